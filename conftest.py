@@ -1,0 +1,1 @@
+"""What this checkout's benchmark wants of pytest: nothing beyond the plugin."""

@@ -1,0 +1,1 @@
+"""What is made of a report: files for people and the lines on the terminal."""

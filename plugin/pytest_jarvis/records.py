@@ -1,0 +1,254 @@
+"""The values everything else passes around: frozen, keyword-only, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+BASE_ARM = "base"
+"""The name of the arm that answers with every adapter off."""
+
+FinishReason = Literal["stop", "length", "timeout"]
+Stage = Literal["load", "generate", "timeout", "score"]
+Template = Literal["chat", "raw"]
+ResponseKey = tuple[str, str, int]
+"""What names one response of a run: prompt id, arm, replicate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCase:
+    """One prompt of the benchmark, as its file states it."""
+
+    prompt_id: str
+    category: str
+    text: str
+    keywords: tuple[str, ...]
+    expected_tool: str | None = None
+    intended: str | None = None
+    """The command that was meant, when `text` is what a recogniser misheard."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """The prompts of one file: its stem is the name, `label` is what reports print."""
+
+    name: str
+    label: str
+    description: str
+    cases: tuple[PromptCase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One thing JARVIS can do, and the words by which an answer names it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    """A JSON schema of type object."""
+    terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettings:
+    """How every response of a run is drawn; the same for all arms."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.7
+    top_p: float = 0.9
+    do_sample: bool = True
+    seed: int = 0
+    timeout_s: float | None = 30.0
+    template: Template = "chat"
+    enable_thinking: bool = False
+    system_prompt: str | None = None
+    max_response_chars: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSpec:
+    """An adapter as the user named it: the arm's name and where its files are."""
+
+    name: str
+    source: str
+    """A folder, or `demo:NAME` for an embedded one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The base model and its adapters, as asked for."""
+
+    base_model: str = "demo"
+    """A folder, a hub id, or `demo`."""
+    adapters: tuple[AdapterSpec, ...] = ()
+    quantization: Literal["nf4", "none"] = "nf4"
+    device_map: str = "auto"
+    max_memory: Mapping[str, str] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    batch_size: int | None = None
+    """Rows in one batch; None chooses from the free memory."""
+    allow_partial_4bit: bool = False
+    allow_inert_adapter: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One response to draw."""
+
+    prompt_id: str
+    text: str
+    arm: str
+    replicate: int
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names its response."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What one arm answered once."""
+
+    prompt_id: str
+    arm: str
+    replicate: int
+    text: str
+    """The answer: prompt and thinking removed, stripped, cut to `max_response_chars`."""
+    thinking: str | None
+    """What stood in a closed `<think>` block; None when there was none or it was empty."""
+    finish_reason: FinishReason
+    prompt_tokens: int
+    new_tokens: int
+    duration_s: float
+    """From the start of its batch to its own last token."""
+    first_token_s: float | None
+    cut_chars: int = 0
+    """How many characters `max_response_chars` removed."""
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names it in its run."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A response, or its score, that could not be made. Not a score of 0."""
+
+    prompt_id: str
+    arm: str
+    replicate: int
+    stage: Stage
+    reason: str
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names the response that is missing."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a call of `Engine.generate` is."""
+
+    responses_done: int
+    responses_planned: int
+    tokens: int
+    """New tokens drawn so far in this call, all rows together."""
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """Memory of one device, in bytes."""
+
+    device: str
+    """`GPU 0`, or `CPU` for this process."""
+    allocated_bytes: int
+    peak_bytes: int
+    reserved_bytes: int | None
+    total_bytes: int
+
+    def __str__(self) -> str:
+        """Return the reading as reports print it, in decimal gigabytes."""
+
+        def gigabytes(value: int) -> str:
+            return f"{value / 1e9:.1f}GB"
+
+        parts = [gigabytes(self.allocated_bytes)]
+        if self.reserved_bytes is not None:
+            parts.append(f"{gigabytes(self.reserved_bytes)} reserved")
+        parts.append(f"{gigabytes(self.total_bytes)} total")
+        return f"{self.device}: {' / '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindCoverage:
+    """Weights of one kind (experts, attention, embeddings, head, norms, other) by how they are stored."""
+
+    kind: str
+    weights: Mapping[str, int]
+    """Number of weights per storage: `nf4`, `bfloat16`, ..."""
+    bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationCoverage:
+    """What was measured on the loaded model, not what was asked for."""
+
+    label: str
+    """`NF4 (double quantisation)`, `16 bits`, ... with the share when it is partial."""
+    share_4bit: float | None
+    """Share of the expert and linear weights (head and embeddings apart) held in 4 bits; None when not asked for."""
+    kinds: tuple[KindCoverage, ...] = ()
+    not_4bit: tuple[str, ...] = ()
+    """Names of the expert and linear tensors that should be in 4 bits and are not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterProof:
+    """What was seen of an adapter before anything was scored."""
+
+    name: str
+    source: str
+    sha256: str
+    rank: int | None
+    targets: tuple[str, ...]
+    weights: int
+    """Number of weights the adapter holds."""
+    max_logit_change: float
+    """Largest difference of a logit, adapter on against off, over the probe prompts."""
+    base_unchanged: bool
+    """With the adapter off the logits are those of the base before it was attached, bit for bit."""
+    max_base_drift: float
+    """Largest difference of a logit between those two; 0.0 when unchanged."""
+    live: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDescription:
+    """What an engine says of itself, for the report."""
+
+    engine: str
+    base_model: str
+    display_name: str
+    """What a reader is told the model is; the demo says that it is one."""
+    is_demo: bool
+    is_real: bool
+    """False for an engine that makes its answers up; no report made with it can pass for a real one."""
+    device: str
+    compute_dtype: str
+    coverage: QuantizationCoverage
+    adapters: tuple[AdapterProof, ...]
+    batching: Literal["mixed", "two passes", "none"]
+    memory: tuple[DeviceMemory, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class EngineError(Exception):
+    """A model or an adapter that cannot be used: the message is one sentence for the user."""
