@@ -1,0 +1,174 @@
+"""`benchmark_config.json`: what a checkout benchmarks, in six validated sections; everything has a default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from pytest_jarvis.reading import InputError, read_json
+from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
+
+CONFIG_FILE = "benchmark_config.json"
+DEMO = "demo"
+DEMO_ADAPTER = "demo:jarvis"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all sections share: frozen, and no key that is not known."""
+
+
+class ModelSection(_Section):
+    """Which base and which adapters, and how they are loaded."""
+
+    base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = DEMO
+    adapters: dict[str, str] | None = None
+    """Arm name -> folder or `demo:NAME`; the embedded `demo:jarvis` when the base is the demo, else to be given."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    device_map: str = "auto"
+    max_memory: dict[str, str] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+class GenerationSection(_Section):
+    """How responses are drawn."""
+
+    max_new_tokens: Positive = 128
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.7
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    do_sample: bool = True
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    batch_size: Positive | None = None
+    template: Literal["chat", "raw"] = "chat"
+    thinking: bool = False
+    system_prompt: str | None = None
+    max_response_chars: Positive = 500
+
+
+class BenchmarkSection(_Section):
+    """Which prompts, how many responses, and what is asked of the gain."""
+
+    prompts: str | None = None
+    """A folder, relative to the configuration file; the packaged prompts when absent."""
+    categories: tuple[str, ...] | None = None
+    samples: Positive | None = None
+    """Responses per prompt and arm, fixed; when absent the gate draws looks."""
+    gate: Literal["proven", "point", "off"] = "proven"
+    inconclusive: Literal["fail", "warn"] = "fail"
+    min_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] = 5.0
+    max_failure_share: Share = 0.05
+    min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] | None = None
+    min_absolute_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
+    max_latency_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    category_floors: dict[str, Share] = {}
+
+
+class MetricsSection(_Section):
+    """Which metrics are computed."""
+
+    cosine: bool = True
+    keywords: bool = True
+    keyword_mode: Literal["words", "substring"] = "words"
+    relevance: bool = True
+
+
+class OutputSection(_Section):
+    """Where the files go."""
+
+    folder: str = "reports"
+    formats: tuple[Literal["text", "charts", "html", "markdown"], ...] = ("text", "charts", "html", "markdown")
+
+
+class LoggingSection(_Section):
+    """What is shown while it runs."""
+
+    progress: bool = True
+    gpu_memory: bool = True
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"schema": "$schema"}):
+    """The whole file."""
+
+    schema: str | None = None
+    model: ModelSection = ModelSection()
+    generation: GenerationSection = GenerationSection()
+    benchmark: BenchmarkSection = BenchmarkSection()
+    metrics: MetricsSection = MetricsSection()
+    output: OutputSection = OutputSection()
+    logging: LoggingSection = LoggingSection()
+
+
+def load_config(path: Path) -> Config:
+    """Return the file's configuration; raise InputError with the place of what is wrong."""
+    return read_json(path, Config)
+
+
+def model_spec(section: ModelSection, generation: GenerationSection, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return what the engine needs to load."""
+    return ModelSpec(
+        base_model=section.base_model_id,
+        adapters=adapters,
+        quantization=section.quantization,
+        device_map=section.device_map,
+        max_memory=section.max_memory,
+        revision=section.revision,
+        trust_remote_code=section.trust_remote_code,
+        batch_size=generation.batch_size,
+    )
+
+
+def generation_settings(section: GenerationSection) -> GenerationSettings:
+    """Return how responses are drawn."""
+    return GenerationSettings(
+        max_new_tokens=section.max_new_tokens,
+        temperature=section.temperature,
+        top_p=section.top_p,
+        do_sample=section.do_sample,
+        seed=section.seed,
+        timeout_s=section.timeout_s,
+        template=section.template,
+        enable_thinking=section.thinking,
+        system_prompt=section.system_prompt,
+        max_response_chars=section.max_response_chars,
+    )
+
+
+def adapter_specs(named: list[str], section: ModelSection) -> tuple[AdapterSpec, ...]:
+    """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the demo's own.
+
+    Raises InputError for a name used twice, the name `base`, or a real base without an adapter.
+    """
+    if named:
+        specs = tuple(_parse_adapter(text) for text in named)
+    elif section.adapters:
+        specs = tuple(AdapterSpec(name=name, source=source) for name, source in section.adapters.items())
+    elif section.base_model_id == DEMO:
+        specs = (_parse_adapter(DEMO_ADAPTER),)
+    else:
+        raise InputError(
+            f"--jarvis-model {section.base_model_id}: no adapter to compare it with; "
+            "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
+        )
+    names = [spec.name for spec in specs]
+    for name in names:
+        if name == "base" or names.count(name) > 1:
+            why = "stands for the base model" if name == "base" else "is used twice"
+            raise InputError(f"--jarvis-adapter: the name '{name}' {why}; name the adapters with NAME=PATH")
+    return specs
+
+
+def _parse_adapter(text: str) -> AdapterSpec:
+    name, equals, source = text.partition("=")
+    if equals and name and source:
+        return AdapterSpec(name=name, source=source)
+    if equals:
+        raise InputError(f"--jarvis-adapter: expected PATH or NAME=PATH, found {text!r}")
+    if text.startswith(f"{DEMO}:"):
+        return AdapterSpec(name=text.partition(":")[2], source=text)
+    return AdapterSpec(name=Path(text).name or text, source=text)

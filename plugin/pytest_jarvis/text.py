@@ -1,0 +1,44 @@
+"""French text made comparable: one canonical form, and words that survive elisions."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_LETTERS = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "´": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"})
+_WORD = re.compile(r"\w+")
+
+
+def canonical(text: str) -> str:
+    """Return `text` as it is compared: NFKC, straight apostrophes, no ligature, case, accent or double space.
+
+    NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD.
+    """
+    # NFKC would take the spacing acute accent apart, so letters are mapped on both sides of it.
+    plain = unicodedata.normalize("NFKC", text.translate(_LETTERS)).translate(_LETTERS).casefold()
+    bare = "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
+    return " ".join(bare.split())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of `text` in canonical form; apostrophes and hyphens separate, underscores do not."""
+    return tuple(_WORD.findall(canonical(text)))
+
+
+def phrase(text: str) -> str:
+    """Return the words of `text` as one string with a space on both ends, so that `in` respects word boundaries."""
+    return f" {' '.join(words(text))} "
+
+
+def found_phrases(text: str, phrases: Iterable[str], *, substring: bool = False) -> tuple[str, ...]:
+    """Return those of `phrases` that occur in `text`, in their own order.
+
+    A phrase occurs when its words stand consecutively in the text (« heure » is in « l'heure », « son » is not in
+    « maison »); with `substring`, when its canonical form is anywhere in that of the text.
+    """
+    if substring:
+        whole = canonical(text)
+        return tuple(item for item in phrases if canonical(item) in whole)
+    spaced = phrase(text)
+    return tuple(item for item in phrases if phrase(item) in spaced)
