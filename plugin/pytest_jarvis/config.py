@@ -18,11 +18,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all sections share: frozen, and no key that is not known."""
-
-
-class ModelSection(_Section):
+class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which base and which adapters, and how they are loaded."""
 
     base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = DEMO
@@ -35,7 +31,7 @@ class ModelSection(_Section):
     trust_remote_code: bool = False
 
 
-class GenerationSection(_Section):
+class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How responses are drawn."""
 
     max_new_tokens: Positive = 128
@@ -51,7 +47,7 @@ class GenerationSection(_Section):
     max_response_chars: Positive = 500
 
 
-class BenchmarkSection(_Section):
+class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which prompts, how many responses, and what is asked of the gain."""
 
     prompts: str | None = None
@@ -69,7 +65,7 @@ class BenchmarkSection(_Section):
     category_floors: dict[str, Share] = {}
 
 
-class MetricsSection(_Section):
+class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which metrics are computed."""
 
     cosine: bool = True
@@ -78,14 +74,14 @@ class MetricsSection(_Section):
     relevance: bool = True
 
 
-class OutputSection(_Section):
+class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the files go."""
 
     folder: str = "reports"
     formats: tuple[Literal["text", "charts", "html", "markdown"], ...] = ("text", "charts", "html", "markdown")
 
 
-class LoggingSection(_Section):
+class LoggingSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is shown while it runs."""
 
     progress: bool = True

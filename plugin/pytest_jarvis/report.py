@@ -1,0 +1,266 @@
+"""The report of a run: its schema, how it is built from rows, and how it is written and read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+import msgspec
+
+from pytest_jarvis.reading import InputError
+from pytest_jarvis.records import (
+    Category,
+    EngineDescription,
+    Failure,
+    FinishReason,
+    GenerationSettings,
+    ModelSpec,
+)
+
+SCHEMA_VERSION: Final = 1
+REPORT_FILE: Final = "report.json"
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One response and what was measured on it."""
+
+    arm: str
+    replicate: int
+    text: str
+    thinking: str | None
+    finish_reason: FinishReason
+    prompt_tokens: int
+    tokens: int
+    seconds: float
+    first_token_s: float | None
+    cut_chars: int
+    keywords_found: tuple[str, ...]
+    keyword_match: float | None
+    """Share of the prompt's keywords found, in [0, 1]; None when the metric is off."""
+    terms_found: tuple[str, ...]
+    tools_named: tuple[str, ...]
+    relevance: float | None
+    """JARVIS relevance, in [0, 1]; None when the metric is off."""
+    extra: dict[str, float] = {}
+    """Metrics that hooks added."""
+
+
+class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One prompt, the base and one adapter. Scores are means over the replicates; None where there are none."""
+
+    prompt_id: str
+    category: str
+    prompt: str
+    adapter: str
+    keywords_expected: tuple[str, ...]
+    expected_tool: str | None
+    intended: str | None
+    base_model_response: str | None
+    """The first replicate's."""
+    finetuned_response: str | None
+    cosine_similarity_score: float | None
+    keyword_match_base: float | None
+    keyword_match_finetuned: float | None
+    jarvis_relevance_base: float | None
+    jarvis_relevance_finetuned: float | None
+    timestamp: str
+    samples: tuple[Sample, ...]
+    """Every replicate of both arms, the base's first."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether both arms have at least one response."""
+        return self.base_model_response is not None and self.finetuned_response is not None
+
+    def of_arm(self, arm: str) -> tuple[Sample, ...]:
+        """Return the samples of one arm, by replicate."""
+        return tuple(sample for sample in self.samples if sample.arm == arm)
+
+
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A response that could not be made."""
+
+    prompt_id: str
+    category: str
+    arm: str
+    replicate: int
+    stage: str
+    reason: str
+
+
+class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over prompts of one adapter's rows; None where nothing was measured."""
+
+    total_tests: int
+    """Prompts with at least one response of each arm."""
+    planned_tests: int
+    failed_responses: int
+    avg_cosine_similarity: float | None
+    avg_keyword_match_base: float | None
+    avg_keyword_match_finetuned: float | None
+    avg_relevance_base: float | None
+    avg_relevance_finetuned: float | None
+    relevance_gain: float | None
+    """Ratio of the two means, minus 1; None when the base's is 0."""
+    avg_seconds_base: float | None
+    avg_seconds_finetuned: float | None
+    avg_chars_base: float | None
+    avg_chars_finetuned: float | None
+
+
+class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One category's label and averages."""
+
+    label: str
+    averages: Averages
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader wants to know first."""
+
+    base_model: str
+    base_model_label: str
+    lora_adapter: str
+    """The candidate: the first adapter named."""
+    adapters: dict[str, str]
+    """Arm name -> where its files are."""
+    device: str
+    timestamp: str
+    engine: str
+    is_demo: bool
+    is_real: bool
+    quantization: str
+    samples_per_prompt: int
+    full_selection: bool
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where it ran."""
+
+    system: str
+    processor: str
+    cores: int
+    python: str
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that is needed to trust the run, or to do it again."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    machine: Machine
+    prompt_hash: str
+    dictionary_hash: str
+    seed: int
+    generation: GenerationSettings
+    model: ModelSpec
+    engine: EngineDescription
+    timings_s: dict[str, float]
+    mismatched_cosine: float | None
+    """Mean cosine over pairs of different prompts: what any two texts reach."""
+    notes: tuple[str, ...] = ()
+
+
+def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int) -> Averages:
+    """Return the means over the measured rows of one adapter; the gain is the ratio of the two relevance means."""
+    measured = [row for row in rows if row.measured]
+    base = _mean(row.jarvis_relevance_base for row in measured)
+    tuned = _mean(row.jarvis_relevance_finetuned for row in measured)
+
+    def over_samples(value: str, *, of_base: bool) -> float | None:
+        return _mean(
+            fmean(_number(sample, value) for sample in samples)
+            for row in measured
+            if (samples := [item for item in row.samples if (item.arm != row.adapter) == of_base])
+        )
+
+    return Averages(
+        total_tests=len(measured),
+        planned_tests=planned,
+        failed_responses=failed_responses,
+        avg_cosine_similarity=_mean(row.cosine_similarity_score for row in measured),
+        avg_keyword_match_base=_mean(row.keyword_match_base for row in measured),
+        avg_keyword_match_finetuned=_mean(row.keyword_match_finetuned for row in measured),
+        avg_relevance_base=base,
+        avg_relevance_finetuned=tuned,
+        relevance_gain=tuned / base - 1 if base and tuned is not None else None,
+        avg_seconds_base=over_samples("seconds", of_base=True),
+        avg_seconds_finetuned=over_samples("seconds", of_base=False),
+        avg_chars_base=over_samples("chars", of_base=True),
+        avg_chars_finetuned=over_samples("chars", of_base=False),
+    )
+
+
+def failure_row(failure: Failure, category: str) -> FailureRow:
+    """Return the failure as the report holds it."""
+    return FailureRow(
+        prompt_id=failure.prompt_id,
+        category=category,
+        arm=failure.arm,
+        replicate=failure.replicate,
+        stage=failure.stage,
+        reason=failure.reason,
+    )
+
+
+def category_averages(
+    categories: Iterable[Category],
+    planned: Mapping[str, int],
+    rows: Sequence[ResultRow],
+    failures: Sequence[FailureRow],
+) -> dict[str, CategoryAverages]:
+    """Return the averages of each category that was planned, in the order of the prompt files."""
+    return {
+        category.name: CategoryAverages(
+            label=category.label,
+            averages=make_averages(
+                [row for row in rows if row.category == category.name],
+                planned[category.name],
+                sum(failure.category == category.name for failure in failures),
+            ),
+        )
+        for category in categories
+        if planned.get(category.name)
+    }
+
+
+def timestamp() -> str:
+    """Return now in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def new_run_folder(reports: Path) -> Path:
+    """Make and return a folder of its own for a run under `reports`, named by the time; never an existing one."""
+    stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        folder = reports / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise InputError(f"{reports}: no free name for a new run after {stem}-999")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _number(sample: Sample, value: str) -> float:
+    return float(len(sample.text)) if value == "chars" else sample.seconds

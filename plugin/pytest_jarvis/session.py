@@ -1,0 +1,301 @@
+"""One benchmark run: the plan, the one engine, the looks, and the rows they give. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_jarvis.config import MetricsSection
+from pytest_jarvis.engines.base import Engine
+from pytest_jarvis.records import (
+    BASE_ARM,
+    AdapterSpec,
+    EngineDescription,
+    Failure,
+    Progress,
+    PromptCase,
+    Request,
+    Response,
+    ResponseKey,
+    Tool,
+)
+from pytest_jarvis.report import ResultRow, Sample, timestamp
+from pytest_jarvis.scoring import Dictionary, TextScore, mismatched_cosine, paired_cosines, score_text
+
+if TYPE_CHECKING:
+    from pytest_jarvis.scoring import Embedding
+
+PairedScores = tuple[list[list[float]], list[list[float]]]
+"""Relevance of the base and of one adapter: a list per prompt of a score per replicate both arms have."""
+ExtraMetrics = Callable[[PromptCase, Response], Mapping[str, float]]
+
+
+class Listener(Protocol):
+    """Is told how a run goes, to show it."""
+
+    def loading(self) -> None:
+        """The engine begins to load."""
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None:
+        """The engine is ready."""
+
+    def drawing(self, look: int, progress: Progress) -> None:
+        """Responses are being drawn, up to `look` per prompt and arm."""
+
+    def drawn(self, look: int, progress: Progress) -> None:
+        """All responses of a look are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be drawn: exactly the selected cases, for the base and every adapter."""
+
+    cases: tuple[PromptCase, ...]
+    adapters: tuple[AdapterSpec, ...]
+    looks: tuple[int, ...]
+    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+    tools: tuple[Tool, ...]
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The base, then the adapters in the order they were named."""
+        return (BASE_ARM, *(adapter.name for adapter in self.adapters))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a run knows beside its rows."""
+
+    engine: EngineDescription
+    samples_per_prompt: int
+    mismatched_cosine: float | None
+    timings_s: dict[str, float]
+
+
+class BenchmarkRun:
+    """Loads once, draws once, and gives each test its rows."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        load: Callable[[], Engine],
+        certain: Callable[[int, Mapping[str, PairedScores]], bool],
+        listener: Listener,
+    ) -> None:
+        """`load` makes the engine; `certain(look, scores per adapter)` says whether the drawing may stop."""
+        self.plan = plan
+        self._load = load
+        self._certain = certain
+        self._listener = listener
+        self._engine: Engine | None = None
+        self._description: EngineDescription | None = None
+        self._dictionary = Dictionary.of(plan.tools)
+        self._case_of = {case.prompt_id: case for case in plan.cases}
+        self._responses: dict[ResponseKey, Response] = {}
+        self._scores: dict[ResponseKey, TextScore] = {}
+        self._failures: dict[ResponseKey, Failure] = {}
+        self._cosines: dict[tuple[str, str], list[float]] = {}
+        self._mismatched: float | None = None
+        self._samples = 0
+        self._drawn = False
+        self.timings_s: dict[str, float] = {}
+
+    @property
+    def engine(self) -> Engine:
+        """The one engine of the run, loaded at the first call; an EngineError passes through."""
+        if self._engine is None:
+            self._listener.loading()
+            started = time.perf_counter()
+            self._engine = self._load()
+            self.timings_s["load"] = time.perf_counter() - started
+            self._description = self._engine.describe()
+            self._listener.loaded(self._description, self.timings_s["load"])
+        return self._engine
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """Responses per prompt and arm drawn so far."""
+        return self._samples
+
+    def draw(self) -> None:
+        """Draw the looks until certain, all cases and arms in the same batches. Does nothing the second time."""
+        if self._drawn:
+            return
+        engine = self.engine
+        started = time.perf_counter()
+        for look in self.plan.looks:
+            self._draw_to(engine, look)
+            self._samples = look
+            if self._certain(look, {adapter.name: self.scores(adapter.name) for adapter in self.plan.adapters}):
+                break
+        self.timings_s["generate"] = time.perf_counter() - started
+        if self.plan.metrics.cosine:
+            started = time.perf_counter()
+            self._embed(engine)
+            self.timings_s["embed"] = time.perf_counter() - started
+        self._description = engine.describe()
+        self._drawn = True
+
+    def scores(self, adapter: str) -> PairedScores:
+        """Return the relevance scores of the prompts that have a pair, by replicate; see PairedScores."""
+        base: list[list[float]] = []
+        tuned: list[list[float]] = []
+        for case in self.plan.cases:
+            pairs = [
+                (self._scores[case.prompt_id, BASE_ARM, number], self._scores[case.prompt_id, adapter, number])
+                for number in self._paired_replicates(case, adapter)
+            ]
+            if pairs:
+                base.append([left.relevance for left, _ in pairs])
+                tuned.append([right.relevance for _, right in pairs])
+        return base, tuned
+
+    def has_anything(self, case: PromptCase) -> bool:
+        """Whether a response or a failure of the case exists."""
+        return any(key[0] == case.prompt_id for key in (*self._responses, *self._failures))
+
+    def failures(self, case: PromptCase) -> list[Failure]:
+        """Return the responses of the case that could not be made."""
+        return [failure for failure in self._failures.values() if failure.prompt_id == case.prompt_id]
+
+    def rows(self, case: PromptCase, extra: ExtraMetrics) -> list[ResultRow]:
+        """Return the case's row for each adapter; what `extra` raises passes through."""
+        base = self._samples_of(case, BASE_ARM, extra)
+        return [self._row(case, adapter.name, base, extra) for adapter in self.plan.adapters]
+
+    def facts(self) -> RunFacts | None:
+        """Return what the report needs beside the rows; None when nothing was loaded."""
+        if self._description is None:
+            return None
+        return RunFacts(
+            engine=self._description,
+            samples_per_prompt=self._samples,
+            mismatched_cosine=self._mismatched,
+            timings_s=dict(self.timings_s),
+        )
+
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _draw_to(self, engine: Engine, look: int) -> None:
+        requests = [
+            Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
+            for case in self.plan.cases
+            for number in range(self._samples, look)
+            for arm in self.plan.arms
+        ]
+        progress = Progress(responses_done=0, responses_planned=len(requests), tokens=0, elapsed_s=0.0)
+        self._listener.drawing(look, progress)
+
+        def on_progress(now: Progress) -> None:
+            nonlocal progress
+            progress = now
+            self._listener.drawing(look, now)
+
+        for outcome in engine.generate(requests, on_progress):
+            self._take(outcome)
+        self._listener.drawn(look, progress)
+
+    def _take(self, outcome: Response | Failure) -> None:
+        if isinstance(outcome, Failure):
+            self._failures[outcome.key] = outcome
+            return
+        self._responses[outcome.key] = outcome
+        self._scores[outcome.key] = score_text(
+            outcome.text,
+            self._case_of[outcome.prompt_id],
+            self._dictionary,
+            substring=self.plan.metrics.keyword_mode == "substring",
+        )
+
+    def _paired_replicates(self, case: PromptCase, adapter: str) -> list[int]:
+        return [
+            number
+            for number in range(self.plan.looks[-1])
+            if (case.prompt_id, BASE_ARM, number) in self._scores and (case.prompt_id, adapter, number) in self._scores
+        ]
+
+    def _embed(self, engine: Engine) -> None:
+        """Compute the cosines of all pairs; each different text is embedded once."""
+        texts = sorted({response.text for response in self._responses.values()})
+        vector_of = dict(zip(texts, engine.embed(texts), strict=True))
+        for index, adapter in enumerate(self.plan.adapters):
+            keys = [
+                (case.prompt_id, number)
+                for case in self.plan.cases
+                for number in self._paired_replicates(case, adapter.name)
+            ]
+            left: list[Embedding] = [vector_of[self._responses[name, BASE_ARM, number].text] for name, number in keys]
+            right: list[Embedding] = [
+                vector_of[self._responses[name, adapter.name, number].text] for name, number in keys
+            ]
+            for (name, _), cosine in zip(keys, paired_cosines(left, right), strict=True):
+                if cosine is not None:
+                    self._cosines.setdefault((name, adapter.name), []).append(cosine)
+            if index == 0:
+                self._mismatched = mismatched_cosine(left, right, [name for name, _ in keys])
+
+    def _samples_of(self, case: PromptCase, arm: str, extra: ExtraMetrics) -> list[Sample]:
+        metrics = self.plan.metrics
+        result: list[Sample] = []
+        for number in range(self.plan.looks[-1]):
+            response = self._responses.get((case.prompt_id, arm, number))
+            if response is None:
+                continue
+            score = self._scores[response.key]
+            result.append(
+                Sample(
+                    arm=arm,
+                    replicate=number,
+                    text=response.text,
+                    thinking=response.thinking,
+                    finish_reason=response.finish_reason,
+                    prompt_tokens=response.prompt_tokens,
+                    tokens=response.new_tokens,
+                    seconds=response.duration_s,
+                    first_token_s=response.first_token_s,
+                    cut_chars=response.cut_chars,
+                    keywords_found=score.keywords_found,
+                    keyword_match=score.keyword_match if metrics.keywords else None,
+                    terms_found=score.terms_found,
+                    tools_named=score.tools_named,
+                    relevance=score.relevance if metrics.relevance else None,
+                    extra=dict(extra(case, response)),
+                )
+            )
+        return result
+
+    def _row(self, case: PromptCase, adapter: str, base: list[Sample], extra: ExtraMetrics) -> ResultRow:
+        tuned = self._samples_of(case, adapter, extra)
+        cosines = self._cosines.get((case.prompt_id, adapter))
+        return ResultRow(
+            prompt_id=case.prompt_id,
+            category=case.category,
+            prompt=case.text,
+            adapter=adapter,
+            keywords_expected=case.keywords,
+            expected_tool=case.expected_tool,
+            intended=case.intended,
+            base_model_response=base[0].text if base else None,
+            finetuned_response=tuned[0].text if tuned else None,
+            cosine_similarity_score=fmean(cosines) if cosines else None,
+            keyword_match_base=_mean([sample.keyword_match for sample in base]),
+            keyword_match_finetuned=_mean([sample.keyword_match for sample in tuned]),
+            jarvis_relevance_base=_mean([sample.relevance for sample in base]),
+            jarvis_relevance_finetuned=_mean([sample.relevance for sample in tuned]),
+            timestamp=timestamp(),
+            samples=(*base, *tuned),
+        )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
