@@ -220,8 +220,8 @@ def _read(base: Scores, finetuned: Scores, min_gain: float, alpha: float, target
     second = read_scores(base, "base", lowest=0, highest=1)
     check_same_prompts(second, first, ("base", "finetuned"))
     check_alpha(alpha)
-    if not 0 <= min_gain < math.inf:
-        raise ValueError(f"min_gain is {min_gain}; expected a share of at least 0 (0.05 is 5 %)")
+    if not -1 <= min_gain < math.inf:
+        raise ValueError(f"min_gain is {min_gain}; expected a share of at least -1 (0.05 is 5 %)")
     if target not in get_args(Target):
         raise ValueError(f"target is {target!r}; expected {' or '.join(map(repr, get_args(Target)))}")
     return first, second

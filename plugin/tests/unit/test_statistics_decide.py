@@ -274,8 +274,8 @@ def test_unequal_replicates_over_a_low_base_are_said_not_to_keep_the_error() -> 
         ({"finetuned": [[math.nan]]}, "finetuned: prompt 0, replicate 0: nan is not a finite number"),
         ({"finetuned": [[0.1], [0.2]]}, "base holds 1 prompts and finetuned 2; both arms must hold the same prompts"),
         ({"alpha": 0.5}, "alpha is 0.5; expected a number between 0 and 0.5, both excluded"),
-        ({"min_gain": -0.1}, "min_gain is -0.1; expected a share of at least 0 (0.05 is 5 %)"),
-        ({"min_gain": math.nan}, "min_gain is nan; expected a share of at least 0 (0.05 is 5 %)"),
+        ({"min_gain": -1.1}, "min_gain is -1.1; expected a share of at least -1 (0.05 is 5 %)"),
+        ({"min_gain": math.nan}, "min_gain is nan; expected a share of at least -1 (0.05 is 5 %)"),
         ({"target": "all"}, "target is 'all'; expected 'these' or 'new'"),
     ],
 )

@@ -1,0 +1,209 @@
+"""Does the run pass? Verdicts of all adapters and bars, and what was run, become one verdict and an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pytest_jarvis.statistics import Decision
+from pytest_jarvis.thresholds import (
+    Policy,
+    Threshold,
+    ThresholdVerdict,
+    judge_failure_share,
+    judge_gain,
+    withhold,
+)
+
+GateVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED", "OFF"]
+Require = Literal["first", "any", "all"]
+"""Which adapters must pass: the first named (the candidate), one of them, or each."""
+
+ReasonCode = Literal[
+    "nothing_measured",
+    "partial_selection",
+    "failures",
+    "missing_pairs",
+    "prompts_changed",
+    "strict",
+    "seen_under_bar",
+    "tolerated",
+]
+"""nothing_measured: no pair of responses, or no score to judge.
+partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
+failures: `failed` of `planned` responses, a share of `share` where `allowed` is.
+missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
+prompts_changed: the prompts are not those the verdict is about.
+strict: not judged counts as failed, as --jarvis-strict asks.
+seen_under_bar: not proven, but what was seen is under a bar: this never exits 0.
+tolerated: inconclusive, and let through as --jarvis-inconclusive=warn asks.
+"""
+
+_SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1, "NOT_JUDGED": 2, "FAIL": 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the run is asked for."""
+
+    policy: Policy = "proven"
+    inconclusive: Literal["fail", "warn"] = "fail"
+    strict: bool = False
+    require: Require = "first"
+    min_gain: float = 0.05
+    max_failure_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was run, counted."""
+
+    prompts_planned: int
+    """Prompts of the whole benchmark."""
+    prompts_selected: int
+    prompts_measured: int
+    """Selected prompts with at least one response of every arm."""
+    responses_planned: int
+    """Of the selected prompts, all arms and replicates of the looks that were drawn."""
+    responses_failed: int
+    responses_missing: int = 0
+    """Neither drawn nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
+    prompts_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why the run is not judged, or exits as it does, with its figures."""
+
+    code: ReasonCode
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterVerdict:
+    """One adapter against all its bars."""
+
+    name: str
+    verdict: ThresholdVerdict
+    seen_under_bar: bool
+    """A value seen is under its bar, whatever is proven."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOutcome:
+    """The one verdict of a run."""
+
+    verdict: GateVerdict
+    exit_failed: bool
+    """Whether the exit status is 1 on the gate's account."""
+    reasons: tuple[Reason, ...]
+    adapters: tuple[AdapterVerdict, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+def judge_run(
+    decisions: Mapping[str, Decision | None],
+    facts: Facts,
+    rules: Rules,
+    extra_thresholds: Sequence[Threshold] = (),
+) -> GateOutcome:
+    """Give back the verdict of a run and whether it exits 1.
+
+    `decisions`: relevance, by adapter in the order named; None where there is nothing to decide on.
+    `extra_thresholds`: further bars (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets all of its
+    own and those of the run. Nothing measured is never green, and a value seen under its bar on the full selection
+    exits 1 whatever is proven, unless the gate is off.
+    """
+    obstacles = tuple(_obstacles(decisions, facts, rules))
+    thresholds = [
+        judge_failure_share(
+            facts.responses_failed, facts.responses_planned, bar=rules.max_failure_share, policy=rules.policy
+        ),
+        *(
+            judge_gain("relevance_gain", name, decision, bar=rules.min_gain, policy=rules.policy)
+            for name, decision in decisions.items()
+        ),
+        *extra_thresholds,
+    ]
+    if obstacles and rules.policy != "off":
+        thresholds = [
+            threshold if threshold.name == "failure_share" else withhold(threshold) for threshold in thresholds
+        ]
+    adapters = tuple(_judge_adapter(name, thresholds[1:]) for name in decisions)
+    verdict, exit_failed, more = _conclude(obstacles, adapters, facts, rules)
+    return GateOutcome(
+        verdict=verdict,
+        exit_failed=exit_failed,
+        reasons=(*obstacles, *more),
+        adapters=adapters,
+        thresholds=tuple(thresholds),
+    )
+
+
+def _obstacles(decisions: Mapping[str, Decision | None], facts: Facts, rules: Rules) -> Iterator[Reason]:
+    """Give back what keeps the run from being judged."""
+    if facts.prompts_measured == 0 or not any(decisions.values()):
+        yield Reason(code="nothing_measured")
+    if facts.prompts_selected < facts.prompts_planned:
+        yield Reason(
+            code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}
+        )
+    share = facts.responses_failed / facts.responses_planned if facts.responses_planned else 0.0
+    if share > rules.max_failure_share:
+        yield Reason(
+            code="failures",
+            values={
+                "failed": facts.responses_failed,
+                "planned": facts.responses_planned,
+                "share": share,
+                "allowed": rules.max_failure_share,
+            },
+        )
+    missing = facts.prompts_selected - facts.prompts_measured
+    if missing or facts.responses_missing:
+        yield Reason(
+            code="missing_pairs",
+            values={
+                "missing": missing,
+                "selected": facts.prompts_selected,
+                "responses": facts.responses_missing,
+            },
+        )
+    if facts.prompts_changed:
+        yield Reason(code="prompts_changed")
+
+
+def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:
+    """Give back the worst verdict among an adapter's bars and those of the run."""
+    own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
+    return AdapterVerdict(
+        name=name,
+        verdict=max((threshold.verdict for threshold in own), key=lambda verdict: _SEVERITY[verdict]),
+        seen_under_bar=any(threshold.meets is False for threshold in own),
+    )
+
+
+def _conclude(
+    obstacles: tuple[Reason, ...], adapters: tuple[AdapterVerdict, ...], facts: Facts, rules: Rules
+) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
+    """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
+    if any(reason.code == "nothing_measured" for reason in obstacles):
+        return ("NOT_JUDGED", True, ())
+    if rules.policy == "off":
+        return ("OFF", False, ())
+    required = adapters[:1] if rules.require == "first" else adapters
+    choose = min if rules.require == "any" else max
+    verdict = choose((adapter.verdict for adapter in required), key=lambda one: _SEVERITY[one])
+    under = (all if rules.require == "any" else any)(adapter.seen_under_bar for adapter in required)
+    if verdict in {"PASS", "FAIL"}:
+        return (verdict, verdict == "FAIL", ())
+    # A part of the prompts has no value that the bar is about: only the full selection can be seen to miss it.
+    seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
+    why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
+    if verdict == "NOT_JUDGED":
+        why += [Reason(code="strict")] if rules.strict else []
+        return (verdict, bool(why), tuple(why))
+    if rules.inconclusive == "warn" and not seen_under_bar:
+        return (verdict, False, (Reason(code="tolerated"),))
+    return (verdict, True, tuple(why))
