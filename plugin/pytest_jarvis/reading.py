@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,16 @@ _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
+_BYTE = re.compile(r" \(byte (?P<byte>\d+)\)$")
+_TYPE = re.compile(r"`([^`]*)`")
+_PLAIN = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a string",
+}
 _LONGEST_FOUND = 60
 
 
@@ -67,70 +78,112 @@ def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type
     try:
         value = parse(text)
     except wrong as error:
-        raise InputError(f"{path}: not valid {syntax}: {error}") from None
+        raise InputError(f"{path}: not valid {syntax}: {_syntax_error(str(error), text)}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid {syntax}: brackets are nested too deep") from None
     return convert(value, kind, str(path))
 
 
-def _explain(message: str, document: object, kind: type) -> str:
+def _syntax_error(message: str, text: str) -> str:
+    """Return what a parser said, with a line where msgspec counts bytes; tomllib says the line itself."""
+    said = _AT.sub("", message)
+    if byte := _BYTE.search(said):
+        line = text.encode()[: int(byte["byte"])].count(b"\n") + 1
+        return f"line {line}: {said[: byte.start()]}"
+    return said
+
+
+def _explain(message: str, document: object, kind: object) -> str:
     """Turn a message of msgspec into: the place, what was expected, what was found."""
     at = _AT.search(message)
     said = message[: at.start()] if at else message
-    place, found, names = _walk(at["path"] if at else "$", document)
+    place, found, kind = _walk(at["path"] if at else "$", document, kind)
     prefix = f"{place}: " if place else ""
     if unknown := _UNKNOWN.fullmatch(said):
-        known = _known_keys(kind, names)
+        known = list(getattr(_struct_in(kind), "__struct_encode_fields__", ()))
         return f"{prefix}unknown key '{unknown['name']}'{nearest(unknown['name'], known) if known else ''}"
     if missing := _MISSING.fullmatch(said):
         return f"{prefix}the key '{missing['name']}' is missing"
-    expected = said.split(", got ")[0].replace("`", "")
-    expected = expected[:1].lower() + expected[1:]
-    shown = repr(found)
-    if len(shown) > _LONGEST_FOUND:
-        shown = shown[: _LONGEST_FOUND - 1] + "…"
-    return f"{prefix}{expected}, found {shown}"
+    if allowed := _literals_in(kind):
+        expected = f"one of {', '.join(repr(value) for value in allowed)}"
+    else:
+        expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
+        expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))
+    return f"{prefix}expected {expected}, found {_shown(found)}"
 
 
-def _walk(path: str, document: object) -> tuple[str, object, list[str]]:
-    """Follow a path of msgspec; return how to name the place, what stands there, and the keys passed."""
+def _shown(found: object) -> str:
+    """Return a value as its file has it, on one line and not too long."""
+    text = repr(found) if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_FOUND else f"{text[: _LONGEST_FOUND - 1]}…"
+
+
+def _walk(path: str, value: object, kind: object) -> tuple[str, object, object]:
+    """Follow a path of msgspec from a document and its type; return the place in words, what stands there, its type."""
     parts: list[str] = []
-    names: list[str] = []
-    value = document
     for step in _STEP.finditer(path):
-        if (key := step["key"]) is not None:
-            value = value.get(key) if isinstance(value, dict) else None
-            parts.append(key)
-            names.append(key)
-        elif (index := step["index"]) is not None:
-            value = value[int(index)] if isinstance(value, list) else None
-            named = (
-                next((value[key] for key in ("id", "name", "prompt_id") if key in value), None)
-                if isinstance(value, dict)
-                else None
-            )
-            label = f"entry {int(index) + 1}" if named is None else f"entry {int(index) + 1} ('{named}')"
-            parts.append(label)
-    return ": ".join(parts), value, names
+        if step["index"] is not None:
+            kind = _item_type(kind, Sequence)
+            index = int(step["index"])
+            value = value[index] if isinstance(value, list) else None
+            parts.append(f"entry {index + 1}{_entry_name(value)}")
+            continue
+        if (key := step["key"]) is None:
+            kind = _item_type(kind, Mapping)
+            key = _wrong_key(value, kind)
+        else:
+            kind = _field_type(kind, key)
+        value = value.get(key) if isinstance(value, dict) else None
+        parts.append(key)
+    return ": ".join(parts), value, kind
 
 
-def _known_keys(kind: object, names: list[str]) -> list[str]:
-    """Return the keys allowed at the end of a path of keys; empty where the type does not say."""
-    for name in names:
-        kind = _field_type(kind, name)
-    struct = _struct_in(kind)
-    return list(struct.__struct_encode_fields__) if struct else []
+def _entry_name(entry: object) -> str:
+    """Return the name an entry of a list gives itself, in brackets."""
+    names = [entry[key] for key in ("id", "name", "prompt_id") if key in entry] if isinstance(entry, dict) else []
+    return f" ('{names[0]}')" if names and isinstance(names[0], str) else ""
 
 
-def _struct_in(kind: object) -> type[msgspec.Struct] | None:
-    """Return the Struct that `kind` is or holds (an optional, a sequence, the values of a mapping)."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    return next((found for part in getattr(kind, "__args__", ()) if (found := _struct_in(part))), None)
+def _wrong_key(mapping: object, kind: object) -> str:
+    """Return the first key of a mapping whose value is not a `kind`: msgspec does not say which it is."""
+    for key, value in mapping.items() if isinstance(mapping, dict) else ():
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return str(key)
+    return "a value"
 
 
 def _field_type(kind: object, name: str) -> object:
-    struct = _struct_in(kind)
-    if struct is None:
-        return None
-    from typing import get_type_hints  # only for a message
+    from typing import get_type_hints  # this and the rest: only for a message
 
-    return get_type_hints(struct).get(name)
+    owner = _struct_in(kind)
+    return get_type_hints(owner, include_extras=True).get(name) if owner else None
+
+
+def _item_type(kind: object, container: type) -> object:
+    """Return the type of the items of the container that `kind` is or may be; for a mapping, of its values."""
+    from typing import get_args, get_origin
+
+    origin = get_origin(kind)
+    if isinstance(origin, type) and issubclass(origin, container):
+        return get_args(kind)[container is Mapping]
+    return next((found for part in get_args(kind) if (found := _item_type(part, container))), None)
+
+
+def _struct_in(kind: object) -> type[msgspec.Struct] | None:
+    """Return the Struct that `kind` is, or may be when it is optional."""
+    from typing import get_args
+
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
+
+
+def _literals_in(kind: object) -> list[object]:
+    """Return the values allowed when `kind` is a Literal, or an optional one."""
+    from types import UnionType
+    from typing import Literal, Union, get_args, get_origin
+
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return [value for part in parts if get_origin(part) is Literal for value in get_args(part)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.records import PromptCase, Tool
-from pytest_jarvis.text import canonical, phrase
+from pytest_jarvis.text import found_phrases, phrase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,13 +71,8 @@ def score_text(text: str, case: PromptCase, dictionary: Dictionary, *, substring
 
     `substring` looks for keywords anywhere, not at word boundaries only; terms are always whole words.
     """
+    keywords = found_phrases(text, case.keywords, substring=substring)
     spaced = phrase(text)
-    whole = canonical(text) if substring else ""
-    keywords = tuple(
-        keyword
-        for keyword in case.keywords
-        if (canonical(keyword) in whole if substring else phrase(keyword) in spaced)
-    )
     hits = [index for index, form in enumerate(dictionary.phrases) if form in spaced]
     counts: dict[str, int] = {}
     for index in hits:

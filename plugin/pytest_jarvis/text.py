@@ -6,23 +6,31 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-_LETTERS = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "´": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"})
-_WORD = re.compile(r"\w+")
+_LETTERS = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "\u2010": "-"}  # a hyphen
+)
+# Underscores inside a word belong to it (`volume_up_tool`); around it they are emphasis (`_volume_`).
+_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 
 
 def canonical(text: str) -> str:
     """Return `text` as it is compared: NFKC, straight apostrophes, no ligature, case, accent or double space.
 
-    NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD.
+    NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD. Characters that are
+    not seen (soft hyphens, zero-width spaces and joiners) are dropped.
     """
-    # NFKC would take the spacing acute accent apart, so letters are mapped on both sides of it.
-    plain = unicodedata.normalize("NFKC", text.translate(_LETTERS)).translate(_LETTERS).casefold()
-    bare = "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
-    return " ".join(bare.split())
+    # NFKC would take the spacing acute accent apart, so letters are mapped before it; « ǽ » is « æ » only after NFD.
+    plain = unicodedata.normalize("NFKC", text.translate(_LETTERS)).casefold()
+    seen = (
+        char
+        for char in unicodedata.normalize("NFD", plain)
+        if not unicodedata.combining(char) and unicodedata.category(char) != "Cf"
+    )
+    return " ".join("".join(seen).translate(_LETTERS).split())
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text` in canonical form; apostrophes and hyphens separate, underscores do not."""
+    """Return the words of `text` in canonical form; apostrophes and hyphens separate, inner underscores do not."""
     return tuple(_WORD.findall(canonical(text)))
 
 
