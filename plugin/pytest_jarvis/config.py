@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from pytest_jarvis.reading import InputError, read_json
-from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.records import BASE_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
 DEMO_ADAPTER = "demo:jarvis"
+
+_ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
+_SEPARATOR = re.compile(r"[/\\]")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -135,36 +139,45 @@ def generation_settings(section: GenerationSection) -> GenerationSettings:
     )
 
 
-def adapter_specs(named: list[str], section: ModelSection) -> tuple[AdapterSpec, ...]:
+def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:
     """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the demo's own.
 
-    Raises InputError for a name used twice, the name `base`, or a real base without an adapter.
+    The file's adapters belong to the file's base: they do not count when the command line names another
+    (`base_changed`). Raises InputError for a name that cannot be one or is used twice, and for a real base without an
+    adapter.
     """
+    where = "--jarvis-adapter"
     if named:
         specs = tuple(_parse_adapter(text) for text in named)
-    elif section.adapters:
+    elif section.adapters and not base_changed:
+        where = "model.adapters of the configuration"
         specs = tuple(AdapterSpec(name=name, source=source) for name, source in section.adapters.items())
     elif section.base_model_id == DEMO:
         specs = (_parse_adapter(DEMO_ADAPTER),)
     else:
         raise InputError(
-            f"--jarvis-model {section.base_model_id}: no adapter to compare it with; "
+            f"base model {section.base_model_id}: there is no adapter to compare it with; "
             "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
         )
     names = [spec.name for spec in specs]
-    for name in names:
-        if name == "base" or names.count(name) > 1:
-            why = "stands for the base model" if name == "base" else "is used twice"
-            raise InputError(f"--jarvis-adapter: the name '{name}' {why}; name the adapters with NAME=PATH")
+    for spec in specs:
+        if not _ADAPTER_NAME.fullmatch(spec.name) or not spec.source:
+            raise InputError(
+                f"{where}: expected a name of letters, digits, '_' and '-' (no sign first), and a path; "
+                f"found {f'{spec.name}={spec.source}'!r}"
+            )
+        if spec.name == BASE_ARM or names.count(spec.name) > 1:
+            why = "stands for the base model" if spec.name == BASE_ARM else "is used twice"
+            raise InputError(f"{where}: the name '{spec.name}' {why}; give each adapter a name of its own: NAME=PATH")
     return specs
 
 
 def _parse_adapter(text: str) -> AdapterSpec:
     name, equals, source = text.partition("=")
-    if equals and name and source:
+    if equals and not _SEPARATOR.search(name):
         return AdapterSpec(name=name, source=source)
-    if equals:
-        raise InputError(f"--jarvis-adapter: expected PATH or NAME=PATH, found {text!r}")
     if text.startswith(f"{DEMO}:"):
-        return AdapterSpec(name=text.partition(":")[2], source=text)
-    return AdapterSpec(name=Path(text).name or text, source=text)
+        return AdapterSpec(name=text.removeprefix(f"{DEMO}:"), source=text)
+    # A folder's own name, made fit to name a module of the model: torch takes no dot there.
+    folder = Path(text).absolute().name if text else ""
+    return AdapterSpec(name=re.sub(r"[^\w-]+", "-", folder).strip("-_"), source=text)

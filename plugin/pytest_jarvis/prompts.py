@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,23 @@ import msgspec
 
 from pytest_jarvis.reading import InputError, nearest, read_toml
 from pytest_jarvis.records import Category, PromptCase, Tool
-from pytest_jarvis.text import canonical, words
+from pytest_jarvis.text import words
 
 TOOLS_FILE = "tools.toml"
 
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_CATEGORY = re.compile(r"[A-Za-z0-9_-]+")
+_PROMPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TOOL_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FEWEST_KEYWORDS = 2
+_MOST_KEYWORDS = 5
 
 
 class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    text: _Text
-    keywords: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=2, max_length=5)]
+    id: str
+    text: str
+    keywords: tuple[str, ...]
     expected_tool: str | None = None
-    intended: _Text | None = None
+    intended: str | None = None
     note: str | None = None
 
 
@@ -36,9 +41,9 @@ class _PromptFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class _ToolEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$")]
-    description: _Text
-    terms: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
+    name: str
+    description: str
+    terms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     parameters: dict[str, Any]  # a JSON schema: any object
 
 
@@ -69,13 +74,13 @@ def packaged_prompts() -> Path:
 def load_prompts(folder: Path) -> PromptSet:
     """Read every category of `folder` and its tools.
 
-    A category is a file `NAME.toml`; `tools.toml` holds the tools. Raises InputError with the file, the entry, what
-    was found and what was expected.
+    A category is a file `NAME.toml`, hidden ones apart; `tools.toml` holds the tools. Raises InputError with the file,
+    the entry, what was found and what was expected.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of prompts; give one with --jarvis-prompts DIR")
     tools = _load_tools(folder / TOOLS_FILE)
-    files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE)
+    files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE and path.name[0] != ".")
     if not files:
         raise InputError(f"{folder}: no prompts: expected at least one file NAME.toml beside {TOOLS_FILE}")
     known = {tool.name for tool in tools}
@@ -103,33 +108,39 @@ def _sha256(value: object) -> str:
 
 
 def _load_tools(path: Path) -> tuple[Tool, ...]:
-    entries = read_toml(path, _ToolFile).tools
     owner: dict[str, str] = {}
-    names: set[str] = set()
-    for entry in entries:
-        if entry.name in names:
-            raise InputError(f"{path}: tool '{entry.name}': the name is used twice; names must differ")
-        names.add(entry.name)
+    tools: dict[str, Tool] = {}
+    for entry in read_toml(path, _ToolFile).tools:
+        where = f"{path}: tool '{entry.name}'"
+        if not _TOOL_NAME.fullmatch(entry.name):
+            raise InputError(f"{where}: name: expected small letters without accents, digits and '_'")
+        if entry.name in tools:
+            raise InputError(f"{where}: the name is used twice; names must differ")
+        _check_words(where, "description", entry.description)
         if entry.parameters.get("type") != "object":
             raise InputError(
-                f"{path}: tool '{entry.name}': parameters: expected a JSON schema with type = \"object\", "
+                f'{where}: parameters: expected a JSON schema with type = "object", '
                 f"found type {entry.parameters.get('type')!r}"
             )
         for term in entry.terms:
-            form = _form(path, f"tool '{entry.name}'", "term", term)
+            form = _check_words(where, "terms", term)
             if form in owner:
                 raise InputError(
-                    f"{path}: tool '{entry.name}': term '{term}' already belongs to '{owner[form]}'; "
-                    "a term names one tool only (case and accents do not count)"
+                    f"{where}: term '{term}' already belongs to '{owner[form]}'; "
+                    "a term names one tool, once (case and accents do not count)"
                 )
             owner[form] = entry.name
-    return tuple(
-        Tool(name=entry.name, description=entry.description, parameters=entry.parameters, terms=entry.terms)
-        for entry in entries
-    )
+        tools[entry.name] = Tool(
+            name=entry.name, description=entry.description, parameters=entry.parameters, terms=entry.terms
+        )
+    return tuple(tools.values())
 
 
 def _load_category(path: Path, known_tools: set[str], seen: dict[str, Path]) -> Category:
+    if not _CATEGORY.fullmatch(path.stem):
+        raise InputError(
+            f"{path}: the file's name is that of the category: expected letters without accents, digits, '_' and '-'"
+        )
     content = read_toml(path, _PromptFile)
     for entry in content.prompts:
         _check_prompt(path, entry, known_tools, seen)
@@ -151,23 +162,33 @@ def _load_category(path: Path, known_tools: set[str], seen: dict[str, Path]) -> 
 
 
 def _check_prompt(path: Path, entry: _PromptEntry, known_tools: set[str], seen: dict[str, Path]) -> None:
-    where = f"prompt '{entry.id}'"
+    where = f"{path}: prompt '{entry.id}'"
+    if not _PROMPT_ID.fullmatch(entry.id):
+        raise InputError(f"{where}: id: expected letters without accents, digits, '.', '_' and '-', no sign first")
     if entry.id in seen:
-        raise InputError(f"{path}: {where}: the id is already used in {seen[entry.id].name}; ids must differ")
-    if not words(entry.text):
-        raise InputError(f"{path}: {where}: text: expected at least one word, found {entry.text!r}")
-    forms = [_form(path, where, "keyword", keyword) for keyword in entry.keywords]
-    if len(set(forms)) < len(forms):
+        raise InputError(f"{where}: the id is already used in {seen[entry.id].name}; ids must differ")
+    _check_words(where, "text", entry.text)
+    if entry.intended is not None:
+        _check_words(where, "intended", entry.intended)
+    if not _FEWEST_KEYWORDS <= len(entry.keywords) <= _MOST_KEYWORDS:
         raise InputError(
-            f"{path}: {where}: keywords: two are the same once case and accents are folded: {list(entry.keywords)}"
+            f"{where}: keywords: expected {_FEWEST_KEYWORDS} to {_MOST_KEYWORDS} of them, found {len(entry.keywords)}"
         )
+    owner: dict[str, str] = {}
+    for keyword in entry.keywords:
+        form = _check_words(where, "keywords", keyword)
+        if form in owner:
+            raise InputError(
+                f"{where}: keywords: '{owner[form]}' and '{keyword}' are the same (case and accents do not count)"
+            )
+        owner[form] = keyword
     if entry.expected_tool is not None and entry.expected_tool not in known_tools:
-        raise InputError(
-            f"{path}: {where}: unknown tool '{entry.expected_tool}'{nearest(entry.expected_tool, list(known_tools))}"
-        )
+        raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{nearest(entry.expected_tool, [*known_tools])}")
 
 
-def _form(path: Path, where: str, kind: str, value: str) -> str:
-    if not words(value):
-        raise InputError(f"{path}: {where}: {kind}: expected at least one word, found {canonical(value)!r}")
-    return " ".join(words(value))
+def _check_words(where: str, key: str, value: str) -> str:
+    """Return the words of `value` as they are matched; raise InputError when there are none."""
+    found = words(value)
+    if not found:
+        raise InputError(f"{where}: {key}: expected at least one word, found {value!r}")
+    return " ".join(found)
