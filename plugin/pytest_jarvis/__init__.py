@@ -2,4 +2,46 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_jarvis.collector import Measured, ModelHandle
+    from pytest_jarvis.outputs.json import load_report
+    from pytest_jarvis.records import PromptCase, Response
+    from pytest_jarvis.report import Report, ResultRow
+    from pytest_jarvis.statistics import Decision, decide
+
 __version__ = "0.1.0"
+__all__ = [
+    "Decision",
+    "Measured",
+    "ModelHandle",
+    "PromptCase",
+    "Report",
+    "Response",
+    "ResultRow",
+    "decide",
+    "load_report",
+]
+
+_HOME = {
+    "Decision": "statistics",
+    "Measured": "collector",
+    "ModelHandle": "collector",
+    "PromptCase": "records",
+    "Report": "report",
+    "Response": "records",
+    "ResultRow": "report",
+    "decide": "statistics",
+    "load_report": "outputs.json",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the plugin's own import must stay light."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

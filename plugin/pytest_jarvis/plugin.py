@@ -1,1 +1,55 @@
-"""The plugin."""
+"""The pytest plugin. Inert unless a test asks for a fixture of it or an option of its group is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_jarvis import hookspecs
+from pytest_jarvis.fixtures import FIXTURES, base_model, jarvis_engine, jarvis_measure, jarvis_show, lora_model
+from pytest_jarvis.options import add_options, is_asked_for
+
+if TYPE_CHECKING:
+    from pytest_jarvis.collector import Collector
+
+__all__ = ["base_model", "jarvis_engine", "jarvis_measure", "jarvis_show", "lora_model"]
+
+MARKERS = (
+    "quick: four tests that say in a minute whether models load and answer here.",
+    "jarvis_cases(*categories, exclude=()): which prompt categories the argument `jarvis_case` runs through.",
+)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers; read the configuration at once when an option of the group is given."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    if is_asked_for(config) and not config.option.help:
+        _collector(config).check()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `jarvis_case` once for each case of its categories."""
+    if not FIXTURES.intersection(metafunc.fixturenames):
+        return
+    collector = _collector(metafunc.config)
+    if "jarvis_case" in metafunc.fixturenames:
+        collector.parametrize(metafunc)
+
+
+def _collector(config: pytest.Config) -> Collector:
+    """Return the session's collector, made and registered at the first call."""
+    from pytest_jarvis.collector import obtain
+
+    return obtain(config)

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pytest_jarvis.gate import GateOutcome
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
     Category,
@@ -20,6 +21,8 @@ from pytest_jarvis.records import (
     GenerationSettings,
     ModelSpec,
 )
+from pytest_jarvis.statistics import Decision
+from pytest_jarvis.thresholds import Policy
 
 SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -119,6 +122,17 @@ class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     averages: Averages
 
 
+class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was asked of the run before it began."""
+
+    policy: Policy
+    min_gain: float
+    alpha: float
+    """Chance of a wrong PASS, over all looks and adapters."""
+    looks: tuple[int, ...]
+    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a reader wants to know first."""
 
@@ -135,6 +149,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     is_real: bool
     quantization: str
     samples_per_prompt: int
+    plan: GatePlan
     full_selection: bool
 
 
@@ -164,6 +179,35 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mismatched_cosine: float | None
     """Mean cosine over pairs of different prompts: what any two texts reach."""
     notes: tuple[str, ...] = ()
+
+
+class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One adapter's averages, overall and per category."""
+
+    statistics: Averages
+    by_category: dict[str, CategoryAverages]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a run found. The candidate's averages stand on top; every adapter's are under `by_adapter`."""
+
+    schema_version: int
+    complete: bool
+    """Whether every planned pair was measured and the session ran to its end."""
+    metadata: Metadata
+    gate: GateOutcome
+    decisions: dict[str, Decision]
+    """Of each adapter with at least one pair."""
+    statistics: Averages
+    by_category: dict[str, CategoryAverages]
+    by_adapter: dict[str, AdapterStatistics]
+    results: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+    provenance: Provenance
+
+    def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
+        """Return the rows of one adapter, in the plan's order."""
+        return tuple(row for row in self.results if row.adapter == adapter)
 
 
 def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int) -> Averages:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import Engine
+from pytest_jarvis.looks import Look, Question, judge_look
 from pytest_jarvis.records import (
     BASE_ARM,
     AdapterSpec,
@@ -24,12 +25,11 @@ from pytest_jarvis.records import (
 )
 from pytest_jarvis.report import ResultRow, Sample, timestamp
 from pytest_jarvis.scoring import Dictionary, TextScore, mismatched_cosine, paired_cosines, score_text
+from pytest_jarvis.statistics import Decision
 
 if TYPE_CHECKING:
     from pytest_jarvis.scoring import Embedding
 
-PairedScores = tuple[list[list[float]], list[list[float]]]
-"""Relevance of the base and of one adapter: a list per prompt of a score per replicate both arms have."""
 ExtraMetrics = Callable[[PromptCase, Response], Mapping[str, float]]
 
 
@@ -37,16 +37,16 @@ class Listener(Protocol):
     """Is told how a run goes, to show it."""
 
     def loading(self) -> None:
-        """The engine begins to load."""
+        """Show that the engine begins to load."""
 
     def loaded(self, description: EngineDescription, seconds: float) -> None:
-        """The engine is ready."""
+        """Show what is loaded and how long it took."""
 
     def drawing(self, look: int, progress: Progress) -> None:
-        """Responses are being drawn, up to `look` per prompt and arm."""
+        """Show how far the drawing is, up to `look` per prompt and arm."""
 
     def drawn(self, look: int, progress: Progress) -> None:
-        """All responses of a look are there."""
+        """Show that all responses of a look are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,7 @@ class Plan:
     looks: tuple[int, ...]
     """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
     tools: tuple[Tool, ...]
+    question: Question = field(default_factory=Question)
     metrics: MetricsSection = field(default_factory=MetricsSection)
 
     @property
@@ -72,6 +73,8 @@ class RunFacts:
 
     engine: EngineDescription
     samples_per_prompt: int
+    decisions: Mapping[str, Decision]
+    """By adapter, as judged at the last look; empty when nothing could be compared."""
     mismatched_cosine: float | None
     timings_s: dict[str, float]
 
@@ -84,13 +87,11 @@ class BenchmarkRun:
         plan: Plan,
         *,
         load: Callable[[], Engine],
-        certain: Callable[[int, Mapping[str, PairedScores]], bool],
         listener: Listener,
     ) -> None:
-        """`load` makes the engine; `certain(look, scores per adapter)` says whether the drawing may stop."""
+        """`load` makes the engine, at its first use."""
         self.plan = plan
         self._load = load
-        self._certain = certain
         self._listener = listener
         self._engine: Engine | None = None
         self._description: EngineDescription | None = None
@@ -102,6 +103,7 @@ class BenchmarkRun:
         self._cosines: dict[tuple[str, str], list[float]] = {}
         self._mismatched: float | None = None
         self._samples = 0
+        self._decisions: Mapping[str, Decision] = {}
         self._drawn = False
         self.timings_s: dict[str, float] = {}
 
@@ -128,11 +130,14 @@ class BenchmarkRun:
             return
         engine = self.engine
         started = time.perf_counter()
-        for look in self.plan.looks:
+        settled: Mapping[str, Decision] = {}
+        for index, look in enumerate(self.plan.looks):
             self._draw_to(engine, look)
             self._samples = look
-            if self._certain(look, {adapter.name: self.scores(adapter.name) for adapter in self.plan.adapters}):
+            judged = self._judge(index, settled)
+            if judged is None or judged.next_look is None:
                 break
+            settled = judged.settled
         self.timings_s["generate"] = time.perf_counter() - started
         if self.plan.metrics.cosine:
             started = time.perf_counter()
@@ -141,19 +146,14 @@ class BenchmarkRun:
         self._description = engine.describe()
         self._drawn = True
 
-    def scores(self, adapter: str) -> PairedScores:
-        """Return the relevance scores of the prompts that have a pair, by replicate; see PairedScores."""
-        base: list[list[float]] = []
-        tuned: list[list[float]] = []
+    def scores(self) -> dict[str, list[list[float]]]:
+        """Return each arm's relevance: a list per prompt of a score per replicate, those that every arm has."""
+        result: dict[str, list[list[float]]] = {arm: [] for arm in self.plan.arms}
         for case in self.plan.cases:
-            pairs = [
-                (self._scores[case.prompt_id, BASE_ARM, number], self._scores[case.prompt_id, adapter, number])
-                for number in self._paired_replicates(case, adapter)
-            ]
-            if pairs:
-                base.append([left.relevance for left, _ in pairs])
-                tuned.append([right.relevance for _, right in pairs])
-        return base, tuned
+            shared = self._shared_replicates(case, self.plan.arms)
+            for arm in self.plan.arms if shared else ():
+                result[arm].append([self._scores[case.prompt_id, arm, number].relevance for number in shared])
+        return result
 
     def has_anything(self, case: PromptCase) -> bool:
         """Whether a response or a failure of the case exists."""
@@ -175,6 +175,7 @@ class BenchmarkRun:
         return RunFacts(
             engine=self._description,
             samples_per_prompt=self._samples,
+            decisions=self._decisions,
             mismatched_cosine=self._mismatched,
             timings_s=dict(self.timings_s),
         )
@@ -216,11 +217,24 @@ class BenchmarkRun:
             substring=self.plan.metrics.keyword_mode == "substring",
         )
 
-    def _paired_replicates(self, case: PromptCase, adapter: str) -> list[int]:
+    def _judge(self, index: int, settled: Mapping[str, Decision]) -> Look | None:
+        """Judge what is drawn; None when there is nothing to compare."""
+        scores = self.scores()
+        base = scores.pop(BASE_ARM)
+        if not base:
+            return None
+        look = judge_look(
+            base, scores, question=self.plan.question, index=index, looks=self.plan.looks, settled=settled
+        )
+        self._decisions = look.decisions
+        return look
+
+    def _shared_replicates(self, case: PromptCase, arms: Sequence[str]) -> list[int]:
+        """Return the replicates of the case for which each of `arms` has a response."""
         return [
             number
-            for number in range(self.plan.looks[-1])
-            if (case.prompt_id, BASE_ARM, number) in self._scores and (case.prompt_id, adapter, number) in self._scores
+            for number in range(self._samples)
+            if all((case.prompt_id, arm, number) in self._scores for arm in arms)
         ]
 
     def _embed(self, engine: Engine) -> None:
@@ -231,7 +245,7 @@ class BenchmarkRun:
             keys = [
                 (case.prompt_id, number)
                 for case in self.plan.cases
-                for number in self._paired_replicates(case, adapter.name)
+                for number in self._shared_replicates(case, (BASE_ARM, adapter.name))
             ]
             left: list[Embedding] = [vector_of[self._responses[name, BASE_ARM, number].text] for name, number in keys]
             right: list[Embedding] = [

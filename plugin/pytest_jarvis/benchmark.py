@@ -1,0 +1,82 @@
+"""What a benchmark session is: its settings, its prompts, and the run its tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_jarvis.looks import Question
+from pytest_jarvis.options import Settings, resolve
+from pytest_jarvis.prompts import PromptSet, load_prompts
+from pytest_jarvis.reading import InputError, nearest
+from pytest_jarvis.session import BenchmarkRun, Listener, Plan
+
+if TYPE_CHECKING:
+    from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.records import PromptCase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Settings and prompts of this session."""
+
+    settings: Settings
+    prompts: PromptSet
+
+    @property
+    def cases(self) -> tuple[PromptCase, ...]:
+        """Every case of the configured categories: what a full selection holds."""
+        wanted = self.settings.config.benchmark.categories
+        return tuple(case for case in self.prompts.cases if wanted is None or case.category in wanted)
+
+    @property
+    def question(self) -> Question:
+        """What is asked of every adapter."""
+        generation = self.settings.generation
+        return Question(
+            min_gain=self.settings.min_gain, deterministic=not generation.do_sample or generation.temperature == 0
+        )
+
+    def cases_for(self, markers: Sequence[pytest.Mark]) -> tuple[PromptCase, ...]:
+        """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker."""
+        chosen = self.cases
+        for marker in markers:
+            excluded = marker.kwargs.get("exclude", ())
+            if marker.args:
+                chosen = tuple(case for case in chosen if case.category in marker.args)
+            chosen = tuple(case for case in chosen if case.category not in excluded)
+        return chosen
+
+    def start(self, cases: tuple[PromptCase, ...], listener: Listener) -> BenchmarkRun:
+        """Return the run of the selected cases; nothing is loaded yet."""
+        plan = Plan(
+            cases=cases,
+            adapters=self.settings.adapters,
+            looks=self.settings.looks,
+            tools=self.prompts.tools,
+            question=self.question,
+            metrics=self.settings.config.metrics,
+        )
+        return BenchmarkRun(plan, load=self._load, listener=listener)
+
+    def _load(self) -> Engine:
+        from pytest_jarvis.engines import ENGINES
+
+        module, _, name = ENGINES[self.settings.engine].partition(":")
+        engine: Engine = getattr(import_module(module), name)(self.settings.model, self.settings.generation)
+        return engine
+
+
+def read_benchmark(config: pytest.Config) -> Benchmark:
+    """Return what the options, the configuration file and the prompt files say; raise InputError."""
+    settings = resolve(config)
+    prompts = load_prompts(settings.prompts_folder)
+    known = [category.name for category in prompts.categories]
+    for name in settings.config.benchmark.categories or ():
+        if name not in known:
+            raise InputError(f"benchmark.categories: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}")
+    return Benchmark(settings=settings, prompts=prompts)

@@ -1,0 +1,164 @@
+"""The end of a session: the rows become a report, the report a verdict, the verdict an exit status; then files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_jarvis import provenance
+from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
+from pytest_jarvis.prompts import dictionary_hash, prompt_hash
+from pytest_jarvis.report import (
+    SCHEMA_VERSION,
+    AdapterStatistics,
+    FailureRow,
+    GatePlan,
+    Metadata,
+    Provenance,
+    Report,
+    ResultRow,
+    category_averages,
+    make_averages,
+    timestamp,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_jarvis.benchmark import Benchmark
+    from pytest_jarvis.records import PromptCase
+    from pytest_jarvis.session import RunFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What the tests of a session left."""
+
+    rows: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+    planned: tuple[PromptCase, ...]
+    facts: RunFacts
+    finished: bool
+    """False when the session was interrupted, or stopped before the end of its plan."""
+
+
+def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
+    """Whether the plan holds every case of the set of prompts."""
+    return {case.prompt_id for case in planned} == {case.prompt_id for case in benchmark.cases}
+
+
+def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
+    """Return the verdict of the run; None gathered is nothing measured."""
+    settings = benchmark.settings
+    rules = Rules(
+        policy=settings.gate,
+        inconclusive=settings.inconclusive,
+        strict=settings.strict,
+        require=settings.require,
+        min_gain=settings.min_gain,
+        max_failure_share=settings.config.benchmark.max_failure_share,
+    )
+    names = [adapter.name for adapter in settings.adapters]
+    if gathered is None:
+        facts = Facts(
+            prompts_planned=len(benchmark.cases),
+            prompts_selected=0,
+            prompts_measured=0,
+            responses_planned=0,
+            responses_failed=0,
+        )
+        return judge_run(dict.fromkeys(names), facts, rules)
+    planned = len(gathered.planned) * gathered.facts.samples_per_prompt * (1 + len(names))
+    drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
+    measured = {
+        prompt_id
+        for prompt_id in {row.prompt_id for row in gathered.rows}
+        if all(row.measured for row in gathered.rows if row.prompt_id == prompt_id)
+    }
+    facts = Facts(
+        prompts_planned=len(benchmark.cases),
+        prompts_selected=len(gathered.planned),
+        prompts_measured=len(measured),
+        responses_planned=planned,
+        responses_failed=len(gathered.failures),
+        responses_missing=max(0, planned - len(drawn) - len(gathered.failures)),
+    )
+    decisions = {name: gathered.facts.decisions.get(name) for name in names}
+    return judge_run(decisions, facts, rules)
+
+
+def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, root: Path) -> Report:
+    """Return the report of a session; `root` is the checkout it ran in."""
+    settings, facts = benchmark.settings, gathered.facts
+    planned = {
+        category.name: sum(case.category == category.name for case in gathered.planned)
+        for category in benchmark.prompts.categories
+    }
+    by_adapter: dict[str, AdapterStatistics] = {}
+    for adapter in settings.adapters:
+        rows = [row for row in gathered.rows if row.adapter == adapter.name]
+        failures = [failure for failure in gathered.failures if failure.arm in {"base", adapter.name}]
+        by_adapter[adapter.name] = AdapterStatistics(
+            statistics=make_averages(rows, len(gathered.planned), len(failures)),
+            by_category=category_averages(benchmark.prompts.categories, planned, rows, failures),
+        )
+    candidate = by_adapter[settings.adapters[0].name]
+    complete = gathered.finished and not gathered.failures and candidate.statistics.total_tests == len(gathered.planned)
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        complete=complete,
+        metadata=_metadata(benchmark, gathered),
+        gate=gate,
+        decisions=dict(facts.decisions),
+        statistics=candidate.statistics,
+        by_category=candidate.by_category,
+        by_adapter=by_adapter,
+        results=gathered.rows,
+        failures=gathered.failures,
+        provenance=_provenance(benchmark, facts, root),
+    )
+
+
+def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
+    engine = gathered.facts.engine
+    adapters = {adapter.name: adapter.source for adapter in benchmark.settings.adapters}
+    return Metadata(
+        base_model=engine.base_model,
+        base_model_label=engine.display_name,
+        lora_adapter=next(iter(adapters)),
+        adapters=adapters,
+        device=engine.device,
+        timestamp=timestamp(),
+        engine=engine.engine,
+        is_demo=engine.is_demo,
+        is_real=engine.is_real,
+        quantization=engine.coverage.label,
+        samples_per_prompt=gathered.facts.samples_per_prompt,
+        plan=GatePlan(
+            policy=benchmark.settings.gate,
+            min_gain=benchmark.question.min_gain,
+            alpha=benchmark.question.alpha,
+            looks=benchmark.settings.looks,
+        ),
+        full_selection=is_full(benchmark, gathered.planned),
+    )
+
+
+def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance:
+    commit, dirty = provenance.commit(root)
+    return Provenance(
+        versions=provenance.versions(facts.engine.versions),
+        commit=commit,
+        dirty=dirty,
+        machine=provenance.machine(),
+        prompt_hash=prompt_hash(benchmark.cases),
+        dictionary_hash=dictionary_hash(benchmark.prompts.tools),
+        seed=benchmark.settings.generation.seed,
+        generation=benchmark.settings.generation,
+        model=benchmark.settings.model,
+        engine=facts.engine,
+        timings_s=facts.timings_s,
+        mismatched_cosine=facts.mismatched_cosine,
+        notes=facts.engine.notes,
+    )

@@ -1,0 +1,64 @@
+"""The fixtures: one loaded pair for the session, a handle on each arm, and what records a prompt's result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_jarvis.collector import Measured, ModelHandle
+    from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.records import PromptCase
+
+FIXTURES = frozenset({"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model"})
+"""A test that asks for one of these makes its session a benchmark session."""
+
+SHOWN_PROPERTY = "jarvis_shown"
+"""The property of a test by which `jarvis_show` hands a line to the terminal summary."""
+
+
+@pytest.fixture(scope="session")
+def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
+    """Return the engine of the session: one base with its adapters, loaded at the first use and proven."""
+    from pytest_jarvis.collector import loaded_engine
+
+    return loaded_engine(request.config)
+
+
+@pytest.fixture(scope="session")
+def base_model(jarvis_engine: Engine) -> ModelHandle:
+    """Return a handle on the base: the loaded weights with every adapter off."""
+    from pytest_jarvis.collector import handle
+
+    return handle(jarvis_engine, arm=None)
+
+
+@pytest.fixture(scope="session")
+def lora_model(request: pytest.FixtureRequest, jarvis_engine: Engine) -> ModelHandle:
+    """Return a handle on the candidate: the same weights with the first adapter on."""
+    from pytest_jarvis.collector import candidate, handle
+
+    return handle(jarvis_engine, arm=candidate(request.config))
+
+
+@pytest.fixture
+def jarvis_measure(request: pytest.FixtureRequest) -> Callable[[PromptCase], Measured]:
+    """Return a function that measures a case for every adapter and records it; the first call draws the whole plan."""
+    from pytest_jarvis.collector import measure
+
+    def measure_case(case: PromptCase) -> Measured:
+        return measure(request.node, case)
+
+    return measure_case
+
+
+@pytest.fixture
+def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that has a line printed in the terminal summary, where what a test prints does not get."""
+
+    def show(text: str) -> None:
+        request.node.user_properties.append((SHOWN_PROPERTY, text))
+
+    return show

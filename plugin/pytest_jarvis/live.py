@@ -1,0 +1,100 @@
+"""Shows on pytest's terminal how a run goes, past the capture of output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_jarvis.outputs import terminal
+from pytest_jarvis.outputs.wording import encodable, fit, typeset
+from pytest_jarvis.summary import encoding_of
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest.capture import CaptureManager
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_jarvis.records import EngineDescription, Progress
+
+_TERMINAL_PERIOD_S = 0.2
+_LOG_PERIOD_S = 10.0
+
+
+class LiveTerminal:
+    """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
+
+    def __init__(self, config: pytest.Config, label: str, *, progress: bool) -> None:
+        """`label` names the model; `progress` False keeps the drawing silent."""
+        manager = config.pluginmanager
+        self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
+        self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
+        self._writer = config.get_terminal_writer()
+        self._label = label
+        self._progress = progress
+        self._quiet = config.option.verbose < 0
+        self._next = 0.0
+        self._open_line = False
+
+    def loading(self) -> None:
+        """Show that the engine begins to load."""
+        self._line(terminal.loading_line(self._label))
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None:
+        """Show what is loaded and how long it took."""
+        for line in terminal.loaded_lines(description, seconds):
+            self._line(line)
+
+    def drawing(self, look: int, progress: Progress) -> None:
+        """Show how far the drawing is, often on a terminal, seldom in a log."""
+        now = time.monotonic()
+        if now < self._next or not self._progress:
+            return
+        is_terminal = self._reporter is not None and self._reporter.isatty
+        self._next = now + (_TERMINAL_PERIOD_S if is_terminal else _LOG_PERIOD_S)
+        text = terminal.progress_line(look, progress)
+        if is_terminal:
+            self._rewrite(text)
+        elif progress.responses_done or progress.tokens:
+            self._line(text)
+
+    def drawn(self, look: int, progress: Progress) -> None:
+        """Show that all responses of a look are there."""
+        if self._open_line:
+            self._rewrite("")
+            self._open_line = False
+        if self._progress:
+            self._line(terminal.progress_line(look, progress))
+        self._next = 0.0
+
+    def _line(self, text: str) -> None:
+        if self._quiet:
+            return
+        with self._writing() as reporter:
+            if reporter is not None:
+                reporter.ensure_newline()
+                reporter.write_line(encodable(typeset(text), encoding_of(self._writer)))
+
+    def _rewrite(self, text: str) -> None:
+        if self._quiet:
+            return
+        with self._writing() as reporter:
+            if reporter is not None:
+                if not self._open_line:
+                    reporter.ensure_newline()
+                width = self._writer.fullwidth - 1
+                reporter.rewrite(
+                    fit(encodable(typeset(text), encoding_of(self._writer)), width) if text else " " * width
+                )
+                if not text:
+                    reporter.rewrite("")
+                self._open_line = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[TerminalReporter | None]:
+        if self._capture is None:
+            yield self._reporter
+            return
+        with self._capture.global_and_fixture_disabled():
+            yield self._reporter

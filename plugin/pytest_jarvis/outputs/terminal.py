@@ -1,0 +1,173 @@
+"""The lines a run shows on a terminal: pure functions of values, in French."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_jarvis.gate import GateOutcome
+from pytest_jarvis.outputs.wording import (
+    DASH,
+    NBSP,
+    fit,
+    gate_sentence,
+    number,
+    percent,
+    plural,
+    printable,
+    reason_sentence,
+    seconds,
+    verdict_line,
+)
+from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
+from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
+
+_LABEL_WIDTH = 24
+
+
+def loading_line(label: str) -> str:
+    """Return the line shown while the engine loads."""
+    return f"JARVIS{NBSP}: chargement de {label}…"
+
+
+def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
+    """Return what is loaded: model, storage, device, adapters, memory."""
+    arms = ", ".join(adapter.name for adapter in engine.adapters)
+    parts = (
+        engine.display_name,
+        engine.coverage.label,
+        engine.device,
+        _batching(engine),
+        f"adaptateurs : {arms}",
+        f"chargé en {seconds(load_s)}",
+    )
+    return [f"JARVIS : {' | '.join(parts)}", *(str(memory) for memory in engine.memory)]
+
+
+def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] = ()) -> str:
+    """Return how far the drawing is: responses, tokens per second, elapsed, remaining."""
+    done, planned = progress.responses_done, progress.responses_planned
+    speed = progress.tokens / progress.elapsed_s if progress.elapsed_s > 0 else None
+    parts = [
+        f"JARVIS{NBSP}: {done}/{planned} réponses ({look} par prompt et par bras)",
+        f"{number(speed, 0)} tokens/s",
+        f"écoulé {seconds(progress.elapsed_s)}",
+    ]
+    if 0 < done < planned:
+        parts.append(f"reste environ {seconds(progress.elapsed_s / done * (planned - done))}")
+    parts += [str(reading) for reading in memory]
+    return " | ".join(parts)
+
+
+def case_heading(label: str, width: int) -> str:
+    """Return the heading of a category's lines: what their columns are."""
+    columns = f"{'mots-clés':>13}   {'pertinence':<15}   base | LoRA"
+    return f"{fit(label, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
+
+
+def case_line(row: ResultRow, width: int, *, name_arm: bool) -> str:
+    """Return a prompt's result in one line: keywords, relevance and seconds of both arms."""
+    total = len(row.keywords_expected)
+    keywords = f"{_found(row.keyword_match_base, total)} → {_found(row.keyword_match_finetuned, total)}"
+    relevance = f"{number(row.jarvis_relevance_base)} → {number(row.jarvis_relevance_finetuned)} {_sign(row)}"
+    columns = f"{keywords:>13}   {relevance:<15}   {_seconds(row, base=True)} | {_seconds(row, base=False)}"
+    named = f"  {row.prompt_id}{f' {row.adapter}' if name_arm else ''}  {printable(row.prompt)}"
+    return f"{fit(named, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
+
+
+def answer_lines(row: ResultRow, width: int) -> list[str]:
+    """Return the first response of each arm, each on one line."""
+    return [
+        fit(f"      {name:<10} {printable(text) if text is not None else DASH}", width - 1).rstrip()
+        for name, text in (("base", row.base_model_response), (row.adapter, row.finetuned_response))
+    ]
+
+
+def summary_table(report: Report) -> list[str]:
+    """Return the table of categories for the candidate: prompts, keywords, relevance, gain, cosine."""
+    head = f"{'':<{_LABEL_WIDTH}} {'prompts':>8} {'mots-clés':>15} {'pertinence':>15} {'gain':>10} {'cosinus':>8}"
+    lines = [head]
+    lines += [_row(item.label, item.averages) for item in report.by_category.values()]
+    lines.append(_row("Ensemble", report.statistics))
+    return lines
+
+
+def shown_line(text: str) -> str:
+    """Return a line that a test asked to have shown, made safe for a terminal."""
+    return f"  {printable(text)}"
+
+
+def warnings(report: Report) -> list[str]:
+    """Return what a reader must know before any number: what the model is, what is partial."""
+    lines = []
+    if not report.metadata.is_real:
+        lines.append("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
+    if report.metadata.is_demo:
+        lines.append(f"Modèle : {report.metadata.base_model_label} ({report.metadata.quantization}).")
+    if not report.complete:
+        lines.append("Rapport incomplet : il manque des réponses, voir les échecs.")
+    return lines
+
+
+def failure_lines(failures: Sequence[FailureRow], most: int = 10) -> list[str]:
+    """Return the responses that could not be made, the first `most` of them."""
+    lines = [
+        f"  échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {failure.stage} : "
+        f"{printable(failure.reason)}"
+        for failure in failures[:most]
+    ]
+    if len(failures) > most:
+        lines.append(f"  … et {plural(len(failures) - most, 'autre échec', 'autres échecs')}")
+    return lines
+
+
+def decision_lines(report: Report) -> list[str]:
+    """Return each adapter's decision in one line."""
+    named = len(report.decisions) > 1
+    plan = report.metadata.plan
+    return [
+        f"{f'{name} : ' if named else ''}{verdict_line(item, plan.looks[-1], plan.alpha)}"
+        for name, item in report.decisions.items()
+    ]
+
+
+def gate_lines(gate: GateOutcome, min_gain: float) -> list[str]:
+    """Return the verdict of the run, then its reasons."""
+    return [gate_sentence(gate, min_gain), *(f"  {reason_sentence(reason)}" for reason in gate.reasons)]
+
+
+def folder_line(folder: Path) -> str:
+    """Return where the report is."""
+    return f"Rapport : {folder}"
+
+
+def _row(label: str, averages: Averages) -> str:
+    prompts = f"{averages.total_tests}/{averages.planned_tests}"
+    keywords = f"{percent(averages.avg_keyword_match_base, 0)} → {percent(averages.avg_keyword_match_finetuned, 0)}"
+    relevance = f"{number(averages.avg_relevance_base, 3)} → {number(averages.avg_relevance_finetuned, 3)}"
+    return (
+        f"{fit(label, _LABEL_WIDTH)} {prompts:>8} {keywords:>15} {relevance:>15} "
+        f"{percent(averages.relevance_gain, signed=True):>10} {number(averages.avg_cosine_similarity):>8}"
+    )
+
+
+def _batching(engine: EngineDescription) -> str:
+    if engine.batching == "mixed":
+        return "les deux bras dans les mêmes lots"
+    return "un passage par bras" if engine.batching == "two passes" else "sans lots"
+
+
+def _found(share: float | None, total: int) -> str:
+    return f"{DASH}/{total}" if share is None else f"{number(share * total, 1).removesuffix(',0')}/{total}"
+
+
+def _seconds(row: ResultRow, *, base: bool) -> str:
+    samples = [sample.seconds for sample in row.samples if (sample.arm != row.adapter) == base]
+    return seconds(sum(samples) / len(samples) if samples else None)
+
+
+def _sign(row: ResultRow) -> str:
+    base, tuned = row.jarvis_relevance_base, row.jarvis_relevance_finetuned
+    if base is None or tuned is None or base == tuned:
+        return "="
+    return "▲" if tuned > base else "▼"

@@ -1,0 +1,84 @@
+"""What the collector shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_jarvis.outputs import terminal
+from pytest_jarvis.outputs.wording import encodable, typeset
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest._io import TerminalWriter
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_jarvis.collector import Collector
+    from pytest_jarvis.report import Report, ResultRow
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGED": "yellow", "OFF": "cyan"}
+
+
+def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str) -> str:
+    """Print a line per adapter for the prompt just measured, under its category's heading; return the heading shown.
+
+    With -v, both first answers too; with -q, nothing.
+    """
+    if not config.pluginmanager.has_plugin("terminalreporter") or config.option.verbose < 0:
+        return shown
+    writer = config.get_terminal_writer()
+    width = writer.fullwidth
+    # Not the reporter's own ensure_newline: it would have the file's name printed again before every test.
+    if writer.width_of_current_line:
+        writer.line()
+    if label != shown:
+        _line(writer, terminal.case_heading(label, width), bold=True)
+    for row in rows:
+        _line(writer, terminal.case_line(row, width, name_arm=len(rows) > 1))
+        if config.option.verbose > 0:
+            for line in terminal.answer_lines(row, width):
+                _line(writer, line)
+    return label
+
+
+def write_summary(reporter: TerminalReporter, collector: Collector) -> None:
+    """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
+    if not (collector.shown or collector.report or collector.gate):
+        return
+    reporter.section("JARVIS")
+    for text in collector.shown:
+        _write(reporter, terminal.shown_line(text))
+    if collector.report is not None:
+        _write_report(reporter, collector.report)
+    settings = None if collector.benchmark is None else collector.benchmark.settings
+    if settings is not None and settings.write_report and collector.gate is not None:
+        for line in terminal.gate_lines(collector.gate, settings.min_gain):
+            _write(reporter, line, **{_COLOURS[collector.gate.verdict]: True, "bold": True})
+        if collector.folder is not None:
+            _write(reporter, terminal.folder_line(collector.folder))
+
+
+def _write_report(reporter: TerminalReporter, report: Report) -> None:
+    for line in terminal.warnings(report):
+        _write(reporter, line, yellow=True)
+    if reporter.config.option.verbose >= 0:
+        for line in terminal.summary_table(report):
+            _write(reporter, line)
+        for line in terminal.failure_lines(report.failures):
+            _write(reporter, line, red=True)
+    for line in terminal.decision_lines(report):
+        _write(reporter, line)
+
+
+def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
+    reporter.ensure_newline()
+    _line(reporter.config.get_terminal_writer(), text, **markup)
+
+
+def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:
+    writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+
+
+def encoding_of(writer: TerminalWriter) -> str | None:
+    """Return the encoding of the stream behind pytest's writer."""
+    return getattr(writer._file, "encoding", None)  # noqa: SLF001  # the stream itself is not public

@@ -1,0 +1,46 @@
+"""Four tests, in this order, that say in a minute whether models load and answer on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+
+from pytest_jarvis import ModelHandle
+
+pytestmark = pytest.mark.quick
+
+Show = Callable[[str], None]
+
+
+def test_imports() -> None:
+    """All libraries of the models' half are here."""
+    for name in ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors"):
+        import_module(name)
+
+
+def test_gpu_configuration(jarvis_show: Show) -> None:
+    """A GPU is used when there is one; the CPU is fine, and said."""
+    import torch
+
+    if not torch.cuda.is_available():
+        jarvis_show(f"Pas de GPU : tout se fait sur le processeur ({torch.get_num_threads()} fils).")
+        return
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        jarvis_show(f"GPU {index} : {device.name}, {device.total_memory / 1e9:.1f} Go".replace(".", ","))
+        assert device.total_memory > 0
+
+
+def test_model_loading(base_model: ModelHandle, lora_model: ModelHandle, jarvis_show: Show) -> None:
+    """One base is loaded, and both arms are handles on it."""
+    jarvis_show(f"{lora_model.label} | {base_model.engine.describe().coverage.label}")
+    assert base_model.engine is lora_model.engine
+
+
+def test_generation(lora_model: ModelHandle, jarvis_show: Show) -> None:
+    """The fine-tuned model answers a command."""
+    answer = lora_model.generate("ouvre chrome")
+    jarvis_show(f"« ouvre chrome » → {answer.text[:100]}")
+    assert answer.text

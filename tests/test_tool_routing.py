@@ -1,0 +1,17 @@
+"""Sentences that need one tool: both arms answer, and what the answers are worth is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_jarvis import Measured, PromptCase
+
+pytestmark = pytest.mark.jarvis_cases("tool_routing")
+
+
+def test_tool_routing(jarvis_case: PromptCase, jarvis_measure: Callable[[PromptCase], Measured]) -> None:
+    """Quality is judged once, by the gate; this passes when the measurement was made."""
+    measured = jarvis_measure(jarvis_case)
+    assert measured.is_complete, measured.problems
