@@ -1,0 +1,228 @@
+"""`config`: the sections of the configuration, its defaults, and which adapters come of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_jarvis.config import (
+    Config,
+    GenerationSection,
+    ModelSection,
+    adapter_specs,
+    generation_settings,
+    load_config,
+    model_spec,
+)
+from pytest_jarvis.reading import InputError
+from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
+
+
+def specs(*named: str, base_changed: bool = False, **section: object) -> list[tuple[str, str]]:
+    """Return name and source of the adapters."""
+    found = adapter_specs(list(named), msgspec.convert(section, ModelSection), base_changed=base_changed)
+    return [(spec.name, spec.source) for spec in found]
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text("{}", encoding="utf-8")
+    assert Config() == load_config(path)
+
+
+def test_a_schema_may_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"$schema": "s.json"}', encoding="utf-8")
+    assert load_config(path).schema == "s.json"
+
+
+@pytest.mark.parametrize("name", ["benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"])
+def test_the_files_of_the_checkout_are_valid(name: str) -> None:
+    loaded = load_config(Path(__file__).parents[3] / name)
+    assert adapter_specs([], loaded.model)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            '{"modle": {}}',
+            "unknown key 'modle'; did you mean 'model'?",
+            id="section misspelt",
+        ),
+        pytest.param(
+            '{"generation": {"max_tokens": 5}}',
+            "generation: unknown key 'max_tokens'; did you mean 'max_new_tokens'?",
+            id="key misspelt",
+        ),
+        pytest.param(
+            '{"model": {"quantization": "int8"}}',
+            "model: quantization: expected one of 'nf4', 'none', found 'int8'",
+            id="choice",
+        ),
+        pytest.param(
+            '{"model": {"adapters": {"a": "b", "c": 5}}}',
+            "model: adapters: c: expected a string, found 5",
+            id="adapter",
+        ),
+        pytest.param('{"generation": {"top_p": 0}}', "generation: top_p: expected a number > 0.0, found 0", id="top_p"),
+        pytest.param(
+            '{"generation": {"temperature": -1}}',
+            "generation: temperature: expected a number >= 0.0, found -1",
+            id="temperature",
+        ),
+        pytest.param(
+            '{"generation": {"max_new_tokens": 0}}',
+            "generation: max_new_tokens: expected a whole number >= 1, found 0",
+            id="max_new_tokens",
+        ),
+        pytest.param(
+            '{"benchmark": {"category_floors": {"tool_routing": 60}}}',
+            "benchmark: category_floors: tool_routing: expected a number <= 1.0, found 60",
+            id="per cent for a share",
+        ),
+        pytest.param(
+            '{"output": {"formats": ["text", "pdf"]}}',
+            "output: formats: entry 2: expected one of 'text', 'charts', 'html', 'markdown', found 'pdf'",
+            id="format",
+        ),
+    ],
+)
+def test_a_file_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert f"{path}: {expected}" == str(caught.value)
+
+
+def test_the_default_generation_is_that_of_the_engine() -> None:
+    assert GenerationSettings() == generation_settings(GenerationSection())
+
+
+def test_every_setting_of_generation_is_handed_on() -> None:
+    section = GenerationSection(
+        max_new_tokens=7,
+        temperature=0.1,
+        top_p=0.2,
+        do_sample=False,
+        timeout_s=None,
+        seed=3,
+        template="raw",
+        thinking=True,
+        system_prompt="Bonjour.",
+        max_response_chars=9,
+    )
+    expected = GenerationSettings(
+        max_new_tokens=7,
+        temperature=0.1,
+        top_p=0.2,
+        do_sample=False,
+        timeout_s=None,
+        seed=3,
+        template="raw",
+        enable_thinking=True,
+        system_prompt="Bonjour.",
+        max_response_chars=9,
+    )
+    assert expected == generation_settings(section)
+
+
+def test_every_setting_of_the_model_is_handed_on() -> None:
+    section = ModelSection(
+        base_model_id="m",
+        quantization="none",
+        device_map="cpu",
+        max_memory={"0": "20GB"},
+        revision="r",
+        trust_remote_code=True,
+    )
+    adapters = (AdapterSpec(name="a", source="b"),)
+    expected = ModelSpec(
+        base_model="m",
+        adapters=adapters,
+        quantization="none",
+        device_map="cpu",
+        max_memory={"0": "20GB"},
+        revision="r",
+        trust_remote_code=True,
+        batch_size=4,
+    )
+    assert expected == model_spec(section, GenerationSection(batch_size=4), adapters)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        pytest.param("demo:faible", ("faible", "demo:faible"), id="embedded"),
+        pytest.param("out/mon-lora", ("mon-lora", "out/mon-lora"), id="folder"),
+        pytest.param("out/mon-lora/", ("mon-lora", "out/mon-lora/"), id="folder with a slash"),
+        pytest.param("quelqu-un/jarvis-lora", ("jarvis-lora", "quelqu-un/jarvis-lora"), id="hub"),
+        pytest.param("out/étape 1.5", ("étape-1-5", "out/étape 1.5"), id="signs that cannot name a module"),
+        pytest.param("out/_essai_", ("essai", "out/_essai_"), id="underscores around"),
+        pytest.param("mien=out/lora", ("mien", "out/lora"), id="named"),
+        pytest.param("mien=demo:faible", ("mien", "demo:faible"), id="embedded and named"),
+        pytest.param("mien=out/lr=0.1", ("mien", "out/lr=0.1"), id="named, equals in the path"),
+        pytest.param("out/lr=0.1", ("lr-0-1", "out/lr=0.1"), id="equals in the path"),
+    ],
+)
+def test_an_adapter_of_the_command_line_is(named: str, expected: tuple[str, str]) -> None:
+    assert [expected] == specs(named)
+
+
+def test_the_folder_one_stands_in_gives_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lora").mkdir()
+    monkeypatch.chdir(tmp_path / "lora")
+    assert specs(".") == [("lora", ".")]
+
+
+def test_the_demo_without_adapters_has_its_own() -> None:
+    assert specs() == [("jarvis", "demo:jarvis")]
+
+
+def test_the_file_names_adapters_in_order() -> None:
+    assert specs(adapters={"b": "x", "a": "demo:faible"}) == [("b", "x"), ("a", "demo:faible")]
+
+
+def test_the_command_line_wins_over_the_file() -> None:
+    assert specs("c=z", adapters={"a": "x"}) == [("c", "z")]
+
+
+def test_the_adapters_of_the_file_do_not_count_for_another_base() -> None:
+    assert specs(adapters={"a": "x"}, base_changed=True) == [("jarvis", "demo:jarvis")]
+
+
+def test_a_real_base_without_an_adapter_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        specs(base_model_id="Qwen/Qwen3-30B-A3B")
+    assert str(caught.value) == (
+        "base model Qwen/Qwen3-30B-A3B: there is no adapter to compare it with; "
+        "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
+    )
+
+
+@pytest.mark.parametrize("named", ["", "demo:", "a=", "=b", "a b=c", "a.b=c", "__base__=c", "..", "/"])
+def test_what_cannot_name_an_adapter_is_refused(named: str) -> None:
+    with pytest.raises(InputError, match=r"^--jarvis-adapter: expected a name of letters, digits, '_' and '-'"):
+        specs(named)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        pytest.param(["a=x", "a=y"], "the name 'a' is used twice", id="same names"),
+        pytest.param(["x/lora", "y/lora"], "the name 'lora' is used twice", id="same folder names"),
+        pytest.param(["out/base"], "the name 'base' stands for the base model", id="folder called base"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(named: list[str], expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        specs(*named)
+    assert f"--jarvis-adapter: {expected}; give each adapter a name of its own: NAME=PATH" == str(caught.value)
+
+
+def test_a_name_of_the_file_that_is_taken_is_refused_with_where_it_is() -> None:
+    with pytest.raises(InputError, match=r"^model\.adapters of the configuration: the name 'base' stands for the base"):
+        specs(adapters={"base": "x"})
