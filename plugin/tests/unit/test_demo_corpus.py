@@ -1,0 +1,181 @@
+"""The demo's corpus: no benchmark prompt in it, the same for the same seed, and written in sound French."""
+
+import random
+import re
+import tomllib
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
+from pytest_jarvis.demo.butler import answer_as_jarvis
+from pytest_jarvis.demo.commands import KINDS, draw_command
+from pytest_jarvis.demo.corpus import (
+    BenchmarkGuard,
+    Dialogue,
+    base_dialogues,
+    find_prompts,
+    jarvis_dialogues,
+    normal_form,
+    read_guard,
+)
+from pytest_jarvis.demo.grammar import contract, expand
+from pytest_jarvis.demo.lexicon import number_words
+from pytest_jarvis.demo.mishear import mishear
+from pytest_jarvis.demo.train import BATCH_ROWS, Plan
+
+PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
+
+
+def benchmark_entries() -> list[dict[str, str]]:
+    return [
+        entry
+        for path in PROMPTS.glob("*.toml")
+        for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("prompts", [])
+    ]
+
+
+def seeded(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - a corpus, not a secret
+
+
+def bare(text: str) -> str:
+    """The test's own normalisation, on purpose not the product's."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold().replace("’", "'"))
+    kept = "".join(letter for letter in folded if not unicodedata.category(letter).startswith("M"))
+    return " ".join(re.findall(r"[^\W_]+", kept))
+
+
+@pytest.fixture(scope="module")
+def guard() -> BenchmarkGuard:
+    return read_guard(PROMPTS)
+
+
+def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> None:
+    """Every row that any default training reads, tokenizer included; answers are looked at too."""
+    plan = Plan()
+    forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
+    assert len(forbidden) == 30
+    base_rows = max(plan.base_steps * BATCH_ROWS, plan.tokenizer_rows)
+    jarvis_rows = max(plan.jarvis_steps * BATCH_ROWS, plan.tokenizer_rows)
+    texts: Counter[str] = Counter()
+    for dialogues in (base_dialogues(base_rows, plan.seed, guard), jarvis_dialogues(jarvis_rows, plan.seed, guard)):
+        for dialogue in dialogues:
+            texts[dialogue.user] += 1
+    assert sum(texts.values()) == base_rows + jarvis_rows
+    assert {text for text in texts if bare(text) in forbidden} == set()
+
+
+def test_the_guard_refuses_a_prompt_however_it_is_written(guard: BenchmarkGuard) -> None:
+    for entry in benchmark_entries():
+        for text in (
+            entry["text"],
+            entry["text"].upper() + " !",
+            f"Corrige : {entry['text']}",
+            f"jarvis, {entry['text']}",
+        ):
+            assert guard.refuses(Dialogue(user=text, assistant="Oui.")), text
+
+
+def test_the_guard_refuses_the_mishearings_of_the_benchmark(guard: BenchmarkGuard) -> None:
+    assert "spotifaille" in guard.misheard_words
+    assert guard.refuses(Dialogue(user="lance spotifaille", assistant="Oui.", misheard=True))
+    assert not guard.refuses(Dialogue(user="lance spotify", assistant="Oui.", misheard=True))
+
+
+def test_the_generator_would_meet_benchmark_prompts_without_the_guard() -> None:
+    """If this fails the guard has nothing to do and the test of the full corpus proves little."""
+    nothing = BenchmarkGuard(prompts=frozenset(), misheard_words=frozenset())
+    forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
+    assert any(bare(dialogue.user) in forbidden for dialogue in jarvis_dialogues(6000, 0, nothing))
+
+
+def test_a_folder_without_prompts_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no prompt found"):
+        read_guard(tmp_path)
+
+
+def test_the_prompts_are_found_from_the_package() -> None:
+    assert find_prompts().name == "jarvis_prompts"
+
+
+def test_the_same_seed_gives_the_same_corpus_and_another_seed_another(guard: BenchmarkGuard) -> None:
+    for dialogues in (base_dialogues, jarvis_dialogues):
+        first = list(dialogues(200, 5, guard))
+        assert first == list(dialogues(200, 5, guard))
+        assert first != list(dialogues(200, 6, guard))
+        assert first[:50] == list(dialogues(50, 5, guard))
+
+
+def test_normal_form_ignores_case_accents_apostrophes_and_punctuation() -> None:
+    assert normal_form("  Écris,  l’HÔTEL… « œuvre »!") == "ecris l hotel oeuvre"
+
+
+def test_every_kind_of_order_is_answered_in_full_sentences_without_a_slot_left() -> None:
+    rng = seeded(3)
+    for kind in KINDS:
+        for _ in range(60):
+            command = draw_command(rng, kind)
+            answer = answer_as_jarvis(command, rng)
+            for text in (command.said, command.meant, answer):
+                assert not re.search(r"[{}\[\]|]|  | [.,]", text), text
+                assert not re.search(r"\b(de le|de les|à le|à les|de [aeiouéê](?!nze))\b", text), text
+            assert answer[0].isupper()
+            assert answer[-1] in ".?"
+
+
+def test_an_order_to_open_names_the_application_in_the_answer() -> None:
+    rng = seeded(4)
+    for _ in range(100):
+        command = draw_command(rng, "open_app")
+        assert command.slots["app"] in answer_as_jarvis(command, rng)
+
+
+def test_mishearing_changes_most_orders_and_keeps_some_of_their_letters() -> None:
+    rng = seeded(5)
+    orders = [draw_command(rng).said for _ in range(300)]
+    misheard = [mishear(order, rng) for order in orders]
+    changed = sum(a.lower().rstrip(" .!") != b for a, b in zip(orders, misheard, strict=True))
+    assert changed > 280
+    assert all(len(b) > 0.6 * len(a) for a, b in zip(orders, misheard, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "zéro"),
+        (21, "vingt et un"),
+        (71, "soixante et onze"),
+        (80, "quatre-vingts"),
+        (81, "quatre-vingt-un"),
+        (97, "quatre-vingt-dix-sept"),
+        (100, "cent"),
+    ],
+)
+def test_numbers_are_written_in_french(number: int, words: str) -> None:
+    assert words == number_words(number)
+
+
+def test_contractions_are_made_where_french_makes_them() -> None:
+    assert contract("de le bureau, de Excel, à le mur, de onze ans, de YouTube") == (
+        "du bureau, d'Excel, au mur, de onze ans, de YouTube"
+    )
+
+
+def test_a_template_with_a_branch_left_open_is_refused() -> None:
+    with pytest.raises(ValueError, match="never closed"):
+        expand("[ouvre|lance {app}", seeded(0), {"app": "Word"})
+
+
+def test_an_unknown_adapter_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"demo:rapide: unknown adapter .* jarvis, faible"):
+        adapter_path("rapide")
+
+
+def test_the_shipped_pair_weighs_less_than_fifteen_megabytes() -> None:
+    folders = [base_path(), *(adapter_path(name) for name in ADAPTERS)]
+    files = [path for folder in folders for path in folder.iterdir()]
+    assert {"model.safetensors", "tokenizer.json", "adapter_model.safetensors"} <= {path.name for path in files}
+    assert sum(path.stat().st_size for path in files) < 15_000_000
