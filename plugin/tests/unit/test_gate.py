@@ -1,0 +1,197 @@
+"""One verdict and an exit status for the whole run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_jarvis.comparisons import compare_as_ratio
+from pytest_jarvis.gate import Facts, Require, Rules, judge_run
+from pytest_jarvis.statistics import Decision, decide
+from pytest_jarvis.thresholds import judge_estimate
+
+BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
+PASS = decide(BASE, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]])
+FAIL = decide(BASE, [[0.20, 0.24, 0.18, 0.22], [0.12, 0.15, 0.10, 0.11]])
+OVER = decide(BASE, [[0.20, 0.55, 0.30, 0.40], [0.10, 0.45, 0.25, 0.34]])
+UNDER = decide(BASE, [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]])
+OUT_OF_REACH = decide([[0.96, 0.98]], [[1.0, 1.0]])
+DECISIONS = {"PASS": PASS, "FAIL": FAIL, "OVER": OVER, "UNDER": UNDER, "OUT": OUT_OF_REACH}
+
+FULL = Facts(prompts_planned=30, prompts_selected=30, prompts_measured=30, responses_planned=240, responses_failed=0)
+PARTIAL = replace(FULL, prompts_selected=10, prompts_measured=10)
+
+
+def codes(outcome_reasons: object) -> list[str]:
+    return [reason.code for reason in outcome_reasons]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("decision", "inconclusive", "verdict", "exit_failed", "reasons"),
+    [
+        (PASS, "fail", "PASS", False, []),
+        (FAIL, "fail", "FAIL", True, []),
+        (FAIL, "warn", "FAIL", True, []),
+        (OVER, "fail", "INCONCLUSIVE", True, []),
+        (OVER, "warn", "INCONCLUSIVE", False, ["tolerated"]),
+        (UNDER, "fail", "INCONCLUSIVE", True, ["seen_under_bar"]),
+        (UNDER, "warn", "INCONCLUSIVE", True, ["seen_under_bar"]),
+        (OUT_OF_REACH, "warn", "NOT_JUDGED", True, ["seen_under_bar"]),
+    ],
+)
+def test_a_full_run_is_judged_by_its_candidate(
+    decision: Decision, inconclusive: Literal["fail", "warn"], verdict: str, exit_failed: bool, reasons: list[str]
+) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive))
+    assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == (verdict, exit_failed, reasons)
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict", "exit_failed"),
+    [(PASS, "PASS", False), (OVER, "PASS", False), (UNDER, "FAIL", True), (FAIL, "FAIL", True)],
+)
+def test_the_plain_rule_looks_at_the_value_alone(decision: Decision, verdict: str, exit_failed: bool) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(policy="point"))
+    assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
+
+
+@pytest.mark.parametrize("facts", [FULL, PARTIAL])
+def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Facts) -> None:
+    outcome = judge_run({"jarvis": FAIL}, facts, Rules(policy="off", strict=True))
+    assert (outcome.verdict, outcome.exit_failed) == ("OFF", False)
+    assert {threshold.why for threshold in outcome.thresholds} == {"gate_off"}
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(policy="off"), Rules(policy="point", inconclusive="warn")])
+@pytest.mark.parametrize(("decision", "measured"), [(None, 30), (PASS, 0)], ids=["nothing decided", "nothing measured"])
+def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None, measured: int) -> None:
+    outcome = judge_run({"jarvis": decision}, replace(FULL, prompts_measured=measured), rules)
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons)[0] == "nothing_measured"
+
+
+def test_no_adapter_at_all_is_nothing_measured() -> None:
+    empty = Facts(prompts_planned=0, prompts_selected=0, prompts_measured=0, responses_planned=0, responses_failed=0)
+    outcome = judge_run({}, empty, Rules())
+    assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == ("NOT_JUDGED", True, ["nothing_measured"])
+
+
+OBSTACLES = [
+    (PARTIAL, "partial_selection", {"selected": 10, "planned": 30}),
+    (replace(FULL, responses_failed=24), "failures", {"failed": 24, "planned": 240, "share": 0.1, "allowed": 0.05}),
+    (replace(FULL, prompts_measured=29), "missing_pairs", {"missing": 1, "selected": 30, "responses": 0}),
+    (replace(FULL, responses_missing=7), "missing_pairs", {"missing": 0, "selected": 30, "responses": 7}),
+    (replace(FULL, prompts_changed=True), "prompts_changed", {}),
+]
+
+
+@pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
+def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: str, values: dict[str, float]) -> None:
+    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05))
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
+    assert [(reason.code, reason.values) for reason in outcome.reasons] == [(code, values)]
+    assert outcome.thresholds[1].why == "run_not_judged"
+
+
+@pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
+def test_a_run_that_is_not_whole_fails_when_strict(facts: Facts, code: str, values: dict[str, float]) -> None:
+    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05, strict=True))
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons) == [code, "strict"]
+
+
+def test_a_selection_is_not_failed_for_what_it_shows() -> None:
+    assert not judge_run({"jarvis": FAIL}, PARTIAL, Rules()).exit_failed
+
+
+def test_a_full_run_with_failures_fails_when_what_was_seen_is_under_the_bar() -> None:
+    outcome = judge_run({"jarvis": UNDER}, replace(FULL, responses_failed=1), Rules())
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons) == ["failures", "seen_under_bar"]
+
+
+def test_failures_within_the_allowed_share_are_judged() -> None:
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=12), Rules(max_failure_share=0.05))
+    assert outcome.verdict == "PASS"
+    assert (outcome.thresholds[0].name, outcome.thresholds[0].verdict) == ("failure_share", "PASS")
+
+
+def test_failures_above_the_allowed_share_fail_their_own_bar_only() -> None:
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=24), Rules(max_failure_share=0.05))
+    assert (outcome.thresholds[0].verdict, outcome.adapters[0].verdict) == ("FAIL", "NOT_JUDGED")
+
+
+@pytest.mark.parametrize(
+    ("names", "require", "verdict", "exit_failed"),
+    [
+        (["PASS", "FAIL"], "first", "PASS", False),
+        (["FAIL", "PASS"], "first", "FAIL", True),
+        (["FAIL", "PASS"], "any", "PASS", False),
+        (["FAIL", "OVER"], "any", "INCONCLUSIVE", True),
+        (["FAIL", "OUT"], "any", "NOT_JUDGED", True),
+        (["PASS", "FAIL"], "all", "FAIL", True),
+        (["PASS", "OVER"], "all", "INCONCLUSIVE", True),
+        (["OVER", "OUT"], "all", "NOT_JUDGED", True),
+        (["PASS", "PASS"], "all", "PASS", False),
+    ],
+)
+def test_several_adapters_count_as_required(
+    names: list[str], require: Require, verdict: str, exit_failed: bool
+) -> None:
+    decisions = {f"v{number}": DECISIONS[name] for number, name in enumerate(names)}
+    outcome = judge_run(decisions, FULL, Rules(require=require))
+    assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
+
+
+@pytest.mark.parametrize(("require", "exit_failed"), [("any", False), ("all", True), ("first", False)])
+def test_an_inconclusive_run_is_let_through_only_when_what_was_seen_meets_the_bar(
+    require: Require, exit_failed: bool
+) -> None:
+    outcome = judge_run({"a": OVER, "b": UNDER}, FULL, Rules(require=require, inconclusive="warn"))
+    assert (outcome.verdict, outcome.exit_failed) == ("INCONCLUSIVE", exit_failed)
+
+
+def test_an_adapter_that_was_not_measured_is_not_judged_beside_one_that_was() -> None:
+    outcome = judge_run({"a": PASS, "b": None}, FULL, Rules(require="all"))
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
+    assert [(adapter.name, adapter.verdict) for adapter in outcome.adapters] == [("a", "PASS"), ("b", "NOT_JUDGED")]
+
+
+def test_a_further_bar_of_an_adapter_counts_for_that_adapter() -> None:
+    slow = judge_estimate("latency_ratio", "b", compare_as_ratio([[1.0, 1.1]], [[9.0, 9.1]]), bar=2.0, policy="proven")
+    outcome = judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="all"), [slow])
+    assert [adapter.verdict for adapter in outcome.adapters] == ["PASS", "FAIL"]
+    assert outcome.verdict == "FAIL"
+    assert judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="first"), [slow]).verdict == "PASS"
+
+
+kinds = st.sampled_from(sorted(DECISIONS))
+
+
+@given(
+    names=st.lists(kinds, min_size=1, max_size=3),
+    require=st.sampled_from(["first", "any", "all"]),
+    policy=st.sampled_from(["proven", "point"]),
+    inconclusive=st.sampled_from(["fail", "warn"]),
+    strict=st.booleans(),
+    facts=st.sampled_from([FULL, replace(FULL, responses_failed=100), replace(FULL, prompts_changed=True)]),
+)
+def test_a_candidate_seen_under_the_bar_never_exits_0(
+    *,
+    names: list[str],
+    require: Require,
+    policy: Literal["proven", "point"],
+    inconclusive: Literal["fail", "warn"],
+    strict: bool,
+    facts: Facts,
+) -> None:
+    decisions = {str(number): DECISIONS[name] for number, name in enumerate(names)}
+    rules = Rules(policy=policy, inconclusive=inconclusive, strict=strict, require=require)
+    under = [name in {"FAIL", "UNDER", "OUT"} for name in names]
+    hopeless = {"first": under[0], "any": all(under), "all": any(under)}[require]
+    if hopeless:
+        assert judge_run(decisions, facts, rules).exit_failed
