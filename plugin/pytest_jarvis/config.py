@@ -151,7 +151,7 @@ def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool
         specs = tuple(_parse_adapter(text) for text in named)
     elif section.adapters and not base_changed:
         where = "model.adapters of the configuration"
-        specs = tuple(AdapterSpec(name=name, source=source) for name, source in section.adapters.items())
+        specs = tuple(_checked(name, source, where, f"{name}={source}") for name, source in section.adapters.items())
     elif section.base_model_id == DEMO:
         specs = (_parse_adapter(DEMO_ADAPTER),)
     else:
@@ -160,24 +160,29 @@ def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool
             "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
         )
     names = [spec.name for spec in specs]
-    for spec in specs:
-        if not _ADAPTER_NAME.fullmatch(spec.name) or not spec.source:
-            raise InputError(
-                f"{where}: expected a name of letters, digits, '_' and '-' (no sign first), and a path; "
-                f"found {f'{spec.name}={spec.source}'!r}"
-            )
-        if spec.name == BASE_ARM or names.count(spec.name) > 1:
-            why = "stands for the base model" if spec.name == BASE_ARM else "is used twice"
-            raise InputError(f"{where}: the name '{spec.name}' {why}; give each adapter a name of its own: NAME=PATH")
+    for name in names:
+        if name == BASE_ARM or names.count(name) > 1:
+            why = "stands for the base model" if name == BASE_ARM else "is used twice"
+            raise InputError(f"{where}: the name '{name}' {why}; give each adapter a name of its own: NAME=PATH")
     return specs
 
 
 def _parse_adapter(text: str) -> AdapterSpec:
     name, equals, source = text.partition("=")
-    if equals and not _SEPARATOR.search(name):
-        return AdapterSpec(name=name, source=source)
-    if text.startswith(f"{DEMO}:"):
-        return AdapterSpec(name=text.removeprefix(f"{DEMO}:"), source=text)
-    # A folder's own name, made fit to name a module of the model: torch takes no dot there.
-    folder = Path(text).absolute().name if text else ""
-    return AdapterSpec(name=re.sub(r"[^\w-]+", "-", folder).strip("-_"), source=text)
+    if not equals or _SEPARATOR.search(name):
+        source = text
+        if text.startswith(f"{DEMO}:"):
+            name = text.removeprefix(f"{DEMO}:")
+        else:
+            # A folder's own name, made fit to name a module of the model: torch takes no dot there.
+            name = re.sub(r"[^\w-]+", "-", Path(text).absolute().name).strip("-_")
+    return _checked(name, source, "--jarvis-adapter", text)
+
+
+def _checked(name: str, source: str, where: str, found: str) -> AdapterSpec:
+    if not _ADAPTER_NAME.fullmatch(name) or not source:
+        raise InputError(
+            f"{where}: expected PATH or NAME=PATH, found {found!r}; "
+            "NAME takes letters, digits, '_' and '-', no sign first"
+        )
+    return AdapterSpec(name=name, source=source)

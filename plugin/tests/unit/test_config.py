@@ -205,8 +205,17 @@ def test_a_real_base_without_an_adapter_is_refused() -> None:
 
 @pytest.mark.parametrize("named", ["", "demo:", "a=", "=b", "a b=c", "a.b=c", "__base__=c", "..", "/"])
 def test_what_cannot_name_an_adapter_is_refused(named: str) -> None:
-    with pytest.raises(InputError, match=r"^--jarvis-adapter: expected a name of letters, digits, '_' and '-'"):
+    with pytest.raises(InputError) as caught:
         specs(named)
+    expected = f"expected PATH or NAME=PATH, found '{named}'; NAME takes letters, digits, '_' and '-', no sign first"
+    assert f"--jarvis-adapter: {expected}" == str(caught.value)
+
+
+def test_an_adapter_of_the_file_without_a_path_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"^model\.adapters of the configuration: expected PATH or NAME=PATH, found 'a='"
+    ):
+        specs(adapters={"a": ""})
 
 
 @pytest.mark.parametrize(

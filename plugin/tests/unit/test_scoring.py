@@ -147,7 +147,7 @@ def test_no_pairs_have_no_cosines() -> None:
 
 
 def test_lists_of_different_lengths_have_no_cosines() -> None:
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match=r"longer|shorter"):
         paired_cosines([vector(1)], [])
 
 
