@@ -1,0 +1,5 @@
+"""The engine that runs a base model and its adapters in this process, with torch, transformers and peft."""
+
+from pytest_jarvis.engines.transformers.engine import TransformersEngine
+
+__all__ = ["TransformersEngine"]

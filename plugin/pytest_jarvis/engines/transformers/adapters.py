@@ -1,0 +1,221 @@
+"""Adapters: found on disk, checked against the base, attached to the same weights, never merged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.loading import DEMO, Source
+from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+CONFIG_FILE: Final = "adapter_config.json"
+WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
+PEFT_BASE: Final = "__base__"
+"""What peft calls a row of a mixed batch that no adapter touches."""
+_QUANTISED_SUFFIX: Final = re.compile(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFiles:
+    """An adapter's folder, read and checked, before anything is attached."""
+
+    name: str
+    source: str
+    folder: Path
+    weights: Path
+    config: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def rank(self) -> int | None:
+        """The LoRA rank its configuration states."""
+        rank = self.config.get("r")
+        return rank if isinstance(rank, int) else None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What it adapts: module names, `all-linear`, or fused parameters, sorted."""
+        found: list[str] = []
+        for key in ("target_modules", "target_parameters", "modules_to_save"):
+            value = self.config.get(key) or ()
+            found.extend([value] if isinstance(value, str) else value)
+        return tuple(sorted(found))
+
+
+def read_adapter(spec: AdapterSpec) -> AdapterFiles:
+    """Return the files of an adapter. Raises EngineError for a folder or a file that is missing or unreadable."""
+    if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
+        raise EngineError(
+            f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
+        )
+    folder = _folder(spec)
+    config_file = folder / CONFIG_FILE
+    if not config_file.is_file():
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {CONFIG_FILE}")
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise EngineError(f"adapter '{spec.name}': {config_file} is not readable JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        found = config.get("peft_type") if isinstance(config, dict) else None
+        raise EngineError(f"adapter '{spec.name}': its peft_type is {found!r}, this engine attaches LORA adapters only")
+    return AdapterFiles(
+        name=spec.name,
+        source=spec.source,
+        folder=folder,
+        weights=weights,
+        config=config,
+        sha256=_digest(config_file, weights),
+    )
+
+
+def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> None:
+    """Raise EngineError when the adapter says that it was trained on another base than the one loaded."""
+    stated = adapter.config.get("base_model_name_or_path")
+    if not stated:
+        return
+    expected = DEMO if source.is_demo else source.location
+    known = {_plain(expected), _plain(str(getattr(model.config, "_name_or_path", "") or expected))}
+    if source.is_demo:
+        known = {DEMO}
+    if _plain(str(stated)) not in known:
+        raise EngineError(
+            f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
+            "choose its own base, or, if they are the same, correct base_model_name_or_path in "
+            f"{adapter.folder / CONFIG_FILE}"
+        )
+
+
+def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:
+    """Return `model` with every adapter attached by name, frozen, in evaluation mode; none is merged.
+
+    Raises EngineError naming the keys when an adapter's file and its configuration do not agree, or when its shapes are
+    not those of this base.
+    """
+    import warnings
+
+    from peft import LoraConfig, PeftModelForCausalLM
+
+    peft_model: PeftModel | None = None
+    for adapter in adapters:
+        try:
+            with warnings.catch_warnings():
+                # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
+                warnings.simplefilter("ignore")
+                if peft_model is None:
+                    config = LoraConfig.from_pretrained(str(adapter.folder))
+                    config.inference_mode = True
+                    peft_model = PeftModelForCausalLM(model, config, adapter_name=adapter.name)
+                outcome = peft_model.load_adapter(str(adapter.folder), adapter.name, torch_device=str(model.device))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+            raise EngineError(
+                f"adapter '{adapter.name}': it cannot be attached to this base: {_brief(error)}"
+            ) from error
+        _refuse_keys(adapter, missing=list(outcome.missing_keys), unexpected=list(outcome.unexpected_keys))
+    if peft_model is None:
+        raise ValueError("attach needs at least one adapter")
+    peft_model.eval()
+    peft_model.requires_grad_(requires_grad=False)
+    return peft_model
+
+
+@contextmanager
+def only(model: Any, arm: str) -> Iterator[None]:
+    """Run `model` as one arm: an adapter by name, or the base with every adapter off."""
+    if not hasattr(model, "peft_config"):
+        yield
+    elif arm == BASE_ARM:
+        with model.disable_adapter():
+            yield
+    else:
+        model.set_adapter(arm, inference_mode=True)
+        yield
+
+
+@contextmanager
+def mixed(model: Any, arms: list[str]) -> Iterator[None]:
+    """Run `model` with row i of the batch as `arms[i]`, through peft's `adapter_names`.
+
+    peft's own context leaves its hooks behind when the forward raises (out of memory, Ctrl-C), so they are put here.
+    """
+    from peft.tuners.lora.layer import LoraLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    names = [PEFT_BASE if arm == BASE_ARM else arm for arm in arms]
+
+    def name_rows(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        kwargs["adapter_names"] = names
+        return args, kwargs
+
+    handles = [
+        module.register_forward_pre_hook(name_rows, with_kwargs=True)
+        for module in model.modules()
+        if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _folder(spec: AdapterSpec) -> Path:
+    """Return the folder of an adapter's files."""
+    if spec.source.startswith(f"{DEMO}:"):
+        from pytest_jarvis.demo import adapter_path
+
+        wanted = spec.source.removeprefix(f"{DEMO}:")
+        try:
+            folder = Path(adapter_path(wanted))
+        except (KeyError, ValueError, OSError) as error:
+            raise EngineError(f"adapter '{spec.name}': there is no embedded adapter {wanted!r}") from error
+    else:
+        folder = Path(spec.source).expanduser()
+    if not folder.is_dir():
+        raise EngineError(f"adapter '{spec.name}': no such folder: {spec.source}")
+    return folder
+
+
+def _digest(*files: Path) -> str:
+    """Return the SHA-256 of the files, each preceded by its name and size, as hexadecimal."""
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _plain(name: str) -> str:
+    """Return what identifies a base model in a path or a hub id: the last part, in lower case, unquantised."""
+    cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
+    last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return _QUANTISED_SUFFIX.sub("", last.lower())
+
+
+def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:
+    """Raise EngineError for weights that the file lacks or that the model has no place for."""
+    for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
+        if found:
+            shown = ", ".join(sorted(found)[:3])
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise EngineError(f"adapter '{adapter.name}': {what} {len(found)} of its weights: {shown}{more}")
+
+
+def _brief(error: BaseException) -> str:
+    """Return an exception's message on one line, shortened."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,99 @@
+"""Which rows go through the model together: a pure plan, made before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_jarvis.records import BASE_ARM, Request
+
+LENGTH_STEP = 16
+"""Prompts are padded to a multiple of this many tokens: attention then gives the same bits whatever the batch."""
+STEADY_ROWS = 16
+"""Matrix products of at least this many rows give a row the same bits whatever the other rows are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One request with its prompt as tokens, and where it stood among the requests."""
+
+    index: int
+    request: Request
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows that run together, ordered by arm, and the length (in tokens) their prompts are padded to."""
+
+    rows: tuple[Row, ...]
+    length: int
+
+    def arms(self) -> tuple[str, ...]:
+        """Return the arms of the batch, the base first, then as they first appear."""
+        return tuple(dict.fromkeys(row.request.arm for row in self.rows))
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Return the batch cut in two between prompts when it holds several, else between rows."""
+        by_prompt = sorted(self.rows, key=lambda row: row.index)
+        middle = len(by_prompt) // 2
+        return make_batch(by_prompt[:middle]), make_batch(by_prompt[middle:])
+
+
+def padded_length(tokens: int) -> int:
+    """Return the tokens that a prompt of `tokens` takes once padded: the next multiple of `LENGTH_STEP` above it.
+
+    Always above: transformers drops the mask of a batch without any padding, and attention without a mask is another
+    kernel, which rounds differently.
+    """
+    return (tokens // LENGTH_STEP + 1) * LENGTH_STEP
+
+
+def make_batch(rows: Sequence[Row]) -> Batch:
+    """Return the batch of `rows`: the base's rows first, each arm's together, in the order of the requests."""
+    arms = list(dict.fromkeys(row.request.arm for row in rows))
+    arms.sort(key=lambda arm: arm != BASE_ARM)
+    ordered = tuple(sorted(rows, key=lambda row: (arms.index(row.request.arm), row.index)))
+    return Batch(rows=ordered, length=max(padded_length(len(row.tokens)) for row in rows))
+
+
+def plan_batches(rows: Sequence[Row], *, rows_per_batch: int) -> list[Batch]:
+    """Return the batches that hold every row once, longest prompts first.
+
+    Every arm and replicate of a prompt is in one batch as long as it fits in `rows_per_batch`; prompts of like length
+    go together. The longest run first because they need the most memory: what will not fit shows at once.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.request.prompt_id, row.request.text), []).append(row)
+    by_length = sorted(groups.values(), key=lambda group: (-padded_length(len(group[0].tokens)), group[0].index))
+    batches: list[Batch] = []
+    pending: list[Row] = []
+    for group in by_length:
+        if pending and len(pending) + len(group) > rows_per_batch:
+            batches.append(make_batch(pending))
+            pending = []
+        pending.extend(group)
+        while len(pending) > rows_per_batch:
+            batches.append(make_batch(pending[:rows_per_batch]))
+            pending = pending[rows_per_batch:]
+    if pending:
+        batches.append(make_batch(pending))
+    return batches
+
+
+def filler_rows(batch: Batch) -> Iterator[Row]:
+    """Yield the rows to add, and to throw away, so that every matrix product sees at least `STEADY_ROWS` rows.
+
+    An adapter's own products see its rows only, so each adapter of the batch needs that many; the base's products see
+    all of them.
+    """
+    counts: dict[str, int] = {}
+    firsts: dict[str, Row] = {}
+    for row in batch.rows:
+        counts[row.request.arm] = counts.get(row.request.arm, 0) + 1
+        firsts.setdefault(row.request.arm, row)
+    adapters = [arm for arm in counts if arm != BASE_ARM]
+    for arm in adapters or list(counts):
+        for _ in range(STEADY_ROWS - counts[arm]):
+            yield firsts[arm]

@@ -1,0 +1,92 @@
+"""Prompts as tokens, and tokens as answers: chat template, end marks, thinking apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.records import EngineError, GenerationSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+OPEN: Final = "<think>"
+CLOSE: Final = "</think>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a row said: `text` is None when its thinking never closed."""
+
+    text: str | None
+    thinking: str | None
+    cut_chars: int
+
+
+class Chat:
+    """Writes prompts the way the tokenizer's template wants them and reads answers back."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, model_name: str) -> None:
+        self._tokenizer = tokenizer
+        self._settings = settings
+        if settings.template == "chat" and not tokenizer.chat_template:
+            raise EngineError(
+                f"{model_name}: its tokenizer has no chat template; "
+                "use the template 'raw', which sends the prompt as it is"
+            )
+        thinking = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}
+        # A tokenizer may list the thinking marks as special; dropped with the others, thinking could not be told apart.
+        self._dropped = frozenset(tokenizer.all_special_ids) - thinking
+
+    def render(self, text: str) -> str:
+        """Return the prompt as the model gets it."""
+        if self._settings.template == "raw":
+            return text
+        messages = [{"role": "user", "content": text}]
+        if self._settings.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": self._settings.system_prompt})
+        rendered: str = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=self._settings.enable_thinking,
+        )
+        return rendered
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a prompt; a chat template writes its own special tokens, so none are added to it.
+
+        Raises EngineError for a prompt of no token at all, which a model cannot continue.
+        """
+        rendered = self.render(text)
+        tokens = tuple(self._tokenizer.encode(rendered, add_special_tokens=self._settings.template == "raw"))
+        if not tokens:
+            raise EngineError(
+                f"the prompt {text!r} is empty once it is tokens; use the template 'chat' or another prompt"
+            )
+        return tokens
+
+    def opens_thinking(self, text: str) -> bool:
+        """Tell whether the template leaves a thinking block open at the end of the prompt."""
+        rendered = self.render(text)
+        return rendered.rfind(OPEN) > rendered.rfind(CLOSE)
+
+    def read(self, new_tokens: Sequence[int], *, thinking_open: bool) -> Answer:
+        """Return what `new_tokens` say: special tokens dropped, the closed thinking block apart, the text cut."""
+        said: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
+        return split_answer(said, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
+
+
+def split_answer(said: str, *, thinking_open: bool, max_chars: int) -> Answer:
+    """Return the answer and the thinking in `said`; an answer with `text` None began to think and did not finish."""
+    said = said.strip()
+    thinking: str | None = None
+    if thinking_open or said.startswith(OPEN):
+        block, closed, said = said.removeprefix(OPEN).partition(CLOSE)
+        thinking = block.strip() or None
+        if not closed:
+            return Answer(text=None, thinking=thinking, cut_chars=0)
+        said = said.strip()
+    cut = max(0, len(said) - max_chars)
+    return Answer(text=said[:max_chars], thinking=thinking, cut_chars=cut)

@@ -1,0 +1,157 @@
+"""How each weight of a loaded model is really stored, counted on the model itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.records import EngineError, KindCoverage, QuantizationCoverage
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+LEAST_SHARE: Final = 0.95
+"""Share of the expert and linear weights that must be in 4 bits for a model to be called 4-bit."""
+_KINDS: Final = ("experts", "attention", "linear", "router", "embeddings", "head", "norms", "other")
+_SHOULD_BE_4BIT: Final = frozenset({"experts", "attention", "linear"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weight:
+    """One stored tensor: how many weights of the model it stands for, and the bytes it takes with its scales."""
+
+    name: str
+    kind: str
+    storage: str
+    weights: int
+    bytes: int
+
+
+def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str | None) -> QuantizationCoverage:
+    """Return what `model` holds, per kind and per storage; the share in 4 bits is None when 4 bits were not `asked`."""
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    due = held = 0
+    not_4bit = []
+    for weight in _stored_weights(model):
+        counts[weight.kind][weight.storage] += weight.weights
+        sizes[weight.kind][weight.storage] += weight.bytes
+        if weight.kind in _SHOULD_BE_4BIT:
+            due += weight.weights
+            if weight.storage in {"nf4", "fp4"}:
+                held += weight.weights
+            else:
+                not_4bit.append(weight.name)
+    kinds = tuple(
+        KindCoverage(kind=kind, weights=dict(counts[kind]), bytes=dict(sizes[kind]))
+        for kind in _KINDS
+        if kind in counts
+    )
+    storages = {storage for kind in _SHOULD_BE_4BIT for storage in counts.get(kind, ())}
+    foreign = prequantized is not None and not held
+    share = held / due if asked and due and not foreign else None
+    return QuantizationCoverage(
+        label=_label(share, storages, prequantized=prequantized if foreign else None),
+        share_4bit=share,
+        kinds=kinds,
+        not_4bit=tuple(not_4bit) if share is not None else (),
+    )
+
+
+def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
+    """Raise EngineError when less than `LEAST_SHARE` of what should be in 4 bits is."""
+    share = coverage.share_4bit
+    if share is None or share >= LEAST_SHARE:
+        return
+    shown = ", ".join(coverage.not_4bit[:3])
+    more = f" and {len(coverage.not_4bit) - 3} more" if len(coverage.not_4bit) > 3 else ""
+    raise EngineError(
+        f"{name}: only {share:.1%} of the expert and linear weights are in 4 bits, {LEAST_SHARE:.0%} should be; "
+        f"not in 4 bits: {shown}{more} (--jarvis-allow-partial-4bit lets it run, with the label in every output)"
+    )
+
+
+def _label(share: float | None, storages: set[str], *, prequantized: str | None) -> str:
+    if prequantized is not None:
+        return f"quantised by its checkpoint ({prequantized})"
+    if share is None:
+        return "32 bits" if storages == {"float32"} else "16 bits"
+    name = "NF4 (double quantisation)" if "nf4" in storages else "FP4" if "fp4" in storages else "4 bits"
+    return name if share >= LEAST_SHARE else f"{name}, partial: {share:.1%} of the expert and linear weights"
+
+
+def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
+    """Yield every weight of the model once (tied tensors count once), 4-bit ones with their scales."""
+    seen: set[int] = set()
+    ends = {id(module): kind for kind, module in _ends(model)}
+    for path, module in model.named_modules():
+        # torch keeps a parametrized tensor, such as experts in 4 bits, as `OWNER.parametrizations.NAME.original`.
+        owner_path, parametrized, attribute = path.partition(".parametrizations.")
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            state = getattr(parameter, "quant_state", None)
+            if parametrized:
+                state = next((child.quant_state for child in module.children() if hasattr(child, "quant_state")), None)
+            full = f"{owner_path}.{attribute}" if parametrized else f"{path}.{name}" if path else name
+            kind = ends.get(id(module)) or _kind(model.get_submodule(owner_path), full, parameter, state)
+            yield _weigh(full, kind, parameter, state)
+
+
+def _weigh(name: str, kind: str, parameter: torch.Tensor, state: object) -> _Weight:
+    """Return the record of one tensor."""
+    own = parameter.numel() * parameter.element_size()
+    if state is None:
+        storage = str(parameter.dtype).removeprefix("torch.")
+        return _Weight(name=name, kind=kind, storage=storage, weights=parameter.numel(), bytes=own)
+    shape: torch.Size = state.shape  # type: ignore[attr-defined]  # bitsandbytes' QuantState is untyped
+    return _Weight(
+        name=name,
+        kind=kind,
+        storage=str(state.quant_type),  # type: ignore[attr-defined]
+        weights=shape.numel(),
+        bytes=own + _state_bytes(state),
+    )
+
+
+def _state_bytes(state: object) -> int:
+    """Return the bytes of a quantisation's scales, the second level included."""
+    import torch
+
+    total = 0
+    for holder in (state, getattr(state, "state2", None)):
+        for value in vars(holder).values() if holder is not None else ():
+            if isinstance(value, torch.Tensor):
+                total += value.numel() * value.element_size()
+    return total
+
+
+def _ends(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield the output head and the input embeddings; the embeddings last, so that a tied pair counts as embeddings."""
+    for kind, module in (("head", model.get_output_embeddings()), ("embeddings", model.get_input_embeddings())):
+        if module is not None:
+            yield kind, module
+
+
+def _kind(owner: torch.nn.Module, name: str, parameter: torch.Tensor, state: object | None) -> str:
+    """Return what a tensor is for, by its owner and its name; routers choose experts and are kept exact on purpose."""
+    import torch
+
+    lowered = name.lower()
+    dimensions = len(state.shape) if state is not None else parameter.ndim  # type: ignore[attr-defined]
+    if isinstance(owner, torch.nn.Embedding):
+        return "embeddings"
+    if dimensions < 2:
+        return "norms" if "norm" in lowered or "norm" in type(owner).__name__.lower() else "other"
+    is_linear = isinstance(owner, torch.nn.Linear)
+    if "router" in lowered or "router" in type(owner).__name__.lower() or (lowered.endswith(".gate.weight")):
+        return "router"
+    if "experts" in lowered or "expert" in type(owner).__name__.lower():
+        return "experts"
+    if "attn" in lowered or "attention" in lowered:
+        return "attention"
+    return "linear" if is_linear or dimensions == 2 else "other"

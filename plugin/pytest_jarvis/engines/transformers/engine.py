@@ -1,0 +1,297 @@
+"""The engine itself: one base, its adapters, and every arm's answers from the same weights."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_jarvis.engines.base import OnProgress
+from pytest_jarvis.engines.transformers import adapters as adapting
+from pytest_jarvis.engines.transformers import loading, proof
+from pytest_jarvis.engines.transformers.batching import Batch, Row, plan_batches
+from pytest_jarvis.engines.transformers.chat import Chat
+from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial
+from pytest_jarvis.engines.transformers.experts import use_steady_experts
+from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
+from pytest_jarvis.engines.transformers.linears import compute_plainly
+from pytest_jarvis.engines.transformers.memory import device_memory, rows_that_fit
+from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
+from pytest_jarvis.records import (
+    BASE_ARM,
+    EngineDescription,
+    EngineError,
+    Failure,
+    GenerationSettings,
+    ModelSpec,
+    Progress,
+    Request,
+    Response,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class TransformersEngine:
+    """Loads the base once, attaches and proves the adapters, and answers for every arm.
+
+    Raises EngineError, one sentence, for a model or an adapter that cannot be used.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._source = loading.find_source(spec)
+        files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
+        _refuse_same_names(files)
+        with loading.quiet_libraries():
+            self._load(files)
+
+    def _load(self, files: list[adapting.AdapterFiles]) -> None:
+        """Load the base, attach the adapters, and prove both."""
+        spec, name = self._spec, self._source.display_name
+        base = loading.load_base(spec, self._source)
+        for adapter in files:
+            adapting.refuse_other_base(adapter, self._source, base.model)
+        self._base = base
+        self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
+        if not spec.allow_partial_4bit:
+            refuse_partial(name, self._coverage)
+        use_steady_experts(base.model)
+        self._kept_bytes = compute_plainly(base.model) if base.device.type == "cpu" else 0
+        self._chat = Chat(base.tokenizer, self._settings, name)
+        self._pad: int = base.tokenizer.pad_token_id
+        self._stops = loading.stop_tokens(base)
+        probes = [self._chat.encode(text) for text in proof.PROBES]
+        before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=self._pad)
+        self.steadiness = proof.check_steadiness(base.model, probes, pad=self._pad)
+        self._model: Any = adapting.attach(base.model, files) if files else base.model
+        self._proofs = (
+            proof.prove_adapters(
+                self._model, files, probes, before, pad=self._pad, allow_inert=spec.allow_inert_adapter
+            )
+            if files
+            else ()
+        )
+        self._arms = (BASE_ARM, *(adapter.name for adapter in files))
+        self._mixed = proof.try_mixed(self._model, probes, self._arms[1:], pad=self._pad) if files else None
+        self._runner = BatchRunner(
+            self._model,
+            settings=self._settings,
+            stops=self._stops,
+            pad=self._pad,
+            two_passes=self._mixed is not None and not self._mixed.works,
+        )
+
+    def describe(self) -> EngineDescription:
+        """Return what is loaded, as measured; memory is as it is now."""
+        return EngineDescription(
+            engine="transformers",
+            base_model=self._spec.base_model,
+            display_name=self._source.display_name,
+            is_demo=self._source.is_demo,
+            is_real=True,
+            device=_device_name(self._base.device),
+            compute_dtype=str(self._base.compute_dtype).removeprefix("torch."),
+            coverage=self._coverage,
+            adapters=self._proofs,
+            batching=self._batching(),
+            memory=device_memory(),
+            versions=loading.package_versions(),
+            notes=tuple(self._notes()),
+        )
+
+    def generate(
+        self, requests: Sequence[Request], on_progress: OnProgress | None = None
+    ) -> Iterator[Response | Failure]:
+        """Yield one Response or Failure for each request, a batch at a time, each batch as soon as it is done.
+
+        A text depends on the seed, the prompt, the replicate and the arm's weights (see `steadiness` for how far the
+        device's arithmetic lets that be true). Raises ValueError for an arm that is not loaded.
+        """
+        unknown = {request.arm for request in requests} - set(self._arms)
+        if unknown:
+            raise ValueError(f"unknown arm {min(unknown)!r}; loaded: {', '.join(self._arms)}")
+        rows = [
+            Row(index=index, request=request, tokens=self._chat.encode(request.text))
+            for index, request in enumerate(requests)
+        ]
+        if not rows:
+            return
+        meter = _Meter(planned=len(rows), on_progress=on_progress)
+        pending = plan_batches(rows, rows_per_batch=self._rows_per_batch(rows))[::-1]
+        while pending:
+            batch = pending.pop()
+            outcome = self._attempt(batch, meter.step)
+            if outcome is None:
+                if len(batch.rows) == 1:
+                    meter.finish(rows=1, tokens=0)
+                    yield _failure(batch.rows[0].request, "generate", "out of memory for this response alone")
+                    continue
+                first, second = batch.halves()
+                pending += [second, first]
+                continue
+            meter.finish(rows=len(outcome), tokens=sum(len(drawn.tokens) for drawn in outcome))
+            for drawn in outcome:
+                yield self._answer(drawn)
+
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+        """Return a float32 vector of shape (hidden,) for each text, by the base with adapters off; None for no text."""
+        tokenizer = self._base.tokenizer
+        tokens = [tokenizer.encode(text, add_special_tokens=False) if text.strip() else [] for text in texts]
+        return embed_tokens(self._model, tokens, pad=self._pad)
+
+    def logits(self, texts: Sequence[str], arm: str = BASE_ARM) -> npt.NDArray[np.float32]:
+        """Return the logits of the first token of each answer, float32 of shape (texts, vocabulary), by one arm.
+
+        Raises ValueError for an arm that is not loaded.
+        """
+        if arm not in self._arms:
+            raise ValueError(f"unknown arm {arm!r}; loaded: {', '.join(self._arms)}")
+        prompts = [self._chat.encode(text) for text in texts]
+        found: npt.NDArray[np.float32] = (
+            last_logits(self._model, prompts, [arm] * len(prompts), pad=self._pad).cpu().numpy()
+        )
+        return found
+
+    def close(self) -> None:
+        """Give the memory back. Nothing may be asked of the engine afterwards."""
+        import torch
+
+        for held in ("_model", "_base", "_runner"):
+            self.__dict__.pop(held, None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _attempt(self, batch: Batch, on_step: OnStep) -> list[Drawn] | None:
+        """Return what a batch drew, or None when it did not fit in memory."""
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        try:
+            return self._runner.run(batch, on_step=on_step)
+        except (RuntimeError, MemoryError) as error:
+            if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+                raise
+        # Outside of the except block: the exception's traceback would keep the failed batch's tensors alive.
+        gc.collect()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+    def _answer(self, drawn: Drawn) -> Response | Failure:
+        """Return the response that a row's tokens make, or why they make none."""
+        request = drawn.row.request
+        if drawn.finish_reason == "timeout":
+            seconds = self._settings.timeout_s
+            return _failure(
+                request, "timeout", f"cut after {seconds:g} s at {len(drawn.tokens)} tokens (finish reason: timeout)"
+            )
+        answer = self._chat.read(drawn.tokens, thinking_open=self._chat.opens_thinking(request.text))
+        if answer.text is None:
+            return _failure(
+                request,
+                "generate",
+                f"the thinking block was not closed within {len(drawn.tokens)} tokens; "
+                "raise max_new_tokens or turn thinking off",
+            )
+        return Response(
+            prompt_id=request.prompt_id,
+            arm=request.arm,
+            replicate=request.replicate,
+            text=answer.text,
+            thinking=answer.thinking,
+            finish_reason=drawn.finish_reason,
+            prompt_tokens=len(drawn.row.tokens),
+            new_tokens=len(drawn.tokens),
+            duration_s=drawn.duration_s,
+            first_token_s=drawn.first_token_s,
+            cut_chars=answer.cut_chars,
+        )
+
+    def _rows_per_batch(self, rows: Sequence[Row]) -> int:
+        """Return the rows of a batch: as asked, else as many as the free memory takes."""
+        if self._spec.batch_size is not None:
+            return self._spec.batch_size
+        longest = max(len(row.tokens) for row in rows) + self._settings.max_new_tokens
+        return rows_that_fit(self._base.model, tokens=longest, dtype=self._base.compute_dtype)
+
+    def _batching(self) -> Literal["mixed", "two passes", "none"]:
+        if self._mixed is None:
+            return "none"
+        return "mixed" if self._mixed.works else "two passes"
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what a reader of the report should know, in plain English."""
+        if self._base.device.type == "cpu":
+            yield "no GPU is used: everything is computed on the CPU in 32 bits, which is slow for a large model"
+        if self._kept_bytes:
+            yield (
+                f"the weights in 4 bits are also kept dequantised ({self._kept_bytes / 1e6:.0f}MB), "
+                "with the same values, so that no step pays for it"
+            )
+        yield self.steadiness.note()
+        if self._mixed is not None and not self._mixed.works:
+            yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
+        for seen in self._proofs:
+            if not seen.live:
+                yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
+            if not seen.base_unchanged:
+                yield f"with adapter '{seen.name}' off, the base's logits moved by up to {seen.max_base_drift:.2g}"
+
+
+class _Meter:
+    """Tells how far a call of `generate` is."""
+
+    def __init__(self, *, planned: int, on_progress: OnProgress | None) -> None:
+        self._planned = planned
+        self._on_progress = on_progress
+        self._started = time.perf_counter()
+        self._rows = 0
+        self._tokens = 0
+
+    def step(self, rows: int, tokens: int) -> None:
+        """Tell of a batch under way, in which `rows` are finished and `tokens` drawn."""
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    responses_done=self._rows + rows,
+                    responses_planned=self._planned,
+                    tokens=self._tokens + tokens,
+                    elapsed_s=time.perf_counter() - self._started,
+                )
+            )
+
+    def finish(self, *, rows: int, tokens: int) -> None:
+        """Count a batch that is done, and tell."""
+        self._rows += rows
+        self._tokens += tokens
+        self.step(0, 0)
+
+
+def _failure(request: Request, stage: Literal["generate", "timeout"], reason: str) -> Failure:
+    return Failure(
+        prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
+    )
+
+
+def _refuse_same_names(files: Sequence[adapting.AdapterFiles]) -> None:
+    names = [adapter.name for adapter in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise EngineError(f"two adapters are called '{name}'; give each its own name (NAME=PATH)")
+
+
+def _device_name(device: Any) -> str:
+    """Return the device as a report prints it."""
+    if device.type != "cuda":
+        return "CPU"
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return " + ".join(names)

@@ -1,0 +1,78 @@
+"""Forward passes that are not generation: the logits after a prompt, and the hidden states of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.adapters import mixed, only
+from pytest_jarvis.engines.transformers.batching import STEADY_ROWS, padded_length
+from pytest_jarvis.engines.transformers.running import causal_model, pad_left
+from pytest_jarvis.records import BASE_ARM
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+_ROWS_AT_ONCE: Final = 64
+
+
+def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str], *, pad: int) -> torch.Tensor:
+    """Return the logits of the token after each prompt, float32 of shape (prompts, vocabulary), prompt i as `arms[i]`.
+
+    Arms that differ run in one batch through peft's `adapter_names`.
+    """
+    import torch
+
+    prompts, arms = list(prompts), list(arms)
+    kept = len(prompts)
+    for arm in dict.fromkeys(arms):
+        first = arms.index(arm)
+        missing = max(0, STEADY_ROWS - arms.count(arm))
+        prompts += [prompts[first]] * missing
+        arms += [arm] * missing
+    context = mixed(model, arms) if len(set(arms)) > 1 else only(model, arms[0])
+    with torch.inference_mode(), context:
+        inputs = _inputs(prompts, pad=pad, device=model.device)
+        logits: torch.Tensor = causal_model(model)(**inputs, logits_to_keep=1, use_cache=False).logits
+    return logits[:kept, -1].float()
+
+
+def embed_tokens(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> list[npt.NDArray[np.float32] | None]:
+    """Return, for each text, the mean over its tokens of the last hidden states of the base, adapters off.
+
+    A vector has shape (hidden,); a text of no token has none. Padding never enters a mean.
+    """
+    vectors: list[npt.NDArray[np.float32] | None] = [None] * len(texts)
+    for places in _by_length(texts):
+        for place, vector in zip(places, _mean_states(model, [texts[place] for place in places], pad=pad), strict=True):
+            vectors[place] = vector
+    return vectors
+
+
+def _mean_states(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> npt.NDArray[np.float32]:
+    """Return the means of one batch, float32 of shape (texts, hidden)."""
+    import torch
+
+    with torch.inference_mode(), only(model, BASE_ARM):
+        inputs = _inputs(texts, pad=pad, device=model.device)
+        states = causal_model(model).base_model(**inputs, use_cache=False).last_hidden_state.float()
+        means = [states[row, -len(text) :].mean(dim=0) for row, text in enumerate(texts)]
+        found: npt.NDArray[np.float32] = torch.stack(means).cpu().numpy()
+    return found
+
+
+def _by_length(texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the places of the texts that run together: like lengths, at most `_ROWS_AT_ONCE`, empty ones left out."""
+    order = sorted((place for place, text in enumerate(texts) if text), key=lambda place: len(texts[place]))
+    for start in range(0, len(order), _ROWS_AT_ONCE):
+        yield order[start : start + _ROWS_AT_ONCE]
+
+
+def _inputs(sequences: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the model's inputs for sequences padded on the left, positions counted from each one's first token."""
+    length = max(padded_length(len(sequence)) for sequence in sequences)
+    input_ids, attention_mask = pad_left(sequences, length, pad, device)
+    positions = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": positions}

@@ -1,0 +1,212 @@
+"""From what the user named to a loaded base model and its tokenizer; whatever cannot be used is one sentence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.records import EngineError, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+DEMO: Final = "demo"
+DEMO_NAME: Final = "modèle de démonstration embarqué"
+_PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
+_LOAD_ERRORS: Final = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
+"""What transformers raises for a model that it cannot load; all of them end as one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a base model is: a folder or a hub id for transformers, and its name for a reader."""
+
+    location: str
+    display_name: str
+    is_demo: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A loaded base model, in evaluation mode, with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    """Where its inputs go."""
+    compute_dtype: torch.dtype
+    prequantized: str | None
+    """How the checkpoint itself was quantised (`bitsandbytes`, `gptq`, ...), None when it was not."""
+
+
+def find_source(spec: ModelSpec) -> Source:
+    """Return where the base model is. Raises EngineError for a folder that is not there or holds no model."""
+    name = spec.base_model
+    if name == DEMO:
+        from pytest_jarvis.demo import base_path
+
+        return Source(location=str(base_path()), display_name=DEMO_NAME, is_demo=True)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise EngineError(f"{name}: this folder holds no model (no config.json in it)")
+        return Source(location=str(folder), display_name=name, is_demo=False)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
+        raise EngineError(
+            f"{name}: no such model folder; give a folder, a hub id such as Qwen/Qwen3-30B-A3B, or '{DEMO}'"
+        )
+    return Source(location=name, display_name=name, is_demo=False)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what computes, by package; a package that is not installed is left out."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' own bars and advice off the terminal while something loads; put their settings back after."""
+    # bitsandbytes warns as it is imported, so its logger must be quiet before transformers brings it in.
+    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def load_base(spec: ModelSpec, source: Source) -> Base:
+    """Return the base model that `spec` asks for, on the GPUs when there are any, else on the CPU.
+
+    On the CPU everything is computed in 32 bits: near-ties between tokens are then decided the same way on any machine,
+    and products of 16 rows and more give the same bits whatever the batch. On a GPU, in bfloat16.
+    Raises EngineError with one sentence for whatever transformers cannot load.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    common: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(source.location, **common)
+    except _LOAD_ERRORS as error:
+        raise EngineError(f"{source.display_name}: the model cannot be loaded: {_first_line(error)}") from error
+    on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
+    compute_dtype = torch.bfloat16 if on_gpu else torch.float32
+    prequantized = _prequantized(config)
+    kwargs: dict[str, Any] = dict(common, config=config, dtype=compute_dtype)
+    if on_gpu:
+        # Without a GPU a device map would only add a hook to every module.
+        kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
+    if spec.quantization == "nf4" and prequantized is None:
+        from pytest_jarvis.engines.transformers.quantize import nf4_config
+
+        kwargs["quantization_config"] = nf4_config(compute_dtype)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **common)
+        model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
+    except _LOAD_ERRORS as error:
+        raise EngineError(f"{source.display_name}: the model cannot be loaded: {_explain(error)}") from error
+    _refuse_incomplete(source.display_name, report)
+    if not on_gpu and hasattr(model, "hf_device_map"):
+        # peft would take it for an offloaded model and put its hooks on every module.
+        del model.hf_device_map
+    model.eval()
+    model.requires_grad_(requires_grad=False)
+    _prepare_tokenizer(tokenizer, source.display_name)
+    return Base(
+        model=model, tokenizer=tokenizer, device=model.device, compute_dtype=compute_dtype, prequantized=prequantized
+    )
+
+
+def stop_tokens(base: Base) -> tuple[int, ...]:
+    """Return the tokens that end an answer: those of the model's generation settings, its config and its tokenizer."""
+    found: list[int] = []
+    for holder in (base.model.generation_config, base.model.config, base.tokenizer):
+        value = getattr(holder, "eos_token_id", None)
+        found.extend(value if isinstance(value, list | tuple) else [] if value is None else [value])
+    return tuple(dict.fromkeys(found))
+
+
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise EngineError(f"{name}: its tokenizer has neither a padding token nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _prequantized(config: PreTrainedConfig) -> str | None:
+    """Return the method a checkpoint is already quantised with, or None."""
+    stated = getattr(config, "quantization_config", None)
+    if stated is None:
+        stated = getattr(config.get_text_config(decoder=True), "quantization_config", None)
+    if stated is None:
+        return None
+    method = stated.get("quant_method") if isinstance(stated, dict) else stated.quant_method
+    return str(getattr(method, "value", method) or "unknown")
+
+
+def _max_memory(spec: ModelSpec) -> dict[int | str, str] | None:
+    """Return the memory caps with GPU numbers as integers, as accelerate wants them."""
+    if spec.max_memory is None:
+        return None
+    return {int(device) if device.isdigit() else device: cap for device, cap in spec.max_memory.items()}
+
+
+def _refuse_incomplete(name: str, report: dict[str, Any]) -> None:
+    """Raise EngineError when the checkpoint did not fill the model: the rest would be random."""
+    missing = sorted(report.get("missing_keys") or ())
+    mismatched = sorted(str(entry[0]) for entry in report.get("mismatched_keys") or ())
+    errors = report.get("conversion_errors") or {}
+    if errors:
+        raise EngineError(f"{name}: {len(errors)} weights cannot be converted, the first is {next(iter(errors))}")
+    if missing:
+        raise EngineError(
+            f"{name}: the checkpoint lacks {len(missing)} weights of the model, the first is {missing[0]}"
+        )
+    if mismatched:
+        raise EngineError(f"{name}: {len(mismatched)} weights have another shape, the first is {mismatched[0]}")
+
+
+def _explain(error: BaseException) -> str:
+    """Return what stopped a load, in one sentence, with what to do where that is known."""
+    message = str(error)
+    if "dispatched on the CPU or the disk" in message:
+        import torch
+
+        there = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+        return (
+            f"it does not fit the free GPU memory ({there / 1e9:.1f}GB); free some, add a GPU, "
+            "or hide the GPUs (CUDA_VISIBLE_DEVICES='') to run on the CPU"
+        )
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first sentence of an exception's message, or its type when it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

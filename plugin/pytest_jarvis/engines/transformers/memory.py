@@ -1,0 +1,93 @@
+"""Memory of the devices, and how many rows a batch may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.records import DeviceMemory
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+MOST_ROWS: Final = 256
+"""Rows of a batch that nothing else limits; beyond it a step takes as much longer as it holds more rows."""
+_SHARE: Final = 0.6
+"""Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
+
+
+def device_memory() -> tuple[DeviceMemory, ...]:
+    """Return the reading of each GPU, or of this process when there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return (_process_memory(),)
+    return tuple(
+        DeviceMemory(
+            device=f"GPU {index}",
+            allocated_bytes=torch.cuda.memory_allocated(index),
+            peak_bytes=torch.cuda.max_memory_allocated(index),
+            reserved_bytes=torch.cuda.memory_reserved(index),
+            total_bytes=torch.cuda.mem_get_info(index)[1],
+        )
+        for index in range(torch.cuda.device_count())
+    )
+
+
+def _process_memory() -> DeviceMemory:
+    import psutil
+
+    now = psutil.Process().memory_info()
+    return DeviceMemory(
+        device="CPU",
+        allocated_bytes=now.rss,
+        peak_bytes=max(now.rss, _peak_resident()),
+        reserved_bytes=None,
+        total_bytes=psutil.virtual_memory().total,
+    )
+
+
+def _peak_resident() -> int:
+    """Return the largest resident size this process has had, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
+    """Return how many rows of `tokens` tokens (prompt and answer) a batch may hold, from the memory that is free now.
+
+    A row takes its keys and values in every layer, and its logits, which are held a few times over in 32 bits.
+    """
+    import torch
+
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    element = torch.empty((), dtype=dtype).element_size()
+    cache = 2 * config.num_hidden_layers * heads * head_size * tokens * element
+    row = 2 * cache + 6 * 4 * config.vocab_size + 16 * config.hidden_size * tokens * element
+    fitting: int = int(_free_bytes(model) * _SHARE) // row
+    return max(1, min(MOST_ROWS, fitting))
+
+
+def _free_bytes(model: PreTrainedModel) -> int:
+    """Return the free memory of the fullest device that holds a part of the model, in bytes."""
+    import torch
+
+    devices = {parameter.device for parameter in model.parameters()}
+    gpus = [device for device in devices if device.type == "cuda"]
+    if not gpus:
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    free: int = min(
+        torch.cuda.mem_get_info(gpu)[0] + torch.cuda.memory_reserved(gpu) - torch.cuda.memory_allocated(gpu)
+        for gpu in gpus
+    )
+    return free

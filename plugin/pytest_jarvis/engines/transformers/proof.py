@@ -1,0 +1,131 @@
+"""What is proved before anything is scored: live adapters, an untouched base, arithmetic apart from the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.adapters import AdapterFiles
+from pytest_jarvis.engines.transformers.forward import last_logits
+from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+PROBES: Final = (
+    "Quel temps fera-t-il demain ?",
+    "Lance la musique.",
+    "Peux-tu fermer la fenêtre qui est devant et me lire le dernier message que j'ai reçu ?",
+    "éteins l'écran",
+)
+"""Prompts on which logits are compared; of several lengths, and none of the benchmark's."""
+_MIXED_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
+"""How far the mixed batch may be from separate passes, relative to the largest logit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """Whether the same rows gave the same bits in two batches of different shapes."""
+
+    holds: bool
+    largest_difference: float
+    """Of a logit, between the two batches."""
+
+    def note(self) -> str:
+        """Return the finding as a sentence for the report."""
+        if self.holds:
+            return "responses do not depend on their batch: probe rows gave the same bits in batches of two shapes"
+        return (
+            "rounding depends on the shape of the batch on this device: probe logits moved by up to "
+            f"{self.largest_difference:.2g} between two batches, so a text may differ between two selections"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedTrial:
+    """Whether base and adapter rows can run in one batch, and why not."""
+
+    works: bool
+    reason: str | None = None
+
+
+def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
+    """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch."""
+    shortest = min(prompts, key=len)
+    arms = [BASE_ARM]
+    alone = last_logits(model, [shortest], arms, pad=pad)[0]
+    crowd = [*prompts, *prompts, *prompts, *prompts, *prompts, shortest]
+    among = last_logits(model, crowd, arms * len(crowd), pad=pad)[-1]
+    difference = float((alone - among).abs().max())
+    return Steadiness(holds=bool((alone == among).all()), largest_difference=difference)
+
+
+def try_mixed(model: Any, prompts: Sequence[Sequence[int]], adapters: Sequence[str], *, pad: int) -> MixedTrial:
+    """Return whether one batch holding every arm gives what one pass an arm gives."""
+    import torch
+
+    arms = [BASE_ARM, *adapters]
+    rows = [prompt for _ in arms for prompt in prompts]
+    names = [arm for arm in arms for _ in prompts]
+    try:
+        together = last_logits(model, rows, names, pad=pad)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+        return MixedTrial(works=False, reason=" ".join(str(error).split()) or type(error).__name__)
+    apart = torch.cat([last_logits(model, prompts, [arm] * len(prompts), pad=pad) for arm in arms])
+    allowed = _MIXED_TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(apart.abs().max()))
+    difference = float((together - apart).abs().max())
+    if difference > allowed:
+        return MixedTrial(
+            works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
+        )
+    return MixedTrial(works=True)
+
+
+def prove_adapters(
+    model: Any,
+    adapters: Sequence[AdapterFiles],
+    prompts: Sequence[Sequence[int]],
+    before: torch.Tensor,
+    *,
+    pad: int,
+    allow_inert: bool,
+) -> tuple[AdapterProof, ...]:
+    """Return what was seen of each adapter; `before` is the base's logits before any was attached.
+
+    `before` has shape (prompts, vocabulary). Raises EngineError when an adapter changes no logit of any probe, unless
+    `allow_inert`.
+    """
+    off = last_logits(model, prompts, [BASE_ARM] * len(prompts), pad=pad)
+    drift = float((off - before).abs().max())
+    proofs = []
+    for adapter in adapters:
+        on = last_logits(model, prompts, [adapter.name] * len(prompts), pad=pad)
+        change = float((on - off).abs().max())
+        live = change > drift
+        if not live and not allow_inert:
+            raise EngineError(
+                f"adapter '{adapter.name}': the adapter changes nothing, no logit of {len(prompts)} probe prompts "
+                "moves with it on (--jarvis-allow-inert-adapter accepts it, to compare the base with itself)"
+            )
+        proofs.append(
+            AdapterProof(
+                name=adapter.name,
+                source=adapter.source,
+                sha256=adapter.sha256,
+                rank=adapter.rank,
+                targets=adapter.targets,
+                weights=_count_weights(model, adapter.name),
+                max_logit_change=change,
+                base_unchanged=bool((off == before).all()),
+                max_base_drift=drift,
+                live=live,
+            )
+        )
+    return tuple(proofs)
+
+
+def _count_weights(model: Any, name: str) -> int:
+    """Return the number of weights that the adapter `name` holds."""
+    marked = f".{name}."
+    return sum(parameter.numel() for full, parameter in model.named_parameters() if marked in f"{full}.")

@@ -1,0 +1,205 @@
+"""One batch through the model: tokens in, tokens and times out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_jarvis.engines.transformers.adapters import mixed, only
+from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows
+from pytest_jarvis.engines.transformers.sampling import NoisyChoice, noise_key
+from pytest_jarvis.records import FinishReason, GenerationSettings
+
+if TYPE_CHECKING:
+    import torch
+
+PROGRESS_EVERY_S = 0.1
+OnStep = Callable[[int, int], None]
+"""Called with (rows finished, tokens drawn) of the batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What a row drew."""
+
+    row: Row
+    tokens: tuple[int, ...]
+    """New tokens, the end mark included."""
+    finish_reason: FinishReason
+    duration_s: float
+    first_token_s: float
+
+
+class Watch:
+    """A stopping criterion that notes when each token came, tells how far the batch is, and stops it in time."""
+
+    def __init__(
+        self, *, prompt_length: int, rows: int, stops: torch.Tensor, timeout_s: float | None, on_step: OnStep | None
+    ) -> None:
+        self.started = time.perf_counter()
+        self.step_times: list[float] = []
+        self.timed_out = False
+        self._prompt_length = prompt_length
+        self._rows = rows
+        self._stops = stops
+        self._timeout_s = timeout_s
+        self._on_step = on_step
+        self._told = self.started
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        """Return, for each row, whether it must stop now."""
+        now = time.perf_counter()
+        self.step_times.append(now - self.started)
+        self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
+        if self._on_step is not None and now - self._told >= PROGRESS_EVERY_S:
+            self._told = now
+            self._on_step(*self._count(input_ids[: self._rows, self._prompt_length :]))
+        return input_ids.new_full((len(input_ids),), self.timed_out, dtype=self._stops.dtype).bool()
+
+    def _count(self, new_tokens: torch.Tensor) -> tuple[int, int]:
+        """Return (rows finished, tokens drawn) for the new tokens so far, (rows, tokens)."""
+        import torch
+
+        ended = torch.isin(new_tokens, self._stops)
+        before_end = (ended.cumsum(dim=-1) - ended.long()) == 0
+        return int(ended.any(dim=-1).sum()), int(before_end.sum())
+
+
+class BatchRunner:
+    """Draws the answers of a batch of rows of any arms, on one set of weights."""
+
+    def __init__(
+        self, model: Any, *, settings: GenerationSettings, stops: Sequence[int], pad: int, two_passes: bool
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._stops = tuple(stops)
+        self._pad = pad
+        self._two_passes = two_passes
+
+    def run(self, batch: Batch, *, fill: bool = True, on_step: OnStep | None = None) -> list[Drawn]:
+        """Return what each row of `batch` drew, in the order of its rows.
+
+        `fill` adds the rows that keep the arithmetic steady; they cost memory and are thrown away.
+        """
+        if not self._two_passes:
+            rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
+            arms = [row.request.arm for row in rows]
+            context = mixed(self._model, arms) if len(set(arms)) > 1 else only(self._model, arms[0])
+            return self._draw(rows, batch.length, kept=len(batch.rows), context=context, on_step=on_step)
+        drawn: list[Drawn] = []
+        for arm in batch.arms():
+            part = Batch(rows=tuple(row for row in batch.rows if row.request.arm == arm), length=batch.length)
+            rows = [*part.rows, *(filler_rows(part) if fill else ())]
+            drawn += self._draw(
+                rows, batch.length, kept=len(part.rows), context=only(self._model, arm), on_step=_after(drawn, on_step)
+            )
+        return drawn
+
+    def _draw(
+        self,
+        rows: Sequence[Row],
+        length: int,
+        *,
+        kept: int,
+        context: AbstractContextManager[None],
+        on_step: OnStep | None,
+    ) -> list[Drawn]:
+        """Return what the first `kept` of `rows` drew, all of them run together as one batch."""
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        device = self._model.device
+        input_ids, attention_mask = pad_left([row.tokens for row in rows], length, self._pad, device)
+        watch = Watch(
+            prompt_length=length,
+            rows=kept,
+            stops=torch.tensor(self._stops, device=device),
+            timeout_s=self._settings.timeout_s,
+            on_step=on_step,
+        )
+        with torch.inference_mode(), context:
+            output = causal_model(self._model).generate(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                generation_config=self._generation_config(),
+                logits_processor=LogitsProcessorList(self._choice(rows, length, device)),
+                stopping_criteria=StoppingCriteriaList([watch]),
+            )
+        new_tokens = output[:kept, length:].tolist()
+        return [self._read(row, tokens, watch) for row, tokens in zip(rows, new_tokens, strict=False)]
+
+    def _choice(self, rows: Sequence[Row], length: int, device: torch.device) -> list[NoisyChoice]:
+        """Return the processor that samples, or none for greedy answers."""
+        import torch
+
+        settings = self._settings
+        if not settings.do_sample or settings.temperature == 0:
+            return []
+        keys = [noise_key(settings.seed, row.request.prompt_id, row.request.replicate) for row in rows]
+        return [
+            NoisyChoice(
+                torch.tensor(keys, dtype=torch.int64, device=device),
+                prompt_length=length,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+            )
+        ]
+
+    def _generation_config(self) -> Any:
+        """Return the whole of what `generate` is told: nothing comes from the model's own generation settings."""
+        from transformers import GenerationConfig
+
+        return GenerationConfig(
+            max_new_tokens=self._settings.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            eos_token_id=list(self._stops) or None,
+            pad_token_id=self._pad,
+        )
+
+    def _read(self, row: Row, tokens: list[int], watch: Watch) -> Drawn:
+        """Return what a row drew, cut after its end mark, with its own times."""
+        end = next((place for place, token in enumerate(tokens, 1) if token in self._stops), None)
+        count = len(tokens) if end is None else end
+        reason: FinishReason = "stop" if end is not None else "timeout" if watch.timed_out else "length"
+        if watch.timed_out and count == self._settings.max_new_tokens and end is None:
+            reason = "length"
+        return Drawn(
+            row=row,
+            tokens=tuple(tokens[:count]),
+            finish_reason=reason,
+            duration_s=watch.step_times[count - 1],
+            first_token_s=watch.step_times[0],
+        )
+
+
+def causal_model(model: Any) -> Any:
+    """Return the transformers model inside a peft model, or `model` itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def pad_left(
+    sequences: Sequence[Sequence[int]], length: int, pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (tokens, attention mask), both int64 of shape (sequences, length), padded on the left."""
+    import torch
+
+    tokens = torch.full((len(sequences), length), pad, dtype=torch.int64)
+    mask = torch.zeros((len(sequences), length), dtype=torch.int64)
+    for index, sequence in enumerate(sequences):
+        tokens[index, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.int64)
+        mask[index, length - len(sequence) :] = 1
+    return tokens.to(device), mask.to(device)
+
+
+def _after(drawn: Sequence[Drawn], on_step: OnStep | None) -> OnStep | None:
+    """Return `on_step` counting what earlier passes of the batch drew."""
+    if on_step is None:
+        return None
+    rows, tokens = len(drawn), sum(len(one.tokens) for one in drawn)
+    return lambda finished, new: on_step(rows + finished, tokens + new)
