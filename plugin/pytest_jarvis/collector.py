@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -138,11 +139,27 @@ class Collector:
         if run is None or self.benchmark is None:
             raise pytest.UsageError("jarvis_measure: there is no benchmark session")
         _or_exit(run.draw)
-        rows = tuple(run.rows(case, self._extra_metrics))
         failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
+        with self._recorded_if_raised(item, case, failures):
+            rows = tuple(run.rows(case, self._extra_metrics))
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures)
         item.user_properties.extend(_properties(rows))
         return Measured(rows=rows, failures=failures)
+
+    @contextmanager
+    def _recorded_if_raised(
+        self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
+    ) -> Generator[None, None, None]:
+        """Record what was drawn when a metric of others raises: the test fails, the responses are kept."""
+        assert self.run is not None  # noqa: S101  # checked by the caller
+        try:
+            yield
+        except BaseException as error:
+            reason = f"a metric raised {type(error).__name__}: {error}"
+            unscored = Failure(prompt_id=case.prompt_id, arm=BASE_ARM, replicate=0, stage="score", reason=reason)
+            rows = tuple(self.run.rows(case, _no_metrics))
+            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
+            raise
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -193,12 +210,21 @@ class Collector:
             return
         if self.report is not None:
             self.folder = self._write(self.report)
+        self._tell_junit(session)
         if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
         write_summary(terminalreporter, self)
+
+    def _tell_junit(self, session: pytest.Session) -> None:
+        """Put the verdict into the JUnit file, when one is written."""
+        assert self.gate is not None  # noqa: S101  # checked by the caller
+        from _pytest.junitxml import xml_key
+
+        if (xml := session.config.stash.get(xml_key, None)) is not None:
+            xml.add_global_property("jarvis.verdict", self.gate.verdict)
 
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""

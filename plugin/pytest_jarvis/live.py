@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, fit, typeset
-from pytest_jarvis.summary import encoding_of
+from pytest_jarvis.summary import encoding_of, start_line
 
 if TYPE_CHECKING:
     import pytest
@@ -73,8 +73,8 @@ class LiveTerminal:
             return
         with self._writing() as reporter:
             if reporter is not None:
-                reporter.ensure_newline()
-                reporter.write_line(encodable(typeset(text), encoding_of(self._writer)))
+                start_line(self._writer)
+                self._writer.line(encodable(typeset(text), encoding_of(self._writer)))
 
     def _rewrite(self, text: str) -> None:
         if self._quiet:
@@ -82,7 +82,7 @@ class LiveTerminal:
         with self._writing() as reporter:
             if reporter is not None:
                 if not self._open_line:
-                    reporter.ensure_newline()
+                    start_line(self._writer)
                 width = self._writer.fullwidth - 1
                 reporter.rewrite(
                     fit(encodable(typeset(text), encoding_of(self._writer)), width) if text else " " * width

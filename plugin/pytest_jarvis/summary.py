@@ -28,9 +28,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
         return shown
     writer = config.get_terminal_writer()
     width = writer.fullwidth
-    # Not the reporter's own ensure_newline: it would have the file's name printed again before every test.
-    if writer.width_of_current_line:
-        writer.line()
+    start_line(writer)
     if label != shown:
         _line(writer, terminal.case_heading(label, width), bold=True)
     for row in rows:
@@ -45,6 +43,7 @@ def write_summary(reporter: TerminalReporter, collector: Collector) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
     if not (collector.shown or collector.report or collector.gate):
         return
+    reporter.ensure_newline()
     reporter.section("JARVIS")
     for text in collector.shown:
         _write(reporter, terminal.shown_line(text))
@@ -71,12 +70,17 @@ def _write_report(reporter: TerminalReporter, report: Report) -> None:
 
 
 def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
-    reporter.ensure_newline()
     _line(reporter.config.get_terminal_writer(), text, **markup)
 
 
 def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:
     writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+
+
+def start_line(writer: TerminalWriter) -> None:
+    """Begin a new line, if one is open; the reporter's own way would have it print the file's name again."""
+    if writer.width_of_current_line:
+        writer.line()
 
 
 def encoding_of(writer: TerminalWriter) -> str | None:

@@ -1,0 +1,104 @@
+"""A small benchmark project of its own for each test, answered by the scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np  # noqa: F401
+import pytest
+import sklearn.metrics.pairwise  # noqa: F401
+
+# The four above are imported here because pytester forgets what a test imported, and numpy cannot be imported twice.
+from pytest_jarvis import Report, load_report
+from pytest_jarvis.engines import ENGINES
+
+TOOLS = """
+[[tools]]
+name = "open_app_tool"
+description = "Ouvrir une application."
+terms = ["ouvre", "application", "logiciel", "lance"]
+parameters = { type = "object" }
+
+[[tools]]
+name = "mute_tool"
+description = "Couper le son."
+terms = ["silence", "muet", "sourdine"]
+parameters = { type = "object" }
+"""
+COMMANDS = """
+label = "Commandes"
+
+[[prompts]]
+id = "c-1"
+text = "ouvre chrome"
+keywords = ["chrome", "ouvre"]
+expected_tool = "open_app_tool"
+
+[[prompts]]
+id = "c-2"
+text = "lance firefox"
+keywords = ["firefox", "lance"]
+"""
+QUESTIONS = """
+[[prompts]]
+id = "q-1"
+text = "plus un bruit"
+keywords = ["silence", "bruit"]
+expected_tool = "mute_tool"
+"""
+TEST_FILE = """
+def test_prompt(jarvis_case, jarvis_measure):
+    measured = jarvis_measure(jarvis_case)
+    assert measured.is_complete, measured.problems
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project with three prompts in two categories and one test."""
+
+    pytester: pytest.Pytester
+
+    @property
+    def folder(self) -> Path:
+        return self.pytester.path
+
+    @property
+    def prompts(self) -> Path:
+        return self.folder / "jarvis_prompts"
+
+    def run(self, *arguments: str, engine: str = "scripted") -> pytest.RunResult:
+        """Run pytest in this process; the engine is the scripted one unless another is named."""
+        return self.pytester.runpytest_inprocess("--jarvis-engine", engine, *arguments)
+
+    def report(self, folder: str = "out") -> Report:
+        return load_report(self.folder / folder)
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    made = Project(pytester)
+    made.prompts.mkdir()
+    (made.prompts / "tools.toml").write_text(TOOLS, encoding="utf-8")
+    (made.prompts / "commandes.toml").write_text(COMMANDS, encoding="utf-8")
+    (made.prompts / "questions.toml").write_text(QUESTIONS, encoding="utf-8")
+    pytester.makepyfile(test_benchmark=TEST_FILE)
+    return made
+
+
+@pytest.fixture
+def scripted_by(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
+
+    def make(source: str) -> str:
+        body = "from pytest_jarvis.engines.scripted import ScriptedEngine\nfrom pytest_jarvis.records import Failure\n"
+        body += f"{source}\n\ndef build(spec, settings):\n    return ScriptedEngine(spec, settings, script)\n"
+        name = f"engine_{abs(hash(source))}"
+        project.pytester.syspathinsert()
+        (project.folder / f"{name}.py").write_text(body, encoding="utf-8")
+        monkeypatch.setitem(ENGINES, name, f"{name}:build")
+        return name
+
+    return make

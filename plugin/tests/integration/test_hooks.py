@@ -1,0 +1,40 @@
+"""The hooks that others implement."""
+
+from __future__ import annotations
+
+
+def test_a_hook_adds_a_metric_to_each_response(project) -> None:
+    project.pytester.makeconftest(
+        "def pytest_jarvis_response_metrics(case, response):\n    return {'caracteres': float(len(response.text))}\n"
+    )
+    project.run("--jarvis-report-dir", "out").assert_outcomes(passed=3)
+    samples = [sample for row in project.report().results for sample in row.samples]
+    assert [{"caracteres": float(len(sample.text))} for sample in samples] == [sample.extra for sample in samples]
+
+
+def test_a_metric_that_raises_fails_the_test_of_its_prompt_alone(project) -> None:
+    project.pytester.makeconftest(
+        "def pytest_jarvis_response_metrics(case, response):\n    return {'x': 1 / (case.prompt_id != 'c-2')}\n"
+    )
+    result = project.run("--jarvis-report-dir", "out")
+    result.assert_outcomes(passed=2, failed=1)
+    assert ["c-2"] == sorted({failure.prompt_id for failure in project.report().failures})
+    assert {"score"} == {failure.stage for failure in project.report().failures}
+
+
+def test_each_result_is_told_as_it_is_recorded(project) -> None:
+    project.pytester.makeconftest(
+        "seen = []\n"
+        "def pytest_jarvis_result(config, row):\n    seen.append(row.prompt_id)\n"
+        "def pytest_terminal_summary(terminalreporter):\n    terminalreporter.write_line('seen ' + ' '.join(seen))\n"
+    )
+    project.run().stdout.fnmatch_lines(["seen c-1 c-2 q-1"])
+
+
+def test_the_last_word_on_the_report_is_what_is_written(project) -> None:
+    project.pytester.makeconftest(
+        "import msgspec\n"
+        "def pytest_jarvis_report(report):\n    return msgspec.structs.replace(report, complete=False)\n"
+    )
+    project.run("--jarvis-report-dir", "out")
+    assert not project.report().complete

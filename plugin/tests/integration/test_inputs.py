@@ -1,0 +1,65 @@
+"""What a user writes wrong ends in one clear sentence and exit status 4."""
+
+from __future__ import annotations
+
+import pytest
+
+BAD_OPTIONS = {
+    "a share of a sample": (["--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
+    "a word for a number": (["--jarvis-samples", "beaucoup"], "expected a whole number from 1, found 'beaucoup'"),
+    "a gain that is not one": (["--jarvis-min-gain", "nan"], "expected a percentage such as 5, found 'nan'"),
+    "a gate of no kind": (["--jarvis-gate", "peut-etre"], "invalid choice: 'peut-etre'"),
+    "an engine of no name": (["--jarvis-engine", "scriptd"], "unknown engine 'scriptd'; did you mean 'scripted'?"),
+    "no such prompts": (["--jarvis-prompts", "nulle_part"], "there is no such folder of prompts"),
+    "no such configuration": (["--jarvis-config", "rien.json"], "rien.json: cannot be read"),
+    "a real base alone": (["--jarvis-model", "Qwen/Qwen3-30B-A3B"], "no adapter to compare it with"),
+    "a name used twice": (["--jarvis-adapter", "a=x", "--jarvis-adapter", "a=y"], "the name 'a' is used twice"),
+    "the base's own name": (["--jarvis-adapter", "base=x"], "the name 'base' stands for the base model"),
+    "a name without a path": (["--jarvis-adapter", "a="], "expected PATH or NAME=PATH, found 'a='"),
+    "a negative timeout": (["--jarvis-timeout", "-1"], "expected seconds such as 30, or 0 for none, found '-1'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD_OPTIONS.values(), ids=list(BAD_OPTIONS))
+def test_a_bad_option_gives_one_sentence(project, arguments: list[str], sentence: str) -> None:
+    result = project.run(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert sentence in result.stderr.str()
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+def test_a_bad_prompt_gives_one_sentence_even_when_no_option_is_given(project) -> None:
+    (project.prompts / "questions.toml").write_text(
+        '[[prompts]]\nid = "q-1"\ntext = "a"\nkeywords = []\n', encoding="utf-8"
+    )
+    result = project.pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*questions.toml*q-1*keywords*"])
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_a_new_category_needs_no_python(project) -> None:
+    (project.prompts / "ma_categorie.toml").write_text(
+        '[[prompts]]\nid = "m-1"\ntext = "allume la lampe"\nkeywords = ["lampe", "allume"]\n', encoding="utf-8"
+    )
+    result = project.run("-k", "ma_categorie")
+    result.assert_outcomes(passed=1, deselected=3)
+
+
+def test_a_missing_model_gives_one_sentence(project) -> None:
+    result = project.run("--jarvis-model", "no/such/folder", "--jarvis-adapter", "demo:jarvis", engine="transformers")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no/such/folder" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_missing_adapter_gives_one_sentence(project) -> None:
+    result = project.run("--jarvis-adapter", "no/such/adapter", engine="transformers")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no/such/adapter" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_test_that_asks_for_no_fixture_of_ours_starts_no_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_a(): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(passed=1)
+    assert "JARVIS" not in result.stdout.str()

@@ -1,0 +1,149 @@
+"""`--jarvis-report` and `--jarvis-report-dir`: what is written, where, and what never is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+ISSUE_KEYS = {
+    "metadata",
+    "statistics",
+    "by_category",
+    "results",
+    "schema_version",
+    "complete",
+    "failures",
+    "provenance",
+}
+ROW_KEYS = {
+    "prompt_id",
+    "category",
+    "prompt",
+    "keywords_expected",
+    "base_model_response",
+    "finetuned_response",
+    "cosine_similarity_score",
+    "keyword_match_base",
+    "keyword_match_finetuned",
+    "jarvis_relevance_base",
+    "jarvis_relevance_finetuned",
+    "timestamp",
+    "samples",
+}
+
+
+def files_of(project) -> set[str]:
+    others = ("__pycache__", ".benchmarks")
+    return {
+        str(path.relative_to(project.folder))
+        for path in project.folder.rglob("*")
+        if not any(name in path.parts for name in others)
+    }
+
+
+def test_without_the_option_tests_pass_and_nothing_is_written(project) -> None:
+    before = files_of(project)
+    result = project.run("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3)
+    assert before == files_of(project)
+
+
+def test_the_option_writes_a_report_in_a_new_folder_for_each_run(project) -> None:
+    assert project.run("--jarvis-report").ret == 0
+    assert project.run("--jarvis-report").ret == 0
+    assert len(list((project.folder / "reports").glob("*/report.json"))) == 2
+
+
+def test_the_folder_named_is_the_folder_written(project) -> None:
+    assert project.run("--jarvis-report-dir", "out").ret == 0
+    assert (project.folder / "out" / "report.json").is_file()
+    assert not (project.folder / "reports").exists()
+
+
+def test_a_folder_that_holds_a_report_is_refused_and_left_as_it_is(project) -> None:
+    project.run("--jarvis-report-dir", "out")
+    before = (project.folder / "out" / "report.json").read_bytes()
+    result = project.run("--jarvis-report-dir", "out")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--jarvis-report-dir: out already holds a report; name a new folder*"])
+    assert before == (project.folder / "out" / "report.json").read_bytes()
+
+
+def test_the_report_has_the_keys_that_readers_expect(project) -> None:
+    project.run("--jarvis-report-dir", "out")
+    report = json.loads((project.folder / "out" / "report.json").read_text(encoding="utf-8"))
+    assert set() == ISSUE_KEYS - set(report)
+    assert {"commandes", "questions"} == set(report["by_category"])
+    assert set() == ROW_KEYS - set(report["results"][0])
+    assert ["c-1", "c-2", "q-1"] == [row["prompt_id"] for row in report["results"]]
+    assert 3 == report["statistics"]["total_tests"]
+
+
+def test_the_report_reads_back_as_it_was(project) -> None:
+    project.run("--jarvis-report-dir", "out", "--jarvis-samples", "2")
+    report = project.report()
+    assert report.complete
+    assert 2 == report.metadata.samples_per_prompt
+    assert [("base", 0), ("base", 1), ("jarvis", 0), ("jarvis", 1)] == [
+        (sample.arm, sample.replicate) for sample in report.results[0].samples
+    ]
+
+
+def test_a_report_of_the_scripted_engine_says_that_it_is_not_real(project) -> None:
+    result = project.run("--jarvis-report-dir", "out")
+    assert not project.report().metadata.is_real
+    result.stdout.fnmatch_lines(["*moteur factice*"])
+
+
+def test_collecting_only_writes_nothing_and_loads_nothing(project) -> None:
+    before = files_of(project)
+    result = project.run("--collect-only", "--jarvis-report", "-q", "-p", "no:cacheprovider")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*test_prompt?commandes-c-1?", "*test_prompt?commandes-c-2?", "*test_prompt?questions-q-1?"]
+    )
+    assert before == files_of(project)
+
+
+def test_failures_are_counted_and_are_not_scores_of_zero(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(
+        """
+def script(request):
+    if request.prompt_id == "c-2" and request.arm == "jarvis":
+        return Failure(prompt_id="c-2", arm="jarvis", replicate=request.replicate, stage="timeout", reason="too slow")
+    return "ouvre application" if request.arm == "jarvis" else "ouvre"
+"""
+    )
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-samples", "2", engine=engine)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*jarvis: timeout: too slow*"])
+    report = project.report()
+    assert not report.complete
+    assert 2 == len(report.failures) == report.statistics.failed_responses
+    assert (2, 3) == (report.statistics.total_tests, report.statistics.planned_tests)
+    row = report.results[1]
+    assert (None, None) == (row.finetuned_response, row.jarvis_relevance_finetuned)
+    assert report.statistics.avg_relevance_finetuned == pytest.approx(min(1, 2 / (0.3 * 7)))
+
+
+def test_an_interrupted_run_leaves_a_partial_report(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(
+        """
+def script(request):
+    if request.prompt_id == "q-1":
+        raise KeyboardInterrupt
+    return "ouvre"
+"""
+    )
+    # In a process of its own: pytester passes an interruption on.
+    project.pytester.makeconftest(f"from pytest_jarvis.engines import ENGINES\nENGINES['mine'] = '{engine}:build'")
+    result = project.pytester.runpytest_subprocess(
+        "--jarvis-report-dir", "out", "--jarvis-samples", "1", "--jarvis-engine", "mine"
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    report = project.report()
+    assert not report.complete
+    assert "NOT_JUDGED" == report.gate.verdict
+    assert ["c-1", "c-2"] == [row.prompt_id for row in report.results]
