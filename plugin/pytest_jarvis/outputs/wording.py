@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,36 +15,42 @@ NBSP: Final = "\u00a0"
 DASH: Final = "–"
 """Stands for what was not measured."""
 
-_ASCII = str.maketrans(
-    {
-        "→": "->",
-        "✓": "v",
-        "✗": "x",
-        "≥": ">=",
-        "…": "...",
-        "–": "-",
-        "—": "-",
-        "▲": "+",
-        "▼": "-",
-        "≈": "~",
-        "═": "=",
-        "─": "-",
-        "│": "|",
-    }
-)
+_PLAIN: Final[Mapping[str, str]] = {
+    "→": "->",
+    "✓": "v",
+    "✗": "x",
+    "≥": ">=",
+    "≤": "<=",
+    "≈": "~",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "’": "'",
+    "«": '"',
+    "»": '"',
+    "œ": "oe",
+    "Œ": "OE",
+    "▲": "+",
+    "▼": "-",
+    "═": "=",
+    "─": "-",
+    "│": "|",
+}
+"""What stands for a sign where a terminal's encoding lacks it; other letters lose their accents."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """Return the value with a decimal comma; a dash for None."""
-    return DASH if value is None else f"{value:.{digits}f}".replace(".", ",")
+    return DASH if value is None else _decimal(f"{value:z.{digits}f}")
 
 
 def percent(share: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """Return a share as a percentage (« +23,1 % »); a dash for None."""
     if share is None:
         return DASH
-    shown = f"{share * 100:{'+' if signed else ''}.{digits}f}".replace(".", ",").replace("-", "−")
-    return f"{shown}{NBSP}%"
+    sign = "+" if signed else ""
+    return f"{_decimal(f'{share * 100:{sign}z.{digits}f}')}{NBSP}%"
 
 
 def seconds(value: float | None) -> str:
@@ -64,7 +71,13 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 def fit(text: str, width: int) -> str:
     """Return `text` in exactly `width` columns, cut with an ellipsis or filled with spaces."""
-    return text[: width - 1] + "…" if len(text) > width else text.ljust(width)
+    room = width - sum(map(_columns, text))
+    if room >= 0:
+        return text + " " * room
+    end = used = 0
+    while (after := used + _columns(text[end])) < width:
+        end, used = end + 1, after
+    return f"{text[:end]}…{' ' * (width - 1 - used)}" if width > 0 else ""
 
 
 def printable(text: str) -> str:
@@ -74,13 +87,32 @@ def printable(text: str) -> str:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Return `text` so that a stream of that encoding can take it: plain signs where it lacks ours."""
+    """Return `text` so that a stream of that encoding can take it: plain signs and letters where it lacks ours."""
+    name = encoding or "utf-8"
     try:
-        text.encode(encoding or "utf-8")
+        text.encode(name)
     except UnicodeEncodeError:
-        plain = text.translate(_ASCII)
-        return plain.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
+        return "".join(_encodable_sign(char, name) for char in text)
     return text
+
+
+def _encodable_sign(char: str, encoding: str) -> str:
+    for shown in (char, _PLAIN.get(char, ""), unicodedata.normalize("NFKD", char)):
+        taken = shown.encode(encoding, "ignore").decode(encoding)
+        if taken:
+            return taken
+    return "" if unicodedata.combining(char) else "?"
+
+
+def _decimal(shown: str) -> str:
+    return shown.replace(".", ",").replace("-", "−")
+
+
+def _columns(char: str) -> int:
+    """Return how many columns of a terminal a character takes."""
+    if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
@@ -100,7 +132,7 @@ def verdict_line(decision: Decision, most_responses: int, error: float) -> str:
 
     `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters.
     """
-    bar = percent(decision.min_gain, 0, signed=True)
+    bar = percent(decision.min_gain, signed=True).replace(f",0{NBSP}", NBSP)
     claim = f"{VERDICTS[decision.verdict]} (≥ {bar}, erreur ≤ {percent(error, 0)})"
     gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.gain_these)}"
     parts = [f"pertinence {gain} sur ces {plural(decision.prompts, 'prompt')} : {claim}"]
