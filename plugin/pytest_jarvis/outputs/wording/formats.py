@@ -1,4 +1,4 @@
-"""Every French word and number format that outputs share."""
+"""How numbers, counts and texts are written in French, on paper and on a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.contrasts import Interval
-from pytest_jarvis.gate import GateOutcome, GateVerdict, Reason
-from pytest_jarvis.statistics import Decision, Verdict
 
 NBSP: Final = "\u00a0"
 """The no-break space of French typography; unlike the narrow one, every code page of a terminal has it."""
@@ -71,11 +69,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 def fit(text: str, width: int) -> str:
     """Return `text` in exactly `width` columns, cut with an ellipsis or filled with spaces."""
-    room = width - sum(map(_columns, text))
+    room = width - sum(map(columns_of, text))
     if room >= 0:
         return text + " " * room
     end = used = 0
-    while (after := used + _columns(text[end])) < width:
+    while (after := used + columns_of(text[end])) < width:
         end, used = end + 1, after
     return f"{text[:end]}…{' ' * (width - 1 - used)}" if width > 0 else ""
 
@@ -108,15 +106,11 @@ def _decimal(shown: str) -> str:
     return shown.replace(".", ",").replace("-", "−")
 
 
-def _columns(char: str) -> int:
+def columns_of(char: str) -> int:
     """Return how many columns of a terminal a character takes."""
     if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
-"""What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
 
 
 def gain_interval(interval: Interval | None) -> str:
@@ -127,60 +121,8 @@ def gain_interval(interval: Interval | None) -> str:
     return f"[{low}{NBSP}; {high}]"
 
 
-def verdict_line(decision: Decision, most_responses: int, error: float) -> str:
-    """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
-
-    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters.
-    """
-    bar = percent(decision.min_gain, signed=True).replace(f",0{NBSP}", NBSP)
-    claim = f"{VERDICTS[decision.verdict]} (≥ {bar}, erreur ≤ {percent(error, 0)})"
-    gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.gain_these)}"
-    parts = [f"pertinence {gain} sur ces {plural(decision.prompts, 'prompt')} : {claim}"]
-    if decision.verdict_new is not None:
-        shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
-        parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{NBSP}: {shown}")
-    parts.append(f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
-    if decision.detectable_gain is not None:
-        parts.append(f"détectable{NBSP}: ≥ {percent(decision.detectable_gain, 0, signed=True)}")
-    if decision.decoding_share is not None:
-        parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
-    return " | ".join(parts)
-
-
 def typeset(text: str) -> str:
     """Return French text with the no-break spaces its punctuation wants."""
     for mark in (":", ";", "?", "!", "»", "%"):
         text = text.replace(f" {mark}", f"{NBSP}{mark}")
     return text.replace("« ", f"«{NBSP}")
-
-
-_GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence d'au moins {bar} est prouvé.",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence n'atteint pas {bar}.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}, ni à l'écarter.",
-    "NOT_JUDGED": "~ NON JUGÉ : cette session ne permet pas de verdict.",
-    "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n'est jugé.",
-}
-
-
-def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
-    """Return the verdict of the run in one sentence."""
-    return typeset(_GATE_SENTENCES[gate.verdict].format(bar=percent(min_gain, signed=True)))
-
-
-def reason_sentence(reason: Reason) -> str:
-    """Return one reason of a verdict in one sentence."""
-    values = {name: f"{value:.0f}" for name, value in reason.values.items()}
-    share = percent(reason.values.get("share"))
-    allowed = percent(reason.values.get("allowed"))
-    sentences = {
-        "nothing_measured": "Rien n'a été mesuré.",
-        "partial_selection": "Sélection partielle : {selected} prompts sur {planned}.",
-        "failures": "Trop d'échecs : {failed} réponses sur {planned}, soit {share} ; {allowed} au plus sont permis.",
-        "missing_pairs": "Il manque des paires : {missing} prompts sur {selected}, {responses} réponses non tirées.",
-        "prompts_changed": "Les prompts ont changé depuis la référence.",
-        "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
-        "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
-        "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
-    }
-    return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))
