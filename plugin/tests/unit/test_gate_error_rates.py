@@ -48,8 +48,8 @@ MODELS = [pytest.param(model, id=model.name) for model in rates.MODELS]
 
 def draw(model: Model, gain: float, replicates: int, runs: int = 12) -> tuple[Array, Array]:
     source = np.random.default_rng(3)
-    means = rates.draw_means(source, model.level, gain, runs, 10, exact=True)
-    return model.draw(source, *means, replicates)
+    base, finetuned = rates.draw_means(source, model.level, gain, runs, 10, exact=True)
+    return model.draw(source, base, finetuned, replicates)
 
 
 @pytest.mark.parametrize("target", ["these", "new"])
