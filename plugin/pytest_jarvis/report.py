@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from pytest_jarvis.gate import GateOutcome
+from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
     Category,
@@ -204,6 +205,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     results: tuple[ResultRow, ...]
     failures: tuple[FailureRow, ...]
     provenance: Provenance
+    noise_floor: dict[str, NoiseFloor] = {}
+    """Of each metric, in an A/A run; empty in any other."""
 
     def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
         """Return the rows of one adapter, in the plan's order."""
@@ -287,6 +290,8 @@ def new_run_folder(reports: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise InputError(f"{reports}: a folder for the run cannot be made: {error.strerror or error}") from None
         return folder
     raise InputError(f"{reports}: no free name for a new run after {stem}-999")
 
