@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pytest_jarvis.contrasts import Interval
@@ -51,6 +51,39 @@ def percent(share: float | None, digits: int = 1, *, signed: bool = False) -> st
     return f"{_decimal(f'{share * 100:{sign}z.{digits}f}')}{NBSP}%"
 
 
+def bar_percent(share: float) -> str:
+    """Return what is asked of a gain (« +5 % », « +7,5 % »): without a decimal that is 0."""
+    return percent(share, signed=True).replace(f",0{NBSP}", NBSP)
+
+
+def count_of(value: int) -> str:
+    """Return a count with its thousands apart (« 1 234 567 »)."""
+    return f"{value:,}".replace(",", NBSP)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Return a difference with its sign (« +0,204 »); a dash for None."""
+    return DASH if value is None else _decimal(f"{value:+z.{digits}f}")
+
+
+def points(share: float | None, digits: int = 1) -> str:
+    """Return a difference of two shares in points of per cent (« +3,3 pt »); a dash for None."""
+    return DASH if share is None else f"{_decimal(f'{share * 100:+z.{digits}f}')}{NBSP}pt"
+
+
+def bracket(interval: Interval | None, write: Callable[[float], str]) -> str:
+    """Return an interval with its ends as `write` has them, their common unit left out; a dash for None."""
+    if interval is None:
+        return DASH
+    low, high = (write(end).partition(NBSP)[0] for end in interval)
+    return f"[{low}{NBSP}; {high}]"
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(map(columns_of, text))
+
+
 def seconds(value: float | None) -> str:
     """Return a duration in seconds, or minutes from two of them on."""
     if value is None:
@@ -69,7 +102,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 def fit(text: str, width: int) -> str:
     """Return `text` in exactly `width` columns, cut with an ellipsis or filled with spaces."""
-    room = width - sum(map(columns_of, text))
+    room = width - width_of(text)
     if room >= 0:
         return text + " " * room
     end = used = 0

@@ -1,0 +1,271 @@
+"""The titles, heads and short labels of the files a run leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pytest_jarvis.changes import Criterion
+from pytest_jarvis.gate import GateVerdict
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, signed, typeset
+from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
+
+TITLE: Final = "RAPPORT JARVIS"
+BASE: Final = "base"
+TOTAL: Final = "Ensemble"
+NOTHING_MEASURED: Final = "Rien n'a été mesuré."
+NOT_MEASURED: Final = "non mesuré"
+NONE: Final = "aucun"
+YES: Final = "oui"
+NO: Final = "non"
+
+FAKE_ENGINE: Final = typeset("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
+INCOMPLETE: Final = typeset("Rapport incomplet : il manque des réponses, voir les échecs.")
+PARTIAL: Final = typeset("Sélection partielle : tous les prompts du banc d'essai n'ont pas été joués.")
+
+GATE_SHORT: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "✓ ACCEPTÉ",
+    "FAIL": "✗ REFUSÉ",
+    "INCONCLUSIVE": "~ NON TRANCHÉ",
+    "NOT_JUDGED": "~ NON JUGÉ",
+    "OFF": "– SEUIL DÉSACTIVÉ",
+}
+"""A gate's verdict in a word, for a badge or a heading."""
+
+THRESHOLD_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
+    "PASS": "✓ tenu",
+    "FAIL": "✗ manqué",
+    "INCONCLUSIVE": "~ non tranché",
+    "NOT_JUDGED": "~ non jugé",
+}
+THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
+    "relevance_gain": "Gain de pertinence",
+    "absolute_gain": "Gain absolu de pertinence",
+    "keyword_gain": "Gain de mots-clés",
+    "category_floor": "Pertinence plancher",
+    "failure_share": "Part d'échecs",
+    "latency_ratio": "Rapport des durées",
+}
+WHY: Final[Mapping[WhyCode, str]] = {
+    "proven": "prouvé",
+    "disproven": "écarté",
+    "undecided": "intervalle à cheval",
+    "seen": "valeur vue",
+    "not_seen": "valeur vue",
+    "nothing_to_compare": "deux bras à 0",
+    "out_of_reach": "hors d'atteinte",
+    "not_measured": "non mesuré",
+    "no_interval": "bruit inconnu",
+    "gate_off": "seuil désactivé",
+    "run_not_judged": "session non jugée",
+}
+
+CRITERIA: Final[Mapping[Criterion, str]] = {
+    "expected_tool": "Outil attendu nommé le plus",
+    "all_keywords": "Tous les mots-clés trouvés",
+}
+FLIP_RULE: Final = typeset(
+    "Un bras a juste à un prompt quand plus de la moitié de ses réponses ont juste ; entre parenthèses, les réponses "
+    "justes de la base, puis du bras fine-tuné."
+)
+
+STAGES: Final[Mapping[str, str]] = {
+    "load": "chargement",
+    "generate": "génération",
+    "timeout": "délai dépassé",
+    "score": "notation",
+}
+
+
+def threshold_value(threshold: Threshold, value: float | None) -> str:
+    """Return a value, or the bar, of a threshold in its unit."""
+    if value is None:
+        return DASH
+    if threshold.name in {"relevance_gain", "keyword_gain"}:
+        return percent(value, signed=True)
+    if threshold.name == "failure_share":
+        return percent(value)
+    return number(value, 3)
+
+
+def bar_of(threshold: Threshold) -> str:
+    """Return the bar of a threshold with its direction."""
+    sign = "≥" if threshold.direction == "at_least" else "≤"
+    return f"{sign}{NBSP}{threshold_value(threshold, threshold.bar)}"
+
+
+SECTIONS: Final[Mapping[str, str]] = {
+    "identity": "CE QUI A ÉTÉ COMPARÉ",
+    "verdict": "VERDICT",
+    "thresholds": "SEUILS",
+    "statistics": "STATISTIQUES GLOBALES",
+    "categories": "PAR CATÉGORIE",
+    "improvements": "LES PLUS FORTES AMÉLIORATIONS",
+    "weaknesses": "LES POINTS FAIBLES",
+    "regressions": "LES BAISSES AVÉRÉES",
+    "flips": "BASCULES",
+    "failures": "ÉCHECS",
+    "responses": "LONGUEUR ET REMPLISSAGE",
+    "adapters": "LES AUTRES ADAPTATEURS",
+    "provenance": "PROVENANCE",
+    "recommendations": "RECOMMANDATIONS",
+}
+
+FIELDS: Final[Mapping[str, str]] = {
+    "model": "Modèle de base",
+    "adapter": "Adaptateur",
+    "others": "Autres adaptateurs",
+    "storage": "Poids",
+    "device": "Matériel",
+    "engine": "Moteur",
+    "date": "Date (UTC)",
+    "prompts": "Prompts mesurés",
+    "responses": "Réponses",
+    "rule": "Règle",
+    "relevance": "Pertinence JARVIS",
+    "keywords": "Mots-clés trouvés",
+    "characters": "Caractères",
+    "seconds": "Durée (s)",
+    "cosine": "Similarité cosinus",
+    "tokens": "Jetons (tokens)",
+    "tools": "Outils nommés",
+    "stuffed": "Réponses de 5 outils et plus",
+    "empty": "Réponses vides",
+    "cut": "Réponses coupées",
+    "per_response": "Par réponse",
+    "measure": "Mesure",
+    "category": "Catégorie",
+    "change": "écart",
+    "gain": "gain",
+    "interval": "intervalle",
+    "counted": "prompts",
+    "threshold": "Seuil",
+    "value": "valeur",
+    "bar": "demandé",
+    "judged": "verdict",
+    "why": "pourquoi",
+    "arm": "Bras",
+    "stage": "étape",
+    "failed": "réponses",
+    "reason": "Raison la plus fréquente",
+    "digest": "Empreinte (SHA-256)",
+    "rank": "Rang",
+    "targets": "Couches visées",
+    "weights": "Poids entraînés",
+    "proof": "Preuve",
+    "coverage": "Quantification",
+    "share_4bit": "Part en 4 bits",
+    "compute": "Type de calcul",
+    "batching": "Lots",
+    "commit": "Commit",
+    "seed": "Graine",
+    "prompt_hash": "Prompts (SHA-256)",
+    "dictionary_hash": "Dictionnaire (SHA-256)",
+    "generation": "Génération",
+    "system_prompt": "Consigne système",
+    "machine": "Machine",
+    "python": "Python",
+    "versions": "Versions",
+    "timings": "Durées",
+    "memory": "Mémoire",
+    "notes": "Notes",
+    "mismatched": "Cosinus de référence",
+}
+
+TIMINGS: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "cosinus"}
+BATCHING: Final[Mapping[str, str]] = {
+    "mixed": "tous les bras dans les mêmes lots",
+    "two passes": "un passage par bras",
+    "none": "sans lots",
+}
+POLICIES: Final[Mapping[str, str]] = {
+    "proven": "un gain de {bar} doit être prouvé (erreur ≤ {error}), {looks} réponses par prompt et par bras",
+    "point": "le gain vu doit atteindre {bar}, {looks} réponses par prompt et par bras",
+    "off": "aucun seuil, {looks} réponses par prompt et par bras",
+}
+KINDS: Final[Mapping[str, str]] = {
+    "experts": "experts",
+    "attention": "attention",
+    "embeddings": "plongements",
+    "head": "tête",
+    "norms": "normes",
+    "other": "autres",
+}
+IMPROVEMENTS_RULE: Final = typeset("Par hausse de pertinence, la plus forte d'abord ; première réponse de chaque bras.")
+WEAKNESSES_RULE: Final = typeset(
+    "Les plus faibles écarts de pertinence : des baisses, qui peuvent être du bruit, ou les hausses les plus petites."
+)
+NO_IMPROVEMENT: Final = "Aucun prompt ne s'est amélioré."
+NO_OTHER_PROMPT: Final = "Aucun autre prompt."
+NO_FLIP: Final = "aucun"
+GAINED: Final = "Gagnés"
+LOST: Final = "Perdus"
+EMPTY_RESPONSE: Final = "(réponse vide)"
+NO_FAILURE: Final = "Aucun échec."
+MISSING_RESPONSES: Final = "Aucun échec, mais toutes les réponses prévues n'ont pas été tirées."
+RANKING: Final = "Classement"
+INTERVALS_RULE: Final = typeset(
+    "Entre crochets : les intervalles au niveau du verdict. Ceux des catégories sont à lire, ils ne sont pas jugés."
+)
+UNCOMMITTED: Final = "avec des changements non validés"
+GREEDY: Final = "déterministe"
+THINKING: Final = "réflexion"
+NO_COMMIT: Final = "inconnu (pas un dépôt git)"
+
+
+def adapter_proof_sentence(change: float, *, base_unchanged: bool) -> str:
+    """Return what was seen of an adapter before anything was scored."""
+    base = "la base reste la même, bit pour bit" if base_unchanged else "la base en est changée"
+    return typeset(f"change les logits de {number(change, 3)} au plus ; sans lui, {base}")
+
+
+def mismatched_sentence(cosine: float) -> str:
+    """Return what any two texts reach, beside which a cosine is read."""
+    return typeset(f"{number(cosine)} entre réponses de prompts différents : une similarité se lit au-dessus")
+
+
+def shown_sentence(better: str, worse: str, *, shown: bool) -> str:
+    """Return whether the difference of two arms is shown."""
+    return f"{better} devant {worse}, {'écart montré' if shown else 'écart non montré'}"
+
+
+def quoted(text: str) -> str:
+    """Return a text between French quotation marks."""
+    return f"«{NBSP}{text}{NBSP}»"
+
+
+def responses_planned(per_prompt: int, total: int) -> str:
+    """Return how many responses were planned, per prompt and arm and in all."""
+    return f"{per_prompt} par prompt et par bras, {total} prévues en tout"
+
+
+def machine(system: str, processor: str, cores: int) -> str:
+    """Return a machine in one line."""
+    return ", ".join(part for part in (system, processor, f"{cores} cœurs") if part)
+
+
+def drop(change: float, p_value: float | None) -> str:
+    """Return a drop of relevance and, where it is shown, its p-value."""
+    shown = f"{signed(change, 2)}, p{NBSP}={NBSP}{number(p_value, 4)}"
+    return shown.replace(f"={NBSP}0,0000", f"<{NBSP}0,0001") if p_value is not None else signed(change, 2)
+
+
+def looks(counts: Sequence[int]) -> str:
+    """Return how many responses are drawn: « 4 », or « 4, 8 puis 16 »."""
+    first, last = counts[:-1], counts[-1]
+    return f"{', '.join(map(str, first))} puis {last}" if first else str(last)
+
+
+def short(digest: str, length: int = 16) -> str:
+    """Return the beginning of a digest; the JSON holds it whole."""
+    return digest if len(digest) <= length else f"{digest[:length]}…"
+
+
+def stored(count: int, storage: str, size_bytes: int) -> str:
+    """Return how many weights are stored in which type, and the room they take."""
+    return f"{count_of(count)} en {storage} ({number(size_bytes / 1e6, 1)} Mo)"
+
+
+def more(count: int) -> str:
+    """Return how many entries of a list are left out."""
+    return f"… et {count} de plus"

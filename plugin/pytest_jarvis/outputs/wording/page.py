@@ -1,0 +1,220 @@
+"""The words of `report.html`: its titles and labels, and those its script shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_jarvis.outputs.wording.formats import DASH, percent, plural, typeset
+
+TITLE: Final = "Rapport JARVIS"
+SKIP_TO_CASES: Final = "Aller aux cas"
+NO_SCRIPT: Final = typeset("Les cas ne s'affichent pas sans JavaScript ; tout le reste du rapport est là.")
+THEMES: Final = ("Couleurs du système", "Couleurs claires", "Couleurs sombres")
+CHANGE_THEME: Final = typeset("Changer de couleurs : système, claires, sombres")
+
+SECTIONS: Final[Mapping[str, str]] = {
+    "verdict": "Verdict",
+    "categories": "Catégories",
+    "graphiques": "Graphiques",
+    "reponses": "Longueur et remplissage",
+    "echecs": "Échecs",
+    "liste": "Cas",
+    "provenance": "Provenance",
+}
+"""The parts of the page, by their anchors."""
+NAVIGATION: Final = "Parties du rapport"
+
+DEMO_MODEL: Final = typeset("Modèle de démonstration : un modèle miniature, livré avec l'outil. ")
+DEMO_MEANING: Final = "Ces nombres montrent l'outil au travail ; ils ne disent rien d'un vrai JARVIS."
+
+THESE_PROMPTS: Final = "Ces prompts"
+NEW_PROMPTS: Final = "Nouveaux prompts"
+THESE_PROMPTS_MEANING: Final = "les prompts du banc d'essai, d'autres tirages"
+NEW_PROMPTS_MEANING: Final = "d'autres prompts du même genre"
+GAIN_AXIS: Final = "Gain de pertinence, fine-tuné contre base"
+ABSOLUTE_AXIS: Final = "Gain absolu de pertinence, en points de score"
+INTERVALS_CAPTION: Final = typeset(
+    "Chaque trait est l'intervalle du vrai gain, le point la valeur vue. Le gain est prouvé quand tout le trait est à "
+    "droite du seuil."
+)
+NOT_ESTIMABLE: Final = "non estimable"
+NO_DECISION: Final = typeset("Pas d'intervalle : rien n'a pu être comparé.")
+EXPLANATION: Final = "Ce que dit la mesure"
+THRESHOLDS: Final = "Seuils"
+THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Barre", "Verdict", "Pourquoi")
+WHOLE_RUN: Final = "toute la session"
+
+KEY_NUMBERS: Final = "Chiffres clés"
+RELEVANCE: Final = "Pertinence JARVIS"
+KEYWORDS: Final = "Mots-clés trouvés"
+COSINE: Final = "Similarité cosinus"
+COSINE_MEANING: Final = "entre les deux réponses"
+DURATION: Final = "Durée d'une réponse"
+MEASURED: Final = "Prompts mesurés"
+FAILED: Final = "Échecs"
+BASE: Final = "Base"
+RANDOM_PAIRS: Final = "au hasard"
+PER_PROMPT: Final = "par prompt et par bras"
+
+VARIANCE: Final = "D'où vient le bruit"
+DECODING: Final = "Décodage"
+PROMPTS: Final = "Différences entre prompts"
+VARIANCE_MEANING: Final = typeset(
+    "Part de chaque source dans la variance de l'écart moyen d'un prompt. Plus de réponses par prompt réduisent la "
+    "première, plus de prompts la seconde."
+)
+NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
+
+CATEGORY_HEADS: Final = ("Catégorie", "Prompts", "Pertinence", "", "Gain", "Intervalle", "Mots-clés", "Cosinus")
+"""The heads of the table of categories; the empty one is the drawing's."""
+CATEGORY_NOTE: Final = typeset(
+    "Intervalles par catégorie : à lire, non jugés ; ils ne sont pas corrigés pour leur nombre."
+)
+SPAN_SCALE: Final = typeset("dessin : de 0 à {most}")
+CATEGORY_CAPTION: Final = "{name} contre la base, par catégorie"
+RANKING: Final = "Classement des bras"
+RANKING_HEADS: Final = ("Rang", "Bras", "Pertinence", "Intervalle")
+PAIR_HEADS: Final = ("Comparaison", "Écart", "Intervalle", "Montré")
+SHOWN: Final = "oui"
+NOT_SHOWN: Final = "non"
+
+DIAGNOSTIC_HEADS: Final = (
+    "Bras",
+    "Réponses",
+    "Caractères",
+    "Tokens",
+    "Outils par réponse",
+    "Cinq outils ou plus",
+    "Vides",
+    "Coupées",
+)
+FLIPS: Final = "Prompts qui basculent"
+FLIP_HEADS: Final = ("Critère", "Base", "Fine-tuné", "Gagnés", "Perdus")
+
+NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
+FAILURE_HEADS: Final = ("Prompt", "Bras", "Réponse", "Étape", "Raison")
+FAILURE_COUNT_HEADS: Final = ("Bras", "Étape", "Réponses", "Raison la plus fréquente")
+MORE_FAILURES: Final = "… et {n} de plus, dans report.json."
+
+NO_CHART: Final = typeset("Pas de graphique dans ce rapport.")
+CHARTS: Final[Mapping[str, str]] = {
+    "relevance": "Pertinence JARVIS par catégorie, base et fine-tuné",
+    "keywords": "Mots-clés trouvés par catégorie, base et fine-tuné",
+    "distribution": "Distribution des scores de pertinence, base et fine-tuné",
+    "summary": "Chiffres clés et verdict",
+}
+"""What each chart shows, for those who do not see it; by the names `charts` gives them."""
+
+VIEWS: Final[Mapping[str, str]] = {
+    "all": "Tous",
+    "worse": "Régressions",
+    "proven": "Régressions prouvées",
+    "better": "Améliorations",
+    "different": "Différents",
+    "failed": "Échecs",
+}
+SHOW: Final = "Montrer"
+SEARCH: Final = "Chercher"
+SEARCH_HINT: Final = "prompt, réponse, mot-clé…"
+CATEGORY: Final = "Catégorie"
+EVERY_CATEGORY: Final = "Toutes les catégories"
+ADAPTER: Final = "Adaptateur"
+EVERY_ADAPTER: Final = "Tous les adaptateurs"
+SORT: Final = "Trier par"
+SORTS: Final[Mapping[str, str]] = {
+    "order": "ordre du rapport",
+    "change": "changement de pertinence",
+    "relevance-tuned": "pertinence, fine-tuné",
+    "relevance-base": "pertinence, base",
+    "keywords-change": "changement de mots-clés",
+    "keywords-tuned": "mots-clés, fine-tuné",
+    "keywords-base": "mots-clés, base",
+    "cosine": "cosinus",
+    "length-change": "changement de longueur",
+    "length-tuned": "longueur, fine-tuné",
+    "seconds-tuned": "durée, fine-tuné",
+}
+EXTRA_CHANGE: Final = "changement de {name}"
+EXTRA_TUNED: Final = "{name}, fine-tuné"
+DIFFERENCES: Final = "Différences de mots"
+UNFOLD: Final = "Déplier les réponses"
+RESET: Final = "Tout montrer"
+NO_CASE: Final = "Aucun cas ne répond à ces filtres."
+KEYBOARD: Final = "Clavier"
+KEYBOARD_ON: Final = "Raccourcis actifs"
+KEYS: Final[Mapping[str, str]] = {
+    "j →": "cas suivant",
+    "k ←": "cas précédent",
+    "/": "chercher",
+    "o": "déplier les autres réponses",
+    "d": "différences de mots",
+    "Échap": "vider la recherche",
+}
+LEGEND_KEYWORD: Final = "mot-clé attendu"
+LEGEND_TERM: Final = "terme JARVIS"
+LEGEND_GONE: Final = "seulement dans la base"
+LEGEND_NEW: Final = "seulement dans le fine-tuné"
+LEGEND: Final = typeset("Dans les réponses :")
+
+SCRIPT_WORDS: Final[Mapping[str, object]] = {
+    "dash": DASH,
+    "base": BASE,
+    "themes": THEMES,
+    "ascending": "Croissant ↑",
+    "descending": "Décroissant ↓",
+    "count": ("{n} cas sur {total}", "{n} cas sur {total}"),
+    "unknownCase": "Ce cas n'est pas dans ce rapport.",
+    "filtersLifted": typeset("Filtres levés : ils cachaient le cas demandé."),
+    "linkToCase": "Lien vers ce cas",
+    "intended": typeset("Voulu :"),
+    "expectedTool": typeset("Outil attendu :"),
+    "provenWorse": "Régression prouvée",
+    "pValue": typeset("Le bruit n'explique pas cette baisse : p = {p}"),
+    "worse": "Régression",
+    "identical": "Réponses identiques",
+    "failed": "Échec",
+    "keywordsLabel": "Mots-clés attendus",
+    "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, fine-tuné {tuned}"),
+    "nothingDrawn": "Aucune réponse n'a été tirée.",
+    "notDrawn": "Réponse non tirée.",
+    "failedAt": typeset("Échec ({stage}) :"),
+    "emptyResponse": "Réponse vide",
+    "thinking": "Réflexion",
+    "relevance": "Pertinence",
+    "keywords": "Mots-clés",
+    "cosine": "Cosinus",
+    "tools": typeset("Outils nommés :"),
+    "tokens": (typeset("{n} token"), typeset("{n} tokens")),
+    "finish": ("", "limite de tokens atteinte", "délai dépassé"),
+    "cut": ("coupée de {n} caractère", "coupée de {n} caractères"),
+    "others": ("{n} autre réponse par bras", "{n} autres réponses par bras"),
+    "replicate": "Réponse {n}",
+}
+"""What the script shows; pairs are a singular and a plural."""
+
+
+def quantised(label: str) -> str:
+    """Return how the weights are stored, as the head of the page says it."""
+    return "" if label == "none" else label
+
+
+def responses_each(lowest: int, highest: int) -> str:
+    """Return how many responses a prompt has in an arm."""
+    each = str(highest) if lowest == highest else f"{lowest} à {highest}"
+    return f"{each} {'réponse' if highest < 2 else 'réponses'} {PER_PROMPT}"
+
+
+def prompts_counted(count: int) -> str:
+    """Return the number of prompts an interval is about."""
+    return f"ces {plural(count, 'prompt')}"
+
+
+def bar_label(min_gain: float) -> str:
+    """Return the label of the bar on the axis of gains."""
+    return f"seuil {percent(min_gain, 0, signed=True)}"
+
+
+def more_failures(count: int) -> str:
+    """Return how many failures are not listed."""
+    return MORE_FAILURES.format(n=count)
