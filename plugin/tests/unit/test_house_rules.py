@@ -1,0 +1,174 @@
+"""The rules of the house that a linter does not see: what an import brings in, what a bare run leaves, what ships."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_jarvis
+from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
+from pytest_jarvis.text import words
+
+PACKAGE = Path(pytest_jarvis.__file__).parent
+HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "matplotlib", "sklearn", "scipy", "numpy")
+SEEN = f"sorted(set({HEAVY!r}) & set(__import__('sys').modules))"
+
+
+def python(code: str, cwd: Path) -> str:
+    """Run code in a Python of its own and return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, check=True, capture_output=True, encoding="utf-8"
+    ).stdout.strip()
+
+
+def test_importing_the_plugin_brings_in_no_heavy_library(tmp_path: Path) -> None:
+    assert python(f"import pytest_jarvis.plugin; print({SEEN})", tmp_path) == "[]"
+
+
+def test_reading_prompts_and_configuration_brings_in_no_heavy_library(tmp_path: Path) -> None:
+    code = "from pytest_jarvis import config, prompts; prompts.load_prompts(prompts.packaged_prompts())"
+    assert python(f"{code}; print({SEEN})", tmp_path) == "[]"
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """Return a pytest project that knows nothing of this plugin; its test writes which heavy libraries are there."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    code = f"import json\n\ndef test_a(): open('seen.json', 'w', encoding='utf-8').write(json.dumps({SEEN}))\n"
+    (tmp_path / "test_a.py").write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+def run_pytest(folder: Path, *arguments: str, plugin: bool = True) -> tuple[list[str], set[str]]:
+    """Run pytest in a folder; return its lines, durations and plugin list apart, and the files that are there after."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+    loaded = ("-p", "pytest_jarvis.plugin") if plugin else ()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *loaded, *arguments],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(("plugins: ", "===="))]
+    return lines, {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_project_that_does_not_use_the_plugin_sees_no_trace_of_it(stranger: Path) -> None:
+    with_plugin = run_pytest(stranger)
+    assert json.loads((stranger / "seen.json").read_text(encoding="utf-8")) == []
+    without = run_pytest(stranger, plugin=False)
+    assert without == with_plugin
+
+
+def test_collecting_alone_writes_nothing_of_ours(stranger: Path) -> None:
+    files = run_pytest(stranger, "--collect-only", "-q", "-p", "no:cacheprovider")[1]
+    assert files == {"pytest.ini", "test_a.py"}
+
+
+def test_the_entry_point_is_installed() -> None:
+    from importlib.metadata import entry_points
+
+    found = [point.value for point in entry_points(group="pytest11") if point.name == "jarvis"]
+    assert found == ["pytest_jarvis.plugin"]
+
+
+def sources() -> list[Path]:
+    """Return the package's Python files."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def text_calls_without_encoding(tree: ast.AST) -> Iterator[int]:
+    """Yield the line of each call that opens, reads or writes text and leaves the encoding to the machine."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(keyword.arg in {"encoding", None} for keyword in node.keywords):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        constants = [item.value for item in node.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+        modes = [*constants, *(item.value.value for item in node.keywords if isinstance(item.value, ast.Constant))]
+        if name in {"read_text", "write_text"} and isinstance(node.func, ast.Attribute):
+            yield node.lineno
+        if name == "open" and not any(isinstance(mode, str) and "b" in mode for mode in modes):
+            yield node.lineno
+        if name == "NamedTemporaryFile" and any(isinstance(mode, str) and mode in {"w", "r", "w+"} for mode in modes):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_text_is_opened_in_the_encoding_of_the_machine(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(text_calls_without_encoding(tree)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("open('a')", [1]),
+        ("open('a', 'w')", [1]),
+        ("path.open()", [1]),
+        ("path.read_text()", [1]),
+        ("path.write_text('b')", [1]),
+        ("open('a', 'rb')", []),
+        ("path.open(mode='wb')", []),
+        ("open('a', encoding='utf-8')", []),
+        ("path.read_text(encoding='utf-8')", []),
+        ("read_text(path)", []),
+    ],
+)
+def test_a_text_opened_in_the_encoding_of_the_machine_would_be_seen(code: str, expected: list[int]) -> None:
+    assert expected == list(text_calls_without_encoding(ast.parse(code)))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_file_says_its_subject_in_its_first_line(path: Path) -> None:
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert said.partition("\n")[0].endswith((".", "?", "!"))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> PromptSet:
+    """Return the prompts that come with the package."""
+    return load_prompts(packaged_prompts())
+
+
+def test_thirty_prompts_ship_in_three_categories_of_ten(shipped: PromptSet) -> None:
+    assert {category.name: len(category.cases) for category in shipped.categories} == {
+        "commandes_vocales": 10,
+        "corrections_vocales": 10,
+        "tool_routing": 10,
+    }
+
+
+def test_no_two_shipped_prompts_have_the_same_id_or_text(shipped: PromptSet) -> None:
+    assert len({case.prompt_id for case in shipped.cases}) == 30
+    assert len({words(case.text) for case in shipped.cases}) == 30
+
+
+def test_every_shipped_prompt_has_two_to_five_keywords(shipped: PromptSet) -> None:
+    assert [case.prompt_id for case in shipped.cases if not 2 <= len(case.keywords) <= 5] == []
+
+
+def test_thirteen_tools_ship_with_terms_that_name_one_each(shipped: PromptSet) -> None:
+    terms = [words(term) for tool in shipped.tools for term in tool.terms]
+    assert len(shipped.tools) == 13
+    assert len(set(terms)) == len(terms)
+
+
+def test_every_shipped_tool_requires_only_parameters_it_has(shipped: PromptSet) -> None:
+    unknown = {
+        tool.name: sorted(set(required) - set(properties))
+        for tool in shipped.tools
+        if isinstance(required := tool.parameters.get("required", []), list)
+        and isinstance(properties := tool.parameters.get("properties", {}), dict)
+        and not set(required) <= set(properties)
+    }
+    assert unknown == {}
