@@ -1,0 +1,84 @@
+"""The plan of the batches, and the rows added to keep the arithmetic steady."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_jarvis.engines.transformers.batching import (
+    LENGTH_STEP,
+    STEADY_ROWS,
+    Row,
+    filler_rows,
+    make_batch,
+    padded_length,
+    plan_batches,
+)
+from pytest_jarvis.records import Request
+
+
+def rows_of(lengths: list[int], *, arms: tuple[str, ...] = ("base", "ft"), replicates: int = 1) -> list[Row]:
+    requests = [
+        (Request(prompt_id=f"p{place}", text=f"t{place}", arm=arm, replicate=replicate), length)
+        for place, length in enumerate(lengths)
+        for replicate in range(replicates)
+        for arm in arms
+    ]
+    return [
+        Row(index=index, request=request, tokens=(1,) * length) for index, (request, length) in enumerate(requests)
+    ]
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=20), st.integers(1, 40), st.integers(1, 4))
+def test_every_row_is_in_exactly_one_batch_that_is_not_too_large(lengths: list[int], most: int, replicates: int) -> None:
+    rows = rows_of(lengths, replicates=replicates)
+    batches = plan_batches(rows, rows_per_batch=most)
+    assert Counter(row.index for row in rows) == Counter(row.index for batch in batches for row in batch.rows)
+    assert max(len(batch.rows) for batch in batches) <= most
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=20))
+def test_all_arms_of_a_prompt_share_a_batch_when_they_fit(lengths: list[int]) -> None:
+    batches = plan_batches(rows_of(lengths, replicates=2), rows_per_batch=8)
+    homes = Counter((row.request.prompt_id, place) for place, batch in enumerate(batches) for row in batch.rows)
+    assert {4} == set(homes.values())
+
+
+@given(st.integers(1, 500))
+def test_a_padded_prompt_always_has_padding(tokens: int) -> None:
+    padded = padded_length(tokens)
+    assert (True, 0) == (tokens < padded <= tokens + LENGTH_STEP, padded % LENGTH_STEP)
+
+
+def test_the_longest_prompts_run_first() -> None:
+    batches = plan_batches(rows_of([5, 70, 33], arms=("base",)), rows_per_batch=1)
+    assert [80, 48, 16] == [batch.length for batch in batches]
+
+
+def test_the_bases_rows_come_first() -> None:
+    batch = make_batch(rows_of([5, 6], arms=("ft", "base", "other")))
+    assert ["base", "base", "ft", "ft", "other", "other"] == [row.request.arm for row in batch.rows]
+    assert ("base", "ft", "other") == batch.arms()
+
+
+def test_each_adapter_gets_rows_enough_for_its_own_products() -> None:
+    rows = rows_of([5], arms=("base", "ft", "other"), replicates=3)
+    added = Counter(row.request.arm for row in filler_rows(make_batch(rows)))
+    assert {"ft": STEADY_ROWS - 3, "other": STEADY_ROWS - 3} == dict(added)
+
+
+def test_the_base_alone_gets_rows_enough() -> None:
+    assert STEADY_ROWS - 1 == len(list(filler_rows(make_batch(rows_of([5], arms=("base",))))))
+
+
+def test_a_full_batch_gets_no_more_rows() -> None:
+    assert [] == list(filler_rows(make_batch(rows_of([5] * STEADY_ROWS))))
+
+
+def test_the_halves_of_a_batch_hold_its_rows() -> None:
+    batch = make_batch(rows_of([5, 20, 40], replicates=2))
+    first, second = batch.halves()
+    assert sorted(row.index for row in batch.rows) == sorted(row.index for row in [*first.rows, *second.rows])
+    assert {"p0", "p1"} == {row.request.prompt_id for row in first.rows}
