@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -383,3 +384,13 @@ def test_the_shipped_tools_are_thirteen_and_each_is_asked_for() -> None:
     names = {item.name for item in shipped.tools}
     assert len(shipped.tools) == 13
     assert names == {item.expected_tool for item in shipped.cases}
+
+
+def test_the_examples_of_the_readme_are_accepted(tmp_path: Path) -> None:
+    shipped = packaged_prompts()
+    prompt, head, added = re.findall(
+        r"```toml\n(.*?)```", (shipped / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    tools = (shipped / "tools.toml").read_text(encoding="utf-8")
+    loaded = load_prompts(write(tmp_path, tools=f"{tools}\n{added}", ma_categorie=f"{head}\n{prompt}"))
+    assert (len(loaded.cases), len(loaded.tools)) == (1, 14)
