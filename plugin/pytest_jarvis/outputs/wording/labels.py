@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.changes import Criterion
 from pytest_jarvis.gate import GateVerdict
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, signed, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, signed, typeset
 from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
@@ -269,3 +269,42 @@ def stored(count: int, storage: str, size_bytes: int) -> str:
 def more(count: int) -> str:
     """Return how many entries of a list are left out."""
     return f"… et {count} de plus"
+
+
+CHART_RELEVANCE: Final = "Pertinence JARVIS par catégorie"
+CHART_KEYWORDS: Final = "Mots-clés trouvés par catégorie"
+CHART_SCORES: Final = "Distribution des scores de pertinence"
+CHART_SCORE_AXIS: Final = "pertinence d'une réponse (traits verticaux : moyennes)"
+CHART_SHARE_AXIS: Final = "part des réponses"
+KEY_GAIN: Final = "Gain de pertinence"
+CHART_TEXTS: Final[Mapping[str, str]] = {
+    "relevance": "Barres : pertinence moyenne de la base et du modèle fine-tuné, par catégorie, avec intervalles.",
+    "keywords": "Barres : part des mots-clés trouvés par la base et le modèle fine-tuné, par catégorie.",
+    "scores": "Histogramme : distribution des scores de pertinence des réponses de la base et du modèle fine-tuné.",
+    "key_numbers": "Encadré : le verdict et les chiffres à retenir.",
+}
+"""What each chart shows, for who cannot see it."""
+
+
+def chart_note(shown: int, total: int) -> str:
+    """Return how to read the bars' intervals, and which categories are left out."""
+    left_out = f" ; {shown} catégories sur {total}" if shown < total else ""
+    return typeset(f"traits : intervalles{left_out}")
+
+
+def flip_counts(before: int, after: int, prompts: int) -> str:
+    """Return how many prompts are right in both arms."""
+    return f"{before} → {after} prompts sur {prompts}"
+
+
+def measured(prompts: str, responses: int) -> str:
+    """Return how many prompts were measured, with how many responses each."""
+    return f"{prompts}, {plural(responses, 'réponse')} par bras"
+
+
+KEY_NUMBERS: Final = "Les chiffres à retenir"
+
+
+def with_mean(name: str, mean: str) -> str:
+    """Return an arm's name with its mean."""
+    return f"{name} (moyenne {mean})"

@@ -1,0 +1,275 @@
+"""What the charts show, as values apart from their drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_jarvis.changes import MetricComparison
+from pytest_jarvis.comparisons import MeanEstimate
+from pytest_jarvis.contrasts import Interval
+from pytest_jarvis.gate import GateVerdict
+from pytest_jarvis.insights import AdapterInsight, Insights
+from pytest_jarvis.outputs.wording import (
+    explanations,
+    gain_interval,
+    labels,
+    number,
+    percent,
+    points,
+    printable,
+    signed,
+)
+from pytest_jarvis.report import Report, ResultRow, Sample
+
+MOST_GROUPS: Final = 12
+"""Categories on one panel; of more, those with the most prompts."""
+MOST_ADAPTERS: Final = 4
+"""Adapters on one panel, in the order they were named."""
+_MOST_BINS = 24
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar: an arm's mean in one category."""
+
+    value: float
+    interval: Interval | None
+    shown: str
+    """The value as it is written on the bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarGroup:
+    """The bars of one category, one per arm; None where nothing was measured."""
+
+    label: str
+    bars: tuple[Bar | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarPanel:
+    """One metric per category."""
+
+    title: str
+    note: str
+    """What is left out, or how to read the intervals."""
+    arms: tuple[str, ...]
+    groups: tuple[BarGroup, ...]
+    top: float
+    """The highest end of an interval or a bar; 1 at most."""
+    in_percent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How the scores of all responses are distributed, by arm."""
+
+    title: str
+    arms: tuple[str, ...]
+    edges: tuple[float, ...]
+    """Of the bins; each but the last holds its left end."""
+    shares: tuple[tuple[float, ...], ...]
+    """By arm and bin: share of the arm's responses."""
+    means: tuple[float | None, ...]
+    """By arm: mean over prompts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyNumbers:
+    """The text box: the verdict and the numbers to keep."""
+
+    title: str
+    verdict: GateVerdict
+    verdict_text: str
+    advice: str
+    rows: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    """What a reader must know before any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartData:
+    """The four panels."""
+
+    relevance: BarPanel
+    keywords: BarPanel
+    scores: Histogram
+    key_numbers: KeyNumbers
+
+
+def chart_data(report: Report, insights: Insights) -> ChartData:
+    """Return what the four panels show; pure."""
+    shown = insights.adapters[:MOST_ADAPTERS]
+    arms = (labels.BASE, *(printable(adapter.name) for adapter in shown))
+    return ChartData(
+        relevance=_bar_panel(
+            labels.CHART_RELEVANCE, arms, shown, lambda one: one.relevance, _relevance, in_percent=False
+        ),
+        keywords=_bar_panel(labels.CHART_KEYWORDS, arms, shown, lambda one: one.keywords, _keywords, in_percent=True),
+        scores=_histogram(report, arms, shown),
+        key_numbers=_key_numbers(report, insights),
+    )
+
+
+def _relevance(value: float) -> str:
+    return number(value, 2)
+
+
+def _keywords(value: float) -> str:
+    return percent(value, 0)
+
+
+def _bar_panel(
+    title: str,
+    arms: tuple[str, ...],
+    adapters: Sequence[AdapterInsight],
+    metric: Callable[..., MetricComparison | None],
+    write: Callable[[float], str],
+    *,
+    in_percent: bool,
+) -> BarPanel:
+    categories = adapters[0].categories
+    kept = sorted(range(len(categories)), key=lambda place: -categories[place].averages.planned_tests)[:MOST_GROUPS]
+    groups = [
+        BarGroup(
+            label=printable(categories[place].label),
+            bars=_bars([metric(adapter.categories[place]) for adapter in adapters], write),
+        )
+        for place in sorted(kept)
+    ]
+    if len(categories) > 1:
+        groups.append(BarGroup(label=labels.TOTAL, bars=_bars([metric(adapter) for adapter in adapters], write)))
+    ends = [
+        max(bar.value, bar.interval[1] if bar.interval else 0.0)
+        for group in groups
+        for bar in group.bars
+        if bar is not None
+    ]
+    return BarPanel(
+        title=title,
+        note=labels.chart_note(len(groups) - (len(categories) > 1), len(categories)),
+        arms=arms,
+        groups=tuple(groups),
+        top=min(1.0, max(ends, default=1.0)) or 1.0,
+        in_percent=in_percent,
+    )
+
+
+def _bars(metrics: Sequence[MetricComparison | None], write: Callable[[float], str]) -> tuple[Bar | None, ...]:
+    """Return the base's bar, from the first adapter that has one, then each adapter's."""
+    measured = [metric for metric in metrics if metric is not None]
+    base = measured[0].base if measured else None
+    estimates = (base, *(metric.finetuned if metric is not None else None for metric in metrics))
+    return tuple(_bar(estimate, write) if estimate is not None else None for estimate in estimates)
+
+
+def _bar(estimate: MeanEstimate, write: Callable[[float], str]) -> Bar:
+    ends = estimate.interval
+    # A share ends at 0 and 1, whatever Student's t says.
+    inside = None if ends is None else (max(0.0, ends[0]), min(1.0, ends[1]))
+    return Bar(value=estimate.mean, interval=inside, shown=write(estimate.mean))
+
+
+def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[AdapterInsight]) -> Histogram:
+    by_arm = [_scores(report.of_adapter(adapters[0].name), of_base=True)]
+    by_arm += [_scores(report.of_adapter(adapter.name), of_base=False) for adapter in adapters]
+    edges = _edges(report, [score for scores in by_arm for score in scores])
+    relevance = [adapter.relevance for adapter in adapters]
+    base = next((metric.base.mean for metric in relevance if metric is not None), None)
+    return Histogram(
+        title=labels.CHART_SCORES,
+        arms=arms,
+        edges=edges,
+        shares=tuple(_shares(scores, edges) for scores in by_arm),
+        means=(base, *(metric.finetuned.mean if metric else None for metric in relevance)),
+    )
+
+
+def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
+    return [
+        sample.relevance
+        for row in rows
+        if row.measured
+        for sample in row.samples
+        if (sample.arm != row.adapter) == of_base and sample.relevance is not None
+    ]
+
+
+def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
+    """Return bins centred on the scores there can be: multiples of what one term is worth, some together if many."""
+    if not scores:
+        return (0.0, 1.0)
+    step = min((worth for row in report.results for one in row.samples if (worth := _worth(one))), default=0.05)
+    together = max(1, math.ceil((max(scores) / step + 1) / _MOST_BINS))
+    count = math.floor(max(scores) / (step * together) + _ROUNDING) + 1
+    return tuple((place * together - 0.5) * step for place in range(count + 1))
+
+
+def _worth(sample: Sample) -> float | None:
+    """Return what one term adds to the relevance; None at its ends."""
+    if not sample.terms_found or sample.relevance is None or not 0 < sample.relevance < 1:
+        return None
+    return sample.relevance / len(sample.terms_found)
+
+
+def _shares(scores: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:
+    counts = [0] * (len(edges) - 1)
+    width = edges[1] - edges[0]
+    for score in scores:
+        counts[min(len(counts) - 1, max(0, math.floor((score - edges[0]) / width + _ROUNDING)))] += 1
+    return tuple(count / len(scores) if scores else 0.0 for count in counts)
+
+
+def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
+    metadata, candidate = report.metadata, insights.candidate
+    notes = [
+        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
+        *([] if report.complete else [labels.INCOMPLETE]),
+        *([] if metadata.full_selection else [labels.PARTIAL]),
+    ]
+    return KeyNumbers(
+        title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
+        verdict=report.gate.verdict,
+        verdict_text=labels.GATE_SHORT[report.gate.verdict],
+        advice=explanations.advice_line(candidate.advice) if candidate.advice else labels.NOTHING_MEASURED,
+        rows=tuple(_key_rows(report, insights)),
+        notes=tuple(notes),
+    )
+
+
+def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for adapter in insights.adapters[:MOST_ADAPTERS]:
+        if adapter.decision is not None:
+            decision = adapter.decision
+            interval = decision.gain_these if decision.target == "these" else decision.gain_new
+            name = f" ({printable(adapter.name)})" if len(insights.adapters) > 1 else ""
+            gain = f"{percent(decision.gain, signed=True)} {gain_interval(interval)}"
+            rows.append((f"{labels.KEY_GAIN}{name}", gain))
+    candidate = insights.candidate
+    if candidate.relevance is not None:
+        rows.append((labels.FIELDS["relevance"], _both(candidate.relevance, lambda value: number(value, 3), signed)))
+    if candidate.keywords is not None:
+        rows.append((labels.FIELDS["keywords"], _both(candidate.keywords, percent, points)))
+    rows += [
+        (
+            f"{labels.CRITERIA[flips.criterion]}",
+            labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts),
+        )
+        for flips in candidate.flips
+    ]
+    cosine = candidate.averages.avg_cosine_similarity
+    if cosine is not None:
+        rows.append((labels.FIELDS["cosine"], number(cosine)))
+    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
+    rows.append((labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt)))
+    return rows
+
+
+def _both(metric: MetricComparison, write: Callable[[float], str], write_change: Callable[[float], str]) -> str:
+    change = write_change(metric.change.difference)
+    return f"{write(metric.base.mean)} → {write(metric.finetuned.mean)} ({change})"
