@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import DASH, percent, plural, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, percent, plural, typeset
 
 TITLE: Final = "Rapport JARVIS"
 SKIP_TO_CASES: Final = "Aller aux cas"
@@ -54,6 +54,7 @@ DURATION: Final = "Durée d'une réponse"
 MEASURED: Final = "Prompts mesurés"
 FAILED: Final = "Échecs"
 BASE: Final = "Base"
+AGAINST_BASE: Final = "contre la base"
 RANDOM_PAIRS: Final = "au hasard"
 PER_PROMPT: Final = "par prompt et par bras"
 
@@ -98,14 +99,6 @@ FAILURE_COUNT_HEADS: Final = ("Bras", "Étape", "Réponses", "Raison la plus fr�
 MORE_FAILURES: Final = "… et {n} de plus, dans report.json."
 
 NO_CHART: Final = typeset("Pas de graphique dans ce rapport.")
-CHARTS: Final[Mapping[str, str]] = {
-    "relevance": "Pertinence JARVIS par catégorie, base et fine-tuné",
-    "keywords": "Mots-clés trouvés par catégorie, base et fine-tuné",
-    "distribution": "Distribution des scores de pertinence, base et fine-tuné",
-    "summary": "Chiffres clés et verdict",
-}
-"""What each chart shows, for those who do not see it; by the names `charts` gives them."""
-
 VIEWS: Final[Mapping[str, str]] = {
     "all": "Tous",
     "worse": "Régressions",
@@ -194,6 +187,57 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
 """What the script shows; pairs are a singular and a plural."""
 
 
+PROVENANCE_SUMMARY: Final = "Modèles, versions, réglages, machine"
+RUN: Final = "Session"
+MODEL: Final = "Modèle"
+ENGINE: Final = "Moteur"
+DEVICE: Final = "Appareil"
+DTYPE: Final = "Calcul"
+WEIGHTS: Final = "Poids"
+IN_4_BITS: Final = "en 4 bits"
+BATCHING: Final = "Lots"
+MEMORY: Final = "Mémoire"
+DATE: Final = "Date"
+COMMIT: Final = "Commit"
+DIRTY: Final = "avec des modifications"
+PROMPT_HASH: Final = "Empreinte des prompts"
+DICTIONARY_HASH: Final = "Empreinte du dictionnaire"
+MACHINE: Final = "Machine"
+GENERATION: Final = "Génération"
+PLAN: Final = "Plan"
+VERSIONS: Final = "Versions"
+TIMINGS: Final = "Durées"
+NOTES: Final = "Notes"
+ADAPTERS: Final = "Adaptateurs"
+ADAPTER_HEADS: Final = ("Nom", "Source", "Empreinte SHA-256", "Rang", "Poids", "Écart de logits", "Base inchangée")
+COVERAGE: Final = "Quantification"
+COVERAGE_HEADS: Final = ("Sorte de poids", "Nombre de poids par format")
+NOT_4_BITS: Final = typeset("Attendus en 4 bits et qui n'y sont pas :")
+UNKNOWN: Final = "inconnu"
+SYSTEM_PROMPT: Final = "Prompt système"
+GENERATION_NAMES: Final[Mapping[str, str]] = {
+    "max_new_tokens": "tokens au plus",
+    "temperature": "température",
+    "top_p": "top-p",
+    "do_sample": "tirage au sort",
+    "seed": "graine",
+    "timeout_s": "délai (s)",
+    "template": "gabarit",
+    "enable_thinking": "réflexion",
+    "max_response_chars": "caractères au plus",
+}
+TIMING_NAMES: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "plongements"}
+
+
+def plan(looks: tuple[int, ...], alpha: float, min_gain: float, policy: str) -> str:
+    """Return what was asked of the run before it began."""
+    each = ", ".join(map(str, looks))
+    return typeset(
+        f"{each} réponses par prompt et par bras ; gain d'au moins {percent(min_gain, signed=True)}, risque d'erreur "
+        f"{percent(alpha, 0)}, --jarvis-gate={policy}"
+    )
+
+
 def quantised(label: str) -> str:
     """Return how the weights are stored, as the head of the page says it."""
     return "" if label == "none" else label
@@ -203,6 +247,21 @@ def responses_each(lowest: int, highest: int) -> str:
     """Return how many responses a prompt has in an arm."""
     each = str(highest) if lowest == highest else f"{lowest} à {highest}"
     return f"{each} {'réponse' if highest < 2 else 'réponses'} {PER_PROMPT}"
+
+
+def against_random(cosine: str) -> str:
+    """Return what the cosine of any two responses is, beside that of the pairs."""
+    return f"deux réponses {RANDOM_PAIRS}{NBSP}: {cosine}"
+
+
+def of_planned(responses: int) -> str:
+    """Return how many responses were planned."""
+    return f"sur {plural(responses, 'réponse prévue', 'réponses prévues')}"
+
+
+def failures_counted(count: int) -> str:
+    """Return how many responses failed."""
+    return plural(count, "réponse en échec", "réponses en échec")
 
 
 def prompts_counted(count: int) -> str:

@@ -1,0 +1,169 @@
+"""The top of the page: what it is, the banners, the verdict with its intervals, the key numbers, the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_jarvis.advice import Advice
+from pytest_jarvis.insights import AdapterInsight, Insights, VarianceSplit
+from pytest_jarvis.outputs.page.intervals import draw_intervals
+from pytest_jarvis.outputs.page.markup import Html, element, foreign, join, listed
+from pytest_jarvis.outputs.page.tables import duration, thresholds
+from pytest_jarvis.outputs.wording import NBSP, gate_sentence, number, percent, reason_sentence
+from pytest_jarvis.outputs.wording import page as wording
+from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_line, explain_decision
+from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL
+from pytest_jarvis.report import Averages, Report
+
+_ARROW = " → "
+
+
+def heading(report: Report) -> Html:
+    """Return the title: what was compared, where and when."""
+    metadata = report.metadata
+    facts = [foreign(metadata.base_model_label), wording.quantised(metadata.quantization), foreign(metadata.device)]
+    facts.append(
+        element("time", metadata.timestamp.replace("T", " ").replace("+00:00", " UTC"), datetime=metadata.timestamp)
+    )
+    names = [element("span", foreign(name), class_="tuned-name") for name in metadata.adapters]
+    return join(
+        element("p", wording.TITLE, class_="eyebrow"),
+        element("h1", listed(names), " ", element("span", wording.AGAINST_BASE, class_="against")),
+        element("p", listed((element("span", fact) for fact in facts if fact), " "), class_="facts"),
+    )
+
+
+def banners(report: Report) -> Html:
+    """Return what a reader must know before any number."""
+    said = []
+    if not report.metadata.is_real:
+        said.append(FAKE_ENGINE)
+    if report.metadata.is_demo:
+        said.append(wording.DEMO_MODEL + wording.DEMO_MEANING)
+    if not report.metadata.full_selection:
+        said.append(PARTIAL)
+    if not report.complete:
+        said.append(INCOMPLETE)
+    return join(*(element("p", sentence, class_="notice warn", role="note") for sentence in said))
+
+
+def verdict(report: Report, insights: Insights) -> Html:
+    """Return the verdict: the advice, the gate's sentence and reasons, the intervals, what the measure says."""
+    gate, candidate = report.gate, insights.candidate
+    headline = ADVICE[candidate.advice.code] if candidate.advice else NOTHING_MEASURED
+    figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain)
+    labels = {name: item.label for name, item in report.by_category.items()}
+    return join(
+        element(
+            "div",
+            element("p", gate_sentence(gate, report.metadata.plan.min_gain), class_="gate"),
+            element("h2", listed((element("span", word) for word in headline.split()), " "), id="verdict-titre"),
+            element("p", _proof(candidate.advice), class_="proof") if candidate.advice else None,
+            *(element("p", reason_sentence(reason), class_="reason") for reason in gate.reasons),
+            class_=f"banner {gate.verdict.lower()}",
+        ),
+        figure or element("p", wording.NO_DECISION, class_="notice"),
+        element(
+            "details",
+            element("summary", wording.EXPLANATION),
+            *(part for one in insights.adapters for part in _explained(one, report, named=len(insights.adapters) > 1)),
+            element("h3", wording.THRESHOLDS),
+            thresholds(gate, labels),
+            class_="explained",
+        ),
+    )
+
+
+def _proof(advice: Advice) -> str:
+    """Return what the advice says after its headline."""
+    said = advice_line(advice).removeprefix(ADVICE[advice.code]).lstrip(f"{NBSP}: ")
+    return said[:1].upper() + said[1:]
+
+
+def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[Html]:
+    if named:
+        yield element("h3", foreign(one.name))
+    if one.advice is not None and named:
+        yield element("p", advice_line(one.advice))
+    if one.decision is None:
+        yield element("p", NOTHING_MEASURED)
+        return
+    sentences = explain_decision(one.decision, report.metadata.plan, one.name)
+    yield element("ul", *(element("li", sentence) for sentence in sentences))
+
+
+def key_numbers(report: Report, insights: Insights) -> Html:
+    """Return the numbers that are read first, as tiles."""
+    averages = report.statistics
+    candidate = insights.candidate
+    low, high = candidate.decision.replicates if candidate.decision else (0, report.metadata.samples_per_prompt)
+    random = report.provenance.mismatched_cosine
+    tiles = [
+        _tile(
+            wording.RELEVANCE,
+            _both(averages.avg_relevance_base, averages.avg_relevance_finetuned, 3),
+            percent(averages.relevance_gain, signed=True),
+        ),
+        _tile(
+            wording.KEYWORDS,
+            _ARROW.join(
+                percent(value, 0) for value in (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
+            ),
+        ),
+        _tile(
+            wording.COSINE,
+            number(averages.avg_cosine_similarity),
+            wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
+        ),
+        _tile(wording.DURATION, duration(averages)),
+        _tile(wording.MEASURED, _counted(averages), wording.responses_each(low or high, high)),
+        _tile(wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
+    ]
+    return element("dl", *tiles, class_="tiles")
+
+
+def _tile(label: str, value: str, note: str | None = None) -> Html:
+    return element(
+        "div", element("dt", label), element("dd", value), element("dd", note, class_="note") if note else None
+    )
+
+
+def _both(before: float | None, after: float | None, digits: int) -> str:
+    return f"{number(before, digits)}{_ARROW}{number(after, digits)}"
+
+
+def _counted(averages: Averages) -> str:
+    return f"{averages.total_tests}/{averages.planned_tests}"
+
+
+def variance(split: VarianceSplit | None) -> Html:
+    """Return where the noise of the gain comes from, as one bar in two parts."""
+    if split is None:
+        return join(element("h3", wording.VARIANCE), element("p", wording.NO_VARIANCE, class_="note"))
+    decoding = f"{split.decoding_share * 100:.3f}%"
+    rest = f"{split.prompts_share * 100:.3f}%"
+    return join(
+        element("h3", wording.VARIANCE),
+        element(
+            "svg",
+            element("rect", class_="decoding", x="0", y="0", width=decoding, height="18"),
+            element("rect", class_="between", x=decoding, y="0", width=rest, height="18"),
+            class_="split",
+            height="18",
+            aria_hidden="true",
+        ),
+        element(
+            "p",
+            element(
+                "span",
+                element("span", class_="swatch decoding"),
+                f"{wording.DECODING} {percent(split.decoding_share, 0)}",
+            ),
+            " ",
+            element(
+                "span", element("span", class_="swatch between"), f"{wording.PROMPTS} {percent(split.prompts_share, 0)}"
+            ),
+            class_="key",
+        ),
+        element("p", wording.VARIANCE_MEANING, class_="note"),
+    )

@@ -1,0 +1,280 @@
+"""The tables of the page: a helper, categories, ranking, responses, flips, thresholds, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pytest_jarvis.changes import Flips, MetricComparison
+from pytest_jarvis.diagnostics import ArmDiagnostics
+from pytest_jarvis.gate import GateOutcome
+from pytest_jarvis.insights import AdapterInsight, CategoryInsight, Insights
+from pytest_jarvis.outputs.page.markup import Html, element, foreign, join, listed
+from pytest_jarvis.outputs.page.payload import case_anchor
+from pytest_jarvis.outputs.wording import DASH, bracket, gain_interval, number, percent, seconds, signed
+from pytest_jarvis.outputs.wording import page as wording
+from pytest_jarvis.outputs.wording.explanations import no_warning_sentence, warning_sentence, weakest_sentence
+from pytest_jarvis.outputs.wording.labels import (
+    CRITERIA,
+    FLIP_RULE,
+    STAGES,
+    THRESHOLD_NAMES,
+    THRESHOLD_VERDICTS,
+    TOTAL,
+    WHY,
+    bar_of,
+    threshold_value,
+)
+from pytest_jarvis.rankings import Ranking
+from pytest_jarvis.report import Averages, Report, ResultRow
+
+MOST_FAILURES: Final = 200
+_ARROW: Final = " → "
+
+Cell = str | None
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, texts: int = 1, caption: str | None = None) -> Html:
+    """Return a table that scrolls sideways in itself where it is too wide; the first `texts` columns are texts."""
+
+    def cell(place: int, value: Cell, name: str) -> Html:
+        return element(name, value, class_=None if place < texts else "n", scope="col" if name == "th" else None)
+
+    return element(
+        "div",
+        element(
+            "table",
+            element("caption", caption) if caption else None,
+            element("thead", element("tr", *(cell(place, head, "th") for place, head in enumerate(heads)))),
+            element(
+                "tbody",
+                *(element("tr", *(cell(place, value, "td") for place, value in enumerate(row))) for row in rows),
+            ),
+        ),
+        class_="table",
+        tabindex="0",
+        role="region",
+        aria_label=caption or heads[0],
+    )
+
+
+def categories(insights: Insights) -> Html:
+    """Return the table of categories of each adapter, all but the candidate's folded."""
+    most = _scale(insights)
+    parts = [_categories_of(one, most) for one in insights.adapters]
+    folded = (
+        element("details", element("summary", foreign(one.name)), part)
+        for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
+    )
+    note = f"{wording.CATEGORY_NOTE} {wording.SPAN_SCALE.format(most=number(most, 2))}."
+    return join(parts[0], *folded, element("p", note, class_="note"), _ranking(insights.ranking))
+
+
+def _categories_of(one: AdapterInsight, most: float) -> Html:
+    rows = [_category(category, most) for category in one.categories]
+    total = _metric_cells(element("strong", TOTAL), one.averages, one.relevance, most)
+    weakest = None
+    if one.weakest is not None:
+        labels = {category.category: category.label for category in one.categories}
+        weakest = element("p", weakest_sentence(one.weakest, labels[one.weakest.category]))
+    caption = wording.CATEGORY_CAPTION.format(name=one.name)
+    return join(table(wording.CATEGORY_HEADS, [*rows, total], caption=caption), weakest)
+
+
+def _category(category: CategoryInsight, most: float) -> list[Cell]:
+    return _metric_cells(foreign(category.label), category.averages, category.relevance, most)
+
+
+def _metric_cells(name: Html, averages: Averages, relevance: MetricComparison | None, most: float) -> list[Cell]:
+    interval = None
+    if relevance is not None and relevance.ratio.interval is not None:
+        low, high = relevance.ratio.interval
+        interval = (low - 1, high - 1)
+    keywords = (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
+    before, after = averages.avg_relevance_base, averages.avg_relevance_finetuned
+    return [
+        name,
+        f"{averages.total_tests}/{averages.planned_tests}",
+        f"{number(before, 3)}{_ARROW}{number(after, 3)}",
+        _span(before, after, most),
+        percent(averages.relevance_gain, signed=True),
+        DASH if interval is None else gain_interval(interval),
+        _ARROW.join(percent(share, 0) for share in keywords),
+        number(averages.avg_cosine_similarity),
+    ]
+
+
+def _scale(insights: Insights) -> float:
+    """Return the relevance at the right end of the drawings: the highest shown, up to the next tenth."""
+    means = [
+        mean
+        for one in insights.adapters
+        for averages in (one.averages, *(category.averages for category in one.categories))
+        for mean in (averages.avg_relevance_base, averages.avg_relevance_finetuned)
+        if mean is not None
+    ]
+    return min(1.0, (int(max(means, default=0.0) * 10) + 1) / 10)
+
+
+def _span(before: float | None, after: float | None, most: float) -> Html | None:
+    """Return the way from the base's mean to the fine-tuned one, drawn."""
+    if before is None or after is None:
+        return None
+    start, end = (f"{3 + min(1.0, value / most) * 94:.3f}%" for value in (before, after))
+    trend = "same" if before == after else "better" if after > before else "worse"
+    return element(
+        "svg",
+        element("line", class_="track", x1="3%", x2="97%", y1="8", y2="8"),
+        element("line", class_=f"way {trend}", x1=start, x2=end, y1="8", y2="8"),
+        element("circle", class_="dot base", cx=start, cy="8", r="4.5"),
+        element("circle", class_="dot tuned", cx=end, cy="8", r="4.5"),
+        class_="span",
+        aria_hidden="true",
+    )
+
+
+def _ranking(ranking: Ranking | None) -> Html | None:
+    if ranking is None:
+        return None
+    arms = [
+        [
+            foreign(arm.name),
+            str(place),
+            number(arm.estimate.mean, 3),
+            bracket(arm.estimate.interval, lambda end: number(end, 3)),
+        ]
+        for place, arm in enumerate(ranking.arms, start=1)
+    ]
+    pairs = [
+        [
+            join(foreign(pair.better), " > ", foreign(pair.worse)),
+            signed(pair.difference.difference),
+            bracket(pair.difference.interval, signed),
+            wording.SHOWN if pair.shown else wording.NOT_SHOWN,
+        ]
+        for pair in ranking.pairs
+    ]
+    return join(
+        element("h3", wording.RANKING),
+        element("div", table(wording.RANKING_HEADS, arms), table(wording.PAIR_HEADS, pairs), class_="side-by-side"),
+    )
+
+
+def responses(insights: Insights) -> Html:
+    """Return the panel of lengths and stuffing: one line an arm, then the warnings."""
+    candidate = insights.candidate
+    rows = [_arm(wording.BASE, candidate.base_responses)]
+    rows += [_arm(one.name, one.finetuned_responses) for one in insights.adapters]
+    warnings = [
+        element(
+            "p",
+            foreign(one.name) if len(insights.adapters) > 1 else None,
+            " " if len(insights.adapters) > 1 else None,
+            warning_sentence(warning),
+            class_="notice warn",
+        )
+        for one in insights.adapters
+        for warning in one.warnings
+    ]
+    return join(
+        table(wording.DIAGNOSTIC_HEADS, rows),
+        *(warnings or [element("p", no_warning_sentence(), class_="notice good")]),
+        _flips(candidate.flips),
+    )
+
+
+def _arm(name: str, arm: ArmDiagnostics) -> list[Cell]:
+    return [
+        foreign(name),
+        str(arm.responses),
+        number(arm.mean_characters, 0),
+        number(arm.mean_tokens, 0),
+        number(arm.tools_per_response, 1),
+        percent(arm.stuffed_share),
+        percent(arm.empty_share),
+        percent(arm.cut_share),
+    ]
+
+
+def _flips(flips: Sequence[Flips]) -> Html | None:
+    if not flips:
+        return None
+
+    def links(rows: Sequence[ResultRow]) -> Html | str:
+        return listed(map(case_link, rows), " ") if rows else DASH
+
+    rows = [
+        [
+            CRITERIA[one.criterion],
+            f"{one.base_right}/{one.prompts}",
+            f"{one.finetuned_right}/{one.prompts}",
+            links([flip.row for flip in one.gained]),
+            links([flip.row for flip in one.lost]),
+        ]
+        for one in flips
+    ]
+    return join(
+        element("h3", wording.FLIPS),
+        table(wording.FLIP_HEADS, rows),
+        element("p", FLIP_RULE.partition(";")[0].strip() + ".", class_="note"),
+    )
+
+
+def case_link(row: ResultRow) -> Html:
+    """Return a link to a case of the candidate."""
+    return element("a", foreign(row.prompt_id), href=f"#{case_anchor(row.prompt_id, row.adapter, row.adapter)}")
+
+
+def thresholds(gate: GateOutcome, labels: dict[str, str]) -> Html:
+    """Return the bars of the run, each with its value and verdict."""
+    rows = []
+    for one in gate.thresholds:
+        about = [foreign(one.adapter)] if one.adapter else [wording.WHOLE_RUN]
+        if one.category:
+            about.append(foreign(labels.get(one.category, one.category)))
+        rows.append(
+            [
+                join(THRESHOLD_NAMES[one.name], " (", listed(about), ")"),
+                threshold_value(one, one.value),
+                bar_of(one),
+                element("span", THRESHOLD_VERDICTS[one.verdict], class_=f"verdict {one.verdict.lower()}"),
+                WHY[one.why],
+            ]
+        )
+    return table(wording.THRESHOLD_HEADS, rows)
+
+
+def failures(report: Report, insights: Insights) -> Html:
+    """Return the failures: counted, then one by one, the first `MOST_FAILURES` of them."""
+    if not report.failures:
+        return element("p", wording.NO_FAILURE, class_="notice good")
+    counts = [
+        [foreign(one.arm), STAGES.get(one.stage, one.stage), str(one.responses), foreign(one.reason)]
+        for one in insights.failures
+    ]
+    anchors = {row.prompt_id: case_link(row) for row in report.of_adapter(report.metadata.lora_adapter)}
+    rows = [
+        [
+            anchors.get(one.prompt_id) or foreign(one.prompt_id),
+            foreign(one.arm),
+            str(one.replicate + 1),
+            STAGES.get(one.stage, one.stage),
+            foreign(one.reason),
+        ]
+        for one in report.failures[:MOST_FAILURES]
+    ]
+    more = len(report.failures) - MOST_FAILURES
+    return join(
+        table(wording.FAILURE_COUNT_HEADS, counts, texts=4),
+        element(
+            "details",
+            element("summary", wording.failures_counted(len(report.failures))),
+            table(wording.FAILURE_HEADS, rows, texts=5),
+            element("p", wording.more_failures(more), class_="note") if more > 0 else None,
+        ),
+    )
+
+
+def duration(averages: Averages) -> str:
+    """Return the mean duration of a response, base then fine-tuned."""
+    return f"{seconds(averages.avg_seconds_base)}{_ARROW}{seconds(averages.avg_seconds_finetuned)}"
