@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_jarvis.collector import Measured, ModelHandle
     from pytest_jarvis.outputs.json import load_report
+    from pytest_jarvis.recorder import Measured, ModelHandle
     from pytest_jarvis.records import PromptCase, Response
     from pytest_jarvis.report import Report, ResultRow
     from pytest_jarvis.statistics import Decision, decide
@@ -27,8 +27,8 @@ __all__ = [
 
 _HOME = {
     "Decision": "statistics",
-    "Measured": "collector",
-    "ModelHandle": "collector",
+    "Measured": "recorder",
+    "ModelHandle": "recorder",
     "PromptCase": "records",
     "Report": "report",
     "Response": "records",

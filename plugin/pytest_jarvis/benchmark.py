@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis.looks import Question
 from pytest_jarvis.options import Settings, resolve
 from pytest_jarvis.prompts import PromptSet, load_prompts
 from pytest_jarvis.reading import InputError, nearest
-from pytest_jarvis.session import BenchmarkRun, Listener, Plan
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.looks import Question
     from pytest_jarvis.records import PromptCase
+    from pytest_jarvis.session import BenchmarkRun, Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,13 @@ class Benchmark:
     @property
     def question(self) -> Question:
         """What is asked of every adapter."""
+        from pytest_jarvis.looks import Question
+
         generation = self.settings.generation
         return Question(
-            min_gain=self.settings.min_gain, deterministic=not generation.do_sample or generation.temperature == 0
+            min_gain=self.settings.min_gain,
+            deterministic=not generation.do_sample or generation.temperature == 0,
+            shared_noise=not self.settings.twin,
         )
 
     def cases_for(self, markers: Sequence[pytest.Mark]) -> tuple[PromptCase, ...]:
@@ -53,6 +57,8 @@ class Benchmark:
 
     def start(self, cases: tuple[PromptCase, ...], listener: Listener) -> BenchmarkRun:
         """Return the run of the selected cases; nothing is loaded yet."""
+        from pytest_jarvis.session import BenchmarkRun, Plan
+
         plan = Plan(
             cases=cases,
             adapters=self.settings.adapters,

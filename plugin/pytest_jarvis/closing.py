@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_jarvis import provenance
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
+from pytest_jarvis.rankings import NoiseFloor, noise_floor
+from pytest_jarvis.records import BASE_ARM, TWIN_ARM
 from pytest_jarvis.report import (
     SCHEMA_VERSION,
     AdapterStatistics,
@@ -18,6 +20,7 @@ from pytest_jarvis.report import (
     Provenance,
     Report,
     ResultRow,
+    Sample,
     category_averages,
     make_averages,
     timestamp,
@@ -117,7 +120,27 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         results=gathered.rows,
         failures=gathered.failures,
         provenance=_provenance(benchmark, facts, root),
+        noise_floor=_noise_floors(gathered.rows) if settings.twin else {},
     )
+
+
+def _noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
+    """Return how far the base parts from itself: relevance, keywords, and length in characters."""
+    metrics: dict[str, Callable[[Sample], float | None]] = {
+        "jarvis_relevance": lambda sample: sample.relevance,
+        "keyword_match": lambda sample: sample.keyword_match,
+        "characters": lambda sample: float(len(sample.text)),
+    }
+    measured = [row for row in rows if row.measured]
+    floors: dict[str, NoiseFloor] = {}
+    for name, metric in metrics.items():
+        arms = [
+            [[value for item in row.of_arm(arm) if (value := metric(item)) is not None] for row in measured]
+            for arm in (BASE_ARM, TWIN_ARM)
+        ]
+        if measured and all(values for arm in arms for values in arm):
+            floors[name] = noise_floor(*arms)
+    return floors
 
 
 def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:

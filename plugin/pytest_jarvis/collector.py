@@ -1,105 +1,31 @@
-"""The object of a benchmark session: it hands out the cases, gathers the results, judges, writes and shows them."""
+"""The object of a benchmark session while tests are collected: it reads the input and hands out the cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from pytest_jarvis.benchmark import Benchmark, read_benchmark
-from pytest_jarvis.closing import Gathered, judge_gate, make_report
-from pytest_jarvis.fixtures import SHOWN_PROPERTY
-from pytest_jarvis.live import LiveTerminal
-from pytest_jarvis.outputs.json import write_report
 from pytest_jarvis.reading import InputError
-from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
-from pytest_jarvis.report import FailureRow, Report, ResultRow, failure_row, new_run_folder
-from pytest_jarvis.summary import show_case, write_summary
+from pytest_jarvis.records import PromptCase
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pytest_jarvis.recorder import Recorder
 
-    from _pytest.terminal import TerminalReporter
-
-    from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.gate import GateOutcome
-    from pytest_jarvis.session import BenchmarkRun
-
-T = TypeVar("T")
-
-_PLUGIN_NAME = "jarvis-collector"
+_COLLECTOR_NAME = "jarvis-collector"
+_RECORDER_NAME = "jarvis-recorder"
 _NO_CASE = "aucun"
-_MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-_USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
-
-
-class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one test found out about its case; travels on the test's report."""
-
-    rows: tuple[ResultRow, ...]
-    failures: tuple[FailureRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What `jarvis_measure` gives back: a row per adapter, and why something is missing, if it is."""
-
-    rows: tuple[ResultRow, ...]
-    failures: tuple[FailureRow, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every adapter has at least one pair of responses."""
-        return all(row.measured for row in self.rows)
-
-    @property
-    def problems(self) -> str:
-        """The reasons of the responses that could not be made, each once."""
-        reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
-        return "; ".join(reasons) or "no response was drawn"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHandle:
-    """One arm of the loaded pair: the same weights, with its adapter on or every adapter off."""
-
-    engine: Engine
-    arm: str
-    label: str
-
-    def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
-        """Return one response to `text`; raise EngineError when it could not be made."""
-        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        outcome = next(iter(self.engine.generate([request])))
-        if isinstance(outcome, Failure):
-            raise EngineError(f"{self.arm}: no response to « {text} »: {outcome.reason}")
-        return outcome
-
-
-_COLLECTOR = pytest.StashKey["Collector"]()
-_RECORD = pytest.StashKey[CaseRecord]()
 
 
 class Collector:
-    """Registered only for a benchmark session."""
+    """Registered only for a benchmark session. Imports little: collecting must cost nothing."""
 
     def __init__(self, config: pytest.Config) -> None:
         """Read options, configuration and prompts; what is wrong with them is kept until it can be said."""
         self.config = config
         self.error: InputError | None = None
         self.benchmark: Benchmark | None = None
-        self.run: BenchmarkRun | None = None
-        self.records: dict[str, CaseRecord] = {}
-        self.shown: list[str] = []
-        self.interrupted = False
-        self.gate: GateOutcome | None = None
-        self.report: Report | None = None
-        self.folder: Path | None = None
-        self._category = ""
         try:
             self.benchmark = read_benchmark(config)
         except InputError as error:
@@ -125,157 +51,18 @@ class Collector:
         items[:] = [item for item in items if not _is_empty(item)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Fix the plan: exactly the selected cases."""
+        """Fix the plan, exactly the selected cases, and register what records their results."""
         if self.benchmark is None or self.config.option.collectonly:
             return
+        from pytest_jarvis.recorder import Recorder
+
         selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
-        conf = self.benchmark.settings.config
-        listener = LiveTerminal(self.config, conf.model.base_model_id, progress=conf.logging.progress)
-        self.run = self.benchmark.start(tuple(selected.values()), listener)
+        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, tuple(selected.values()))
+        self.config.pluginmanager.register(recorder, _RECORDER_NAME)
 
-    def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
-        """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
-        run = self.run
-        if run is None or self.benchmark is None:
-            raise pytest.UsageError("jarvis_measure: there is no benchmark session")
-        _or_exit(run.draw)
-        failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
-        with self._recorded_if_raised(item, case, failures):
-            rows = tuple(run.rows(case, self._extra_metrics))
-        item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures)
-        item.user_properties.extend(_properties(rows))
-        return Measured(rows=rows, failures=failures)
 
-    @contextmanager
-    def _recorded_if_raised(
-        self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
-    ) -> Generator[None, None, None]:
-        """Record what was drawn when a metric of others raises: the test fails, the responses are kept."""
-        assert self.run is not None  # noqa: S101  # checked by the caller
-        try:
-            yield
-        except BaseException as error:
-            reason = f"a metric raised {type(error).__name__}: {error}"
-            unscored = Failure(prompt_id=case.prompt_id, arm=BASE_ARM, replicate=0, stage="score", reason=reason)
-            rows = tuple(self.run.rows(case, _no_metrics))
-            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
-            raise
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the record on the test's report, where it survives the way from a worker."""
-        report = yield
-        if call.when == "call" and (record := item.stash.get(_RECORD, None)) is not None:
-            vars(report)["jarvis_record"] = msgspec.to_builtins(record)
-        return report
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the record off a report."""
-        if report.when != "call":
-            return
-        self.shown += [str(value) for name, value in report.user_properties if name == SHOWN_PROPERTY]
-        raw = getattr(report, "jarvis_record", None)
-        if raw is None:
-            return
-        record = msgspec.convert(raw, CaseRecord)
-        self.records[report.nodeid] = record
-        if self.benchmark is not None:
-            self._category = show_case(self.config, record.rows, self._label(record), shown=self._category)
-        for row in record.rows:
-            self.config.hook.pytest_jarvis_result(config=self.config, row=row)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Leave out pytest's own mark for a recorded test: its line says more."""
-        recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
-        return ("passed", "", "") if recorded and self.config.option.verbose >= 0 else None
-
-    def pytest_keyboard_interrupt(self) -> None:
-        """Take note that the report will be partial."""
-        self.interrupted = True
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Build the report, write its numbers, set the exit status, then make the files for people."""
-        if self.run is None or self.benchmark is None or self.config.option.collectonly:
-            return
-        gathered = self._gather()
-        self.run.close()
-        self.gate = judge_gate(self.benchmark, gathered)
-        if gathered is not None and gathered.planned:
-            self.report = self._last_word(make_report(self.benchmark, gathered, self.gate, self.config.rootpath))
-        if not self.benchmark.settings.write_report:
-            return
-        if self.report is not None:
-            self.folder = self._write(self.report)
-        self._tell_junit(session)
-        if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Print the table, the verdict, the problems and the folder."""
-        write_summary(terminalreporter, self)
-
-    def _tell_junit(self, session: pytest.Session) -> None:
-        """Put the verdict into the JUnit file, when one is written."""
-        assert self.gate is not None  # noqa: S101  # checked by the caller
-        from _pytest.junitxml import xml_key
-
-        if (xml := session.config.stash.get(xml_key, None)) is not None:
-            xml.add_global_property("jarvis.verdict", self.gate.verdict)
-
-    def _gather(self) -> Gathered | None:
-        """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
-        assert self.run is not None  # noqa: S101  # checked by the caller
-        facts = self.run.facts()
-        if facts is None:
-            return None
-        recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
-        rows: list[ResultRow] = []
-        failures: list[FailureRow] = []
-        for case in self.run.plan.cases:
-            if (record := recorded.get(case.prompt_id)) is not None:
-                rows += record.rows
-                failures += record.failures
-            elif self.run.has_anything(case):
-                rows += self.run.rows(case, _no_metrics)
-                failures += [failure_row(failure, case.category) for failure in self.run.failures(case)]
-        return Gathered(
-            rows=tuple(rows),
-            failures=tuple(failures),
-            planned=self.run.plan.cases,
-            facts=facts,
-            finished=not self.interrupted and len(recorded) == len(self.run.plan.cases),
-        )
-
-    def _label(self, record: CaseRecord) -> str:
-        """Return the label of the record's category."""
-        assert self.benchmark is not None  # noqa: S101  # checked by the caller
-        names = {category.name: category.label for category in self.benchmark.prompts.categories}
-        return names[record.rows[0].category]
-
-    def _last_word(self, report: Report) -> Report:
-        """Return the report as the hooks leave it."""
-        for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
-            report = changed
-        return report
-
-    def _write(self, report: Report) -> Path:
-        """Write the report's numbers and return the folder."""
-        assert self.benchmark is not None  # noqa: S101  # checked by the caller
-        settings = self.benchmark.settings
-        folder = settings.report_folder or new_run_folder(settings.reports_root)
-        write_report(report, folder)
-        return folder
-
-    def _extra_metrics(self, case: PromptCase, response: Response) -> dict[str, float]:
-        """Return what the hooks measure on a response; the last registered wins a name."""
-        found: dict[str, float] = {}
-        for metrics in reversed(self.config.hook.pytest_jarvis_response_metrics(case=case, response=response)):
-            found.update(metrics)
-        return found
+_COLLECTOR = pytest.StashKey[Collector]()
+_RECORDER = pytest.StashKey["Recorder"]()
 
 
 def obtain(config: pytest.Config) -> Collector:
@@ -283,39 +70,13 @@ def obtain(config: pytest.Config) -> Collector:
     collector = config.stash.get(_COLLECTOR, None)
     if collector is None:
         collector = config.stash[_COLLECTOR] = Collector(config)
-        config.pluginmanager.register(collector, _PLUGIN_NAME)
+        config.pluginmanager.register(collector, _COLLECTOR_NAME)
     return collector
 
 
-def loaded_engine(config: pytest.Config) -> Engine:
-    """Return the session's engine; stop pytest with exit status 4 when it cannot be loaded."""
-    run = obtain(config).run
-    if run is None:
-        raise pytest.UsageError("jarvis_engine: there is no benchmark session")
-    return _or_exit(lambda: run.engine)
-
-
-def candidate(config: pytest.Config) -> str:
-    """Return the arm of the first adapter named."""
-    benchmark = obtain(config).benchmark
-    assert benchmark is not None  # noqa: S101  # an engine is loaded, so the input was read
-    return benchmark.settings.adapters[0].name
-
-
-def handle(engine: Engine, arm: str | None) -> ModelHandle:
-    """Return the handle on an arm; None is the base."""
-    label = engine.describe().display_name
-    return ModelHandle(engine, arm or BASE_ARM, label if arm is None else f"{label} + {arm}")
-
-
-def measure(item: pytest.Item, case: PromptCase) -> Measured:
-    """Measure and record a case; see Collector.measure."""
-    return obtain(item.config).measure(item, case)
-
-
-def _no_metrics(case: PromptCase, response: Response) -> dict[str, float]:  # noqa: ARG001  # the shape of the hook
-    """Return nothing: the rows of a test that did not run get no metrics of others."""
-    return {}
+def recorder_of(config: pytest.Config) -> Recorder:
+    """Return the session's recorder; it is there as soon as tests run."""
+    return config.stash[_RECORDER]
 
 
 def _case_of(item: pytest.Item) -> PromptCase | None:
@@ -332,26 +93,3 @@ def _is_empty(item: pytest.Item) -> bool:
     """Whether the test stands for a category that this set of prompts has not."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     return "jarvis_case" in parameters and parameters["jarvis_case"] is None
-
-
-def _or_exit(action: Callable[[], T]) -> T:
-    """Return what `action` gives; a model that cannot be used ends the session with exit status 4 and its sentence."""
-    try:
-        return action()
-    except EngineError as error:
-        pytest.exit(str(error), returncode=_USAGE_ERROR)
-
-
-def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
-    """Return the scores as properties of the test, for JUnit XML."""
-    result: list[tuple[str, object]] = []
-    for row in rows:
-        scores = {
-            "keyword_match_base": row.keyword_match_base,
-            "keyword_match_finetuned": row.keyword_match_finetuned,
-            "jarvis_relevance_base": row.jarvis_relevance_base,
-            "jarvis_relevance_finetuned": row.jarvis_relevance_finetuned,
-            "cosine_similarity_score": row.cosine_similarity_score,
-        }
-        result += [(f"{row.adapter}.{name}", round(value, 6)) for name, value in scores.items() if value is not None]
-    return result

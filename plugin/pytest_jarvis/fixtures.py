@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_jarvis.collector import Measured, ModelHandle
     from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.recorder import Measured, ModelHandle, Recorder
     from pytest_jarvis.records import PromptCase
 
 FIXTURES = frozenset({"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model"})
@@ -22,34 +22,27 @@ SHOWN_PROPERTY = "jarvis_shown"
 @pytest.fixture(scope="session")
 def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
     """Return the engine of the session: one base with its adapters, loaded at the first use and proven."""
-    from pytest_jarvis.collector import loaded_engine
-
-    return loaded_engine(request.config)
+    return _recorder(request).engine
 
 
 @pytest.fixture(scope="session")
-def base_model(jarvis_engine: Engine) -> ModelHandle:
+def base_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the base: the loaded weights with every adapter off."""
-    from pytest_jarvis.collector import handle
-
-    return handle(jarvis_engine, arm=None)
+    return _recorder(request).handle(of_candidate=False)
 
 
 @pytest.fixture(scope="session")
-def lora_model(request: pytest.FixtureRequest, jarvis_engine: Engine) -> ModelHandle:
+def lora_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the candidate: the same weights with the first adapter on."""
-    from pytest_jarvis.collector import candidate, handle
-
-    return handle(jarvis_engine, arm=candidate(request.config))
+    return _recorder(request).handle(of_candidate=True)
 
 
 @pytest.fixture
 def jarvis_measure(request: pytest.FixtureRequest) -> Callable[[PromptCase], Measured]:
     """Return a function that measures a case for every adapter and records it; the first call draws the whole plan."""
-    from pytest_jarvis.collector import measure
 
     def measure_case(case: PromptCase) -> Measured:
-        return measure(request.node, case)
+        return _recorder(request).measure(request.node, case)
 
     return measure_case
 
@@ -62,3 +55,10 @@ def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
         request.node.user_properties.append((SHOWN_PROPERTY, text))
 
     return show
+
+
+def _recorder(request: pytest.FixtureRequest) -> Recorder:
+    """Return what records this session; imported late, because every pytest run imports this module."""
+    from pytest_jarvis.collector import recorder_of
+
+    return recorder_of(request.config)

@@ -26,6 +26,9 @@ class Settings:
     engine: str
     model: ModelSpec
     adapters: tuple[AdapterSpec, ...]
+    """What is compared with the base; in an A/A run, the base again."""
+    twin: bool
+    """Whether this is an A/A run."""
     generation: GenerationSettings
     prompts_folder: Path
     looks: tuple[int, ...]
@@ -128,7 +131,7 @@ def is_asked_for(config: pytest.Config) -> bool:
 
 def resolve(config: pytest.Config) -> Settings:
     """Return the settings of this session; raise InputError for what cannot be."""
-    from pytest_jarvis.config import CONFIG_FILE, Config, adapter_specs, load_config
+    from pytest_jarvis.config import CONFIG_FILE, Config, load_config
     from pytest_jarvis.engines import ENGINES
     from pytest_jarvis.prompts import packaged_prompts
     from pytest_jarvis.reading import InputError, nearest
@@ -141,7 +144,7 @@ def resolve(config: pytest.Config) -> Settings:
     if engine not in ENGINES:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
     conf = _override(conf, option)
-    adapters = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+    adapters = _adapters(conf, option)
     benchmark = conf.benchmark
     if option.jarvis_prompts:
         prompts = Path(option.jarvis_prompts)
@@ -154,12 +157,13 @@ def resolve(config: pytest.Config) -> Settings:
     return Settings(
         config=conf,
         engine=engine,
-        model=_model(conf, option, adapters),
+        model=_model(conf, option, () if option.jarvis_aa else adapters),
         adapters=adapters,
+        twin=option.jarvis_aa,
         generation=_generation(conf),
         prompts_folder=prompts,
-        looks=(benchmark.samples,) if benchmark.samples else _looks(benchmark.gate),
-        gate=benchmark.gate,
+        looks=(benchmark.samples,) if benchmark.samples else _looks("off" if option.jarvis_aa else benchmark.gate),
+        gate="off" if option.jarvis_aa else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
         inconclusive=benchmark.inconclusive,
         require=option.jarvis_require,
@@ -168,6 +172,19 @@ def resolve(config: pytest.Config) -> Settings:
         report_folder=folder,
         reports_root=config.rootpath / conf.output.folder,
     )
+
+
+def _adapters(conf: Config, option: argparse.Namespace) -> tuple[AdapterSpec, ...]:
+    """Return what is compared with the base."""
+    from pytest_jarvis.config import adapter_specs
+    from pytest_jarvis.reading import InputError
+    from pytest_jarvis.records import TWIN_ARM, AdapterSpec
+
+    if not option.jarvis_aa:
+        return adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+    if option.jarvis_adapter:
+        raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
+    return (AdapterSpec(name=TWIN_ARM, source="base"),)
 
 
 def _looks(gate: str) -> tuple[int, ...]:
@@ -230,11 +247,11 @@ def _generation(conf: Config) -> GenerationSettings:
 
 
 def _report_folder(named: str | None) -> Path | None:
+    if named is None:
+        return None
     from pytest_jarvis.reading import InputError
     from pytest_jarvis.report import REPORT_FILE
 
-    if named is None:
-        return None
     folder = Path(named)
     if (folder / REPORT_FILE).exists():
         raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")

@@ -9,6 +9,9 @@ from typing import Literal
 BASE_ARM = "base"
 """The name of the arm that answers with every adapter off."""
 
+TWIN_ARM = "base_bis"
+"""The arm that stands for an adapter in an A/A run: the base again, with noise of its own."""
+
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
 Template = Literal["chat", "raw"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,7 @@ from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.looks import Look, Question, judge_look
 from pytest_jarvis.records import (
     BASE_ARM,
+    TWIN_ARM,
     AdapterSpec,
     EngineDescription,
     Failure,
@@ -47,6 +48,10 @@ class Listener(Protocol):
 
     def drawn(self, look: int, progress: Progress) -> None:
         """Show that all responses of a look are there."""
+
+
+_TWIN_REPLICATES = 1_000_000
+"""Where the twin's replicates begin: far from any that the base draws, so that no noise is shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +193,7 @@ class BenchmarkRun:
 
     def _draw_to(self, engine: Engine, look: int) -> None:
         requests = [
-            Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
+            _ask(case, arm, number)
             for case in self.plan.cases
             for number in range(self._samples, look)
             for arm in self.plan.arms
@@ -202,7 +207,7 @@ class BenchmarkRun:
             self._listener.drawing(look, now)
 
         for outcome in engine.generate(requests, on_progress):
-            self._take(outcome)
+            self._take(_name_twin(outcome))
         self._listener.drawn(look, progress)
 
     def _take(self, outcome: Response | Failure) -> None:
@@ -308,6 +313,20 @@ class BenchmarkRun:
             timestamp=timestamp(),
             samples=(*base, *tuned),
         )
+
+
+def _ask(case: PromptCase, arm: str, number: int) -> Request:
+    """Return the request of a response; the twin's is one of the base, with noise that no other response has."""
+    if arm == TWIN_ARM:
+        arm, number = BASE_ARM, number + _TWIN_REPLICATES
+    return Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
+
+
+def _name_twin(outcome: Response | Failure) -> Response | Failure:
+    """Return the outcome under the twin's name when it answers a request of the twin."""
+    if outcome.replicate < _TWIN_REPLICATES:
+        return outcome
+    return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - _TWIN_REPLICATES)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""What the collector shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
+"""What the recorder shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
     from _pytest.terminal import TerminalReporter
 
-    from pytest_jarvis.collector import Collector
+    from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.report import Report, ResultRow
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGED": "yellow", "OFF": "cyan"}
@@ -39,22 +39,22 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
     return label
 
 
-def write_summary(reporter: TerminalReporter, collector: Collector) -> None:
+def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
-    if not (collector.shown or collector.report or collector.gate):
+    if not (recorder.shown or recorder.report or recorder.gate):
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
-    for text in collector.shown:
+    for text in recorder.shown:
         _write(reporter, terminal.shown_line(text))
-    if collector.report is not None:
-        _write_report(reporter, collector.report)
-    settings = None if collector.benchmark is None else collector.benchmark.settings
-    if settings is not None and settings.write_report and collector.gate is not None:
-        for line in terminal.gate_lines(collector.gate, settings.min_gain):
-            _write(reporter, line, **{_COLOURS[collector.gate.verdict]: True, "bold": True})
-        if collector.folder is not None:
-            _write(reporter, terminal.folder_line(collector.folder))
+    if recorder.report is not None:
+        _write_report(reporter, recorder.report)
+    settings = recorder.benchmark.settings
+    if settings.write_report and recorder.gate is not None:
+        for line in terminal.gate_lines(recorder.gate, settings.min_gain):
+            _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
+        if recorder.folder is not None:
+            _write(reporter, terminal.folder_line(recorder.folder))
 
 
 def _write_report(reporter: TerminalReporter, report: Report) -> None:
@@ -65,7 +65,7 @@ def _write_report(reporter: TerminalReporter, report: Report) -> None:
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
-    for line in terminal.decision_lines(report):
+    for line in terminal.noise_lines(report.noise_floor) if report.noise_floor else terminal.decision_lines(report):
         _write(reporter, line)
 
 

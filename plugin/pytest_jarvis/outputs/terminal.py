@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_jarvis.gate import GateOutcome
@@ -19,6 +19,7 @@ from pytest_jarvis.outputs.wording import (
     seconds,
     verdict_line,
 )
+from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
 
@@ -134,6 +135,21 @@ def decision_lines(report: Report) -> list[str]:
 def gate_lines(gate: GateOutcome, min_gain: float) -> list[str]:
     """Return the verdict of the run, then its reasons."""
     return [gate_sentence(gate, min_gain), *(f"  {reason_sentence(reason)}" for reason in gate.reasons)]
+
+
+def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
+    """Return the noise floor of each metric of an A/A run."""
+    names = {"jarvis_relevance": "pertinence", "keyword_match": "mots-clés", "characters": "longueur (caractères)"}
+    lines = [
+        "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
+    ]
+    for name, floor in floors.items():
+        difference = number(floor.difference.difference, 3).replace("-", "−")
+        relative = percent(floor.relative_floor)
+        lines.append(
+            f"  {names[name]:<22} écart vu {difference:>8}   plancher ± {number(floor.floor, 3)} (± {relative})"
+        )
+    return lines
 
 
 def folder_line(folder: Path) -> str:

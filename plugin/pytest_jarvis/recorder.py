@@ -1,0 +1,275 @@
+"""The object of a benchmark session while tests run: it gathers their results, judges, writes and shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import pytest
+
+from pytest_jarvis.closing import Gathered, judge_gate, make_report
+from pytest_jarvis.fixtures import SHOWN_PROPERTY
+from pytest_jarvis.live import LiveTerminal
+from pytest_jarvis.outputs.json import write_report
+from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
+from pytest_jarvis.report import FailureRow, Report, ResultRow, failure_row, new_run_folder
+from pytest_jarvis.summary import show_case, write_summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_jarvis.benchmark import Benchmark
+    from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.gate import GateOutcome
+
+T = TypeVar("T")
+
+_MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
+
+
+class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one test found out about its case; travels on the test's report."""
+
+    rows: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What `jarvis_measure` gives back: a row per adapter, and why something is missing, if it is."""
+
+    rows: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every adapter has at least one pair of responses."""
+        return all(row.measured for row in self.rows)
+
+    @property
+    def problems(self) -> str:
+        """The reasons of the responses that could not be made, each once."""
+        reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
+        return "; ".join(reasons) or "no response was drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandle:
+    """One arm of the loaded pair: the same weights, with its adapter on or every adapter off."""
+
+    engine: Engine
+    arm: str
+    label: str
+
+    def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
+        """Return one response to `text`; raise EngineError when it could not be made."""
+        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
+        outcome = next(iter(self.engine.generate([request])))
+        if isinstance(outcome, Failure):
+            raise EngineError(f"{self.arm}: no response to « {text} »: {outcome.reason}")
+        return outcome
+
+
+_RECORD = pytest.StashKey[CaseRecord]()
+
+
+class Recorder:
+    """Registered when the plan of a benchmark session is fixed."""
+
+    def __init__(self, config: pytest.Config, benchmark: Benchmark, cases: tuple[PromptCase, ...]) -> None:
+        """`cases` are the selected ones; nothing is loaded yet."""
+        self.config = config
+        self.benchmark = benchmark
+        conf = benchmark.settings.config
+        listener = LiveTerminal(config, conf.model.base_model_id, progress=conf.logging.progress)
+        self.run = benchmark.start(cases, listener)
+        self.records: dict[str, CaseRecord] = {}
+        self.shown: list[str] = []
+        self.interrupted = False
+        self.gate: GateOutcome | None = None
+        self.report: Report | None = None
+        self.folder: Path | None = None
+        self._category = ""
+
+    @property
+    def engine(self) -> Engine:
+        """The session's engine; pytest stops with exit status 4 when it cannot be loaded."""
+        return _or_exit(lambda: self.run.engine)
+
+    def handle(self, *, of_candidate: bool) -> ModelHandle:
+        """Return the handle on the base, or on the first adapter named."""
+        label = self.engine.describe().display_name
+        if not of_candidate or self.benchmark.settings.twin:
+            return ModelHandle(self.engine, BASE_ARM, label)
+        name = self.benchmark.settings.adapters[0].name
+        return ModelHandle(self.engine, name, f"{label} + {name}")
+
+    def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
+        """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
+        _or_exit(self.run.draw)
+        failures = tuple(failure_row(failure, case.category) for failure in self.run.failures(case))
+        with self._recorded_if_raised(item, case, failures):
+            rows = tuple(self.run.rows(case, self._extra_metrics))
+        item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures)
+        item.user_properties.extend(_properties(rows))
+        return Measured(rows=rows, failures=failures)
+
+    @contextmanager
+    def _recorded_if_raised(
+        self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
+    ) -> Generator[None, None, None]:
+        """Record what was drawn when a metric of others raises: the test fails, the responses are kept."""
+        try:
+            yield
+        except BaseException as error:
+            reason = f"a metric raised {type(error).__name__}: {error}"
+            unscored = Failure(prompt_id=case.prompt_id, arm=BASE_ARM, replicate=0, stage="score", reason=reason)
+            rows = tuple(self.run.rows(case, _no_metrics))
+            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
+            raise
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the record on the test's report, where it survives the way from a worker."""
+        report = yield
+        if call.when == "call" and (record := item.stash.get(_RECORD, None)) is not None:
+            vars(report)["jarvis_record"] = msgspec.to_builtins(record)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record off a report."""
+        if report.when != "call":
+            return
+        self.shown += [str(value) for name, value in report.user_properties if name == SHOWN_PROPERTY]
+        raw = getattr(report, "jarvis_record", None)
+        if raw is None:
+            return
+        record = msgspec.convert(raw, CaseRecord)
+        self.records[report.nodeid] = record
+        self._category = show_case(self.config, record.rows, self._label(record), shown=self._category)
+        for row in record.rows:
+            self.config.hook.pytest_jarvis_result(config=self.config, row=row)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Leave out pytest's own mark for a recorded test: its line says more."""
+        recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
+        return ("passed", "", "") if recorded and self.config.option.verbose >= 0 else None
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Take note that the report will be partial."""
+        self.interrupted = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Build the report, write its numbers, set the exit status, then make the files for people."""
+        gathered = self._gather()
+        self.run.close()
+        self.gate = judge_gate(self.benchmark, gathered)
+        if gathered is not None and gathered.planned:
+            self._report(make_report(self.benchmark, gathered, self.gate, self.config.rootpath))
+        if not self.benchmark.settings.write_report:
+            return
+        self._tell_junit(session)
+        if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Print the table, the verdict, the problems and the folder."""
+        write_summary(terminalreporter, self)
+
+    def _tell_junit(self, session: pytest.Session) -> None:
+        """Put the verdict into the JUnit file, when one is written."""
+        assert self.gate is not None  # noqa: S101  # checked by the caller
+        from _pytest.junitxml import xml_key
+
+        if (xml := session.config.stash.get(xml_key, None)) is not None:
+            xml.add_global_property("jarvis.verdict", self.gate.verdict)
+
+    def _gather(self) -> Gathered | None:
+        """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
+        facts = self.run.facts()
+        if facts is None:
+            return None
+        recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
+        rows: list[ResultRow] = []
+        failures: list[FailureRow] = []
+        for case in self.run.plan.cases:
+            if (record := recorded.get(case.prompt_id)) is not None:
+                rows += record.rows
+                failures += record.failures
+            elif self.run.has_anything(case):
+                rows += self.run.rows(case, _no_metrics)
+                failures += [failure_row(failure, case.category) for failure in self.run.failures(case)]
+        return Gathered(
+            rows=tuple(rows),
+            failures=tuple(failures),
+            planned=self.run.plan.cases,
+            facts=facts,
+            finished=not self.interrupted and len(recorded) == len(self.run.plan.cases),
+        )
+
+    def _label(self, record: CaseRecord) -> str:
+        """Return the label of the record's category."""
+        names = {category.name: category.label for category in self.benchmark.prompts.categories}
+        return names[record.rows[0].category]
+
+    def _report(self, report: Report) -> None:
+        """Keep the report as the hooks leave it, and write its numbers, even when one of them raises."""
+        self.report = report
+        try:
+            for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
+                self.report = changed
+        finally:
+            if self.benchmark.settings.write_report:
+                self.folder = self._write(self.report)
+
+    def _write(self, report: Report) -> Path:
+        """Write the report's numbers and return the folder."""
+        settings = self.benchmark.settings
+        folder = settings.report_folder or new_run_folder(settings.reports_root)
+        write_report(report, folder)
+        return folder
+
+    def _extra_metrics(self, case: PromptCase, response: Response) -> dict[str, float]:
+        """Return what the hooks measure on a response; the last registered wins a name."""
+        found: dict[str, float] = {}
+        for metrics in reversed(self.config.hook.pytest_jarvis_response_metrics(case=case, response=response)):
+            found.update(metrics)
+        return found
+
+
+def _no_metrics(case: PromptCase, response: Response) -> dict[str, float]:  # noqa: ARG001  # the shape of the hook
+    """Return nothing: the rows of a test that did not run get no metrics of others."""
+    return {}
+
+
+def _or_exit(action: Callable[[], T]) -> T:
+    """Return what `action` gives; a model that cannot be used ends the session with exit status 4 and its sentence."""
+    try:
+        return action()
+    except EngineError as error:
+        pytest.exit(str(error), returncode=_USAGE_ERROR)
+
+
+def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
+    """Return the scores as properties of the test, for JUnit XML."""
+    result: list[tuple[str, object]] = []
+    for row in rows:
+        scores = {
+            "keyword_match_base": row.keyword_match_base,
+            "keyword_match_finetuned": row.keyword_match_finetuned,
+            "jarvis_relevance_base": row.jarvis_relevance_base,
+            "jarvis_relevance_finetuned": row.jarvis_relevance_finetuned,
+            "cosine_similarity_score": row.cosine_similarity_score,
+        }
+        result += [(f"{row.adapter}.{name}", round(value, 6)) for name, value in scores.items() if value is not None]
+    return result
