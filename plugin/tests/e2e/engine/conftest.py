@@ -1,0 +1,199 @@
+"""Tiny random models, tokenizers and adapters for the tests that run the real stack; built once a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request
+
+# transformers asks the hub about a model it finds in a folder unless it is told not to; these tests have no network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+SPECIALS = ["<|pad|>", "<|im_end|>", "<|im_start|>"]
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+PROMPTS = [
+    "ouvre chrome",
+    "monte le son",
+    "quelle heure est-il ?",
+    "ferme la fenêtre qui est devant",
+    "lance la musique et baisse la lumière du salon, s'il te plaît, puis lis-moi le dernier message que j'ai reçu",
+]
+
+
+def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE) -> int:
+    """Write a byte-level tokenizer, one token a byte and no merge; return its vocabulary size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*SPECIALS, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>")
+    fast.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    fast.add_tokens(["<think>", "</think>"])
+    if template is not None:
+        fast.chat_template = template
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_in() -> Callable[..., int]:
+    return write_tokenizer
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+def tiny(family: str, folder: Path, *, seed: int, **settings: Any) -> Path:
+    """Write a random model of 0.2 million weights with a varied next-token distribution; return its folder."""
+    import torch
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=write_tokenizer(folder),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_experts_per_tok=2,
+        max_position_embeddings=512,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+        **settings,
+    )
+    torch.manual_seed(seed)
+    getattr(transformers, f"{family}ForCausalLM")(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_moe(models: Path) -> Path:
+    shape = {"head_dim": 16, "intermediate_size": 128, "moe_intermediate_size": 64, "num_experts": 8}
+    return tiny("Qwen3Moe", models / "tiny-qwen3-moe", seed=0, norm_topk_prob=True, **shape)
+
+
+@pytest.fixture(scope="session")
+def tiny_mixtral(models: Path) -> Path:
+    """Another family whose experts are fused."""
+    return tiny("Mixtral", models / "tiny-mixtral", seed=1, intermediate_size=64, num_local_experts=4)
+
+
+@pytest.fixture(scope="session")
+def make_adapter(models: Path) -> Callable[..., Path]:
+    """A function that writes a random adapter for a base and returns its folder; each name is written once."""
+
+    def make(base: Path, name: str, *, scale: float = 0.2, seed: int = 0, **lora: Any) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        folder = models / f"{base.name}-{name}"
+        if (folder / "adapter_config.json").is_file():
+            return folder
+        settings = LoraConfig(**{"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM", **lora})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), settings)
+            torch.manual_seed(seed)
+            for key, weight in model.named_parameters():
+                if "lora_B" in key:
+                    torch.nn.init.normal_(weight, std=scale)
+                elif "modules_to_save" in key:
+                    weight.data.add_(torch.randn_like(weight) * scale)
+            model.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def live_adapter(tiny_moe: Path, make_adapter: Callable[..., Path]) -> Path:
+    return make_adapter(tiny_moe, "live", target_modules=ATTENTION)
+
+
+@pytest.fixture(scope="session")
+def inert_adapter(tiny_moe: Path, make_adapter: Callable[..., Path]) -> Path:
+    return make_adapter(tiny_moe, "inert", scale=0.0, target_modules=ATTENTION)
+
+
+def engine_for(
+    base: Path | str, *adapters: tuple[str, Path], settings: GenerationSettings | None = None, **spec: Any
+) -> Any:
+    """Load the real engine on `base` with the named adapters."""
+    from pytest_jarvis.engines.transformers import TransformersEngine
+
+    specs = tuple(AdapterSpec(name=name, source=str(folder)) for name, folder in adapters)
+    return TransformersEngine(
+        ModelSpec(base_model=str(base), adapters=specs, **spec),
+        settings or GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7),
+    )
+
+
+@pytest.fixture(scope="session")
+def load_engine() -> Callable[..., Any]:
+    return engine_for
+
+
+@pytest.fixture(scope="session")
+def pair(tiny_moe: Path, live_adapter: Path) -> Iterator[Any]:
+    """The tiny mixture in NF4 with its live adapter, loaded once."""
+    engine = engine_for(tiny_moe, ("ft", live_adapter))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def requests_for() -> Callable[..., list[Request]]:
+    """A function that lists the requests of `count` prompts of varied lengths, for arms and replicates."""
+
+    def make(count: int = 5, *, arms: tuple[str, ...] = ("base", "ft"), replicates: int = 2) -> list[Request]:
+        return [
+            Request(prompt_id=f"p{index}", text=f"{PROMPTS[index % 5]} {index}", arm=arm, replicate=replicate)
+            for index in range(count)
+            for replicate in range(replicates)
+            for arm in arms
+        ]
+
+    return make
+
+
+@pytest.fixture
+def edited_adapter(tmp_path: Path) -> Callable[..., Path]:
+    """A function that copies an adapter with its configuration or its weights changed."""
+
+    def edit(
+        source: Path, *, config: dict[str, Any] | None = None, weights: Callable[[dict[str, Any]], None] | None = None
+    ) -> Path:
+        from safetensors.torch import load_file, save_file
+
+        folder = tmp_path / f"{source.name}-edited"
+        shutil.copytree(source, folder)
+        file = folder / "adapter_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **(config or {})}), encoding="utf-8")
+        if weights is not None:
+            tensors = load_file(folder / "adapter_model.safetensors")
+            weights(tensors)
+            save_file(tensors, folder / "adapter_model.safetensors")
+        return folder
+
+    return edit

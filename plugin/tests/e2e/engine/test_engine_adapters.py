@@ -1,0 +1,392 @@
+"""Adapters give the logits of weights merged by hand; whatever is wrong with one is said before anything is scored."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_jarvis.records import EngineError, Request, Response
+
+Load = Callable[..., Any]
+Make = Callable[..., Path]
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+FUSED = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
+PREFIX = "base_model.model."
+LORA = {
+    "attention only": {"target_modules": ATTENTION},
+    "all linear layers": {"target_modules": "all-linear"},
+    "rsLoRA": {"target_modules": ATTENTION, "use_rslora": True},
+    "modules_to_save": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "fused experts": {"target_modules": ["q_proj"], "target_parameters": FUSED},
+    "DoRA": {"target_modules": ATTENTION, "use_dora": True},
+}
+MIXED = {"attention only", "all linear layers", "rsLoRA", "modules_to_save"}
+
+
+def base_weights(folder: Path, *, nf4: bool) -> Any:
+    """The plain model in 32 bits, its expert and linear weights through NF4 and back when `nf4`."""
+    import bitsandbytes.functional as bnb
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters() if nf4 else ():
+            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not name.endswith("mlp.gate.weight")):
+                code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
+                weight.copy_(bnb.dequantize_4bit(code, state))
+    return model
+
+
+def merge_by_hand(model: Any, adapter: Path) -> Any:
+    """Add an adapter's product to the weights it names, by the formulas of LoRA, rsLoRA and DoRA."""
+    import torch
+    from safetensors.torch import load_file
+
+    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    tensors = {
+        key.removeprefix(PREFIX): value.float()
+        for key, value in load_file(adapter / "adapter_model.safetensors").items()
+    }
+    rank = config["r"]
+    scale = config["lora_alpha"] / (math.sqrt(rank) if config["use_rslora"] else rank)
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for key, a in tensors.items():
+            if not key.endswith("lora_A.weight"):
+                if "lora_" not in key:
+                    weights[key].copy_(a)
+                continue
+            path = key.removesuffix(".lora_A.weight")
+            b = tensors[f"{path}.lora_B.weight"]
+            if f"{path}.weight" not in weights:
+                for part, product in expert_parts(weights, path, a, b):
+                    part.add_(scale * product)
+                continue
+            weight = weights[f"{path}.weight"]
+            merged = weight + scale * b @ a
+            magnitude = tensors.get(f"{path}.lora_magnitude_vector")
+            if magnitude is not None:
+                merged = merged * (magnitude / merged.norm(dim=1)).unsqueeze(-1)
+            weight.copy_(merged)
+    return model
+
+
+def expert_parts(weights: dict[str, Any], path: str, a: Any, b: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield (a part of fused experts, the product to add to it) for one pair of matrices of an adapter."""
+    owner, _, last = path.rpartition(".")
+    if owner.rpartition(".")[2].isdigit():
+        # As transformers 4 named it: one projection of one expert.
+        owner, _, number = owner.rpartition(".")
+        part = weights[f"{owner}.{'down_proj' if last == 'down_proj' else 'gate_up_proj'}"][int(number)]
+        half = len(part) // 2
+        yield part[{"gate_proj": slice(0, half), "up_proj": slice(half, None), "down_proj": slice(None)}[last]], b @ a
+        return
+    # As peft names a whole tensor: the experts' ranks stacked. Both tensors of a module have the module's name.
+    owner = path.removesuffix(".base_layer")
+    (whole,) = (
+        tensor
+        for name in ("gate_up_proj", "down_proj")
+        if (tensor := weights[f"{owner}.{name}"]).shape[1:] == (b.shape[0], a.shape[1])
+    )
+    experts = len(whole)
+    downs, ups = a.reshape(experts, -1, a.shape[1]), b.reshape(b.shape[0], -1, experts)
+    for expert in range(experts):
+        yield whole[expert], ups[:, :, expert] @ downs[expert]
+
+
+def by_hand(model: Any, engine: Any) -> Any:
+    import torch
+
+    rows = []
+    for text in PROMPTS:
+        with torch.inference_mode():
+            rows.append(model(torch.tensor([engine._chat.encode(text)])).logits[0, -1].numpy())
+    return np.stack(rows)
+
+
+def per_expert_adapter(base: Path, folder: Path) -> Path:
+    """An adapter as transformers 4 wrote it: one pair of matrices for every projection of every expert."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    folder.mkdir()
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    hidden, inner = config["hidden_size"], config["moe_intermediate_size"]
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        for expert in range(config["num_experts"]):
+            for name, (out, into) in {
+                "gate_proj": (inner, hidden),
+                "up_proj": (inner, hidden),
+                "down_proj": (hidden, inner),
+            }.items():
+                path = f"{PREFIX}model.layers.{layer}.mlp.experts.{expert}.{name}"
+                tensors[f"{path}.lora_A.weight"] = torch.randn(4, into) * 0.2
+                tensors[f"{path}.lora_B.weight"] = torch.randn(out, 4) * 0.2
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(base),
+        "r": 4,
+        "lora_alpha": 8,
+        "use_rslora": False,
+        "target_modules": ["gate_proj", "up_proj", "down_proj"],
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def adapter_of(tiny_moe: Path, make_adapter: Make, tmp_path: Path) -> Callable[[str], Path]:
+    """A function that returns the folder of an adapter of one of the kinds."""
+
+    def find(kind: str) -> Path:
+        if kind in LORA:
+            return make_adapter(tiny_moe, kind.replace(" ", "-"), **LORA[kind])
+        return per_expert_adapter(tiny_moe, tmp_path / "v4")
+
+    return find
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("kind", [*LORA, "transformers 4 experts"])
+def test_logits_are_those_of_weights_merged_by_hand(
+    tiny_moe: Path, adapter_of: Callable[[str], Path], load_engine: Load, kind: str, quantization: str
+) -> None:
+    adapter = adapter_of(kind)
+    engine = load_engine(tiny_moe, ("ft", adapter), quantization=quantization)
+    base = base_weights(tiny_moe, nf4=quantization == "nf4")
+    expected = {"base": by_hand(base, engine)}
+    expected["ft"] = by_hand(merge_by_hand(base, adapter), engine)
+    found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "ft")}
+    described = engine.describe()
+    engine.close()
+    for arm, logits in expected.items():
+        assert np.abs(logits - found[arm]).max() < 2e-4 * np.abs(logits).max(), arm
+    assert ("mixed" if kind in MIXED else "two passes") == described.batching
+    assert described.adapters[0].base_unchanged
+    assert np.abs(expected["ft"] - expected["base"]).max() > 0.01
+
+
+def test_one_batch_and_two_passes_give_the_same_texts(pair: Any, requests_for: Callable[..., list[Request]]) -> None:
+    from pytest_jarvis.engines.transformers.running import BatchRunner
+
+    together = {answer.key: answer for answer in pair.generate(requests_for(4))}
+    runner = pair._runner
+    try:
+        pair._runner = BatchRunner(
+            pair._model, settings=pair._settings, stops=pair._stops, pad=pair._pad, two_passes=True
+        )
+        apart = {answer.key: answer for answer in pair.generate(requests_for(4))}
+    finally:
+        pair._runner = runner
+    assert {key: one.text for key, one in together.items()} == {key: one.text for key, one in apart.items()}
+
+
+def test_several_adapters_answer_in_the_same_batch(
+    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load
+) -> None:
+    other = make_adapter(tiny_moe, "other", seed=9, target_modules=["v_proj"], r=2)
+    engine = load_engine(tiny_moe, ("a", live_adapter), ("b", other))
+    requests = [Request(prompt_id="p", text="ouvre chrome", arm=arm, replicate=0) for arm in ("base", "a", "b")]
+    answers = list(engine.generate(requests))
+    described = engine.describe()
+    engine.close()
+    assert all(isinstance(answer, Response) for answer in answers)
+    assert ["a", "b"] == [proof.name for proof in described.adapters]
+    assert "mixed" == described.batching
+    assert 3 == len({answer.text for answer in answers})
+
+
+def test_the_proof_says_what_was_attached(pair: Any, live_adapter: Path) -> None:
+    (proof,) = pair.describe().adapters
+    assert (4, tuple(sorted(ATTENTION)), True, True, 0.0) == (
+        proof.rank,
+        proof.targets,
+        proof.live,
+        proof.base_unchanged,
+        proof.max_base_drift,
+    )
+    assert proof.max_logit_change > 0.01
+    assert 64 == len(proof.sha256)
+    assert 2 * 4 * ((64 + 64) * 2 + (64 + 32) * 2) == proof.weights
+
+
+def test_the_digest_changes_with_the_files(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make, pair: Any
+) -> None:
+    def nudge(tensors: dict[str, Any]) -> None:
+        tensors[min(tensors)] *= 1.5
+
+    engine = load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, weights=nudge)))
+    digest = engine.describe().adapters[0].sha256
+    engine.close()
+    assert digest != pair.describe().adapters[0].sha256
+
+
+def test_a_bin_file_gives_the_logits_of_its_safetensors(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path, pair: Any
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = shutil.copytree(live_adapter, tmp_path / "bin")
+    torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+    (folder / "adapter_model.safetensors").unlink()
+    engine = load_engine(tiny_moe, ("ft", folder))
+    found = engine.logits(PROMPTS, "ft")
+    engine.close()
+    assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
+
+
+def test_a_bin_file_that_is_a_program_is_refused(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path
+) -> None:
+    import pickle
+
+    class Program:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    folder = shutil.copytree(live_adapter, tmp_path / "bin")
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps({"a": Program()}))
+    with pytest.raises(EngineError, match="adapter 'ft': it cannot be attached"):
+        load_engine(tiny_moe, ("ft", folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def load_edited(tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make) -> Callable[..., Any]:
+    """A function that loads the tiny mixture with its adapter changed."""
+    return lambda **changes: load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, **changes)))
+
+
+def drop_one(tensors: dict[str, Any]) -> None:
+    del tensors[f"{PREFIX}model.layers.1.self_attn.v_proj.lora_B.weight"]
+
+
+def add_one(tensors: dict[str, Any]) -> None:
+    tensors[f"{PREFIX}model.layers.7.self_attn.v_proj.lora_A.weight"] = next(iter(tensors.values())).clone()
+
+
+def rename_all(tensors: dict[str, Any]) -> None:
+    for key in list(tensors):
+        tensors[key.replace("self_attn", "attention")] = tensors.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop_one, r"adapter 'ft': its file lacks 1 of its weights: .*layers\.1\.self_attn\.v_proj\.lora_B"),
+        (add_one, r"adapter 'ft': the model has no place for 1 of its weights: .*layers\.7\.self_attn\.v_proj"),
+        (rename_all, r"adapter 'ft': its file lacks 16 of its weights: .* and 13 more"),
+    ],
+)
+def test_keys_that_do_not_match_are_named(load_edited: Callable[..., Any], change: Any, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        load_edited(weights=change)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(tiny_moe: Path, inert_adapter: Path, load_engine: Load) -> None:
+    with pytest.raises(EngineError, match="adapter 'ft': the adapter changes nothing"):
+        load_engine(tiny_moe, ("ft", inert_adapter))
+
+
+def test_an_adapter_of_another_base_is_refused_by_name(
+    tiny_moe: Path, tiny_mixtral: Path, make_adapter: Make, load_engine: Load
+) -> None:
+    adapter = make_adapter(tiny_mixtral, "attention", target_modules=ATTENTION)
+    with pytest.raises(
+        EngineError, match=r"adapter 'ft': it was trained on '.*tiny-mixtral', and the base here is '.*tiny-qwen3-moe'"
+    ):
+        load_engine(tiny_moe, ("ft", adapter))
+
+
+def test_an_adapter_of_another_shape_is_refused(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+) -> None:
+    def widen(tensors: dict[str, Any]) -> None:
+        for key in list(tensors):
+            if "lora_A" in key:
+                tensors[key] = tensors[key].repeat(1, 2)
+
+    with pytest.raises(EngineError, match=r"adapter 'ft': it cannot be attached to this base: .*size mismatch"):
+        load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, weights=widen)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"base_model_name_or_path": "demo"}, "it was trained on 'demo'"),
+        ({"peft_type": "IA3"}, "its peft_type is 'IA3', this engine attaches LORA adapters only"),
+        ({"target_modules": ["no_such_proj"]}, "it cannot be attached to this base: .*no_such_proj"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    load_edited: Callable[..., Any], config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        load_edited(config=config)
+
+
+@pytest.mark.parametrize("missing", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_missing_adapter_file_is_named(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path, missing: str
+) -> None:
+    folder = shutil.copytree(live_adapter, tmp_path / "adapter")
+    (folder / missing).unlink()
+    with pytest.raises(EngineError, match=missing):
+        load_engine(tiny_moe, ("ft", folder))
+
+
+def test_a_missing_adapter_folder_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="adapter 'ft': no such folder"):
+        load_engine(tiny_moe, ("ft", tmp_path / "nowhere"))
+
+
+def test_two_adapters_of_one_name_are_refused(tiny_moe: Path, live_adapter: Path, load_engine: Load) -> None:
+    with pytest.raises(EngineError, match="two adapters are called 'ft'"):
+        load_engine(tiny_moe, ("ft", live_adapter), ("ft", live_adapter))
+
+
+def test_a_missing_model_folder_is_refused(load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no such model folder"):
+        load_engine(tmp_path / "nowhere")
+
+
+def test_a_folder_without_a_model_is_refused(load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"no config\.json"):
+        load_engine(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_moe, tmp_path / "cut")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.self_attn.q_norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match=r"lacks 1 weights of the model, the first is .*1\.self_attn\.q_norm"):
+        load_engine(folder)
+
+
+def test_a_tokenizer_without_a_template_asks_for_raw(
+    tiny_moe: Path, load_engine: Load, tokenizer_in: Callable[..., int], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_moe, tmp_path / "bare")
+    (folder / "chat_template.jinja").unlink()
+    tokenizer_in(folder, template=None)
+    with pytest.raises(EngineError, match="its tokenizer has no chat template; use the template 'raw'"):
+        load_engine(folder)

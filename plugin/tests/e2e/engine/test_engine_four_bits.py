@@ -1,0 +1,236 @@
+"""What is loaded is in four bits where it says so, holds the right values, and never stood in 16 bits as a whole."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_jarvis.records import EngineError
+
+Load = Callable[..., Any]
+PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
+
+
+def plain_model(folder: Path) -> Any:
+    """The model as transformers loads it, in 32 bits."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def quantised_after_load(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The plain model with its expert and linear weights through NF4 and back, and each one's packed form."""
+    import bitsandbytes.functional as bnb
+    import torch
+
+    model = plain_model(folder)
+    packed = {}
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            router = ".gate.weight" in name and "experts" not in name
+            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not router):
+                code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
+                packed[name] = (code, state)
+                weight.copy_(bnb.dequantize_4bit(code, state))
+    return model, packed
+
+
+def reference_logits(engine: Any, model: Any, texts: list[str]) -> Any:
+    """The logits of a model of transformers, one prompt at a time and without padding."""
+    import torch
+
+    rows = []
+    for text in texts:
+        with torch.inference_mode():
+            rows.append(model(torch.tensor([engine._chat.encode(text)])).logits[0, -1].numpy())
+    return np.stack(rows)
+
+
+def stored(engine: Any) -> dict[str, tuple[Any, Any]]:
+    """Each 4-bit tensor of an engine's base by the name it has in the plain model."""
+    found = {}
+    for name, parameter in engine._base.model.named_parameters():
+        state = getattr(parameter, "quant_state", None)
+        plain = name.replace(".base_layer", "")
+        if ".parametrizations." in name:
+            owner, _, attribute = name.removesuffix(".original").partition(".parametrizations.")
+            state = getattr(engine._base.model.get_submodule(owner).parametrizations, attribute)[0].quant_state
+            plain = f"{owner}.{attribute}"
+        if state is not None:
+            found[plain] = (parameter.data, state)
+    return found
+
+
+@pytest.fixture(scope="module", params=["tiny_moe", "tiny_mixtral"])
+def family(request: pytest.FixtureRequest, load_engine: Load) -> Any:
+    """(folder, engine) of each family, in NF4 without adapters."""
+    folder = request.getfixturevalue(request.param)
+    engine = load_engine(folder)
+    yield folder, engine
+    engine.close()
+
+
+def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family: Any) -> None:
+    import torch
+
+    folder, engine = family
+    _, expected = quantised_after_load(folder)
+    found = stored(engine)
+    assert set(expected) == set(found)
+    for name, (code, state) in expected.items():
+        data, own = found[name]
+        assert torch.equal(code.flatten(), data.flatten()), name
+        assert torch.equal(state.absmax, own.absmax), name
+        assert torch.equal(state.state2.absmax, own.state2.absmax), name
+        assert (state.offset, tuple(state.shape)) == (own.offset, tuple(own.shape)), name
+
+
+def test_logits_are_those_of_the_quantised_weights(family: Any) -> None:
+    folder, engine = family
+    model, _ = quantised_after_load(folder)
+    expected = reference_logits(engine, model, PROMPTS)
+    assert np.abs(expected - engine.logits(PROMPTS)).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_logits_are_within_the_error_of_four_bits_of_the_16_bit_ones(family: Any) -> None:
+    folder, engine = family
+    expected = reference_logits(engine, plain_model(folder), PROMPTS)
+    error = np.abs(expected - engine.logits(PROMPTS)).mean() / np.abs(expected).mean()
+    assert 1e-3 < error < 0.6
+
+
+def test_every_expert_and_linear_weight_is_in_four_bits(family: Any) -> None:
+    _, engine = family
+    coverage = engine.describe().coverage
+    kinds = {kind.kind: set(kind.weights) for kind in coverage.kinds}
+    assert (1.0, "NF4 (double quantisation)", ()) == (coverage.share_4bit, coverage.label, coverage.not_4bit)
+    assert ({"nf4"}, {"nf4"}, {"float32"}) == (kinds["experts"], kinds["attention"], kinds["router"])
+
+
+def test_every_weight_is_counted_once(family: Any) -> None:
+    folder, engine = family
+    expected = sum(parameter.numel() for parameter in plain_model(folder).parameters())
+    assert expected == sum(count for kind in engine.describe().coverage.kinds for count in kind.weights.values())
+
+
+def test_the_footprint_is_the_computed_one(family: Any) -> None:
+    folder, engine = family
+    expected = 0
+    for name, weight in plain_model(folder).named_parameters():
+        n = weight.numel()
+        if name in stored(engine):
+            # Codes; a byte a block of 64; a float for 256 blocks; the offset; and the two tables of values.
+            expected += n // 2 + n // 64 + 4 * -(-n // 64 // 256) + 4 + 4 * 16 + 4 * 256
+        else:
+            expected += 4 * n
+    found = sum(size for kind in engine.describe().coverage.kinds for size in kind.bytes.values())
+    assert abs(found - expected) < 0.02 * expected
+
+
+def stock_config(_dtype: Any) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+
+
+def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
+    tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.quantize.nf4_config", stock_config)
+    with pytest.raises(
+        EngineError, match=r"only 14\.\d% .* in 4 bits.*layers\.0\.mlp\.experts\.gate_up_proj.* and 1 more"
+    ):
+        load_engine(tiny_moe)
+
+
+def test_a_partial_load_that_is_allowed_says_so_in_its_label(
+    tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.quantize.nf4_config", stock_config)
+    engine = load_engine(tiny_moe, allow_partial_4bit=True)
+    coverage = engine.describe().coverage
+    engine.close()
+    assert "partial: 14" in coverage.label
+    assert 4 == len(coverage.not_4bit)
+
+
+def test_no_quantisation_is_none(tiny_moe: Path, load_engine: Load) -> None:
+    engine = load_engine(tiny_moe, quantization="none")
+    coverage = engine.describe().coverage
+    expected = reference_logits(engine, plain_model(tiny_moe), PROMPTS)
+    found = engine.logits(PROMPTS)
+    engine.close()
+    assert (None, "32 bits") == (coverage.share_4bit, coverage.label)
+    assert np.abs(expected - found).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_load_never_holds_much_more_than_what_it_ends_with(
+    tmp_path: Path, tokenizer_in: Callable[..., int]
+) -> None:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    from pytest_jarvis.engines.transformers.loading import find_source, load_base
+    from pytest_jarvis.records import ModelSpec
+
+    config = Qwen3MoeConfig(
+        vocab_size=300,
+        hidden_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        moe_intermediate_size=256,
+        num_experts=16,
+        num_experts_per_tok=2,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    layer_bytes = 4 * 16 * 3 * 256 * 256
+    Qwen3MoeForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
+    tokenizer_in(tmp_path)
+
+    class LiveBytes(TorchDispatchMode):
+        """Follows the bytes of every tensor made while it is on."""
+
+        live = peak = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._known: set[int] = set()
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, torch.Tensor) and tensor.device.type == "cpu":
+                    self._follow(tensor.untyped_storage())
+            return result
+
+        def _follow(self, storage: Any) -> None:
+            key, size = id(storage), storage.nbytes()
+            if key in self._known:
+                return
+            self._known.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+            def forget() -> None:
+                self._known.discard(key)
+                self.live -= size
+
+            weakref.finalize(storage, forget)
+
+    spec = ModelSpec(base_model=str(tmp_path))
+    with LiveBytes() as memory:
+        base = load_base(spec, find_source(spec))
+    final = sum(parameter.untyped_storage().nbytes() for parameter in base.model.parameters())
+    assert memory.peak > final * 0.9
+    assert memory.peak - final < 0.5 * layer_bytes

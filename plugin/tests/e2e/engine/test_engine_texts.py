@@ -1,0 +1,222 @@
+"""A text depends on its prompt, its replicate, the seed and its arm's weights: on nothing else of the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_jarvis.records import Failure, GenerationSettings, Progress, Request, Response
+
+Requests = Callable[..., list[Request]]
+Load = Callable[..., Any]
+
+
+def texts(engine: Any, requests: list[Request]) -> dict[Any, str]:
+    answers = list(engine.generate(requests))
+    assert [] == [answer for answer in answers if isinstance(answer, Failure)]
+    return {answer.key: answer.text for answer in answers}
+
+
+@pytest.fixture(scope="module")
+def full_run(pair: Any, requests_for: Requests) -> dict[Any, str]:
+    """Thirty prompts, both arms, two replicates, in batches as the engine chooses."""
+    return texts(pair, requests_for(30))
+
+
+def test_the_arithmetic_is_steady_on_this_machine(pair: Any) -> None:
+    assert pair.steadiness.holds
+
+
+def test_texts_of_prompts_and_replicates_and_arms_differ(full_run: dict[Any, str]) -> None:
+    assert 120 == len(full_run)
+    assert len(set(full_run.values())) > 110
+
+
+def test_a_prompt_alone_gets_the_text_it_gets_among_thirty(
+    pair: Any, requests_for: Requests, full_run: dict[Any, str]
+) -> None:
+    for prompt_id in ("p0", "p4", "p17"):
+        alone = texts(pair, [request for request in requests_for(30) if request.prompt_id == prompt_id])
+        assert {key: full_run[key] for key in alone} == alone
+
+
+def test_a_text_does_not_depend_on_the_batch_size(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
+) -> None:
+    engine = load_engine(tiny_moe, ("ft", live_adapter), batch_size=7)
+    few = texts(engine, requests_for(9))
+    engine.close()
+    assert {key: full_run[key] for key in few} == few
+
+
+def test_a_text_does_not_depend_on_the_order(pair: Any, requests_for: Requests, full_run: dict[Any, str]) -> None:
+    assert full_run == texts(pair, requests_for(30)[::-1])
+
+
+@pytest.mark.parametrize("arm", ["base", "ft"])
+def test_a_text_does_not_depend_on_the_other_arm(
+    pair: Any, requests_for: Requests, full_run: dict[Any, str], arm: str
+) -> None:
+    lone = texts(pair, requests_for(6, arms=(arm,)))
+    assert {key: full_run[key] for key in lone} == lone
+
+
+def test_a_text_depends_on_the_seed(
+    tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
+) -> None:
+    engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, seed=8))
+    other = texts(engine, requests_for(3, arms=("base",)))
+    engine.close()
+    assert all(full_run[key] != text for key, text in other.items())
+
+
+def test_an_adapter_that_changes_nothing_gives_the_bases_texts(
+    tiny_moe: Path, inert_adapter: Path, load_engine: Load, requests_for: Requests
+) -> None:
+    engine = load_engine(tiny_moe, ("ft", inert_adapter), allow_inert_adapter=True)
+    both = texts(engine, requests_for(6))
+    notes = engine.describe().notes
+    engine.close()
+    base = {(prompt, replicate): text for (prompt, arm, replicate), text in both.items() if arm == "base"}
+    inert = {(prompt, replicate): text for (prompt, arm, replicate), text in both.items() if arm == "ft"}
+    assert base == inert
+    assert any("changes nothing" in note for note in notes)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_texts(
+    pair: Any, requests_for: Requests, full_run: dict[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    run = pair._runner.run
+
+    def small_memory(batch: Any, **kwargs: Any) -> Any:
+        if len(batch.rows) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return run(batch, **kwargs)
+
+    monkeypatch.setattr(pair._runner, "run", small_memory)
+    halved = texts(pair, requests_for(8))
+    assert {key: full_run[key] for key in halved} == halved
+
+
+def test_a_response_that_does_not_fit_alone_is_a_failure_and_the_others_are_not(
+    pair: Any, requests_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    run = pair._runner.run
+
+    def no_room_for_p1(batch: Any, **kwargs: Any) -> Any:
+        if any(row.request.key == ("p1", "ft", 0) for row in batch.rows):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(batch, **kwargs)
+
+    monkeypatch.setattr(pair._runner, "run", no_room_for_p1)
+    answers = {answer.key: answer for answer in pair.generate(requests_for(3))}
+    failed = answers.pop(("p1", "ft", 0))
+    assert isinstance(failed, Failure)
+    assert ("generate", True) == (failed.stage, "out of memory" in failed.reason)
+    assert all(isinstance(answer, Response) for answer in answers.values())
+
+
+def test_another_error_than_memory_is_not_swallowed(
+    pair: Any, requests_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(pair._runner, "run", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        list(pair.generate(requests_for(1)))
+
+
+def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe: Path, load_engine: Load, requests_for: Requests) -> None:
+    engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=400, timeout_s=0.001))
+    answers = list(engine.generate(requests_for(2, arms=("base",))))
+    engine.close()
+    assert {"timeout"} == {answer.stage for answer in answers if isinstance(answer, Failure)}
+    assert 4 == len(answers)
+
+
+def test_progress_ends_at_what_was_planned(pair: Any, requests_for: Requests) -> None:
+    seen: list[Progress] = []
+    answers = list(pair.generate(requests_for(4), seen.append))
+    assert (16, 16) == (seen[-1].responses_done, seen[-1].responses_planned)
+    assert sum(answer.new_tokens for answer in answers) == seen[-1].tokens
+    assert sorted(one.responses_done for one in seen) == [one.responses_done for one in seen]
+
+
+def test_times_and_counts_are_those_of_the_row(pair: Any, requests_for: Requests) -> None:
+    for answer in pair.generate(requests_for(4)):
+        assert 0 < answer.first_token_s <= answer.duration_s
+        assert 1 <= answer.new_tokens <= 12
+        assert ("length" if answer.new_tokens == 12 else "stop") == answer.finish_reason or answer.new_tokens == 12
+
+
+def test_nothing_comes_from_the_models_own_generation_settings(
+    tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_moe, tmp_path / tiny_moe.name)
+    file = folder / "generation_config.json"
+    own = {
+        "top_k": 1,
+        "repetition_penalty": 5.0,
+        "temperature": 0.01,
+        "do_sample": True,
+        "max_length": 20,
+        "min_new_tokens": 9,
+    }
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **own}), encoding="utf-8")
+    engine = load_engine(folder)
+    there = texts(engine, requests_for(3, arms=("base",)))
+    engine.close()
+    assert {key: full_run[key] for key in there} == there
+
+
+def test_greedy_replicates_are_the_same_text(tiny_moe: Path, load_engine: Load, requests_for: Requests) -> None:
+    engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, temperature=0.0))
+    found = texts(engine, requests_for(3, arms=("base",)))
+    engine.close()
+    assert all(text == found[prompt, arm, 0] for (prompt, arm, _), text in found.items())
+
+
+def test_an_unknown_arm_is_refused(pair: Any) -> None:
+    with pytest.raises(ValueError, match="unknown arm 'other'; loaded: base, ft"):
+        list(pair.generate([Request(prompt_id="p", text="a", arm="other", replicate=0)]))
+
+
+def test_an_embedding_does_not_depend_on_the_other_texts(pair: Any) -> None:
+    some = [
+        "ouvre chrome",
+        "",
+        "une réponse bien plus longue que les autres, avec de quoi remplir trente-deux tokens",
+        "oui",
+    ]
+    together = pair.embed(some)
+    assert together[1] is None
+    for text, vector in zip(some, together, strict=True):
+        if vector is not None:
+            assert (np.float32, (64,)) == (vector.dtype, vector.shape)
+            assert np.array_equal(vector, pair.embed([text])[0])
+
+
+def test_an_embedding_is_the_mean_of_the_bases_last_hidden_states(pair: Any) -> None:
+    import torch
+
+    tokens = pair._base.tokenizer.encode("ouvre chrome", add_special_tokens=False)
+    with torch.inference_mode(), pair._model.disable_adapter():
+        states = pair._base.model.base_model(input_ids=torch.tensor([tokens])).last_hidden_state[0]
+    assert np.allclose(states.mean(dim=0).numpy(), pair.embed(["ouvre chrome"])[0], atol=1e-4)
+
+
+def test_no_adapter_is_on_after_its_texts(pair: Any, requests_for: Requests) -> None:
+    before = pair.logits(["ouvre chrome"])
+    texts(pair, requests_for(2, arms=("ft",)))
+    assert np.array_equal(before, pair.logits(["ouvre chrome"]))
