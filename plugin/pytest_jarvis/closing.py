@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_jarvis import provenance
+from pytest_jarvis.bars import configured_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.rankings import NoiseFloor, noise_floor
@@ -88,7 +89,18 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         responses_missing=max(0, planned - len(drawn) - len(gathered.failures)),
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
-    return judge_run(decisions, facts, rules)
+    bars = [
+        bar
+        for name in names
+        for bar in configured_bars(
+            settings.config.benchmark,
+            name,
+            [row for row in gathered.rows if row.adapter == name],
+            benchmark.question,
+            settings.gate,
+        )
+    ]
+    return judge_run(decisions, facts, rules, bars)
 
 
 def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, root: Path) -> Report:
