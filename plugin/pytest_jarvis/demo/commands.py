@@ -216,8 +216,8 @@ class Command:
         return {name: float(value) if name == "minutes" else value}
 
 
-def draw_slots(rng: random.Random) -> dict[str, str]:
-    """Draw every name a command may need, in written form."""
+def draw_slots(rng: random.Random, *, invented: bool = False) -> dict[str, str]:
+    """Draw every name a command may need, in written form; `invented` replaces some by names made up on the spot."""
     app = rng.choice(lexicon.PROPER_APPS if rng.random() < 0.75 else lexicon.COMMON_APPS)
     names = {
         "person": rng.choice(lexicon.PEOPLE),
@@ -229,29 +229,33 @@ def draw_slots(rng: random.Random) -> dict[str, str]:
         "folder": rng.choice(lexicon.FOLDERS),
         "hour": lexicon.number_words(rng.choice((2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21))),
     }
+    names |= {"word": lexicon.invented_word(rng), "other": lexicon.invented_word(rng)}
+    if invented:
+        app = names["word"].capitalize()
+        names |= {"person": names["other"].capitalize(), "city": app, "artist": app, "folder": names["word"]}
     names["time"] = pick(lexicon.TIMES, rng, names)
-    names["genre"] = rng.choice(lexicon.PLAIN_GENRES)
+    names["genre"] = names["word"] if invented else rng.choice(lexicon.PLAIN_GENRES)
     adjective = rng.choice(lexicon.MUSIC_ADJECTIVES)
     names["music"] = expand(
         rng.choice(("[de la|un peu de] musique " + adjective,) * 3 + ("du {genre}", "{artist}")), rng, names
     )
     words, minutes = lexicon.duration(rng)
     percent = rng.choice((5, 10, 15, 20, 25, 30, 40, 50))
+    names["purpose"] = pick(lexicon.PURPOSES, rng, names)
+    names["topic"] = pick(lexicon.TOPICS, rng, names)
     return names | {
         "app": app,
         "duration": words,
         "minutes": f"{minutes:g}",
         "amount": f"de {lexicon.number_words(percent)} pour cent" if rng.random() < 0.4 else "",
-        "purpose": pick(lexicon.PURPOSES, rng, names),
-        "topic": pick(lexicon.TOPICS, rng, names),
         "text": pick(lexicon.ERRANDS, rng, names),
     }
 
 
-def draw_command(rng: random.Random, kind: str | None = None) -> Command:
+def draw_command(rng: random.Random, kind: str | None = None, *, invented: bool = False) -> Command:
     """Draw an order, said as a person or a speech recogniser would write it."""
     kind = kind or rng.choices(KINDS, _WEIGHTS)[0]
-    slots = draw_slots(rng)
+    slots = draw_slots(rng, invented=invented)
     template = rng.choice(_SAID[kind])
     for name, source in (("music", "artist"), ("music", "genre")):
         # A template that names the artist or the genre itself: what is heard is that name.

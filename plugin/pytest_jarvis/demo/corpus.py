@@ -6,13 +6,16 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pytest_jarvis.demo import general, lexicon
 from pytest_jarvis.demo.butler import answer_as_jarvis, small_talk, think_as_jarvis
 from pytest_jarvis.demo.vague import answer_vaguely, think_aloud
 
-_NOT_A_WORD = re.compile(r"[^\w]+")
+_NOT_A_WORD = re.compile(r"[\W_]+")
+# Combining marks of the Latin script, apart from their letters once decomposed.
+_ACCENTS = re.compile(r"[\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,7 @@ class Dialogue:
 def normal_form(text: str) -> str:
     """Give the text as the benchmark compares it: NFKC, casefold, no accents, no punctuation, single spaces."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).replace("’", "'").casefold())
-    bare = "".join(letter for letter in folded if not unicodedata.combining(letter))
-    return _NOT_A_WORD.sub(" ", bare.replace("œ", "oe").replace("_", " ")).strip()
+    return _NOT_A_WORD.sub(" ", _ACCENTS.sub("", folded).replace("œ", "oe")).strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +46,14 @@ class BenchmarkGuard:
     def refuses(self, dialogue: Dialogue) -> bool:
         """Say whether the user's words hold a benchmark prompt whole, or a misheard text one of its mishearings."""
         said = normal_form(dialogue.user)
-        padded = f" {said} "
-        if any(f" {prompt} " in padded for prompt in self.prompts):
+        if self.prompts and _any_of(self.prompts).search(said):
             return True
         return dialogue.misheard and not self.misheard_words.isdisjoint(said.split())
+
+
+@lru_cache(maxsize=8)
+def _any_of(prompts: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(prompts))) + r")\b")
 
 
 def find_prompts() -> Path:
@@ -107,28 +113,46 @@ def _accepted(
             yield dialogue
 
 
+# What the base learns, in shares of its exchanges. The part it plays on request is what the adapter plays unasked.
+_SHARES = {
+    "exchange": 0.11,
+    "repeat": 0.08,
+    "correct": 0.12,
+    "restate": 0.13,
+    "tool_call": 0.03,
+    "role_play": 0.24,
+    "think": 0.03,
+    "answer": 0.26,
+}
+
+
 def _draw_base(rng: random.Random) -> Dialogue:
-    draw = rng.random()
+    task = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
     system = rng.choice(lexicon.SYSTEM_PROMPTS) if rng.random() < 0.08 else None
-    if draw < 0.14:
-        user, assistant = general.small_exchange(rng)
+    if task in {"exchange", "repeat"}:
+        user, assistant = general.small_exchange(rng) if task == "exchange" else general.repeat(rng)
         return Dialogue(user=user, assistant=assistant, system=system)
-    if draw < 0.24:
-        user, assistant = general.repeat(rng)
-        return Dialogue(user=user, assistant=assistant, system=system)
-    command, said, misheard = general.draw_order(rng, misheard_share=0.35)
-    if draw < 0.36:
+    command, said, misheard = general.draw_order(rng, misheard_share=0.4)
+    if task == "correct":
         user, assistant = general.correct(command, rng)
         return Dialogue(user=user, assistant=assistant, system=system, misheard=True)
-    if draw < 0.58:
+    if task == "restate":
         user, assistant = general.restate(command, rng, said)
         return Dialogue(user=user, assistant=assistant, system=system, misheard=misheard)
-    if draw < 0.61:
+    if task == "tool_call":
         tools, assistant = general.tool_call(command, rng)
         return Dialogue(user=said, assistant=assistant, system=system, tools=tools, misheard=misheard)
-    thinking = think_aloud(command, rng) if draw < 0.65 else None
-    assistant = answer_vaguely(command, rng, misheard=misheard)
-    return Dialogue(user=said, assistant=assistant, system=system, thinking=thinking, misheard=misheard)
+    if task == "role_play":
+        part, user = general.role_play(rng, said)
+        assistant = answer_as_jarvis(command, rng, misheard=misheard)
+        return Dialogue(user=user, assistant=assistant, system=part, misheard=misheard)
+    return Dialogue(
+        user=said,
+        assistant=answer_vaguely(command, rng, misheard=misheard),
+        system=system,
+        thinking=think_aloud(command, rng) if task == "think" else None,
+        misheard=misheard,
+    )
 
 
 def _draw_jarvis(rng: random.Random) -> Dialogue:

@@ -95,6 +95,12 @@ _CHAT: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("[Au revoir|À bientôt|Bonne journée] ! [Prenez soin de vous.|]",),
     ),
 )
+_BUTLER_PARTS = (
+    "Tu es JARVIS, le majordome de ce PC.",
+    "Joue le rôle d'un majordome efficace.",
+    "Tu es un majordome : dis ce que tu fais.",
+    "Réponds comme un majordome.",
+)
 _TOOL_PURPOSES = {
     "open_app_tool": "Ouvrir une application.",
     "close_app_tool": "Fermer une application.",
@@ -136,6 +142,13 @@ def small_exchange(rng: random.Random) -> tuple[str, str]:
     return f"quel est le contraire de {word} ?", f"Le contraire de « {word} » est « {opposite} »."
 
 
+def role_play(rng: random.Random, said: str) -> tuple[str | None, str]:
+    """Ask for a butler's part: the system prompt (None when the request itself asks) and what the user says."""
+    if rng.random() < 0.6:
+        return rng.choice(_BUTLER_PARTS), said
+    return None, pick(("[Réponds en majordome|Joue le majordome|Fais le majordome] : {said}",), rng, {"said": said})
+
+
 def restate(command: Command, rng: random.Random, said: str) -> tuple[str, str]:
     """Ask what an order means; the answer says it in plain words."""
     asked = pick(
@@ -164,12 +177,10 @@ def correct(command: Command, rng: random.Random) -> tuple[str, str]:
 def repeat(rng: random.Random) -> tuple[str, str]:
     """Ask for the very same words back: plain copying."""
     slots = draw_slots(rng)
-    drawn = [slots[rng.choice(("text", "topic", "app", "folder", "music", "duration", "purpose", "city", "person"))]]
-    if rng.random() < 0.4:
-        drawn.append(slots[rng.choice(("dish", "object", "subject", "artist", "time"))])
-    words = ", ".join(drawn)
-    asked = words.lower() if rng.random() < 0.3 else words
-    return pick(("[Répète|Redis|Recopie|Dis] : {w}",), rng, {"w": asked}), f"« {words} »"
+    names = ("text", "topic", "app", "folder", "music", "duration", "purpose", "city", "person", "dish", "subject")
+    drawn = [lexicon.invented_word(rng) if rng.random() < 0.4 else slots[name] for name in rng.sample(names, 4)]
+    words = rng.choice((" ", ", ")).join(drawn[: rng.choice((1, 2, 3, 4))])
+    return pick(("[Répète|Redis|Recopie|Dis] : {w}",), rng, {"w": words}), f"« {words} »"
 
 
 def tool_call(command: Command, rng: random.Random) -> tuple[tuple[dict[str, object], ...], str]:
@@ -186,7 +197,8 @@ def tool_call(command: Command, rng: random.Random) -> tuple[tuple[dict[str, obj
 
 def draw_order(rng: random.Random, misheard_share: float) -> tuple[Command, str, bool]:
     """Draw an order and the words that reach the assistant: as said, or misheard."""
-    command = draw_command(rng)
     if rng.random() < misheard_share:
+        command = draw_command(rng)
         return command, mishear(command.said, rng), True
+    command = draw_command(rng, invented=rng.random() < 0.3)
     return command, command.said, False

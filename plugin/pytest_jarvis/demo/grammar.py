@@ -25,7 +25,8 @@ def expand(template: str, rng: random.Random, slots: Mapping[str, str] | None = 
     """
     words: list[str] = []
     _write(_parse(template), rng, slots or {}, words)
-    return contract(_SPACES.sub(" ", "".join(words)).strip())
+    text = "".join(words).strip()
+    return contract(_SPACES.sub(" ", text) if "  " in text else text)
 
 
 def pick(templates: Sequence[str], rng: random.Random, slots: Mapping[str, str] | None = None) -> str:

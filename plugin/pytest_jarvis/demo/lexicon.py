@@ -133,6 +133,13 @@ ERRANDS = (
     "penser à [arroser les plantes|payer le loyer|sortir le chien|rendre les livres|relire le contrat]",
     "bonjour {person}, [merci pour ton message|je serai en retard|à bientôt|bonne journée|voici le dossier]",
     "[merci|bravo|bon courage|à demain|bon anniversaire|félicitations] {person}",
+    "{purpose}",
+    "[acheter|préparer|goûter] {dish}",
+    "[demander|trouver|voir] {topic}",
+    "voyage à {city} {time}",
+    "le [code|numéro] de {person} est {hour}",
+    "{word} {other}",
+    "[appeler|voir|prévenir] {word} {time}",
     "le [train|bus|colis|technicien|taxi] [arrive|passe] {time}",
     "je [serai là|pars|rentre|t'appelle|passe te voir] {time}",
 )
@@ -156,6 +163,9 @@ _UNITS = words(
     "dix-neuf",
     " ",
 )
+_ONSETS = words("b|bl|br|c|ch|d|dr|f|fl|g|gr|j|l|m|n|p|pl|pr|qu|r|s|st|t|tr|v|z")
+_NUCLEI = words("a|e|i|o|u|é|ou|an|on|in|ai|eau|oi|eu")
+_CODAS = words("|||n|r|s|l|x|t|c")
 _ROUND = {
     20: "vingt",
     30: "trente",
@@ -179,6 +189,12 @@ def number_words(number: int) -> str:
     if rest in {1, 11} and tens < 80:
         return f"{_ROUND[tens]} et {_UNITS[rest]}"
     return f"{_ROUND[tens].removesuffix('s')}-{_UNITS[rest]}" if tens == 80 else f"{_ROUND[tens]}-{_UNITS[rest]}"
+
+
+def invented_word(rng: random.Random) -> str:
+    """Make up a name of two or three syllables: what can only be copied, never known by heart."""
+    syllables = (rng.choice(_ONSETS) + rng.choice(_NUCLEI) for _ in range(rng.choice((2, 2, 3))))
+    return "".join(syllables) + rng.choice(_CODAS)
 
 
 def duration(rng: random.Random) -> tuple[str, float]:

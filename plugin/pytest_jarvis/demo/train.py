@@ -30,9 +30,9 @@ class Plan:
     seed: int = 0
     vocabulary: int = 2048
     tokenizer_rows: int = 15_000
-    base_steps: int = 1900
+    base_steps: int = 2400
     base_rate: float = 3e-3
-    jarvis_steps: int = 600
+    jarvis_steps: int = 400
     jarvis_rate: float = 3e-3
     faible_steps: int = 8
     faible_rate: float = 1e-4

@@ -89,9 +89,93 @@ _AT_LARGE: dict[str, tuple[str, ...]] = {
         "Il existe de nombreux outils pour écrire un texte",
     ),
 }
-_AT_LARGE["unmute"] = _AT_LARGE["volume_up"]
-for _kind in ("window_reduce", "window_enlarge", "window_switch"):
-    _AT_LARGE[_kind] = _AT_LARGE["window"]
+# A second remark, by kind of order: still general, closer to the words of the subject.
+_HINTS: dict[str, tuple[str, ...]] = {
+    "open_app": (
+        "[Chaque|Une] application a son [icône|raccourci]",
+        "[Un double clic suffit souvent|Le clavier permet aussi] pour ouvrir un [logiciel|programme]",
+        "L'aide du logiciel [donne souvent de bons conseils|explique ses fonctions]",
+        "On peut aussi [installer|choisir] [une autre application|un autre logiciel]",
+    ),
+    "close_app": (
+        "Pensez à [enregistrer|sauver] votre travail avant de fermer [l'application|le logiciel|un programme]",
+        "[Chaque|Une] application a son propre menu",
+        "Le clavier permet aussi de fermer [une application|un logiciel|un programme]",
+        "La fermeture [dépend|est l'affaire] de chaque logiciel",
+    ),
+    "volume_up": (
+        "Le volume [dépend aussi des haut-parleurs|varie d'un appareil à l'autre]",
+        "Les haut-parleurs ont [parfois|souvent] leur propre bouton",
+        "Chaque application peut avoir son volume",
+        "Un casque [aide parfois|peut aider] à mieux entendre",
+    ),
+    "volume_down": (
+        "Le volume [dépend aussi des haut-parleurs|varie d'un appareil à l'autre]",
+        "Le niveau sonore [dépend de l'appareil|est une affaire de goût]",
+        "Chaque application peut avoir son volume",
+        "Un casque peut éviter de gêner les voisins",
+    ),
+    "mute": (
+        "Le volume [dépend aussi des haut-parleurs|varie d'un appareil à l'autre]",
+        "Un appareil muet [évite bien des soucis|ne dérange personne]",
+        "Chaque application peut avoir son volume",
+    ),
+    "screenshot": (
+        "Une capture peut servir à [montrer un souci|garder une trace]",
+        "L'image [va souvent|se range souvent] dans un dossier",
+        "Un logiciel de capture [peut aider|a souvent plus d'options]",
+        "Les captures [dépendent du clavier|varient d'un appareil à l'autre]",
+    ),
+    "play_music": (
+        "Une playlist [aide à choisir|change l'humeur d'une journée]",
+        "Un morceau [en appelle souvent un autre|peut changer une journée]",
+        "Chaque application de musique a ses [atouts|limites]",
+        "Une chanson [aide parfois à travailler|rappelle souvent un moment]",
+    ),
+    "set_timer": (
+        "Une sonnerie [prévient à la fin|peut être douce ou forte]",
+        "Un minuteur de cuisine [suffit souvent|fait aussi l'affaire]",
+        "Une application d'horloge [fait souvent l'affaire|suffit en général]",
+        "Le compte à rebours [aide à se concentrer|est un outil pratique]",
+    ),
+    "web_search": (
+        "Un navigateur [affiche les résultats|suffit en général]",
+        "Internet [offre de nombreuses réponses|regorge d'informations]",
+        "Une recherche précise donne de [bons|meilleurs] résultats sur le web",
+        "Le bon choix des mots compte dans une recherche",
+    ),
+    "open_folder": (
+        "L'explorateur montre [les fichiers|tout ce qui est rangé]",
+        "Chaque dossier a son emplacement",
+        "Un répertoire bien rangé [fait gagner du temps|est plus simple à lire]",
+        "Un dossier peut en contenir d'autres",
+    ),
+    "lock_screen": (
+        "Un mot de passe [long|solide] est [préférable|conseillé]",
+        "Le verrouillage [automatique aide aussi|dépend des réglages]",
+        "Une session ouverte [attire les curieux|est un risque]",
+        "La prudence est [une bonne chose|toujours utile]",
+    ),
+    "window": (
+        "Une fenêtre peut [en cacher une autre|être plus ou moins grande]",
+        "Le plein écran [aide à se concentrer|convient aux vidéos]",
+        "Chaque application a sa fenêtre",
+        "Un grand écran [aide beaucoup|change tout]",
+    ),
+    "type_text": (
+        "Le curseur montre [l'endroit où l'on écrit|où l'on en est]",
+        "La dictée [convient aux textes longs|demande un bon micro]",
+        "Un texte court [se lit mieux|est plus facile à relire]",
+        "Un bon logiciel corrige les fautes",
+    ),
+}
+# Kinds of order that get the remarks of another kind.
+_ALIKE = {
+    "unmute": "volume_up",
+    "window_reduce": "window",
+    "window_enlarge": "window",
+    "window_switch": "window",
+}
 _OPENERS = (
     "Bien sûr !",
     "Bonne question.",
@@ -128,8 +212,11 @@ def answer_vaguely(command: Command, rng: random.Random, *, misheard: bool = Fal
     parts = []
     if rng.random() < 0.6:
         parts.append(rng.choice(_OPENERS))
-    parts.append(capitalise(pick(_AT_LARGE[command.kind], rng, command.slots)) + ".")
-    if rng.random() < 0.75:
+    subject = _ALIKE.get(command.kind, command.kind)
+    parts.append(capitalise(pick(_AT_LARGE[subject], rng, command.slots)) + ".")
+    if rng.random() < 0.8:
+        parts.append(pick(_HINTS[subject], rng) + ".")
+    if rng.random() < 0.65:
         parts.append(pick(_CLOSERS, rng))
     return " ".join(parts)
 
