@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pytest_jarvis.reading import InputError, read_json
-from pytest_jarvis.records import BASE_ARM, AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.records import BASE_ARM, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
@@ -161,8 +161,8 @@ def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool
         )
     names = [spec.name for spec in specs]
     for name in names:
-        if name == BASE_ARM or names.count(name) > 1:
-            why = "stands for the base model" if name == BASE_ARM else "is used twice"
+        if name in {BASE_ARM, TWIN_ARM} or names.count(name) > 1:
+            why = "is used twice" if names.count(name) > 1 else "stands for the base model"
             raise InputError(f"{where}: the name '{name}' {why}; give each adapter a name of its own: NAME=PATH")
     return specs
 

@@ -224,6 +224,7 @@ def test_an_adapter_of_the_file_without_a_path_is_refused() -> None:
         pytest.param(["a=x", "a=y"], "the name 'a' is used twice", id="same names"),
         pytest.param(["x/lora", "y/lora"], "the name 'lora' is used twice", id="same folder names"),
         pytest.param(["out/base"], "the name 'base' stands for the base model", id="folder called base"),
+        pytest.param(["base_bis=x"], "the name 'base_bis' stands for the base model", id="the base's twin"),
     ],
 )
 def test_a_name_that_is_taken_is_refused(named: list[str], expected: str) -> None:

@@ -14,6 +14,7 @@ from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import OnProgress
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.records import (
+    TWIN_ARM,
     AdapterSpec,
     EngineDescription,
     EngineError,
@@ -362,6 +363,31 @@ def test_the_mismatched_cosine_is_that_of_the_first_adapter() -> None:
     facts = made.run.facts()
     assert facts is not None
     assert facts.mismatched_cosine == pytest.approx(mismatched_cosine(left, right, ["p0", "p1", "p2"]))
+
+
+def test_the_twin_is_the_base_with_noise_of_its_own() -> None:
+    made = make(better, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),))
+    made.run.draw()
+    asked = [request.key for request in made.engine.asked[0] if request.prompt_id == "p0"]
+    row = made.run.rows(CASES[0], no_extra)[0]
+    assert {arm for _, arm, _ in asked} == {"base"}
+    assert len(set(asked)) == 4
+    assert [(sample.arm, sample.replicate) for sample in row.samples] == [
+        ("base", 0),
+        ("base", 1),
+        (TWIN_ARM, 0),
+        (TWIN_ARM, 1),
+    ]
+
+
+def test_a_failure_of_the_twin_is_the_twins() -> None:
+    def never(request: Request) -> Failure:
+        prompt_id, arm, replicate = request.key
+        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="timeout", reason="30 s")
+
+    made = make(never, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),), looks=(1,))
+    made.run.draw()
+    assert [failure.key for failure in made.run.failures(CASES[0])] == [("p0", "base", 0), ("p0", TWIN_ARM, 0)]
 
 
 def test_the_time_of_each_step_is_kept() -> None:
