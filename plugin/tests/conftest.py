@@ -1,28 +1,26 @@
-"""Reports that are made up for tests of what is made of a report: scored, decided and judged by the real code."""
+"""What the tests of all folders share: reports made of nothing but numbers drawn with a seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 import pytest
 
-from pytest_jarvis.contrasts import pair_replicates
 from pytest_jarvis.gate import Facts, Rules, judge_run
+from pytest_jarvis.looks import Question, judge_look
 from pytest_jarvis.records import (
-    BASE_ARM,
     AdapterProof,
     AdapterSpec,
     Category,
     DeviceMemory,
     EngineDescription,
+    Failure,
     GenerationSettings,
-    KindCoverage,
     ModelSpec,
     PromptCase,
     QuantizationCoverage,
-    Tool,
 )
 from pytest_jarvis.report import (
     SCHEMA_VERSION,
@@ -36,279 +34,252 @@ from pytest_jarvis.report import (
     ResultRow,
     Sample,
     category_averages,
+    failure_row,
     make_averages,
 )
-from pytest_jarvis.scoring import Dictionary, score_text
-from pytest_jarvis.statistics import Decision, decide
 
-NOW = "2026-01-02T03:04:05+00:00"
-_TERMS = {
-    "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
-    "open_app_tool": ("ouvre", "application", "lance", "logiciel"),
-    "screenshot_tool": ("capture", "écran", "image", "photo"),
-}
-_TOOLS = [Tool(name=name, description=name, parameters={}, terms=terms) for name, terms in _TERMS.items()]
-_DICTIONARY = Dictionary.of(_TOOLS)
+TERMS = 65
+STEP = 1 / (0.3 * TERMS)
+LABELS = ("Commandes vocales", "Corrections vocales", "Choix de l'outil", "Domotique de la maison connectée")
+WHEN = "2026-03-01T12:00:00+00:00"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One prompt and what each arm answered, by replicate; None is a failure."""
+class Recipe:
+    """What a synthetic report holds."""
 
-    prompt_id: str
-    base: Sequence[str | None]
-    tuned: Sequence[str | None] | Mapping[str, Sequence[str | None]]
-    """Of the only adapter, or by adapter."""
-    text: str = "monte le son"
-    category: str = "tool_routing"
-    keywords: tuple[str, ...] = ("son", "volume")
-    expected_tool: str | None = None
-    intended: str | None = None
-    reason: str = "timeout after 30 s"
-    sample: Mapping[str, object] = field(default_factory=dict)
-    """Fields of every sample that differ from the plain ones."""
-
-    def answers(self, adapter: str) -> Sequence[str | None]:
-        """Return what an adapter answered."""
-        return self.tuned[adapter] if isinstance(self.tuned, Mapping) else self.tuned
-
-
-MakeReport = Callable[..., Report]
+    gains: Mapping[str, float] = field(default_factory=lambda: {"jarvis": 0.4})
+    """Adapter -> true relative gain of its relevance."""
+    categories: int = 3
+    prompts: int = 10
+    """Per category."""
+    replicates: int = 4
+    seed: int = 1
+    base_terms: float = 4.0
+    text: str = "D'accord, j'ouvre l'application demandée."
+    prompt_text: str = "ouvre la fenêtre"
+    label: str | None = None
+    failing: Sequence[tuple[int, str]] = ()
+    """(prompt's place, arm): all its responses failed."""
+    reason: str = "plus de mémoire"
+    metrics: bool = True
+    measured: bool = True
 
 
-@pytest.fixture(scope="session")
-def asked() -> type[Asked]:
-    """Give the class of the prompts that `make_report` takes."""
-    return Asked
-
-
-@pytest.fixture(scope="session")
-def make_report() -> MakeReport:
-    """Give `make_report(asked, adapters=..., labels=..., is_real=..., is_demo=..., complete=...)`."""
-    return _make_report
-
-
-def _make_report(
-    asked: Sequence[Asked],
-    *,
-    adapters: Sequence[str] = ("jarvis",),
-    labels: Mapping[str, str] | None = None,
-    is_real: bool = True,
-    is_demo: bool = False,
-    complete: bool | None = None,
-) -> Report:
-    rows = tuple(_row(one, adapter) for adapter in adapters for one in asked)
-    failures = tuple(
-        _failure(one, arm, replicate)
-        for one in asked
-        for arm, answers in [(BASE_ARM, one.base), *((name, one.answers(name)) for name in adapters)]
-        for replicate, answer in enumerate(answers)
-        if answer is None
-    )
-    decisions = {name: decision for name in adapters if (decision := _decide(rows, name)) is not None}
-    statistics = {name: _statistics(name, rows, failures, asked, labels or {}) for name in adapters}
-    candidate = statistics[adapters[0]]
-    responses = sum(len(one.base) + sum(len(one.answers(name)) for name in adapters) for one in asked)
-    facts = Facts(
-        prompts_planned=len(asked),
-        prompts_selected=len(asked),
-        prompts_measured=candidate.statistics.total_tests,
-        responses_planned=responses,
-        responses_failed=len(failures),
-    )
-    engine = _engine(adapters, is_real=is_real, is_demo=is_demo)
-    samples_per_prompt = max((len(one.base) for one in asked), default=4)
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        complete=not failures if complete is None else complete,
-        metadata=Metadata(
-            base_model=engine.base_model,
-            base_model_label=engine.display_name,
-            lora_adapter=adapters[0],
-            adapters={name: f"adapters/{name}" for name in adapters},
-            device=engine.device,
-            timestamp=NOW,
-            engine=engine.engine,
-            is_demo=is_demo,
-            is_real=is_real,
-            quantization=engine.coverage.label,
-            samples_per_prompt=samples_per_prompt,
-            plan=GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=(samples_per_prompt,)),
-            full_selection=True,
-        ),
-        gate=judge_run({name: decisions.get(name) for name in adapters}, facts, Rules()),
-        decisions=decisions,
-        statistics=candidate.statistics,
-        by_category=candidate.by_category,
-        by_adapter=statistics,
-        results=rows,
-        failures=failures,
-        provenance=_provenance(adapters, engine),
-    )
-
-
-def _row(one: Asked, adapter: str) -> ResultRow:
-    arms = {BASE_ARM: one.base, adapter: one.answers(adapter)}
-    samples = tuple(
-        _sample(one, arm, replicate, answer)
-        for arm, answers in arms.items()
-        for replicate, answer in enumerate(answers)
-        if answer is not None
-    )
-    base, tuned = ([sample for sample in samples if sample.arm == arm] for arm in arms)
-
-    def mean(found: list[Sample], value: str) -> float | None:
-        known = [score for sample in found if (score := getattr(sample, value)) is not None]
-        return fmean(known) if known else None
-
-    return ResultRow(
-        prompt_id=one.prompt_id,
-        category=one.category,
-        prompt=one.text,
-        adapter=adapter,
-        keywords_expected=one.keywords,
-        expected_tool=one.expected_tool,
-        intended=one.intended,
-        base_model_response=base[0].text if base else None,
-        finetuned_response=tuned[0].text if tuned else None,
-        cosine_similarity_score=0.8 if base and tuned and base[0].text and tuned[0].text else None,
-        keyword_match_base=mean(base, "keyword_match"),
-        keyword_match_finetuned=mean(tuned, "keyword_match"),
-        jarvis_relevance_base=mean(base, "relevance"),
-        jarvis_relevance_finetuned=mean(tuned, "relevance"),
-        timestamp=NOW,
-        samples=samples,
-    )
-
-
-def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
-    case = PromptCase(prompt_id=one.prompt_id, category=one.category, text=one.text, keywords=one.keywords)
-    score = score_text(text, case, _DICTIONARY)
-    fields: dict[str, object] = {
-        "arm": arm,
-        "replicate": replicate,
-        "text": text,
-        "thinking": None,
-        "finish_reason": "stop",
-        "prompt_tokens": 5,
-        "tokens": len(text.split()),
-        "seconds": 0.25 if arm == BASE_ARM else 0.5,
-        "first_token_s": 0.1,
-        "cut_chars": 0,
-        "keywords_found": score.keywords_found,
-        "keyword_match": score.keyword_match,
-        "terms_found": score.terms_found,
-        "tools_named": score.tools_named,
-        "relevance": score.relevance,
-    }
-    return Sample(**{**fields, **one.sample})  # type: ignore[arg-type]
-
-
-def _failure(one: Asked, arm: str, replicate: int) -> FailureRow:
-    return FailureRow(
-        prompt_id=one.prompt_id,
-        category=one.category,
+def _sample(recipe: Recipe, draw: random.Random, arm: str, replicate: int, level: float) -> Sample:
+    terms = max(0, round(draw.gauss(level, 1.2)))
+    found = draw.choice((0, 1, 2))
+    return Sample(
         arm=arm,
         replicate=replicate,
-        stage="timeout",
-        reason=one.reason,
+        text=recipe.text,
+        thinking=None,
+        finish_reason="length" if draw.random() < 0.02 else "stop",
+        prompt_tokens=12,
+        tokens=draw.randint(8, 40),
+        seconds=draw.uniform(0.5, 2),
+        first_token_s=0.1,
+        cut_chars=0,
+        keywords_found=("ouvre", "fenêtre")[:found],
+        keyword_match=found / 2 if recipe.metrics else None,
+        terms_found=tuple(f"terme{number}" for number in range(terms)),
+        tools_named=("open_app_tool", "mute_tool")[: draw.randint(0, 2)],
+        relevance=min(1.0, terms * STEP) if recipe.metrics else None,
     )
 
 
-def _decide(rows: Sequence[ResultRow], adapter: str) -> Decision | None:
-    pairs = [
-        pair_replicates(
-            *(
-                {
-                    sample.replicate: sample.relevance
-                    for sample in row.samples
-                    if sample.arm == arm and sample.relevance is not None
-                }
-                for arm in (BASE_ARM, adapter)
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _row(recipe: Recipe, case: PromptCase, adapter: str, base: list[Sample], tuned: list[Sample]) -> ResultRow:
+    return ResultRow(
+        prompt_id=case.prompt_id,
+        category=case.category,
+        prompt=case.text,
+        adapter=adapter,
+        keywords_expected=case.keywords,
+        expected_tool=case.expected_tool,
+        intended=None,
+        base_model_response=base[0].text if base else None,
+        finetuned_response=tuned[0].text if tuned else None,
+        cosine_similarity_score=0.8 if base and tuned and recipe.metrics else None,
+        keyword_match_base=_mean([one.keyword_match for one in base]),
+        keyword_match_finetuned=_mean([one.keyword_match for one in tuned]),
+        jarvis_relevance_base=_mean([one.relevance for one in base]),
+        jarvis_relevance_finetuned=_mean([one.relevance for one in tuned]),
+        timestamp=WHEN,
+        samples=(*base, *tuned),
+    )
+
+
+def _categories(recipe: Recipe) -> list[Category]:
+    found = []
+    for number in range(recipe.categories):
+        name = f"categorie_{number}"
+        cases = tuple(
+            PromptCase(
+                prompt_id=f"c{number}-{place:04}",
+                category=name,
+                text=recipe.prompt_text,
+                keywords=("ouvre", "fenêtre"),
+                expected_tool="open_app_tool" if place % 2 else None,
             )
+            for place in range(recipe.prompts)
         )
-        for row in rows
-        if row.adapter == adapter
-    ]
-    whole = [pair for pair in pairs if all(pair)]
-    return decide([pair[0] for pair in whole], [pair[1] for pair in whole]) if whole else None
+        label = recipe.label or f"{LABELS[number % 4]}{'' if number < 4 else f' {number}'}"
+        found.append(Category(name=name, label=label, description="", cases=cases))
+    return found
 
 
-def _statistics(
-    name: str,
-    rows: Sequence[ResultRow],
-    failures: Sequence[FailureRow],
-    asked: Sequence[Asked],
-    labels: Mapping[str, str],
-) -> AdapterStatistics:
-    own = [row for row in rows if row.adapter == name]
-    failed = [failure for failure in failures if failure.arm in {BASE_ARM, name}]
-    names = list(dict.fromkeys(one.category for one in asked))
-    categories = [Category(name=one, label=labels.get(one, one), description="", cases=()) for one in names]
-    planned = {category: sum(one.category == category for one in asked) for category in names}
-    return AdapterStatistics(
-        statistics=make_averages(own, len(asked), len(failed)),
-        by_category=category_averages(categories, planned, own, failed),
+def build_report(recipe: Recipe) -> Report:
+    """Return a report as a session would have made it of such responses."""
+    draw = random.Random(recipe.seed)  # noqa: S311  # no secret
+    categories = _categories(recipe)
+    cases = [case for category in categories for case in category.cases]
+    arms = ("base", *recipe.gains)
+    failed = {(cases[place].prompt_id, arm) for place, arm in recipe.failing}
+    rows: list[ResultRow] = []
+    failures: list[FailureRow] = []
+    for case in cases:
+        samples: dict[str, list[Sample]] = {}
+        for arm in arms:
+            level = recipe.base_terms * (1 + recipe.gains.get(arm, 0.0)) + draw.uniform(-1, 1)
+            made = [_sample(recipe, draw, arm, number, level) for number in range(recipe.replicates)]
+            samples[arm] = made if (case.prompt_id, arm) not in failed and recipe.measured else []
+        rows += [_row(recipe, case, name, samples["base"], samples[name]) for name in recipe.gains]
+        failures += [
+            failure_row(
+                Failure(prompt_id=case.prompt_id, arm=arm, replicate=number, stage="generate", reason=recipe.reason),
+                case.category,
+            )
+            for arm in arms
+            if not samples[arm]
+            for number in range(recipe.replicates)
+        ]
+    return _assemble(recipe, categories, rows, failures)
+
+
+def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow], failures: list[FailureRow]) -> Report:
+    planned = {category.name: len(category.cases) for category in categories}
+    total = sum(planned.values())
+    names = list(recipe.gains)
+    by_prompt: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.prompt_id, []).append(row)
+    whole = [group for group in by_prompt.values() if all(row.measured for row in group)] if recipe.metrics else []
+    base = [[one.relevance or 0.0 for one in group[0].of_arm("base")] for group in whole]
+    tuned = {
+        name: [[one.relevance or 0.0 for one in group[place].of_arm(name)] for group in whole]
+        for place, name in enumerate(names)
+    }
+    looks = (recipe.replicates,)
+    decisions = dict(judge_look(base, tuned, question=Question(), looks=looks).decisions) if base else {}
+    facts = Facts(
+        prompts_planned=total,
+        prompts_selected=total,
+        prompts_measured=len(whole),
+        responses_planned=total * recipe.replicates * (1 + len(names)),
+        responses_failed=len(failures),
+    )
+    by_adapter = {
+        name: AdapterStatistics(
+            statistics=make_averages([row for row in rows if row.adapter == name], total, len(failures)),
+            by_category=category_averages(categories, planned, [row for row in rows if row.adapter == name], failures),
+        )
+        for name in names
+    }
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        complete=not failures,
+        metadata=_metadata(recipe, looks),
+        gate=judge_run({name: decisions.get(name) for name in names}, facts, Rules(max_failure_share=0.05)),
+        decisions=decisions,
+        statistics=by_adapter[names[0]].statistics,
+        by_category=by_adapter[names[0]].by_category,
+        by_adapter=by_adapter,
+        results=tuple(rows),
+        failures=tuple(failures),
+        provenance=_provenance(recipe),
     )
 
 
-def _engine(adapters: Sequence[str], *, is_real: bool, is_demo: bool) -> EngineDescription:
-    return EngineDescription(
-        engine="transformers" if is_real else "scripted",
-        base_model="Qwen/Qwen3-30B-A3B",
-        display_name="modèle de démonstration embarqué" if is_demo else "Qwen/Qwen3-30B-A3B",
-        is_demo=is_demo,
-        is_real=is_real,
-        device="GPU 0 (NVIDIA L4)",
+def _metadata(recipe: Recipe, looks: tuple[int, ...]) -> Metadata:
+    return Metadata(
+        base_model="demo",
+        base_model_label="modèle de démonstration embarqué",
+        lora_adapter=next(iter(recipe.gains)),
+        adapters={name: f"demo:{name}" for name in recipe.gains},
+        device="CPU",
+        timestamp=WHEN,
+        engine="transformers",
+        is_demo=True,
+        is_real=True,
+        quantization="NF4 (double quantisation)",
+        samples_per_prompt=recipe.replicates,
+        plan=GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=looks),
+        full_selection=True,
+    )
+
+
+def _provenance(recipe: Recipe) -> Provenance:
+    engine = EngineDescription(
+        engine="transformers",
+        base_model="demo",
+        display_name="modèle de démonstration embarqué",
+        is_demo=True,
+        is_real=True,
+        device="CPU",
         compute_dtype="bfloat16",
-        coverage=QuantizationCoverage(
-            label="NF4 (double quantisation)",
-            share_4bit=1.0,
-            kinds=(KindCoverage(kind="experts", weights={"nf4": 28_991_029_248}, bytes={"nf4": 15_000_000_000}),),
-        ),
+        coverage=QuantizationCoverage(label="NF4 (double quantisation)", share_4bit=1.0),
         adapters=tuple(
             AdapterProof(
                 name=name,
-                source=f"adapters/{name}",
-                sha256="ab" * 32,
-                rank=16,
-                targets=("q_proj",),
-                weights=1_234_567,
-                max_logit_change=3.21,
+                source=f"demo:{name}",
+                sha256="0123456789abcdef" * 4,
+                rank=8,
+                targets=("q_proj", "v_proj"),
+                weights=123_456,
+                max_logit_change=1.5,
                 base_unchanged=True,
                 max_base_drift=0.0,
                 live=True,
             )
-            for name in adapters
+            for name in recipe.gains
         ),
         batching="mixed",
         memory=(
             DeviceMemory(
-                device="GPU 0",
-                allocated_bytes=18_500_000_000,
-                peak_bytes=19_000_000_000,
-                reserved_bytes=20_100_000_000,
-                total_bytes=24_000_000_000,
+                device="CPU", allocated_bytes=10**9, peak_bytes=2 * 10**9, reserved_bytes=None, total_bytes=10**10
             ),
         ),
-        versions={"torch": "2.13.0"},
-        notes=("a note of the engine",),
     )
-
-
-def _provenance(adapters: Sequence[str], engine: EngineDescription) -> Provenance:
     return Provenance(
-        versions={"python": "3.11.7", "pytest-jarvis": "0.1.0"},
+        versions={"python": "3.11.7", "torch": "2.9.0"},
         commit="0123456789abcdef0123456789abcdef01234567",
         dirty=False,
-        machine=Machine(system="Linux", processor="x86_64", cores=8, python="3.11.7"),
-        prompt_hash="cd" * 32,
-        dictionary_hash="ef" * 32,
-        seed=0,
-        generation=GenerationSettings(system_prompt="Vous êtes JARVIS."),
-        model=ModelSpec(adapters=tuple(AdapterSpec(name=name, source=f"adapters/{name}") for name in adapters)),
+        machine=Machine(system="Linux", processor="x86_64", cores=2, python="3.11.7"),
+        prompt_hash="a" * 64,
+        dictionary_hash="b" * 64,
+        seed=recipe.seed,
+        generation=GenerationSettings(),
+        model=ModelSpec(adapters=tuple(AdapterSpec(name=name, source=f"demo:{name}") for name in recipe.gains)),
         engine=engine,
-        timings_s={"load": 12.3, "generate": 45.6},
-        mismatched_cosine=0.7,
-        notes=("a note",),
+        timings_s={"load": 1.2, "generate": 20.0, "embed": 0.5},
+        mismatched_cosine=0.6,
     )
+
+
+class ReportMaker:
+    """Makes synthetic reports: `report_maker(categories=8)`."""
+
+    def __call__(self, **changes: object) -> Report:
+        """Return the report of a recipe with these changes."""
+        return build_report(Recipe(**changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def make_report() -> ReportMaker:
+    """Return what makes synthetic reports."""
+    return ReportMaker()

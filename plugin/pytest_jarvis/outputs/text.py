@@ -45,7 +45,7 @@ def render_text(report: Report, insights: Insights) -> str:
         *section(SECTIONS["verdict"], _verdict(report, candidate)),
         *section(SECTIONS["thresholds"], _thresholds(report)),
         *section(SECTIONS["statistics"], _statistics(report, candidate)),
-        *section(SECTIONS["categories"], _categories(candidate)),
+        *section(SECTIONS["categories"], [*_categories(candidate), "", *paragraph(labels.INTERVALS_RULE)]),
         *section(SECTIONS["improvements"], _improvements(report, candidate)),
         *section(SECTIONS["weaknesses"], _weaknesses(report, candidate)),
         *section(SECTIONS["regressions"], _regressions(report, candidate)),
@@ -145,8 +145,11 @@ def _measure_rows(
     """Return a metric's row of values and, under it, the row of their intervals."""
     if metric is None:
         return [(label, DASH, DASH, DASH)]
+    values = (label, write(metric.base.mean), write(metric.finetuned.mean), write_change(metric.change.difference))
+    if metric.change.interval is None:
+        return [values]
     return [
-        (label, write(metric.base.mean), write(metric.finetuned.mean), write_change(metric.change.difference)),
+        values,
         (
             "",
             bracket(metric.base.interval, write),
@@ -170,8 +173,6 @@ def _categories(insight: AdapterInsight) -> Iterator[str]:
     yield from table((FIELDS["relevance"], *heads, FIELDS["gain"], FIELDS["interval"]), gains, widths)
     yield ""
     yield from table((FIELDS["keywords"], *heads, FIELDS["change"], FIELDS["interval"]), keywords, widths)
-    yield ""
-    yield from paragraph(labels.INTERVALS_RULE)
 
 
 def _gain_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
@@ -219,6 +220,9 @@ def _weaknesses(report: Report, candidate: AdapterInsight) -> Iterator[str]:
 
 
 def _regressions(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+    if not candidate.changes:
+        yield from paragraph(labels.NOTHING_MEASURED)
+        return
     yield from paragraph(explanations.regressions_sentence(len(candidate.regressions), len(candidate.changes)))
     for one in candidate.regressions[:_MOST_FLIPS]:
         text = f"{one.row.prompt_id} {one.row.prompt} ({labels.drop(one.change, one.p_worse)})"

@@ -42,10 +42,11 @@ def chart_png(report: Report, insights: Insights) -> bytes:
     return buffer.getvalue()
 
 
-def chart_svgs(report: Report, insights: Insights) -> dict[PanelName, str]:
-    """Return each panel as an `<svg>` element for a page: text stays text, in the colour of the text around it.
+def chart_svgs(report: Report, insights: Insights) -> dict[str, str]:
+    """Return each panel (`relevance`, `keywords`, `scores`, `key_numbers`) as an `<svg>` element for a page.
 
-    No XML prolog, no style sheet of its own, ids that differ between panels, and a description for who cannot see it.
+    Its text stays text, in the colour of the text around it. It has no XML prolog, no style sheet of its own, ids that
+    differ between panels, and a description for who cannot see it.
     """
     data = chart_data(report, insights)
     return {name: _svg(name, data) for name in _PANELS}
@@ -53,12 +54,13 @@ def chart_svgs(report: Report, insights: Insights) -> dict[PanelName, str]:
 
 def _draw_page(figure: Figure, data: ChartData) -> None:
     """Draw the four panels; the bars take the more of the height the more there are."""
-    margin, gap, head = 0.35, 0.5, 0.75
+    margin, gap, head = 0.35, 0.5, 0.95
     width = (WIDTH_IN - 2 * margin - gap) / 2
     room = HEIGHT_IN - head - margin - gap
-    top = min(0.64 * room, max(0.5 * room, bars_height(data.relevance)))
+    top = min(0.62 * room, max(0.5 * room, bars_height(data.relevance)))
     right, upper = margin + width + gap, margin + room - top + gap
-    write_title(figure, Box(margin, HEIGHT_IN - head, WIDTH_IN - 2 * margin, head), data.key_numbers.title, PRINT)
+    title = Box(margin, HEIGHT_IN - head, WIDTH_IN - 2 * margin, head)
+    write_title(figure, title, data.key_numbers.title, data.key_numbers.subtitle, PRINT)
     places: dict[PanelName, Box] = {
         "relevance": Box(margin, upper, width, top),
         "keywords": Box(right, upper, width, top),

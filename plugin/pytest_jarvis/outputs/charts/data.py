@@ -83,6 +83,8 @@ class KeyNumbers:
     """The text box: the verdict and the numbers to keep."""
 
     title: str
+    subtitle: str
+    """When, and on what."""
     verdict: GateVerdict
     verdict_text: str
     advice: str
@@ -233,6 +235,9 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
     ]
     return KeyNumbers(
         title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
+        subtitle=labels.subtitle(
+            metadata.timestamp, printable(metadata.quantization), printable(metadata.device), len(insights.adapters)
+        ),
         verdict=report.gate.verdict,
         verdict_text=labels.GATE_SHORT[report.gate.verdict],
         advice=explanations.advice_line(candidate.advice) if candidate.advice else labels.NOTHING_MEASURED,
@@ -255,6 +260,8 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
         rows.append((labels.FIELDS["relevance"], _both(candidate.relevance, lambda value: number(value, 3), signed)))
     if candidate.keywords is not None:
         rows.append((labels.FIELDS["keywords"], _both(candidate.keywords, percent, points)))
+    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
+    rows.append((labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt)))
     rows += [
         (
             f"{labels.CRITERIA[flips.criterion]}",
@@ -265,8 +272,6 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     cosine = candidate.averages.avg_cosine_similarity
     if cosine is not None:
         rows.append((labels.FIELDS["cosine"], number(cosine)))
-    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
-    rows.append((labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt)))
     return rows
 
 

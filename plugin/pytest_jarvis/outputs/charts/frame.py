@@ -105,12 +105,19 @@ def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
     return axes
 
 
-def write_title(figure: Figure, box: Box, title: str, ink: Ink) -> None:
-    """Write the title of the page."""
+def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -> None:
+    """Write the title of the page, and under it what was compared when and where."""
     width, height = figure.get_size_inches()
-    text = cut(f"{labels.TITLE} – {title}", box.width, 17, bold=True)
-    middle = (box.bottom + box.height / 2) / height
-    figure.text(box.left / width, middle, text, size=17, weight="bold", color=ink.text, va="center")
+    for text, below, size, bold in ((f"{labels.TITLE} – {title}", 0.36, 17, True), (subtitle, 0.66, 9.5, False)):
+        figure.text(
+            box.left / width,
+            (box.top - below) / height,
+            cut(text, box.width, size, bold=bold),
+            size=size,
+            weight="bold" if bold else "normal",
+            color=ink.text,
+            va="center",
+        )
 
 
 def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> None:
@@ -122,14 +129,22 @@ def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> Non
     figure.text(box.right / width, line, cut(note, room, 8.5), size=8.5, color=ink.text, va="center", ha="right")
 
 
-def write_legend(figure: Figure, box: Box, handles: Sequence[Artist], names: Sequence[str], ink: Ink) -> None:
-    """Write the arms' names in one line, or two when there are many, under the panel's title."""
+def write_legend(
+    figure: Figure, box: Box, handles: Sequence[Artist], names: Sequence[str], ink: Ink, *, after: Sequence[str] = ()
+) -> None:
+    """Write the arms' names in one line, or two when there are many, under the panel's title.
+
+    `after` stands behind each name, and is never cut.
+    """
     width, height = figure.get_size_inches()
     columns = len(names) if len(names) <= 3 else (len(names) + 1) // 2
     room = box.width / columns - 0.6
     figure.legend(
         handles,
-        [cut(name, room, 9) for name in names],
+        [
+            f"{cut(name, room - text_width(end, 9), 9)}{end}"
+            for name, end in zip(names, after or [""] * len(names), strict=True)
+        ],
         loc="upper left",
         bbox_to_anchor=(box.left / width, (box.top - 0.28) / height),
         ncols=columns,

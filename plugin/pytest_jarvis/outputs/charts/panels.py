@@ -48,6 +48,8 @@ _BADGES: Final[Mapping[GateVerdict, tuple[str, str]]] = {
 }
 """Fill and text; the sign and the word on it say the same."""
 _LABEL_IN: Final = 1.65
+_ROW_IN: Final = 0.19
+"""The lowest row of key numbers that is still read."""
 _GAP: Final = 0.8
 """Between two categories, in bars."""
 
@@ -68,7 +70,7 @@ def draw_bars(figure: Figure, box: Box, panel: BarPanel, ink: Ink) -> None:
     reach = panel.top * 1.18
     for row, group in enumerate(panel.groups):
         for arm, bar in enumerate(group.bars):
-            _draw_bar(axes, row * pitch + arm, arm, bar, ink, size=max(4.5, min(9.5, 0.82 * bar_pt)), reach=reach)
+            _draw_bar(axes, row * pitch + arm, arm, bar, ink, size=max(5, min(9.5, 0.95 * bar_pt)), reach=reach)
     axes.set_xlim(0, reach)
     axes.set_ylim(units - 0.5 - _GAP / 2, -0.5 - _GAP / 2)
     _name_groups(axes, panel, pitch, bar_pt, ink)
@@ -97,8 +99,8 @@ def _draw_bar(axes: Axes, middle: float, arm: int, bar: Bar | None, ink: Ink, *,
 def _name_groups(axes: Axes, panel: BarPanel, pitch: float, bar_pt: float, ink: Ink) -> None:
     """Write the categories' names beside their bars, on as many lines as there is room for."""
     room_pt = pitch * bar_pt
-    size = max(6.5, min(9.5, 0.4 * room_pt))
-    lines = max(1, min(3, int(room_pt / (size * 1.3))))
+    lines = max(1, min(3, int(room_pt / (1.25 * 7.5))))
+    size = max(6.0, min(9.5, room_pt / (1.25 * lines)))
     middle = (len(panel.arms) - 1) / 2
     names = ["\n".join(broken(group.label, _LABEL_IN - 0.12, size, most=lines)) for group in panel.groups]
     axes.set_yticks([row * pitch + middle for row in range(len(names))], names, fontsize=size)
@@ -116,8 +118,7 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     write_head(figure, box, panel.title, "", ink)
     axes = axes_in(figure, box.inside(0.75, 0.5, 0.1, legend_height(len(panel.arms))), ink)
     handles: list[Artist] = []
-    names = []
-    for arm, (name, shares, average) in enumerate(zip(panel.arms, panel.shares, panel.means, strict=True)):
+    for arm, (shares, average) in enumerate(zip(panel.shares, panel.means, strict=True)):
         colour, line = COLOURS[arm], _LINES[arm]
         if arm == 0 or len(panel.arms) == 2:
             patch = _patch(arm, ink, alpha=0.55)
@@ -137,7 +138,6 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
         if average is not None:
             axes.axvline(average, color=ink.text, linewidth=3)
             axes.axvline(average, color=colour, linewidth=1.6)
-        names.append(name if average is None else labels.with_mean(name, number(average)))
     top = max((share for shares in panel.shares for share in shares), default=0.0)
     axes.set_xlim(panel.edges[0], panel.edges[-1])
     axes.set_ylim(0, 1.08 * top or 1.0)
@@ -146,7 +146,8 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     write_ticks(axes, "x", in_percent=False)
     write_ticks(axes, "y", in_percent=True)
     axes.grid(visible=True, axis="y", color=ink.faint, linewidth=0.4, alpha=0.5)
-    write_legend(figure, box, handles, names, ink)
+    means = ["" if average is None else labels.with_mean(number(average)) for average in panel.means]
+    write_legend(figure, box, handles, panel.arms, ink, after=means)
     if not top:
         say_nothing_measured(axes, ink)
 
@@ -178,10 +179,11 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
         y += 0.21
     notes = [line for note in panel.notes for line in broken(note, inner, 8.5, most=2)]
     room = place.height - y - 0.15 - 0.17 * len(notes)
-    pitch = min(0.29, room / max(1, len(panel.rows)))
-    size = min(10.5, 0.62 * pitch * 72)
+    rows = panel.rows[: max(1, int(room / _ROW_IN))]
+    pitch = min(0.29, room / max(1, len(rows)))
+    size = min(10.5, 0.65 * pitch * 72)
     y += pitch / 2
-    for label, value in panel.rows:
+    for label, value in rows:
         shown = cut(value, inner, size, bold=True)
         left = inner - text_width(shown, size, bold=True) - 0.15
         axes.text(0.25, y, cut(label, left, size), size=size, color=ink.text, va="center")

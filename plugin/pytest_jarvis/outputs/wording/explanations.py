@@ -39,13 +39,13 @@ _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
 }
 
 _CAUTIONS: Final[Mapping[CautionCode, str]] = {
-    "new_prompts_instead": "Trop peu de réponses (moins de deux sur {prompts} des prompts) : le verdict porte sur de "
+    "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
     "nouveaux prompts du même genre, et non sur ceux-ci.",
     "identical_replicates": "Les réponses répétées d'un même prompt ont toutes le même score, alors que le décodage "
     "est censé tirer au sort : aucun bruit n'a été vu, et l'intervalle est réduit à un point.",
     "varied_though_deterministic": "Le décodage est dit déterministe, mais les réponses varient : le bruit vu est pris "
     "en compte.",
-    "no_spread": "Une seule réponse par prompt et le même écart sur tous les {prompts} prompts : la règle est "
+    "no_spread": "Une seule réponse par prompt et le même écart sur les {prompts} : la règle est "
     "appliquée telle quelle, sans intervalle.",
     "one_prompt": "Un seul prompt : rien ne peut être dit de nouveaux prompts.",
     "unequal_replicates": "Les prompts n'ont pas tous autant de réponses : de {lowest} à {highest}.",
@@ -77,6 +77,7 @@ def advice_line(advice: Advice) -> str:
 def caution_sentence(caution: Caution) -> str:
     """Return one caution of a decision in one sentence."""
     values = {name: number(value, 0) for name, value in caution.values.items()}
+    values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
     return typeset(_CAUTIONS[caution.code].format_map(values))
 
 

@@ -179,9 +179,9 @@ BATCHING: Final[Mapping[str, str]] = {
     "none": "sans lots",
 }
 POLICIES: Final[Mapping[str, str]] = {
-    "proven": "un gain de {bar} doit être prouvé (erreur ≤ {error}), {looks} réponses par prompt et par bras",
-    "point": "le gain vu doit atteindre {bar}, {looks} réponses par prompt et par bras",
-    "off": "aucun seuil, {looks} réponses par prompt et par bras",
+    "proven": "un gain de {bar} doit être prouvé (erreur ≤ {error}), {looks} par prompt et par bras",
+    "point": "le gain vu doit atteindre {bar}, {looks} par prompt et par bras",
+    "off": "aucun seuil, {looks} par prompt et par bras",
 }
 KINDS: Final[Mapping[str, str]] = {
     "experts": "experts",
@@ -251,9 +251,9 @@ def drop(change: float, p_value: float | None) -> str:
 
 
 def looks(counts: Sequence[int]) -> str:
-    """Return how many responses are drawn: « 4 », or « 4, 8 puis 16 »."""
-    first, last = counts[:-1], counts[-1]
-    return f"{', '.join(map(str, first))} puis {last}" if first else str(last)
+    """Return how many responses are drawn: « 4 réponses », or « 4, 8 puis 16 réponses »."""
+    first, last = counts[:-1], plural(counts[-1], "réponse")
+    return f"{', '.join(map(str, first))} puis {last}" if first else last
 
 
 def short(digest: str, length: int = 16) -> str:
@@ -305,6 +305,13 @@ def measured(prompts: str, responses: int) -> str:
 KEY_NUMBERS: Final = "Les chiffres à retenir"
 
 
-def with_mean(name: str, mean: str) -> str:
-    """Return an arm's name with its mean."""
-    return f"{name} (moyenne {mean})"
+def with_mean(mean: str) -> str:
+    """Return what stands behind an arm's name: its mean."""
+    return f" (moyenne {mean})"
+
+
+def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> str:
+    """Return when and on what a run was made."""
+    when = f"{timestamp.replace('T', ' ').removesuffix('+00:00')} UTC"
+    others = "" if adapters < 2 else f"{plural(adapters, 'adaptateur')}"
+    return " · ".join(part for part in (when, quantization, device, others) if part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, percent, plural, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, number, percent, plural, typeset
 
 TITLE: Final = "Rapport JARVIS"
 SKIP_TO_CASES: Final = "Aller aux cas"
@@ -17,6 +17,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "verdict": "Verdict",
     "categories": "Catégories",
     "graphiques": "Graphiques",
+    "changements": "Changements",
     "reponses": "Longueur et remplissage",
     "echecs": "Échecs",
     "liste": "Cas",
@@ -67,12 +68,20 @@ VARIANCE_MEANING: Final = typeset(
 )
 NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
 
-CATEGORY_HEADS: Final = ("Catégorie", "Prompts", "Pertinence", "", "Gain", "Intervalle", "Mots-clés", "Cosinus")
-"""The heads of the table of categories; the empty one is the drawing's."""
+CATEGORY_HEADS: Final = (
+    "Catégorie",
+    "Prompts",
+    "Pertinence",
+    "de 0 à {most}",
+    "Gain",
+    "Intervalle",
+    "Mots-clés",
+    "Cosinus",
+)
+"""The heads of the table of categories; `{most}` is the right end of the drawings."""
 CATEGORY_NOTE: Final = typeset(
     "Intervalles par catégorie : à lire, non jugés ; ils ne sont pas corrigés pour leur nombre."
 )
-SPAN_SCALE: Final = typeset("dessin : de 0 à {most}")
 CATEGORY_CAPTION: Final = "{name} contre la base, par catégorie"
 RANKING: Final = "Classement des bras"
 RANKING_HEADS: Final = ("Rang", "Bras", "Pertinence", "Intervalle")
@@ -90,7 +99,14 @@ DIAGNOSTIC_HEADS: Final = (
     "Vides",
     "Coupées",
 )
+IMPROVEMENTS: Final = "Plus fortes hausses"
+WEAKNESSES: Final = "Plus fortes baisses, ou plus faibles hausses"
+CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
+NO_IMPROVEMENT: Final = "Aucun prompt n'a monté."
+NO_WEAKNESS: Final = "Aucun autre prompt."
+NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n'a de réponse des deux bras.")
 FLIPS: Final = "Prompts qui basculent"
+FLIP_RULE: Final = "Un bras a juste à un prompt quand plus de la moitié de ses réponses ont juste."
 FLIP_HEADS: Final = ("Critère", "Base", "Fine-tuné", "Gagnés", "Perdus")
 
 NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
@@ -272,6 +288,12 @@ def prompts_counted(count: int) -> str:
 def bar_label(min_gain: float) -> str:
     """Return the label of the bar on the axis of gains."""
     return f"seuil {percent(min_gain, 0, signed=True)}"
+
+
+def p_value(value: float) -> str:
+    """Return how likely such a drop is from noise alone."""
+    shown = number(value, 4)
+    return "p < 0,0001" if value < 0.00005 else f"p = {shown}"
 
 
 def more_failures(count: int) -> str:
