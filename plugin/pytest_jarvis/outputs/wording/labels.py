@@ -315,3 +315,24 @@ def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> s
     when = f"{timestamp.replace('T', ' ').removesuffix('+00:00')} UTC"
     others = "" if adapters < 2 else f"{plural(adapters, 'adaptateur')}"
     return " · ".join(part for part in (when, quantization, device, others) if part)
+
+
+PER_CATEGORY: Final = "Par catégorie"
+THRESHOLDS: Final = "Seuils"
+ADAPTERS: Final = "Adaptateurs"
+REGRESSIONS: Final = "Prompts à regarder"
+FAILURES: Final = "Échecs"
+SHORTENED: Final = typeset("… Le résumé est coupé ici ; report.txt et report.json disent le reste.")
+
+
+def not_written(file: str, reason: str) -> str:
+    """Return that a file could not be made, and that nothing else depends on it."""
+    return typeset(f"{file} : impossible à faire ({reason}) ; les nombres et le verdict restent dans report.json.")
+
+
+def written(file: str) -> str:
+    """Return that a file was written."""
+    return typeset(f"Écrit : {file}")
+
+
+CHARTS_OF_PAGE: Final = "graphiques de report.html"

@@ -1,0 +1,267 @@
+"""`summary.md`: the report for a reviewer, in GitHub's Markdown; what a model wrote is text there, never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pytest_jarvis.changes import MetricComparison, PromptChange
+from pytest_jarvis.insights import AdapterInsight, Insights
+from pytest_jarvis.outputs.wording import (
+    DASH,
+    explanations,
+    gain_interval,
+    gate_sentence,
+    labels,
+    number,
+    percent,
+    printable,
+    reason_sentence,
+    typeset,
+    verdict_line,
+)
+from pytest_jarvis.outputs.wording.labels import FIELDS
+from pytest_jarvis.report import Report
+
+MOST_CHARACTERS: Final = 60_000
+STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+
+_MOST_ROWS = 40
+_MOST_CASES = 5
+_MOST_LABEL = 80
+_MOST_TEXT = 400
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~$#&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)
+"""What can begin markup inside a line, or make a link of an address."""
+_TICKS = re.compile("`+")
+
+
+def render_markdown(report: Report, insights: Insights) -> str:
+    """Return the text of `summary.md`: verdict, tables, worst prompts; always under 60,000 characters."""
+    candidate = insights.candidate
+    blocks = [
+        f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
+        *_notes(report),
+        *_verdict(report, candidate),
+        *_categories(candidate),
+        *_thresholds(report),
+        *_adapters(insights),
+        *_worst(report, candidate),
+        *_failures(insights),
+        _foot(report),
+    ]
+    return _shortened("\n\n".join(typeset(block) for block in blocks) + "\n")
+
+
+def append_step_summary(text: str, file: Path) -> None:
+    """Append a summary to the file that GitHub Actions names in `GITHUB_STEP_SUMMARY`; OSError as `open`."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(f"{text}\n")
+
+
+def escaped(text: str) -> str:
+    """Return a short text so that no character of it is markup, on one line."""
+    shown = printable(text)
+    shown = shown if len(shown) <= _MOST_LABEL else f"{shown[: _MOST_LABEL - 1]}…"
+    return _MARKUP.sub(r"\\\1", shown)
+
+
+def escaped_sentence(text: str) -> str:
+    """Return a sentence of ours, which may quote a name, so that no character of it is markup."""
+    return _MARKUP.sub(r"\\\1", printable(text))
+
+
+def code(text: str) -> str:
+    """Return a text as inline code: neither markup, nor a link, nor a mention of somebody."""
+    shown = printable(text).strip()
+    shown = shown if len(shown) <= _MOST_TEXT else f"{shown[: _MOST_TEXT - 1]}…"
+    if not shown:
+        return labels.EMPTY_RESPONSE
+    fence = "`" * (1 + max((len(run) for run in _TICKS.findall(shown)), default=0))
+    return f"{fence} {shown} {fence}" if "`" in (shown[0], shown[-1]) else f"{fence}{shown}{fence}"
+
+
+def _shortened(text: str) -> str:
+    """Return the text, cut at the end of a line where it would be too long."""
+    if len(text) < MOST_CHARACTERS:
+        return text
+    end = text.rfind("\n", 0, MOST_CHARACTERS - 200)
+    return f"{text[:end]}\n\n{labels.SHORTENED}\n"
+
+
+def _notes(report: Report) -> list[str]:
+    metadata = report.metadata
+    notes = [
+        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
+        *([] if report.complete else [labels.INCOMPLETE]),
+        *([] if metadata.full_selection else [labels.PARTIAL]),
+    ]
+    return [f"> {note}" for note in notes]
+
+
+def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+    plan = report.metadata.plan
+    yield f"**{escaped_sentence(gate_sentence(report.gate, plan.min_gain))}**"
+    reasons = [f"- {escaped_sentence(reason_sentence(reason))}" for reason in report.gate.reasons]
+    if reasons:
+        yield "\n".join(reasons)
+    if candidate.decision is not None:
+        yield escaped_sentence(verdict_line(candidate.decision, plan.looks[-1], plan.alpha))
+    if candidate.advice is not None:
+        yield escaped_sentence(explanations.advice_line(candidate.advice))
+    names = {key: item.label for key, item in report.by_category.items()}
+    more = [explanations.warning_sentence(warning) for warning in candidate.warnings]
+    if candidate.weakest is not None:
+        label = names.get(candidate.weakest.category, candidate.weakest.category)
+        more.append(explanations.weakest_sentence(candidate.weakest, label))
+    if more:
+        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in more)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; its cells are escaped here, the first column stands to the left."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    shown = [lines[0], *rows[:_MOST_ROWS]]
+    body = [f"| {' | '.join(escaped(cell) for cell in row)} |" for row in shown]
+    body.insert(1, f"| {' | '.join(lines[1])} |")
+    if len(rows) > _MOST_ROWS:
+        body += ["", labels.more(len(rows) - _MOST_ROWS)]
+    return "\n".join(body)
+
+
+def _categories(candidate: AdapterInsight) -> Iterator[str]:
+    yield f"## {labels.PER_CATEGORY}"
+    name = candidate.name
+    heads = [
+        FIELDS["category"],
+        FIELDS["counted"],
+        f"{FIELDS['relevance']}, {labels.BASE}",
+        name,
+        FIELDS["gain"],
+        FIELDS["interval"],
+        f"{FIELDS['keywords']}, {labels.BASE}",
+        name,
+    ]
+    entries = [(item.label, item.averages, item.relevance, item.keywords) for item in candidate.categories]
+    total = (labels.TOTAL, candidate.averages, candidate.relevance, candidate.keywords)
+    rows = [
+        [label, f"{averages.total_tests}/{averages.planned_tests}", *_relevance(relevance), *_keywords(keywords)]
+        for label, averages, relevance, keywords in [*entries[: _MOST_ROWS - 1], total]
+    ]
+    yield _table(heads, rows)
+    if len(entries) >= _MOST_ROWS:
+        yield labels.more(len(entries) - _MOST_ROWS + 1)
+
+
+def _relevance(metric: MetricComparison | None) -> list[str]:
+    if metric is None:
+        return [DASH] * 4
+    ratio = metric.ratio
+    ends = None if ratio.interval is None else (ratio.interval[0] - 1, ratio.interval[1] - 1)
+    gain = percent(None if ratio.value is None else ratio.value - 1, signed=True)
+    return [number(metric.base.mean, 3), number(metric.finetuned.mean, 3), gain, gain_interval(ends)]
+
+
+def _keywords(metric: MetricComparison | None) -> list[str]:
+    return [DASH, DASH] if metric is None else [percent(metric.base.mean), percent(metric.finetuned.mean)]
+
+
+def _thresholds(report: Report) -> Iterator[str]:
+    names = {key: item.label for key, item in report.by_category.items()}
+    rows = [
+        [
+            " ".join(
+                part
+                for part in (
+                    labels.THRESHOLD_NAMES[one.name],
+                    names.get(one.category or "", one.category or ""),
+                    f"({one.adapter})" if one.adapter and len(report.metadata.adapters) > 1 else "",
+                )
+                if part
+            ),
+            labels.threshold_value(one, one.value),
+            labels.bar_of(one),
+            labels.THRESHOLD_VERDICTS[one.verdict],
+            labels.WHY[one.why],
+        ]
+        for one in report.gate.thresholds
+    ]
+    if rows:
+        yield f"## {labels.THRESHOLDS}"
+        yield _table([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
+
+
+def _adapters(insights: Insights) -> Iterator[str]:
+    if len(insights.adapters) < 2:
+        return
+    yield f"## {labels.ADAPTERS}"
+    rows = []
+    for one in insights.adapters:
+        decision = one.decision
+        interval = None
+        if decision is not None:
+            interval = decision.gain_these if decision.target == "these" else decision.gain_new
+        rows.append(
+            [
+                one.name,
+                number(one.averages.avg_relevance_finetuned, 3),
+                percent(one.averages.relevance_gain, signed=True),
+                gain_interval(interval),
+                explanations.ADVICE[one.advice.code] if one.advice else DASH,
+            ]
+        )
+    yield _table([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "judged")], rows)
+
+
+def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+    """Yield the prompts that got worse: those shown to have, else the lowest changes."""
+    if not candidate.changes:
+        return
+    yield f"## {labels.REGRESSIONS}"
+    yield escaped_sentence(explanations.regressions_sentence(len(candidate.regressions), len(candidate.changes)))
+    names = {key: item.label for key, item in report.by_category.items()}
+    worst = candidate.regressions[:_MOST_CASES]
+    if not worst:
+        yield labels.WEAKNESSES_RULE
+        worst = candidate.weaknesses[:_MOST_CASES]
+    for change in worst:
+        yield _case(change, names.get(change.row.category, change.row.category))
+
+
+def _case(change: PromptChange, label: str) -> str:
+    row = change.row
+    scores = f"{number(row.jarvis_relevance_base)} → {number(row.jarvis_relevance_finetuned)}"
+    evidence = labels.drop(change.change, change.p_worse)
+    return "\n".join(
+        [
+            f"- **{escaped(row.prompt_id)}** ({escaped(label)}) : {code(row.prompt)} – {scores} ({escaped(evidence)})",
+            f"  - {labels.BASE} : {code(row.base_model_response or '')}",
+            f"  - {escaped(row.adapter)} : {code(row.finetuned_response or '')}",
+        ]
+    )
+
+
+def _failures(insights: Insights) -> Iterator[str]:
+    if not insights.failures:
+        return
+    yield f"## {labels.FAILURES}"
+    yield "\n".join(
+        f"- {escaped(f'{one.arm}, {labels.STAGES.get(one.stage, one.stage)}')} : {one.responses} – {code(one.reason)}"
+        for one in insights.failures[:_MOST_ROWS]
+    )
+
+
+def _foot(report: Report) -> str:
+    metadata, facts = report.metadata, report.provenance
+    parts = [
+        f"{metadata.base_model_label} ({metadata.base_model})",
+        metadata.quantization,
+        metadata.device,
+        labels.looks([metadata.samples_per_prompt]),
+        f"{FIELDS['seed']} {facts.seed}",
+        f"{FIELDS['commit']} {labels.NO_COMMIT if facts.commit is None else facts.commit[:12]}",
+        metadata.timestamp,
+        *(f"{adapter.name} {labels.short(adapter.sha256)}" for adapter in facts.engine.adapters[:_MOST_CASES]),
+    ]
+    return f"<sub>{' · '.join(escaped(part) for part in parts)}</sub>"
