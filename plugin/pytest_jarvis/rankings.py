@@ -18,6 +18,7 @@ from pytest_jarvis.contrasts import (
     contrast_same_draws,
     contrast_these_prompts,
     critical_value,
+    mean,
     read_scores,
     upper_tail,
 )
@@ -157,8 +158,9 @@ def find_worse_prompts(
 
     A paired t test per prompt (Welch's when the noise is not shared) with Holm's correction over all prompts: one is
     named wrongly in at most `alpha` of runs. With few replicates a prompt's own variance can be small by chance, so the
-    larger of its own and of the mean over prompts is used. Nothing can be shown with one response everywhere, unless
-    decoding is `deterministic`. ValueError for scores that cannot be used, or ids that are not one per prompt.
+    largest is used of its own, of the mean over prompts, and of that mean brought to the prompt's level (noise that
+    grows with the score). Nothing can be shown with one response everywhere, unless decoding is `deterministic`.
+    ValueError for scores that cannot be used, or ids that are not one per prompt.
     """
     check_alpha(alpha)
     first = read_scores(finetuned, "finetuned")
@@ -166,45 +168,61 @@ def find_worse_prompts(
     check_same_prompts(second, first, ("base", "finetuned"))
     if len(prompt_ids) != len(first):
         raise ValueError(f"{len(prompt_ids)} prompt ids for {len(first)} prompts; expected one each")
-    pooled = (0.0, math.inf) if deterministic else _pooled_variance(first, second, shared_noise=shared_noise)
-    if pooled is None:
+    noise = _Noise() if deterministic else _pooled_noise(first, second, shared_noise=shared_noise)
+    if noise is None:
         return ()
     found = []
-    p_values = []
     for prompt_id, one, other in zip(prompt_ids, first, second, strict=True):
         means = contrast_same_draws((one,), (other,))
-        p_value = _p_worse(one, other, pooled, shared_noise=shared_noise)
-        p_values.append(p_value)
         found.append(
             WorsePrompt(
                 prompt_id=prompt_id,
                 base_mean=means.second,
                 finetuned_mean=means.first,
                 difference=means.estimate(1),
-                p_value=p_value,
+                p_value=_p_worse(one, other, noise, shared_noise=shared_noise),
             )
         )
-    shown = [prompt for prompt, step in zip(found, holm(p_values, alpha), strict=True) if step.rejected]
+    steps = holm([prompt.p_value for prompt in found], alpha)
+    shown = [prompt for prompt, step in zip(found, steps, strict=True) if step.rejected]
     return tuple(sorted(shown, key=lambda prompt: prompt.difference))
 
 
-def _pooled_variance(first: Table, second: Table, *, shared_noise: bool) -> tuple[float, float] | None:
-    """Give back the variance of one draw of `first - second` over all prompts, and its degrees of freedom."""
-    weighted, total = [], 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noise:
+    """The noise of one draw of `finetuned - base`, over all prompts."""
+
+    variance: float = 0.0
+    relative: float = 0.0
+    """The same per square of a prompt's level (the higher of its two means), where noise grows with the score."""
+    df: float = math.inf
+
+
+def _level(one: Sequence[float], other: Sequence[float]) -> float:
+    """Give back the higher of a prompt's two means."""
+    return max(mean(one), mean(other))
+
+
+def _pooled_noise(first: Table, second: Table, *, shared_noise: bool) -> _Noise | None:
+    """Give back the noise seen on all prompts together; None with one response everywhere."""
+    weighted, squares, total = [], [], 0
     for one, other in zip(first, second, strict=True):
         contrast = contrast_these_prompts((one,), (other,), shared_noise=shared_noise)
         if contrast and contrast.one_draw:
             df = min(len(one), len(other)) - 1
             weighted.append(df * contrast.one_draw.at(1))
+            squares.append(df * _level(one, other) ** 2)
             total += df
-    return (math.fsum(weighted) / total, total) if total else None
+    if not total:
+        return None
+    variance, level = math.fsum(weighted) / total, math.fsum(squares) / total
+    return _Noise(variance=variance, relative=variance / level if level else 0.0, df=total)
 
 
-def _p_worse(
-    one: tuple[float, ...], other: tuple[float, ...], pooled: tuple[float, float], *, shared_noise: bool
-) -> float:
+def _p_worse(one: tuple[float, ...], other: tuple[float, ...], noise: _Noise, *, shared_noise: bool) -> float:
     """Give back the p-value of "this prompt's score did not drop"."""
-    variance, df = pooled[0] / min(len(one), len(other)), pooled[1]
+    expected = max(noise.variance, noise.relative * _level(one, other) ** 2)
+    variance, df = expected / min(len(one), len(other)), noise.df
     contrast = contrast_these_prompts((one,), (other,), shared_noise=shared_noise)
     own_df = contrast.df(1) if contrast else None
     if contrast and own_df is not None and contrast.variance(1) > variance:

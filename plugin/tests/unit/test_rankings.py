@@ -96,6 +96,14 @@ def test_a_prompt_steady_by_chance_takes_the_noise_of_the_others() -> None:
     assert find_worse_prompts(base, finetuned, IDS) == ()
 
 
+def test_a_prompt_that_scores_higher_than_the_others_is_taken_to_be_noisier() -> None:
+    base, finetuned = arm(1, 0.1, replicates=4, noise=0.03), arm(3, 0.1, replicates=4, noise=0.03)
+    base[0], finetuned[0] = [0.81, 0.8, 0.8, 0.79], [0.68, 0.7, 0.69, 0.69]
+    assert find_worse_prompts(base, finetuned, IDS) == ()
+    base[0], finetuned[0] = [0.18, 0.2, 0.2, 0.22], [0.08, 0.1, 0.1, 0.12]
+    assert [prompt.prompt_id for prompt in find_worse_prompts(base, finetuned, IDS)] == ["p0"]
+
+
 def test_a_drop_without_any_noise_is_named() -> None:
     worse = find_worse_prompts([[0.5, 0.5], [0.5, 0.5]], [[0.25, 0.25], [0.75, 0.75]], ["a", "b"])
     assert [(prompt.prompt_id, prompt.p_value) for prompt in worse] == [("a", 0.0)]
