@@ -1,0 +1,90 @@
+"""Prompts as the template writes them, and answers as the tokens say them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.engines.transformers.chat import Answer, Chat, split_answer
+from pytest_jarvis.records import EngineError, GenerationSettings
+
+
+class Letters:
+    """A tokenizer of one token a character, whose thinking marks are tokens of their own and listed as special."""
+
+    chat_template = "a template"
+    all_special_ids = (0, 1, 2)
+    _special = ("<eos>", "<think>", "</think>")
+
+    def convert_tokens_to_ids(self, token: str) -> int | None:
+        return self._special.index(token) if token in self._special else None
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        return [0] * add_special_tokens + [ord(letter) for letter in text]
+
+    def decode(self, tokens: list[int]) -> str:
+        return "".join(self._special[token] if token < 3 else chr(token) for token in tokens)
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        assert (False, True) == (options["tokenize"], options["add_generation_prompt"])
+        said = "".join(f"[{message['role']}]{message['content']}" for message in messages)
+        return said + ("<think>" if options["enable_thinking"] else "<think></think>")
+
+
+def chat(**settings: Any) -> Chat:
+    return Chat(Letters(), GenerationSettings(**settings), "the model")  # type: ignore[arg-type]  # a stand-in
+
+
+def tokens(text: str) -> list[int]:
+    return Letters().encode(text, add_special_tokens=False)
+
+
+def test_the_template_writes_the_prompt() -> None:
+    assert "[user]ouvre<think></think>" == chat().render("ouvre")
+
+
+def test_a_system_prompt_comes_first() -> None:
+    assert "[system]sois bref[user]ouvre<think></think>" == chat(system_prompt="sois bref").render("ouvre")
+
+
+def test_raw_sends_the_bare_prompt_with_the_tokenizers_own_marks() -> None:
+    assert (0, ord("o"), ord("k")) == chat(template="raw").encode("ok")
+
+
+def test_a_chat_prompt_gets_no_mark_beyond_its_template() -> None:
+    assert 0 not in chat().encode("ok")
+
+
+def test_a_tokenizer_without_a_template_is_refused_in_chat_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Letters, "chat_template", None)
+    with pytest.raises(EngineError, match="the model: its tokenizer has no chat template; use the template 'raw'"):
+        chat()
+    assert "ouvre" == chat(template="raw").render("ouvre")
+
+
+def test_special_tokens_are_dropped_and_thinking_marks_are_not() -> None:
+    said = [1, *tokens("hm"), 2, *tokens(" oui"), 0, 0]
+    assert Answer(text="oui", thinking="hm", cut_chars=0) == chat().read(said, thinking_open=False)
+
+
+def test_a_template_that_leaves_thinking_open_is_seen() -> None:
+    assert (True, False) == (chat(enable_thinking=True).opens_thinking("ouvre"), chat().opens_thinking("ouvre"))
+
+
+@pytest.mark.parametrize(
+    ("said", "opened", "expected"),
+    [
+        (" oui ", False, Answer(text="oui", thinking=None, cut_chars=0)),
+        ("", False, Answer(text="", thinking=None, cut_chars=0)),
+        ("<think>a</think>b", False, Answer(text="b", thinking="a", cut_chars=0)),
+        ("<think>\n\n</think>\n\nb", False, Answer(text="b", thinking=None, cut_chars=0)),
+        ("a</think>b", True, Answer(text="b", thinking="a", cut_chars=0)),
+        ("<think>a", False, Answer(text=None, thinking="a", cut_chars=0)),
+        ("a", True, Answer(text=None, thinking="a", cut_chars=0)),
+        ("x" * 25, False, Answer(text="x" * 20, thinking=None, cut_chars=5)),
+        ("<think>" + "a" * 30 + "</think>" + "x" * 21, False, Answer(text="x" * 20, thinking="a" * 30, cut_chars=1)),
+    ],
+)
+def test_an_answer_is_split_from_its_thinking(said: str, opened: bool, expected: Answer) -> None:
+    assert expected == split_answer(said, thinking_open=opened, max_chars=20)
