@@ -285,7 +285,7 @@ def _failures(report: Report, insights: Insights) -> Iterator[str]:
     yield from table((FIELDS["arm"], FIELDS["stage"], FIELDS["failed"]), rows, (26, 18, 10))
     yield ""
     for one in insights.failures:
-        text = f"{one.arm}, {labels.STAGES.get(one.stage, one.stage)} : {one.reason}"
+        text = typeset(f"{one.arm}, {labels.STAGES.get(one.stage, one.stage)} : ") + one.reason
         yield from paragraph(text, indent=f"{INDENT}  ", first=f"{INDENT}- ", most=4)
 
 

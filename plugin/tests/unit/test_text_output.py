@@ -1,0 +1,135 @@
+"""`report.txt`: 80 columns, French typography, and nothing that commands a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from pytest_jarvis.insights import insights
+from pytest_jarvis.outputs.layout import paragraph, table, wrap
+from pytest_jarvis.outputs.text import render_text
+from pytest_jarvis.outputs.wording import width_of
+from pytest_jarvis.outputs.wording.labels import SECTIONS
+from pytest_jarvis.report import Report
+
+MakeReport = Callable[..., Report]
+
+HOSTILE = "a\x1b[31mrouge\x07\r\n<b>\u202e\u2066abc\x9b2J e\u0301 漢字\U0001f44d " * 20
+REPORTS: list[dict[str, object]] = [
+    {},
+    {"categories": 8, "prompts": 5},
+    {"gains": {"jarvis": 0.4, "faible": 0.02, "variante-au-nom-vraiment-long": 0.3, "pire": -0.4}},
+    {"measured": False},
+    {"metrics": False},
+    {"failing": ((0, "base"), (5, "jarvis")), "reason": HOSTILE},
+    {"categories": 1, "prompts": 1, "replicates": 1},
+    {"text": HOSTILE, "prompt_text": HOSTILE, "label": HOSTILE},
+    {"text": "mot" * 300, "label": "Compréhension des commandes vocales déformées par le micro du salon"},
+    {"text": "", "gains": {"pire": -0.6}},
+    {"base_terms": 0.0, "gains": {"jarvis": 0.0}},
+    {"base_terms": 19.5, "gains": {"jarvis": 0.0}},
+]
+
+
+def text_of(report: Report) -> str:
+    """Return the text of a report."""
+    return render_text(report, insights(report))
+
+
+@pytest.mark.parametrize("changes", REPORTS, ids=range(len(REPORTS)))
+def test_no_line_is_wider_than_eighty_columns(make_report: MakeReport, changes: dict[str, object]) -> None:
+    assert [line for line in text_of(make_report(**changes)).splitlines() if width_of(line) > 80] == []
+
+
+@pytest.mark.parametrize("changes", REPORTS, ids=range(len(REPORTS)))
+def test_control_characters_never_reach_the_text(make_report: MakeReport, changes: dict[str, object]) -> None:
+    unprintable = {char for char in text_of(make_report(**changes)) if not (char.isprintable() or char in "\n\u00a0")}
+    assert set() == unprintable
+
+
+@pytest.mark.parametrize("changes", REPORTS, ids=range(len(REPORTS)))
+def test_the_same_report_gives_the_same_text(make_report: MakeReport, changes: dict[str, object]) -> None:
+    report = make_report(**changes)
+    assert text_of(report) == text_of(report)
+
+
+def test_a_whole_report_has_every_part_and_more_than_a_hundred_lines(make_report: MakeReport) -> None:
+    lines = text_of(make_report(gains={"jarvis": 0.4, "faible": 0.0})).splitlines()
+    assert [title for title in SECTIONS.values() if title not in lines] == []
+    assert len(lines) > 100
+
+
+def test_punctuation_has_its_no_break_spaces(make_report: MakeReport) -> None:
+    text = text_of(make_report(text="bien.", failing=((0, "base"),)))
+    assert re.findall(r".{0,10} [:;?!»%].{0,5}|.{0,5}« .{0,5}", text) == []
+
+
+def test_decimals_are_commas_and_minus_is_a_minus(make_report: MakeReport) -> None:
+    text = text_of(make_report(gains={"pire": -0.4}))
+    verdict = text[text.index("VERDICT") : text.index("PROVENANCE")]
+    assert re.search(r"−\d+,\d", verdict)
+    assert re.findall(r"[^\w]-\d|\d\.\d", verdict) == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "advice"),
+    [(0.6, "✓ Fine-tuning EFFICACE"), (-0.4, "✗ Fine-tuning INSUFFISANT")],
+)
+def test_the_advice_says_whether_it_is_proven(make_report: MakeReport, gain: float, advice: str) -> None:
+    text = text_of(make_report(gains={"jarvis": gain}))
+    line = text[text.index(advice) :].partition("\n\n")[0]
+    assert "c'est prouvé" in line
+
+
+def test_an_advice_without_proof_says_so(make_report: MakeReport) -> None:
+    text = text_of(make_report(gains={"jarvis": 0.3}, replicates=1, prompts=1))
+    assert "pas prouvé" in text
+
+
+def test_a_fake_engine_and_a_partial_report_are_told_at_once(make_report: MakeReport) -> None:
+    import msgspec
+
+    report = make_report(failing=((0, "base"),))
+    fake = msgspec.structs.replace(
+        report, metadata=msgspec.structs.replace(report.metadata, is_real=False, full_selection=False)
+    )
+    head = text_of(fake).partition("CE QUI A ÉTÉ COMPARÉ")[0]
+    assert "moteur factice" in head
+    assert "Rapport incomplet" in head
+    assert "Sélection partielle" in head
+
+
+def test_both_responses_of_a_change_are_shown(make_report: MakeReport) -> None:
+    text = text_of(make_report())
+    part = text[text.index(SECTIONS["improvements"]) : text.index(SECTIONS["weaknesses"])]
+    assert part.count("D'accord, j'ouvre l'application demandée.") == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("un deux trois", 8, ["un deux", "trois"]),
+        ("a\u00a0: b", 3, ["a\u00a0:", "b"]),
+        ("漢字漢字", 5, ["漢字", "漢字"]),
+        ("e\u0301" * 4, 2, ["e\u0301e\u0301", "e\u0301e\u0301"]),
+        ("", 5, [""]),
+        ("abcdefgh", 3, ["abc", "def", "gh"]),
+    ],
+)
+def test_text_is_broken_by_columns(text: str, width: int, expected: list[str]) -> None:
+    assert expected == wrap(text, width)
+
+
+def test_what_is_left_out_ends_with_an_ellipsis() -> None:
+    assert wrap("un deux trois quatre", 8, most=1) == ["un deux…"]
+
+
+def test_columns_stay_aligned_under_accents_and_wide_characters() -> None:
+    lines = table(("nom", "a"), [("é" * 4, "1"), ("e\u0301" * 4, "2"), ("漢字", "3")], (6, 3))
+    assert {width_of(line) for line in lines} == {2 + 6 + 1 + 3}
+
+
+def test_a_paragraph_keeps_its_indent() -> None:
+    assert all(line.startswith("    ") for line in paragraph("mot " * 60, indent="    "))
