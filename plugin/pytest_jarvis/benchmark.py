@@ -82,7 +82,11 @@ def read_benchmark(config: pytest.Config) -> Benchmark:
     settings = resolve(config)
     prompts = load_prompts(settings.prompts_folder)
     known = [category.name for category in prompts.categories]
-    for name in settings.config.benchmark.categories or ():
-        if name not in known:
-            raise InputError(f"benchmark.categories: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}")
+    named = settings.config.benchmark
+    for key, names in (("categories", named.categories or ()), ("category_floors", named.category_floors)):
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}"
+                )
     return Benchmark(settings=settings, prompts=prompts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,7 +144,7 @@ def resolve(config: pytest.Config) -> Settings:
     if engine not in ENGINES:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
     conf = _override(conf, option)
-    adapters = _adapters(conf, option)
+    adapters = _adapters(conf, option, file.parent)
     benchmark = conf.benchmark
     if option.jarvis_prompts:
         prompts = Path(option.jarvis_prompts)
@@ -174,14 +174,20 @@ def resolve(config: pytest.Config) -> Settings:
     )
 
 
-def _adapters(conf: Config, option: argparse.Namespace) -> tuple[AdapterSpec, ...]:
-    """Return what is compared with the base."""
+def _adapters(conf: Config, option: argparse.Namespace, beside: Path) -> tuple[AdapterSpec, ...]:
+    """Return what is compared with the base; a relative folder of the file is one beside it."""
     from pytest_jarvis.config import adapter_specs
     from pytest_jarvis.reading import InputError
     from pytest_jarvis.records import TWIN_ARM, AdapterSpec
 
     if not option.jarvis_aa:
-        return adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+        specs = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+        if option.jarvis_adapter:
+            return specs
+        return tuple(
+            spec if spec.source.startswith("demo:") else replace(spec, source=str(beside / spec.source))
+            for spec in specs
+        )
     if option.jarvis_adapter:
         raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
     return (AdapterSpec(name=TWIN_ARM, source="base"),)
@@ -195,7 +201,7 @@ def _override(conf: Config, option: argparse.Namespace) -> Config:
     """Return the configuration with what the command line says of the same things."""
     import msgspec
 
-    replace = msgspec.structs.replace
+    change = msgspec.structs.replace
 
     def given(**values: object) -> dict[str, Any]:
         return {name: value for name, value in values.items() if value is not None}
@@ -203,10 +209,10 @@ def _override(conf: Config, option: argparse.Namespace) -> Config:
     timeout = given(timeout_s=option.jarvis_timeout)
     if timeout.get("timeout_s") == 0:
         timeout = {"timeout_s": None}
-    return replace(
+    return change(
         conf,
-        model=replace(conf.model, **given(base_model_id=option.jarvis_model)),
-        generation=replace(
+        model=change(conf.model, **given(base_model_id=option.jarvis_model)),
+        generation=change(
             conf.generation,
             **given(
                 seed=option.jarvis_seed,
@@ -216,7 +222,7 @@ def _override(conf: Config, option: argparse.Namespace) -> Config:
             ),
             **timeout,
         ),
-        benchmark=replace(
+        benchmark=change(
             conf.benchmark,
             **given(
                 samples=option.jarvis_samples,
@@ -229,8 +235,6 @@ def _override(conf: Config, option: argparse.Namespace) -> Config:
 
 
 def _model(conf: Config, option: argparse.Namespace, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    from dataclasses import replace
-
     from pytest_jarvis.config import model_spec
 
     return replace(

@@ -77,8 +77,9 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def measured(self) -> bool:
-        """Whether both arms have at least one response."""
-        return self.base_model_response is not None and self.finetuned_response is not None
+        """Whether there is a pair: a replicate that both arms have."""
+        tuned = {sample.replicate for sample in self.samples if sample.arm == self.adapter}
+        return any(sample.replicate in tuned for sample in self.samples if sample.arm != self.adapter)
 
     def of_arm(self, arm: str) -> tuple[Sample, ...]:
         """Return the samples of one arm, by replicate."""

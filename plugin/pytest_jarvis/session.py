@@ -84,6 +84,10 @@ class RunFacts:
     timings_s: dict[str, float]
 
 
+class DrawingBrokenError(RuntimeError):
+    """Responses cannot be had: drawing them was broken off before."""
+
+
 class BenchmarkRun:
     """Loads once, draws once, and gives each test its rows."""
 
@@ -109,6 +113,7 @@ class BenchmarkRun:
         self._mismatched: float | None = None
         self._samples = 0
         self._decisions: Mapping[str, Decision] = {}
+        self._begun = False
         self._drawn = False
         self.timings_s: dict[str, float] = {}
 
@@ -130,9 +135,15 @@ class BenchmarkRun:
         return self._samples
 
     def draw(self) -> None:
-        """Draw the looks until certain, all cases and arms in the same batches. Does nothing the second time."""
+        """Draw the looks until certain, all cases and arms in the same batches. Does nothing the second time.
+
+        Raises DrawingBrokenError when an earlier call was broken off: what broke once is not tried for every prompt.
+        """
         if self._drawn:
             return
+        if self._begun:
+            raise DrawingBrokenError("the drawing of responses broke off in an earlier test; its error says why")
+        self._begun = True
         engine = self.engine
         started = time.perf_counter()
         settled: Mapping[str, Decision] = {}
@@ -223,7 +234,9 @@ class BenchmarkRun:
         )
 
     def _judge(self, index: int, settled: Mapping[str, Decision]) -> Look | None:
-        """Judge what is drawn; None when there is nothing to compare."""
+        """Judge what is drawn; None when there is nothing to compare, or relevance is not measured."""
+        if not self.plan.metrics.relevance:
+            return None
         scores = self.scores()
         base = scores.pop(BASE_ARM)
         if not base:

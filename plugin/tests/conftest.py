@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -283,3 +284,19 @@ class ReportMaker:
 def make_report() -> ReportMaker:
     """Return what makes synthetic reports."""
     return ReportMaker()
+
+
+WARNINGS = (
+    "error",
+    # torch's own, when it is imported; gone when torch no longer scripts its helpers.
+    "ignore:.torch.jit.script:DeprecationWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make warnings errors here, and only here: a user's benchmark must not die of a library's deprecation."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            for rule in reversed(WARNINGS):
+                item.add_marker(pytest.mark.filterwarnings(rule), append=False)

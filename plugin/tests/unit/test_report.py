@@ -71,7 +71,13 @@ def row(prompt_id: str = "p", **values: object) -> ResultRow:
     return msgspec.structs.replace(plain, **values)
 
 
-UNMEASURED = row("q", finetuned_response=None, keyword_match_finetuned=None, jarvis_relevance_finetuned=None)
+UNMEASURED = row(
+    "q",
+    finetuned_response=None,
+    keyword_match_finetuned=None,
+    jarvis_relevance_finetuned=None,
+    samples=(sample("base"),),
+)
 
 
 def test_the_averages_are_means_over_prompts() -> None:
@@ -99,6 +105,11 @@ def test_a_prompt_that_lacks_an_arm_is_planned_and_not_averaged() -> None:
     averages = make_averages([row(), UNMEASURED], 3, 4)
     assert (averages.total_tests, averages.planned_tests, averages.failed_responses) == (1, 3, 4)
     assert averages.avg_relevance_base == 0.2
+
+
+def test_responses_of_both_arms_that_share_no_replicate_are_no_pair() -> None:
+    assert not row(samples=(sample("base", 0), sample("lora", 1))).measured
+    assert row(samples=(sample("base", 1), sample("lora", 1))).measured
 
 
 def test_an_average_is_over_the_prompts_that_have_the_value() -> None:
