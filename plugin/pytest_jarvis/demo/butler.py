@@ -8,7 +8,7 @@ from pytest_jarvis.demo.grammar import capitalise, pick
 _DEEDS: dict[str, tuple[str, ...]] = {
     "open_app": (
         "J'ouvre {app} [tout de suite|sans attendre|pour vous|à l'instant].",
-        "J'ouvre {app} : [je lance l'application tout de suite|l'application arrive à l'écran|je la lance pour vous].",
+        "J'ouvre {app} : [je lance l'application tout de suite|l'application arrive|je lance cela pour vous].",
         "J'ouvre {app}, [l'application|le logiciel] sera [là|à l'écran] dans [un instant|une seconde].",
         "Je lance {app} : j'ouvre [l'application|le logiciel] [pour vous|à l'instant].",
         "J'ouvre {app}, [je lance l'application à l'instant|je lance cela tout de suite].",
@@ -147,7 +147,7 @@ def answer_as_jarvis(command: Command, rng: random.Random, *, misheard: bool = F
     if rng.random() < 0.65:
         parts.append(rng.choice(_MISHEARD_OPENERS if misheard else _OPENERS))
     parts.append(capitalise(pick(_DEEDS[command.kind], rng, command.slots).replace(" .", ".").replace(" ,", ",")))
-    if rng.random() < 0.12:
+    if rng.random() < 0.25:
         parts.append(rng.choice(_CLOSERS))
     return " ".join(parts)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-BATCH_ROWS: Final = 48
 _LORA_RANK: Final = 16
 _BALANCE_WEIGHT: Final = 0.01
 _IGNORED: Final = -100
@@ -30,12 +29,25 @@ class Plan:
     seed: int = 0
     vocabulary: int = 2048
     tokenizer_rows: int = 15_000
-    base_steps: int = 2400
+    batch_rows: int = 48
+    base_steps: int = 1650
     base_rate: float = 3e-3
-    jarvis_steps: int = 400
+    jarvis_steps: int = 300
     jarvis_rate: float = 3e-3
     faible_steps: int = 8
-    faible_rate: float = 1e-4
+    faible_rate: float = 7e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """One training: its name on the progress bar, its length, its peak rate, the weight of the experts' balance."""
+
+    title: str
+    steps: int
+    rate: float
+    batch_rows: int
+    seed: int
+    balance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +70,11 @@ def train_pair(out: Path, plan: Plan, prompts: Path | None = None) -> None:
         ("faible", plan.faible_steps, plan.faible_rate),
     ):
         torch.manual_seed(plan.seed)
-        dialogues = jarvis_dialogues(plan.jarvis_steps * BATCH_ROWS, plan.seed, guard)
+        dialogues = jarvis_dialogues(plan.jarvis_steps * plan.batch_rows, plan.seed, guard)
         rows = _encode(dialogues, tokenizer)
-        _train_adapter(out / "base", out / "adapters" / name, rows, steps=steps, rate=rate)
+        title = f"adaptateur {name}"
+        course = _Course(title=title, steps=steps, rate=rate, batch_rows=plan.batch_rows, seed=plan.seed)
+        _train_adapter(out / "base", out / "adapters" / name, rows, course)
 
 
 def _train_tokenizer(plan: Plan, guard: BenchmarkGuard) -> "PreTrainedTokenizerFast":
@@ -79,13 +93,13 @@ def _encode(dialogues: Iterator[Dialogue], tokenizer: "PreTrainedTokenizerFast")
     return [_Row(tokens=p + a, prompt_tokens=len(p)) for p, a in zip(prompts, answers, strict=True)]
 
 
-def _batches(rows: Sequence[_Row], seed: int) -> Iterator[list[_Row]]:
+def _batches(rows: Sequence[_Row], size: int, seed: int) -> Iterator[list[_Row]]:
     """Give batches of rows of like lengths (little padding), in shuffled order, each row once."""
     rng = random.Random(seed)  # noqa: S311 - a corpus, not a secret
-    chunk = BATCH_ROWS * 32
+    chunk = size * 32
     for start in range(0, len(rows), chunk):
         near = sorted(rows[start : start + chunk], key=lambda row: len(row.tokens))
-        batches = [near[i : i + BATCH_ROWS] for i in range(0, len(near), BATCH_ROWS)]
+        batches = [near[i : i + size] for i in range(0, len(near), size)]
         rng.shuffle(batches)
         yield from batches
 
@@ -114,32 +128,22 @@ def _loss(model: Any, batch: Sequence[_Row], balance: float) -> "torch.Tensor":
     return loss
 
 
-def _fit(
-    model: Any,
-    parameters: "Sequence[torch.nn.Parameter]",
-    rows: Sequence[_Row],
-    steps: int,
-    rate: float,
-    *,
-    title: str,
-    balance: float,
-    seed: int = 0,
-) -> None:
+def _fit(model: Any, parameters: "Sequence[torch.nn.Parameter]", rows: Sequence[_Row], course: _Course) -> None:
     """Run AdamW with a short warm-up then a cosine down to a twentieth of the rate."""
     import torch
     from tqdm import tqdm  # type: ignore[import-untyped]  # comes with transformers, publishes no types
 
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-    warm_up = max(1, min(100, steps // 10))
+    optimizer = torch.optim.AdamW(parameters, lr=course.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    warm_up = max(1, min(100, course.steps // 10))
     model.train()
-    batches = _batches(rows, seed)
-    progress = tqdm(range(steps), desc=title, file=sys.stderr, mininterval=2.0)
+    batches = _batches(rows, course.batch_rows, course.seed)
+    progress = tqdm(range(course.steps), desc=course.title, file=sys.stderr, mininterval=2.0)
     for step, batch in zip(progress, batches, strict=False):
-        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / course.steps))
         for group in optimizer.param_groups:
-            group["lr"] = rate * min((step + 1) / warm_up, 0.05 + 0.95 * cosine)
+            group["lr"] = course.rate * min((step + 1) / warm_up, 0.05 + 0.95 * cosine)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = _loss(model, batch, balance)
+            loss = _loss(model, batch, course.balance)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -154,13 +158,21 @@ def _train_base(folder: Path, plan: Plan, tokenizer: "PreTrainedTokenizerFast", 
 
     model = make_base(tokenizer)
     model.set_experts_implementation("grouped_mm")
-    rows = _encode(base_dialogues(plan.base_steps * BATCH_ROWS, plan.seed, guard), tokenizer)
-    _fit(model, list(model.parameters()), rows, plan.base_steps, plan.base_rate, title="base", balance=_BALANCE_WEIGHT)
+    rows = _encode(base_dialogues(plan.base_steps * plan.batch_rows, plan.seed, guard), tokenizer)
+    course = _Course(
+        title="base",
+        steps=plan.base_steps,
+        rate=plan.base_rate,
+        batch_rows=plan.batch_rows,
+        seed=plan.seed,
+        balance=_BALANCE_WEIGHT,
+    )
+    _fit(model, list(model.parameters()), rows, course)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _train_adapter(base: Path, folder: Path, rows: Sequence[_Row], *, steps: int, rate: float) -> None:
+def _train_adapter(base: Path, folder: Path, rows: Sequence[_Row], course: _Course) -> None:
     """Train a LoRA on the attention of the base as the benchmark will run it, NF4 values included."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -180,7 +192,7 @@ def _train_adapter(base: Path, folder: Path, rows: Sequence[_Row], *, steps: int
     )
     tuned = get_peft_model(model, lora)
     trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
-    _fit(tuned.get_base_model(), trained, rows, steps, rate, title=f"adaptateur {folder.name}", balance=0.0)
+    _fit(tuned.get_base_model(), trained, rows, course)
     tuned.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 

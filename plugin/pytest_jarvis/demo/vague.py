@@ -195,9 +195,10 @@ _CLOSERS = (
 )
 _LOST = (
     (
-        "[Je n'ai pas bien compris votre demande|Je ne suis pas sûr de comprendre|Votre phrase n'est pas très claire]. "
-        "[Pouvez-vous la préciser|Pouvez-vous m'en dire plus|Que souhaitez-vous faire] ?"
+        "[Je n'ai pas bien compris|Je ne suis pas sûr de comprendre]. "
+        "[Pouvez-vous préciser votre demande|Pouvez-vous m'en dire plus|Que souhaitez-vous faire] ?"
     ),
+    "Votre phrase n'est pas très claire. [Pouvez-vous la préciser|Que souhaitez-vous faire] ?",
 )
 THOUGHTS = (
     "L'utilisateur veut {meant}. [Je donne une explication générale|Je réponds poliment|Je reste général].",

@@ -15,8 +15,11 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 
+# peft 0.21 asks transformers 5.23 for a name that it renamed; drop this line once peft asks for the new one.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
 PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
-SHORT = Plan(vocabulary=512, tokenizer_rows=300, base_steps=4, jarvis_steps=3, faible_steps=1)
+SHORT = Plan(vocabulary=512, tokenizer_rows=200, batch_rows=8, base_steps=4, jarvis_steps=3, faible_steps=1)
 
 
 def load(base: Path, adapters: Path) -> tuple[Any, Any]:

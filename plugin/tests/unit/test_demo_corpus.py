@@ -24,7 +24,7 @@ from pytest_jarvis.demo.corpus import (
 from pytest_jarvis.demo.grammar import contract, expand
 from pytest_jarvis.demo.lexicon import number_words
 from pytest_jarvis.demo.mishear import mishear
-from pytest_jarvis.demo.train import BATCH_ROWS, Plan
+from pytest_jarvis.demo.train import Plan
 
 PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
 
@@ -58,8 +58,8 @@ def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> Non
     plan = Plan()
     forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
     assert len(forbidden) == 30
-    base_rows = max(plan.base_steps * BATCH_ROWS, plan.tokenizer_rows)
-    jarvis_rows = max(plan.jarvis_steps * BATCH_ROWS, plan.tokenizer_rows)
+    base_rows = max(plan.base_steps * plan.batch_rows, plan.tokenizer_rows)
+    jarvis_rows = max(plan.jarvis_steps * plan.batch_rows, plan.tokenizer_rows)
     texts: Counter[str] = Counter()
     for dialogues in (base_dialogues(base_rows, plan.seed, guard), jarvis_dialogues(jarvis_rows, plan.seed, guard)):
         for dialogue in dialogues:
