@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 FIXTURES = frozenset({"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model"})
 """A test that asks for one of these makes its session a benchmark session."""
 
-SHOWN_PROPERTY = "jarvis_shown"
-"""The property of a test by which `jarvis_show` hands a line to the terminal summary."""
-
 
 @pytest.fixture(scope="session")
 def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
@@ -52,7 +49,7 @@ def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return a function that has a line printed in the terminal summary, where what a test prints does not get."""
 
     def show(text: str) -> None:
-        request.node.user_properties.append((SHOWN_PROPERTY, text))
+        _recorder(request).show(request.node, text)
 
     return show
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import pytest
 
 from pytest_jarvis.closing import Gathered, judge_gate, make_report
-from pytest_jarvis.fixtures import SHOWN_PROPERTY
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.outputs.json import write_report
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
@@ -19,17 +20,17 @@ from pytest_jarvis.report import FailureRow, Report, ResultRow, failure_row, new
 from pytest_jarvis.summary import show_case, write_summary
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _pytest.terminal import TerminalReporter
 
     from pytest_jarvis.benchmark import Benchmark
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.gate import GateOutcome
+    from pytest_jarvis.outputs.files import OutputProblem
 
 T = TypeVar("T")
 
 _MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_SHOWN_PROPERTY = "jarvis_shown"
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
 
@@ -95,6 +96,7 @@ class Recorder:
         self.gate: GateOutcome | None = None
         self.report: Report | None = None
         self.folder: Path | None = None
+        self.problems: list[OutputProblem] = []
         self._category = ""
 
     @property
@@ -109,6 +111,10 @@ class Recorder:
             return ModelHandle(self.engine, BASE_ARM, label)
         name = self.benchmark.settings.adapters[0].name
         return ModelHandle(self.engine, name, f"{label} + {name}")
+
+    def show(self, item: pytest.Item, text: str) -> None:
+        """Have a line printed in the terminal summary; it travels on the test's report."""
+        item.user_properties.append((_SHOWN_PROPERTY, text))
 
     def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
         """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
@@ -148,7 +154,7 @@ class Recorder:
         """Take the record off a report."""
         if report.when != "call":
             return
-        self.shown += [str(value) for name, value in report.user_properties if name == SHOWN_PROPERTY]
+        self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
         raw = getattr(report, "jarvis_record", None)
         if raw is None:
             return
@@ -181,10 +187,20 @@ class Recorder:
         self._tell_junit(session)
         if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.report is not None and self.folder is not None:
+            self._make_files(self.report, self.folder)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
         write_summary(terminalreporter, self)
+
+    def _make_files(self, report: Report, folder: Path) -> None:
+        """Make the files for people; what cannot be made is a line of the summary."""
+        from pytest_jarvis.outputs.files import write_outputs
+
+        named = os.environ.get("GITHUB_STEP_SUMMARY")
+        formats = self.benchmark.settings.config.output.formats
+        self.problems = write_outputs(report, folder, formats, step_summary=Path(named) if named else None)
 
     def _tell_junit(self, session: pytest.Session) -> None:
         """Put the verdict into the JUnit file, when one is written."""

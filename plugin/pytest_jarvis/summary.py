@@ -53,6 +53,8 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     if settings.write_report and recorder.gate is not None:
         for line in terminal.gate_lines(recorder.gate, settings.min_gain):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
+        for problem in recorder.problems:
+            _write(reporter, problem.sentence, red=True)
         if recorder.folder is not None:
             _write(reporter, terminal.folder_line(recorder.folder))
 
