@@ -12,6 +12,7 @@ from typing import Final
 
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.page import summary, tables
+from pytest_jarvis.outputs.page.changes import changes
 from pytest_jarvis.outputs.page.markup import Html, element, join, text
 from pytest_jarvis.outputs.page.payload import encode_payload
 from pytest_jarvis.outputs.page.provenance import provenance
@@ -52,6 +53,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "sections": join(
             _section("categories", tables.categories(insights)),
             _section("graphiques", _charts(svgs)),
+            _section("changements", changes(insights)),
             _section("reponses", tables.responses(insights)),
             _section("echecs", tables.failures(report, insights)),
         ),

@@ -10,7 +10,7 @@ function renderCase(one, place, total, look) {
   return h(
     "article",
     {
-      id: one.anchor, class: "case", tabindex: "-1", "aria-labelledby": title,
+      id: one.anchor, class: `case arm-${one.adapter % 4}`, tabindex: "-1", "aria-labelledby": title,
       "aria-posinset": String(place + 1), "aria-setsize": String(total),
     },
     renderHead(one, title, look),
@@ -28,7 +28,7 @@ function renderHead(one, title, look) {
     h(
       "p", { class: "case-place" },
       h("a", { class: "case-link", href: `#${encodeURIComponent(one.anchor)}`, title: words.linkToCase }, h("bdi", {}, prompt.id)),
-      h("span", { class: "case-category" }, ...visible(data.categories[prompt.category])),
+      h("span", { class: "case-category" }, ...visible(data.categories[prompt.category][1])),
       data.adapters.length > 1 ? h("span", { class: "case-adapter" }, h("bdi", {}, data.adapters[one.adapter])) : null,
       ...badges(one),
     ),

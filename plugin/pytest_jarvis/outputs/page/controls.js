@@ -58,7 +58,7 @@ function readChoice(link) {
   const read = (name) => chosen.get(IN_LINK[name]) ?? DEFAULTS[name];
   choice = {
     view: read("view") in VIEWS ? read("view") : DEFAULTS.view,
-    category: data.categories.includes(read("category")) ? read("category") : "",
+    category: data.categories.some(([name]) => name === read("category")) ? read("category") : "",
     adapter: read("adapter") === "" || data.adapters.includes(read("adapter")) ? read("adapter") : DEFAULTS.adapter,
     search: read("search"),
     sort: read("sort") in SCORES ? read("sort") : DEFAULTS.sort,
@@ -123,8 +123,9 @@ function currentPlace() {
   const known = list.placeOf(focused?.id ?? target);
   if (known >= 0) return known;
   const first = [...document.querySelectorAll(".case")].find((article) => article.getBoundingClientRect().bottom > 120);
-  const place = first ? list.placeOf(first.id) : 0;
-  return first && first.getBoundingClientRect().top > 120 ? place - 0.5 : place;
+  if (!first) return list.host.getBoundingClientRect().top > 0 ? -0.5 : list.shown.length - 0.5; // before all, or after
+  const place = list.placeOf(first.id);
+  return first.getBoundingClientRect().top > 120 ? place - 0.5 : place;
 }
 
 function step(by) {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight
-from pytest_jarvis.outputs.page.markup import Html, element, foreign, join
+from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join
 from pytest_jarvis.outputs.wording import bracket, percent, signed
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.statistics import Decision
@@ -28,6 +28,7 @@ class _Line:
     value: float | None
     interval: Interval | None
     kind: str
+    """`these` or `new`, and the colour of the arm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +54,14 @@ def draw_intervals(adapters: Sequence[AdapterInsight], min_gain: float) -> Html 
 
     Gains are relative where one can be estimated, else in points of score, where the bar has no place.
     """
-    decided = [(one.name, one.decision) for one in adapters if one.decision is not None]
+    decided = [(place, one.name, one.decision) for place, one in enumerate(adapters) if one.decision is not None]
     if not decided:
         return None
-    relative = any(_bounded(decision) for _, decision in decided)
+    relative = any(_bounded(decision) for *_, decision in decided)
     lines = [
         line
-        for name, decision in decided
-        for line in _lines(name, decision, relative=relative, several=len(decided) > 1)
+        for place, name, decision in decided
+        for line in _lines(decision, foreign(name) if len(decided) > 1 else None, arm_class(place), relative=relative)
     ]
     bar = min_gain if relative else None
     axis = _axis(lines, bar)
@@ -79,25 +80,24 @@ def _bounded(decision: Decision) -> bool:
     return decision.gain is not None and (decision.gain_these is not None or decision.gain_new is not None)
 
 
-def _lines(name: str, decision: Decision, *, relative: bool, several: bool) -> list[_Line]:
+def _lines(decision: Decision, label: Html | None, arm: str, *, relative: bool) -> list[_Line]:
     value = decision.gain if relative else decision.absolute_gain
     these = decision.gain_these if relative else decision.absolute_these
     new = decision.gain_new if relative else decision.absolute_new
-    label = foreign(name) if several else None
     return [
         _Line(
             who=join(label, " · " if label else None, wording.prompts_counted(decision.prompts)),
-            note=wording.THESE_PROMPTS_MEANING,
+            note="" if label else wording.THESE_PROMPTS_MEANING,
             value=value,
             interval=these,
-            kind="these",
+            kind=f"these {arm}",
         ),
         _Line(
             who=join(label, " · " if label else None, wording.NEW_PROMPTS.lower()),
-            note=wording.NEW_PROMPTS_MEANING,
+            note="" if label else wording.NEW_PROMPTS_MEANING,
             value=value,
             interval=new,
-            kind="new",
+            kind=f"new {arm}",
         ),
     ]
 
@@ -121,7 +121,7 @@ def _row(line: _Line, axis: _Axis, bar: float | None, write: Callable[[float], s
     figures = wording.NOT_ESTIMABLE if line.interval is None else bracket(line.interval, write)
     return element(
         "div",
-        element("div", element("strong", line.who), element("small", line.note), class_="who"),
+        element("div", element("strong", line.who), element("small", line.note) if line.note else None, class_="who"),
         element("svg", *_drawing(line, axis, bar), class_=f"interval {line.kind}", height=_ROW, aria_hidden="true"),
         element("div", figures, class_="figures"),
         class_="interval-row",

@@ -33,7 +33,7 @@ const VIEWS = {
 function select(choice) {
   const query = queryOf(choice.search);
   const among = cases.filter(
-    (one) => (choice.category === "" || data.categories[one.prompt.category] === choice.category)
+    (one) => (choice.category === "" || data.categories[one.prompt.category][0] === choice.category)
       && (choice.adapter === "" || data.adapters[one.adapter] === choice.adapter)
       && query.every((wanted) => haystack(one).includes(wanted)),
   );

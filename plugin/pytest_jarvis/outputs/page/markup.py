@@ -73,6 +73,11 @@ def join(*children: str | None) -> Html:
     return Html("".join(child if isinstance(child, Html) else text(child) for child in children if child is not None))
 
 
+def arm_class(adapter: int) -> str:
+    """Return the class that gives an adapter its colour, by its place; there are four."""
+    return f"arm-{adapter % 4}"
+
+
 def listed(items: Iterable[str], separator: str = ", ") -> Html:
     """Return the items one after the other with a separator between them."""
     parts: list[str] = []

@@ -75,7 +75,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
     return {
         "words": wording.SCRIPT_WORDS,
         "adapters": adapters,
-        "categories": [_label(report, name) for name in categories],
+        "categories": [[name, _label(report, name)] for name in categories],
         "extras": extras,
         "strings": strings.items,
         "prompts": prompts.items,

@@ -29,7 +29,7 @@ def provenance(report: Report) -> Html:
             class_="facts-grid",
         ),
         element("h3", wording.ADAPTERS),
-        table(wording.ADAPTER_HEADS, (_adapter(proof) for proof in engine.adapters), texts=3),
+        table(wording.ADAPTER_HEADS, (_adapter(proof) for proof in engine.adapters), texts=range(3)),
         _coverage(engine.coverage),
         _notes(origin),
     )
@@ -117,7 +117,7 @@ def _coverage(coverage: QuantizationCoverage) -> Html | None:
     missing = coverage.not_4bit
     return join(
         element("h3", wording.COVERAGE),
-        table(wording.COVERAGE_HEADS, rows, texts=2),
+        table(wording.COVERAGE_HEADS, rows, texts=range(2)),
         element("p", wording.NOT_4_BITS, " ", foreign(", ".join(missing)), class_="notice warn") if missing else None,
     )
 

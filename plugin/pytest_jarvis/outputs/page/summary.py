@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_jarvis.advice import Advice
 from pytest_jarvis.insights import AdapterInsight, Insights, VarianceSplit
 from pytest_jarvis.outputs.page.intervals import draw_intervals
-from pytest_jarvis.outputs.page.markup import Html, element, foreign, join, listed
+from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.tables import duration, thresholds
 from pytest_jarvis.outputs.wording import NBSP, gate_sentence, number, percent, reason_sentence
 from pytest_jarvis.outputs.wording import page as wording
@@ -25,7 +24,10 @@ def heading(report: Report) -> Html:
     facts.append(
         element("time", metadata.timestamp.replace("T", " ").replace("+00:00", " UTC"), datetime=metadata.timestamp)
     )
-    names = [element("span", foreign(name), class_="tuned-name") for name in metadata.adapters]
+    names = [
+        element("span", foreign(name), class_=f"tuned-name {arm_class(place)}")
+        for place, name in enumerate(metadata.adapters)
+    ]
     return join(
         element("p", wording.TITLE, class_="eyebrow"),
         element("h1", listed(names), " ", element("span", wording.AGAINST_BASE, class_="against")),
@@ -50,6 +52,7 @@ def banners(report: Report) -> Html:
 def verdict(report: Report, insights: Insights) -> Html:
     """Return the verdict: the advice, the gate's sentence and reasons, the intervals, what the measure says."""
     gate, candidate = report.gate, insights.candidate
+    several = len(insights.adapters) > 1
     headline = ADVICE[candidate.advice.code] if candidate.advice else NOTHING_MEASURED
     figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain)
     labels = {name: item.label for name, item in report.by_category.items()}
@@ -58,7 +61,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             "div",
             element("p", gate_sentence(gate, report.metadata.plan.min_gain), class_="gate"),
             element("h2", listed((element("span", word) for word in headline.split()), " "), id="verdict-titre"),
-            element("p", _proof(candidate.advice), class_="proof") if candidate.advice else None,
+            _proof(candidate, named=several),
             *(element("p", reason_sentence(reason), class_="reason") for reason in gate.reasons),
             class_=f"banner {gate.verdict.lower()}",
         ),
@@ -66,7 +69,7 @@ def verdict(report: Report, insights: Insights) -> Html:
         element(
             "details",
             element("summary", wording.EXPLANATION),
-            *(part for one in insights.adapters for part in _explained(one, report, named=len(insights.adapters) > 1)),
+            *(part for one in insights.adapters for part in _explained(one, report, named=several)),
             element("h3", wording.THRESHOLDS),
             thresholds(gate, labels),
             class_="explained",
@@ -74,10 +77,13 @@ def verdict(report: Report, insights: Insights) -> Html:
     )
 
 
-def _proof(advice: Advice) -> str:
+def _proof(one: AdapterInsight, *, named: bool) -> Html | None:
     """Return what the advice says after its headline."""
-    said = advice_line(advice).removeprefix(ADVICE[advice.code]).lstrip(f"{NBSP}: ")
-    return said[:1].upper() + said[1:]
+    if one.advice is None:
+        return None
+    said = advice_line(one.advice).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
+    who = join(element("strong", foreign(one.name)), f"{NBSP}: ") if named else None
+    return element("p", who, said if named else said[:1].upper() + said[1:], class_="proof")
 
 
 def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[Html]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from pytest_jarvis.changes import Flips, MetricComparison
+from pytest_jarvis.changes import MetricComparison
 from pytest_jarvis.diagnostics import ArmDiagnostics
 from pytest_jarvis.gate import GateOutcome
-from pytest_jarvis.insights import AdapterInsight, CategoryInsight, Insights
-from pytest_jarvis.outputs.page.markup import Html, element, foreign, join, listed
+from pytest_jarvis.insights import AdapterInsight, Insights
+from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.payload import case_anchor
-from pytest_jarvis.outputs.wording import DASH, bracket, gain_interval, number, percent, seconds, signed
+from pytest_jarvis.outputs.wording import DASH, NBSP, bracket, gain_interval, number, percent, seconds, signed
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import no_warning_sentence, warning_sentence, weakest_sentence
 from pytest_jarvis.outputs.wording.labels import (
-    CRITERIA,
-    FLIP_RULE,
     STAGES,
     THRESHOLD_NAMES,
     THRESHOLD_VERDICTS,
@@ -26,7 +24,7 @@ from pytest_jarvis.outputs.wording.labels import (
     threshold_value,
 )
 from pytest_jarvis.rankings import Ranking
-from pytest_jarvis.report import Averages, Report, ResultRow
+from pytest_jarvis.report import Averages, Report
 
 MOST_FAILURES: Final = 200
 _ARROW: Final = " → "
@@ -34,11 +32,13 @@ _ARROW: Final = " → "
 Cell = str | None
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, texts: int = 1, caption: str | None = None) -> Html:
-    """Return a table that scrolls sideways in itself where it is too wide; the first `texts` columns are texts."""
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, texts: Collection[int] = (0,), caption: str | None = None
+) -> Html:
+    """Return a table that scrolls sideways in itself where it is too wide; `texts` are the columns that hold texts."""
 
     def cell(place: int, value: Cell, name: str) -> Html:
-        return element(name, value, class_=None if place < texts else "n", scope="col" if name == "th" else None)
+        return element(name, value, class_=None if place in texts else "n", scope="col" if name == "th" else None)
 
     return element(
         "div",
@@ -61,31 +61,27 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, texts: int = 
 def categories(insights: Insights) -> Html:
     """Return the table of categories of each adapter, all but the candidate's folded."""
     most = _scale(insights)
-    parts = [_categories_of(one, most) for one in insights.adapters]
+    parts = [_categories_of(one, most, arm_class(place)) for place, one in enumerate(insights.adapters)]
     folded = (
         element("details", element("summary", foreign(one.name)), part)
         for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
     )
-    note = f"{wording.CATEGORY_NOTE} {wording.SPAN_SCALE.format(most=number(most, 2))}."
-    return join(parts[0], *folded, element("p", note, class_="note"), _ranking(insights.ranking))
+    return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), _ranking(insights.ranking))
 
 
-def _categories_of(one: AdapterInsight, most: float) -> Html:
-    rows = [_category(category, most) for category in one.categories]
-    total = _metric_cells(element("strong", TOTAL), one.averages, one.relevance, most)
+def _categories_of(one: AdapterInsight, most: float, arm: str) -> Html:
+    rows = [_cells(foreign(item.label), item.averages, item.relevance, most) for item in one.categories]
+    total = _cells(element("strong", TOTAL), one.averages, one.relevance, most)
     weakest = None
     if one.weakest is not None:
         labels = {category.category: category.label for category in one.categories}
         weakest = element("p", weakest_sentence(one.weakest, labels[one.weakest.category]))
+    heads = [head.format(most=number(most, 1)) for head in wording.CATEGORY_HEADS]
     caption = wording.CATEGORY_CAPTION.format(name=one.name)
-    return join(table(wording.CATEGORY_HEADS, [*rows, total], caption=caption), weakest)
+    return element("div", table(heads, [*rows, total], caption=caption), weakest, class_=arm)
 
 
-def _category(category: CategoryInsight, most: float) -> list[Cell]:
-    return _metric_cells(foreign(category.label), category.averages, category.relevance, most)
-
-
-def _metric_cells(name: Html, averages: Averages, relevance: MetricComparison | None, most: float) -> list[Cell]:
+def _cells(name: Html, averages: Averages, relevance: MetricComparison | None, most: float) -> list[Cell]:
     interval = None
     if relevance is not None and relevance.ratio.interval is not None:
         low, high = relevance.ratio.interval
@@ -165,11 +161,11 @@ def responses(insights: Insights) -> Html:
     candidate = insights.candidate
     rows = [_arm(wording.BASE, candidate.base_responses)]
     rows += [_arm(one.name, one.finetuned_responses) for one in insights.adapters]
+    several = len(insights.adapters) > 1
     warnings = [
         element(
             "p",
-            foreign(one.name) if len(insights.adapters) > 1 else None,
-            " " if len(insights.adapters) > 1 else None,
+            join(element("strong", foreign(one.name)), f"{NBSP}: ") if several else None,
             warning_sentence(warning),
             class_="notice warn",
         )
@@ -179,7 +175,6 @@ def responses(insights: Insights) -> Html:
     return join(
         table(wording.DIAGNOSTIC_HEADS, rows),
         *(warnings or [element("p", no_warning_sentence(), class_="notice good")]),
-        _flips(candidate.flips),
     )
 
 
@@ -194,35 +189,6 @@ def _arm(name: str, arm: ArmDiagnostics) -> list[Cell]:
         percent(arm.empty_share),
         percent(arm.cut_share),
     ]
-
-
-def _flips(flips: Sequence[Flips]) -> Html | None:
-    if not flips:
-        return None
-
-    def links(rows: Sequence[ResultRow]) -> Html | str:
-        return listed(map(case_link, rows), " ") if rows else DASH
-
-    rows = [
-        [
-            CRITERIA[one.criterion],
-            f"{one.base_right}/{one.prompts}",
-            f"{one.finetuned_right}/{one.prompts}",
-            links([flip.row for flip in one.gained]),
-            links([flip.row for flip in one.lost]),
-        ]
-        for one in flips
-    ]
-    return join(
-        element("h3", wording.FLIPS),
-        table(wording.FLIP_HEADS, rows),
-        element("p", FLIP_RULE.partition(";")[0].strip() + ".", class_="note"),
-    )
-
-
-def case_link(row: ResultRow) -> Html:
-    """Return a link to a case of the candidate."""
-    return element("a", foreign(row.prompt_id), href=f"#{case_anchor(row.prompt_id, row.adapter, row.adapter)}")
 
 
 def thresholds(gate: GateOutcome, labels: dict[str, str]) -> Html:
@@ -241,7 +207,7 @@ def thresholds(gate: GateOutcome, labels: dict[str, str]) -> Html:
                 WHY[one.why],
             ]
         )
-    return table(wording.THRESHOLD_HEADS, rows)
+    return table(wording.THRESHOLD_HEADS, rows, texts=(0, 3, 4))
 
 
 def failures(report: Report, insights: Insights) -> Html:
@@ -252,7 +218,12 @@ def failures(report: Report, insights: Insights) -> Html:
         [foreign(one.arm), STAGES.get(one.stage, one.stage), str(one.responses), foreign(one.reason)]
         for one in insights.failures
     ]
-    anchors = {row.prompt_id: case_link(row) for row in report.of_adapter(report.metadata.lora_adapter)}
+    anchors = {
+        row.prompt_id: element(
+            "a", foreign(row.prompt_id), href=f"#{case_anchor(row.prompt_id, row.adapter, row.adapter)}"
+        )
+        for row in report.of_adapter(report.metadata.lora_adapter)
+    }
     rows = [
         [
             anchors.get(one.prompt_id) or foreign(one.prompt_id),
@@ -265,11 +236,11 @@ def failures(report: Report, insights: Insights) -> Html:
     ]
     more = len(report.failures) - MOST_FAILURES
     return join(
-        table(wording.FAILURE_COUNT_HEADS, counts, texts=4),
+        table(wording.FAILURE_COUNT_HEADS, counts, texts=(0, 1, 3)),
         element(
             "details",
             element("summary", wording.failures_counted(len(report.failures))),
-            table(wording.FAILURE_HEADS, rows, texts=5),
+            table(wording.FAILURE_HEADS, rows, texts=range(5)),
             element("p", wording.more_failures(more), class_="note") if more > 0 else None,
         ),
     )

@@ -16,7 +16,7 @@ def toolbar(report: Report) -> Html:
     for place, name in enumerate(extras):
         sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=name)
         sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=name)
-    categories = {"": wording.EVERY_CATEGORY} | {item.label: item.label for item in report.by_category.values()}
+    categories = {"": wording.EVERY_CATEGORY} | {name: item.label for name, item in report.by_category.items()}
     adapters = {name: name for name in report.metadata.adapters} | {"": wording.EVERY_ADAPTER}
     return element(
         "div",

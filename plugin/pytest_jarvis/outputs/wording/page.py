@@ -26,7 +26,7 @@ SECTIONS: Final[Mapping[str, str]] = {
 """The parts of the page, by their anchors."""
 NAVIGATION: Final = "Parties du rapport"
 
-DEMO_MODEL: Final = typeset("Modèle de démonstration : un modèle miniature, livré avec l'outil. ")
+DEMO_MODEL: Final = typeset("Modèle de démonstration embarqué : un modèle miniature, livré avec l'outil. ")
 DEMO_MEANING: Final = "Ces nombres montrent l'outil au travail ; ils ne disent rien d'un vrai JARVIS."
 
 THESE_PROMPTS: Final = "Ces prompts"
