@@ -1,4 +1,4 @@
-"""A real Chromium, driven over a pipe by its own DevTools protocol, and reports whose every response is given."""
+"""A real Chromium, driven over a pipe by its own DevTools protocol: nothing to install beside it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 
-import msgspec
 import pytest
-
-from pytest_jarvis.contrasts import pair_replicates
-from pytest_jarvis.records import BASE_ARM, Category, PromptCase, Tool
-from pytest_jarvis.report import (
-    AdapterStatistics,
-    FailureRow,
-    Report,
-    ResultRow,
-    Sample,
-    category_averages,
-    make_averages,
-)
-from pytest_jarvis.scoring import Dictionary, score_text
-from pytest_jarvis.statistics import Decision, decide
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
@@ -191,6 +174,32 @@ class Page:
         self.command("Input.insertText", text=text)
         self.settle()
 
+    def choose(self, name: str, value: str) -> None:
+        """Choose an option of a select, by its id, as a reader does."""
+        self.run(
+            f"(() => {{ const box = document.getElementById('{name}'); box.value = {json.dumps(value)}; "
+            "box.dispatchEvent(new Event('change')); })()"
+        )
+        self.settle()
+
+    def search(self, text: str) -> None:
+        """Search the cases by the keyboard."""
+        self.press("/")
+        self.run("document.activeElement.value = ''")
+        self.type(text)
+
+    def shows(self) -> list[str]:
+        """Return the ids of the cases that are drawn where the list begins."""
+        self.run("document.getElementById('liste').scrollIntoView({behavior: 'instant'})")
+        self.settle()
+        found = self.run("[...document.querySelectorAll('.case')].map((one) => one.id)")
+        assert isinstance(found, list)
+        return found
+
+    def text_of(self, selector: str) -> str:
+        """Return the text of an element as a reader would copy it."""
+        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
+
     def settle(self) -> None:
         """Wait until two frames are drawn."""
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
@@ -258,175 +267,3 @@ def page(tab: Page) -> Iterator[Page]:
     yield tab
     assert [] == tab.complaints()
     assert [] == [url for url in tab.requests() if not url.startswith("file:")]
-
-
-_TERMS = {
-    "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
-    "open_app_tool": ("ouvre", "application", "lance", "logiciel"),
-    "screenshot_tool": ("capture", "écran", "image", "photo"),
-}
-_DICTIONARY = Dictionary.of(
-    [Tool(name=name, description=name, parameters={}, terms=terms) for name, terms in _TERMS.items()]
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One prompt and what each arm answered, by replicate; None is a failure."""
-
-    prompt_id: str
-    base: Sequence[str | None]
-    tuned: Sequence[str | None] | Mapping[str, Sequence[str | None]]
-    """Of the only adapter, or by adapter."""
-    text: str = "monte le son"
-    category: str = "tool_routing"
-    keywords: tuple[str, ...] = ("son", "volume")
-    expected_tool: str | None = None
-    intended: str | None = None
-    reason: str = "no answer after 30 s"
-    sample: Mapping[str, object] = field(default_factory=dict)
-    """Fields of every sample that are not the plain ones."""
-
-    def answers(self, arm: str) -> Sequence[str | None]:
-        """Return what an arm answered."""
-        if arm == BASE_ARM:
-            return self.base
-        return self.tuned[arm] if isinstance(self.tuned, Mapping) else self.tuned
-
-
-WriteReport = Callable[..., Report]
-
-
-@pytest.fixture(scope="session")
-def asked() -> type[Asked]:
-    """Give the class of the prompts that `write_report` takes."""
-    return Asked
-
-
-@pytest.fixture(scope="session")
-def write_report(make_report: Callable[..., Report]) -> WriteReport:
-    """Give `write_report(asked, adapters=..., labels=..., metadata=...)`: scored and decided by the real code."""
-
-    def write(
-        asked: Sequence[Asked],
-        *,
-        adapters: Sequence[str] = ("jarvis",),
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, object] | None = None,
-    ) -> Report:
-        plain = make_report(gains=dict.fromkeys(adapters, 0.0), categories=1, prompts=1, replicates=len(asked[0].base))
-        rows = tuple(_row(one, adapter) for adapter in adapters for one in asked)
-        failures = tuple(failure for one in asked for arm in (BASE_ARM, *adapters) for failure in _failed(one, arm))
-        statistics = {name: _statistics(name, rows, failures, asked, labels or {}) for name in adapters}
-        candidate = statistics[adapters[0]]
-        decisions = {name: decision for name in adapters if (decision := _decide(rows, name)) is not None}
-        return msgspec.structs.replace(
-            plain,
-            complete=not failures,
-            metadata=msgspec.structs.replace(plain.metadata, **(metadata or {})),
-            decisions=decisions,
-            statistics=candidate.statistics,
-            by_category=candidate.by_category,
-            by_adapter=statistics,
-            results=rows,
-            failures=failures,
-        )
-
-    return write
-
-
-def _row(one: Asked, adapter: str) -> ResultRow:
-    base, tuned = (
-        [_sample(one, arm, place, answer) for place, answer in enumerate(one.answers(arm)) if answer is not None]
-        for arm in (BASE_ARM, adapter)
-    )
-
-    def mean(found: list[Sample], value: str) -> float | None:
-        known = [score for sample in found if (score := getattr(sample, value)) is not None]
-        return fmean(known) if known else None
-
-    return ResultRow(
-        prompt_id=one.prompt_id,
-        category=one.category,
-        prompt=one.text,
-        adapter=adapter,
-        keywords_expected=one.keywords,
-        expected_tool=one.expected_tool,
-        intended=one.intended,
-        base_model_response=base[0].text if base else None,
-        finetuned_response=tuned[0].text if tuned else None,
-        cosine_similarity_score=0.8 if base and tuned and base[0].text and tuned[0].text else None,
-        keyword_match_base=mean(base, "keyword_match"),
-        keyword_match_finetuned=mean(tuned, "keyword_match"),
-        jarvis_relevance_base=mean(base, "relevance"),
-        jarvis_relevance_finetuned=mean(tuned, "relevance"),
-        timestamp="2026-01-02T03:04:05+00:00",
-        samples=(*base, *tuned),
-    )
-
-
-def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
-    case = PromptCase(prompt_id=one.prompt_id, category=one.category, text=one.text, keywords=one.keywords)
-    score = score_text(text, case, _DICTIONARY)
-    plain = Sample(
-        arm=arm,
-        replicate=replicate,
-        text=text,
-        thinking=None,
-        finish_reason="stop",
-        prompt_tokens=5,
-        tokens=len(text.split()),
-        seconds=0.25 if arm == BASE_ARM else 0.5,
-        first_token_s=0.1,
-        cut_chars=0,
-        keywords_found=score.keywords_found,
-        keyword_match=score.keyword_match,
-        terms_found=score.terms_found,
-        tools_named=score.tools_named,
-        relevance=score.relevance,
-    )
-    return msgspec.structs.replace(plain, **one.sample)
-
-
-def _failed(one: Asked, arm: str) -> Iterator[FailureRow]:
-    for replicate, answer in enumerate(one.answers(arm)):
-        if answer is None:
-            yield FailureRow(
-                prompt_id=one.prompt_id,
-                category=one.category,
-                arm=arm,
-                replicate=replicate,
-                stage="timeout",
-                reason=one.reason,
-            )
-
-
-def _decide(rows: Sequence[ResultRow], adapter: str) -> Decision | None:
-    pairs = []
-    for row in rows:
-        if row.adapter == adapter:
-            scores = (
-                {one.replicate: one.relevance for one in row.of_arm(arm) if one.relevance is not None}
-                for arm in (BASE_ARM, adapter)
-            )
-            pairs.append(pair_replicates(*scores))
-    whole = [pair for pair in pairs if all(pair)]
-    return decide([pair[0] for pair in whole], [pair[1] for pair in whole]) if whole else None
-
-
-def _statistics(
-    name: str,
-    rows: Sequence[ResultRow],
-    failures: Sequence[FailureRow],
-    asked: Sequence[Asked],
-    labels: Mapping[str, str],
-) -> AdapterStatistics:
-    own = [row for row in rows if row.adapter == name]
-    failed = [failure for failure in failures if failure.arm in {BASE_ARM, name}]
-    names = dict.fromkeys(one.category for one in asked)
-    categories = [Category(name=one, label=labels.get(one, one), description="", cases=()) for one in names]
-    planned = {category: sum(one.category == category for one in asked) for category in names}
-    return AdapterStatistics(
-        statistics=make_averages(own, len(asked), len(failed)),
-        by_category=category_averages(categories, planned, own, failed),
-    )
