@@ -118,24 +118,28 @@ def pair_of(row: ResultRow, value: Metric) -> tuple[tuple[float, ...], tuple[flo
     return pair_replicates(*arms)
 
 
-def compare_rows(rows: Sequence[ResultRow], value: Metric, alpha: float) -> MetricComparison | None:
+def compare_rows(
+    rows: Sequence[ResultRow], value: Metric, alpha: float, *, shared_noise: bool = True
+) -> MetricComparison | None:
     """Compare the arms on the rows that hold the metric in both; None where no row does."""
     pairs = [pair for row in rows if all(pair := pair_of(row, value))]
-    return _compare_pairs(pairs, alpha) if pairs else None
+    return _compare_pairs(pairs, alpha, shared_noise=shared_noise) if pairs else None
 
 
-def _compare_pairs(pairs: Sequence[tuple[tuple[float, ...], tuple[float, ...]]], alpha: float) -> MetricComparison:
+def _compare_pairs(
+    pairs: Sequence[tuple[tuple[float, ...], tuple[float, ...]]], alpha: float, *, shared_noise: bool
+) -> MetricComparison:
     base, tuned = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return MetricComparison(
         prompts=len(pairs),
         base=estimate_mean(base, alpha=alpha),
         finetuned=estimate_mean(tuned, alpha=alpha),
-        change=compare(base, tuned, alpha=alpha),
-        ratio=compare_as_ratio(base, tuned, alpha=alpha),
+        change=compare(base, tuned, alpha=alpha, shared_noise=shared_noise),
+        ratio=compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared_noise),
     )
 
 
-def find_changes(report: Report, rows: Sequence[ResultRow]) -> tuple[PromptChange, ...]:
+def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
     """Give back how the relevance of each row measured in both arms changed, in the rows' order."""
     scored = [(row, pair) for row in rows if all(pair := pair_of(row, relevance_of))]
     if not scored:
@@ -146,6 +150,7 @@ def find_changes(report: Report, rows: Sequence[ResultRow]) -> tuple[PromptChang
         [pair[1] for _, pair in scored],
         [row.prompt_id for row, _ in scored],
         alpha=report.metadata.plan.alpha,
+        shared_noise=shared_noise,
         deterministic=not generation.do_sample or generation.temperature == 0,
     )
     p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
@@ -174,7 +179,9 @@ def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[Prom
     )
 
 
-def find_flips(rows: Sequence[ResultRow], criterion: Criterion, alpha: float) -> Flips | None:
+def find_flips(
+    rows: Sequence[ResultRow], criterion: Criterion, alpha: float, *, shared_noise: bool = True
+) -> Flips | None:
     """Count what flipped; None where the criterion applies to no prompt measured in both arms."""
     pairs = []
     flips: list[Flip] = []
@@ -209,5 +216,5 @@ def find_flips(rows: Sequence[ResultRow], criterion: Criterion, alpha: float) ->
         finetuned_right=sum(after),
         gained=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if now and not was),
         lost=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if was and not now),
-        share=_compare_pairs(pairs, alpha),
+        share=_compare_pairs(pairs, alpha, shared_noise=shared_noise),
     )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from pytest_jarvis.advice import Advice, WeakestCategory, advise, find_weakest_category
 from pytest_jarvis.changes import (
@@ -27,9 +28,11 @@ from pytest_jarvis.changes import (
 )
 from pytest_jarvis.diagnostics import ArmDiagnostics, DiagnosticWarning, ResponseFacts, describe_arm, warn_about
 from pytest_jarvis.rankings import Ranking, rank_arms
-from pytest_jarvis.records import BASE_ARM
+from pytest_jarvis.records import BASE_ARM, TWIN_ARM
 from pytest_jarvis.report import Averages, CategoryAverages, Report, ResultRow
 from pytest_jarvis.statistics import Decision
+
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,9 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
     decision = report.decisions.get(name)
     alpha = decision.alpha if decision else report.metadata.plan.alpha
     statistics = report.by_adapter[name]
-    changes = find_changes(report, rows)
+    # The base's twin draws noise of its own; every other arm shares the base's.
+    shared = name != TWIN_ARM
+    changes = find_changes(report, rows, shared_noise=shared)
     improvements = pick_improvements(changes)
     base, tuned = (_describe(rows, of_base=of_base) for of_base in (True, False))
     gain = decision.absolute_gain if decision else 0.0
@@ -149,11 +154,13 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         averages=statistics.statistics,
         decision=decision,
         advice=advise(decision) if decision else None,
-        relevance=compare_rows(rows, relevance_of, alpha),
-        keywords=compare_rows(rows, keywords_of, alpha),
-        characters=compare_rows(rows, characters_of, alpha),
-        seconds=compare_rows(rows, seconds_of, alpha),
-        categories=tuple(_category(rows, key, item, alpha) for key, item in statistics.by_category.items()),
+        relevance=_as_decided(compare_rows(rows, relevance_of, alpha, shared_noise=shared), decision),
+        keywords=compare_rows(rows, keywords_of, alpha, shared_noise=shared),
+        characters=compare_rows(rows, characters_of, alpha, shared_noise=shared),
+        seconds=compare_rows(rows, seconds_of, alpha, shared_noise=shared),
+        categories=tuple(
+            _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
+        ),
         weakest=_weakest(rows, list(statistics.by_category), alpha),
         changes=changes,
         improvements=improvements,
@@ -162,7 +169,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         flips=tuple(
             flips
             for criterion in ("expected_tool", "all_keywords")
-            if (flips := find_flips(rows, criterion, alpha)) is not None
+            if (flips := find_flips(rows, criterion, alpha, shared_noise=shared)) is not None
         ),
         base_responses=base,
         finetuned_responses=tuned,
@@ -171,14 +178,26 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
     )
 
 
-def _category(rows: Sequence[ResultRow], name: str, item: CategoryAverages, alpha: float) -> CategoryInsight:
+def _as_decided(metric: MetricComparison | None, decision: Decision | None) -> MetricComparison | None:
+    """Give back the comparison with the decision's own interval of the gain: a reader sees one, not two."""
+    if metric is None or decision is None or decision.gain is None or metric.ratio.value is None:
+        return metric
+    interval = decision.gain_these if metric.ratio.target == "these" else decision.gain_new
+    if interval is None or abs(metric.ratio.value - 1 - decision.gain) > _ROUNDING:
+        return metric
+    return replace(metric, ratio=replace(metric.ratio, interval=(interval[0] + 1, interval[1] + 1)))
+
+
+def _category(
+    rows: Sequence[ResultRow], name: str, item: CategoryAverages, alpha: float, *, shared_noise: bool
+) -> CategoryInsight:
     own = [row for row in rows if row.category == name]
     return CategoryInsight(
         category=name,
         label=item.label,
         averages=item.averages,
-        relevance=compare_rows(own, relevance_of, alpha),
-        keywords=compare_rows(own, keywords_of, alpha),
+        relevance=compare_rows(own, relevance_of, alpha, shared_noise=shared_noise),
+        keywords=compare_rows(own, keywords_of, alpha, shared_noise=shared_noise),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_jarvis.changes import Flip, Flips, MetricComparison, PromptChange
+from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs import text_provenance
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
@@ -53,6 +55,7 @@ def render_text(report: Report, insights: Insights) -> str:
         *section(SECTIONS["failures"], _failures(report, insights)),
         *section(SECTIONS["responses"], _responses(candidate)),
         *section(SECTIONS["adapters"], _other_adapters(report, insights)),
+        *section(SECTIONS["noise"], _noise(report)),
         *section(SECTIONS["provenance"], text_provenance.provenance(report)),
         *section(SECTIONS["recommendations"], _recommendations(report, candidate)),
     ]
@@ -121,9 +124,10 @@ def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         (FIELDS["characters"], candidate.characters, lambda value: number(value, 0), lambda value: signed(value, 0)),
         (FIELDS["seconds"], candidate.seconds, lambda value: number(value, 2), lambda value: signed(value, 2)),
     ]
+    unbounded = {FIELDS["characters"], FIELDS["seconds"]}
     rows: list[tuple[str, ...]] = []
     for label, metric, write, write_change in measures:
-        rows += _measure_rows(label, metric, write, write_change)
+        rows += _measure_rows(label, metric, write, write_change, highest=math.inf if label in unbounded else 1.0)
     if all(metric is None for _, metric, _, _ in measures):
         yield from paragraph(labels.NOTHING_MEASURED)
         return
@@ -140,7 +144,7 @@ def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:
 
 
 def _measure_rows(
-    label: str, metric: MetricComparison | None, write: Writer, write_change: Writer
+    label: str, metric: MetricComparison | None, write: Writer, write_change: Writer, *, highest: float
 ) -> list[tuple[str, ...]]:
     """Return a metric's row of values and, under it, the row of their intervals."""
     if metric is None:
@@ -152,11 +156,16 @@ def _measure_rows(
         values,
         (
             "",
-            bracket(metric.base.interval, write),
-            bracket(metric.finetuned.interval, write),
+            bracket(_between(metric.base.interval, highest), write),
+            bracket(_between(metric.finetuned.interval, highest), write),
             bracket(metric.change.interval, write_change),
         ),
     ]
+
+
+def _between(interval: Interval | None, highest: float) -> Interval | None:
+    """Return what of an interval a metric that goes from 0 to `highest` can be."""
+    return None if interval is None else (max(0.0, interval[0]), min(highest, interval[1]))
 
 
 def _categories(insight: AdapterInsight) -> Iterator[str]:
@@ -330,12 +339,30 @@ def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
         yield from _categories(insight)
 
 
+def _noise(report: Report) -> Iterator[str]:
+    if not report.noise_floor:
+        return
+    yield from paragraph(labels.NOISE_RULE)
+    yield ""
+    rows = [
+        (
+            labels.NOISE_METRICS.get(name, name),
+            signed(floor.difference.difference),
+            f"± {number(floor.floor, 3)}",
+            f"± {percent(floor.relative_floor)}",
+        )
+        for name, floor in report.noise_floor.items()
+    ]
+    yield from table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows, (24, 14, 14, 14))
+
+
 def _recommendations(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     if candidate.advice is None:
         yield from paragraph(labels.NOTHING_MEASURED)
         return
     names = {key: item.label for key, item in report.by_category.items()}
-    yield from paragraph(explanations.advice_line(candidate.advice))
+    if not report.noise_floor:
+        yield from paragraph(explanations.advice_line(candidate.advice))
     sentences = []
     if candidate.weakest is not None:
         label = names.get(candidate.weakest.category, candidate.weakest.category)

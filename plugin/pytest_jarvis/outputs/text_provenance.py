@@ -81,7 +81,7 @@ def provenance(report: Report) -> Iterator[str]:
                 ),
             ),
             (FIELDS["memory"], ", ".join(map(str, engine.memory))),
-            (FIELDS["notes"], " ".join(facts.notes)),
+            (FIELDS["notes"], " ; ".join(facts.notes)),
         ]
     )
 

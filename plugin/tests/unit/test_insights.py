@@ -35,6 +35,8 @@ def test_the_overall_interval_is_that_of_the_decision(make_report: MakeReport) -
     assert candidate.relevance is not None
     assert candidate.relevance.change.interval == pytest.approx(candidate.decision.absolute_these)
     assert candidate.relevance.change.difference == pytest.approx(candidate.decision.absolute_gain)
+    assert candidate.decision.gain_these is not None
+    assert candidate.relevance.ratio.interval == pytest.approx([end + 1 for end in candidate.decision.gain_these])
 
 
 def test_every_category_has_its_means_with_intervals(make_report: MakeReport) -> None:
@@ -145,6 +147,21 @@ def test_several_adapters_are_ranked_with_the_base(make_report: MakeReport) -> N
     assert found.of_adapter("pire").advice is not None
     with pytest.raises(KeyError):
         found.of_adapter("base")
+
+
+def test_the_bases_twin_shares_no_noise_with_it(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    same = with_rows(
+        report,
+        lambda _, row: msgspec.structs.replace(
+            row,
+            samples=tuple(msgspec.structs.replace(one, relevance=0.1 + 0.1 * one.replicate) for one in row.samples),
+        ),
+    )
+    relevance = insights(same).candidate.relevance
+    assert relevance is not None
+    assert relevance.change.standard_error is not None
+    assert relevance.change.standard_error > 0
 
 
 def test_one_adapter_is_not_ranked(make_report: MakeReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from pytest_jarvis.insights import insights
@@ -12,6 +13,7 @@ from pytest_jarvis.outputs.layout import paragraph, table, wrap
 from pytest_jarvis.outputs.text import render_text
 from pytest_jarvis.outputs.wording import width_of
 from pytest_jarvis.outputs.wording.labels import SECTIONS
+from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.report import Report
 
 MakeReport = Callable[..., Report]
@@ -57,7 +59,7 @@ def test_the_same_report_gives_the_same_text(make_report: MakeReport, changes: d
 
 def test_a_whole_report_has_every_part_and_more_than_a_hundred_lines(make_report: MakeReport) -> None:
     lines = text_of(make_report(gains={"jarvis": 0.4, "faible": 0.0})).splitlines()
-    assert [title for title in SECTIONS.values() if title not in lines] == []
+    assert [title for title in SECTIONS.values() if title not in lines] == [SECTIONS["noise"]]
     assert len(lines) > 100
 
 
@@ -89,8 +91,6 @@ def test_an_advice_without_proof_says_so(make_report: MakeReport) -> None:
 
 
 def test_a_fake_engine_and_a_partial_report_are_told_at_once(make_report: MakeReport) -> None:
-    import msgspec
-
     report = make_report(failing=((0, "base"),))
     fake = msgspec.structs.replace(
         report, metadata=msgspec.structs.replace(report.metadata, is_real=False, full_selection=False)
@@ -99,6 +99,24 @@ def test_a_fake_engine_and_a_partial_report_are_told_at_once(make_report: MakeRe
     assert "moteur factice" in head
     assert "Rapport incomplet" in head
     assert "Sélection partielle" in head
+
+
+def test_the_base_against_itself_has_a_noise_floor_and_no_advice(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    floor = noise_floor([[0.1, 0.2], [0.3, 0.2]], [[0.2, 0.2], [0.1, 0.3]])
+    text = text_of(msgspec.structs.replace(report, noise_floor={"jarvis_relevance": floor}))
+    assert SECTIONS["noise"] in text
+    assert "plancher" in text
+    assert "Fine-tuning" not in text
+
+
+def test_shares_stay_between_nothing_and_all(make_report: MakeReport) -> None:
+    text = text_of(make_report(prompts=1, replicates=4))
+    part = text[text.index(SECTIONS["statistics"]) : text.index(SECTIONS["categories"])]
+    intervals = re.findall(r"\[([−+\d,]+)\u00a0; ([−+\d,]+)\]", part)
+    arms = [float(end.replace(",", ".")) for pair in intervals for end in pair if end[0] not in "+−"]
+    assert arms
+    assert min(arms) >= 0
 
 
 def test_both_responses_of_a_change_are_shown(make_report: MakeReport) -> None:

@@ -48,6 +48,8 @@ _BADGES: Final[Mapping[GateVerdict, tuple[str, str]]] = {
 }
 """Fill and text; the sign and the word on it say the same."""
 _LABEL_IN: Final = 1.65
+_LINE: Final = 1.4
+"""Height of a line of a category's name, in its letters."""
 _ROW_IN: Final = 0.19
 """The lowest row of key numbers that is still read."""
 _GAP: Final = 0.8
@@ -99,8 +101,8 @@ def _draw_bar(axes: Axes, middle: float, arm: int, bar: Bar | None, ink: Ink, *,
 def _name_groups(axes: Axes, panel: BarPanel, pitch: float, bar_pt: float, ink: Ink) -> None:
     """Write the categories' names beside their bars, on as many lines as there is room for."""
     room_pt = pitch * bar_pt
-    lines = max(1, min(3, int(room_pt / (1.25 * 7.5))))
-    size = max(6.0, min(9.5, room_pt / (1.25 * lines)))
+    lines = max(1, min(3, int(room_pt / (_LINE * 7.5))))
+    size = max(6.0, min(9.5, room_pt / (_LINE * lines)))
     middle = (len(panel.arms) - 1) / 2
     names = ["\n".join(broken(group.label, _LABEL_IN - 0.12, size, most=lines)) for group in panel.groups]
     axes.set_yticks([row * pitch + middle for row in range(len(names))], names, fontsize=size)

@@ -107,6 +107,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "failures": "ÉCHECS",
     "responses": "LONGUEUR ET REMPLISSAGE",
     "adapters": "LES AUTRES ADAPTATEURS",
+    "noise": "LE BRUIT DE FOND (A/A)",
     "provenance": "PROVENANCE",
     "recommendations": "RECOMMANDATIONS",
 }
@@ -138,6 +139,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "change": "écart",
     "gain": "gain",
     "interval": "intervalle",
+    "floor": "plancher",
+    "relative": "en part",
     "counted": "prompts",
     "threshold": "Seuil",
     "value": "valeur",
@@ -189,6 +192,7 @@ KINDS: Final[Mapping[str, str]] = {
     "embeddings": "plongements",
     "head": "tête",
     "norms": "normes",
+    "router": "routeur",
     "other": "autres",
 }
 IMPROVEMENTS_RULE: Final = typeset("Par hausse de pertinence, la plus forte d'abord ; première réponse de chaque bras.")
@@ -208,6 +212,14 @@ INTERVALS_RULE: Final = typeset(
     "Entre crochets : les intervalles au niveau du verdict. Ceux des catégories sont à lire, ils ne sont pas jugés."
 )
 UNCOMMITTED: Final = "avec des changements non validés"
+NOISE_RULE: Final = typeset(
+    "La base contre elle-même, avec un bruit indépendant : un écart plus petit que le plancher est du bruit."
+)
+NOISE_METRICS: Final[Mapping[str, str]] = {
+    "jarvis_relevance": "Pertinence JARVIS",
+    "keyword_match": "Mots-clés trouvés",
+    "characters": "Caractères",
+}
 GREEDY: Final = "déterministe"
 THINKING: Final = "réflexion"
 NO_COMMIT: Final = "inconnu (pas un dépôt git)"
@@ -307,7 +319,7 @@ KEY_NUMBERS: Final = "Les chiffres à retenir"
 
 def with_mean(mean: str) -> str:
     """Return what stands behind an arm's name: its mean."""
-    return f" (moyenne {mean})"
+    return f" (moy. {mean})"
 
 
 def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> str:
