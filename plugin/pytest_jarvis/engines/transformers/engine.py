@@ -16,7 +16,7 @@ from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
-from pytest_jarvis.engines.transformers.memory import device_memory, rows_that_fit
+from pytest_jarvis.engines.transformers.memory import device_memory, rows_in_time, rows_that_fit
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
 from pytest_jarvis.records import (
     BASE_ARM,
@@ -64,7 +64,6 @@ class TransformersEngine:
         self._kept_bytes = compute_plainly(base.model) if base.device.type == "cpu" else 0
         self._chat = Chat(base.tokenizer, self._settings, name)
         self._pad: int = base.tokenizer.pad_token_id
-        self._stops = loading.stop_tokens(base)
         probes = [self._chat.encode(text) for text in proof.PROBES]
         before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=self._pad)
         self.steadiness = proof.check_steadiness(base.model, probes, pad=self._pad)
@@ -81,7 +80,7 @@ class TransformersEngine:
         self._runner = BatchRunner(
             self._model,
             settings=self._settings,
-            stops=self._stops,
+            stops=base.stops,
             pad=self._pad,
             two_passes=self._mixed is not None and not self._mixed.works,
         )
@@ -169,17 +168,17 @@ class TransformersEngine:
 
     def _attempt(self, batch: Batch, on_step: OnStep) -> list[Drawn] | None:
         """Return what a batch drew, or None when it did not fit in memory."""
+        import torch
         from accelerate.utils.memory import should_reduce_batch_size
 
         try:
             return self._runner.run(batch, on_step=on_step)
         except (RuntimeError, MemoryError) as error:
-            if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not (out_of_memory or should_reduce_batch_size(error)):
                 raise
         # Outside of the except block: the exception's traceback would keep the failed batch's tensors alive.
         gc.collect()
-        import torch
-
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
@@ -215,11 +214,20 @@ class TransformersEngine:
         )
 
     def _rows_per_batch(self, rows: Sequence[Row]) -> int:
-        """Return the rows of a batch: as asked, else as many as the free memory takes."""
+        """Return the rows of a batch: as asked, else as many as the free memory, and on a CPU the timeout, take."""
         if self._spec.batch_size is not None:
             return self._spec.batch_size
-        longest = max(len(row.tokens) for row in rows) + self._settings.max_new_tokens
-        return rows_that_fit(self._base.model, tokens=longest, dtype=self._base.compute_dtype)
+        settings = self._settings
+        longest = max(len(row.tokens) for row in rows) + settings.max_new_tokens
+        fitting = rows_that_fit(self._base.model, tokens=longest, dtype=self._base.compute_dtype)
+        if self._base.device.type != "cpu":
+            return fitting
+        in_time = rows_in_time(
+            timeout_s=settings.timeout_s,
+            new_tokens=settings.max_new_tokens,
+            row_token_s=self.steadiness.row_token_s,
+        )
+        return min(fitting, in_time)
 
     def _batching(self) -> Literal["mixed", "two passes", "none"]:
         if self._mixed is None:

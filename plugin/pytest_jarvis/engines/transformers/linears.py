@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.quantize import expert_readings
+
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 KEPT_SHARE: Final = 0.05
@@ -19,12 +20,11 @@ KEPT_SHARE: Final = 0.05
 
 
 @functools.cache
-def _classes() -> tuple[type[Any], type[Any]]:
-    """Return (linear layer, experts' parametrization); made on demand because their bases need bitsandbytes."""
+def _linear_class() -> type[Any]:
+    """Return the class of a linear layer; made on demand because its base needs bitsandbytes."""
     import bitsandbytes.functional as bnb
     import torch
     from bitsandbytes.nn import Linear4bit
-    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
 
     class PlainLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is untyped
         """A linear layer in 4 bits that multiplies by its dequantised weights, kept or made for the call."""
@@ -42,17 +42,7 @@ def _classes() -> tuple[type[Any], type[Any]]:
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return torch.nn.functional.linear(x, weights.to(x.dtype), bias)
 
-    class KeptParametrization(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
-        """The parametrization of an expert tensor in 4 bits, whose dequantised weights may be kept."""
-
-        kept: torch.Tensor | None = None
-
-        def forward(self, quantized_param: torch.Tensor) -> torch.Tensor:
-            """Return the experts' weights, (experts, out, in)."""
-            weights: torch.Tensor = super().forward(quantized_param) if self.kept is None else self.kept
-            return weights
-
-    return PlainLinear4bit, KeptParametrization
+    return PlainLinear4bit
 
 
 def compute_plainly(model: PreTrainedModel) -> int:
@@ -64,27 +54,18 @@ def compute_plainly(model: PreTrainedModel) -> int:
     import psutil
     import torch
     from bitsandbytes.nn import Linear4bit
-    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
 
-    linear_class, parametrization_class = _classes()
     linears = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    lists = [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.utils.parametrize.ParametrizationList)
-        and isinstance(module[0], Bnb4bitParametrization)
-    ]
     for linear in linears:
-        linear.__class__ = linear_class
-    for one in lists:
-        one[0].__class__ = parametrization_class
-    states = [linear.weight.quant_state for linear in linears] + [one[0].quant_state for one in lists]
+        linear.__class__ = _linear_class()
+    experts = [(entry[0], entry.original) for _, _, entry in expert_readings(model)]
+    states = [linear.weight.quant_state for linear in linears] + [reading.quant_state for reading, _ in experts]
     size: int = sum(state.shape.numel() * state.dtype.itemsize for state in states)
     if size > psutil.virtual_memory().available * KEPT_SHARE:
         return 0
     with torch.inference_mode(mode=False), torch.no_grad():
         for linear in linears:
             linear.kept = linear.dequantized()
-        for one in lists:
-            one[0].kept = one[0](one.original)
+        for reading, packed in experts:
+            reading.kept = reading(packed)
     return size

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DEMO: Final = "demo"
-DEMO_NAME: Final = "modèle de démonstration embarqué"
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
 _LOAD_ERRORS: Final = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
 """What transformers raises for a model that it cannot load; all of them end as one sentence."""
@@ -43,15 +42,21 @@ class Base:
     compute_dtype: torch.dtype
     prequantized: str | None
     """How the checkpoint itself was quantised (`bitsandbytes`, `gptq`, ...), None when it was not."""
+    stops: tuple[int, ...]
+    """The tokens that end an answer."""
 
 
 def find_source(spec: ModelSpec) -> Source:
     """Return where the base model is. Raises EngineError for a folder that is not there or holds no model."""
     name = spec.base_model
     if name == DEMO:
-        from pytest_jarvis.demo import base_path
+        from pytest_jarvis.demo import DISPLAY_NAME, base_path
 
-        return Source(location=str(base_path()), display_name=DEMO_NAME, is_demo=True)
+        if not (base_path() / "config.json").is_file():
+            raise EngineError(
+                f"{DEMO}: this installation lacks the embedded model ({base_path()}); reinstall pytest-jarvis"
+            )
+        return Source(location=str(base_path()), display_name=DISPLAY_NAME, is_demo=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -107,7 +112,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     Raises EngineError with one sentence for whatever transformers cannot load.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     common: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
     try:
@@ -137,15 +142,23 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     model.eval()
     model.requires_grad_(requires_grad=False)
     _prepare_tokenizer(tokenizer, source.display_name)
+    stops = _stop_tokens(model.generation_config, model.config, tokenizer)
+    # `generate` fills what it is not told from here: a repetition penalty or a top-k would come in by this way.
+    model.generation_config = GenerationConfig()
     return Base(
-        model=model, tokenizer=tokenizer, device=model.device, compute_dtype=compute_dtype, prequantized=prequantized
+        model=model,
+        tokenizer=tokenizer,
+        device=model.device,
+        compute_dtype=compute_dtype,
+        prequantized=prequantized,
+        stops=stops,
     )
 
 
-def stop_tokens(base: Base) -> tuple[int, ...]:
+def _stop_tokens(*holders: Any) -> tuple[int, ...]:
     """Return the tokens that end an answer: those of the model's generation settings, its config and its tokenizer."""
     found: list[int] = []
-    for holder in (base.model.generation_config, base.model.config, base.tokenizer):
+    for holder in holders:
         value = getattr(holder, "eos_token_id", None)
         found.extend(value if isinstance(value, list | tuple) else [] if value is None else [value])
     return tuple(dict.fromkeys(found))

@@ -76,6 +76,17 @@ def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) ->
     return max(1, min(MOST_ROWS, fitting))
 
 
+def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float) -> int:
+    """Return how many rows of a batch can draw `new_tokens` tokens in half the time that each response is given.
+
+    On a CPU a step takes as long as its rows together, `row_token_s` seconds each: a batch as large as the memory
+    allows would have all of its responses cut by a timeout that small batches keep.
+    """
+    if timeout_s is None:
+        return MOST_ROWS
+    return max(1, min(MOST_ROWS, int(timeout_s / 2 / (new_tokens * row_token_s))))
+
+
 def _free_bytes(model: PreTrainedModel) -> int:
     """Return the free memory of the fullest device that holds a part of the model, in bytes."""
     import torch

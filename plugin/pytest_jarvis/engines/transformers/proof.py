@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.adapters import AdapterFiles
+from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.forward import last_logits
 from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
 
@@ -31,6 +33,8 @@ class Steadiness:
     holds: bool
     largest_difference: float
     """Of a logit, between the two batches."""
+    row_token_s: float
+    """Seconds that one token of one row took in the larger batch."""
 
     def note(self) -> str:
         """Return the finding as a sentence for the report."""
@@ -56,9 +60,15 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
     arms = [BASE_ARM]
     alone = last_logits(model, [shortest], arms, pad=pad)[0]
     crowd = [*prompts, *prompts, *prompts, *prompts, *prompts, shortest]
+    started = time.perf_counter()
     among = last_logits(model, crowd, arms * len(crowd), pad=pad)[-1]
     difference = float((alone - among).abs().max())
-    return Steadiness(holds=bool((alone == among).all()), largest_difference=difference)
+    seconds = time.perf_counter() - started
+    return Steadiness(
+        holds=bool((alone == among).all()),
+        largest_difference=difference,
+        row_token_s=seconds / (len(crowd) * padded_length(max(map(len, crowd)))),
+    )
 
 
 def try_mixed(model: Any, prompts: Sequence[Sequence[int]], adapters: Sequence[str], *, pad: int) -> MixedTrial:

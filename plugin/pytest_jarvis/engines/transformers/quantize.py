@@ -1,14 +1,15 @@
 """NF4 on load, fused experts included.
 
 Since transformers 5 a mixture's experts are two 3-D parameters a layer, which bitsandbytes' quantiser, made for linear
-layers, leaves in 16 bits without a word. The quantiser here covers them too, tensor by tensor while the file is read,
-so that the model never stands in 16 bits as a whole.
+layers, leaves in 16 bits without a word. The quantiser here covers them too while the file is read, one expert at a
+time where the checkpoint holds them apart, so that not even one layer's experts stand in 16 bits together.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -42,11 +43,80 @@ def _holds_experts(path: str, owner: torch.nn.Module, count: int) -> bool:
     return count in stated or (not stated and "expert" in f"{path}.{type(owner).__name__}".lower())
 
 
+def quantize_tensor(tensor: torch.Tensor) -> tuple[torch.nn.Parameter, QuantState]:
+    """Return a tensor of any shape in NF4 with double quantisation: (packed, how to read it)."""
+    import bitsandbytes.functional as bnb
+    import torch
+
+    packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
+    return torch.nn.Parameter(packed, requires_grad=False), state
+
+
+def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter, QuantState]:
+    """Return what `quantize_tensor` returns, bit for bit, for the slices joined along their first dimension.
+
+    One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block lies across two.
+    The second level of quantisation needs the scales of the whole tensor, and is done on them at the end.
+    """
+    import bitsandbytes.functional as bnb
+    import torch
+
+    codes, scales, rows, first = [], [], 0, None
+    for piece in slices:
+        code, state = bnb.quantize_4bit(piece.contiguous(), blocksize=BLOCK, quant_type="nf4")
+        codes.append(code)
+        scales.append(state.absmax)
+        rows += len(piece)
+        first = first or state
+    if first is None:
+        raise ValueError("no slice to quantise")
+    joined = torch.cat(scales)
+    offset = joined.mean()
+    absmax, second = bnb.quantize_blockwise(joined - offset, blocksize=256)
+    whole = bnb.QuantState(
+        absmax=absmax,
+        shape=torch.Size((rows, *first.shape[1:])),
+        code=first.code,
+        blocksize=BLOCK,
+        quant_type="nf4",
+        dtype=first.dtype,
+        offset=offset,
+        state2=second,
+    )
+    return torch.nn.Parameter(torch.cat(codes), requires_grad=False), whole
+
+
+@functools.cache
+def expert_reading_class() -> type[Any]:
+    """Return the class that reads an expert tensor in 4 bits; made on demand because its base needs bitsandbytes."""
+    import torch
+    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
+
+    class ExpertReading(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
+        """bitsandbytes' parametrization, whose dequantised weights may be kept, and to which an adapter may add."""
+
+        kept: torch.Tensor | None = None
+        products: tuple[tuple[torch.Tensor, torch.Tensor, float], ...] = ()
+        """An adapter's (left, right, scale): scale * left @ right is added, expert by expert."""
+
+        def forward(self, quantized_param: torch.Tensor) -> torch.Tensor:
+            """Return the experts' weights, of the shape and dtype they were quantised from."""
+            weights: torch.Tensor = super().forward(quantized_param) if self.kept is None else self.kept
+            for left, right, scale in self.products:
+                weights = torch.baddbmm(weights, left, right, alpha=scale)
+            return weights
+
+        def blank(self) -> torch.Tensor:
+            """Return zeros of the weights' shape and dtype that take no memory."""
+            state = self.quant_state
+            return torch.zeros((), dtype=state.dtype, device=state.absmax.device).expand(state.shape)
+
+    return ExpertReading
+
+
 @functools.cache
 def _operation_class() -> type[Any]:
     """Return the class of the conversion that quantises; made on demand because its base needs transformers."""
-    import bitsandbytes.functional as bnb
-    import torch
     from transformers.core_model_loading import ConversionOps
 
     class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
@@ -60,15 +130,11 @@ def _operation_class() -> type[Any]:
             quantized: dict[str, Any] = {}
             linear: dict[str, Any] = {}
             for name, value in input_dict.items():
-                if name not in self._quantizer.expert_names:
+                if name in self._quantizer.expert_names:
+                    tensor = value[0] if isinstance(value, list) else value
+                    quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
+                else:
                     linear[name] = value
-                    continue
-                tensor = value[0] if isinstance(value, list) else value
-                packed, state = bnb.quantize_4bit(
-                    tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
-                )
-                self._quantizer.expert_states[name] = state
-                quantized[name] = torch.nn.Parameter(packed, requires_grad=False)
             if linear:
                 quantized.update(self._quantizer.linear_operation().convert(linear, **context))
             return quantized
@@ -77,20 +143,99 @@ def _operation_class() -> type[Any]:
 
 
 @functools.cache
+def _streaming_class() -> type[Any]:
+    """Return the class of a conversion that fuses experts one at a time; its base needs transformers."""
+    from transformers.core_model_loading import WeightConverter, log_conversion_errors
+
+    class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
+        """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
+
+        __slots__ = ()
+
+        def convert(
+            self,
+            layer_name: str,
+            model: Any = None,
+            config: Any = None,
+            hf_quantizer: Any = None,
+            loading_info: Any = None,
+        ) -> dict[str, Any]:
+            """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor."""
+            sources = self.collected_tensors
+            count = min((len(tensors) for tensors in sources.values()), default=0)
+            streamed = (
+                layer_name in getattr(hf_quantizer, "expert_names", ())
+                and all(len(tensors) == count and callable(tensors[0]) for tensors in sources.values())
+                and model.get_parameter(layer_name)[0].numel() % BLOCK == 0
+            )
+            if not streamed:
+                converted: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+                return converted
+            waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
+
+            def fused(expert: int) -> torch.Tensor:
+                parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in waiting.items()}
+                for operation in self.operations:
+                    parts = operation.convert(
+                        parts,
+                        source_patterns=self.source_patterns,
+                        target_patterns=self.target_patterns,
+                        full_layer_name=layer_name,
+                        model=model,
+                        config=config,
+                        missing_keys=None,
+                    )
+                (tensor,) = parts.values()
+                whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
+                return whole
+
+            # Whatever goes wrong is noted for the caller, who refuses the model by the names of its weights.
+            with log_conversion_errors(layer_name, loading_info, (count, layer_name), self.operations):
+                packed, state = quantize_slices(fused(expert) for expert in range(count))
+                hf_quantizer.expert_states[layer_name] = state
+            return {layer_name: packed}
+
+    return StreamedExperts
+
+
+def _stream(conversion: Any) -> Any:
+    """Return a conversion of transformers made to run expert by expert, when its operations allow that.
+
+    Stacking along the first dimension, and joining or turning the others, treat each expert apart from the rest.
+    """
+    from transformers.core_model_loading import Concatenate, MergeModulelist, Transpose, WeightConverter
+
+    if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
+        return conversion
+    first, *others = conversion.operations
+    apart = (
+        isinstance(first, MergeModulelist)
+        and first.dim == 0
+        and all(
+            (isinstance(other, Concatenate) and other.dim > 0)
+            or (isinstance(other, Transpose) and min(other.dim0, other.dim1) > 0)
+            for other in others
+        )
+    )
+    if apart and not conversion.force_cpu:
+        conversion.__class__ = _streaming_class()
+    return conversion
+
+
+@functools.cache
 def _quantizer_class() -> type[Any]:
     """Return the quantiser class; made on demand because its base needs torch and transformers."""
-    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
     from torch.nn.utils import parametrize
     from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 
-    operation_class = _operation_class()
+    operation_class, reading_class = _operation_class(), expert_reading_class()
 
     class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
         """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
 
         def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
             super().__init__(quantization_config, **kwargs)
-            self.expert_names: frozenset[str] = frozenset()
+            self.expert_names: tuple[str, ...] = ()
             self.expert_states: dict[str, QuantState] = {}
 
         def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
@@ -107,16 +252,22 @@ def _quantizer_class() -> type[Any]:
             """Return bitsandbytes' own operation, for linear weights."""
             return super().get_quantize_ops()
 
+        def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
+            """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
+            conversions = super().update_weight_conversions(weight_conversions, model)
+            return conversions if self.pre_quantized else [_stream(conversion) for conversion in conversions]
+
         def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
             super()._process_model_before_weight_loading(model, device_map, **kwargs)
-            self.expert_names = frozenset(name for name, _, _ in fused_experts(model))
+            self.expert_names = tuple(name for name, _, _ in fused_experts(model))
 
         def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
             model = super()._process_model_after_weight_loading(model, **kwargs)
-            for full_name, state in self.expert_states.items():
+            # In the order the model declares them: peft nests its wrappers in the order it meets the parameters.
+            for full_name in self.expert_names:
                 path, _, name = full_name.rpartition(".")
-                owner = model.get_submodule(path)
-                parametrize.register_parametrization(owner, name, Bnb4bitParametrization(state), unsafe=True)
+                reading = reading_class(self.expert_states[full_name])
+                parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
             self.expert_states.clear()
             return model
 
@@ -140,3 +291,41 @@ def nf4_config(compute_dtype: torch.dtype) -> Any:
     )
     config.quant_method = METHOD
     return config
+
+
+@contextmanager
+def stand_ins(model: PreTrainedModel) -> Iterator[None]:
+    """Show the fused experts of `model` as plain parameters of their real shape while something is attached to it.
+
+    peft finds a parameter by the end of its name only where it is plain; a parametrized one, as experts in 4 bits are,
+    it finds by its whole name, which an adapter's configuration does not hold. The stand-ins take no memory.
+    """
+    import torch
+    from torch.nn.utils import parametrize
+
+    readings = [(owner, name, entry[0]) for owner, name, entry in expert_readings(model)]
+    packed = []
+    for owner, name, reading in readings:
+        parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
+        packed.append(getattr(owner, name))
+        setattr(owner, name, torch.nn.Parameter(reading.blank(), requires_grad=False))
+    try:
+        yield
+    finally:
+        for (owner, name, reading), original in zip(readings, packed, strict=True):
+            setattr(owner, name, original)
+            parametrize.register_parametrization(owner, name, reading, unsafe=True)
+
+
+def expert_readings(model: PreTrainedModel) -> list[tuple[torch.nn.Module, str, Any]]:
+    """Return (owner, parameter name, its list of parametrizations) of each expert tensor in 4 bits."""
+    from torch.nn.utils import parametrize
+
+    reading_class = expert_reading_class()
+    return [
+        (owner, name, entry)
+        for owner in model.modules()
+        if parametrize.is_parametrized(owner)
+        for name, entry in owner.parametrizations.items()
+        if isinstance(entry[0], reading_class)
+    ]

@@ -86,33 +86,20 @@ class BatchRunner:
         `fill` adds the rows that keep the arithmetic steady; they cost memory and are thrown away.
         """
         if not self._two_passes:
-            rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
-            arms = [row.request.arm for row in rows]
-            context = mixed(self._model, arms) if len(set(arms)) > 1 else only(self._model, arms[0])
-            return self._draw(rows, batch.length, kept=len(batch.rows), context=context, on_step=on_step)
+            return self._draw(batch, fill=fill, on_step=on_step)
         drawn: list[Drawn] = []
         for arm in batch.arms():
             part = Batch(rows=tuple(row for row in batch.rows if row.request.arm == arm), length=batch.length)
-            rows = [*part.rows, *(filler_rows(part) if fill else ())]
-            drawn += self._draw(
-                rows, batch.length, kept=len(part.rows), context=only(self._model, arm), on_step=_after(drawn, on_step)
-            )
+            drawn += self._draw(part, fill=fill, on_step=_after(drawn, on_step))
         return drawn
 
-    def _draw(
-        self,
-        rows: Sequence[Row],
-        length: int,
-        *,
-        kept: int,
-        context: AbstractContextManager[None],
-        on_step: OnStep | None,
-    ) -> list[Drawn]:
-        """Return what the first `kept` of `rows` drew, all of them run together as one batch."""
+    def _draw(self, batch: Batch, *, fill: bool, on_step: OnStep | None) -> list[Drawn]:
+        """Return what the rows of `batch` drew, all of them run together."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
-        device = self._model.device
+        rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
+        device, length, kept = self._model.device, batch.length, len(batch.rows)
         input_ids, attention_mask = pad_left([row.tokens for row in rows], length, self._pad, device)
         watch = Watch(
             prompt_length=length,
@@ -121,16 +108,53 @@ class BatchRunner:
             timeout_s=self._settings.timeout_s,
             on_step=on_step,
         )
-        with torch.inference_mode(), context:
-            output = causal_model(self._model).generate(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                generation_config=self._generation_config(),
-                logits_processor=LogitsProcessorList(self._choice(rows, length, device)),
-                stopping_criteria=StoppingCriteriaList([watch]),
-            )
+        with torch.inference_mode():
+            cache = self._prefill(rows, input_ids, attention_mask)
+            with self._as_arms([row.request.arm for row in rows]):
+                output = causal_model(self._model).generate(
+                    input_ids=input_ids,
+                    attention_mask=attention_mask,
+                    past_key_values=cache,
+                    generation_config=self._generation_config(),
+                    logits_processor=LogitsProcessorList(self._choice(rows, length, device)),
+                    stopping_criteria=StoppingCriteriaList([watch]),
+                )
         new_tokens = output[:kept, length:].tolist()
         return [self._read(row, tokens, watch) for row, tokens in zip(rows, new_tokens, strict=False)]
+
+    def _prefill(self, rows: Sequence[Row], input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        """Return the keys and values of all tokens of the prompts but the last, each prompt of an arm computed once.
+
+        Replicates share their prompt. The last token is left to `generate`, which needs one to start from. None when
+        the model keeps more than keys and values, which cannot be shared out this way: `generate` then does it all.
+        """
+        import torch
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        places: dict[tuple[str, tuple[int, ...]], int] = {}
+        source = [places.setdefault((row.request.arm, row.tokens), len(places)) for row in rows]
+        cache = DynamicCache(config=self._model.config)
+        if any(type(layer) is not DynamicLayer for layer in cache.layers):
+            return None
+        firsts = [source.index(place) for place in range(len(places))]
+        positions = (attention_mask[firsts].cumsum(dim=-1) - 1).clamp(min=0)
+        with self._as_arms([rows[first].request.arm for first in firsts]):
+            causal_model(self._model).base_model(
+                input_ids=input_ids[firsts],
+                attention_mask=attention_mask[firsts],
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        # The whole prompt runs, so that its length stays a multiple that keeps attention steady; its last token goes.
+        cache.crop(-1)
+        cache.reorder_cache(torch.tensor(source, device=input_ids.device))
+        return cache
+
+    def _as_arms(self, arms: list[str]) -> AbstractContextManager[None]:
+        """Return the context in which row i runs as `arms[i]`."""
+        return mixed(self._model, arms) if len(set(arms)) > 1 else only(self._model, arms[0])
 
     def _choice(self, rows: Sequence[Row], length: int, device: torch.device) -> list[NoisyChoice]:
         """Return the processor that samples, or none for greedy answers."""
