@@ -143,16 +143,16 @@ function renderScores(one) {
     h("dt", {}, label),
     h(
       "dd", {},
-      scale ? renderSpan(before, after) : null,
+      scale ? renderSpan(before, after, scale) : null,
       h("span", { class: "figures" }, `${number(before, digits)} → ${number(after, digits)}`),
       h("span", { class: `change ${trend(less(after, before))}` }, `${ICONS[trend(less(after, before))]} ${signed(less(after, before), digits)}`),
     ),
   ));
   return h(
     "dl", { class: "scores" },
-    score(words.relevance, one.relevance, 2, true),
-    score(words.keywords, one.keywords, 2, true),
-    ...one.extras.map((pair, place) => score(data.extras[place], pair, 2, false)),
+    score(words.relevance, one.relevance, 2, mostRelevance),
+    score(words.keywords, one.keywords, 2, 1),
+    ...one.extras.map((pair, place) => score(data.extras[place], pair, 2, 0)),
     isMissing(one.cosine) ? null : h(
       "div", { class: "score" }, h("dt", {}, words.cosine),
       h("dd", {}, h("span", { class: "figures" }, number(one.cosine))),
@@ -160,9 +160,9 @@ function renderScores(one) {
   );
 }
 
-/** From the base's score to the fine-tuned one, between 0 and 1. */
-function renderSpan(before, after) {
-  const at = (value) => `${3 + Math.min(1, Math.max(0, value)) * 94}%`;
+/** From the base's score to the fine-tuned one, between 0 and `scale`. */
+function renderSpan(before, after, scale) {
+  const at = (value) => `${3 + Math.min(1, Math.max(0, value / scale)) * 94}%`;
   const both = !isMissing(before) && !isMissing(after);
   return s(
     "svg", { class: "span", "aria-hidden": "true" },

@@ -265,8 +265,17 @@ function prepareSearch(from = 0) {
   });
 }
 
+/** A table takes the focus only where it scrolls. */
+function followTables() {
+  const observer = new ResizeObserver((entries) => {
+    for (const { target: box } of entries) box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
+  });
+  for (const box of document.querySelectorAll(".table")) observer.observe(box);
+}
+
 startTheme();
 listen();
+followTables();
 update({ keepsLink: true });
 followLink();
 prepareSearch();

@@ -99,6 +99,9 @@ function differs([base, tuned]) {
   return tuned.some((response) => texts.has(response.replicate) && texts.get(response.replicate) !== response.text);
 }
 
+/** The relevance at the right end of the drawings: the highest of a case, up to the next tenth. */
+const mostRelevance = Math.min(1, (Math.floor(cases.reduce((most, one) => Math.max(most, ...one.relevance), 0) * 10) + 1) / 10);
+
 /** The replicates of a case, each with what both arms gave: {replicate, sides: [[response, failure], …]}. */
 function replicatesOf(one) {
   const sides = [0, 1].map((side) => ({

@@ -159,6 +159,7 @@ def _ranking(ranking: Ranking | None) -> Html | None:
 def responses(insights: Insights) -> Html:
     """Return the panel of lengths and stuffing: one line an arm, then the warnings."""
     candidate = insights.candidate
+    measured = candidate.base_responses.responses + candidate.finetuned_responses.responses > 0
     rows = [_arm(wording.BASE, candidate.base_responses)]
     rows += [_arm(one.name, one.finetuned_responses) for one in insights.adapters]
     several = len(insights.adapters) > 1
@@ -174,7 +175,7 @@ def responses(insights: Insights) -> Html:
     ]
     return join(
         table(wording.DIAGNOSTIC_HEADS, rows),
-        *(warnings or [element("p", no_warning_sentence(), class_="notice good")]),
+        *(warnings or [element("p", no_warning_sentence(), class_="notice good")] if measured else ()),
     )
 
 
