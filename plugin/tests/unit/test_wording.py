@@ -177,6 +177,14 @@ def test_a_decision_is_told_whole_in_one_line() -> None:
     )
 
 
+def test_a_verdict_on_new_prompts_is_not_told_of_these() -> None:
+    said = line(target="new", gain_these=None, replicates=(1, 1), detectable_gain=None, decoding_share=None)
+    assert said == (
+        "pertinence +50,0 % sur ces 30 prompts | nouveaux prompts du même genre [+30,0 ; +70,0] : "
+        "PROUVÉ (≥ +5 %, erreur ≤ 5 %) | 1/16 réponses par prompt"
+    )
+
+
 def test_what_could_not_be_estimated_is_left_out_of_the_line() -> None:
     said = line(verdict="INCONCLUSIVE", gain_these=None, verdict_new=None, detectable_gain=None, decoding_share=None)
     assert said == (

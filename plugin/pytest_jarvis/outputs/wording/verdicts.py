@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.gate import GateOutcome, GateVerdict, Reason
-from pytest_jarvis.outputs.wording.formats import NBSP, gain_interval, percent, plural, typeset
+from pytest_jarvis.outputs.wording.formats import NBSP, bar_percent, gain_interval, percent, plural, typeset
 from pytest_jarvis.statistics import Decision, Verdict
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
@@ -18,13 +18,20 @@ def verdict_line(decision: Decision, most_responses: int, error: float) -> str:
 
     `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters.
     """
-    bar = percent(decision.min_gain, signed=True).replace(f",0{NBSP}", NBSP)
+    bar = bar_percent(decision.min_gain)
     claim = f"{VERDICTS[decision.verdict]} (≥ {bar}, erreur ≤ {percent(error, 0)})"
-    gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.gain_these)}"
-    parts = [f"pertinence {gain} sur ces {plural(decision.prompts, 'prompt')} : {claim}"]
-    if decision.verdict_new is not None:
-        shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
-        parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{NBSP}: {shown}")
+    prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
+    gain = percent(decision.gain, signed=True)
+    if decision.target == "new":
+        parts = [
+            f"pertinence {gain} sur {prompts}",
+            f"nouveaux prompts du même genre {gain_interval(decision.gain_new)} : {claim}",
+        ]
+    else:
+        parts = [f"pertinence {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
+        if decision.verdict_new is not None:
+            shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
+            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{NBSP}: {shown}")
     parts.append(f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
     if decision.detectable_gain is not None:
         parts.append(f"détectable{NBSP}: ≥ {percent(decision.detectable_gain, 0, signed=True)}")
