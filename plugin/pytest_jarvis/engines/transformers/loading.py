@@ -88,6 +88,7 @@ def quiet_libraries() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    _import_bitsandbytes()
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
@@ -102,6 +103,23 @@ def quiet_libraries() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _import_bitsandbytes() -> None:
+    """Import bitsandbytes without torch's compiler, whose own import takes longer than all the rest of it (3 s).
+
+    It compiles four fallbacks, for devices that have no kernels of their own, as it is imported; they work uncompiled.
+    """
+    import torch
+
+    def leave_plain(function: Any = None, **_: Any) -> Any:
+        return function or (lambda decorated: decorated)
+
+    compiler, torch.compile = torch.compile, leave_plain
+    try:
+        import bitsandbytes  # noqa: F401
+    finally:
+        torch.compile = compiler
 
 
 def load_base(spec: ModelSpec, source: Source) -> Base:
