@@ -300,3 +300,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             for rule in reversed(WARNINGS):
                 item.add_marker(pytest.mark.filterwarnings(rule), append=False)
+
+
+@pytest.fixture(autouse=True)
+def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests' reports out of the summary of the CI job that runs them."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)

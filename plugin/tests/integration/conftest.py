@@ -81,6 +81,8 @@ class Project:
 def project(pytester: pytest.Pytester) -> Project:
     made = Project(pytester)
     made.prompts.mkdir()
+    # Pictures take longer than all else of such a session; the tests of the files ask for them.
+    (made.folder / "benchmark_config.json").write_text('{"output": {"formats": []}}', encoding="utf-8")
     (made.prompts / "tools.toml").write_text(TOOLS, encoding="utf-8")
     (made.prompts / "commandes.toml").write_text(COMMANDS, encoding="utf-8")
     (made.prompts / "questions.toml").write_text(QUESTIONS, encoding="utf-8")
