@@ -64,6 +64,7 @@ class AdapterInsight:
     name: str
     averages: Averages
     decision: Decision | None
+    """None where nothing was measured, and for the base's twin of an A/A run; so for all that rests on it."""
     advice: Advice | None
     relevance: MetricComparison | None
     keywords: MetricComparison | None
@@ -140,11 +141,11 @@ def insights(report: Report) -> Insights:
 
 def _of_adapter(report: Report, name: str) -> AdapterInsight:
     rows = [row for row in report.of_adapter(name) if row.measured]
-    decision = report.decisions.get(name)
+    # The base's twin draws noise of its own, where every other arm shares it, and has no gain to decide on.
+    shared = name != TWIN_ARM
+    decision = report.decisions.get(name) if shared else None
     alpha = decision.alpha if decision else report.metadata.plan.alpha
     statistics = report.by_adapter[name]
-    # The base's twin draws noise of its own; every other arm shares the base's.
-    shared = name != TWIN_ARM
     changes = find_changes(report, rows, shared_noise=shared)
     improvements = pick_improvements(changes)
     base, tuned = (_describe(rows, of_base=of_base) for of_base in (True, False))
@@ -161,7 +162,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
         ),
-        weakest=_weakest(rows, list(statistics.by_category), alpha),
+        weakest=_weakest(rows, list(statistics.by_category), alpha) if shared else None,
         changes=changes,
         improvements=improvements,
         weaknesses=pick_weaknesses(changes, improvements),

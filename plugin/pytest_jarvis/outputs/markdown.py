@@ -19,6 +19,7 @@ from pytest_jarvis.outputs.wording import (
     percent,
     printable,
     reason_sentence,
+    signed,
     typeset,
     verdict_line,
 )
@@ -110,6 +111,18 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         yield escaped_sentence(verdict_line(candidate.decision, plan.looks[-1], plan.alpha))
     if candidate.advice is not None:
         yield escaped_sentence(explanations.advice_line(candidate.advice))
+    if report.noise_floor:
+        yield labels.NOISE_RULE
+        rows = [
+            [
+                labels.NOISE_METRICS.get(name, name),
+                signed(floor.difference.difference),
+                f"± {number(floor.floor, 3)}",
+                f"± {percent(floor.relative_floor)}",
+            ]
+            for name, floor in report.noise_floor.items()
+        ]
+        yield _table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows)
     names = {key: item.label for key, item in report.by_category.items()}
     more = [explanations.warning_sentence(warning) for warning in candidate.warnings]
     if candidate.weakest is not None:

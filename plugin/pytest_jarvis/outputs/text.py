@@ -357,11 +357,11 @@ def _noise(report: Report) -> Iterator[str]:
 
 
 def _recommendations(report: Report, candidate: AdapterInsight) -> Iterator[str]:
-    if candidate.advice is None:
+    if candidate.advice is None and not report.noise_floor:
         yield from paragraph(labels.NOTHING_MEASURED)
         return
     names = {key: item.label for key, item in report.by_category.items()}
-    if not report.noise_floor:
+    if candidate.advice is not None:
         yield from paragraph(explanations.advice_line(candidate.advice))
     sentences = []
     if candidate.weakest is not None:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pytest_jarvis.insights import insights
 from pytest_jarvis.outputs.markdown import MOST_CHARACTERS, append_step_summary, code, escaped, render_markdown
+from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.report import Report
 
 MakeReport = Callable[..., Report]
@@ -93,6 +95,15 @@ def test_a_label_is_escaped(text: str, expected: str) -> None:
 def test_prompts_that_got_worse_come_with_their_evidence(make_report: MakeReport) -> None:
     text = summary_of(make_report(gains={"pire": -0.7}, replicates=16))
     assert re.search(r"- \*\*c\d-\d{4}\*\* .*p\u00a0\\?[=<]\u00a00,\d{4}", text)
+
+
+def test_the_base_against_itself_shows_its_noise_floor_and_no_advice(make_report: MakeReport) -> None:
+    floor = noise_floor([[0.1, 0.2], [0.3, 0.2]], [[0.2, 0.2], [0.1, 0.3]])
+    report = make_report(gains={"base_bis": 0.0})
+    text = summary_of(msgspec.structs.replace(report, noise_floor={"jarvis_relevance": floor}))
+    assert "plancher" in text
+    assert "Fine-tuning" not in text
+    assert "ÉCARTÉ" not in text
 
 
 def test_a_cut_summary_says_so(make_report: MakeReport, monkeypatch: pytest.MonkeyPatch) -> None:

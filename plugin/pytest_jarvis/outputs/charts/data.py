@@ -240,10 +240,16 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         ),
         verdict=report.gate.verdict,
         verdict_text=labels.GATE_SHORT[report.gate.verdict],
-        advice=explanations.advice_line(candidate.advice) if candidate.advice else labels.NOTHING_MEASURED,
+        advice=_advice(report, candidate),
         rows=tuple(_key_rows(report, insights)),
         notes=tuple(notes),
     )
+
+
+def _advice(report: Report, candidate: AdapterInsight) -> str:
+    if candidate.advice is not None:
+        return explanations.advice_line(candidate.advice)
+    return labels.NOISE_RULE if report.noise_floor else labels.NOTHING_MEASURED
 
 
 def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ GATE_SHORT: Final[Mapping[GateVerdict, str]] = {
     "FAIL": "✗ REFUSÉ",
     "INCONCLUSIVE": "~ NON TRANCHÉ",
     "NOT_JUDGED": "~ NON JUGÉ",
-    "OFF": "– SEUIL DÉSACTIVÉ",
+    "OFF": "SEUIL DÉSACTIVÉ",
 }
 """A gate's verdict in a word, for a badge or a heading."""
 
