@@ -273,11 +273,17 @@ def _provenance(recipe: Recipe) -> Provenance:
 
 
 class ReportMaker:
-    """Makes synthetic reports: `report_maker(categories=8)`."""
+    """Makes synthetic reports: `make_report(categories=8)`; the same one for the same changes, for it is frozen."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Report] = {}
 
     def __call__(self, **changes: object) -> Report:
         """Return the report of a recipe with these changes."""
-        return build_report(Recipe(**changes))  # type: ignore[arg-type]
+        key = repr(sorted(changes.items()))
+        if key not in self._made:
+            self._made[key] = build_report(Recipe(**changes))  # type: ignore[arg-type]
+        return self._made[key]
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,7 @@ def test_one_response_per_prompt_has_no_variance_split(make_report: MakeReport) 
 
 
 def test_three_thousand_prompts_take_seconds(make_report: MakeReport) -> None:
-    report = make_report(prompts=1000)
+    report = make_report(prompts=1000, replicates=2)
     started = time.process_time()
     assert len(insights(report).candidate.changes) == 3000
     assert time.process_time() - started < 10

@@ -36,7 +36,7 @@ def test_the_summary_has_the_verdict_first_then_a_row_per_category(make_report: 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"prompts": 1000, "replicates": 2, "text": "`<b>" * 500, "prompt_text": "|" * 5000},
+        {"prompts": 100, "replicates": 2, "text": "`<b>" * 500, "prompt_text": "|" * 5000},
         {"categories": 200, "prompts": 1, "replicates": 2, "label": "*" * 500},
         {"gains": {f"v{number}": 0.1 for number in range(60)}, "prompts": 2, "replicates": 2},
         {"measured": False, "reason": HOSTILE * 100},
