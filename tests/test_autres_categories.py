@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis import Measured, PromptCase
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_jarvis import Measured, PromptCase
 
 pytestmark = pytest.mark.jarvis_cases(exclude=("commandes_vocales", "corrections_vocales", "tool_routing"))
 

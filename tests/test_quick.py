@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis import ModelHandle
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_jarvis import ModelHandle
+
+    Show = Callable[[str], None]
 
 pytestmark = pytest.mark.quick
-
-Show = Callable[[str], None]
 
 
 def test_imports() -> None:
