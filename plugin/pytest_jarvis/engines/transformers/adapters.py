@@ -13,8 +13,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.loading import DEMO, Source
-from pytest_jarvis.engines.transformers.quantize import stand_ins
+from pytest_jarvis.engines.transformers.readings import stand_ins
+from pytest_jarvis.engines.transformers.sources import DEMO, Source
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ class Chat:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, model_name: str) -> None:
         self._tokenizer = tokenizer
         self._settings = settings
+        self._rendered: dict[str, str] = {}
         if settings.template == "chat" and not tokenizer.chat_template:
             raise EngineError(
                 f"{model_name}: its tokenizer has no chat template; "
@@ -43,6 +44,11 @@ class Chat:
         """Return the prompt as the model gets it."""
         if self._settings.template == "raw":
             return text
+        if text not in self._rendered:
+            self._rendered[text] = self._apply_template(text)
+        return self._rendered[text]
+
+    def _apply_template(self, text: str) -> str:
         messages = [{"role": "user", "content": text}]
         if self._settings.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._settings.system_prompt})

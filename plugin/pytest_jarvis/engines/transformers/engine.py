@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +15,19 @@ from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
-from pytest_jarvis.engines.transformers.memory import device_memory, rows_in_time, rows_that_fit
+from pytest_jarvis.engines.transformers.memory import device_memory, rows_in_time, rows_that_fit, torch_memory_errors
+from pytest_jarvis.engines.transformers.meter import Meter
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
+from pytest_jarvis.engines.transformers.sources import find_source, is_small
+from pytest_jarvis.engines.transformers.threads import fastest_threads, threads
 from pytest_jarvis.records import (
     BASE_ARM,
+    AdapterProof,
     EngineDescription,
     EngineError,
     Failure,
     GenerationSettings,
     ModelSpec,
-    Progress,
     Request,
     Response,
 )
@@ -44,7 +46,7 @@ class TransformersEngine:
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
         self._spec = spec
         self._settings = settings
-        self._source = loading.find_source(spec)
+        self._source = find_source(spec)
         files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
         _refuse_same_names(files)
         with loading.quiet_libraries():
@@ -53,35 +55,51 @@ class TransformersEngine:
     def _load(self, files: list[adapting.AdapterFiles]) -> None:
         """Load the base, attach the adapters, and prove both."""
         spec, name = self._spec, self._source.display_name
-        base = loading.load_base(spec, self._source)
+        with threads(1 if is_small(self._source) else None):
+            base = loading.load_base(spec, self._source)
         for adapter in files:
             adapting.refuse_other_base(adapter, self._source, base.model)
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
         if not spec.allow_partial_4bit:
             refuse_partial(name, self._coverage)
-        use_steady_experts(base.model)
-        self._kept_bytes = compute_plainly(base.model) if base.device.type == "cpu" else 0
         self._chat = Chat(base.tokenizer, self._settings, name)
         self._pad: int = base.tokenizer.pad_token_id
-        probes = [self._chat.encode(text) for text in proof.PROBES]
-        before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=self._pad)
-        self.steadiness = proof.check_steadiness(base.model, probes, pad=self._pad)
-        self._model: Any = adapting.attach(base.model, files) if files else base.model
-        self._proofs = (
-            proof.prove_adapters(
-                self._model, files, probes, before, pad=self._pad, allow_inert=spec.allow_inert_adapter
-            )
-            if files
-            else ()
-        )
         self._arms = (BASE_ARM, *(adapter.name for adapter in files))
-        self._mixed = proof.try_mixed(self._model, probes, self._arms[1:], pad=self._pad) if files else None
+        self._kept_bytes = 0
+        self._threads: int | None = None
+        use_steady_experts(base.model)
+        probes = [self._chat.encode(text) for text in proof.PROBES]
+        if base.device.type == "cpu":
+            with threads(1 if is_small(self._source) else None):
+                self._kept_bytes = compute_plainly(base.model)
+            self._threads = fastest_threads(lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad))
+        try:
+            with threads(self._threads):
+                self._prove(files, probes)
+        except torch_memory_errors() as error:
+            raise EngineError(f"{name}: it fits the memory, but no prompt does beside it: free some memory") from error
+
+    def _prove(self, files: list[adapting.AdapterFiles], probes: list[tuple[int, ...]]) -> None:
+        """Attach the adapters; see how far base, adapters and arithmetic are what they should be."""
+        base, pad = self._base, self._pad
+        before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=pad)
+        self.steadiness = proof.check_steadiness(base.model, probes, pad=pad)
+        self._model: Any = base.model
+        self._proofs: tuple[AdapterProof, ...] = ()
+        self._mixed: proof.MixedTrial | None = None
+        if files:
+            self._model = adapting.attach(base.model, files)
+            logits = proof.logits_by_arm(self._model, self._arms, probes, pad=pad)
+            self._proofs = proof.prove_adapters(self._model, files, logits, before)
+            if not self._spec.allow_inert_adapter:
+                proof.refuse_inert(self._proofs)
+            self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad)
         self._runner = BatchRunner(
             self._model,
             settings=self._settings,
             stops=base.stops,
-            pad=self._pad,
+            pad=pad,
             two_passes=self._mixed is not None and not self._mixed.works,
         )
 
@@ -114,13 +132,13 @@ class TransformersEngine:
         unknown = {request.arm for request in requests} - set(self._arms)
         if unknown:
             raise ValueError(f"unknown arm {min(unknown)!r}; loaded: {', '.join(self._arms)}")
+        tokens = {text: self._chat.encode(text) for text in dict.fromkeys(request.text for request in requests)}
         rows = [
-            Row(index=index, request=request, tokens=self._chat.encode(request.text))
-            for index, request in enumerate(requests)
+            Row(index=index, request=request, tokens=tokens[request.text]) for index, request in enumerate(requests)
         ]
         if not rows:
             return
-        meter = _Meter(planned=len(rows), on_progress=on_progress)
+        meter = Meter(planned=len(rows), on_progress=on_progress)
         pending = plan_batches(rows, rows_per_batch=self._rows_per_batch(rows))[::-1]
         while pending:
             batch = pending.pop()
@@ -141,7 +159,8 @@ class TransformersEngine:
         """Return a float32 vector of shape (hidden,) for each text, by the base with adapters off; None for no text."""
         tokenizer = self._base.tokenizer
         tokens = [tokenizer.encode(text, add_special_tokens=False) if text.strip() else [] for text in texts]
-        return embed_tokens(self._model, tokens, pad=self._pad)
+        with threads(self._threads):
+            return embed_tokens(self._model, tokens, pad=self._pad)
 
     def logits(self, texts: Sequence[str], arm: str = BASE_ARM) -> npt.NDArray[np.float32]:
         """Return the logits of the first token of each answer, float32 of shape (texts, vocabulary), by one arm.
@@ -151,9 +170,10 @@ class TransformersEngine:
         if arm not in self._arms:
             raise ValueError(f"unknown arm {arm!r}; loaded: {', '.join(self._arms)}")
         prompts = [self._chat.encode(text) for text in texts]
-        found: npt.NDArray[np.float32] = (
-            last_logits(self._model, prompts, [arm] * len(prompts), pad=self._pad).cpu().numpy()
-        )
+        with threads(self._threads):
+            found: npt.NDArray[np.float32] = (
+                last_logits(self._model, prompts, [arm] * len(prompts), pad=self._pad).cpu().numpy()
+            )
         return found
 
     def close(self) -> None:
@@ -172,10 +192,12 @@ class TransformersEngine:
         from accelerate.utils.memory import should_reduce_batch_size
 
         try:
-            return self._runner.run(batch, on_step=on_step)
-        except (RuntimeError, MemoryError) as error:
-            out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-            if not (out_of_memory or should_reduce_batch_size(error)):
+            with threads(self._threads):
+                return self._runner.run(batch, on_step=on_step)
+        except torch_memory_errors():
+            pass
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
                 raise
         # Outside of the except block: the exception's traceback would keep the failed batch's tensors alive.
         gc.collect()
@@ -251,35 +273,6 @@ class TransformersEngine:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
             if not seen.base_unchanged:
                 yield f"with adapter '{seen.name}' off, the base's logits moved by up to {seen.max_base_drift:.2g}"
-
-
-class _Meter:
-    """Tells how far a call of `generate` is."""
-
-    def __init__(self, *, planned: int, on_progress: OnProgress | None) -> None:
-        self._planned = planned
-        self._on_progress = on_progress
-        self._started = time.perf_counter()
-        self._rows = 0
-        self._tokens = 0
-
-    def step(self, rows: int, tokens: int) -> None:
-        """Tell of a batch under way, in which `rows` are finished and `tokens` drawn."""
-        if self._on_progress is not None:
-            self._on_progress(
-                Progress(
-                    responses_done=self._rows + rows,
-                    responses_planned=self._planned,
-                    tokens=self._tokens + tokens,
-                    elapsed_s=time.perf_counter() - self._started,
-                )
-            )
-
-    def finish(self, *, rows: int, tokens: int) -> None:
-        """Count a batch that is done, and tell."""
-        self._rows += rows
-        self._tokens += tokens
-        self.step(0, 0)
 
 
 def _failure(request: Request, stage: Literal["generate", "timeout"], reason: str) -> Failure:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.quantize import expert_readings
+from pytest_jarvis.engines.transformers.readings import expert_readings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

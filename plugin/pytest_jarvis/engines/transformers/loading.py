@@ -10,25 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.sources import Source
 from pytest_jarvis.records import EngineError, ModelSpec
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-DEMO: Final = "demo"
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
 _LOAD_ERRORS: Final = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
 """What transformers raises for a model that it cannot load; all of them end as one sentence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a base model is: a folder or a hub id for transformers, and its name for a reader."""
-
-    location: str
-    display_name: str
-    is_demo: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +37,6 @@ class Base:
     """The tokens that end an answer."""
 
 
-def find_source(spec: ModelSpec) -> Source:
-    """Return where the base model is. Raises EngineError for a folder that is not there or holds no model."""
-    name = spec.base_model
-    if name == DEMO:
-        from pytest_jarvis.demo import DISPLAY_NAME, base_path
-
-        if not (base_path() / "config.json").is_file():
-            raise EngineError(
-                f"{DEMO}: this installation lacks the embedded model ({base_path()}); reinstall pytest-jarvis"
-            )
-        return Source(location=str(base_path()), display_name=DISPLAY_NAME, is_demo=True)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise EngineError(f"{name}: this folder holds no model (no config.json in it)")
-        return Source(location=str(folder), display_name=name, is_demo=False)
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
-        raise EngineError(
-            f"{name}: no such model folder; give a folder, a hub id such as Qwen/Qwen3-30B-A3B, or '{DEMO}'"
-        )
-    return Source(location=name, display_name=name, is_demo=False)
-
-
 def package_versions() -> dict[str, str]:
     """Return the versions of what computes, by package; a package that is not installed is left out."""
     found = {}
@@ -84,7 +52,7 @@ def package_versions() -> dict[str, str]:
 def quiet_libraries() -> Iterator[None]:
     """Keep the libraries' own bars and advice off the terminal while something loads; put their settings back after."""
     # bitsandbytes warns as it is imported, so its logger must be quiet before transformers brings it in.
-    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops")]
+    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -132,7 +100,11 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    common: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+    common: dict[str, Any] = {
+        "revision": spec.revision,
+        "trust_remote_code": spec.trust_remote_code,
+        "local_files_only": source.cached_only,
+    }
     try:
         config = AutoConfig.from_pretrained(source.location, **common)
     except _LOAD_ERRORS as error:
@@ -152,7 +124,8 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **common)
         model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
     except _LOAD_ERRORS as error:
-        raise EngineError(f"{source.display_name}: the model cannot be loaded: {_explain(error)}") from error
+        reason = _explain(error, source.location, nf4=spec.quantization == "nf4")
+        raise EngineError(f"{source.display_name}: the model cannot be loaded: {reason}") from error
     _refuse_incomplete(source.display_name, report)
     if not on_gpu and hasattr(model, "hf_device_map"):
         # peft would take it for an offloaded model and put its hooks on every module.
@@ -223,18 +196,21 @@ def _refuse_incomplete(name: str, report: dict[str, Any]) -> None:
         raise EngineError(f"{name}: {len(mismatched)} weights have another shape, the first is {mismatched[0]}")
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: BaseException, location: str, *, nf4: bool) -> str:
     """Return what stopped a load, in one sentence, with what to do where that is known."""
-    message = str(error)
-    if "dispatched on the CPU or the disk" in message:
-        import torch
+    import torch
 
-        there = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-        return (
-            f"it does not fit the free GPU memory ({there / 1e9:.1f}GB); free some, add a GPU, "
-            "or hide the GPUs (CUDA_VISIBLE_DEVICES='') to run on the CPU"
-        )
-    return _first_line(error)
+    too_small = isinstance(error, torch.OutOfMemoryError) or "dispatched on the CPU or the disk" in str(error)
+    if not too_small:
+        return _first_line(error)
+    there = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+    files = sum(file.stat().st_size for file in Path(location).glob("*.safetensors"))
+    # 4 bits and a scale of 8 bits for 64 weights, of files that hold 16 bits a weight.
+    needed = f"needs about {files * (4.13 / 16 if nf4 else 1) / 1e9:.1f}GB and " if files else ""
+    return (
+        f"it {needed}does not fit the free GPU memory ({there / 1e9:.1f}GB); free some, add a GPU, "
+        "or hide the GPUs (CUDA_VISIBLE_DEVICES='') to run on the CPU"
+    )
 
 
 def _first_line(error: BaseException) -> str:

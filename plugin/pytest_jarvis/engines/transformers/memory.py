@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_ROWS: Final = 256
-"""Rows of a batch that nothing else limits; beyond it a step takes as much longer as it holds more rows."""
+"""Rows of a batch that nothing else limits."""
+MOST_ROWS_CPU: Final = 128
+"""The same on a CPU: a step takes longer by its rows, and a batch runs until its longest answer ends."""
 _SHARE: Final = 0.6
 """Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
 
@@ -59,6 +61,13 @@ def _peak_resident() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
+def torch_memory_errors() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that say by their type that memory ran out."""
+    import torch
+
+    return (MemoryError, torch.OutOfMemoryError)
+
+
 def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
     """Return how many rows of `tokens` tokens (prompt and answer) a batch may hold, from the memory that is free now.
 
@@ -72,8 +81,19 @@ def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) ->
     element = torch.empty((), dtype=dtype).element_size()
     cache = 2 * config.num_hidden_layers * heads * head_size * tokens * element
     row = 2 * cache + 6 * 4 * config.vocab_size + 16 * config.hidden_size * tokens * element
-    fitting: int = int(_free_bytes(model) * _SHARE) // row
+    fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * _SHARE) // row
     return max(1, min(MOST_ROWS, fitting))
+
+
+def _workspace_bytes(model: PreTrainedModel) -> int:
+    """Return what a step needs whatever its rows: the experts of a layer as they are read out of 4 bits, twice over."""
+    from pytest_jarvis.engines.transformers.readings import expert_readings
+
+    sizes: dict[int, int] = {}
+    for owner, _, entry in expert_readings(model):
+        state = entry[0].quant_state
+        sizes[id(owner)] = sizes.get(id(owner), 0) + state.shape.numel() * state.dtype.itemsize
+    return 2 * max(sizes.values(), default=0)
 
 
 def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float) -> int:
@@ -83,8 +103,8 @@ def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float
     allows would have all of its responses cut by a timeout that small batches keep.
     """
     if timeout_s is None:
-        return MOST_ROWS
-    return max(1, min(MOST_ROWS, int(timeout_s / 2 / (new_tokens * row_token_s))))
+        return MOST_ROWS_CPU
+    return max(1, min(MOST_ROWS_CPU, int(timeout_s / 2 / (new_tokens * row_token_s))))
 
 
 def _free_bytes(model: PreTrainedModel) -> int:

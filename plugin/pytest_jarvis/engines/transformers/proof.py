@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,11 +57,10 @@ class MixedTrial:
 def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
     """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch."""
     shortest = min(prompts, key=len)
-    arms = [BASE_ARM]
-    alone = last_logits(model, [shortest], arms, pad=pad)[0]
+    alone = last_logits(model, [shortest], [BASE_ARM], pad=pad)[0]
     crowd = [*prompts, *prompts, *prompts, *prompts, *prompts, shortest]
     started = time.perf_counter()
-    among = last_logits(model, crowd, arms * len(crowd), pad=pad)[-1]
+    among = last_logits(model, crowd, [BASE_ARM] * len(crowd), pad=pad)[-1]
     difference = float((alone - among).abs().max())
     seconds = time.perf_counter() - started
     return Steadiness(
@@ -71,20 +70,30 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
     )
 
 
-def try_mixed(model: Any, prompts: Sequence[Sequence[int]], adapters: Sequence[str], *, pad: int) -> MixedTrial:
-    """Return whether one batch holding every arm gives what one pass an arm gives."""
+def logits_by_arm(
+    model: Any, arms: Sequence[str], prompts: Sequence[Sequence[int]], *, pad: int
+) -> dict[str, torch.Tensor]:
+    """Return each arm's logits after each prompt, (prompts, vocabulary), one pass an arm."""
+    return {arm: last_logits(model, prompts, [arm] * len(prompts), pad=pad) for arm in arms}
+
+
+def try_mixed(
+    model: Any, apart: Mapping[str, torch.Tensor], prompts: Sequence[Sequence[int]], *, pad: int
+) -> MixedTrial:
+    """Return whether one batch holding every arm gives what one pass an arm gave, `apart`."""
     import torch
 
-    arms = [BASE_ARM, *adapters]
-    rows = [prompt for _ in arms for prompt in prompts]
-    names = [arm for arm in arms for _ in prompts]
+    rows = [prompt for _ in apart for prompt in prompts]
+    names = [arm for arm in apart for _ in prompts]
     try:
         together = last_logits(model, rows, names, pad=pad)
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        return MixedTrial(works=False, reason=" ".join(str(error).split()) or type(error).__name__)
-    apart = torch.cat([last_logits(model, prompts, [arm] * len(prompts), pad=pad) for arm in arms])
-    allowed = _MIXED_TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(apart.abs().max()))
-    difference = float((together - apart).abs().max())
+        return MixedTrial(works=False, reason=" ".join(str(error).split()).rstrip(".") or type(error).__name__)
+    expected = torch.cat(list(apart.values()))
+    allowed = _MIXED_TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(expected.abs().max()))
+    difference = float((together - expected).abs().max())
     if difference > allowed:
         return MixedTrial(
             works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
@@ -93,46 +102,40 @@ def try_mixed(model: Any, prompts: Sequence[Sequence[int]], adapters: Sequence[s
 
 
 def prove_adapters(
-    model: Any,
-    adapters: Sequence[AdapterFiles],
-    prompts: Sequence[Sequence[int]],
-    before: torch.Tensor,
-    *,
-    pad: int,
-    allow_inert: bool,
+    model: Any, adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor
 ) -> tuple[AdapterProof, ...]:
-    """Return what was seen of each adapter; `before` is the base's logits before any was attached.
+    """Return what was seen of each adapter, from each arm's `logits` and those of the base `before` any was attached.
 
-    `before` has shape (prompts, vocabulary). Raises EngineError when an adapter changes no logit of any probe, unless
-    `allow_inert`.
+    All are of shape (prompts, vocabulary).
     """
-    off = last_logits(model, prompts, [BASE_ARM] * len(prompts), pad=pad)
+    off = logits[BASE_ARM]
     drift = float((off - before).abs().max())
-    proofs = []
-    for adapter in adapters:
-        on = last_logits(model, prompts, [adapter.name] * len(prompts), pad=pad)
-        change = float((on - off).abs().max())
-        live = change > drift
-        if not live and not allow_inert:
-            raise EngineError(
-                f"adapter '{adapter.name}': the adapter changes nothing, no logit of {len(prompts)} probe prompts "
-                "moves with it on (--jarvis-allow-inert-adapter accepts it, to compare the base with itself)"
-            )
-        proofs.append(
-            AdapterProof(
-                name=adapter.name,
-                source=adapter.source,
-                sha256=adapter.sha256,
-                rank=adapter.rank,
-                targets=adapter.targets,
-                weights=_count_weights(model, adapter.name),
-                max_logit_change=change,
-                base_unchanged=bool((off == before).all()),
-                max_base_drift=drift,
-                live=live,
-            )
+    changes = {adapter.name: float((logits[adapter.name] - off).abs().max()) for adapter in adapters}
+    return tuple(
+        AdapterProof(
+            name=adapter.name,
+            source=adapter.source,
+            sha256=adapter.sha256,
+            rank=adapter.rank,
+            targets=adapter.targets,
+            weights=_count_weights(model, adapter.name),
+            max_logit_change=changes[adapter.name],
+            base_unchanged=bool((off == before).all()),
+            max_base_drift=drift,
+            live=changes[adapter.name] > drift,
         )
-    return tuple(proofs)
+        for adapter in adapters
+    )
+
+
+def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
+    """Raise EngineError when an adapter moves no logit of any probe beyond what its mere presence moves."""
+    for seen in proofs:
+        if not seen.live:
+            raise EngineError(
+                f"adapter '{seen.name}': the adapter changes nothing, no logit of {len(PROBES)} probe prompts moves "
+                "with it on (--jarvis-allow-inert-adapter accepts it, to compare the base with itself)"
+            )
 
 
 def _count_weights(model: Any, name: str) -> int:

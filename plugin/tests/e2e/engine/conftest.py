@@ -33,6 +33,17 @@ PROMPTS = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products end before threads have met, and on a busy machine their waiting takes ten times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE) -> int:
     """Write a byte-level tokenizer, one token a byte and no merge; return its vocabulary size."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,13 @@ def test_two_adapters_of_one_name_are_refused(tiny_moe: Path, live_adapter: Path
 def test_a_missing_model_folder_is_refused(load_engine: Load, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such model folder"):
         load_engine(tmp_path / "nowhere")
+
+
+def test_a_hub_id_that_no_one_can_give_is_refused_at_once(load_engine: Load) -> None:
+    started = time.perf_counter()
+    with pytest.raises(EngineError, match=r"nobody/nothing: no such model folder, .* and the hub cannot be reached"):
+        load_engine("nobody/nothing")
+    assert time.perf_counter() - started < 5
 
 
 def test_a_folder_without_a_model_is_refused(load_engine: Load, tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ def test_the_load_never_holds_much_more_than_what_it_ends_with(
     from torch.utils._pytree import tree_leaves
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    from pytest_jarvis.engines.transformers.loading import find_source, load_base
+    from pytest_jarvis.engines.transformers.loading import load_base
+    from pytest_jarvis.engines.transformers.sources import find_source
     from pytest_jarvis.records import ModelSpec
 
     config = Qwen3MoeConfig(

@@ -1,0 +1,91 @@
+"""The embedded pair through the engine: in four bits, without network, its texts the same in any company."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.demo import DISPLAY_NAME
+from pytest_jarvis.records import EngineError, GenerationSettings, Request
+
+TEXTS = [
+    "ouvre chrome",
+    "monte le son",
+    "quelle heure est-il ?",
+    "ferme toutes les fenêtres et éteins l'ordinateur",
+    "bonjour",
+]
+SETTINGS = GenerationSettings(max_new_tokens=24, timeout_s=None)
+
+
+@pytest.fixture(scope="module")
+def demo(load_engine: Callable[..., Any]) -> Iterator[Any]:
+    engine = load_engine("demo", ("jarvis", Path("demo:jarvis")), settings=SETTINGS)
+    yield engine
+    engine.close()
+
+
+def requests(count: int = 5, *, arms: tuple[str, ...] = ("base", "jarvis")) -> list[Request]:
+    return [
+        Request(prompt_id=f"d{place}", text=text, arm=arm, replicate=replicate)
+        for place, text in enumerate(TEXTS[:count])
+        for arm in arms
+        for replicate in range(3)
+    ]
+
+
+def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo: Any) -> None:
+    described = demo.describe()
+    assert (DISPLAY_NAME, True, "NF4 (double quantisation)", "mixed") == (
+        described.display_name,
+        described.is_demo,
+        described.coverage.label,
+        described.batching,
+    )
+    assert described.coverage.share_4bit == 1.0
+    assert described.adapters[0].base_unchanged
+    assert described.adapters[0].live
+
+
+def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo: Any) -> None:
+    assert demo.steadiness.holds
+    full = {answer.key: answer.text for answer in demo.generate(requests())}
+    for arms in (("base", "jarvis"), ("jarvis",)):
+        alone = {answer.key: answer.text for answer in demo.generate(requests(2, arms=arms)[::-1])}
+        assert {key: full[key] for key in alone} == alone
+    assert len(set(full.values())) > 15
+
+
+def test_an_unknown_adapter_of_the_demo_is_refused(load_engine: Callable[..., Any]) -> None:
+    with pytest.raises(EngineError, match="adapter 'x': there is no embedded adapter 'autre'"):
+        load_engine("demo", ("x", Path("demo:autre")))
+
+
+OFFLINE = """
+import socket, sys
+def refused(*_, **__):
+    raise AssertionError("a connection was opened")
+socket.socket.connect = refused
+socket.create_connection = refused
+socket.getaddrinfo = refused
+from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request
+assert "torch" not in sys.modules
+adapter = AdapterSpec(name="jarvis", source="demo:jarvis")
+engine = TransformersEngine(ModelSpec(adapters=(adapter,)), GenerationSettings(max_new_tokens=4))
+request = Request(prompt_id="p", text="ouvre chrome", arm="jarvis", replicate=0)
+print(len(list(engine.generate([request]))), "answer")
+"""
+
+
+def test_the_demo_loads_and_answers_without_a_connection_a_bar_or_a_warning() -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    command = [sys.executable, "-W", "error", "-c", OFFLINE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert ("1 answer\n", "") == (done.stdout, done.stderr)
