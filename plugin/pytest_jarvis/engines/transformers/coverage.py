@@ -138,20 +138,18 @@ def _ends(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def _kind(owner: torch.nn.Module, name: str, parameter: torch.Tensor, state: object | None) -> str:
-    """Return what a tensor is for, by its owner and its name; routers choose experts and are kept exact on purpose."""
+    """Return what a tensor is for, by its owner and its name; routers choose experts and are not counted as due."""
     import torch
 
-    lowered = name.lower()
+    lowered, holder = name.lower(), type(owner).__name__.lower()
     dimensions = len(state.shape) if state is not None else parameter.ndim  # type: ignore[attr-defined]
-    if isinstance(owner, torch.nn.Embedding):
-        return "embeddings"
-    if dimensions < 2:
-        return "norms" if "norm" in lowered or "norm" in type(owner).__name__.lower() else "other"
-    is_linear = isinstance(owner, torch.nn.Linear)
-    if "router" in lowered or "router" in type(owner).__name__.lower() or (lowered.endswith(".gate.weight")):
-        return "router"
-    if "experts" in lowered or "expert" in type(owner).__name__.lower():
-        return "experts"
-    if "attn" in lowered or "attention" in lowered:
-        return "attention"
-    return "linear" if is_linear or dimensions == 2 else "other"
+    marks = (
+        ("embeddings", isinstance(owner, torch.nn.Embedding)),
+        ("norms", dimensions < 2 and ("norm" in lowered or "norm" in holder)),
+        ("other", dimensions < 2 or lowered.endswith("bias")),
+        ("router", "router" in lowered or "router" in holder or lowered.endswith(".gate.weight")),
+        ("experts", "experts" in lowered or "expert" in holder),
+        ("attention", "attn" in lowered or "attention" in lowered),
+        ("linear", isinstance(owner, torch.nn.Linear) or dimensions == 2),
+    )
+    return next((kind for kind, holds in marks if holds), "other")

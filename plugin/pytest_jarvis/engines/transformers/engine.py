@@ -143,13 +143,15 @@ class TransformersEngine:
         while pending:
             batch = pending.pop()
             outcome = self._attempt(batch, meter.step)
+            if outcome is None and len(batch.rows) > 1:
+                pending += batch.halves()[::-1]
+                continue
             if outcome is None:
-                if len(batch.rows) == 1:
-                    meter.finish(rows=1, tokens=0)
-                    yield _failure(batch.rows[0].request, "generate", "out of memory for this response alone")
-                    continue
-                first, second = batch.halves()
-                pending += [second, first]
+                # Alone at last: without the rows that only steady the arithmetic, it may fit.
+                outcome = self._attempt(batch, meter.step, fill=False)
+            if outcome is None:
+                meter.finish(rows=1, tokens=0)
+                yield _failure(batch.rows[0].request, "generate", "out of memory for this response alone")
                 continue
             meter.finish(rows=len(outcome), tokens=sum(len(drawn.tokens) for drawn in outcome))
             for drawn in outcome:
@@ -186,14 +188,14 @@ class TransformersEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _attempt(self, batch: Batch, on_step: OnStep) -> list[Drawn] | None:
+    def _attempt(self, batch: Batch, on_step: OnStep, *, fill: bool = True) -> list[Drawn] | None:
         """Return what a batch drew, or None when it did not fit in memory."""
         import torch
         from accelerate.utils.memory import should_reduce_batch_size
 
         try:
             with threads(self._threads):
-                return self._runner.run(batch, on_step=on_step)
+                return self._runner.run(batch, fill=fill, on_step=on_step)
         except torch_memory_errors():
             pass
         except RuntimeError as error:

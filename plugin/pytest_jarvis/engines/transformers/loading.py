@@ -130,6 +130,8 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     if not on_gpu and hasattr(model, "hf_device_map"):
         # peft would take it for an offloaded model and put its hooks on every module.
         del model.hf_device_map
+    if not on_gpu:
+        _to_32_bits(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
     _prepare_tokenizer(tokenizer, source.display_name)
@@ -172,6 +174,15 @@ def _prequantized(config: PreTrainedConfig) -> str | None:
         return None
     method = stated.get("quant_method") if isinstance(stated, dict) else stated.quant_method
     return str(getattr(method, "value", method) or "unknown")
+
+
+def _to_32_bits(model: PreTrainedModel) -> None:
+    """Turn the 16-bit weights that an already quantised checkpoint keeps, norms and embeddings, to 32 bits."""
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.dtype in {torch.bfloat16, torch.float16}:
+            parameter.data = parameter.data.float()
 
 
 def _max_memory(spec: ModelSpec) -> dict[int | str, str] | None:

@@ -111,6 +111,12 @@ def tiny_mixtral(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_gpt_oss(models: Path) -> Path:
+    """A family whose fused experts are the other way round, and have biases."""
+    return tiny("GptOss", models / "tiny-gpt-oss", seed=2, intermediate_size=64, num_local_experts=8, head_dim=16)
+
+
+@pytest.fixture(scope="session")
 def make_adapter(models: Path) -> Callable[..., Path]:
     """A function that writes a random adapter for a base and returns its folder; each name is written once."""
 

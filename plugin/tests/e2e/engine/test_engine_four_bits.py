@@ -33,8 +33,8 @@ def quantised_after_load(folder: Path) -> tuple[Any, dict[str, Any]]:
     packed = {}
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            router = ".gate.weight" in name and "experts" not in name
-            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not router):
+            exact = name.endswith((".gate.weight", ".router.weight", "bias"))
+            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not exact):
                 code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
                 packed[name] = (code, state)
                 weight.copy_(bnb.dequantize_4bit(code, state))
@@ -67,7 +67,7 @@ def stored(engine: Any) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-@pytest.fixture(scope="module", params=["tiny_moe", "tiny_mixtral"])
+@pytest.fixture(scope="module", params=["tiny_moe", "tiny_mixtral", "tiny_gpt_oss"])
 def family(request: pytest.FixtureRequest, load_engine: Load) -> Any:
     """(folder, engine) of each family, in NF4 without adapters."""
     folder = request.getfixturevalue(request.param)
@@ -89,6 +89,10 @@ def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family: Any
         assert torch.equal(state.absmax, own.absmax), name
         assert torch.equal(state.state2.absmax, own.state2.absmax), name
         assert (state.offset, tuple(state.shape)) == (own.offset, tuple(own.shape)), name
+
+
+def test_the_arithmetic_of_the_family_is_steady(family: Any) -> None:
+    assert family[1].steadiness.holds
 
 
 def test_logits_are_those_of_the_quantised_weights(family: Any) -> None:
