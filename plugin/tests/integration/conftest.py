@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np  # noqa: F401
 import pytest
-import sklearn.metrics.pairwise  # noqa: F401
 
-# The four above are imported here because pytester forgets what a test imported, and numpy cannot be imported twice.
 from pytest_jarvis import Report, load_report
 from pytest_jarvis.engines import ENGINES
+
+# pytester forgets what a session imported: numpy cannot be imported twice, and the rest would be, for every test.
+for name in (
+    "numpy",
+    "scipy.special",
+    "scipy.stats",
+    "sklearn.metrics.pairwise",
+    "pytest_jarvis.engines.scripted",
+    "pytest_jarvis.outputs.files",
+    "pytest_jarvis.recorder",
+    "pytest_jarvis.session",
+):
+    import_module(name)
+
+WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:benchmark")
+"""Hypothesis's plugin imports the whole library in each session that runs in a process where it is loaded."""
 
 TOOLS = """
 [[tools]]
@@ -71,7 +85,7 @@ class Project:
 
     def run(self, *arguments: str, engine: str = "scripted") -> pytest.RunResult:
         """Run pytest in this process; the engine is the scripted one unless another is named."""
-        return self.pytester.runpytest_inprocess("--jarvis-engine", engine, *arguments)
+        return self.pytester.runpytest_inprocess(*WITHOUT_OTHERS, "--jarvis-engine", engine, *arguments)
 
     def report(self, folder: str = "out") -> Report:
         return load_report(self.folder / folder)

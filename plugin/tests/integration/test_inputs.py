@@ -32,7 +32,7 @@ def test_a_bad_prompt_gives_one_sentence_even_when_no_option_is_given(project) -
     (project.prompts / "questions.toml").write_text(
         '[[prompts]]\nid = "q-1"\ntext = "a"\nkeywords = []\n', encoding="utf-8"
     )
-    result = project.pytester.runpytest_inprocess()
+    result = project.pytester.runpytest_inprocess("-p", "no:hypothesispytest")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*questions.toml*q-1*keywords*"])
     assert "Traceback" not in result.stderr.str()
@@ -60,6 +60,6 @@ def test_a_missing_adapter_gives_one_sentence(project) -> None:
 
 def test_a_test_that_asks_for_no_fixture_of_ours_starts_no_session(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(): pass")
-    result = pytester.runpytest_inprocess()
+    result = pytester.runpytest_inprocess("-p", "no:hypothesispytest")
     result.assert_outcomes(passed=1)
     assert "JARVIS" not in result.stdout.str()
