@@ -18,7 +18,7 @@ from pytest_jarvis.engines.transformers.linears import compute_plainly
 from pytest_jarvis.engines.transformers.memory import device_memory, rows_in_time, rows_that_fit, torch_memory_errors
 from pytest_jarvis.engines.transformers.meter import Meter
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
-from pytest_jarvis.engines.transformers.sources import find_source, is_small
+from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
 from pytest_jarvis.engines.transformers.threads import fastest_threads, threads
 from pytest_jarvis.records import (
     BASE_ARM,
@@ -46,6 +46,7 @@ class TransformersEngine:
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
         self._spec = spec
         self._settings = settings
+        refuse_missing_packages()
         self._source = find_source(spec)
         files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
         _refuse_same_names(files)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.records import EngineError, ModelSpec
 
 DEMO: Final = "demo"
+_PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil")
 _SMALL_BYTES: Final = 100_000_000
 _HUB_TIMEOUT_S: Final = 5
 
@@ -75,6 +77,13 @@ def _hub_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def refuse_missing_packages() -> None:
+    """Raise EngineError when the packages that run a model are not installed; none of them is imported."""
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
+        raise EngineError(f"the transformers engine needs {', '.join(missing)}: pip install 'pytest-jarvis[local]'")
 
 
 def is_small(source: Source) -> bool:
