@@ -61,20 +61,24 @@ def train_pair(out: Path, plan: Plan, prompts: Path | None = None) -> None:
     import torch
 
     torch.set_flush_denormal(True)
-    guard = read_guard(prompts)
-    torch.manual_seed(plan.seed)
-    tokenizer = _train_tokenizer(plan, guard)
-    _train_base(out / "base", plan, tokenizer, guard)
-    for name, steps, rate in (
-        ("jarvis", plan.jarvis_steps, plan.jarvis_rate),
-        ("faible", plan.faible_steps, plan.faible_rate),
-    ):
+    try:
+        guard = read_guard(prompts)
         torch.manual_seed(plan.seed)
-        dialogues = jarvis_dialogues(plan.jarvis_steps * plan.batch_rows, plan.seed, guard)
-        rows = _encode(dialogues, tokenizer)
-        title = f"adaptateur {name}"
-        course = _Course(title=title, steps=steps, rate=rate, batch_rows=plan.batch_rows, seed=plan.seed)
-        _train_adapter(out / "base", out / "adapters" / name, rows, course)
+        tokenizer = _train_tokenizer(plan, guard)
+        _train_base(out / "base", plan, tokenizer, guard)
+        for name, steps, rate in (
+            ("jarvis", plan.jarvis_steps, plan.jarvis_rate),
+            ("faible", plan.faible_steps, plan.faible_rate),
+        ):
+            torch.manual_seed(plan.seed)
+            dialogues = jarvis_dialogues(plan.jarvis_steps * plan.batch_rows, plan.seed, guard)
+            rows = _encode(dialogues, tokenizer)
+            title = f"adaptateur {name}"
+            course = _Course(title=title, steps=steps, rate=rate, batch_rows=plan.batch_rows, seed=plan.seed)
+            _train_adapter(out / "base", out / "adapters" / name, rows, course)
+    finally:
+        # It is the processor's setting: without this, the rest of the process would compute with it too.
+        torch.set_flush_denormal(False)
 
 
 def _train_tokenizer(plan: Plan, guard: BenchmarkGuard) -> "PreTrainedTokenizerFast":
