@@ -132,11 +132,11 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         results=gathered.rows,
         failures=gathered.failures,
         provenance=_provenance(benchmark, facts, root),
-        noise_floor=_noise_floors(gathered.rows) if settings.twin else {},
+        noise_floor=noise_floors(gathered.rows) if settings.twin else {},
     )
 
 
-def _noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
+def noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
     """Return how far the base parts from itself: relevance, keywords, and length in characters."""
     metrics: dict[str, Callable[[Sample], float | None]] = {
         "jarvis_relevance": lambda sample: sample.relevance,

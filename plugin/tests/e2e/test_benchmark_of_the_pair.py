@@ -1,0 +1,135 @@
+"""The whole benchmark on the embedded pair, by the real engine in NF4: who gains, who does not, what noise is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pytest_jarvis.closing import noise_floors
+from pytest_jarvis.config import MetricsSection
+from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.looks import Question
+from pytest_jarvis.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.records import TWIN_ARM, AdapterSpec, EngineDescription, GenerationSettings, ModelSpec, Progress
+from pytest_jarvis.session import BenchmarkRun, Plan
+
+PROMPTS = load_prompts(packaged_prompts())
+SETTINGS = GenerationSettings(timeout_s=None)
+
+
+class Silent:
+    """A listener that shows nothing."""
+
+    def loading(self) -> None: ...
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
+
+    def drawing(self, look: int, progress: Progress) -> None: ...
+
+    def drawn(self, look: int, progress: Progress) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def inert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The adapter `jarvis` with every B at zero: it changes nothing."""
+    folder = tmp_path_factory.mktemp("inert")
+    source = adapter_path("jarvis")
+    (folder / "adapter_config.json").write_text(
+        (source / "adapter_config.json").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    weights = load_file(source / "adapter_model.safetensors")
+    save_file(
+        {name: torch.zeros_like(value) if "lora_B" in name else value for name, value in weights.items()},
+        folder / "adapter_model.safetensors",
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(inert: Path) -> TransformersEngine:
+    adapters = (
+        AdapterSpec(name="jarvis", source="demo:jarvis"),
+        AdapterSpec(name="faible", source="demo:faible"),
+        AdapterSpec(name="inerte", source=str(inert)),
+    )
+    return TransformersEngine(ModelSpec(adapters=adapters, allow_inert_adapter=True), SETTINGS)
+
+
+def make_run(engine: TransformersEngine, *names: str, shared_noise: bool = True, categories: str = "") -> BenchmarkRun:
+    plan = Plan(
+        cases=tuple(case for case in PROMPTS.cases if case.category.startswith(categories)),
+        adapters=tuple(AdapterSpec(name=name, source=name) for name in names),
+        looks=(4,),
+        tools=PROMPTS.tools,
+        question=Question(shared_noise=shared_noise),
+        metrics=MetricsSection(cosine=False),
+    )
+    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent())
+    run.draw()
+    return run
+
+
+@pytest.fixture(scope="module")
+def full(engine: TransformersEngine) -> BenchmarkRun:
+    return make_run(engine, "jarvis", "faible", "inerte")
+
+
+def texts(run: BenchmarkRun) -> dict[tuple[str, str, int], str]:
+    return {
+        (row.prompt_id, sample.arm, sample.replicate): sample.text
+        for case in run.plan.cases
+        for row in run.rows(case, lambda *_: {})
+        for sample in row.samples
+    }
+
+
+def test_every_response_of_every_arm_is_drawn(full: BenchmarkRun) -> None:
+    assert len(texts(full)) == 30 * 4 * 4
+    assert [] == [failure for case in full.plan.cases for failure in full.failures(case)]
+
+
+def test_the_well_trained_adapter_is_proven_and_the_weak_one_is_not(full: BenchmarkRun) -> None:
+    facts = full.facts()
+    assert facts is not None
+    assert facts.decisions["jarvis"].verdict == "PASS"
+    assert facts.decisions["faible"].verdict != "PASS"
+
+
+def test_an_adapter_that_changes_nothing_gives_the_bases_texts_and_a_gain_of_exactly_zero(full: BenchmarkRun) -> None:
+    facts, drawn = full.facts(), texts(full)
+    assert facts is not None
+    assert {(name, number): text for (name, arm, number), text in drawn.items() if arm == "base"} == {
+        (name, number): text for (name, arm, number), text in drawn.items() if arm == "inerte"
+    }
+    assert facts.decisions["inerte"].gain == 0
+    assert facts.decisions["inerte"].verdict != "PASS"
+
+
+def test_a_category_alone_gets_its_texts_of_the_full_run(
+    full: BenchmarkRun, engine: TransformersEngine
+) -> None:
+    alone = texts(make_run(engine, "jarvis", categories="tool_routing"))
+    assert len(alone) == 10 * 2 * 4
+    assert alone == {key: text for key, text in texts(full).items() if key in alone}
+
+
+def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngine) -> None:
+    run = make_run(engine, TWIN_ARM, shared_noise=False)
+    facts, drawn = run.facts(), texts(run)
+    assert facts is not None
+    assert facts.decisions[TWIN_ARM].verdict != "PASS"
+    same = sum(drawn[name, "base", number] == text for (name, arm, number), text in drawn.items() if arm == TWIN_ARM)
+    assert same < 30 * 4 / 2
+    floors = noise_floors(row for case in run.plan.cases for row in run.rows(case, lambda *_: {}))
+    assert floors["jarvis_relevance"].floor is not None
+    assert floors["jarvis_relevance"].floor > 0
+
+
+def test_the_shipped_configurations_are_read() -> None:
+    for name in ("benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"):
+        assert json.loads((Path(__file__).parents[3] / name).read_text(encoding="utf-8"))["model"]["base_model_id"]
