@@ -110,9 +110,7 @@ def test_an_adapter_that_changes_nothing_gives_the_bases_texts_and_a_gain_of_exa
     assert facts.decisions["inerte"].verdict != "PASS"
 
 
-def test_a_category_alone_gets_its_texts_of_the_full_run(
-    full: BenchmarkRun, engine: TransformersEngine
-) -> None:
+def test_a_category_alone_gets_its_texts_of_the_full_run(full: BenchmarkRun, engine: TransformersEngine) -> None:
     alone = texts(make_run(engine, "jarvis", categories="tool_routing"))
     assert len(alone) == 10 * 2 * 4
     assert alone == {key: text for key, text in texts(full).items() if key in alone}

@@ -14,6 +14,9 @@ from pytest_jarvis.engines import ENGINES
 
 # pytester forgets what a session imported: numpy cannot be imported twice, and the rest would be, for every test.
 for name in (
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "numpy",
     "scipy.special",
     "scipy.stats",

@@ -20,19 +20,14 @@ def test_a_session_leaves_only_the_formats_configured(project) -> None:
     assert names == {"report.json", "thresholds.json", "summary.md"}
 
 
-def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project) -> None:
+def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monkeypatch: pytest.MonkeyPatch) -> None:
     config = '{"output": {"formats": ["text", "charts"]}}'
     (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
-    project.pytester.makeconftest(
-        """
-        import pytest_jarvis.outputs.charts
 
-        def fail(*arguments):
-            raise RuntimeError("plus d'encre")
+    def fail(*arguments: object) -> bytes:
+        raise RuntimeError("plus d'encre")
 
-        pytest_jarvis.outputs.charts.chart_png = fail
-        """
-    )
+    monkeypatch.setattr("pytest_jarvis.outputs.charts.chart_png", fail)
     result = project.run("--jarvis-report-dir", "out")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*charts.png*plus d'encre*"])

@@ -26,13 +26,13 @@ def rows_of(lengths: list[int], *, arms: tuple[str, ...] = ("base", "ft"), repli
         for replicate in range(replicates)
         for arm in arms
     ]
-    return [
-        Row(index=index, request=request, tokens=(1,) * length) for index, (request, length) in enumerate(requests)
-    ]
+    return [Row(index=index, request=request, tokens=(1,) * length) for index, (request, length) in enumerate(requests)]
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=20), st.integers(1, 40), st.integers(1, 4))
-def test_every_row_is_in_exactly_one_batch_that_is_not_too_large(lengths: list[int], most: int, replicates: int) -> None:
+def test_every_row_is_in_exactly_one_batch_that_is_not_too_large(
+    lengths: list[int], most: int, replicates: int
+) -> None:
     rows = rows_of(lengths, replicates=replicates)
     batches = plan_batches(rows, rows_per_batch=most)
     assert Counter(row.index for row in rows) == Counter(row.index for batch in batches for row in batch.rows)
