@@ -36,6 +36,21 @@ class Collector:
         if self.error is not None:
             raise pytest.UsageError(str(self.error))
 
+    def watch_workers(self) -> None:
+        """On the controller of pytest-xdist, which collects nothing itself, register what takes the workers' records.
+
+        A model is loaded by each worker, so more than one is refused where that is a real load.
+        """
+        if self.benchmark is None or getattr(self.config.option, "dist", "no") == "no" or self._is_worker():
+            return
+        workers = len(self.config.option.tx)
+        if self.benchmark.settings.engine == "transformers" and workers > 1:
+            raise pytest.UsageError(
+                f"-n {workers}: each of {workers} workers would load the model; run without -n, or with -n 1: "
+                "responses of all prompts are drawn in the same batches anyway"
+            )
+        self._record(())
+
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give the test one call for each case its marker names."""
         cases = (
@@ -54,11 +69,18 @@ class Collector:
         """Fix the plan, exactly the selected cases, and register what records their results."""
         if self.benchmark is None or self.config.option.collectonly:
             return
+        selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
+        self._record(tuple(selected.values()))
+
+    def _record(self, cases: tuple[PromptCase, ...]) -> None:
         from pytest_jarvis.recorder import Recorder
 
-        selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
-        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, tuple(selected.values()))
+        assert self.benchmark is not None  # noqa: S101  # checked by the callers
+        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
+
+    def _is_worker(self) -> bool:
+        return hasattr(self.config, "workerinput")
 
 
 _COLLECTOR = pytest.StashKey[Collector]()

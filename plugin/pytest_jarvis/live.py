@@ -13,6 +13,7 @@ from pytest_jarvis.summary import encoding_of, start_line
 
 if TYPE_CHECKING:
     import pytest
+    from _pytest._io import TerminalWriter
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
@@ -30,7 +31,8 @@ class LiveTerminal:
         manager = config.pluginmanager
         self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
         self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
-        self._writer = config.get_terminal_writer()
+        # A worker of pytest-xdist has no terminal.
+        self._writer = None if self._reporter is None else config.get_terminal_writer()
         self._label = label
         self._progress = progress
         self._quiet = config.option.verbose < 0
@@ -69,32 +71,28 @@ class LiveTerminal:
         self._next = 0.0
 
     def _line(self, text: str) -> None:
-        if self._quiet:
-            return
-        with self._writing() as reporter:
-            if reporter is not None:
-                start_line(self._writer)
-                self._writer.line(encodable(typeset(text), encoding_of(self._writer)))
+        with self._writing() as writer:
+            if writer is not None:
+                start_line(writer)
+                writer.line(encodable(typeset(text), encoding_of(writer)))
 
     def _rewrite(self, text: str) -> None:
-        if self._quiet:
-            return
-        with self._writing() as reporter:
-            if reporter is not None:
-                if not self._open_line:
-                    start_line(self._writer)
-                width = self._writer.fullwidth - 1
-                reporter.rewrite(
-                    fit(encodable(typeset(text), encoding_of(self._writer)), width) if text else " " * width
-                )
-                if not text:
-                    reporter.rewrite("")
-                self._open_line = True
+        """Write over the open line; an empty text clears it."""
+        with self._writing() as writer:
+            if writer is None:
+                return
+            if not self._open_line:
+                start_line(writer)
+            shown = fit(encodable(typeset(text), encoding_of(writer)), writer.fullwidth - 1)
+            writer.write(f"\r{shown}" if text else f"\r{shown}\r", flush=True)
+            self._open_line = True
 
     @contextmanager
-    def _writing(self) -> Iterator[TerminalReporter | None]:
+    def _writing(self) -> Iterator[TerminalWriter | None]:
+        """Give pytest's writer past the capture of output; None when nothing is to be shown."""
+        writer = None if self._quiet else self._writer
         if self._capture is None:
-            yield self._reporter
+            yield writer
             return
         with self._capture.global_and_fixture_disabled():
-            yield self._reporter
+            yield writer

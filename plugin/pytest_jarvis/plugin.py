@@ -36,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if is_asked_for(config) and not config.option.help:
-        _collector(config).check()
+        collector = _collector(config)
+        collector.check()
+        collector.watch_workers()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,6 +17,7 @@ from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.outputs.json import write_report
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
 from pytest_jarvis.report import FailureRow, Report, ResultRow, failure_row, new_run_folder
+from pytest_jarvis.session import RunFacts
 from pytest_jarvis.summary import show_case, write_summary
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ T = TypeVar("T")
 _MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _SHOWN_PROPERTY = "jarvis_shown"
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
+
+
+class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker of pytest-xdist tells the controller when it is done."""
+
+    planned: tuple[str, ...]
+    """Ids of the prompts of the plan; every worker plans all of them."""
+    facts: RunFacts | None
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +106,7 @@ class Recorder:
         self.report: Report | None = None
         self.folder: Path | None = None
         self.problems: list[OutputProblem] = []
+        self._notes: WorkerNotes | None = None
         self._category = ""
 
     @property
@@ -151,8 +161,8 @@ class Recorder:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the record off a report."""
-        if report.when != "call":
+        """Take the record off a report; under pytest-xdist the controller alone does."""
+        if report.when != "call" or hasattr(self.config, "workeroutput"):
             return
         self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
         raw = getattr(report, "jarvis_record", None)
@@ -176,7 +186,15 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Build the report, write its numbers, set the exit status, then make the files for people."""
+        """Build the report, write its numbers, set the exit status, then make the files for people.
+
+        A worker of pytest-xdist only tells the controller what it knows.
+        """
+        if hasattr(self.config, "workeroutput"):
+            notes = WorkerNotes(planned=tuple(case.prompt_id for case in self.run.plan.cases), facts=self.run.facts())
+            self.config.workeroutput["jarvis"] = msgspec.to_builtins(notes)
+            self.run.close()
+            return
         gathered = self._gather()
         self.run.close()
         self.gate = judge_gate(self.benchmark, gathered)
@@ -189,6 +207,14 @@ class Recorder:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.report is not None and self.folder is not None:
             self._make_files(self.report, self.folder)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Take what a worker tells; the first that loaded an engine speaks for all, for each draws the same."""
+        raw = getattr(node, "workeroutput", {}).get("jarvis")
+        notes = None if raw is None else msgspec.convert(raw, WorkerNotes)
+        if notes is not None and (self._notes is None or self._notes.facts is None):
+            self._notes = notes
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
@@ -212,13 +238,16 @@ class Recorder:
 
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
-        facts = self.run.facts()
+        facts, cases = self.run.facts(), self.run.plan.cases
+        if self._notes is not None:
+            facts = self._notes.facts
+            cases = tuple(case for case in self.benchmark.cases if case.prompt_id in self._notes.planned)
         if facts is None:
             return None
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
         rows: list[ResultRow] = []
         failures: list[FailureRow] = []
-        for case in self.run.plan.cases:
+        for case in cases:
             if (record := recorded.get(case.prompt_id)) is not None:
                 rows += record.rows
                 failures += record.failures
@@ -228,9 +257,9 @@ class Recorder:
         return Gathered(
             rows=tuple(rows),
             failures=tuple(failures),
-            planned=self.run.plan.cases,
+            planned=cases,
             facts=facts,
-            finished=not self.interrupted and len(recorded) == len(self.run.plan.cases),
+            finished=not self.interrupted and len(recorded) == len(cases),
         )
 
     def _label(self, record: CaseRecord) -> str:
