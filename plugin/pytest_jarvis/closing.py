@@ -175,6 +175,7 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
             min_gain=benchmark.question.min_gain,
             alpha=benchmark.question.alpha,
             looks=benchmark.settings.looks,
+            require=benchmark.settings.require,
         ),
         full_selection=is_full(benchmark, gathered.planned),
     )

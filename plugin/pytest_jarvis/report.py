@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pytest_jarvis.gate import GateOutcome
+from pytest_jarvis.gate import GateOutcome, Require
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
@@ -133,6 +133,8 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Chance of a wrong PASS, over all looks and adapters."""
     looks: tuple[int, ...]
     """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+    require: Require = "first"
+    """Which of several adapters must pass."""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
