@@ -27,9 +27,9 @@ def versions(engine: Mapping[str, str]) -> dict[str, str]:
 
 
 def machine() -> Machine:
-    """Return what this machine is; nothing that names it or its user."""
+    """Return what this machine is; nothing that names it or its user, so no kernel release either."""
     return Machine(
-        system=f"{platform.system()} {platform.release()}",
+        system=platform.system(),
         processor=platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),

@@ -94,6 +94,11 @@ def test_the_machine_is_told_without_its_name_or_its_user() -> None:
     assert [name for name in (platform.node(), getpass.getuser()) if len(name) > 4 and name in told] == []
 
 
+def test_the_system_is_told_without_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "release", lambda: "6.1.0-somebodys-cloud")
+    assert (platform.system(), False) == (provenance.machine().system, "cloud" in repr(provenance.machine()))
+
+
 @pytest.mark.parametrize("cores", [None, 3])
 def test_the_machine_has_at_least_one_core(monkeypatch: pytest.MonkeyPatch, cores: int | None) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
