@@ -14,12 +14,12 @@ from pytest_jarvis.engines.transformers.sources import Source, find_source, refu
 from pytest_jarvis.records import AdapterSpec, EngineError, ModelSpec
 
 
-def refuse(stated: str | None, base: str, *, is_demo: bool = False) -> None:
+def refuse(stated: str | None, base: str, *, is_demo: bool = False) -> str | None:
     files = {"folder": Path("/adapter"), "weights": Path("/adapter/adapter_model.safetensors")}
     config = {"base_model_name_or_path": stated}
     adapter = AdapterFiles(name="ft", source="/adapter", config=config, sha256="0", **files)
     model: Any = SimpleNamespace(config=SimpleNamespace(_name_or_path=""))
-    refuse_other_base(adapter, Source(location=base, display_name=base, is_demo=is_demo), model)
+    return refuse_other_base(adapter, Source(location=base, display_name=base, is_demo=is_demo), model)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def refuse(stated: str | None, base: str, *, is_demo: bool = False) -> None:
     ],
 )
 def test_names_of_one_base_are_taken_for_the_same(stated: str | None, base: str) -> None:
-    refuse(stated, base)
+    assert refuse(stated, base) is None
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,19 @@ def test_another_base_is_refused(stated: str, base: str, is_demo: bool) -> None:
         refuse(stated, base, is_demo=is_demo)
 
 
+def test_a_folder_called_otherwise_than_the_adapters_base_is_noted(tmp_path: Path) -> None:
+    note = refuse("Qwen/Qwen3-30B-A3B", str(tmp_path))
+    assert note is not None
+    assert [True, True] == ["'Qwen/Qwen3-30B-A3B'" in note, str(tmp_path) in note]
+
+
+def test_an_adapter_of_the_demo_is_refused_on_any_folder(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="adapter 'ft': it was trained on 'demo'"):
+        refuse("demo", str(tmp_path))
+
+
 def test_an_adapter_of_the_demo_fits_the_demo() -> None:
-    refuse("demo", "/package/demo/base", is_demo=True)
+    assert refuse("demo", "/package/demo/base", is_demo=True) is None
 
 
 def test_missing_packages_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,21 +87,31 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
     )
 
 
-def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> None:
-    """Raise EngineError when the adapter says that it was trained on another base than the one loaded."""
+def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> str | None:
+    """Return a note when the adapter names another base than the folder loaded, None when it names the one loaded.
+
+    Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
+    folder may be called anything, so its name proves nothing; the shapes are checked when the adapter is attached.
+    """
     stated = adapter.config.get("base_model_name_or_path")
     if not stated:
-        return
+        return None
     expected = DEMO if source.is_demo else source.location
     known = {_plain(expected), _plain(str(getattr(model.config, "_name_or_path", "") or expected))}
     if source.is_demo:
         known = {DEMO}
-    if _plain(str(stated)) not in known:
-        raise EngineError(
-            f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
-            "choose its own base, or, if they are the same, correct base_model_name_or_path in "
-            f"{adapter.folder / CONFIG_FILE}"
+    if _plain(str(stated)) in known:
+        return None
+    if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
+        return (
+            f"adapter '{adapter.name}' says that it was trained on {stated!r}, and the base is the folder "
+            f"{source.display_name!r}: only the shapes of the weights were seen to agree"
         )
+    raise EngineError(
+        f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
+        "choose its own base, or, if they are the same, correct base_model_name_or_path in "
+        f"{adapter.folder / CONFIG_FILE}"
+    )
 
 
 def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:

@@ -58,8 +58,8 @@ class TransformersEngine:
         spec, name = self._spec, self._source.display_name
         with threads(1 if is_small(self._source) else None):
             base = loading.load_base(spec, self._source)
-        for adapter in files:
-            adapting.refuse_other_base(adapter, self._source, base.model)
+        stated = [adapting.refuse_other_base(adapter, self._source, base.model) for adapter in files]
+        self._base_notes = tuple(note for note in stated if note is not None)
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
         if not spec.allow_partial_4bit:
@@ -271,6 +271,7 @@ class TransformersEngine:
         yield self.steadiness.note()
         if self._mixed is not None and not self._mixed.works:
             yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
+        yield from self._base_notes
         for seen in self._proofs:
             if not seen.live:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
