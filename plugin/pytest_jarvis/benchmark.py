@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_jarvis.options import Settings, resolve
-from pytest_jarvis.prompts import PromptSet, load_prompts
+from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
 
 if TYPE_CHECKING:
@@ -45,15 +45,26 @@ class Benchmark:
             shared_noise=not self.settings.twin,
         )
 
-    def cases_for(self, markers: Sequence[pytest.Mark]) -> tuple[PromptCase, ...]:
-        """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker."""
+    def cases_for(self, markers: Iterable[pytest.Mark]) -> tuple[PromptCase, ...]:
+        """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker.
+
+        A category of the packaged prompts that this folder has not gives no case; any other unknown one is an
+        InputError.
+        """
         chosen = self.cases
         for marker in markers:
+            self._refuse_unknown(marker)
             excluded = marker.kwargs.get("exclude", ())
             if marker.args:
                 chosen = tuple(case for case in chosen if case.category in marker.args)
             chosen = tuple(case for case in chosen if case.category not in excluded)
         return chosen
+
+    def _refuse_unknown(self, marker: pytest.Mark) -> None:
+        known = {category.name for category in self.prompts.categories}
+        for name in marker.args:
+            if name not in known and not (packaged_prompts() / f"{name}.toml").is_file():
+                raise InputError(f"marker jarvis_cases: unknown category {name!r}{nearest(str(name), list(known))}")
 
     def start(self, cases: tuple[PromptCase, ...], listener: Listener) -> BenchmarkRun:
         """Return the run of the selected cases; nothing is loaded yet."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_jarvis.benchmark import Benchmark, read_benchmark
+from pytest_jarvis.engines import missing_libraries
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
 
@@ -51,24 +53,37 @@ class Collector:
             )
         self._record(())
 
+    def cases_for(self, markers: Iterable[pytest.Mark]) -> tuple[PromptCase, ...] | None:
+        """Return the cases that markers name; None when the input is wrong, which is said after collecting."""
+        if self.benchmark is None or self.error is not None:
+            return None
+        try:
+            return self.benchmark.cases_for(markers)
+        except InputError as error:
+            self.error = error
+            return None
+
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give the test one call for each case its marker names."""
-        cases = (
-            self.benchmark.cases_for(list(metafunc.definition.iter_markers("jarvis_cases"))) if self.benchmark else ()
-        )
-        parameters = [pytest.param(case, id=f"{case.category}-{case.prompt_id}") for case in cases]
+        cases = self.cases_for(metafunc.definition.iter_markers("jarvis_cases"))
+        parameters = [pytest.param(case, id=f"{case.category}-{case.prompt_id}") for case in cases or ()]
         metafunc.parametrize("jarvis_case", parameters or [pytest.param(None, id=_NO_CASE)])
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Say what is wrong with the session's input; drop the tests of categories this set of prompts has not."""
+    def pytest_collection_modifyitems(self) -> None:
+        """Say what is wrong with the session's input."""
         self.check()
-        items[:] = [item for item in items if not _is_empty(item)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Fix the plan, exactly the selected cases, and register what records their results."""
         if self.benchmark is None or self.config.option.collectonly:
             return
+        missing = missing_libraries(self.benchmark.settings.engine)
+        if missing:
+            raise pytest.UsageError(
+                f"--jarvis-engine {self.benchmark.settings.engine}: {', '.join(missing)} not installed; "
+                'pip install "pytest-jarvis[local]"'
+            )
         selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
         self._record(tuple(selected.values()))
 
@@ -98,7 +113,12 @@ def obtain(config: pytest.Config) -> Collector:
 
 def recorder_of(config: pytest.Config) -> Recorder:
     """Return the session's recorder; it is there as soon as tests run."""
-    return config.stash[_RECORDER]
+    recorder = config.stash.get(_RECORDER, None)
+    if recorder is None:
+        raise pytest.UsageError(
+            "no benchmark session: a fixture of pytest-jarvis must be an argument of the test, not asked for by name"
+        )
+    return recorder
 
 
 def _case_of(item: pytest.Item) -> PromptCase | None:
@@ -109,9 +129,3 @@ def _case_of(item: pytest.Item) -> PromptCase | None:
         else None
     )
     return case if isinstance(case, PromptCase) else None
-
-
-def _is_empty(item: pytest.Item) -> bool:
-    """Whether the test stands for a category that this set of prompts has not."""
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return "jarvis_case" in parameters and parameters["jarvis_case"] is None

@@ -6,13 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 from pytest_jarvis.contrasts import Scores, Target, check_alpha
+from pytest_jarvis.records import LOOKS
 from pytest_jarvis.statistics import Decision, decide
-
-LOOKS: Final = (4, 8, 16)
-"""Responses per prompt and arm at each look."""
 
 _NODES = 201
 _LOWEST = 9.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_jarvis.config import Config
     from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
 
-PREFIX = "--jarvis-"
 DEFAULT_SAMPLES = 4
+_DEFAULTS = {"jarvis_engine": "transformers", "jarvis_require": "first"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--jarvis-engine",
         metavar="NAME",
-        default="transformers",
+        default=_DEFAULTS["jarvis_engine"],
         help="what runs the models: transformers (default), scripted (fake)",
     )
     add("--jarvis-prompts", metavar="DIR", help="folder of prompt files (default: those of the checkout or package)")
@@ -92,7 +93,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--jarvis-require",
         choices=("any", "all", "first"),
-        default="first",
+        default=_DEFAULTS["jarvis_require"],
         help="which adapters must pass (default: the first named)",
     )
     add("--jarvis-strict", action="store_true", help="exit 1 when the gate cannot judge, as with -k or failures")
@@ -125,8 +126,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_asked_for(config: pytest.Config) -> bool:
-    """Whether the command line names any option of the group."""
-    return any(str(argument).startswith(PREFIX) for argument in config.invocation_params.args)
+    """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
+    given = {name: value for name, value in vars(config.option).items() if name.startswith("jarvis_")}
+    return any(value not in (None, False, []) and value != _DEFAULTS.get(name) for name, value in given.items())
 
 
 def resolve(config: pytest.Config) -> Settings:
@@ -162,7 +164,7 @@ def resolve(config: pytest.Config) -> Settings:
         twin=option.jarvis_aa,
         generation=_generation(conf),
         prompts_folder=prompts,
-        looks=(benchmark.samples,) if benchmark.samples else _looks("off" if option.jarvis_aa else benchmark.gate),
+        looks=(benchmark.samples,) if benchmark.samples else _looks(conf, twin=option.jarvis_aa),
         gate="off" if option.jarvis_aa else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
         inconclusive=benchmark.inconclusive,
@@ -185,7 +187,7 @@ def _adapters(conf: Config, option: argparse.Namespace, beside: Path) -> tuple[A
         if option.jarvis_adapter:
             return specs
         return tuple(
-            spec if spec.source.startswith("demo:") else replace(spec, source=str(beside / spec.source))
+            spec if spec.source.startswith("demo:") else replace(spec, source=_beside(beside, spec.source))
             for spec in specs
         )
     if option.jarvis_adapter:
@@ -193,8 +195,19 @@ def _adapters(conf: Config, option: argparse.Namespace, beside: Path) -> tuple[A
     return (AdapterSpec(name=TWIN_ARM, source="base"),)
 
 
-def _looks(gate: str) -> tuple[int, ...]:
-    return (4, 8, 16) if gate == "proven" else (DEFAULT_SAMPLES,)
+def _beside(folder: Path, source: str) -> str:
+    """Return a relative path of the configuration as one from here; relative still, where that is possible."""
+    path = folder / Path(source).expanduser()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _looks(conf: Config, *, twin: bool) -> tuple[int, ...]:
+    """Return the looks where no count is fixed; greedy decoding says everything in one response."""
+    from pytest_jarvis.records import LOOKS
+
+    if not conf.generation.do_sample or conf.generation.temperature == 0:
+        return (1,)
+    return LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
 
 
 def _override(conf: Config, option: argparse.Namespace) -> Config:
@@ -259,8 +272,11 @@ def _report_folder(named: str | None) -> Path | None:
     folder = Path(named)
     if (folder / REPORT_FILE).exists():
         raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--jarvis-report-dir: {folder} is a file; name a folder")
+    nearest_existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not nearest_existing.is_dir():
+        raise InputError(f"--jarvis-report-dir: {nearest_existing} is a file; name a folder")
+    if not os.access(nearest_existing, os.W_OK):
+        raise InputError(f"--jarvis-report-dir: {nearest_existing} cannot be written to; name another folder")
     return folder
 
 

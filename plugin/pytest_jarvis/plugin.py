@@ -41,6 +41,18 @@ def pytest_configure(config: pytest.Config) -> None:
         collector.watch_workers()
 
 
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> list[pytest.Item] | None:
+    """Make no test of a function whose categories this set of prompts has not."""
+    code = getattr(obj, "__code__", None)
+    if code is None or not name.startswith("test") or "jarvis_case" not in code.co_varnames[: code.co_argcount]:
+        return None
+    own = [marker for marker in getattr(obj, "pytestmark", ()) if marker.name == "jarvis_cases"]
+    cases = _collector(collector.config).cases_for([*own, *collector.iter_markers("jarvis_cases")])
+    return [] if cases == () else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `jarvis_case` once for each case of its categories."""
     if not FIXTURES.intersection(metafunc.fixturenames):

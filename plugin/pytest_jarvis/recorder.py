@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgspec
 import pytest
 
 from pytest_jarvis.closing import Gathered, judge_gate, make_report
+from pytest_jarvis.config import DEMO
 from pytest_jarvis.live import LiveTerminal
-from pytest_jarvis.outputs.json import write_report
+from pytest_jarvis.outputs.json import encode_report, write_report
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
-from pytest_jarvis.report import FailureRow, Report, ResultRow, failure_row, new_run_folder
+from pytest_jarvis.report import (
+    REPORT_FILE,
+    FailureRow,
+    Report,
+    ResultRow,
+    failure_row,
+    new_run_folder,
+    write_atomically,
+)
 from pytest_jarvis.session import RunFacts
 from pytest_jarvis.summary import show_case, write_summary
 
@@ -41,6 +52,8 @@ class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
     planned: tuple[str, ...]
     """Ids of the prompts of the plan; every worker plans all of them."""
     facts: RunFacts | None
+    error: str | None
+    """Why no engine could be had, in one sentence."""
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +110,9 @@ class Recorder:
         self.config = config
         self.benchmark = benchmark
         conf = benchmark.settings.config
-        listener = LiveTerminal(config, conf.model.base_model_id, progress=conf.logging.progress)
+        name = conf.model.base_model_id
+        label = "modèle de démonstration embarqué" if name == DEMO else name
+        listener = LiveTerminal(config, label, progress=conf.logging.progress)
         self.run = benchmark.start(cases, listener)
         self.records: dict[str, CaseRecord] = {}
         self.shown: list[str] = []
@@ -107,12 +122,33 @@ class Recorder:
         self.folder: Path | None = None
         self.problems: list[OutputProblem] = []
         self._notes: WorkerNotes | None = None
+        self._error: str | None = None
+        self.hook_error: str | None = None
         self._category = ""
 
     @property
     def engine(self) -> Engine:
         """The session's engine; pytest stops with exit status 4 when it cannot be loaded."""
-        return _or_exit(lambda: self.run.engine)
+        return self._or_exit(lambda: self.run.engine)
+
+    def _or_exit(self, action: Callable[[], T]) -> T:
+        """Return what `action` gives; a model that cannot be used ends the session with exit status 4, its sentence.
+
+        A worker of pytest-xdist may not end the session: its test fails, and the controller is told.
+        """
+        workers = getattr(self.config, "workerinput", {}).get("workercount", 1)
+        if workers > 1 and self.benchmark.settings.engine == "transformers":
+            self._give_up(f"each of {workers} workers would load the model; run without -n, or with -n 1")
+        try:
+            return action()
+        except EngineError as error:
+            self._give_up(str(error))
+
+    def _give_up(self, sentence: str) -> NoReturn:
+        self._error = sentence
+        if hasattr(self.config, "workeroutput"):
+            pytest.fail(sentence, pytrace=False)
+        pytest.exit(sentence, returncode=_USAGE_ERROR)
 
     def handle(self, *, of_candidate: bool) -> ModelHandle:
         """Return the handle on the base, or on the first adapter named."""
@@ -128,7 +164,7 @@ class Recorder:
 
     def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
         """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
-        _or_exit(self.run.draw)
+        self._or_exit(self.run.draw)
         failures = tuple(failure_row(failure, case.category) for failure in self.run.failures(case))
         with self._recorded_if_raised(item, case, failures):
             rows = tuple(self.run.rows(case, self._extra_metrics))
@@ -143,7 +179,7 @@ class Recorder:
         """Record what was drawn when a metric of others raises: the test fails, the responses are kept."""
         try:
             yield
-        except BaseException as error:
+        except Exception as error:
             reason = f"a metric raised {type(error).__name__}: {error}"
             unscored = Failure(prompt_id=case.prompt_id, arm=BASE_ARM, replicate=0, stage="score", reason=reason)
             rows = tuple(self.run.rows(case, _no_metrics))
@@ -191,22 +227,39 @@ class Recorder:
         A worker of pytest-xdist only tells the controller what it knows.
         """
         if hasattr(self.config, "workeroutput"):
-            notes = WorkerNotes(planned=tuple(case.prompt_id for case in self.run.plan.cases), facts=self.run.facts())
+            notes = WorkerNotes(
+                planned=tuple(case.prompt_id for case in self.run.plan.cases),
+                facts=self.run.facts(),
+                error=self._error,
+            )
             self.config.workeroutput["jarvis"] = msgspec.to_builtins(notes)
             self.run.close()
             return
+        try:
+            self._conclude(session)
+        finally:
+            # Last: a device that fails as its memory is given back must not cost the numbers.
+            self.run.close()
+
+    def _conclude(self, session: pytest.Session) -> None:
+        """Numbers first, exit status second, what others change and the files for people last."""
         gathered = self._gather()
-        self.run.close()
         self.gate = judge_gate(self.benchmark, gathered)
+        writes = self.benchmark.settings.write_report
         if gathered is not None and gathered.planned:
-            self._report(make_report(self.benchmark, gathered, self.gate, self.config.rootpath))
-        if not self.benchmark.settings.write_report:
-            return
-        self._tell_junit(session)
-        if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.report is not None and self.folder is not None:
-            self._make_files(self.report, self.folder)
+            self.report = make_report(self.benchmark, gathered, self.gate, self.config.rootpath)
+            if writes:
+                self.folder = self._write(self.report)
+        if writes:
+            self._tell_junit(session)
+            if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._notes is not None and self._notes.error is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self.report is not None:
+            self.report = self._last_word(self.report)
+            if self.folder is not None:
+                self._make_files(self.report, self.folder)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
@@ -267,15 +320,17 @@ class Recorder:
         names = {category.name: category.label for category in self.benchmark.prompts.categories}
         return names[record.rows[0].category]
 
-    def _report(self, report: Report) -> None:
-        """Keep the report as the hooks leave it, and write its numbers, even when one of them raises."""
-        self.report = report
+    def _last_word(self, report: Report) -> Report:
+        """Return the report as the hooks leave it, written again if it changed; a hook that raises changes nothing."""
         try:
             for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
-                self.report = changed
-        finally:
-            if self.benchmark.settings.write_report:
-                self.folder = self._write(self.report)
+                report = changed
+            if report is not self.report and self.folder is not None:
+                write_atomically(self.folder / REPORT_FILE, encode_report(report))
+        except Exception as error:  # noqa: BLE001  # what another's code does here must not cost the summary
+            self.hook_error = f"{type(error).__name__}: {error}"
+            return self.report or report
+        return report
 
     def _write(self, report: Report) -> Path:
         """Write the report's numbers and return the folder."""
@@ -285,24 +340,26 @@ class Recorder:
         return folder
 
     def _extra_metrics(self, case: PromptCase, response: Response) -> dict[str, float]:
-        """Return what the hooks measure on a response; the last registered wins a name."""
+        """Return what the hooks measure on a response; the last registered wins a name.
+
+        Raises TypeError or ValueError, with the name and the value, for what is not a finite number.
+        """
         found: dict[str, float] = {}
         for metrics in reversed(self.config.hook.pytest_jarvis_response_metrics(case=case, response=response)):
-            found.update(metrics)
+            if not isinstance(metrics, Mapping):
+                raise TypeError(f"pytest_jarvis_response_metrics: expected numbers by name, found {metrics!r}")
+            for name, value in metrics.items():
+                if not isinstance(value, Real) or not isfinite(value):
+                    raise ValueError(
+                        f"pytest_jarvis_response_metrics: {name!r}: expected a finite number, found {value!r}"
+                    )
+                found[str(name)] = float(value)
         return found
 
 
 def _no_metrics(case: PromptCase, response: Response) -> dict[str, float]:  # noqa: ARG001  # the shape of the hook
     """Return nothing: the rows of a test that did not run get no metrics of others."""
     return {}
-
-
-def _or_exit(action: Callable[[], T]) -> T:
-    """Return what `action` gives; a model that cannot be used ends the session with exit status 4 and its sentence."""
-    try:
-        return action()
-    except EngineError as error:
-        pytest.exit(str(error), returncode=_USAGE_ERROR)
 
 
 def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:

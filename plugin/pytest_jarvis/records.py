@@ -12,6 +12,9 @@ BASE_ARM = "base"
 TWIN_ARM = "base_bis"
 """The arm that stands for an adapter in an A/A run: the base again, with noise of its own."""
 
+LOOKS = (4, 8, 16)
+"""Responses per prompt and arm at each look."""
+
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
 Template = Literal["chat", "raw"]

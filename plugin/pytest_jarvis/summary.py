@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, typeset
+from pytest_jarvis.outputs.wording.session import NOT_ASKED_TO_JUDGE, hook_sentence
 
 if TYPE_CHECKING:
     import pytest
@@ -41,7 +42,9 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
 
 def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
-    if not (recorder.shown or recorder.report or recorder.gate):
+    settings = recorder.benchmark.settings
+    judged = settings.write_report and recorder.gate is not None
+    if not (recorder.shown or recorder.report or judged):
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
@@ -49,14 +52,17 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         _write(reporter, terminal.shown_line(text))
     if recorder.report is not None:
         _write_report(reporter, recorder.report)
-    settings = recorder.benchmark.settings
-    if settings.write_report and recorder.gate is not None:
+        if not judged:
+            _write(reporter, NOT_ASKED_TO_JUDGE, yellow=True)
+    if judged and recorder.gate is not None:
         for line in terminal.gate_lines(recorder.gate, settings.min_gain):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
-        for problem in recorder.problems:
-            _write(reporter, problem.sentence, red=True)
-        if recorder.folder is not None:
-            _write(reporter, terminal.folder_line(recorder.folder))
+    for problem in recorder.problems:
+        _write(reporter, problem.sentence, red=True)
+    if recorder.hook_error is not None:
+        _write(reporter, hook_sentence(recorder.hook_error), red=True)
+    if recorder.folder is not None:
+        _write(reporter, terminal.folder_line(recorder.folder))
 
 
 def _write_report(reporter: TerminalReporter, report: Report) -> None:

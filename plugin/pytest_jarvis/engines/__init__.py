@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Final
 
 ENGINES: Final[dict[str, str]] = {
@@ -9,3 +10,13 @@ ENGINES: Final[dict[str, str]] = {
     "scripted": "pytest_jarvis.engines.scripted:ScriptedEngine",
 }
 """Name on the command line -> "module:class"; the class is called with (ModelSpec, GenerationSettings)."""
+
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "transformers": ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
+}
+"""Libraries without which an engine cannot be had: those of the extra `[local]`."""
+
+
+def missing_libraries(engine: str) -> list[str]:
+    """Return the libraries an engine needs and this environment lacks; imports none."""
+    return [name for name in NEEDS.get(engine, ()) if find_spec(name) is None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_a_hook_adds_a_metric_to_each_response(project) -> None:
     project.pytester.makeconftest(
@@ -38,3 +40,26 @@ def test_the_last_word_on_the_report_is_what_is_written(project) -> None:
     )
     project.run("--jarvis-report-dir", "out")
     assert not project.report().complete
+
+
+@pytest.mark.parametrize("value", ["'haut'", "None", "float('nan')", "[1]"])
+def test_a_metric_that_is_no_number_fails_its_test_and_loses_nothing(project, value: str) -> None:
+    project.pytester.makeconftest(f"def pytest_jarvis_response_metrics(case, response):\n    return {{'x': {value}}}\n")
+    result = project.run("--jarvis-report-dir", "out")
+    result.assert_outcomes(failed=3)
+    assert "INTERNALERROR" not in result.stdout.str()
+    assert [row.prompt_id for row in project.report().results] == ["c-1", "c-2", "q-1"]
+
+
+def test_a_metric_that_is_true_counts_as_one(project) -> None:
+    project.pytester.makeconftest("def pytest_jarvis_response_metrics(case, response):\n    return {'x': True}\n")
+    project.run("--jarvis-report-dir", "out").assert_outcomes(passed=3)
+    assert project.report().results[0].samples[0].extra == {"x": 1.0}
+
+
+def test_a_last_word_that_raises_costs_neither_the_report_nor_the_summary(project) -> None:
+    project.pytester.makeconftest("def pytest_jarvis_report(report):\n    raise OSError('plus de papier')\n")
+    result = project.run("--jarvis-report-dir", "out")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*pytest_jarvis_report a échoué*plus de papier*"])
+    assert project.report().gate.verdict == "PASS"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_jarvis.engines import NEEDS
+
 BAD_OPTIONS = {
     "a share of a sample": (["--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
     "a word for a number": (["--jarvis-samples", "beaucoup"], "expected a whole number from 1, found 'beaucoup'"),
@@ -63,3 +65,47 @@ def test_a_test_that_asks_for_no_fixture_of_ours_starts_no_session(pytester: pyt
     result = pytester.runpytest_inprocess("-p", "no:hypothesispytest")
     result.assert_outcomes(passed=1)
     assert "JARVIS" not in result.stdout.str()
+
+
+def test_an_unknown_category_in_a_marker_is_refused(project) -> None:
+    project.pytester.makepyfile(
+        test_benchmark="import pytest\n@pytest.mark.jarvis_cases('question')\n"
+        "def test_a(jarvis_case, jarvis_measure):\n    jarvis_measure(jarvis_case)\n"
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "unknown category 'question'; did you mean 'questions'?" in result.stderr.str()
+
+
+def test_a_category_that_only_the_packaged_prompts_have_gives_no_test(project) -> None:
+    project.pytester.makepyfile(
+        test_benchmark="import pytest\n@pytest.mark.jarvis_cases('tool_routing')\n"
+        "def test_a(jarvis_case, jarvis_measure):\n    jarvis_measure(jarvis_case)\n\ndef test_b(): pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "collected 1 item" in result.stdout.str()
+
+
+def test_missing_libraries_are_named_with_the_command_that_installs_them(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEEDS, "transformers", ("torch", "no_such_library"))
+    result = project.run(engine="transformers")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert 'no_such_library not installed; pip install "pytest-jarvis[local]"' in result.stderr.str()
+
+
+def test_a_report_folder_that_cannot_be_made_is_refused_before_anything_is_drawn(project) -> None:
+    (project.folder / "plein").write_text("", encoding="utf-8")
+    result = project.run("--jarvis-report-dir", "plein/dedans")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "plein is a file; name a folder" in result.stderr.str()
+
+
+def test_an_option_in_the_environment_counts_as_one_on_the_command_line(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.pytester.makepyfile(test_benchmark="def test_a(): pass")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--jarvis-report")
+    assert project.pytester.runpytest_inprocess("-p", "no:hypothesispytest").ret == pytest.ExitCode.TESTS_FAILED

@@ -38,3 +38,16 @@ def test_a_model_is_not_loaded_by_several_workers(parallel) -> None:
     result = parallel(*WORKERS)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "each of 2 workers would load the model" in result.stderr.str()
+
+
+def test_options_in_the_environment_are_judged_too(project, parallel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--jarvis-report-dir out --jarvis-engine scripted --jarvis-min-gain 900")
+    assert parallel("-n", "2").ret == pytest.ExitCode.TESTS_FAILED
+    assert project.report().gate.exit_failed
+
+
+def test_a_model_that_is_not_there_is_one_sentence(parallel) -> None:
+    result = parallel("-n", "1", "--jarvis-report-dir", "out", "--jarvis-adapter", "nulle/part")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "nulle/part" in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
