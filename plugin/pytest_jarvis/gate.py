@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.statistics import Decision
 from pytest_jarvis.thresholds import (
     Policy,
@@ -26,15 +27,17 @@ ReasonCode = Literal[
     "failures",
     "missing_pairs",
     "prompts_changed",
+    "bar_not_measured",
     "strict",
     "seen_under_bar",
     "tolerated",
 ]
-"""nothing_measured: no pair of responses, or no score to judge.
+"""nothing_measured: no pair of responses.
 partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
-failures: `failed` of `planned` responses, a share of `share` where `allowed` is.
+failures: `failed` of `planned` responses (of the run, or of its worst arm), a share of `share` where `allowed` is.
 missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
 prompts_changed: the prompts are not those the verdict is about.
+bar_not_measured: a bar that was asked for has no value, so that the others prove too little. It exits as inconclusive.
 strict: not judged counts as failed, as --jarvis-strict asks.
 seen_under_bar: not proven, but what was seen is under a bar: this never exits 0.
 tolerated: inconclusive, and let through as --jarvis-inconclusive=warn asks.
@@ -70,6 +73,8 @@ class Facts:
     responses_missing: int = 0
     """Neither drawn nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
     prompts_changed: bool = False
+    failures_by_arm: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Arm (`base` for the base) -> responses failed and planned; when empty, the whole run is held to the bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,54 +117,75 @@ def judge_run(
 
     `decisions`: relevance, by adapter in the order named; None where there is nothing to decide on.
     `extra_thresholds`: further bars (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets all of its
-    own and those of the run. Nothing measured is never green, and a value seen under its bar on the full selection
-    exits 1 whatever is proven, unless the gate is off.
+    own and those of the run. An adapter with too many failures of its own is not judged; with too many of the base's,
+    or of the adapters that are required, the run is not. Nothing measured is never green, and a value seen under its
+    bar on the full selection exits 1 whatever is proven, unless the gate is off.
     """
-    obstacles = tuple(_obstacles(decisions, facts, rules))
-    thresholds = [
-        judge_failure_share(
-            facts.responses_failed, facts.responses_planned, bar=rules.max_failure_share, policy=rules.policy
-        ),
+    obstacles = tuple(_obstacles(tuple(decisions), facts, rules))
+    shares = _failure_shares(facts, rules)
+    bars = [
         *(
             judge_gain("relevance_gain", name, decision, bar=rules.min_gain, policy=rules.policy)
             for name, decision in decisions.items()
         ),
         *extra_thresholds,
     ]
-    if obstacles and rules.policy != "off":
-        thresholds = [
-            threshold if threshold.name == "failure_share" else withhold(threshold) for threshold in thresholds
-        ]
-    adapters = tuple(_judge_adapter(name, thresholds[1:]) for name in decisions)
-    verdict, exit_failed, more = _conclude(obstacles, adapters, facts, rules)
+    if rules.policy != "off":
+        broken = {share.adapter for share in shares if share.meets is False}
+        bars = [withhold(bar) if obstacles or bar.adapter in broken else bar for bar in bars]
+    adapters = tuple(_judge_adapter(name, bars) for name in decisions)
+    verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, rules)
     return GateOutcome(
         verdict=verdict,
         exit_failed=exit_failed,
         reasons=(*obstacles, *more),
         adapters=adapters,
-        thresholds=tuple(thresholds),
+        thresholds=(*shares, *bars),
     )
 
 
-def _obstacles(decisions: Mapping[str, Decision | None], facts: Facts, rules: Rules) -> Iterator[Reason]:
+def _failure_shares(facts: Facts, rules: Rules) -> tuple[Threshold, ...]:
+    """Give back the bar on failures, of each arm where they are counted by arm, else of the run."""
+    counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
+    if not counts:
+        counts = [(None, (facts.responses_failed, facts.responses_planned))]
+    return tuple(
+        judge_failure_share(failed, planned, arm=arm, bar=rules.max_failure_share, policy=rules.policy)
+        for arm, (failed, planned) in counts
+    )
+
+
+def _too_many_failures(names: tuple[str, ...], facts: Facts, rules: Rules) -> Reason | None:
+    """Give back the reason when so many responses failed that the run cannot be judged; of the worst arm there."""
+    if not facts.failures_by_arm:
+        return _failures(facts.responses_failed, facts.responses_planned, rules)
+    found = {arm: _failures(*counts, rules) for arm, counts in facts.failures_by_arm.items()}
+    required = [found.get(name) for name in (names[:1] if rules.require == "first" else names)]
+    if rules.require == "any" and not all(required):
+        required = []  # one that did not fail too often may still be the one that passes
+    reasons = [reason for reason in (found.get(BASE_ARM), *required) if reason]
+    return max(reasons, key=lambda reason: reason.values["share"], default=None)
+
+
+def _failures(failed: int, planned: int, rules: Rules) -> Reason | None:
+    """Give back the reason when the share of failures is above the allowed."""
+    share = failed / planned if planned else 0.0
+    if share <= rules.max_failure_share:
+        return None
+    values = {"failed": failed, "planned": planned, "share": share, "allowed": rules.max_failure_share}
+    return Reason(code="failures", values=values)
+
+
+def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[Reason]:
     """Give back what keeps the run from being judged."""
-    if facts.prompts_measured == 0 or not any(decisions.values()):
+    if facts.prompts_measured == 0 or not names:
         yield Reason(code="nothing_measured")
     if facts.prompts_selected < facts.prompts_planned:
         yield Reason(
             code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}
         )
-    share = facts.responses_failed / facts.responses_planned if facts.responses_planned else 0.0
-    if share > rules.max_failure_share:
-        yield Reason(
-            code="failures",
-            values={
-                "failed": facts.responses_failed,
-                "planned": facts.responses_planned,
-                "share": share,
-                "allowed": rules.max_failure_share,
-            },
-        )
+    if failures := _too_many_failures(names, facts, rules):
+        yield failures
     missing = facts.prompts_selected - facts.prompts_measured
     if missing or facts.responses_missing:
         yield Reason(
@@ -185,7 +211,11 @@ def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict
 
 
 def _conclude(
-    obstacles: tuple[Reason, ...], adapters: tuple[AdapterVerdict, ...], facts: Facts, rules: Rules
+    obstacles: tuple[Reason, ...],
+    adapters: tuple[AdapterVerdict, ...],
+    thresholds: Sequence[Threshold],
+    facts: Facts,
+    rules: Rules,
 ) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
     """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
     if any(reason.code == "nothing_measured" for reason in obstacles):
@@ -201,9 +231,20 @@ def _conclude(
     # A part of the prompts has no value that the bar is about: only the full selection can be seen to miss it.
     seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
     why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
-    if verdict == "NOT_JUDGED":
-        why += [Reason(code="strict")] if rules.strict else []
+    why += [Reason(code="strict")] if rules.strict and verdict == "NOT_JUDGED" else []
+    if obstacles:
         return (verdict, bool(why), tuple(why))
-    if rules.inconclusive == "warn" and not seen_under_bar:
-        return (verdict, False, (Reason(code="tolerated"),))
-    return (verdict, True, tuple(why))
+    missing = _what_is_missing(thresholds, [adapter.name for adapter in required], facts, rules)
+    if rules.inconclusive == "warn" and not why:
+        return (verdict, False, (*missing, Reason(code="tolerated")))
+    return (verdict, True, (*missing, *why))
+
+
+def _what_is_missing(
+    thresholds: Sequence[Threshold], required: Sequence[str], facts: Facts, rules: Rules
+) -> tuple[Reason, ...]:
+    """Give back why an adapter of a run without obstacles is not judged: too many failures, a bar without a value."""
+    counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]
+    failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, rules))]
+    unmeasured = any(bar.why == "not_measured" and bar.adapter in {None, *required} for bar in thresholds)
+    return (*failures[:1], *([Reason(code="bar_not_measured")] if unmeasured else []))

@@ -35,7 +35,7 @@ WhyCode = Literal[
 seen, not_seen: by the value alone, as `point` asks or because it is a count.
 nothing_to_compare: both arms score 0. out_of_reach: no score in [0, 1] is `bar` above the base (`base_mean`).
 not_measured: there is no value. no_interval: a value without any estimate of its noise.
-gate_off: asked not to judge. run_not_judged: the run as a whole cannot be judged.
+gate_off: asked not to judge. run_not_judged: the run as a whole cannot be judged, or what is drawn of this adapter.
 """
 
 _WHY_OF: Final[Mapping[Verdict, WhyCode]] = {"PASS": "proven", "FAIL": "disproven", "INCONCLUSIVE": "undecided"}
@@ -55,7 +55,7 @@ class Threshold:
 
     name: ThresholdName
     adapter: str | None
-    """None for a bar on the whole run."""
+    """None for a bar on the whole run; `base` for one on the base alone."""
     category: str | None = None
     value: float | None
     bar: float
@@ -154,9 +154,9 @@ def judge_floors(
     return tuple(found)
 
 
-def judge_failure_share(failed: int, planned: int, *, bar: float, policy: Policy) -> Threshold:
-    """Judge the share of the planned responses that could not be made: a count, without noise."""
-    threshold = _missing("failure_share", None, bar, policy)
+def judge_failure_share(failed: int, planned: int, *, bar: float, policy: Policy, arm: str | None = None) -> Threshold:
+    """Judge the share of the planned responses, of one arm or of the run, that could not be made: without noise."""
+    threshold = _missing("failure_share", arm, bar, policy)
     if planned == 0:
         return threshold
     meets = failed / planned <= bar

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_jarvis.comparisons import compare_as_ratio
+from pytest_jarvis.comparisons import compare, compare_as_ratio
 from pytest_jarvis.gate import Facts, Require, Rules, judge_run
 from pytest_jarvis.statistics import Decision, decide
-from pytest_jarvis.thresholds import judge_estimate
+from pytest_jarvis.thresholds import judge_estimate, judge_gain
 
 BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
 PASS = decide(BASE, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]])
@@ -67,9 +67,9 @@ def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Facts) -> Non
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(policy="off"), Rules(policy="point", inconclusive="warn")])
-@pytest.mark.parametrize(("decision", "measured"), [(None, 30), (PASS, 0)], ids=["nothing decided", "nothing measured"])
-def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None, measured: int) -> None:
-    outcome = judge_run({"jarvis": decision}, replace(FULL, prompts_measured=measured), rules)
+@pytest.mark.parametrize("decision", [None, PASS])
+def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None) -> None:
+    outcome = judge_run({"jarvis": decision}, replace(FULL, prompts_measured=0), rules)
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
     assert codes(outcome.reasons)[0] == "nothing_measured"
 
@@ -157,8 +157,118 @@ def test_an_inconclusive_run_is_let_through_only_when_what_was_seen_meets_the_ba
 
 def test_an_adapter_that_was_not_measured_is_not_judged_beside_one_that_was() -> None:
     outcome = judge_run({"a": PASS, "b": None}, FULL, Rules(require="all"))
-    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
     assert [(adapter.name, adapter.verdict) for adapter in outcome.adapters] == [("a", "PASS"), ("b", "NOT_JUDGED")]
+
+
+KEYWORDS = judge_gain("keyword_gain", "jarvis", None, bar=0.05, policy="proven")
+"""A bar that was asked for and has no value."""
+
+
+@pytest.mark.parametrize(
+    ("decision", "inconclusive", "verdict", "exit_failed", "reasons"),
+    [
+        (PASS, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (PASS, "warn", "NOT_JUDGED", False, ["bar_not_measured", "tolerated"]),
+        (OVER, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (OVER, "warn", "NOT_JUDGED", False, ["bar_not_measured", "tolerated"]),
+        (UNDER, "warn", "NOT_JUDGED", True, ["bar_not_measured", "seen_under_bar"]),
+        (None, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (FAIL, "warn", "FAIL", True, []),
+    ],
+)
+def test_a_bar_that_was_not_measured_fails_the_run_unless_it_is_let_through(
+    decision: Decision | None,
+    inconclusive: Literal["fail", "warn"],
+    verdict: str,
+    exit_failed: bool,
+    reasons: list[str],
+) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive), [KEYWORDS])
+    assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_was_not_measured_is_not_let_through_when_strict() -> None:
+    outcome = judge_run({"jarvis": PASS}, FULL, Rules(inconclusive="warn", strict=True), [KEYWORDS])
+    assert (True, ["bar_not_measured", "strict"]) == (outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_was_not_measured_is_not_what_keeps_a_selection_from_being_judged() -> None:
+    outcome = judge_run({"jarvis": PASS}, PARTIAL, Rules(), [KEYWORDS])
+    assert (False, ["partial_selection"]) == (outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_an_adapter_which_need_not_pass_lacks_changes_nothing() -> None:
+    outcome = judge_run({"other": PASS, "jarvis": PASS}, FULL, Rules(), [KEYWORDS])
+    assert ("PASS", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_without_an_estimate_of_its_noise_leaves_the_run_inconclusive() -> None:
+    bar = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
+    outcome = judge_run({"jarvis": PASS}, FULL, Rules(), [bar])
+    assert ("INCONCLUSIVE", True) == (outcome.verdict, outcome.exit_failed)
+
+
+def test_a_gate_that_is_off_passes_a_run_without_the_relevance() -> None:
+    outcome = judge_run({"jarvis": None}, FULL, Rules(policy="off"))
+    assert ("OFF", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def with_failures(base: int, first: int, second: int) -> Facts:
+    """Return a full run of two adapters with so many failures of 100 in each arm."""
+    by_arm = {"base": (base, 100), "a": (first, 100), "b": (second, 100)}
+    return replace(FULL, responses_planned=300, responses_failed=base + first + second, failures_by_arm=by_arm)
+
+
+@pytest.mark.parametrize(
+    ("failed", "require", "verdict", "exit_failed", "reasons"),
+    [
+        ((0, 0, 0), "all", "PASS", False, []),
+        ((0, 0, 90), "first", "PASS", False, []),
+        ((0, 0, 90), "any", "PASS", False, []),
+        ((0, 0, 90), "all", "NOT_JUDGED", False, ["failures"]),
+        ((0, 90, 90), "any", "NOT_JUDGED", False, ["failures"]),
+        ((0, 6, 0), "first", "NOT_JUDGED", False, ["failures"]),
+        ((6, 0, 0), "first", "NOT_JUDGED", False, ["failures"]),
+        ((6, 0, 0), "any", "NOT_JUDGED", False, ["failures"]),
+        ((5, 5, 5), "all", "PASS", False, []),
+    ],
+)
+def test_an_arm_answers_for_its_own_failures_and_those_of_the_base(
+    failed: tuple[int, int, int], require: Require, verdict: str, exit_failed: bool, reasons: list[str]
+) -> None:
+    rules = Rules(require=require, max_failure_share=0.05)
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(*failed), rules)
+    assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_failures_are_told_of_the_worst_arm() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), Rules(max_failure_share=0.05))
+    assert [{"failed": 20, "planned": 100, "share": 0.2, "allowed": 0.05}] == [
+        dict(one.values) for one in outcome.reasons
+    ]
+
+
+def test_each_arm_has_a_bar_on_its_failures() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    assert [("base", "PASS"), ("a", "PASS"), ("b", "FAIL")] == [
+        (bar.adapter, bar.verdict) for bar in outcome.thresholds if bar.name == "failure_share"
+    ]
+
+
+def test_an_adapter_that_fails_too_often_is_not_judged_beside_one_that_is() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
+
+
+def test_no_adapter_that_passes_beside_one_that_failed_too_often_is_not_green() -> None:
+    rules = Rules(require="any", max_failure_share=0.05)
+    outcome = judge_run({"a": FAIL, "b": PASS}, with_failures(0, 0, 90), rules)
+    assert ("NOT_JUDGED", True, ["failures"]) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_failures_of_an_arm_do_not_count_when_the_gate_is_off() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(90, 90, 90), Rules(policy="off"))
+    assert ("OFF", False) == (outcome.verdict, outcome.exit_failed)
 
 
 def test_a_further_bar_of_an_adapter_counts_for_that_adapter() -> None:

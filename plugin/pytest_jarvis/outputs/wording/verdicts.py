@@ -65,6 +65,7 @@ def reason_sentence(reason: Reason) -> str:
         "failures": "Trop d'échecs : {failed} réponses sur {planned}, soit {share} ; {allowed} au plus sont permis.",
         "missing_pairs": "Il manque des paires : {missing} prompts sur {selected}, {responses} réponses non tirées.",
         "prompts_changed": "Les prompts ont changé depuis la référence.",
+        "bar_not_measured": "Un seuil demandé n'a pas pu être mesuré.",
         "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
         "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
         "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
