@@ -73,7 +73,10 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
             responses_failed=0,
         )
         return judge_run(dict.fromkeys(names), facts, rules)
-    planned = len(gathered.planned) * gathered.facts.samples_per_prompt * (1 + len(names))
+    # A run that was stopped before its first look was whole planned that look.
+    per_arm = len(gathered.planned) * max(gathered.facts.samples_per_prompt, settings.looks[0])
+    planned = per_arm * (1 + len(names))
+    failed = [failure for failure in gathered.failures if failure.stage != "score"]
     drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
     measured = {
         prompt_id
@@ -85,8 +88,8 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         prompts_selected=len(gathered.planned),
         prompts_measured=len(measured),
         responses_planned=planned,
-        responses_failed=len(gathered.failures),
-        responses_missing=max(0, planned - len(drawn) - len(gathered.failures)),
+        responses_failed=len(failed),
+        responses_missing=max(0, planned - len(drawn) - len(failed)),
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
     bars = [

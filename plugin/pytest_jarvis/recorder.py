@@ -114,6 +114,10 @@ class Recorder:
         label = "modèle de démonstration embarqué" if name == DEMO else name
         listener = LiveTerminal(config, label, progress=conf.logging.progress)
         self.run = benchmark.start(cases, listener)
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and config.option.verbose == 0:
+            # A recorded test has a line of its own instead of a mark, which pytest's percentages would not count.
+            reporter._show_progress_info = False  # noqa: SLF001  # there is no public way
         self.records: dict[str, CaseRecord] = {}
         self.shown: list[str] = []
         self.interrupted = False
