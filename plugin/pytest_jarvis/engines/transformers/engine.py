@@ -83,8 +83,9 @@ class TransformersEngine:
 
     def _prove(self, files: list[adapting.AdapterFiles], probes: list[tuple[int, ...]]) -> None:
         """Attach the adapters; see how far base, adapters and arithmetic are what they should be."""
-        base, pad = self._base, self._pad
+        base, pad, name = self._base, self._pad, self._source.display_name
         before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=pad)
+        proof.refuse_not_finite(name, {BASE_ARM: before}, dtype=base.compute_dtype)
         self.steadiness = proof.check_steadiness(base.model, probes, pad=pad)
         self._model: Any = base.model
         self._proofs: tuple[AdapterProof, ...] = ()
@@ -92,10 +93,12 @@ class TransformersEngine:
         if files:
             self._model = adapting.attach(base.model, files)
             logits = proof.logits_by_arm(self._model, self._arms, probes, pad=pad)
+            proof.refuse_not_finite(name, logits, dtype=base.compute_dtype)
             self._proofs = proof.prove_adapters(self._model, files, logits, before)
             if not self._spec.allow_inert_adapter:
                 proof.refuse_inert(self._proofs)
-            self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad)
+            live = {seen.name for seen in self._proofs if seen.live}
+            self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad, live=live)
         self._runner = BatchRunner(
             self._model,
             settings=self._settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,10 +77,33 @@ def logits_by_arm(
     return {arm: last_logits(model, prompts, [arm] * len(prompts), pad=pad) for arm in arms}
 
 
+def refuse_not_finite(name: str, logits: Mapping[str, torch.Tensor], *, dtype: torch.dtype) -> None:
+    """Raise EngineError naming the first arm whose `logits`, by arm, hold one that is infinite or not a number."""
+    import torch
+
+    for arm, found in logits.items():
+        if bool(found.isfinite().all()):
+            continue
+        who = "the base" if arm == BASE_ARM else f"adapter '{arm}'"
+        cure = "" if dtype == torch.float32 else ", or set device_map to 'cpu' to compute in 32 bits"
+        raise EngineError(
+            f"{name}: {who} gives logits that are not finite on the probe prompts: its weights are damaged, or they "
+            f"overflow in {str(dtype).removeprefix('torch.')}; compare its files with their source{cure}"
+        )
+
+
 def try_mixed(
-    model: Any, apart: Mapping[str, torch.Tensor], prompts: Sequence[Sequence[int]], *, pad: int
+    model: Any,
+    apart: Mapping[str, torch.Tensor],
+    prompts: Sequence[Sequence[int]],
+    *,
+    pad: int,
+    live: Collection[str],
 ) -> MixedTrial:
-    """Return whether one batch holding every arm gives what one pass an arm gave, `apart`."""
+    """Return whether one batch holding every arm gives what one pass an arm gave, `apart`.
+
+    `live` names the adapters that change logits: their rows must show it.
+    """
     import torch
 
     rows = [prompt for _ in apart for prompt in prompts]
@@ -91,6 +114,8 @@ def try_mixed(
         raise
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
         return MixedTrial(works=False, reason=" ".join(str(error).split()).rstrip(".") or type(error).__name__)
+    if not bool(together.isfinite().all()):
+        return MixedTrial(works=False, reason="in one batch the logits are not finite")
     expected = torch.cat(list(apart.values()))
     allowed = _MIXED_TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(expected.abs().max()))
     difference = float((together - expected).abs().max())
@@ -98,7 +123,24 @@ def try_mixed(
         return MixedTrial(
             works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
         )
-    return MixedTrial(works=True)
+    found = dict(zip(apart, together.split(len(prompts)), strict=True))
+    reasons = (_lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM]) for arm in apart if arm in live)
+    reason = next((reason for reason in reasons if reason is not None), None)
+    return MixedTrial(works=reason is None, reason=reason)
+
+
+def _lost_adapter(arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor) -> str | None:
+    """Return how the rows `found` of an adapter in a mixed batch lack its effect, None when they have it.
+
+    `own` and `base` are the logits of the adapter and of the base alone. A tolerance relative to the logits cannot
+    tell: it is wider than what an adapter may change.
+    """
+    change, error = float((own - base).abs().max()), float((found - own).abs().max())
+    if error >= change / 2:
+        return f"in one batch adapter '{arm}' is off by {error:.3g}, half or more of what it changes ({change:.3g})"
+    if bool(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).any()):
+        return f"in one batch a row of adapter '{arm}' is nearer to the base than to the adapter"
+    return None
 
 
 def prove_adapters(

@@ -307,6 +307,28 @@ def test_an_adapter_that_changes_nothing_is_refused(tiny_moe: Path, inert_adapte
         load_engine(tiny_moe, ("ft", inert_adapter))
 
 
+def test_an_adapter_with_damaged_weights_is_not_said_to_change_nothing(load_edited: Callable[..., Any]) -> None:
+    def damage(tensors: dict[str, Any]) -> None:
+        next(iter(tensors.values())).fill_(float("nan"))
+
+    with pytest.raises(EngineError, match="adapter 'ft' gives logits that are not finite"):
+        load_edited(weights=damage)
+
+
+def test_a_base_with_damaged_weights_is_refused_without_an_adapter(
+    tiny_moe: Path, load_engine: Load, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny_moe, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("inf"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match="the base gives logits that are not finite"):
+        load_engine(folder)
+
+
 def test_an_adapter_that_names_another_base_than_the_folder_is_noted(
     tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
 ) -> None:

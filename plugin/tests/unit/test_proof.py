@@ -1,0 +1,76 @@
+"""What is proved of logits before anything is scored: that they are finite, and that a mixed batch keeps its rows."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pytest_jarvis.engines.transformers import proof  # noqa: E402  # needs torch only once called
+from pytest_jarvis.records import EngineError  # noqa: E402
+
+PROMPTS = [[1], [2]]
+BASE = torch.tensor([[25.0, 0.0, -3.0], [0.0, 24.0, 1.0]])
+ADAPTER = torch.tensor([[23.0, 0.5, -3.0], [0.0, 22.5, 1.0]])
+
+
+def trial(monkeypatch: pytest.MonkeyPatch, together: Any, adapter: Any = ADAPTER, *, live: bool = True) -> Any:
+    """Return what is found when the mixed batch gives `together`: the base's rows, then the adapter's."""
+    monkeypatch.setattr(proof, "last_logits", lambda *_, **__: together)
+    model = SimpleNamespace(dtype=torch.bfloat16)
+    apart = {"base": BASE, "ft": adapter}
+    return proof.try_mixed(model, apart, PROMPTS, pad=0, live={"ft"} if live else set())
+
+
+def test_a_mixed_batch_that_gives_each_arm_its_logits_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trial(monkeypatch, torch.cat([BASE, ADAPTER]) + 0.1).works
+
+
+def test_a_mixed_batch_that_ignores_the_adapter_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = trial(monkeypatch, torch.cat([BASE, BASE]))
+    assert (False, "in one batch adapter 'ft' is off by 2, half or more of what it changes (2)") == (
+        found.works,
+        found.reason,
+    )
+
+
+def test_one_adapter_row_that_is_the_bases_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = BASE + torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
+    found = trial(monkeypatch, torch.cat([BASE, adapter[:1], BASE[1:]]), adapter)
+    assert (False, "in one batch a row of adapter 'ft' is nearer to the base than to the adapter") == (
+        found.works,
+        found.reason,
+    )
+
+
+def test_an_accepted_inert_adapter_does_not_stop_a_mixed_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trial(monkeypatch, torch.cat([BASE, BASE + 0.01]), BASE.clone(), live=False).works
+
+
+def test_a_mixed_batch_far_from_separate_passes_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "differ by 5 from separate" in trial(monkeypatch, torch.cat([BASE + 5, ADAPTER])).reason
+
+
+def test_a_mixed_batch_whose_logits_are_not_finite_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = trial(monkeypatch, torch.cat([BASE, ADAPTER * float("nan")]))
+    assert (False, "in one batch the logits are not finite") == (found.works, found.reason)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("arm", "who"), [("base", "the base"), ("ft", "adapter 'ft'")])
+def test_logits_that_are_not_finite_are_refused_with_their_arm(value: float, arm: str, who: str) -> None:
+    logits = {"base": BASE, "ft": ADAPTER, arm: torch.full((2, 3), value)}
+    with pytest.raises(EngineError, match=f"^m: {who} gives logits that are not finite.*damaged.*bfloat16.*'cpu'"):
+        proof.refuse_not_finite("m", logits, dtype=torch.bfloat16)
+
+
+def test_finite_logits_are_accepted() -> None:
+    proof.refuse_not_finite("m", {"base": BASE, "ft": ADAPTER}, dtype=torch.bfloat16)
+
+
+def test_a_model_already_in_32_bits_is_not_sent_to_the_cpu() -> None:
+    with pytest.raises(EngineError, match=r"overflow in float32; compare its files with their source$"):
+        proof.refuse_not_finite("m", {"base": BASE / 0}, dtype=torch.float32)
