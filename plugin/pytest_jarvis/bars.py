@@ -27,7 +27,7 @@ def configured_bars(
         bar = percent / 100
         base, tuned = _paired(rows, keywords_of)
         decision = None
-        if base and bar >= 0:
+        if base:
             decision = decide(
                 base, tuned, min_gain=bar, alpha=alpha, shared_noise=shared, deterministic=question.deterministic
             )

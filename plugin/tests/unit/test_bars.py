@@ -1,0 +1,179 @@
+"""The bars of a configuration, measured on rows: which are judged, on what, and what an absent metric leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.bars import configured_bars
+from pytest_jarvis.config import BenchmarkSection
+from pytest_jarvis.looks import Question
+from pytest_jarvis.report import ResultRow, Sample
+from pytest_jarvis.thresholds import Policy, Threshold
+
+BASE = ((0.30, 0.34, 0.28, 0.32), (0.22, 0.25, 0.20, 0.21))
+BETTER = ((0.50, 0.55, 0.48, 0.51), (0.42, 0.45, 0.44, 0.40))
+A_LITTLE_WORSE = tuple(tuple(value * 0.95 for value in prompt) for prompt in BASE)
+ABSENT = ((None,) * 4,) * 2
+
+Values = Sequence[Sequence[float | None]]
+
+
+def sample(arm: str, replicate: int, **measured: Any) -> Sample:
+    return Sample(
+        **{
+            "arm": arm,
+            "replicate": replicate,
+            "text": "ouvre",
+            "thinking": None,
+            "finish_reason": "stop",
+            "prompt_tokens": 1,
+            "tokens": 1,
+            "seconds": 1.0,
+            "first_token_s": None,
+            "cut_chars": 0,
+            "keywords_found": (),
+            "keyword_match": None,
+            "terms_found": (),
+            "tools_named": (),
+            "relevance": None,
+            **measured,
+        }
+    )
+
+
+def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
+    """Return a row per prompt, each in a category of its own (`c0`, `c1`), with one metric."""
+    return [
+        ResultRow(
+            prompt_id=f"p{number}",
+            category=f"c{number}",
+            prompt="ouvre",
+            adapter="jarvis",
+            keywords_expected=(),
+            expected_tool=None,
+            intended=None,
+            base_model_response=None,
+            finetuned_response=None,
+            cosine_similarity_score=None,
+            keyword_match_base=None,
+            keyword_match_finetuned=None,
+            jarvis_relevance_base=None,
+            jarvis_relevance_finetuned=None,
+            timestamp="2026-03-01T12:00:00+00:00",
+            samples=tuple(
+                sample(arm, replicate, **{metric: value})
+                for arm, values in (("base", one), ("jarvis", other))
+                for replicate, value in enumerate(values)
+            ),
+        )
+        for number, (one, other) in enumerate(zip(base, tuned, strict=True))
+    ]
+
+
+def bars(found: list[ResultRow], policy: Policy = "proven", **section: Any) -> list[Threshold]:
+    """Return the bars of a section, judged on these rows."""
+    return list(configured_bars(BenchmarkSection(**section), "jarvis", found, Question(), policy))
+
+
+def test_no_bar_is_judged_that_is_not_set() -> None:
+    assert [] == bars(rows("relevance", BASE, BETTER))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "percent", "verdict", "why"),
+    [
+        (BETTER, 50, "PASS", "proven"),
+        (BETTER, 100, "FAIL", "disproven"),
+        (BETTER, 77, "INCONCLUSIVE", "undecided"),
+        (A_LITTLE_WORSE, -10, "PASS", "proven"),
+        (A_LITTLE_WORSE, -2, "FAIL", "disproven"),
+        (BETTER, 900, "NOT_JUDGED", "out_of_reach"),
+    ],
+)
+def test_a_gain_of_keywords_is_judged_also_against_a_loss_that_is_allowed(
+    tuned: Values, percent: float, verdict: str, why: str
+) -> None:
+    (bar,) = bars(rows("keyword_match", BASE, tuned), min_keyword_gain_percent=percent)
+    assert ("keyword_gain", "jarvis", percent / 100, verdict, why) == (
+        bar.name,
+        bar.adapter,
+        bar.bar,
+        bar.verdict,
+        bar.why,
+    )
+
+
+def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
+    (bar,) = bars(rows("keyword_match", ((0.2, 0.2),), ((0.3, 0.3),)), min_keyword_gain_percent=10)
+    assert pytest.approx(0.5) == bar.value
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+)
+def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("relevance", BASE, BETTER), min_absolute_gain=bar)
+    assert ("absolute_gain", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert pytest.approx(0.20375) == judged.value
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(3.0, "PASS", "proven"), (1.2, "FAIL", "disproven"), (1.75, "INCONCLUSIVE", "undecided")],
+)
+def test_a_ratio_of_durations_is_held_under_its_bar(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("seconds", BASE, BETTER), max_latency_ratio=bar)
+    assert ("latency_ratio", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert judged.value == pytest.approx(3.75 / 2.12)
+
+
+def test_each_category_with_a_floor_is_judged_by_its_own_prompts() -> None:
+    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "c1": 0.9})
+    assert [("c0", "PASS"), ("c1", "FAIL")] == [(bar.category, bar.verdict) for bar in judged]
+    assert [pytest.approx(0.51), pytest.approx(0.4275)] == [bar.value for bar in judged]
+
+
+def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
+    (bar,) = bars(rows("relevance", BETTER, BASE), category_floors={"c0": 0.4})
+    assert "FAIL" == bar.verdict
+    assert pytest.approx(0.31) == bar.value
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("keyword_gain", {"min_keyword_gain_percent": 5}),
+        ("absolute_gain", {"min_absolute_gain": 0.1}),
+        ("category_floor", {"category_floors": {"c0": 0.4}}),
+    ],
+)
+def test_a_bar_on_a_metric_that_is_off_is_not_measured(name: str, section: dict[str, Any]) -> None:
+    (bar,) = bars(rows("relevance", ABSENT, ABSENT), **section)
+    assert (name, "NOT_JUDGED", "not_measured", None) == (bar.name, bar.verdict, bar.why, bar.value)
+
+
+def test_a_ratio_of_durations_without_a_pair_is_not_measured() -> None:
+    (bar,) = bars([], max_latency_ratio=2.0)
+    assert ("NOT_JUDGED", "not_measured") == (bar.verdict, bar.why)
+
+
+def test_a_floor_of_a_category_without_prompts_is_not_measured() -> None:
+    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "unknown": 0.4})
+    assert ["proven", "not_measured"] == [bar.why for bar in judged]
+
+
+def test_every_bar_follows_the_policy_and_stands_in_its_place() -> None:
+    found = rows("relevance", BASE, BETTER)
+    section: dict[str, Any] = {
+        "min_keyword_gain_percent": 5,
+        "min_absolute_gain": 0.1,
+        "max_latency_ratio": 2.0,
+        "category_floors": {"c0": 0.4},
+    }
+    names = ["keyword_gain", "absolute_gain", "latency_ratio", "category_floor"]
+    assert [(name, "gate_off") for name in names] == [(bar.name, bar.why) for bar in bars(found, "off", **section)]
+    assert ["not_measured", "seen", "seen", "seen"] == [bar.why for bar in bars(found, "point", **section)]
