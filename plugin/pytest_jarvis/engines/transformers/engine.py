@@ -15,7 +15,13 @@ from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
-from pytest_jarvis.engines.transformers.memory import device_memory, rows_in_time, rows_that_fit, torch_memory_errors
+from pytest_jarvis.engines.transformers.memory import (
+    device_memory,
+    device_name,
+    rows_in_time,
+    rows_that_fit,
+    torch_memory_errors,
+)
 from pytest_jarvis.engines.transformers.meter import Meter
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
 from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
@@ -115,12 +121,12 @@ class TransformersEngine:
             display_name=self._source.display_name,
             is_demo=self._source.is_demo,
             is_real=True,
-            device=_device_name(self._base.device),
+            device=device_name(self._model),
             compute_dtype=str(self._base.compute_dtype).removeprefix("torch."),
             coverage=self._coverage,
             adapters=self._proofs,
             batching=self._batching(),
-            memory=device_memory(),
+            memory=device_memory(self._model),
             versions=loading.package_versions(),
             notes=tuple(self._notes()),
         )
@@ -293,13 +299,3 @@ def _refuse_same_names(files: Sequence[adapting.AdapterFiles]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise EngineError(f"two adapters are called '{name}'; give each its own name (NAME=PATH)")
-
-
-def _device_name(device: Any) -> str:
-    """Return the device as a report prints it."""
-    if device.type != "cuda":
-        return "CPU"
-    import torch
-
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return " + ".join(names)

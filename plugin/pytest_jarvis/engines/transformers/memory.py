@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.records import DeviceMemory
 
@@ -18,13 +18,18 @@ _SHARE: Final = 0.6
 """Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
 
 
-def device_memory() -> tuple[DeviceMemory, ...]:
-    """Return the reading of each GPU, or of this process when there is none."""
+def device_name(model: Any) -> str:
+    """Return the devices that hold `model` as a report prints them."""
     import torch
 
-    if not torch.cuda.is_available():
-        return (_process_memory(),)
-    return tuple(
+    return " + ".join(torch.cuda.get_device_name(index) for index in _gpus_of(model)) or "CPU"
+
+
+def device_memory(model: Any) -> tuple[DeviceMemory, ...]:
+    """Return the reading of each GPU that holds a part of `model`, or of this process when none does."""
+    import torch
+
+    readings = tuple(
         DeviceMemory(
             device=f"GPU {index}",
             allocated_bytes=torch.cuda.memory_allocated(index),
@@ -32,8 +37,14 @@ def device_memory() -> tuple[DeviceMemory, ...]:
             reserved_bytes=torch.cuda.memory_reserved(index),
             total_bytes=torch.cuda.mem_get_info(index)[1],
         )
-        for index in range(torch.cuda.device_count())
+        for index in _gpus_of(model)
     )
+    return readings or (_process_memory(),)
+
+
+def _gpus_of(model: Any) -> list[int]:
+    """Return the numbers of the GPUs that hold a parameter of `model`, in order."""
+    return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})
 
 
 def _process_memory() -> DeviceMemory:
@@ -111,8 +122,7 @@ def _free_bytes(model: PreTrainedModel) -> int:
     """Return the free memory of the fullest device that holds a part of the model, in bytes."""
     import torch
 
-    devices = {parameter.device for parameter in model.parameters()}
-    gpus = [device for device in devices if device.type == "cuda"]
+    gpus = _gpus_of(model)
     if not gpus:
         import psutil
 

@@ -1,0 +1,39 @@
+"""The devices of a report are those that hold the model, not those of the machine."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pytest_jarvis.engines.transformers.memory import device_memory, device_name  # noqa: E402
+
+
+def model_on(*devices: str) -> Any:
+    """Return what has a parameter on each of `devices`."""
+    parameters = [SimpleNamespace(device=torch.device(device)) for device in devices]
+    return SimpleNamespace(parameters=lambda: iter(parameters))
+
+
+@pytest.fixture(autouse=True)
+def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    for reading in ("memory_allocated", "max_memory_allocated", "memory_reserved"):
+        monkeypatch.setattr(torch.cuda, reading, lambda index: index)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (0, index))
+
+
+def test_only_the_gpus_that_hold_the_model_are_read() -> None:
+    model = model_on("cuda:3", "cuda:1", "cuda:3")
+    assert ["GPU 1", "GPU 3"] == [reading.device for reading in device_memory(model)]
+    assert device_name(model) == "card 1 + card 3"
+
+
+def test_a_model_on_the_cpu_of_a_machine_with_gpus_is_on_the_cpu() -> None:
+    assert ["CPU"] == [reading.device for reading in device_memory(model_on("cpu"))]
+    assert device_name(model_on("cpu")) == "CPU"
