@@ -11,17 +11,19 @@ from pytest_jarvis.changes import MetricComparison, PromptChange
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.wording import (
     DASH,
+    adapters_sentence,
+    decision_line,
     explanations,
     gain_interval,
     gate_sentence,
+    is_judged,
     labels,
     number,
     percent,
     printable,
-    reason_sentence,
+    reason_sentences,
     signed,
     typeset,
-    verdict_line,
 )
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.report import Report
@@ -104,13 +106,16 @@ def _notes(report: Report) -> list[str]:
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     plan = report.metadata.plan
     yield f"**{escaped_sentence(gate_sentence(report.gate, plan.min_gain))}**"
-    reasons = [f"- {escaped_sentence(reason_sentence(reason))}" for reason in report.gate.reasons]
+    if adapters := adapters_sentence(report.gate, plan.require):
+        yield escaped_sentence(adapters)
+    reasons = [f"- {escaped_sentence(sentence)}" for sentence in reason_sentences(report.gate)]
     if reasons:
         yield "\n".join(reasons)
     if candidate.decision is not None:
-        yield escaped_sentence(verdict_line(candidate.decision, plan.looks[-1], plan.alpha))
+        named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
+        yield escaped_sentence(f"{named}{decision_line(report, candidate.decision)}")
     if candidate.advice is not None:
-        yield escaped_sentence(explanations.advice_line(candidate.advice))
+        yield escaped_sentence(explanations.advice_line(candidate.advice, judged=is_judged(report)))
     if report.noise_floor:
         yield labels.NOISE_RULE
         rows = [
@@ -212,19 +217,21 @@ def _adapters(insights: Insights) -> Iterator[str]:
     rows = []
     for one in insights.adapters:
         decision = one.decision
-        interval = None
-        if decision is not None:
-            interval = decision.gain_these if decision.target == "these" else decision.gain_new
+        if decision is None:
+            rows.append([one.name, number(one.averages.avg_relevance_finetuned, 3), DASH, DASH, DASH, DASH])
+            continue
+        # An adapter may be settled before the last response is drawn: its figures are those of its verdict.
         rows.append(
             [
                 one.name,
-                number(one.averages.avg_relevance_finetuned, 3),
-                percent(one.averages.relevance_gain, signed=True),
-                gain_interval(interval),
+                number(decision.finetuned_mean, 3),
+                percent(decision.gain, signed=True),
+                gain_interval(decision.gain_these if decision.target == "these" else decision.gain_new),
+                str(decision.replicates[1]),
                 explanations.ADVICE[one.advice.code] if one.advice else DASH,
             ]
         )
-    yield _table([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "judged")], rows)
+    yield _table([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "per_prompt", "judged")], rows)
 
 
 def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:

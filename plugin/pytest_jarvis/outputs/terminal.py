@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_jarvis.gate import GateOutcome
+from pytest_jarvis.gate import GateOutcome, Require
+from pytest_jarvis.outputs.layout import wrap
 from pytest_jarvis.outputs.wording import (
     DASH,
     NBSP,
+    adapters_sentence,
+    decision_line,
     fit,
     gate_sentence,
     number,
     percent,
     plural,
     printable,
-    reason_sentence,
+    reason_sentences,
     seconds,
-    verdict_line,
+    width_of,
 )
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
 
 _LABEL_WIDTH = 24
+_BETWEEN = " | "
+_LINE = 79
+_TABLE = (22, 9, 13, 13, 10, 7)
+"""Widths of the summary's columns: with the spaces between them, a line."""
 
 
 def loading_line(label: str) -> str:
@@ -33,30 +40,34 @@ def loading_line(label: str) -> str:
 
 def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
     """Return what is loaded: model, storage, device, adapters, memory."""
-    arms = ", ".join(adapter.name for adapter in engine.adapters)
+    arms = ", ".join(printable(adapter.name) for adapter in engine.adapters)
     parts = (
-        engine.display_name,
+        f"JARVIS{NBSP}: {printable(engine.display_name)}",
         engine.coverage.label,
         engine.device,
         _batching(engine),
-        f"adaptateurs : {arms}",
+        f"adaptateur{'s' if len(engine.adapters) > 1 else ''}{NBSP}: {arms}" if arms else "",
         f"chargé en {seconds(load_s)}",
     )
-    return [f"JARVIS : {' | '.join(parts)}", *(str(memory) for memory in engine.memory)]
+    return [*_packed([part for part in parts if part], _LINE), *(str(memory) for memory in engine.memory)]
 
 
 def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] = ()) -> str:
-    """Return how far the drawing is: responses, tokens per second, elapsed, remaining."""
+    """Return how far the drawing is, what matters most first: a terminal that is too narrow cuts the rest.
+
+    Responses, time left, tokens per second, time elapsed, responses per prompt and arm, memory.
+    """
     done, planned = progress.responses_done, progress.responses_planned
     speed = progress.tokens / progress.elapsed_s if progress.elapsed_s > 0 else None
-    parts = [
-        f"JARVIS{NBSP}: {done}/{planned} réponses ({look} par prompt et par bras)",
-        f"{number(speed, 0)} tokens/s",
-        f"écoulé {seconds(progress.elapsed_s)}",
-    ]
+    parts = [f"JARVIS{NBSP}: {done}/{planned} réponses"]
     if 0 < done < planned:
-        parts.append(f"reste environ {seconds(progress.elapsed_s / done * (planned - done))}")
-    parts += [str(reading) for reading in memory]
+        parts.append(f"reste {_whole_seconds(progress.elapsed_s / done * (planned - done))}")
+    parts += [
+        f"{number(speed, 0)} tokens/s",
+        f"écoulé {_whole_seconds(progress.elapsed_s)}",
+        f"{look} par prompt et par bras",
+        *(str(reading) for reading in memory),
+    ]
     return " | ".join(parts)
 
 
@@ -85,12 +96,16 @@ def answer_lines(row: ResultRow, width: int) -> list[str]:
 
 
 def summary_table(report: Report) -> list[str]:
-    """Return the table of categories for the candidate: prompts, keywords, relevance, gain, cosine."""
-    head = f"{'':<{_LABEL_WIDTH}} {'prompts':>8} {'mots-clés':>15} {'pertinence':>15} {'gain':>10} {'cosinus':>8}"
-    lines = [head]
-    lines += [_row(item.label, item.averages) for item in report.by_category.values()]
-    lines.append(_row("Ensemble", report.statistics))
-    return lines
+    """Return the table of categories for the candidate: prompts, keywords, relevance, gain, cosine; 79 columns.
+
+    An A/A run has no gain.
+    """
+    gains = not report.noise_floor
+    rows = [(item.label, item.averages) for item in report.by_category.values()]
+    return [
+        _cells("", "prompts", "clés", "pertinence", "gain" if gains else "", "cosinus"),
+        *(_row(label, averages, gains=gains) for label, averages in [*rows, ("Ensemble", report.statistics)]),
+    ]
 
 
 def shown_line(text: str) -> str:
@@ -122,19 +137,23 @@ def failure_lines(failures: Sequence[FailureRow], most: int = 10) -> list[str]:
     return lines
 
 
-def decision_lines(report: Report) -> list[str]:
-    """Return each adapter's decision in one line."""
+def decision_lines(report: Report, *, width: int = 80) -> list[str]:
+    """Return each adapter's decision: one line where the terminal is wide enough, else broken between its parts."""
     named = len(report.decisions) > 1
-    plan = report.metadata.plan
-    return [
-        f"{f'{name} : ' if named else ''}{verdict_line(item, plan.looks[-1], plan.alpha)}"
-        for name, item in report.decisions.items()
-    ]
+    lines = []
+    for name, decision in report.decisions.items():
+        said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, decision)}"
+        lines += [said] if width_of(said) < width else _packed(said.split(_BETWEEN), width - 1)
+    return lines
 
 
-def gate_lines(gate: GateOutcome, min_gain: float) -> list[str]:
-    """Return the verdict of the run, then its reasons."""
-    return [gate_sentence(gate, min_gain), *(f"  {reason_sentence(reason)}" for reason in gate.reasons)]
+def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = None) -> list[str]:
+    """Return the verdict of the run, that of each adapter where there are several, then the reasons.
+
+    `require` is the rule of the run: which adapters had to pass.
+    """
+    more = [sentence for sentence in (adapters_sentence(gate, require), *reason_sentences(gate)) if sentence]
+    return [gate_sentence(gate, min_gain), *(f"  {sentence}" for sentence in more)]
 
 
 def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
@@ -144,10 +163,11 @@ def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
         "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
     ]
     for name, floor in floors.items():
-        difference = number(floor.difference.difference, 3).replace("-", "−")
+        digits = 0 if name == "characters" else 3
+        difference = number(floor.difference.difference, digits)
         relative = percent(floor.relative_floor)
         lines.append(
-            f"  {names[name]:<22} écart vu {difference:>8}   plancher ± {number(floor.floor, 3)} (± {relative})"
+            f"  {names[name]:<22} écart vu {difference:>8}   plancher ± {number(floor.floor, digits)} (± {relative})"
         )
     return lines
 
@@ -157,14 +177,35 @@ def folder_line(folder: Path) -> str:
     return f"Rapport : {folder}"
 
 
-def _row(label: str, averages: Averages) -> str:
+def _packed(parts: Sequence[str], width: int) -> list[str]:
+    """Return parts on as few lines as hold them; lines after the first, and what is broken anywhere, stand back."""
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]}{_BETWEEN}{part}" if lines else part
+        if lines and width_of(joined) <= width:
+            lines[-1] = joined
+        else:
+            first, *others = wrap(part, width - 4)
+            lines += [f"    {first}" if lines else first, *(f"    {line}" for line in others)]
+    return lines
+
+
+def _whole_seconds(value: float) -> str:
+    return f"{number(value, 0)}{NBSP}s" if round(value) < 120 else seconds(value)
+
+
+def _cells(label: str, *cells: str) -> str:
+    return " ".join(
+        [fit(label, _TABLE[0]), *(f"{cell:>{width}}" for cell, width in zip(cells, _TABLE[1:], strict=True))]
+    )
+
+
+def _row(label: str, averages: Averages, *, gains: bool) -> str:
     prompts = f"{averages.total_tests}/{averages.planned_tests}"
     keywords = f"{percent(averages.avg_keyword_match_base, 0)} → {percent(averages.avg_keyword_match_finetuned, 0)}"
     relevance = f"{number(averages.avg_relevance_base, 3)} → {number(averages.avg_relevance_finetuned, 3)}"
-    return (
-        f"{fit(label, _LABEL_WIDTH)} {prompts:>8} {keywords:>15} {relevance:>15} "
-        f"{percent(averages.relevance_gain, signed=True):>10} {number(averages.avg_cosine_similarity):>8}"
-    )
+    gain = percent(averages.relevance_gain, signed=True) if gains else ""
+    return _cells(label, prompts, keywords, relevance, gain, number(averages.avg_cosine_similarity))
 
 
 def _batching(engine: EngineDescription) -> str:
@@ -184,6 +225,7 @@ def _seconds(row: ResultRow, *, base: bool) -> str:
 
 def _sign(row: ResultRow) -> str:
     base, tuned = row.jarvis_relevance_base, row.jarvis_relevance_finetuned
-    if base is None or tuned is None or base == tuned:
+    # What is printed is compared: an arrow between two equal figures would contradict them.
+    if base is None or tuned is None or number(base) == number(tuned):
         return "="
     return "▲" if tuned > base else "▼"

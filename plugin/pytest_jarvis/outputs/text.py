@@ -12,20 +12,23 @@ from pytest_jarvis.outputs import text_provenance
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
 from pytest_jarvis.outputs.wording import (
     DASH,
+    NOTHING_DECIDED,
+    adapters_sentence,
     bracket,
+    decision_line,
     explanations,
     fit,
     gain_interval,
     gate_sentence,
+    is_judged,
     labels,
     number,
     percent,
     points,
     printable,
-    reason_sentence,
+    reason_sentences,
     signed,
     typeset,
-    verdict_line,
     width_of,
 )
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
@@ -81,14 +84,20 @@ def _heading(report: Report) -> list[str]:
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     plan = report.metadata.plan
     yield from paragraph(gate_sentence(report.gate, plan.min_gain))
-    for reason in report.gate.reasons:
-        yield from paragraph(reason_sentence(reason), indent=f"{INDENT}  ", first=f"{INDENT}- ")
+    if adapters := adapters_sentence(report.gate, plan.require):
+        yield from paragraph(adapters)
+    for reason in reason_sentences(report.gate):
+        yield from paragraph(reason, indent=f"{INDENT}  ", first=f"{INDENT}- ")
     if candidate.decision is None:
         return
     yield ""
-    yield from paragraph(typeset(verdict_line(candidate.decision, plan.looks[-1], plan.alpha)))
+    named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
+    yield from paragraph(typeset(f"{named}{decision_line(report, candidate.decision)}"))
     yield ""
-    for sentence in explanations.explain_decision(candidate.decision, plan, candidate.name):
+    drawn = report.metadata.samples_per_prompt
+    for sentence in explanations.explain_decision(
+        candidate.decision, plan, candidate.name, drawn=drawn, judged=is_judged(report)
+    ):
         yield from paragraph(sentence)
 
 
@@ -320,7 +329,6 @@ def _responses(candidate: AdapterInsight) -> Iterator[str]:
 
 
 def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
-    plan = report.metadata.plan
     if insights.ranking is not None:
         places = [f"{place.name} {number(place.estimate.mean, 3)}" for place in insights.ranking.arms]
         yield from paragraph(typeset(f"{labels.RANKING} : {', '.join(places)}"))
@@ -332,9 +340,9 @@ def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
         yield ""
         yield from paragraph(f"{insight.name} ({report.metadata.adapters[insight.name]})")
         if insight.decision is not None:
-            yield from paragraph(typeset(verdict_line(insight.decision, plan.looks[-1], plan.alpha)))
+            yield from paragraph(typeset(decision_line(report, insight.decision)))
         if insight.advice is not None:
-            yield from paragraph(explanations.advice_line(insight.advice))
+            yield from paragraph(explanations.advice_line(insight.advice, judged=is_judged(report)))
         yield ""
         yield from _categories(insight)
 
@@ -358,11 +366,11 @@ def _noise(report: Report) -> Iterator[str]:
 
 def _recommendations(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     if candidate.advice is None and not report.noise_floor:
-        yield from paragraph(labels.NOTHING_MEASURED)
+        yield from paragraph(NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED)
         return
     names = {key: item.label for key, item in report.by_category.items()}
     if candidate.advice is not None:
-        yield from paragraph(explanations.advice_line(candidate.advice))
+        yield from paragraph(explanations.advice_line(candidate.advice, judged=is_judged(report)))
     sentences = []
     if candidate.weakest is not None:
         label = names.get(candidate.weakest.category, candidate.weakest.category)

@@ -13,14 +13,19 @@ from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.gate import GateVerdict
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.wording import (
+    NOTHING_DECIDED,
+    adapters_sentence,
     explanations,
     gain_interval,
+    is_judged,
     labels,
     number,
     percent,
     points,
     printable,
+    settled_early,
     signed,
+    typeset,
 )
 from pytest_jarvis.report import Report, ResultRow, Sample
 
@@ -232,6 +237,8 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         *([] if metadata.is_real else [labels.FAKE_ENGINE]),
         *([] if report.complete else [labels.INCOMPLETE]),
         *([] if metadata.full_selection else [labels.PARTIAL]),
+        *([adapters] if (adapters := adapters_sentence(report.gate, metadata.plan.require)) else []),
+        *([typeset(early)] if (early := _early(report, insights)) else []),
     ]
     return KeyNumbers(
         title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
@@ -248,8 +255,21 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
 
 def _advice(report: Report, candidate: AdapterInsight) -> str:
     if candidate.advice is not None:
-        return explanations.advice_line(candidate.advice)
-    return labels.NOISE_RULE if report.noise_floor else labels.NOTHING_MEASURED
+        return explanations.advice_line(candidate.advice, judged=is_judged(report))
+    if report.noise_floor:
+        return labels.NOISE_RULE
+    return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
+
+
+def _early(report: Report, insights: Insights) -> str:
+    """Return which verdicts rest on fewer responses than the means do."""
+    drawn = report.metadata.samples_per_prompt
+    named = len(insights.adapters) > 1
+    return " ; ".join(
+        f"{f'{printable(one.name)} : ' if named else ''}{early}"
+        for one in insights.adapters[:MOST_ADAPTERS]
+        if one.decision is not None and (early := settled_early(one.decision, drawn))
+    )
 
 
 def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:

@@ -8,7 +8,18 @@ from pytest_jarvis.insights import AdapterInsight, Insights, VarianceSplit
 from pytest_jarvis.outputs.page.intervals import draw_intervals
 from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.tables import duration, thresholds
-from pytest_jarvis.outputs.wording import NBSP, gate_sentence, number, percent, reason_sentence
+from pytest_jarvis.outputs.wording import (
+    NBSP,
+    NOTHING_DECIDED,
+    adapters_sentence,
+    gate_sentence,
+    is_judged,
+    number,
+    percent,
+    reason_sentences,
+    settled_early,
+    typeset,
+)
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_line, explain_decision
 from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL
@@ -53,7 +64,8 @@ def verdict(report: Report, insights: Insights) -> Html:
     """Return the verdict: the advice, the gate's sentence and reasons, the intervals, what the measure says."""
     gate, candidate = report.gate, insights.candidate
     several = len(insights.adapters) > 1
-    headline = ADVICE[candidate.advice.code] if candidate.advice else NOTHING_MEASURED
+    headline = ADVICE[candidate.advice.code] if candidate.advice else _nothing(candidate)
+    adapters = adapters_sentence(gate, report.metadata.plan.require)
     figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain)
     labels = {name: item.label for name, item in report.by_category.items()}
     return join(
@@ -61,8 +73,9 @@ def verdict(report: Report, insights: Insights) -> Html:
             "div",
             element("p", gate_sentence(gate, report.metadata.plan.min_gain), class_="gate"),
             element("h2", listed((element("span", word) for word in headline.split()), " "), id="verdict-titre"),
-            _proof(candidate, named=several),
-            *(element("p", reason_sentence(reason), class_="reason") for reason in gate.reasons),
+            element("p", adapters, class_="reason") if adapters else None,
+            _proof(candidate, named=several, judged=is_judged(report)),
+            *(element("p", reason, class_="reason") for reason in reason_sentences(gate)),
             class_=f"banner {gate.verdict.lower()}",
         ),
         figure or element("p", wording.NO_DECISION, class_="notice"),
@@ -77,11 +90,16 @@ def verdict(report: Report, insights: Insights) -> Html:
     )
 
 
-def _proof(one: AdapterInsight, *, named: bool) -> Html | None:
+def _nothing(one: AdapterInsight) -> str:
+    """Return why there is nothing to say of a gain."""
+    return NOTHING_DECIDED if one.changes else NOTHING_MEASURED
+
+
+def _proof(one: AdapterInsight, *, named: bool, judged: bool) -> Html | None:
     """Return what the advice says after its headline."""
     if one.advice is None:
         return None
-    said = advice_line(one.advice).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
+    said = advice_line(one.advice, judged=judged).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
     who = join(element("strong", foreign(one.name)), f"{NBSP}: ") if named else None
     return element("p", who, said if named else said[:1].upper() + said[1:], class_="proof")
 
@@ -90,11 +108,12 @@ def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[
     if named:
         yield element("h3", foreign(one.name))
     if one.advice is not None and named:
-        yield element("p", advice_line(one.advice))
+        yield element("p", advice_line(one.advice, judged=is_judged(report)))
     if one.decision is None:
-        yield element("p", NOTHING_MEASURED)
+        yield element("p", _nothing(one))
         return
-    sentences = explain_decision(one.decision, report.metadata.plan, one.name)
+    drawn = report.metadata.samples_per_prompt
+    sentences = explain_decision(one.decision, report.metadata.plan, one.name, drawn=drawn, judged=is_judged(report))
     yield element("ul", *(element("li", sentence) for sentence in sentences))
 
 
@@ -102,7 +121,11 @@ def key_numbers(report: Report, insights: Insights) -> Html:
     """Return the numbers that are read first, as tiles."""
     averages = report.statistics
     candidate = insights.candidate
-    low, high = candidate.decision.replicates if candidate.decision else (0, report.metadata.samples_per_prompt)
+    drawn = report.metadata.samples_per_prompt
+    low, high = candidate.decision.replicates if candidate.decision else (0, drawn)
+    each = wording.responses_each(low or high, high)
+    if candidate.decision is not None and (early := settled_early(candidate.decision, drawn)):
+        each = typeset(early)
     random = report.provenance.mismatched_cosine
     tiles = [
         _tile(
@@ -122,7 +145,7 @@ def key_numbers(report: Report, insights: Insights) -> Html:
             wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
         ),
         _tile(wording.DURATION, duration(averages)),
-        _tile(wording.MEASURED, _counted(averages), wording.responses_each(low or high, high)),
+        _tile(wording.MEASURED, _counted(averages), each),
         _tile(wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
     ]
     return element("dl", *tiles, class_="tiles")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pytest_jarvis.advice import Advice, AdviceCode, WeakestCategory
-from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.diagnostics import DiagnosticWarning, WarningCode
 from pytest_jarvis.outputs.wording.formats import (
     bar_percent,
@@ -38,6 +37,8 @@ _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
     ("INSUFFISANT", None): "sans preuve : le vrai gain peut atteindre 5 %.",
 }
 
+_NO_PROOF: Final = "mais cette session n'est pas jugée."
+
 _CAUTIONS: Final[Mapping[CautionCode, str]] = {
     "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
     "nouveaux prompts du même genre, et non sur ceux-ci.",
@@ -65,13 +66,13 @@ _WARNINGS: Final[Mapping[WarningCode, str]] = {
 }
 
 
-def advice_line(advice: Advice) -> str:
-    """Return the advice in one line: the level of the gain seen, and whether that is proven."""
+def advice_line(advice: Advice, *, judged: bool = True) -> str:
+    """Return the advice in one line: the level of the gain seen, and whether that is proven (if the run is judged)."""
     gain = (
         "gain sans borne (la base est à 0)" if advice.gain is None else f"gain de {percent(advice.gain, signed=True)}"
     )
     proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
-    return typeset(f"{ADVICE[advice.code]} : {gain}, {proof}")
+    return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
 
 
 def caution_sentence(caution: Caution) -> str:
@@ -123,19 +124,25 @@ def settle_sentence(responses: int) -> str:
     )
 
 
-def explain_decision(decision: Decision, plan: GatePlan, name: str) -> list[str]:
-    """Return what a decision says in plain sentences: what was compared, what is shown, how sure, what would help."""
-    return [typeset(sentence) for sentence in _explanation(decision, plan, printable(name))]
+def explain_decision(
+    decision: Decision, plan: GatePlan, name: str, *, drawn: int | None = None, judged: bool = True
+) -> list[str]:
+    """Return what a decision says in plain sentences: what was compared, what is shown, how sure, what would help.
+
+    `drawn` is how many responses per prompt the report's means are over; `judged` False leaves out what is shown.
+    """
+    sentences = _explanation(decision, plan, printable(name), drawn=drawn or 0, judged=judged)
+    return [typeset(sentence) for sentence in sentences]
 
 
-def _explanation(decision: Decision, plan: GatePlan, name: str) -> Iterator[str]:
+def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, judged: bool) -> Iterator[str]:
     low, high = decision.replicates
     each = str(high) if low == high else f"{low} à {high}"
     yield (
         f"Pertinence moyenne sur {plural(decision.prompts, 'prompt')}, {each} réponse(s) par prompt et par bras : "
         f"{number(decision.base_mean, 3)} pour la base, {number(decision.finetuned_mean, 3)} pour {name}."
     ).replace("réponse(s)", "réponse" if high == 1 else "réponses")
-    yield _finding(decision, plan)
+    yield _finding(decision, plan) if judged else f"{_seen(decision)} Cette session n'est pas jugée."
     if decision.responses_to_settle is not None:
         yield settle_sentence(decision.responses_to_settle)
     if decision.prompts_to_settle is not None:
@@ -143,7 +150,7 @@ def _explanation(decision: Decision, plan: GatePlan, name: str) -> Iterator[str]
             f"Il faudrait environ {plural(decision.prompts_to_settle, 'prompt')} du même genre pour trancher, si le "
             "vrai gain est celui qui a été vu."
         )
-    if decision.verdict_new is not None and decision.target == "these":
+    if decision.verdict_new is not None and decision.target == "these" and judged:
         shown = {"PASS": "y est montré aussi", "FAIL": "y est écarté", "INCONCLUSIVE": "n'y est pas montré"}
         bar = bar_percent(decision.min_gain)
         yield (
@@ -160,7 +167,12 @@ def _explanation(decision: Decision, plan: GatePlan, name: str) -> Iterator[str]
             f"Le bruit vient pour {percent(decision.decoding_share, 0)} du décodage, pour "
             f"{percent(1 - decision.decoding_share, 0)} des différences entre prompts."
         )
-    if len(plan.looks) > 1 and high < plan.looks[-1] and decision.ground == "test":
+    if high < drawn:
+        yield (
+            f"Le verdict de {name} a été rendu à {plural(high, 'réponse')} par prompt, dès qu'il était sûr ; les "
+            f"moyennes du rapport portent sur {drawn}. Le gain vu au verdict est un peu trop haut en moyenne."
+        )
+    elif len(plan.looks) > 1 and high < plan.looks[-1] and decision.ground == "test" and judged:
         yield (
             f"Le tirage s'est arrêté à {high} réponses sur {plan.looks[-1]}, dès que le verdict était sûr ; le gain vu "
             "est alors un peu trop haut en moyenne."
@@ -177,10 +189,8 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
         return f"La base est déjà si haute qu'un gain de {bar} dépasserait le score maximal de 1."
     if decision.ground == "no_variance":
         return "Une seule réponse d'un seul prompt ne dit rien du bruit : rien ne peut être prouvé."
-    these = decision.target == "these"
-    interval = decision.gain_these if these else decision.gain_new
-    where = "ces prompts" if these else "de nouveaux prompts du même genre"
-    seen = _seen(decision, interval)
+    where = "ces prompts" if decision.target == "these" else "de nouveaux prompts du même genre"
+    seen = _seen(decision)
     if decision.verdict == "PASS":
         return f"{seen} Sur {where}, le vrai gain est d'au moins {bar}, avec un risque d'erreur d'au plus {error}."
     if decision.verdict == "FAIL":
@@ -188,9 +198,11 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
     return f"{seen} Sur {where}, un vrai gain de {bar} n'est ni prouvé ni écarté : l'intervalle va des deux côtés."
 
 
-def _seen(decision: Decision, interval: Interval | None) -> str:
+def _seen(decision: Decision) -> str:
     """Return the gain seen with its interval; the absolute one where the relative one has none."""
+    these = decision.target == "these"
+    interval = decision.gain_these if these else decision.gain_new
     if interval is not None and decision.gain is not None:
         return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."
-    absolute = decision.absolute_these if decision.target == "these" else decision.absolute_new
+    absolute = decision.absolute_these if these else decision.absolute_new
     return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(absolute, signed)}."

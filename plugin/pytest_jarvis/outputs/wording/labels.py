@@ -134,6 +134,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "empty": "Réponses vides",
     "cut": "Réponses coupées",
     "per_response": "Par réponse",
+    "per_prompt": "réponses par prompt",
     "measure": "Mesure",
     "category": "Catégorie",
     "change": "écart",

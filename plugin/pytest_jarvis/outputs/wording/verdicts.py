@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pytest_jarvis.gate import GateOutcome, GateVerdict, Reason
-from pytest_jarvis.outputs.wording.formats import NBSP, bar_percent, gain_interval, percent, plural, typeset
+from pytest_jarvis.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
+from pytest_jarvis.outputs.wording.formats import (
+    NBSP,
+    bar_percent,
+    gain_interval,
+    percent,
+    plural,
+    printable,
+    typeset,
+)
+from pytest_jarvis.report import Report
 from pytest_jarvis.statistics import Decision, Verdict
+from pytest_jarvis.thresholds import ThresholdVerdict
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
 """What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
 
+NOT_JUDGED: Final = "non jugé"
+NOTHING_DECIDED: Final = typeset("Aucune décision possible : l'essai s'est arrêté avant la première comparaison.")
+_MOST_NAMES: Final = 4
+_MOST_ADAPTERS: Final = 12
 
-def verdict_line(decision: Decision, most_responses: int, error: float) -> str:
+
+def decision_line(report: Report, decision: Decision) -> str:
+    """Return one decision of a report in one line; it is no verdict where the run is not judged."""
+    plan = report.metadata.plan
+    return verdict_line(
+        decision, plan.looks[-1], plan.alpha, drawn=report.metadata.samples_per_prompt, judged=is_judged(report)
+    )
+
+
+def is_judged(report: Report) -> bool:
+    """Whether what is shown of a gain counts as a verdict: nothing kept the run from being judged."""
+    return report.gate.verdict != "NOT_JUDGED"
+
+
+def settled_early(decision: Decision, drawn: int) -> str:
+    """Return that a verdict rests on fewer responses than the means beside it; empty where it does not."""
+    at = decision.replicates[1]
+    if at >= drawn:
+        return ""
+    return f"verdict rendu à {plural(at, 'réponse')} par prompt ; moyennes sur {drawn}"
+
+
+def verdict_line(
+    decision: Decision, most_responses: int, error: float, *, drawn: int | None = None, judged: bool = True
+) -> str:
     """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
 
-    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters.
+    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters; `drawn`
+    how many responses per prompt the report's means are over; `judged` False says « non jugé » for the verdict.
     """
     bar = bar_percent(decision.min_gain)
-    claim = f"{VERDICTS[decision.verdict]} (≥ {bar}, erreur ≤ {percent(error, 0)})"
+    claim = f"{VERDICTS[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})" if judged else NOT_JUDGED
     prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
     gain = percent(decision.gain, signed=True)
     if decision.target == "new":
@@ -31,39 +70,96 @@ def verdict_line(decision: Decision, most_responses: int, error: float) -> str:
         parts = [f"pertinence {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
         if decision.verdict_new is not None:
             shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
-            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{NBSP}: {shown}")
-    parts.append(f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
+            said = f"{NBSP}: {shown}" if judged else ""
+            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{said}")
+    early = settled_early(decision, drawn or 0)
+    parts.append(early or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
     if decision.detectable_gain is not None:
-        parts.append(f"détectable{NBSP}: ≥ {percent(decision.detectable_gain, 0, signed=True)}")
+        parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
     if decision.decoding_share is not None:
         parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
     return " | ".join(parts)
 
 
 _GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence d'au moins {bar} est prouvé.",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence n'atteint pas {bar}.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}, ni à l'écarter.",
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence d'au moins {bar} est prouvé{whose}.",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence n'atteint pas {bar}{whose}.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}{whose}, ni à l'écarter.",
     "NOT_JUDGED": "~ NON JUGÉ : cette session ne permet pas de verdict.",
     "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n'est jugé.",
 }
 
 
+_ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
+    "PASS": "accepté",
+    "FAIL": "refusé",
+    "INCONCLUSIVE": "non tranché",
+    "NOT_JUDGED": NOT_JUDGED,
+}
+_RULES: Final[Mapping[Require, str]] = {"first": "", "any": " (un seul suffit)", "all": " (tous sont exigés)"}
+
+
 def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
-    """Return the verdict of the run in one sentence."""
-    return typeset(_GATE_SENTENCES[gate.verdict].format(bar=percent(min_gain, signed=True)))
+    """Return the verdict of the run in one sentence; of several adapters it names those that the verdict is true of."""
+    named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
+    whose = f" pour {_listed(named)}" if len(gate.adapters) > 1 and named else ""
+    return typeset(_GATE_SENTENCES[gate.verdict].format(bar=percent(min_gain, signed=True), whose=whose))
+
+
+def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
+    """Return each adapter's verdict and, with `require`, which of them had to pass.
+
+    Empty with one adapter, and where the run as a whole is not judged.
+    """
+    if len(gate.adapters) < 2 or gate.verdict in {"NOT_JUDGED", "OFF"}:
+        return ""
+    said = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
+    left = len(gate.adapters) - len(said)
+    more = f" ; … et {left} de plus" if left else ""
+    return typeset(f"{' ; '.join(said)}{more}{_RULES[require] if require else ''}.")
+
+
+def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -> str:
+    said = f"{printable(one.name)} {_ADAPTER_VERDICTS[one.verdict]}"
+    if require != "first":
+        return said
+    return f"{said} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them, the first ones of many."""
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[: _MOST_NAMES - 1])} et {len(names) - _MOST_NAMES + 1} autres"
+    return " et ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def reason_sentences(gate: GateOutcome) -> list[str]:
+    """Return the reasons of a verdict, one sentence each."""
+    missing = next((reason.values for reason in gate.reasons if reason.code == "missing_pairs"), {})
+    stopped = missing.get("missing", 0) < missing.get("selected", 0)
+    return [
+        NOTHING_DECIDED if reason.code == "nothing_measured" and stopped else reason_sentence(reason)
+        for reason in gate.reasons
+    ]
 
 
 def reason_sentence(reason: Reason) -> str:
     """Return one reason of a verdict in one sentence."""
     values = {name: f"{value:.0f}" for name, value in reason.values.items()}
+    for name, noun in (("missing", "prompt"), ("selected", "prompt"), ("failed", "réponse"), ("responses", "réponse")):
+        values[f"{name}_counted"] = plural(int(reason.values.get(name, 0)), noun)
+    lacking = []
+    if reason.values.get("missing"):
+        lacking.append("{missing_counted} sur {selected}".format_map(values))
+    if responses := int(reason.values.get("responses", 0)):
+        lacking.append(plural(responses, "réponse non tirée", "réponses non tirées"))
     share = percent(reason.values.get("share"))
     allowed = percent(reason.values.get("allowed"))
     sentences = {
         "nothing_measured": "Rien n'a été mesuré.",
-        "partial_selection": "Sélection partielle : {selected} prompts sur {planned}.",
-        "failures": "Trop d'échecs : {failed} réponses sur {planned}, soit {share} ; {allowed} au plus sont permis.",
-        "missing_pairs": "Il manque des paires : {missing} prompts sur {selected}, {responses} réponses non tirées.",
+        "partial_selection": "Sélection partielle : {selected_counted} sur {planned}.",
+        "failures": "Trop d'échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
+        "missing_pairs": f"Il manque des paires : {', '.join(lacking)}.",
         "prompts_changed": "Les prompts ont changé depuis la référence.",
         "bar_not_measured": "Un seuil demandé n'a pas pu être mesuré.",
         "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",

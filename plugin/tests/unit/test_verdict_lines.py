@@ -1,0 +1,189 @@
+"""The verdict as every output says it: of which adapter, at how many responses, and only where the run is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from html import unescape
+
+import msgspec
+import pytest
+
+from pytest_jarvis.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
+from pytest_jarvis.insights import insights
+from pytest_jarvis.outputs import terminal
+from pytest_jarvis.outputs.charts.data import chart_data
+from pytest_jarvis.outputs.html import render_html
+from pytest_jarvis.outputs.markdown import render_markdown
+from pytest_jarvis.outputs.text import render_text
+from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence, reason_sentences, width_of
+from pytest_jarvis.rankings import noise_floor
+from pytest_jarvis.records import AdapterProof, Progress
+from pytest_jarvis.report import Report
+from pytest_jarvis.thresholds import ThresholdVerdict
+
+MakeReport = Callable[..., Report]
+
+
+def outcome(verdict: GateVerdict, *reasons: Reason, **adapters: ThresholdVerdict) -> GateOutcome:
+    """Return the outcome of a run with these verdicts of its adapters."""
+    judged = tuple(AdapterVerdict(name=name, verdict=one, seen_under_bar=False) for name, one in adapters.items())
+    return GateOutcome(verdict=verdict, exit_failed=False, reasons=reasons, adapters=judged, thresholds=())
+
+
+def everywhere(report: Report) -> dict[str, str]:
+    """Return what each output says of a report, on one line, with plain spaces."""
+    found = insights(report)
+    box = chart_data(report, found).key_numbers
+    said = {
+        "terminal": " ".join([*terminal.decision_lines(report), *terminal.gate_lines(report.gate, 0.05)]),
+        "text": render_text(report, found),
+        "markdown": render_markdown(report, found).replace("\\", ""),
+        "page": unescape(render_html(report, found, {}).partition("<body")[2].partition('id="liste"')[0]),
+        "box": " ".join([box.verdict_text, box.advice, *box.notes]),
+    }
+    return {name: " ".join(text.replace(NBSP, " ").split()) for name, text in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("gate", "named"),
+    [
+        (outcome("PASS", v1="PASS", v2="FAIL"), "est prouvé pour v1."),
+        (outcome("FAIL", v1="PASS", v2="FAIL"), "n'atteint pas +5,0 % pour v2."),
+        (outcome("PASS", v1="PASS", v2="PASS"), "est prouvé pour v1 et v2."),
+        (outcome("FAIL", a="FAIL", b="FAIL", c="FAIL", d="FAIL", e="FAIL", f="FAIL"), "pour a, b, c et 3 autres."),
+        (outcome("PASS", v1="PASS"), "est prouvé."),
+    ],
+)
+def test_the_verdict_names_the_adapters_it_is_about(gate: GateOutcome, named: str) -> None:
+    assert gate_sentence(gate, 0.05).replace(NBSP, " ").endswith(named)
+
+
+@pytest.mark.parametrize(
+    ("require", "expected"),
+    [
+        ("first", "v1 accepté (premier nommé, le seul exigé) ; v2 refusé (non exigé)."),
+        ("any", "v1 accepté ; v2 refusé (un seul suffit)."),
+        ("all", "v1 accepté ; v2 refusé (tous sont exigés)."),
+        (None, "v1 accepté ; v2 refusé."),
+    ],
+)
+def test_each_adapters_verdict_stands_with_the_rule(require: Require | None, expected: str) -> None:
+    assert expected == adapters_sentence(outcome("PASS", v1="PASS", v2="FAIL"), require).replace(NBSP, " ")
+
+
+def test_one_adapter_or_no_verdict_has_no_list_of_verdicts() -> None:
+    assert adapters_sentence(outcome("PASS", v1="PASS"), "first") == ""
+    assert adapters_sentence(outcome("NOT_JUDGED", v1="NOT_JUDGED", v2="NOT_JUDGED"), "all") == ""
+
+
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
+def test_every_output_says_which_adapter_passed(make_report: MakeReport, where: str) -> None:
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    said = everywhere(report)[where]
+    assert "v1 accepté" in said
+    assert "v2 refusé" in said
+
+
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
+def test_a_verdict_on_fewer_responses_than_the_means_says_so(make_report: MakeReport, where: str) -> None:
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777)
+    report = msgspec.structs.replace(report, decisions={**report.decisions, "v1": early})
+    drawn = report.metadata.samples_per_prompt
+    assert f"verdict rendu à 2 réponses par prompt ; moyennes sur {drawn}" in everywhere(report)[where]
+
+
+def test_the_table_of_adapters_holds_one_gain_with_its_own_interval(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777, gain_these=(0.7, 0.85))
+    report = msgspec.structs.replace(report, decisions={**report.decisions, "v1": early})
+    assert "| +77,7 % | [+70,0 ; +85,0] | 2 |" in everywhere(report)["markdown"]
+
+
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
+def test_a_run_that_is_not_judged_has_no_verdict_on_its_gain(make_report: MakeReport, where: str) -> None:
+    report = make_report(gains={"jarvis": 0.4})
+    gate = msgspec.structs.replace(report, gate=dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=()))
+    said = everywhere(gate)[where]
+    assert [
+        word for word in ("PROUVÉ", "ÉCARTÉ", "NON TRANCHÉ", "c'est prouvé", "d'erreur d'au plus") if word in said
+    ] == []
+    assert "jugé" in said.lower()
+
+
+def test_a_run_stopped_before_its_first_comparison_was_not_without_measures() -> None:
+    missing = {"missing": 27, "selected": 30, "responses": 0}
+    gate = outcome("NOT_JUDGED", Reason(code="nothing_measured"), Reason(code="missing_pairs", values=missing))
+    assert [said.replace(NBSP, " ") for said in reason_sentences(gate)] == [
+        "Aucune décision possible : l'essai s'est arrêté avant la première comparaison.",
+        "Il manque des paires : 27 prompts sur 30.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "responses", "expected"),
+    [
+        (1, 1, "Il manque des paires : 1 prompt sur 30, 1 réponse non tirée."),
+        (0, 5, "Il manque des paires : 5 réponses non tirées."),
+        (30, 0, "Il manque des paires : 30 prompts sur 30."),
+    ],
+)
+def test_what_is_missing_agrees_with_its_count(missing: int, responses: int, expected: str) -> None:
+    values = {"missing": missing, "selected": 30, "responses": responses}
+    gate = outcome("NOT_JUDGED", Reason(code="missing_pairs", values=values))
+    assert [expected] == [said.replace(NBSP, " ") for said in reason_sentences(gate)]
+
+
+@pytest.mark.parametrize("recipe", [{}, {"gains": {"v1": 0.4, "un-nom-vraiment-tres-long": 0.0}}, {"label": "é" * 90}])
+def test_the_terminals_lines_are_at_most_79_columns(make_report: MakeReport, recipe: dict[str, object]) -> None:
+    report = make_report(**recipe)
+    engine = report.provenance.engine
+    proof = AdapterProof(
+        name="un-nom-long",
+        source="ici",
+        sha256="0",
+        rank=8,
+        targets=(),
+        weights=1,
+        max_logit_change=1.0,
+        base_unchanged=True,
+        max_base_drift=0.0,
+        live=True,
+    )
+    engine = dataclasses.replace(engine, display_name="un modèle au nom long " * 6, adapters=(proof,) * 9)
+    lines = [
+        *terminal.summary_table(report),
+        *terminal.decision_lines(report, width=80),
+        *terminal.loaded_lines(engine, 3.0),
+    ]
+    assert [line for line in lines if width_of(line) > 79] == []
+
+
+def test_a_wide_terminal_shows_a_decision_on_one_line(make_report: MakeReport) -> None:
+    assert len(terminal.decision_lines(make_report(), width=300)) == 1
+
+
+def test_what_matters_most_of_the_progress_comes_first() -> None:
+    progress = Progress(responses_done=120, responses_planned=240, tokens=6800, elapsed_s=8.0)
+    assert terminal.progress_line(4, progress).replace(NBSP, " ") == (
+        "JARVIS : 120/240 réponses | reste 8 s | 850 tokens/s | écoulé 8 s | 4 par prompt et par bras"
+    )
+
+
+def test_an_arrow_never_contradicts_the_figures_beside_it(make_report: MakeReport) -> None:
+    row = msgspec.structs.replace(
+        make_report().results[0], jarvis_relevance_base=0.0601, jarvis_relevance_finetuned=0.0599
+    )
+    assert "0,06 → 0,06 =" in terminal.case_line(row, 100, name_arm=False)
+
+
+def test_the_base_against_itself_has_no_gain_on_the_terminal(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    floor = noise_floor([[90.0, 80.0], [70.0, 75.0]], [[88.0, 82.0], [71.0, 73.0]])
+    report = msgspec.structs.replace(report, noise_floor={"characters": floor})
+    assert "gain" not in terminal.summary_table(report)[0]
+    said = terminal.noise_lines(report.noise_floor)[1]
+    assert "," not in said.partition("(± ")[0].replace("(caractères)", "")
+    engine = dataclasses.replace(report.provenance.engine, adapters=())
+    assert "adaptateur" not in " ".join(terminal.loaded_lines(engine, 1.0))
