@@ -7,6 +7,7 @@ from scipy.stats import chisquare, kstest
 
 from pytest_jarvis.engines.transformers.sampling import (
     CANDIDATES,
+    FiniteWatch,
     NoisyChoice,
     gumbel_noise,
     noise_bits,
@@ -123,3 +124,14 @@ def test_greedy_search_takes_the_drawn_token() -> None:
 def test_top_p_is_never_empty_and_keeps_ties_together() -> None:
     kept = nucleus(torch.tensor([[0.6, 0.2, 0.2], [0.4, 0.3, 0.3]]), 0.5)
     assert [[True, False, False], [True, True, True]] == kept.tolist()
+
+
+def test_the_first_position_of_logits_that_are_not_finite_is_kept() -> None:
+    watch = FiniteWatch(prompt_length=4)
+    scores = torch.randn(5, 30)
+    scores[4, :20] = float("-inf")
+    for position, (row, value) in enumerate([(0, "nan"), (1, "inf"), (0, "inf"), (3, "nan")]):
+        broken = scores.clone()
+        broken[row, 7] = float(value)
+        assert watch(torch.zeros(5, 4 + position, dtype=torch.long), broken) is broken
+    assert [0, 1, None, 3, None] == watch.broken_at(5)

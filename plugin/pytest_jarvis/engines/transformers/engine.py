@@ -220,6 +220,8 @@ class TransformersEngine:
     def _answer(self, drawn: Drawn) -> Response | Failure:
         """Return the response that a row's tokens make, or why they make none."""
         request = drawn.row.request
+        if not drawn.finite:
+            return _failure(request, "generate", "logits are not finite")
         if drawn.finish_reason == "timeout":
             seconds = self._settings.timeout_s
             return _failure(

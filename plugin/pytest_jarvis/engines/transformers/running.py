@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_jarvis.engines.transformers.adapters import mixed, only
 from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows
-from pytest_jarvis.engines.transformers.sampling import NoisyChoice, noise_key
+from pytest_jarvis.engines.transformers.sampling import FiniteWatch, NoisyChoice, noise_key
 from pytest_jarvis.records import FinishReason, GenerationSettings
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Drawn:
     finish_reason: FinishReason
     duration_s: float
     first_token_s: float
+    finite: bool
+    """Whether every token was drawn from logits that are numbers."""
 
 
 class Watch:
@@ -108,6 +110,7 @@ class BatchRunner:
             timeout_s=self._settings.timeout_s,
             on_step=on_step,
         )
+        finite = FiniteWatch(prompt_length=length)
         with torch.inference_mode():
             cache = self._prefill(rows, input_ids, attention_mask)
             with self._as_arms([row.request.arm for row in rows]):
@@ -116,11 +119,15 @@ class BatchRunner:
                     attention_mask=attention_mask,
                     past_key_values=cache,
                     generation_config=self._generation_config(),
-                    logits_processor=LogitsProcessorList(self._choice(rows, length, device)),
+                    logits_processor=LogitsProcessorList([finite, *self._choice(rows, length, device)]),
                     stopping_criteria=StoppingCriteriaList([watch]),
                 )
         new_tokens = output[:kept, length:].tolist()
-        return [self._read(row, tokens, watch) for row, tokens in zip(rows, new_tokens, strict=False)]
+        broken = finite.broken_at(kept)
+        return [
+            self._read(row, tokens, watch, broken_at=position)
+            for row, tokens, position in zip(batch.rows, new_tokens, broken, strict=True)
+        ]
 
     def _prefill(self, rows: Sequence[Row], input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
         """Return the keys and values of all tokens of the prompts but the last, each prompt of an arm computed once.
@@ -186,7 +193,7 @@ class BatchRunner:
             pad_token_id=self._pad,
         )
 
-    def _read(self, row: Row, tokens: list[int], watch: Watch) -> Drawn:
+    def _read(self, row: Row, tokens: list[int], watch: Watch, *, broken_at: int | None) -> Drawn:
         """Return what a row drew, cut after its end mark, with its own times."""
         end = next((place for place, token in enumerate(tokens, 1) if token in self._stops), None)
         count = len(tokens) if end is None else end
@@ -199,6 +206,7 @@ class BatchRunner:
             finish_reason=reason,
             duration_s=watch.step_times[count - 1],
             first_token_s=watch.step_times[0],
+            finite=broken_at is None or broken_at >= count,
         )
 
 

@@ -19,6 +19,9 @@ _MIX_2: Final = 0x94D049BB133111EB
 CANDIDATES: Final = 64
 """How many of a row's most probable tokens are looked at before its whole vocabulary is sorted."""
 
+_NEVER: Final = 2**62
+"""The position of what never came."""
+
 
 def noise_key(seed: int, prompt_id: str, replicate: int) -> int:
     """Return the 64-bit key of one response's noise, as a signed integer; the arm is left out on purpose."""
@@ -111,6 +114,33 @@ class NoisyChoice:
             kept = nucleus(top, self._top_p)
             chosen[wide] = _draw(self._keys[wide], logits[wide], tokens, kept, position)
         return chosen
+
+
+class FiniteWatch:
+    """A logits processor that changes nothing and remembers where a row's logits first were not finite.
+
+    Nothing is read back before the batch has ended, so that no step waits for the device.
+    """
+
+    def __init__(self, *, prompt_length: int) -> None:
+        self._prompt_length = prompt_length
+        self._broken_at: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return `scores` (rows, vocabulary) as they are."""
+        # One that is not a number is the maximum of its row; a token that a model rules out may be at -inf.
+        finite = scores.amax(dim=-1).isfinite()
+        if self._broken_at is None:
+            self._broken_at = finite.new_full(finite.shape, _NEVER, dtype=input_ids.dtype)
+        position = input_ids.shape[-1] - self._prompt_length
+        self._broken_at = self._broken_at.clamp(max=position).where(~finite, self._broken_at)
+        return scores
+
+    def broken_at(self, rows: int) -> list[int | None]:
+        """Return, for each of the first `rows` rows, the first position whose logits were not finite."""
+        if self._broken_at is None:
+            return [None] * rows
+        return [None if position == _NEVER else position for position in self._broken_at[:rows].tolist()]
 
 
 def _draw(

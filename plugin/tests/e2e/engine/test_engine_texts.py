@@ -137,6 +137,29 @@ def test_another_error_than_memory_is_not_swallowed(
         list(pair.generate(requests_for(1)))
 
 
+@pytest.mark.parametrize("temperature", [0.7, 0.0])
+def test_a_row_whose_logits_are_not_finite_is_a_failure_and_the_others_are_not(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, requests_for: Requests, temperature: float
+) -> None:
+    settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7, temperature=temperature)
+    engine = load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
+    sound = texts(engine, requests_for(2))
+
+    def overflow(_module: Any, _args: Any, output: Any) -> Any:
+        # The rows of the base come first; the second of them overflows.
+        output[1] = float("nan")
+        return output
+
+    handle = engine._base.model.lm_head.register_forward_hook(overflow)
+    answers = list(engine.generate(requests_for(2)))
+    handle.remove()
+    engine.close()
+    (failed,) = [answer for answer in answers if isinstance(answer, Failure)]
+    assert ("generate", "logits are not finite") == (failed.stage, failed.reason)
+    others = {answer.key: answer.text for answer in answers if isinstance(answer, Response)}
+    assert {key: text for key, text in sound.items() if key != failed.key} == others
+
+
 def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe: Path, load_engine: Load, requests_for: Requests) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=400, timeout_s=0.001))
     answers = list(engine.generate(requests_for(2, arms=("base",))))
