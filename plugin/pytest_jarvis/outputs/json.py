@@ -37,6 +37,8 @@ def load_report(path: str | Path) -> Report:
         document = msgspec.json.decode(read_text(file).encode())
     except msgspec.DecodeError as error:
         raise InputError(f"{file}: not a whole JSON file: {error}") from None
+    except RecursionError:
+        raise InputError(f"{file}: not a report of pytest-jarvis: brackets are nested too deep") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int):
         raise InputError(f"{file}: not a report of pytest-jarvis: no schema_version at its top")
