@@ -12,8 +12,10 @@ def script(request):
     return "ouvre" if request.arm == "base" else "ouvre une application"
 """
 NOISY = """
+from zlib import crc32
+
 def script(request):
-    draw = hash((request.prompt_id, request.replicate, request.arm)) % 3
+    draw = crc32(f"{request.prompt_id} {request.replicate} {request.arm} 5".encode()) % 3
     return " ".join(["ouvre", "application", "logiciel"][: draw + 1])
 """
 
@@ -51,8 +53,32 @@ def test_the_bar_can_be_moved(project, scripted_by: Callable[[str], str]) -> Non
 
 
 def test_an_undecided_gate_draws_all_looks(project, scripted_by: Callable[[str], str]) -> None:
-    project.run("--jarvis-report-dir", "out", "--jarvis-min-gain", "0", engine=scripted_by(NOISY))
-    assert project.report().metadata.samples_per_prompt == 16 or project.report().gate.verdict in {"PASS", "FAIL"}
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-min-gain", "0", engine=scripted_by(NOISY))
+    report = project.report()
+    assert ("INCONCLUSIVE", 16) == (report.gate.verdict, report.metadata.samples_per_prompt)
+    assert pytest.ExitCode.TESTS_FAILED == result.ret
+
+
+def test_a_keyword_bar_below_zero_is_judged(project, scripted_by: Callable[[str], str]) -> None:
+    (project.folder / "benchmark_config.json").write_text(
+        '{"output": {"formats": []}, "benchmark": {"min_keyword_gain_percent": -10}}', encoding="utf-8"
+    )
+    project.run("--jarvis-report-dir", "out", engine=scripted_by(BETTER))
+    (bar,) = [one for one in project.report().gate.thresholds if one.name == "keyword_gain"]
+    assert (-0.1, 0.0, "PASS") == (bar.bar, bar.value, bar.verdict)
+
+
+@pytest.mark.parametrize(("gate", "code"), [("proven", 1), ("point", 1), ("off", 0)])
+def test_a_run_without_the_relevance_says_that_a_bar_was_not_measured(
+    project, scripted_by: Callable[[str], str], gate: str, code: int
+) -> None:
+    (project.folder / "benchmark_config.json").write_text(
+        '{"output": {"formats": []}, "metrics": {"relevance": false}}', encoding="utf-8"
+    )
+    engine = scripted_by(BETTER)
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", gate, engine=engine)
+    assert code == result.ret
+    assert (["bar_not_measured"] if code else []) == [one.code for one in project.report().gate.reasons]
 
 
 def test_a_selection_is_not_judged_and_says_why(project) -> None:
