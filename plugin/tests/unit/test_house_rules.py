@@ -17,7 +17,10 @@ from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.text import words
 
 PACKAGE = Path(pytest_jarvis.__file__).parent
-HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "matplotlib", "sklearn", "scipy", "numpy")
+HEAVY = (
+    *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
+    *("matplotlib", "sklearn", "scipy", "numpy"),
+)
 SEEN = f"sorted(set({HEAVY!r}) & set(__import__('sys').modules))"
 
 
