@@ -1,4 +1,4 @@
-"""What is proved of logits before anything is scored: that they are finite, and that a mixed batch keeps its rows."""
+"""What is proved of logits before anything is scored, and what a family's forward is asked for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pytest_jarvis.engines.transformers import proof  # noqa: E402  # needs torch only once called
+from pytest_jarvis.engines.transformers.running import accepted  # noqa: E402
 from pytest_jarvis.records import EngineError  # noqa: E402
 
 PROMPTS = [[1], [2]]
@@ -74,3 +75,22 @@ def test_finite_logits_are_accepted() -> None:
 def test_a_model_already_in_32_bits_is_not_sent_to_the_cpu() -> None:
     with pytest.raises(EngineError, match=r"overflow in float32; compare its files with their source$"):
         proof.refuse_not_finite("m", {"base": BASE / 0}, dtype=torch.float32)
+
+
+class Full:
+    """A family whose forward takes both."""
+
+    def forward(self, input_ids: Any, position_ids: Any = None, logits_to_keep: int = 0) -> None:
+        """Take both."""
+
+
+class Bare:
+    """A family whose forward takes neither, and would raise for what it finds in `**others`."""
+
+    def forward(self, input_ids: Any, **others: Any) -> None:
+        """Take neither."""
+
+
+@pytest.mark.parametrize(("family", "kept"), [(Full, {"position_ids": 1, "logits_to_keep": 1}), (Bare, {})])
+def test_a_forward_is_given_only_what_it_names(family: type[Any], kept: dict[str, int]) -> None:
+    assert kept == accepted(family(), position_ids=1, logits_to_keep=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.adapters import mixed, only
 from pytest_jarvis.engines.transformers.batching import STEADY_ROWS, padded_length
-from pytest_jarvis.engines.transformers.running import causal_model, pad_left
+from pytest_jarvis.engines.transformers.running import accepted, causal_model, pad_left
 from pytest_jarvis.records import BASE_ARM
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str
         arms += [arm] * missing
     context = mixed(model, arms) if len(set(arms)) > 1 else only(model, arms[0])
     with torch.inference_mode(), context:
-        inputs = _inputs(prompts, pad=pad, device=model.device)
-        logits: torch.Tensor = causal_model(model)(**inputs, logits_to_keep=1, use_cache=False).logits
+        causal = causal_model(model)
+        inputs = _inputs(causal, prompts, pad=pad, device=model.device)
+        logits: torch.Tensor = causal(**inputs, **accepted(causal, logits_to_keep=1), use_cache=False).logits
     return logits[:kept, -1].float()
 
 
@@ -56,8 +57,9 @@ def _mean_states(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> npt
     import torch
 
     with torch.inference_mode(), only(model, BASE_ARM):
-        inputs = _inputs(texts, pad=pad, device=model.device)
-        states = causal_model(model).base_model(**inputs, use_cache=False).last_hidden_state.float()
+        inner = causal_model(model).base_model
+        inputs = _inputs(inner, texts, pad=pad, device=model.device)
+        states = inner(**inputs, use_cache=False).last_hidden_state.float()
         means = [states[row, -len(text) :].mean(dim=0) for row, text in enumerate(texts)]
         found: npt.NDArray[np.float32] = torch.stack(means).cpu().numpy()
     return found
@@ -70,9 +72,12 @@ def _by_length(texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         yield order[start : start + _ROWS_AT_ONCE]
 
 
-def _inputs(sequences: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the model's inputs for sequences padded on the left, positions counted from each one's first token."""
+def _inputs(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> dict[str, Any]:
+    """Return the inputs of `model` for sequences padded on the left.
+
+    Positions are counted from each one's first token; a family whose forward takes none counts them itself.
+    """
     length = max(padded_length(len(sequence)) for sequence in sequences)
     input_ids, attention_mask = pad_left(sequences, length, pad, device)
     positions = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": positions}
+    return {"input_ids": input_ids, "attention_mask": attention_mask, **accepted(model, position_ids=positions)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -147,12 +149,13 @@ class BatchRunner:
         firsts = [source.index(place) for place in range(len(places))]
         positions = (attention_mask[firsts].cumsum(dim=-1) - 1).clamp(min=0)
         with self._as_arms([rows[first].request.arm for first in firsts]):
-            causal_model(self._model).base_model(
+            inner = causal_model(self._model).base_model
+            inner(
                 input_ids=input_ids[firsts],
                 attention_mask=attention_mask[firsts],
-                position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
+                **accepted(inner, position_ids=positions),
             )
         # The whole prompt runs, so that its length stays a multiple that keeps attention steady; its last token goes.
         cache.crop(-1)
@@ -213,6 +216,18 @@ class BatchRunner:
 def causal_model(model: Any) -> Any:
     """Return the transformers model inside a peft model, or `model` itself."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def accepted(model: Any, **inputs: Any) -> dict[str, Any]:
+    """Return those of `inputs` that the forward of `model` names; what it only gathers, some families refuse."""
+    named = _names_of(type(model).forward)
+    return {name: value for name, value in inputs.items() if name in named}
+
+
+@functools.cache
+def _names_of(forward: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of a forward's parameters."""
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def pad_left(
