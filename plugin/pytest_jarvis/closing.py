@@ -90,6 +90,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         responses_planned=planned,
         responses_failed=len(failed),
         responses_missing=max(0, planned - len(drawn) - len(failed)),
+        failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
     bars = [

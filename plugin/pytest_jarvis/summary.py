@@ -73,7 +73,11 @@ def _write_report(reporter: TerminalReporter, report: Report) -> None:
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
-    for line in terminal.noise_lines(report.noise_floor) if report.noise_floor else terminal.decision_lines(report):
+    for line in (
+        terminal.noise_lines(report.noise_floor)
+        if report.noise_floor
+        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth)
+    ):
         _write(reporter, line)
 
 

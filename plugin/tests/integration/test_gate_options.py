@@ -123,3 +123,17 @@ def test_scores_and_verdict_are_in_the_junit_file(project, scripted_by: Callable
     text = (project.folder / "junit.xml").read_text(encoding="utf-8")
     assert 'name="jarvis.jarvis_relevance_finetuned"' in text
     assert 'name="jarvis.verdict" value="PASS"' in text
+
+
+def test_an_arm_that_fails_more_than_its_share_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(
+        """
+def script(request):
+    if request.arm == "jarvis" and request.prompt_id == "c-1" and request.replicate == 0:
+        return Failure(prompt_id="c-1", arm="jarvis", replicate=0, stage="generate", reason="no")
+    return "ouvre une application" if request.arm == "jarvis" else "ouvre"
+"""
+    )
+    project.run("--jarvis-report-dir", "out", "--jarvis-samples", "6", engine=engine)
+    # 1 of 36 responses is within the 5 % of the whole, 1 of the adapter's own 18 is not.
+    assert project.report().gate.verdict == "NOT_JUDGED"
