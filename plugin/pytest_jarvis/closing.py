@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_jarvis import provenance
 from pytest_jarvis.bars import configured_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
+from pytest_jarvis.outputs.wording.notes import french_note
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.rankings import NoiseFloor, noise_floor
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM
@@ -90,6 +92,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         responses_planned=planned,
         responses_failed=len(failed),
         responses_missing=max(0, planned - len(drawn) - len(failed)),
+        prompts_changed=settings.config.benchmark.prompts_sha256 not in {None, prompt_hash(benchmark.cases)},
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
@@ -141,13 +144,15 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
 
 
 def noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
-    """Return how far the base parts from itself: relevance, keywords, and length in characters."""
+    """Return how far the base parts from itself: relevance, keywords, length in characters, metrics of others."""
+    measured = [row for row in rows if row.measured]
     metrics: dict[str, Callable[[Sample], float | None]] = {
         "jarvis_relevance": lambda sample: sample.relevance,
         "keyword_match": lambda sample: sample.keyword_match,
         "characters": lambda sample: float(len(sample.text)),
     }
-    measured = [row for row in rows if row.measured]
+    for name in sorted({name for row in measured for sample in row.samples for name in sample.extra}):
+        metrics[name] = partial(_extra, name)
     floors: dict[str, NoiseFloor] = {}
     for name, metric in metrics.items():
         arms = [
@@ -157,6 +162,10 @@ def noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
         if measured and all(values for arm in arms for values in arm):
             floors[name] = noise_floor(*arms)
     return floors
+
+
+def _extra(name: str, sample: Sample) -> float | None:
+    return sample.extra.get(name)
 
 
 def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
@@ -200,5 +209,5 @@ def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance
         engine=facts.engine,
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
-        notes=facts.engine.notes,
+        notes=tuple(french_note(note) for note in facts.engine.notes),
     )

@@ -57,6 +57,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     prompts: str | None = None
     """A folder, relative to the configuration file; the packaged prompts when absent."""
     categories: tuple[str, ...] | None = None
+    prompts_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """`provenance.prompt_hash` of the report the verdict is meant for: other prompts are not judged."""
     samples: Positive | None = None
     """Responses per prompt and arm, fixed; when absent the gate draws looks."""
     gate: Literal["proven", "point", "off"] = "proven"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
@@ -26,8 +27,8 @@ _LOG_PERIOD_S = 10.0
 class LiveTerminal:
     """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
 
-    def __init__(self, config: pytest.Config, label: str, *, progress: bool) -> None:
-        """`label` names the model; `progress` False keeps the drawing silent."""
+    def __init__(self, config: pytest.Config, label: str, *, progress: bool, memory: bool) -> None:
+        """`label` names the model; without `progress` the drawing is silent, without `memory` it is not shown."""
         manager = config.pluginmanager
         self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
         self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
@@ -35,6 +36,7 @@ class LiveTerminal:
         self._writer = None if self._reporter is None else config.get_terminal_writer()
         self._label = label
         self._progress = progress
+        self._memory = memory
         self._quiet = config.option.verbose < 0
         self._next = 0.0
         self._open_line = False
@@ -45,7 +47,8 @@ class LiveTerminal:
 
     def loaded(self, description: EngineDescription, seconds: float) -> None:
         """Show what is loaded and how long it took."""
-        for line in terminal.loaded_lines(description, seconds):
+        shown = description if self._memory else replace(description, memory=())
+        for line in terminal.loaded_lines(shown, seconds):
             self._line(line)
 
     def drawing(self, look: int, progress: Progress) -> None:

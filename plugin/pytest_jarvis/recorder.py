@@ -112,7 +112,7 @@ class Recorder:
         conf = benchmark.settings.config
         name = conf.model.base_model_id
         label = "modèle de démonstration embarqué" if name == DEMO else name
-        listener = LiveTerminal(config, label, progress=conf.logging.progress)
+        listener = LiveTerminal(config, label, progress=conf.logging.progress, memory=conf.logging.gpu_memory)
         self.run = benchmark.start(cases, listener)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.option.verbose == 0:

@@ -183,6 +183,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mismatched_cosine: float | None
     """Mean cosine over pairs of different prompts: what any two texts reach."""
     notes: tuple[str, ...] = ()
+    """The engine's notes in French, for readers; `engine.notes` has them as the engine wrote them."""
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -137,3 +138,16 @@ def script(request):
     project.run("--jarvis-report-dir", "out", "--jarvis-samples", "6", engine=engine)
     # 1 of 36 responses is within the 5 % of the whole, 1 of the adapter's own 18 is not.
     assert project.report().gate.verdict == "NOT_JUDGED"
+
+
+def test_prompts_that_changed_since_they_were_pinned_are_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(BETTER)
+    project.run("--jarvis-report-dir", "out", engine=engine)
+    pinned = {"benchmark": {"prompts_sha256": project.report().provenance.prompt_hash}, "output": {"formats": []}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(pinned), encoding="utf-8")
+    assert project.run("--jarvis-report-dir", "same", engine=engine).ret == 0
+    assert project.report("same").gate.verdict == "PASS"
+    file = project.prompts / "questions.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("plus un bruit", "plus de bruit"), encoding="utf-8")
+    assert project.run("--jarvis-report-dir", "other", "--jarvis-strict", engine=engine).ret == 1
+    assert [reason.code for reason in project.report("other").gate.reasons][:1] == ["prompts_changed"]
