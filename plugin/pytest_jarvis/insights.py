@@ -162,7 +162,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
         ),
-        weakest=_weakest(rows, list(statistics.by_category), alpha) if shared else None,
+        weakest=_weakest(rows, list(statistics.by_category), alpha, gain) if shared else None,
         changes=changes,
         improvements=improvements,
         weaknesses=pick_weaknesses(changes, improvements),
@@ -202,12 +202,14 @@ def _category(
     )
 
 
-def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float) -> WeakestCategory | None:
+def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
+    """Give back the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
     scores = {
         name: [tuned for row in rows if row.category == name and (tuned := pair_of(row, relevance_of)[1])]
         for name in categories
     }
-    return find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
+    found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
+    return found if found is not None and (found.shown or gain > 0) else None
 
 
 def _describe(rows: Sequence[ResultRow], *, of_base: bool) -> ArmDiagnostics:

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from pytest_jarvis.gate import GateOutcome
 from pytest_jarvis.insights import Insights, insights
 from pytest_jarvis.outputs.markdown import append_step_summary, render_markdown
 from pytest_jarvis.outputs.text import render_text
@@ -71,13 +72,15 @@ def write_outputs(
 
 def encode_thresholds(report: Report) -> bytes:
     """Return `thresholds.json`: the verdict, its reasons, and each threshold with value, bar, verdict and why."""
+    # A count is an int in the session that judged and a float once read back: the file is the same of both.
+    gate = msgspec.convert(msgspec.to_builtins(report.gate), GateOutcome)
     document = {
         "schema_version": report.schema_version,
-        "verdict": report.gate.verdict,
-        "exit_failed": report.gate.exit_failed,
-        "reasons": report.gate.reasons,
-        "adapters": report.gate.adapters,
-        "thresholds": report.gate.thresholds,
+        "verdict": gate.verdict,
+        "exit_failed": gate.exit_failed,
+        "reasons": gate.reasons,
+        "adapters": gate.adapters,
+        "thresholds": gate.thresholds,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 

@@ -12,6 +12,7 @@ from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.wording import (
     DASH,
     adapters_sentence,
+    bracket,
     decision_line,
     explanations,
     gain_interval,
@@ -22,6 +23,7 @@ from pytest_jarvis.outputs.wording import (
     percent,
     printable,
     reason_sentences,
+    shown_thresholds,
     signed,
     typeset,
 )
@@ -47,7 +49,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
         *_notes(report),
         *_verdict(report, candidate),
-        *_categories(candidate),
+        *_categories(candidate, gains=not report.noise_floor),
         *_thresholds(report),
         *_adapters(insights),
         *_worst(report, candidate),
@@ -118,15 +120,7 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         yield escaped_sentence(explanations.advice_line(candidate.advice, judged=is_judged(report)))
     if report.noise_floor:
         yield labels.NOISE_RULE
-        rows = [
-            [
-                labels.NOISE_METRICS.get(name, name),
-                signed(floor.difference.difference),
-                f"± {number(floor.floor, 3)}",
-                f"± {percent(floor.relative_floor)}",
-            ]
-            for name, floor in report.noise_floor.items()
-        ]
+        rows = [labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()]
         yield _table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows)
     names = {key: item.label for key, item in report.by_category.items()}
     more = [explanations.warning_sentence(warning) for warning in candidate.warnings]
@@ -148,7 +142,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(body)
 
 
-def _categories(candidate: AdapterInsight) -> Iterator[str]:
+def _categories(candidate: AdapterInsight, *, gains: bool) -> Iterator[str]:
     yield f"## {labels.PER_CATEGORY}"
     name = candidate.name
     heads = [
@@ -156,7 +150,7 @@ def _categories(candidate: AdapterInsight) -> Iterator[str]:
         FIELDS["counted"],
         f"{FIELDS['relevance']}, {labels.BASE}",
         name,
-        FIELDS["gain"],
+        FIELDS["gain" if gains else "change"],
         FIELDS["interval"],
         f"{FIELDS['keywords']}, {labels.BASE}",
         name,
@@ -164,7 +158,12 @@ def _categories(candidate: AdapterInsight) -> Iterator[str]:
     entries = [(item.label, item.averages, item.relevance, item.keywords) for item in candidate.categories]
     total = (labels.TOTAL, candidate.averages, candidate.relevance, candidate.keywords)
     rows = [
-        [label, f"{averages.total_tests}/{averages.planned_tests}", *_relevance(relevance), *_keywords(keywords)]
+        [
+            label,
+            f"{averages.total_tests}/{averages.planned_tests}",
+            *_relevance(relevance, gains=gains),
+            *_keywords(keywords),
+        ]
         for label, averages, relevance, keywords in [*entries[: _MOST_ROWS - 1], total]
     ]
     yield _table(heads, rows)
@@ -172,9 +171,13 @@ def _categories(candidate: AdapterInsight) -> Iterator[str]:
         yield labels.more(len(entries) - _MOST_ROWS + 1)
 
 
-def _relevance(metric: MetricComparison | None) -> list[str]:
+def _relevance(metric: MetricComparison | None, *, gains: bool) -> list[str]:
     if metric is None:
         return [DASH] * 4
+    if not gains:
+        change = metric.change
+        means = [number(metric.base.mean, 3), number(metric.finetuned.mean, 3)]
+        return [*means, signed(change.difference), bracket(change.interval, signed)]
     ratio = metric.ratio
     ends = None if ratio.interval is None else (ratio.interval[0] - 1, ratio.interval[1] - 1)
     gain = percent(None if ratio.value is None else ratio.value - 1, signed=True)
@@ -203,7 +206,7 @@ def _thresholds(report: Report) -> Iterator[str]:
             labels.THRESHOLD_VERDICTS[one.verdict],
             labels.WHY[one.why],
         ]
-        for one in report.gate.thresholds
+        for one in shown_thresholds(report)
     ]
     if rows:
         yield f"## {labels.THRESHOLDS}"
@@ -236,7 +239,7 @@ def _adapters(insights: Insights) -> Iterator[str]:
 
 def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     """Yield the prompts that got worse: those shown to have, else the lowest changes."""
-    if not candidate.changes:
+    if not candidate.changes or report.noise_floor:
         return
     yield f"## {labels.REGRESSIONS}"
     yield escaped_sentence(explanations.regressions_sentence(len(candidate.regressions), len(candidate.changes)))

@@ -27,6 +27,7 @@ from pytest_jarvis.outputs.wording import (
     points,
     printable,
     reason_sentences,
+    shown_thresholds,
     signed,
     typeset,
     width_of,
@@ -43,16 +44,16 @@ Writer = Callable[[float], str]
 
 def render_text(report: Report, insights: Insights) -> str:
     """Return the text of `report.txt`; no line holds a control character, whatever a model wrote."""
-    candidate = insights.candidate
+    candidate, gains = insights.candidate, not report.noise_floor
     lines = [
         *_heading(report),
         *section(SECTIONS["identity"], text_provenance.identity(report, insights)),
         *section(SECTIONS["verdict"], _verdict(report, candidate)),
         *section(SECTIONS["thresholds"], _thresholds(report)),
         *section(SECTIONS["statistics"], _statistics(report, candidate)),
-        *section(SECTIONS["categories"], [*_categories(candidate), "", *paragraph(labels.INTERVALS_RULE)]),
-        *section(SECTIONS["improvements"], _improvements(report, candidate)),
-        *section(SECTIONS["weaknesses"], _weaknesses(report, candidate)),
+        *section(SECTIONS["categories"], [*_categories(candidate, gains=gains), "", *paragraph(labels.INTERVALS_RULE)]),
+        *section(SECTIONS["improvements"], _improvements(report, candidate) if gains else ()),
+        *section(SECTIONS["weaknesses"], _weaknesses(report, candidate) if gains else ()),
         *section(SECTIONS["regressions"], _regressions(report, candidate)),
         *section(SECTIONS["flips"], _flips(candidate)),
         *section(SECTIONS["failures"], _failures(report, insights)),
@@ -119,7 +120,7 @@ def _thresholds(report: Report) -> Iterator[str]:
             labels.THRESHOLD_VERDICTS[one.verdict],
             labels.WHY[one.why],
         )
-        for one in report.gate.thresholds
+        for one in shown_thresholds(report)
     ]
     heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
     yield from table(heads, rows, (23, 9, 9, 13, 20))
@@ -177,18 +178,20 @@ def _between(interval: Interval | None, highest: float) -> Interval | None:
     return None if interval is None else (max(0.0, interval[0]), min(highest, interval[1]))
 
 
-def _categories(insight: AdapterInsight) -> Iterator[str]:
+def _categories(insight: AdapterInsight, *, gains: bool = True) -> Iterator[str]:
     widths = (22, 7, 8, 8, 9, 19)
     heads = (FIELDS["counted"], labels.BASE, insight.name)
-    gains, keywords = [], []
+    relevance, keywords = [], []
+    write = _gain_cells if gains else _change_cells
     for item in insight.categories:
         counted = f"{item.averages.total_tests}/{item.averages.planned_tests}"
-        gains.append((item.label, counted, *_gain_cells(item.relevance)))
+        relevance.append((item.label, counted, *write(item.relevance)))
         keywords.append((item.label, counted, *_keyword_cells(item.keywords)))
     counted = f"{insight.averages.total_tests}/{insight.averages.planned_tests}"
-    gains.append((labels.TOTAL, counted, *_gain_cells(insight.relevance)))
+    relevance.append((labels.TOTAL, counted, *write(insight.relevance)))
     keywords.append((labels.TOTAL, counted, *_keyword_cells(insight.keywords)))
-    yield from table((FIELDS["relevance"], *heads, FIELDS["gain"], FIELDS["interval"]), gains, widths)
+    change = FIELDS["gain" if gains else "change"]
+    yield from table((FIELDS["relevance"], *heads, change, FIELDS["interval"]), relevance, widths)
     yield ""
     yield from table((FIELDS["keywords"], *heads, FIELDS["change"], FIELDS["interval"]), keywords, widths)
 
@@ -204,6 +207,15 @@ def _gain_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
         percent(None if ratio.value is None else ratio.value - 1, signed=True),
         gain_interval(ends),
     )
+
+
+def _change_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
+    """Return the difference instead of a gain, which a base against itself has not."""
+    if metric is None:
+        return (DASH, DASH, DASH, DASH)
+    change = metric.change
+    means = (number(metric.base.mean, 3), number(metric.finetuned.mean, 3))
+    return (*means, signed(change.difference), bracket(change.interval, signed))
 
 
 def _keyword_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
@@ -352,15 +364,7 @@ def _noise(report: Report) -> Iterator[str]:
         return
     yield from paragraph(labels.NOISE_RULE)
     yield ""
-    rows = [
-        (
-            labels.NOISE_METRICS.get(name, name),
-            signed(floor.difference.difference),
-            f"± {number(floor.floor, 3)}",
-            f"± {percent(floor.relative_floor)}",
-        )
-        for name, floor in report.noise_floor.items()
-    ]
+    rows = [labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()]
     yield from table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows, (24, 14, 14, 14))
 
 

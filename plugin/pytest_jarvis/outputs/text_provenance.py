@@ -80,7 +80,7 @@ def provenance(report: Report) -> Iterator[str]:
                     f"{labels.TIMINGS.get(name, name)} {seconds(value)}" for name, value in facts.timings_s.items()
                 ),
             ),
-            (FIELDS["memory"], ", ".join(map(str, engine.memory))),
+            (FIELDS["memory"], ", ".join(map(labels.memory, engine.memory))),
             (FIELDS["notes"], " ; ".join(facts.notes)),
         ]
     )

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pytest_jarvis.outputs.files import FILES, THRESHOLDS_FILE, encode_thresholds, write_outputs
+from pytest_jarvis.outputs.json import encode_report
 from pytest_jarvis.report import Report
 
 MakeReport = Callable[..., Report]
@@ -107,3 +109,9 @@ def test_a_step_summary_that_cannot_be_written_is_a_problem_not_an_error(
     problems = write_outputs(make_report(), tmp_path, ["markdown"], step_summary=tmp_path)
     assert [problem.file for problem in problems] == [str(tmp_path)]
     assert "summary.md" in names_in(tmp_path)
+
+
+def test_the_thresholds_of_a_report_read_back_are_the_same_bytes(make_report: MakeReport) -> None:
+    report = make_report(gains={"jarvis": 0.6})
+    read_back = msgspec.json.decode(encode_report(report), type=Report)
+    assert encode_thresholds(report) == encode_thresholds(read_back)

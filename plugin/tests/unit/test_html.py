@@ -17,6 +17,7 @@ from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.page.intervals import draw_intervals
 from pytest_jarvis.outputs.page.markup import Html, element, join, listed, plain, text
 from pytest_jarvis.outputs.page.payload import case_anchor
+from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.report import Report
 
 HOSTILE = "</script><script>x</script><img src=x onerror=x> <!-- ]]> & \u2028\u2029\u202e\u2066\x00\x1b\ud800"
@@ -245,3 +246,21 @@ def test_an_asset_is_in_the_package_and_cannot_end_its_element(name: str) -> Non
     content = resources.files("pytest_jarvis.outputs.page").joinpath(name).read_text(encoding="utf-8")
     assert "</" not in re.sub(r"^\s*(//|/\*).*$", "", content, flags=re.MULTILINE)
     assert len(content.splitlines()) <= 400
+
+
+def test_the_ranking_has_each_arm_under_its_head(make_report) -> None:
+    page = page_of(make_report(gains={"v1": 0.4, "v2": 0.1}))
+    ranking = page.partition("<h3>Classement des bras</h3>")[2].partition("</table>")[0]
+    cells = re.findall(r"<t[hd](?: [^>]*)?>(?:<bdi>)?(.*?)(?:</bdi>)?</t[hd]>", ranking)
+    assert ["Rang", "Bras"] == cells[:2]
+    assert ["1", "v1"] == cells[4:6]
+
+
+def test_the_base_against_itself_has_no_gain_in_the_page(make_report) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    floor = noise_floor([[0.1, 0.2], [0.3, 0.2]], [[0.2, 0.2], [0.1, 0.3]])
+    page = page_of(msgspec.structs.replace(report, noise_floor={"jarvis_relevance": floor}))
+    categories = page.partition('<section id="categories"')[2].partition("</table>")[0]
+    assert "Écart" in categories
+    assert "Gain" not in categories
+    assert "Gain de pertinence" not in page

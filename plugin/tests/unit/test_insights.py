@@ -183,3 +183,11 @@ def test_three_thousand_prompts_take_seconds(make_report: MakeReport) -> None:
     started = time.process_time()
     assert len(insights(report).candidate.changes) == 3000
     assert time.process_time() - started < 10
+
+
+def test_a_category_to_work_on_is_named_where_the_adapter_gains_or_the_category_is_weak(
+    make_report: MakeReport,
+) -> None:
+    assert insights(make_report(gains={"jarvis": 0.4})).candidate.weakest is not None
+    no_gain = insights(make_report(gains={"pire": -0.4})).candidate
+    assert no_gain.weakest is None or no_gain.weakest.shown

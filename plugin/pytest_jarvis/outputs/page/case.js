@@ -56,6 +56,10 @@ function badges(one) {
 
 const trend = (change) => (isMissing(change) || Math.abs(change) < 1e-6 ? "same" : change > 0 ? "better" : "worse");
 
+/** The trend between two scores as they are printed: an arrow never contradicts the figures beside it. */
+const shownTrend = (before, after, digits = 2) =>
+  number(before, digits) === number(after, digits) ? "same" : trend(less(after, before));
+
 function renderKeywords(one) {
   const share = (side, keyword) => {
     const arm = one.arms[side];
@@ -145,7 +149,7 @@ function renderScores(one) {
       "dd", {},
       scale ? renderSpan(before, after, scale) : null,
       h("span", { class: "figures" }, `${number(before, digits)} → ${number(after, digits)}`),
-      h("span", { class: `change ${trend(less(after, before))}` }, `${ICONS[trend(less(after, before))]} ${signed(less(after, before), digits)}`),
+      h("span", { class: `change ${shownTrend(before, after, digits)}` }, `${ICONS[shownTrend(before, after, digits)]} ${signed(less(after, before), digits)}`),
     ),
   ));
   return h(
@@ -167,7 +171,7 @@ function renderSpan(before, after, scale) {
   return s(
     "svg", { class: "span", "aria-hidden": "true" },
     s("line", { class: "track", x1: "3%", x2: "97%", y1: "8", y2: "8" }),
-    both ? s("line", { class: `way ${trend(after - before)}`, x1: at(before), x2: at(after), y1: "8", y2: "8" }) : null,
+    both ? s("line", { class: `way ${shownTrend(before, after)}`, x1: at(before), x2: at(after), y1: "8", y2: "8" }) : null,
     isMissing(before) ? null : s("circle", { class: "dot base", cx: at(before), cy: "8", r: "4.5" }),
     isMissing(after) ? null : s("circle", { class: "dot tuned", cx: at(after), cy: "8", r: "4.5" }),
   );

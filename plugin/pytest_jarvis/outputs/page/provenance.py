@@ -8,7 +8,7 @@ from pytest_jarvis.outputs.page.markup import Html, element, foreign, join
 from pytest_jarvis.outputs.page.tables import table
 from pytest_jarvis.outputs.wording import DASH, number, percent, seconds
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.labels import NO, YES
+from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, memory
 from pytest_jarvis.records import AdapterProof, EngineDescription, GenerationSettings, QuantizationCoverage
 from pytest_jarvis.report import Provenance, Report
 
@@ -76,8 +76,8 @@ def _model(engine: EngineDescription) -> dict[str, str | Html]:
         wording.DEVICE: engine.device,
         wording.DTYPE: engine.compute_dtype,
         wording.WEIGHTS: weights,
-        wording.BATCHING: engine.batching,
-        wording.MEMORY: ", ".join(map(str, engine.memory)) or DASH,
+        wording.BATCHING: BATCHING[engine.batching],
+        wording.MEMORY: ", ".join(map(memory, engine.memory)) or DASH,
         **engine.versions,
     }
 

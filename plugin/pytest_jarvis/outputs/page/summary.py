@@ -18,6 +18,8 @@ from pytest_jarvis.outputs.wording import (
     percent,
     reason_sentences,
     settled_early,
+    shown_thresholds,
+    signed,
     typeset,
 )
 from pytest_jarvis.outputs.wording import page as wording
@@ -84,7 +86,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             element("summary", wording.EXPLANATION),
             *(part for one in insights.adapters for part in _explained(one, report, named=several)),
             element("h3", wording.THRESHOLDS),
-            thresholds(gate, labels),
+            thresholds(shown_thresholds(report), labels),
             class_="explained",
         ),
     )
@@ -131,7 +133,7 @@ def key_numbers(report: Report, insights: Insights) -> Html:
         _tile(
             wording.RELEVANCE,
             _both(averages.avg_relevance_base, averages.avg_relevance_finetuned, 3),
-            percent(averages.relevance_gain, signed=True),
+            _gain(averages, candidate, gains=not report.noise_floor),
         ),
         _tile(
             wording.KEYWORDS,
@@ -155,6 +157,13 @@ def _tile(label: str, value: str, note: str | None = None) -> Html:
     return element(
         "div", element("dt", label), element("dd", value), element("dd", note, class_="note") if note else None
     )
+
+
+def _gain(averages: Averages, candidate: AdapterInsight, *, gains: bool) -> str:
+    """Return what is seen between the two means: a gain, or in an A/A run a difference."""
+    if gains or candidate.relevance is None:
+        return percent(averages.relevance_gain, signed=True)
+    return f"{wording.CHANGE.lower()} {signed(candidate.relevance.change.difference)}"
 
 
 def _both(before: float | None, after: float | None, digits: int) -> str:

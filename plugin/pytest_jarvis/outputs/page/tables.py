@@ -7,7 +7,6 @@ from typing import Final
 
 from pytest_jarvis.changes import MetricComparison
 from pytest_jarvis.diagnostics import ArmDiagnostics
-from pytest_jarvis.gate import GateOutcome
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.payload import case_anchor
@@ -25,6 +24,7 @@ from pytest_jarvis.outputs.wording.labels import (
 )
 from pytest_jarvis.rankings import Ranking
 from pytest_jarvis.report import Averages, Report
+from pytest_jarvis.thresholds import Threshold
 
 MOST_FAILURES: Final = 200
 _ARROW: Final = " → "
@@ -58,10 +58,13 @@ def table(
     )
 
 
-def categories(insights: Insights) -> Html:
-    """Return the table of categories of each adapter, all but the candidate's folded."""
+def categories(insights: Insights, *, gains: bool = True) -> Html:
+    """Return the table of categories of each adapter, all but the candidate's folded.
+
+    `gains` False shows differences instead: what an A/A run sees is no gain.
+    """
     most = _scale(insights)
-    parts = [_categories_of(one, most, arm_class(place)) for place, one in enumerate(insights.adapters)]
+    parts = [_categories_of(one, most, arm_class(place), gains=gains) for place, one in enumerate(insights.adapters)]
     folded = (
         element("details", element("summary", foreign(one.name)), part)
         for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
@@ -69,23 +72,31 @@ def categories(insights: Insights) -> Html:
     return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), _ranking(insights.ranking))
 
 
-def _categories_of(one: AdapterInsight, most: float, arm: str) -> Html:
-    rows = [_cells(foreign(item.label), item.averages, item.relevance, most) for item in one.categories]
-    total = _cells(element("strong", TOTAL), one.averages, one.relevance, most)
+def _categories_of(one: AdapterInsight, most: float, arm: str, *, gains: bool) -> Html:
+    rows = [_cells(foreign(item.label), item.averages, item.relevance, most, gains=gains) for item in one.categories]
+    total = _cells(element("strong", TOTAL), one.averages, one.relevance, most, gains=gains)
     weakest = None
     if one.weakest is not None:
         labels = {category.category: category.label for category in one.categories}
         weakest = element("p", weakest_sentence(one.weakest, labels[one.weakest.category]))
-    heads = [head.format(most=number(most, 1)) for head in wording.CATEGORY_HEADS]
+    heads = [
+        wording.CHANGE if head == wording.GAIN and not gains else head.format(most=number(most, 1))
+        for head in wording.CATEGORY_HEADS
+    ]
     caption = wording.CATEGORY_CAPTION.format(name=one.name)
     return element("div", table(heads, [*rows, total], caption=caption), weakest, class_=arm)
 
 
-def _cells(name: Html, averages: Averages, relevance: MetricComparison | None, most: float) -> list[Cell]:
-    interval = None
-    if relevance is not None and relevance.ratio.interval is not None:
+def _cells(
+    name: Html, averages: Averages, relevance: MetricComparison | None, most: float, *, gains: bool
+) -> list[Cell]:
+    change, between = percent(averages.relevance_gain, signed=True), DASH
+    if relevance is not None and not gains:
+        change = signed(relevance.change.difference)
+        between = bracket(relevance.change.interval, signed)
+    elif relevance is not None and relevance.ratio.interval is not None:
         low, high = relevance.ratio.interval
-        interval = (low - 1, high - 1)
+        between = gain_interval((low - 1, high - 1))
     keywords = (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
     before, after = averages.avg_relevance_base, averages.avg_relevance_finetuned
     return [
@@ -93,8 +104,8 @@ def _cells(name: Html, averages: Averages, relevance: MetricComparison | None, m
         f"{averages.total_tests}/{averages.planned_tests}",
         f"{number(before, 3)}{_ARROW}{number(after, 3)}",
         _span(before, after, most),
-        percent(averages.relevance_gain, signed=True),
-        DASH if interval is None else gain_interval(interval),
+        change,
+        between,
         _ARROW.join(percent(share, 0) for share in keywords),
         number(averages.avg_cosine_similarity),
     ]
@@ -117,7 +128,7 @@ def _span(before: float | None, after: float | None, most: float) -> Html | None
     if before is None or after is None:
         return None
     start, end = (f"{3 + min(1.0, value / most) * 94:.3f}%" for value in (before, after))
-    trend = "same" if before == after else "better" if after > before else "worse"
+    trend = "same" if number(before, 3) == number(after, 3) else "better" if after > before else "worse"
     return element(
         "svg",
         element("line", class_="track", x1="3%", x2="97%", y1="8", y2="8"),
@@ -134,8 +145,8 @@ def _ranking(ranking: Ranking | None) -> Html | None:
         return None
     arms = [
         [
-            foreign(arm.name),
             str(place),
+            foreign(arm.name),
             number(arm.estimate.mean, 3),
             bracket(arm.estimate.interval, lambda end: number(end, 3)),
         ]
@@ -152,7 +163,12 @@ def _ranking(ranking: Ranking | None) -> Html | None:
     ]
     return join(
         element("h3", wording.RANKING),
-        element("div", table(wording.RANKING_HEADS, arms), table(wording.PAIR_HEADS, pairs), class_="side-by-side"),
+        element(
+            "div",
+            table(wording.RANKING_HEADS, arms, texts=(0, 1)),
+            table(wording.PAIR_HEADS, pairs),
+            class_="side-by-side",
+        ),
     )
 
 
@@ -192,10 +208,10 @@ def _arm(name: str, arm: ArmDiagnostics) -> list[Cell]:
     ]
 
 
-def thresholds(gate: GateOutcome, labels: dict[str, str]) -> Html:
+def thresholds(judged: Sequence[Threshold], labels: dict[str, str]) -> Html:
     """Return the bars of the run, each with its value and verdict."""
     rows = []
-    for one in gate.thresholds:
+    for one in judged:
         about = [foreign(one.adapter)] if one.adapter else [wording.WHOLE_RUN]
         if one.category:
             about.append(foreign(labels.get(one.category, one.category)))

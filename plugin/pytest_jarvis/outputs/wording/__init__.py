@@ -30,6 +30,7 @@ from pytest_jarvis.outputs.wording.verdicts import (
     reason_sentence,
     reason_sentences,
     settled_early,
+    shown_thresholds,
     verdict_line,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "reason_sentences",
     "seconds",
     "settled_early",
+    "shown_thresholds",
     "signed",
     "typeset",
     "verdict_line",

@@ -8,6 +8,8 @@ from typing import Final
 from pytest_jarvis.changes import Criterion
 from pytest_jarvis.gate import GateVerdict
 from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, signed, typeset
+from pytest_jarvis.rankings import NoiseFloor
+from pytest_jarvis.records import DeviceMemory
 from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
@@ -61,12 +63,12 @@ WHY: Final[Mapping[WhyCode, str]] = {
 }
 
 CRITERIA: Final[Mapping[Criterion, str]] = {
-    "expected_tool": "Outil attendu nommé le plus",
+    "expected_tool": "Outil attendu cité le plus souvent",
     "all_keywords": "Tous les mots-clés trouvés",
 }
 FLIP_RULE: Final = typeset(
-    "Un bras a juste à un prompt quand plus de la moitié de ses réponses ont juste ; entre parenthèses, les réponses "
-    "justes de la base, puis du bras fine-tuné."
+    "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes ; entre parenthèses, les "
+    "réponses justes de la base, puis du bras fine-tuné."
 )
 
 STAGES: Final[Mapping[str, str]] = {
@@ -128,7 +130,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "characters": "Caractères",
     "seconds": "Durée (s)",
     "cosine": "Similarité cosinus",
-    "tokens": "Jetons (tokens)",
+    "tokens": "Tokens",
     "tools": "Outils nommés",
     "stuffed": "Réponses de 5 outils et plus",
     "empty": "Réponses vides",
@@ -176,7 +178,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "mismatched": "Cosinus de référence",
 }
 
-TIMINGS: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "cosinus"}
+TIMINGS: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "embeddings"}
 BATCHING: Final[Mapping[str, str]] = {
     "mixed": "tous les bras dans les mêmes lots",
     "two passes": "un passage par bras",
@@ -190,7 +192,7 @@ POLICIES: Final[Mapping[str, str]] = {
 KINDS: Final[Mapping[str, str]] = {
     "experts": "experts",
     "attention": "attention",
-    "embeddings": "plongements",
+    "embeddings": "embeddings",
     "head": "tête",
     "norms": "normes",
     "router": "routeur",
@@ -224,6 +226,25 @@ NOISE_METRICS: Final[Mapping[str, str]] = {
 GREEDY: Final = "déterministe"
 THINKING: Final = "réflexion"
 NO_COMMIT: Final = "inconnu (pas un dépôt git)"
+
+
+def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
+    """Return what an A/A run says of a metric: its name, the difference seen, the floor, and its share of the mean."""
+    digits = 0 if name == "characters" else 3
+    return (
+        NOISE_METRICS.get(name, name),
+        signed(floor.difference.difference, digits),
+        f"± {number(floor.floor, digits)}",
+        f"± {percent(floor.relative_floor)}",
+    )
+
+
+def memory(reading: DeviceMemory) -> str:
+    """Return the memory of a device: in use, set aside where that is known, and in all."""
+    used, total = (f"{number(value / 1e9, 1)}{NBSP}Go" for value in (reading.allocated_bytes, reading.total_bytes))
+    reserved = reading.reserved_bytes
+    aside = "" if reserved is None else f" ({number(reserved / 1e9, 1)}{NBSP}Go réservés)"
+    return f"{reading.device}{NBSP}: {used}{aside} sur {total}"
 
 
 def adapter_proof_sentence(change: float, *, base_unchanged: bool) -> str:

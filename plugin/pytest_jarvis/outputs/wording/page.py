@@ -42,7 +42,7 @@ NOT_ESTIMABLE: Final = "non estimable"
 NO_DECISION: Final = typeset("Pas d'intervalle : rien n'a pu être comparé.")
 EXPLANATION: Final = "Ce que dit la mesure"
 THRESHOLDS: Final = "Seuils"
-THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Barre", "Verdict", "Pourquoi")
+THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Demandé", "Verdict", "Pourquoi")
 WHOLE_RUN: Final = "toute la session"
 
 KEY_NUMBERS: Final = "Chiffres clés"
@@ -67,12 +67,14 @@ VARIANCE_MEANING: Final = typeset(
 )
 NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
 
+GAIN: Final = "Gain"
+CHANGE: Final = "Écart"
 CATEGORY_HEADS: Final = (
     "Catégorie",
     "Prompts",
     "Pertinence",
     "de 0 à {most}",
-    "Gain",
+    GAIN,
     "Intervalle",
     "Mots-clés",
     "Cosinus",
@@ -105,7 +107,7 @@ NO_IMPROVEMENT: Final = "Aucun prompt n'a monté."
 NO_WEAKNESS: Final = "Aucun autre prompt."
 NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n'a de réponse des deux bras.")
 FLIPS: Final = "Prompts qui basculent"
-FLIP_RULE: Final = "Un bras a juste à un prompt quand plus de la moitié de ses réponses ont juste."
+FLIP_RULE: Final = "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes."
 FLIP_HEADS: Final = ("Critère", "Base", "Fine-tuné", "Gagnés", "Perdus")
 
 NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
@@ -241,7 +243,7 @@ GENERATION_NAMES: Final[Mapping[str, str]] = {
     "enable_thinking": "réflexion",
     "max_response_chars": "caractères au plus",
 }
-TIMING_NAMES: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "plongements"}
+TIMING_NAMES: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "embeddings"}
 
 
 def plan(looks: tuple[int, ...], alpha: float, min_gain: float, policy: str) -> str:

@@ -17,7 +17,7 @@ from pytest_jarvis.outputs.wording.formats import (
 )
 from pytest_jarvis.report import Report
 from pytest_jarvis.statistics import Decision, Verdict
-from pytest_jarvis.thresholds import ThresholdVerdict
+from pytest_jarvis.thresholds import Threshold, ThresholdVerdict
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
 """What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
@@ -79,6 +79,11 @@ def verdict_line(
     if decision.decoding_share is not None:
         parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
     return " | ".join(parts)
+
+
+def shown_thresholds(report: Report) -> list[Threshold]:
+    """Return the bars that mean something: in an A/A run there is no gain, so none of an adapter."""
+    return [one for one in report.gate.thresholds if one.adapter is None or not report.noise_floor]
 
 
 _GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
