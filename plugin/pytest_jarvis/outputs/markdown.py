@@ -197,7 +197,7 @@ def _thresholds(report: Report) -> Iterator[str]:
                 for part in (
                     labels.THRESHOLD_NAMES[one.name],
                     names.get(one.category or "", one.category or ""),
-                    f"({one.adapter})" if one.adapter and len(report.metadata.adapters) > 1 else "",
+                    labels.whose(one, several=len(report.metadata.adapters) > 1),
                 )
                 if part
             ),

@@ -21,7 +21,7 @@ from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence
 from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.records import AdapterProof, DeviceMemory, Progress
 from pytest_jarvis.report import Report
-from pytest_jarvis.thresholds import ThresholdVerdict
+from pytest_jarvis.thresholds import ThresholdVerdict, judge_failure_share
 
 MakeReport = Callable[..., Report]
 
@@ -206,3 +206,9 @@ def test_memory_is_told_in_french() -> None:
     assert "GPU 0 : 18,0 Go (20,0 Go réservés) sur 24,0 Go" == labels.memory(reading).replace(NBSP, " ")
     cpu = dataclasses.replace(reading, device="CPU", reserved_bytes=None)
     assert "CPU : 18,0 Go sur 24,0 Go" == labels.memory(cpu).replace(NBSP, " ")
+
+
+def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
+    run = judge_failure_share(0, 10, bar=0.05, policy="proven")
+    assert "" == labels.whose(run, several=True)
+    assert "(v1)" == labels.whose(dataclasses.replace(run, adapter="v1"), several=False)

@@ -90,6 +90,11 @@ def threshold_value(threshold: Threshold, value: float | None) -> str:
     return number(value, 3)
 
 
+def whose(threshold: Threshold, *, several: bool) -> str:
+    """Return the arm of a bar in brackets, where it says something: failures have a bar for each arm."""
+    return f"({threshold.adapter})" if threshold.adapter and (several or threshold.name == "failure_share") else ""
+
+
 def bar_of(threshold: Threshold) -> str:
     """Return the bar of a threshold with its direction."""
     sign = "≥" if threshold.direction == "at_least" else "≤"

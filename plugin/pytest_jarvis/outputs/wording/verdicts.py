@@ -82,8 +82,8 @@ def verdict_line(
 
 
 def shown_thresholds(report: Report) -> list[Threshold]:
-    """Return the bars that mean something: in an A/A run there is no gain, so none of an adapter."""
-    return [one for one in report.gate.thresholds if one.adapter is None or not report.noise_floor]
+    """Return the bars that mean something: in an A/A run there is no gain to judge."""
+    return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith("_gain"))]
 
 
 _GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
