@@ -43,7 +43,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
 def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
     settings = recorder.benchmark.settings
-    judged = settings.write_report and recorder.gate is not None
+    judged = settings.write_report and recorder.gate is not None and not settings.twin
     if not (recorder.shown or recorder.report or judged):
         return
     reporter.ensure_newline()
@@ -52,10 +52,10 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         _write(reporter, terminal.shown_line(text))
     if recorder.report is not None:
         _write_report(reporter, recorder.report)
-        if not judged:
+        if not (judged or settings.twin):
             _write(reporter, NOT_ASKED_TO_JUDGE, yellow=True)
     if judged and recorder.gate is not None:
-        for line in terminal.gate_lines(recorder.gate, settings.min_gain):
+        for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
     for problem in recorder.problems:
         _write(reporter, problem.sentence, red=True)

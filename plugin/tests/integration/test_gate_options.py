@@ -151,3 +151,17 @@ def test_prompts_that_changed_since_they_were_pinned_are_not_judged(project, scr
     file.write_text(file.read_text(encoding="utf-8").replace("plus un bruit", "plus de bruit"), encoding="utf-8")
     assert project.run("--jarvis-report-dir", "other", "--jarvis-strict", engine=engine).ret == 1
     assert [reason.code for reason in project.report("other").gate.reasons][:1] == ["prompts_changed"]
+
+
+def test_a_gain_that_was_only_seen_is_not_called_proven(project, scripted_by: Callable[[str], str]) -> None:
+    result = project.run("--jarvis-report", "--jarvis-gate", "point", engine=scripted_by(BETTER))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*ACCEPTÉ*vu atteint*rien n'est prouvé*"])
+
+
+def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, scripted_by: Callable[[str], str]) -> None:
+    config = {"benchmark": {"min_absolute_gain": 0.9}, "output": {"formats": []}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    result = project.run("--jarvis-report", engine=scripted_by(BETTER))
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n'est pas tenu*"])

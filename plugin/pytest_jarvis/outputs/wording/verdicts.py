@@ -95,6 +95,18 @@ _GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
 }
 
 
+_SEEN_SENTENCES: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence vu atteint {bar}{whose} (rien n'est prouvé : --jarvis-gate=point).",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence vu n'atteint pas {bar}{whose}.",
+}
+"""By the value alone, as --jarvis-gate=point asks."""
+_OTHER_BAR: Final = {
+    "FAIL": "✗ REFUSÉ : un seuil demandé n'est pas tenu{whose}, bien que le gain de pertinence le soit.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : un seuil demandé n'est ni prouvé ni écarté{whose}.",
+}
+"""When the relevance gain is not what the run fails by."""
+
+
 _ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
     "PASS": "accepté",
     "FAIL": "refusé",
@@ -108,7 +120,13 @@ def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
     """Return the verdict of the run in one sentence; of several adapters it names those that the verdict is true of."""
     named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
     whose = f" pour {_listed(named)}" if len(gate.adapters) > 1 and named else ""
-    return typeset(_GATE_SENTENCES[gate.verdict].format(bar=percent(min_gain, signed=True), whose=whose))
+    gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
+    sentence = _GATE_SENTENCES[gate.verdict]
+    if any(bar.why in {"seen", "not_seen"} for bar in gains):
+        sentence = _SEEN_SENTENCES.get(gate.verdict, sentence)
+    if gains and not any(bar.verdict == gate.verdict for bar in gains):
+        sentence = _OTHER_BAR.get(gate.verdict, sentence)
+    return typeset(sentence.format(bar=percent(min_gain, signed=True), whose=whose))
 
 
 def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
