@@ -167,7 +167,7 @@ def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
         difference = number(floor.difference.difference, digits)
         relative = percent(floor.relative_floor)
         lines.append(
-            f"  {names[name]:<22} écart vu {difference:>8}   plancher ± {number(floor.floor, digits)} (± {relative})"
+            f"  {names.get(name, printable(name)):<22} écart vu {difference:>8}   plancher ± {number(floor.floor, digits)} (± {relative})"
         )
     return lines
 

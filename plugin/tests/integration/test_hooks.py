@@ -63,3 +63,11 @@ def test_a_last_word_that_raises_costs_neither_the_report_nor_the_summary(projec
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*pytest_jarvis_report a échoué*plus de papier*"])
     assert project.report().gate.verdict == "PASS"
+
+
+def test_an_a_a_run_shows_the_noise_of_a_metric_of_others_too(project) -> None:
+    project.pytester.makeconftest("def pytest_jarvis_response_metrics(case, response):\n    return {'x': 1.0}\n")
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-aa")
+    assert result.ret == 0
+    assert set(project.report().noise_floor) == {"jarvis_relevance", "keyword_match", "characters", "x"}
+    result.stdout.fnmatch_lines(["A/A*", "*pertinence*plancher*", "*x *plancher*"])
