@@ -1,11 +1,12 @@
 """Compare one load with both arms in the same batches to the usual way, for the same work.
 
-The usual way: a process per arm, each loading the base with a stock `BitsAndBytesConfig` (which leaves the experts in
-16 bits: less work at each step than ours) and the adapter, then one prompt at a time. Both sides run the embedded pair
-at one response per prompt; the usual way is made to write exactly as many tokens for each prompt as ours wrote. Prints
-both times, end to end and in generation, and their ratios round by round.
+The usual way: a process per arm, each loading the base and the adapter, then one prompt at a time. Both sides hold the
+same weights in 4 bits, experts included, at one response per prompt, and the usual way is made to write exactly as many
+tokens for each prompt as ours wrote. With `--stock` the usual way loads by a stock `BitsAndBytesConfig`, which leaves
+the experts in 16 bits and so does less work at each step. Prints both times, end to end and in generation, and their
+ratios round by round.
 
-    python benchmarks/one_load_against_the_usual_way.py [--rounds 3]
+    python benchmarks/one_load_against_the_usual_way.py [--rounds 3] [--stock]
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ def main() -> None:
     """Run both ways in turn, and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stock", action="store_true", help="the usual way leaves the experts in 16 bits")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--lengths", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        print(json.dumps(one_arm_one_by_one(options.arm, options.lengths)))
+        print(json.dumps(one_arm_one_by_one(options.arm, options.lengths, stock=options.stock)))
         return
-    rounds = [compare() for _ in range(options.rounds)]
+    rounds = [compare(stock=options.stock) for _ in range(options.rounds)]
     for name, unit in (("whole", "end to end"), ("generate", "in generation")):
         ours = statistics.median(item[f"ours_{name}_s"] for item in rounds)
         usual = statistics.median(item[f"usual_{name}_s"] for item in rounds)
@@ -45,7 +47,7 @@ def main() -> None:
     print(f"tokens written by each way: {rounds[-1]['tokens']}")
 
 
-def compare() -> dict[str, float]:
+def compare(*, stock: bool) -> dict[str, float]:
     """Run ours, then the usual way with the same lengths; return seconds and tokens."""
     with tempfile.TemporaryDirectory() as folder:
         report_folder = Path(folder) / "report"
@@ -69,7 +71,15 @@ def compare() -> dict[str, float]:
         started = time.perf_counter()
         for arm in ("base", "jarvis"):
             done = subprocess.run(
-                [sys.executable, __file__, "--arm", arm, "--lengths", str(lengths_file)],
+                [
+                    sys.executable,
+                    __file__,
+                    "--arm",
+                    arm,
+                    "--lengths",
+                    str(lengths_file),
+                    *(["--stock"] if stock else []),
+                ],
                 check=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -86,28 +96,35 @@ def compare() -> dict[str, float]:
     }
 
 
-def one_arm_one_by_one(arm: str, lengths_file: Path) -> dict[str, float]:
+def one_arm_one_by_one(arm: str, lengths_file: Path, *, stock: bool) -> dict[str, float]:
     """Do what a script per model does: load, then generate prompt by prompt."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     from pytest_jarvis.demo import adapter_path, base_path
+    from pytest_jarvis.engines.transformers.loading import load_base
+    from pytest_jarvis.engines.transformers.sources import find_source
     from pytest_jarvis.prompts import load_prompts, packaged_prompts
+    from pytest_jarvis.records import ModelSpec
 
     lengths: dict[str, int] = json.loads(lengths_file.read_text(encoding="utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(base_path())
-    model = AutoModelForCausalLM.from_pretrained(
-        base_path(),
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        ),
-        dtype=torch.bfloat16,
-        device_map="auto",
-    )
+    if stock:
+        model = AutoModelForCausalLM.from_pretrained(
+            base_path(),
+            quantization_config=BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.bfloat16,
+            ),
+            dtype=torch.bfloat16,
+            device_map="auto",
+        )
+    else:
+        spec = ModelSpec()
+        model = load_base(spec, find_source(spec)).model
     if arm != "base":
         model = PeftModel.from_pretrained(model, adapter_path(arm))
     model.eval()
