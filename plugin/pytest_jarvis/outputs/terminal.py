@@ -166,9 +166,8 @@ def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
         digits = 0 if name == "characters" else 3
         difference = number(floor.difference.difference, digits)
         relative = percent(floor.relative_floor)
-        lines.append(
-            f"  {names.get(name, printable(name)):<22} écart vu {difference:>8}   plancher ± {number(floor.floor, digits)} (± {relative})"
-        )
+        floor_shown = f"plancher ± {number(floor.floor, digits)} (± {relative})"
+        lines.append(f"  {names.get(name, printable(name)):<22} écart vu {difference:>8}   {floor_shown}")
     return lines
 
 
