@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     Show = Callable[[str], None]
 
-pytestmark = pytest.mark.quick
+pytestmark = [
+    pytest.mark.quick,
+    # torch's own, as it is imported first here; nothing a user of this test can mend.
+    pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning"),
+]
 
 
 def test_imports() -> None:

@@ -35,7 +35,7 @@ _TABLE = (22, 9, 13, 13, 10, 7)
 
 def loading_line(label: str) -> str:
     """Return the line shown while the engine loads."""
-    return f"JARVIS{NBSP}: chargement de {label}…"
+    return f"JARVIS{NBSP}: chargement : {label}…"
 
 
 def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
