@@ -74,7 +74,7 @@ def _write_report(reporter: TerminalReporter, report: Report) -> None:
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
     for line in (
-        terminal.noise_lines(report.noise_floor)
+        terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
         if report.noise_floor
         else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth)
     ):

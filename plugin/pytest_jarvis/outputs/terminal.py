@@ -156,8 +156,11 @@ def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = 
     return [gate_sentence(gate, min_gain), *(f"  {sentence}" for sentence in more)]
 
 
-def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
-    """Return the noise floor of each metric of an A/A run."""
+def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -> list[str]:
+    """Return the noise floor of each metric of an A/A run.
+
+    `cosine` is the mean similarity of the base's responses to its own: what two draws of one model reach.
+    """
     names = {"jarvis_relevance": "pertinence", "keyword_match": "mots-clés", "characters": "longueur (caractères)"}
     lines = [
         "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
@@ -168,6 +171,10 @@ def noise_lines(floors: Mapping[str, NoiseFloor]) -> list[str]:
         relative = percent(floor.relative_floor)
         floor_shown = f"plancher ± {number(floor.floor, digits)} (± {relative})"
         lines.append(f"  {names.get(name, printable(name)):<22} écart vu {difference:>8}   {floor_shown}")
+    if cosine is not None:
+        lines.append(
+            f"  {'cosinus':<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence"
+        )
     return lines
 
 

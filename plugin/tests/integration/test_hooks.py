@@ -70,4 +70,4 @@ def test_an_a_a_run_shows_the_noise_of_a_metric_of_others_too(project) -> None:
     result = project.run("--jarvis-report-dir", "out", "--jarvis-aa")
     assert result.ret == 0
     assert set(project.report().noise_floor) == {"jarvis_relevance", "keyword_match", "characters", "x"}
-    result.stdout.fnmatch_lines(["A/A*", "*pertinence*plancher*", "*x *plancher*"])
+    result.stdout.fnmatch_lines(["A/A*", "*pertinence*plancher*", "*x *plancher*", "*cosinus *entre deux tirages*"])
