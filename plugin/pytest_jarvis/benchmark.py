@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis.options import Settings, resolve
 from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
+from pytest_jarvis.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
@@ -90,7 +90,7 @@ class Benchmark:
 
 def read_benchmark(config: pytest.Config) -> Benchmark:
     """Return what the options, the configuration file and the prompt files say; raise InputError."""
-    settings = resolve(config)
+    settings = resolve(config.option, config.rootpath)
     prompts = load_prompts(settings.prompts_folder)
     known = [category.name for category in prompts.categories]
     named = settings.config.benchmark

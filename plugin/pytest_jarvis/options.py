@@ -1,48 +1,13 @@
-"""The command line of the plugin, and what it and the configuration file come to together."""
+"""The command line of the plugin: its options, what each takes, and whether any is given."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-if TYPE_CHECKING:
-    from pytest_jarvis.config import Config
-    from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
-
-DEFAULT_SAMPLES = 4
 _DEFAULTS = {"jarvis_engine": "transformers", "jarvis_require": "first"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What this session does: options over file over defaults."""
-
-    config: Config
-    engine: str
-    model: ModelSpec
-    adapters: tuple[AdapterSpec, ...]
-    """What is compared with the base; in an A/A run, the base again."""
-    twin: bool
-    """Whether this is an A/A run."""
-    generation: GenerationSettings
-    prompts_folder: Path
-    looks: tuple[int, ...]
-    gate: Literal["proven", "point", "off"]
-    min_gain: float
-    """A share: 0.05 is 5 %."""
-    inconclusive: Literal["fail", "warn"]
-    require: Literal["any", "all", "first"]
-    strict: bool
-    write_report: bool
-    report_folder: Path | None
-    """Exactly this folder; None makes a new one under `reports_root`."""
-    reports_root: Path
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -129,155 +94,6 @@ def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
     given = {name: value for name, value in vars(config.option).items() if name.startswith("jarvis_")}
     return any(value not in (None, False, []) and value != _DEFAULTS.get(name) for name, value in given.items())
-
-
-def resolve(config: pytest.Config) -> Settings:
-    """Return the settings of this session; raise InputError for what cannot be."""
-    from pytest_jarvis.config import CONFIG_FILE, Config, load_config
-    from pytest_jarvis.engines import ENGINES
-    from pytest_jarvis.prompts import packaged_prompts
-    from pytest_jarvis.reading import InputError, nearest
-
-    option = config.option
-    named = option.jarvis_config
-    file = Path(named) if named else config.rootpath / CONFIG_FILE
-    conf = load_config(file) if named or file.is_file() else Config()
-    engine = option.jarvis_engine
-    if engine not in ENGINES:
-        raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
-    conf = _override(conf, option)
-    adapters = _adapters(conf, option, file.parent)
-    benchmark = conf.benchmark
-    if option.jarvis_prompts:
-        prompts = Path(option.jarvis_prompts)
-    elif benchmark.prompts:
-        prompts = file.parent / benchmark.prompts
-    else:
-        local = config.rootpath / "jarvis_prompts"
-        prompts = local if local.is_dir() else packaged_prompts()
-    folder = _report_folder(option.jarvis_report_dir)
-    return Settings(
-        config=conf,
-        engine=engine,
-        model=_model(conf, option, () if option.jarvis_aa else adapters),
-        adapters=adapters,
-        twin=option.jarvis_aa,
-        generation=_generation(conf),
-        prompts_folder=prompts,
-        looks=(benchmark.samples,) if benchmark.samples else _looks(conf, twin=option.jarvis_aa),
-        gate="off" if option.jarvis_aa else benchmark.gate,
-        min_gain=benchmark.min_gain_percent / 100,
-        inconclusive=benchmark.inconclusive,
-        require=option.jarvis_require,
-        strict=option.jarvis_strict,
-        write_report=option.jarvis_report or folder is not None,
-        report_folder=folder,
-        reports_root=config.rootpath / conf.output.folder,
-    )
-
-
-def _adapters(conf: Config, option: argparse.Namespace, beside: Path) -> tuple[AdapterSpec, ...]:
-    """Return what is compared with the base; a relative folder of the file is one beside it."""
-    from pytest_jarvis.config import adapter_specs
-    from pytest_jarvis.reading import InputError
-    from pytest_jarvis.records import TWIN_ARM, AdapterSpec
-
-    if not option.jarvis_aa:
-        specs = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
-        if option.jarvis_adapter:
-            return specs
-        return tuple(
-            spec if spec.source.startswith("demo:") else replace(spec, source=_beside(beside, spec.source))
-            for spec in specs
-        )
-    if option.jarvis_adapter:
-        raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
-    return (AdapterSpec(name=TWIN_ARM, source="base"),)
-
-
-def _beside(folder: Path, source: str) -> str:
-    """Return a relative path of the configuration as one from here; relative still, where that is possible."""
-    path = folder / Path(source).expanduser()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _looks(conf: Config, *, twin: bool) -> tuple[int, ...]:
-    """Return the looks where no count is fixed; greedy decoding says everything in one response."""
-    from pytest_jarvis.records import LOOKS
-
-    if not conf.generation.do_sample or conf.generation.temperature == 0:
-        return (1,)
-    return LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
-
-
-def _override(conf: Config, option: argparse.Namespace) -> Config:
-    """Return the configuration with what the command line says of the same things."""
-    import msgspec
-
-    change = msgspec.structs.replace
-
-    def given(**values: object) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
-
-    timeout = given(timeout_s=option.jarvis_timeout)
-    if timeout.get("timeout_s") == 0:
-        timeout = {"timeout_s": None}
-    return change(
-        conf,
-        model=change(conf.model, **given(base_model_id=option.jarvis_model)),
-        generation=change(
-            conf.generation,
-            **given(
-                seed=option.jarvis_seed,
-                batch_size=option.jarvis_batch_size,
-                max_new_tokens=option.jarvis_max_new_tokens,
-                template=option.jarvis_template,
-            ),
-            **timeout,
-        ),
-        benchmark=change(
-            conf.benchmark,
-            **given(
-                samples=option.jarvis_samples,
-                gate=option.jarvis_gate,
-                min_gain_percent=option.jarvis_min_gain,
-                inconclusive=option.jarvis_inconclusive,
-            ),
-        ),
-    )
-
-
-def _model(conf: Config, option: argparse.Namespace, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    from pytest_jarvis.config import model_spec
-
-    return replace(
-        model_spec(conf.model, conf.generation, adapters),
-        allow_partial_4bit=option.jarvis_allow_partial_4bit,
-        allow_inert_adapter=option.jarvis_allow_inert_adapter,
-    )
-
-
-def _generation(conf: Config) -> GenerationSettings:
-    from pytest_jarvis.config import generation_settings
-
-    return generation_settings(conf.generation)
-
-
-def _report_folder(named: str | None) -> Path | None:
-    if named is None:
-        return None
-    from pytest_jarvis.reading import InputError
-    from pytest_jarvis.report import REPORT_FILE
-
-    folder = Path(named)
-    if (folder / REPORT_FILE).exists():
-        raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")
-    nearest_existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not nearest_existing.is_dir():
-        raise InputError(f"--jarvis-report-dir: {nearest_existing} is a file; name a folder")
-    if not os.access(nearest_existing, os.W_OK):
-        raise InputError(f"--jarvis-report-dir: {nearest_existing} cannot be written to; name another folder")
-    return folder
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,7 @@
+"""`python -m pytest_jarvis.cli`, for where the console script is not on the path."""
+
+import sys
+
+from pytest_jarvis.cli import main
+
+sys.exit(main())

@@ -1,0 +1,68 @@
+"""`pytest-jarvis analyze`: the files of a saved report, made again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.cli.common import say
+from pytest_jarvis.reading import InputError
+
+if TYPE_CHECKING:
+    from pytest_jarvis.cli.common import Commands
+    from pytest_jarvis.outputs.files import Format
+
+_FORMATS: Final[tuple[Format, ...]] = ("text", "charts", "html", "markdown")
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    command = commands.add_parser("analyze", help="make the files of a saved report again, without a model")
+    command.add_argument("report", metavar="REPORT", type=Path, help="report.json, or the folder that holds it")
+    command.add_argument(
+        "--format",
+        metavar="LIST",
+        type=_formats,
+        default=_FORMATS,
+        help=f"which files, separated by commas (default: {','.join(_FORMATS)})",
+    )
+    command.add_argument("--out", metavar="DIR", type=Path, help="where to (default: beside the report)")
+    command.set_defaults(run=lambda options: analyze(options.report, options.format, options.out))
+
+
+def analyze(source: Path, formats: Sequence[Format], out: Path | None) -> int:
+    """Make the files of a saved report again, beside it or in `out`, and print what was written."""
+    from pytest_jarvis.outputs.files import FILES, THRESHOLDS_FILE, write_outputs
+    from pytest_jarvis.outputs.json import load_report
+    from pytest_jarvis.outputs.markdown import STEP_SUMMARY_VARIABLE
+    from pytest_jarvis.outputs.wording import labels
+
+    report = load_report(source)
+    folder = out or (source if source.is_dir() else source.parent)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be made: {error.strerror or error}") from None
+    summary = os.environ.get(STEP_SUMMARY_VARIABLE)
+    problems = write_outputs(report, folder, formats, step_summary=Path(summary) if summary else None)
+    missing = {problem.file for problem in problems}
+    for file in (THRESHOLDS_FILE, *(FILES[one] for one in FILES if one in formats)):
+        if file not in missing and (folder / file).exists():
+            say(labels.written(str(folder / file)), sys.stdout)
+    for problem in problems:
+        say(problem.sentence, sys.stderr)
+    return 1 if problems else 0
+
+
+def _formats(text: str) -> tuple[Format, ...]:
+    """Return the formats of a list; argparse shows the message of a wrong one."""
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    wrong = [name for name in asked if name not in _FORMATS]
+    if wrong or not asked:
+        found = f"'{wrong[0]}'" if wrong else "nothing"
+        raise argparse.ArgumentTypeError(f"found {found}, expected some of {', '.join(_FORMATS)}")
+    return tuple(one for one in _FORMATS if one in asked)

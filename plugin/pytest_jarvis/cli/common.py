@@ -1,0 +1,32 @@
+"""What the commands of `pytest-jarvis` share: a parser that says what is wrong in one sentence, and how they print."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001  # argparse has no public name for it
+    """Where a command adds itself: `add(commands)` of its module."""
+    Run = Callable[[argparse.Namespace], int]
+    """What a command's parser holds under the default `run`: it gives back the exit status."""
+
+USAGE_ERROR: Final = 4
+"""The exit status of an input that cannot be used, as pytest's."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one sentence, and exits as for any wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print a line, whatever the stream's encoding can hold of it."""
+    from pytest_jarvis.outputs.wording import encodable
+
+    print(encodable(text, stream.encoding), file=stream)
