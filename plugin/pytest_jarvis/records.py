@@ -116,6 +116,36 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Everything that determines a response: two requests of one identity get the same one.
+
+    The arm's name is left out on purpose: two adapters of one name differ by their digests.
+    """
+
+    engine: str
+    """Its name, its version, and a digest of what in it computes."""
+    base: str
+    """Fingerprint of the base: the commit of the hub, or a digest of its files."""
+    adapter: str | None
+    """Digest of the adapter's files; None for the base."""
+    storage: str
+    """How the weights are held, as measured."""
+    arithmetic: str
+    """The dtype that computes, and the kind of device."""
+    template: str
+    """Digest of the chat template; `raw` where none is used."""
+    prompt: str
+    """The prompt as the model gets it."""
+    prompt_id: str
+    replicate: int
+    seed: int
+    settings: Mapping[str, str | int | float | bool | None]
+    """The rest of the generation settings, but for those that only say how long one waits."""
+    versions: Mapping[str, str]
+    """Of the libraries that compute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """What one arm answered once."""
 

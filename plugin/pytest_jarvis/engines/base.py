@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_jarvis.records import EngineDescription, Failure, Progress, Request, Response
+from pytest_jarvis.records import (
+    EngineDescription,
+    Failure,
+    GenerationSettings,
+    Identity,
+    Progress,
+    Request,
+    Response,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 OnProgress = Callable[[Progress], None]
+Digest = Callable[[Path], str]
+"""Returns the SHA-256 of a file, hexadecimal; the one that a store gives remembers those of large files."""
+
+_NOT_IN_SETTINGS: Final = frozenset({"seed", "timeout_s"})
+"""Of the generation settings: what `Identity` holds by itself, and what no text depends on."""
 
 
 class Engine(Protocol):
@@ -35,6 +50,21 @@ class Engine(Protocol):
         """Return a vector of shape (hidden,) for each text, by the base with adapters off; None for an empty text."""
         ...
 
+    def identity(self, request: Request, digest: Digest) -> Identity | None:
+        """Return everything that determines the response to `request`, by which a stored one may stand for it.
+
+        None where the engine cannot know all of it (a server that may change its model without a word): such responses
+        are neither stored nor reused. Asked once for each request, so what an arm's requests share is kept.
+        """
+        ...
+
     def close(self) -> None:
         """Give the memory back. Nothing may be asked of the engine afterwards."""
         ...
+
+
+def determining(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
+    """Return the generation settings on which a text depends, by name, for `Identity.settings`."""
+    return {
+        field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in _NOT_IN_SETTINGS
+    }

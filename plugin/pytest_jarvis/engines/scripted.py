@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.engines.base import OnProgress
+from pytest_jarvis.engines.base import Digest, OnProgress, determining
 from pytest_jarvis.records import (
     BASE_ARM,
     AdapterProof,
     EngineDescription,
     Failure,
     GenerationSettings,
+    Identity,
     ModelSpec,
     Progress,
     QuantizationCoverage,
@@ -43,6 +45,7 @@ class ScriptedEngine:
         self._spec = spec
         self._settings = settings
         self._script = script
+        self._script_digest = _source_digest(script)
 
     def describe(self) -> EngineDescription:
         """Return a description that says the answers are made up."""
@@ -59,7 +62,7 @@ class ScriptedEngine:
                 AdapterProof(
                     name=adapter.name,
                     source=adapter.source,
-                    sha256=hashlib.sha256(adapter.source.encode()).hexdigest(),
+                    sha256=_sha256(adapter.source),
                     rank=None,
                     targets=(),
                     weights=0,
@@ -103,6 +106,29 @@ class ScriptedEngine:
             for text in texts
         ]
 
+    def identity(self, request: Request, digest: Digest) -> Identity | None:  # noqa: ARG002  # there are no files
+        """Return the identity of what a script answers; None for one without source.
+
+        A script is known by its source alone: what it reads from elsewhere is not seen.
+        """
+        if self._script_digest is None:
+            return None
+        sources = {adapter.name: adapter.source for adapter in self._spec.adapters}
+        return Identity(
+            engine=f"scripted {self._script_digest}",
+            base=self._spec.base_model,
+            adapter=None if request.arm == BASE_ARM else _sha256(sources[request.arm]),
+            storage="none",
+            arithmetic="none",
+            template=self._settings.template,
+            prompt=request.text,
+            prompt_id=request.prompt_id,
+            replicate=request.replicate,
+            seed=self._settings.seed,
+            settings=determining(self._settings),
+            versions={},
+        )
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -124,3 +150,15 @@ class ScriptedEngine:
             first_token_s=None,
             cut_chars=len(said.strip()) - len(kept),
         )
+
+
+def _source_digest(script: Script) -> str | None:
+    """Return the digest of a script's source, None where Python does not know it."""
+    try:
+        return _sha256(inspect.getsource(script))
+    except (OSError, TypeError):
+        return None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -87,6 +87,21 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
     )
 
 
+def refuse_changed(adapter: AdapterFiles) -> None:
+    """Raise EngineError when the files of an attached adapter are no longer those whose digest was taken.
+
+    A training that goes on writing would else have its answers stored under the digest of an older state.
+    """
+    try:
+        same = _digest(adapter.folder / CONFIG_FILE, adapter.weights) == adapter.sha256
+    except OSError:
+        same = False
+    if not same:
+        raise EngineError(
+            f"adapter '{adapter.name}': its files changed while they were loaded; wait until its training is done"
+        )
+
+
 def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> str | None:
     """Return a note when the adapter names another base than the folder loaded, None when it names the one loaded.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_jarvis.engines.base import OnProgress
+from pytest_jarvis.engines.base import Digest, OnProgress
 from pytest_jarvis.engines.transformers import adapters as adapting
+from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers import loading, proof
 from pytest_jarvis.engines.transformers.batching import Batch, Row, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
@@ -33,6 +35,7 @@ from pytest_jarvis.records import (
     EngineError,
     Failure,
     GenerationSettings,
+    Identity,
     ModelSpec,
     Request,
     Response,
@@ -54,10 +57,24 @@ class TransformersEngine:
         self._settings = settings
         refuse_missing_packages()
         self._source = find_source(spec)
+        base_files = identifying.list_files(Path(self._source.location))
         files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
         _refuse_same_names(files)
         with loading.quiet_libraries():
             self._load(files)
+        for adapter in files:
+            adapting.refuse_changed(adapter)
+        self._identities = identifying.Identities(
+            base=identifying.BaseFiles(location=self._source.location, files=base_files, commit=self._base.commit),
+            adapters={adapter.name: adapter.sha256 for adapter in files},
+            storage=f"{self._coverage.label}, {self._coverage.share_4bit}",
+            arithmetic=f"{self._compute_dtype()} on {identifying.device_kinds(device_name(self._model))}",
+            template=identifying.template_digest(self._base.tokenizer.chat_template)
+            if settings.template == "chat"
+            else "raw",
+            settings=settings,
+            versions=loading.package_versions(),
+        )
 
     def _load(self, files: list[adapting.AdapterFiles]) -> None:
         """Load the base, attach the adapters, and prove both."""
@@ -122,7 +139,7 @@ class TransformersEngine:
             is_demo=self._source.is_demo,
             is_real=True,
             device=device_name(self._model),
-            compute_dtype=str(self._base.compute_dtype).removeprefix("torch."),
+            compute_dtype=self._compute_dtype(),
             coverage=self._coverage,
             adapters=self._proofs,
             batching=self._batching(),
@@ -187,6 +204,14 @@ class TransformersEngine:
                 last_logits(self._model, prompts, [arm] * len(prompts), pad=self._pad).cpu().numpy()
             )
         return found
+
+    def identity(self, request: Request, digest: Digest) -> Identity | None:
+        """Return everything that determines the response to `request`.
+
+        None for a base whose files have changed since it was loaded, or whose code comes from a repository that its
+        commit does not fix. What a GPU rounds by the shape of a batch (see `steadiness`) is not part of it.
+        """
+        return self._identities.of(request, self._chat.render(request.text), digest)
 
     def close(self) -> None:
         """Give the memory back. Nothing may be asked of the engine afterwards."""
@@ -264,6 +289,9 @@ class TransformersEngine:
             row_token_s=self.steadiness.row_token_s,
         )
         return min(fitting, in_time)
+
+    def _compute_dtype(self) -> str:
+        return str(self._base.compute_dtype).removeprefix("torch.")
 
     def _batching(self) -> Literal["mixed", "two passes", "none"]:
         if self._mixed is None:

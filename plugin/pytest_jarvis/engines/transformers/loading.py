@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.identity import commit_of
 from pytest_jarvis.engines.transformers.sources import Source
 from pytest_jarvis.records import EngineError, ModelSpec
 
@@ -35,6 +36,8 @@ class Base:
     """How the checkpoint itself was quantised (`bitsandbytes`, `gptq`, ...), None when it was not."""
     stops: tuple[int, ...]
     """The tokens that end an answer."""
+    commit: str | None
+    """The commit of the hub that was loaded; None for a folder, or where it is not known."""
 
 
 def package_versions() -> dict[str, str]:
@@ -109,6 +112,9 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         config = AutoConfig.from_pretrained(source.location, **common)
     except _LOAD_ERRORS as error:
         raise EngineError(f"{source.display_name}: the model cannot be loaded: {_first_line(error)}") from error
+    commit = commit_of(source, spec.revision, getattr(config, "auto_map", None))
+    # From here on exactly this commit: a branch may move between the loading of one file and the next.
+    common["revision"] = commit or spec.revision
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
     compute_dtype = torch.bfloat16 if on_gpu else torch.float32
     prequantized = _prequantized(config)
@@ -145,6 +151,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         compute_dtype=compute_dtype,
         prequantized=prequantized,
         stops=stops,
+        commit=commit,
     )
 
 
