@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_jarvis import provenance
 from pytest_jarvis.bars import configured_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
+from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.outputs.wording.notes import french_note
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.rankings import NoiseFloor, noise_floor
@@ -209,5 +210,8 @@ def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance
         engine=facts.engine,
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
-        notes=tuple(french_note(note) for note in facts.engine.notes),
+        notes=(
+            *(detection_sentence(detection) for detection in benchmark.settings.detections),
+            *(french_note(note) for note in facts.engine.notes),
+        ),
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from pytest_jarvis.discovery import AUTO, Detection, arm_name
 from pytest_jarvis.reading import InputError, read_json
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
@@ -26,8 +27,13 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which base and which adapters, and how they are loaded."""
 
     base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = DEMO
-    adapters: dict[str, str] | None = None
-    """Arm name -> folder or `demo:NAME`; the embedded `demo:jarvis` when the base is the demo, else to be given."""
+    adapters: dict[str, str] | Literal["auto"] | None = None
+    """Arm name -> folder, `demo:NAME` or `auto`; or `auto` alone, the newest adapter under `adapter_folders`.
+
+    When absent: `auto` if `adapter_folders` is given, else the embedded `demo:jarvis` for the demo.
+    """
+    adapter_folders: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    """Where `auto` looks, beside the configuration file and below; `adapters`, `outputs`, `checkpoints` when absent."""
     quantization: Literal["nf4", "none"] = "nf4"
     device_map: str = "auto"
     max_memory: dict[str, str] | None = None
@@ -144,29 +150,42 @@ def generation_settings(section: GenerationSection) -> GenerationSettings:
 def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:
     """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the demo's own.
 
-    The file's adapters belong to the file's base: they do not count when the command line names another
-    (`base_changed`). Raises InputError for a name that cannot be one or is used twice, and for a real base without an
+    The adapters that the file names belong to the file's base: they do not count when the command line names another
+    (`base_changed`). A source may be `auto`, to be put in place by `detected_spec`; its name then is `auto` too unless
+    it was given one. Raises InputError for a name that cannot be one or is used twice, and for a real base without an
     adapter.
     """
     where = "--jarvis-adapter"
     if named:
         specs = tuple(_parse_adapter(text) for text in named)
-    elif section.adapters and not base_changed:
+    elif isinstance(section.adapters, dict) and section.adapters and not base_changed:
         where = "model.adapters of the configuration"
         specs = tuple(_checked(name, source, where, f"{name}={source}") for name, source in section.adapters.items())
+    elif section.adapters == AUTO or section.adapter_folders is not None:
+        specs = (AdapterSpec(name=AUTO, source=AUTO),)
     elif section.base_model_id == DEMO:
         specs = (_parse_adapter(DEMO_ADAPTER),)
     else:
         raise InputError(
             f"base model {section.base_model_id}: there is no adapter to compare it with; "
-            "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
+            "give one with --jarvis-adapter PATH (or auto) or in model.adapters of the configuration"
         )
+    refuse_names(specs, where)
+    return specs
+
+
+def refuse_names(specs: tuple[AdapterSpec, ...], where: str = "--jarvis-adapter") -> None:
+    """Raise InputError for an adapter called as the base is, and for two of one name."""
     names = [spec.name for spec in specs]
     for name in names:
         if name in {BASE_ARM, TWIN_ARM} or names.count(name) > 1:
             why = "is used twice" if names.count(name) > 1 else "stands for the base model"
             raise InputError(f"{where}: the name '{name}' {why}; give each adapter a name of its own: NAME=PATH")
-    return specs
+
+
+def detected_spec(detection: Detection, source: str) -> AdapterSpec:
+    """Return the adapter that `auto` stands for; `source` is its folder as the user would write it."""
+    return _checked(detection.arm, source, f"--jarvis-adapter {AUTO}", source)
 
 
 def _parse_adapter(text: str) -> AdapterSpec:
@@ -175,9 +194,10 @@ def _parse_adapter(text: str) -> AdapterSpec:
         source = text
         if text.startswith(f"{DEMO}:"):
             name = text.removeprefix(f"{DEMO}:")
+        elif text == AUTO:
+            name = AUTO
         else:
-            # A folder's own name, made fit to name a module of the model: torch takes no dot there.
-            name = re.sub(r"[^\w-]+", "-", Path(text).absolute().name).strip("-_")
+            name = arm_name(Path(text))
     return _checked(name, source, "--jarvis-adapter", text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,8 +27,13 @@ _LOG_PERIOD_S = 10.0
 class LiveTerminal:
     """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
 
-    def __init__(self, config: pytest.Config, label: str, *, progress: bool, memory: bool) -> None:
-        """`label` names the model; without `progress` the drawing is silent, without `memory` it is not shown."""
+    def __init__(
+        self, config: pytest.Config, label: str, *, progress: bool, memory: bool, notes: Sequence[str] = ()
+    ) -> None:
+        """`label` names the model, `notes` are shown before it is loaded.
+
+        Without `progress` the drawing is silent, without `memory` it is not shown.
+        """
         manager = config.pluginmanager
         self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
         self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
@@ -37,12 +42,15 @@ class LiveTerminal:
         self._label = label
         self._progress = progress
         self._memory = memory
+        self._notes = tuple(notes)
         self._quiet = config.option.verbose < 0
         self._next = 0.0
         self._open_line = False
 
     def loading(self) -> None:
-        """Show that the engine begins to load."""
+        """Show that the engine begins to load, and what was chosen for it."""
+        for note in self._notes:
+            self._line(terminal.note_line(note))
         self._line(terminal.loading_line(self._label))
 
     def loaded(self, description: EngineDescription, seconds: float) -> None:

@@ -27,7 +27,8 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="[NAME=]PATH",
         action="append",
         default=[],
-        help="LoRA adapter to compare with the base: a folder or demo:NAME; may be given several times",
+        help="LoRA adapter to compare with the base: a folder, demo:NAME, or auto, the newest under the configured "
+        "folders; may be given several times",
     )
     add(
         "--jarvis-engine",

@@ -106,6 +106,8 @@ def _explain(message: str, document: object, kind: object) -> str:
         return f"{prefix}the key '{missing['name']}' is missing"
     if allowed := _literals_in(kind):
         expected = f"one of {', '.join(repr(value) for value in allowed)}"
+        if "object" in said:
+            expected = f"a table or {expected.removeprefix('one of ')}"
     else:
         expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
         expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))

@@ -18,6 +18,7 @@ from pytest_jarvis.closing import Gathered, judge_gate, make_report
 from pytest_jarvis.config import DEMO
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.outputs.json import encode_report, write_report
+from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
 from pytest_jarvis.report import (
     REPORT_FILE,
@@ -112,7 +113,13 @@ class Recorder:
         conf = benchmark.settings.config
         name = conf.model.base_model_id
         label = "modèle de démonstration embarqué" if name == DEMO else name
-        listener = LiveTerminal(config, label, progress=conf.logging.progress, memory=conf.logging.gpu_memory)
+        listener = LiveTerminal(
+            config,
+            label,
+            progress=conf.logging.progress,
+            memory=conf.logging.gpu_memory,
+            notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
+        )
         self.run = benchmark.start(cases, listener)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.option.verbose == 0:

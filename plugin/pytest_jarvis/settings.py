@@ -12,12 +12,16 @@ import msgspec
 
 from pytest_jarvis.config import (
     CONFIG_FILE,
+    DEMO,
     Config,
     adapter_specs,
+    detected_spec,
     generation_settings,
     load_config,
     model_spec,
+    refuse_names,
 )
+from pytest_jarvis.discovery import AUTO, Detection, detect
 from pytest_jarvis.engines import ENGINES
 from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
@@ -25,6 +29,8 @@ from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettin
 from pytest_jarvis.report import REPORT_FILE
 
 DEFAULT_SAMPLES = 4
+ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
+"""Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,8 @@ class Settings:
     model: ModelSpec
     adapters: tuple[AdapterSpec, ...]
     """What is compared with the base; in an A/A run, the base again."""
+    detections: tuple[Detection, ...]
+    """What `auto` was taken to stand for."""
     twin: bool
     """Whether this is an A/A run."""
     generation: GenerationSettings
@@ -58,14 +66,12 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
 
     `root` is where the configuration, the prompts and the reports of a checkout lie.
     """
-    named = option.jarvis_config
-    file = Path(named) if named else root / CONFIG_FILE
-    conf = load_config(file) if named or file.is_file() else Config()
+    conf, file = read_configuration(option.jarvis_config, root)
     engine = option.jarvis_engine
     if engine not in ENGINES:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
     conf = _override(conf, option)
-    adapters = _adapters(conf, option, file.parent)
+    adapters, detections = _adapters(conf, option, file.parent)
     benchmark = conf.benchmark
     if option.jarvis_prompts:
         prompts = Path(option.jarvis_prompts)
@@ -80,6 +86,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         engine=engine,
         model=_model(conf, option, () if option.jarvis_aa else adapters),
         adapters=adapters,
+        detections=detections,
         twin=option.jarvis_aa,
         generation=_generation(conf),
         prompts_folder=prompts,
@@ -95,19 +102,42 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     )
 
 
-def _adapters(conf: Config, option: argparse.Namespace, beside: Path) -> tuple[AdapterSpec, ...]:
-    """Return what is compared with the base; a relative folder of the file is one beside it."""
-    if not option.jarvis_aa:
-        specs = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+def read_configuration(named: str | None, root: Path) -> tuple[Config, Path]:
+    """Return the configuration of the file named, else of the one in `root`, else the defaults; and that file's path.
+
+    Raises InputError with the place of what is wrong, and for a named file that is not there.
+    """
+    file = Path(named) if named else root / CONFIG_FILE
+    return load_config(file) if named or file.is_file() else Config(), file
+
+
+def adapter_folders(conf: Config, beside: Path) -> tuple[Path, ...]:
+    """Return where `auto` looks; a relative folder is one beside the configuration file."""
+    return tuple(Path(_beside(beside, folder)) for folder in conf.model.adapter_folders or ADAPTER_FOLDERS)
+
+
+def _adapters(
+    conf: Config, option: argparse.Namespace, beside: Path
+) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
+    """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it."""
+    if option.jarvis_aa:
         if option.jarvis_adapter:
-            return specs
-        return tuple(
-            spec if spec.source.startswith("demo:") else replace(spec, source=_beside(beside, spec.source))
-            for spec in specs
-        )
-    if option.jarvis_adapter:
-        raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
-    return (AdapterSpec(name=TWIN_ARM, source="base"),)
+            raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
+        return (AdapterSpec(name=TWIN_ARM, source="base"),), ()
+    specs: list[AdapterSpec] = []
+    detections: list[Detection] = []
+    for spec in adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None):
+        if spec.source == AUTO:
+            arm = None if spec.name == AUTO else spec.name
+            detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm)
+            detections.append(detection)
+            specs.append(detected_spec(detection, str(detection.chosen.folder)))
+        elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
+            specs.append(spec)
+        else:
+            specs.append(replace(spec, source=_beside(beside, spec.source)))
+    refuse_names(tuple(specs))
+    return tuple(specs), tuple(detections)
 
 
 def _beside(folder: Path, source: str) -> str:

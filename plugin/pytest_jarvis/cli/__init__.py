@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli import analyze
+from pytest_jarvis.cli import adapters, analyze
 from pytest_jarvis.cli.common import USAGE_ERROR, Parser, say
 from pytest_jarvis.reading import InputError
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["USAGE_ERROR", "main"]
 
-_COMMANDS = (analyze,)
+_COMMANDS = (analyze, adapters)
 """The modules of the commands, in the order of the help."""
 
 
@@ -28,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(f"pytest-jarvis: {error}", sys.stderr)
         return USAGE_ERROR
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough (`| head`); what Python flushes at its end goes nowhere.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> Parser:

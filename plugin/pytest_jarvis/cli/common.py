@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_jarvis.config import Config
 
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001  # argparse has no public name for it
     """Where a command adds itself: `add(commands)` of its module."""
@@ -30,3 +33,15 @@ def say(text: str, stream: TextIO) -> None:
     from pytest_jarvis.outputs.wording import encodable
 
     print(encodable(text, stream.encoding), file=stream)
+
+
+def configuration_of(named: str | None) -> tuple[Config, Path]:
+    """Return the configuration of a named file, else of this folder's, else the defaults; and where it stands.
+
+    Raises InputError with the place of what is wrong.
+    """
+    from pathlib import Path
+
+    from pytest_jarvis.settings import read_configuration
+
+    return read_configuration(named, Path())

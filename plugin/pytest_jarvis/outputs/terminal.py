@@ -38,6 +38,11 @@ def loading_line(label: str) -> str:
     return f"JARVIS{NBSP}: chargement : {label}…"
 
 
+def note_line(note: str) -> str:
+    """Return a line that says what was chosen before anything is loaded."""
+    return f"JARVIS{NBSP}: {note}"
+
+
 def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
     """Return what is loaded: model, storage, device, adapters, memory."""
     arms = ", ".join(printable(adapter.name) for adapter in engine.adapters)

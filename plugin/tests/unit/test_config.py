@@ -67,6 +67,14 @@ def test_the_files_of_the_checkout_are_valid(name: str) -> None:
             "model: adapters: c: expected a string, found 5",
             id="adapter",
         ),
+        pytest.param(
+            '{"model": {"adapters": 5}}', "model: adapters: expected a table or 'auto', found 5", id="adapters"
+        ),
+        pytest.param(
+            '{"model": {"adapter_folders": []}}',
+            "model: adapter_folders: expected a list of length >= 1, found []",
+            id="no folder",
+        ),
         pytest.param('{"generation": {"top_p": 0}}', "generation: top_p: expected a number > 0.0, found 0", id="top_p"),
         pytest.param(
             '{"generation": {"temperature": -1}}',
@@ -182,6 +190,22 @@ def test_the_demo_without_adapters_has_its_own() -> None:
     assert specs() == [("jarvis", "demo:jarvis")]
 
 
+@pytest.mark.parametrize(
+    "section", [{"adapters": "auto"}, {"adapter_folders": ["runs"]}, {"adapters": "auto", "base_model_id": "a/b"}]
+)
+def test_the_file_may_leave_the_choice_to_the_folders(section: dict[str, object]) -> None:
+    assert specs(**section) == [("auto", "auto")]
+
+
+def test_the_choice_stays_with_the_folders_for_another_base() -> None:
+    assert specs(adapters="auto", base_model_id="a/b", base_changed=True) == [("auto", "auto")]
+
+
+@pytest.mark.parametrize(("named", "expected"), [("auto", ("auto", "auto")), ("mien=auto", ("mien", "auto"))])
+def test_the_command_line_may_leave_the_choice_to_the_folders(named: str, expected: tuple[str, str]) -> None:
+    assert specs(named) == [expected]
+
+
 def test_the_file_names_adapters_in_order() -> None:
     assert specs(adapters={"b": "x", "a": "demo:faible"}) == [("b", "x"), ("a", "demo:faible")]
 
@@ -199,7 +223,7 @@ def test_a_real_base_without_an_adapter_is_refused() -> None:
         specs(base_model_id="Qwen/Qwen3-30B-A3B")
     assert str(caught.value) == (
         "base model Qwen/Qwen3-30B-A3B: there is no adapter to compare it with; "
-        "give one with --jarvis-adapter PATH or in model.adapters of the configuration"
+        "give one with --jarvis-adapter PATH (or auto) or in model.adapters of the configuration"
     )
 
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, plain_name, targets_of
 from pytest_jarvis.engines.transformers.readings import stand_ins
 from pytest_jarvis.engines.transformers.sources import DEMO, Source
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-CONFIG_FILE: Final = "adapter_config.json"
-WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_BASE: Final = "__base__"
 """What peft calls a row of a mixed batch that no adapter touches."""
 _ATTACH_ERRORS: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, UnpicklingError)
 """What peft and torch raise for files that do not fit; all of them end as one sentence."""
-_QUANTISED_SUFFIX: Final = re.compile(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +47,7 @@ class AdapterFiles:
     @property
     def targets(self) -> tuple[str, ...]:
         """What it adapts: module names, `all-linear`, or fused parameters, sorted."""
-        found: list[str] = []
-        for key in ("target_modules", "target_parameters", "modules_to_save"):
-            value = self.config.get(key) or ()
-            found.extend([value] if isinstance(value, str) else value)
-        return tuple(sorted(found))
+        return targets_of(self.config)
 
 
 def read_adapter(spec: AdapterSpec) -> AdapterFiles:
@@ -64,9 +57,9 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
             f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
         )
     folder = _folder(spec)
-    config_file = folder / CONFIG_FILE
+    config_file = folder / ADAPTER_CONFIG
     if not config_file.is_file():
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {CONFIG_FILE}")
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}")
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None:
         raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}")
@@ -83,7 +76,7 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
         folder=folder,
         weights=weights,
         config=config,
-        sha256=_digest(config_file, weights),
+        sha256=files_digest(config_file, weights),
     )
 
 
@@ -112,10 +105,10 @@ def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedMo
     if not stated:
         return None
     expected = DEMO if source.is_demo else source.location
-    known = {_plain(expected), _plain(str(getattr(model.config, "_name_or_path", "") or expected))}
+    known = {plain_name(expected), plain_name(str(getattr(model.config, "_name_or_path", "") or expected))}
     if source.is_demo:
         known = {DEMO}
-    if _plain(str(stated)) in known:
+    if plain_name(str(stated)) in known:
         return None
     if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
         return (
@@ -125,7 +118,7 @@ def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedMo
     raise EngineError(
         f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
         "choose its own base, or, if they are the same, correct base_model_name_or_path in "
-        f"{adapter.folder / CONFIG_FILE}"
+        f"{adapter.folder / ADAPTER_CONFIG}"
     )
 
 
@@ -264,24 +257,6 @@ def _folder(spec: AdapterSpec) -> Path:
     if not folder.is_dir():
         raise EngineError(f"adapter '{spec.name}': no such folder: {spec.source}")
     return folder
-
-
-def _digest(*files: Path) -> str:
-    """Return the SHA-256 of the files, each preceded by its name and size, as hexadecimal."""
-    digest = sha256()
-    for file in files:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def _plain(name: str) -> str:
-    """Return what identifies a base model in a path or a hub id: the last part, in lower case, unquantised."""
-    cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
-    last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
-    return _QUANTISED_SUFFIX.sub("", last.lower())
 
 
 def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:

@@ -1,0 +1,279 @@
+"""LoRA adapters as they lie in folders: found, looked at without loading anything, the newest usable one chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pytest_jarvis.reading import InputError
+
+ADAPTER_CONFIG: Final = "adapter_config.json"
+WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
+"""The weights of an adapter, in the order peft looks for them."""
+AUTO: Final = "auto"
+"""Stands for a path: the newest usable adapter under the configured folders."""
+
+Problem = Literal["no_weights", "no_config", "bad_config", "not_lora", "cut", "other_base"]
+
+_DEPTH: Final = 4
+"""Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
+_SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
+_LONGEST_HEADER: Final = 100_000_000
+"""What safetensors itself allows its header, in bytes."""
+_SAID: Final[Mapping[Problem, str]] = {
+    "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
+    "no_config": f"holds weights without {ADAPTER_CONFIG}",
+    "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
+    "not_lora": "is not a LoRA",
+    "cut": "has weights that are cut or damaged",
+    "other_base": "was trained on another base",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAdapter:
+    """A folder that holds an adapter, or a part of one."""
+
+    folder: Path
+    base: str | None
+    """What its configuration names as its base model."""
+    rank: int | None
+    targets: tuple[str, ...]
+    """Modules and parameters it adapts, sorted."""
+    parameters: int | None
+    """Number of weights; None when the file does not say without being loaded."""
+    size_bytes: int
+    """Of the weights' file; 0 without one."""
+    modified_s: float
+    """When the younger of its two files was last written, in seconds since 1970."""
+    problem: Problem | None
+    """Why it cannot be used; None for a whole one."""
+
+    @property
+    def name(self) -> str:
+        """What its arm is called when no other name is given."""
+        return arm_name(self.folder)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its configuration and its weights, those that are there."""
+        weights = _weights_in(self.folder)
+        return tuple(file for file in (self.folder / ADAPTER_CONFIG, weights) if file is not None and file.is_file())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """Which adapter `auto` stands for, and why."""
+
+    arm: str
+    chosen: FoundAdapter
+    usable: int
+    """How many could have been chosen, this one included."""
+    passed_over: tuple[tuple[FoundAdapter, Problem], ...]
+    """Younger ones that could not, with the reason."""
+    folders: tuple[Path, ...]
+
+
+def arm_name(folder: Path) -> str:
+    """Return a folder's own name, made fit to name a module of the model: torch takes no dot there."""
+    return re.sub(r"[^\w-]+", "-", folder.absolute().name).strip("-_")
+
+
+def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
+    """Return every folder that holds an adapter or a part of one, in `folders` and below, the newest first.
+
+    Folders that are not there hold none. Of two written at the same moment, as by a copy, the one whose name counts
+    higher comes first.
+    """
+    seen: dict[Path, Path] = {}
+    for top in folders:
+        for folder in _walk(top, _DEPTH, set()):
+            seen.setdefault(folder.resolve(), folder)
+    found = [look_at(folder) for folder in seen.values()]
+    return sorted(found, key=lambda adapter: (adapter.modified_s, _counted(adapter.folder)), reverse=True)
+
+
+def look_at(folder: Path) -> FoundAdapter:
+    """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
+    config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
+    config = _read_config(config_file)
+    parameters = None if weights is None else _count_parameters(weights)
+    rank = config.get("r") if config else None
+    base = config.get("base_model_name_or_path") if config else None
+    stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
+    return FoundAdapter(
+        folder=folder,
+        base=base if isinstance(base, str) and base else None,
+        rank=rank if isinstance(rank, int) else None,
+        targets=targets_of(config or {}),
+        parameters=parameters,
+        size_bytes=0 if weights is None else weights.stat().st_size,
+        modified_s=max((stat.st_mtime for stat in stats), default=0.0),
+        problem=_problem(config_file, config, weights, parameters),
+    )
+
+
+def detect(folders: Iterable[Path], base: str, *, arm: str | None = None) -> Detection:
+    """Return the newest whole adapter under `folders` that may belong to `base`.
+
+    Raises InputError, with what was seen there, when there is none.
+    """
+    looked = tuple(folders)
+    passed_over: list[tuple[FoundAdapter, Problem]] = []
+    usable: list[FoundAdapter] = []
+    for found in find_adapters(looked):
+        problem = found.problem or (None if may_fit(found.base, base) else "other_base")
+        if problem is None:
+            usable.append(found)
+        elif not usable:
+            passed_over.append((found, problem))
+    if not usable:
+        raise InputError(_none_found(looked, base, passed_over))
+    return Detection(
+        arm=arm or usable[0].name,
+        chosen=usable[0],
+        usable=len(usable),
+        passed_over=tuple(passed_over),
+        folders=looked,
+    )
+
+
+def may_fit(stated: str | None, base: str) -> bool:
+    """Tell whether an adapter that names the base `stated` may belong to `base`, a folder, a hub id or `demo`.
+
+    A folder may be called anything: its name contradicts only an adapter of the embedded base.
+    """
+    if stated is None:
+        return True
+    if base == "demo" or stated == "demo":
+        return stated == base
+    return Path(base).expanduser().is_dir() or plain_name(stated) == plain_name(base)
+
+
+def plain_name(name: str) -> str:
+    """Return what identifies a base model in a path or a hub id: the last part, in lower case, unquantised."""
+    cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
+    last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return re.sub(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$", "", last.lower())
+
+
+def targets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what an adapter's configuration says it adapts: module names, `all-linear`, or parameters, sorted."""
+    found: list[str] = []
+    for key in ("target_modules", "target_parameters", "modules_to_save"):
+        value = config.get(key) or ()
+        found.extend([value] if isinstance(value, str) else [str(one) for one in value])
+    return tuple(sorted(found))
+
+
+def files_digest(*files: Path) -> str:
+    """Return the SHA-256 of the files, each preceded by its name and size, as hexadecimal."""
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _walk(folder: Path, depth: int, ancestors: set[Path]) -> Iterator[Path]:
+    """Yield the folders that hold a file of an adapter; what cannot be listed holds none."""
+    try:
+        here = folder.resolve()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    names = {entry.name for entry in entries}
+    if names.intersection((ADAPTER_CONFIG, *WEIGHT_FILES)):
+        yield folder
+    if depth == 0 or here in ancestors:
+        return
+    for entry in entries:
+        if entry.name not in _SKIPPED and not entry.name.startswith(".") and entry.is_dir():
+            yield from _walk(folder / entry.name, depth - 1, {*ancestors, here})
+
+
+def _weights_in(folder: Path) -> Path | None:
+    return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+
+
+def _read_config(file: Path) -> Mapping[str, Any] | None:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _problem(
+    config_file: Path, config: Mapping[str, Any] | None, weights: Path | None, parameters: int | None
+) -> Problem | None:
+    if not config_file.is_file():
+        return "no_config"
+    if config is None:
+        return "bad_config"
+    if config.get("peft_type") != "LORA":
+        return "not_lora"
+    if weights is None:
+        return "no_weights"
+    if weights.suffix == ".bin":
+        return None if _is_torch_file(weights) else "cut"
+    return "cut" if parameters is None else None
+
+
+def _count_parameters(weights: Path) -> int | None:
+    """Return how many weights a safetensors file holds; None for another file, or one that is not whole.
+
+    The file is: the header's length in 8 bytes, little end first; the header, JSON that gives each tensor's shape and
+    place; the tensors. https://huggingface.co/docs/safetensors
+    """
+    if weights.suffix != ".safetensors":
+        return None
+    try:
+        with weights.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > _LONGEST_HEADER:
+                return None
+            header = json.loads(stream.read(length))
+        tensors = [value for key, value in header.items() if key != "__metadata__"]
+        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        count = sum(prod(tensor["shape"]) for tensor in tensors)
+    except (OSError, ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
+        return None
+    return count if weights.stat().st_size == 8 + length + end else None
+
+
+def _is_torch_file(file: Path) -> bool:
+    """Tell whether a file begins, and for the usual kind ends, as what `torch.save` writes."""
+    with file.open("rb") as stream:
+        first = stream.read(2)
+    return zipfile.is_zipfile(file) if first == b"PK" else first[:1] == b"\x80"
+
+
+def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
+    """Return a path as text and numbers: `checkpoint-1000` counts higher than `checkpoint-500`."""
+    return tuple(
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", folder.as_posix()) if part
+    )
+
+
+def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
+    where = ", ".join(str(folder) for folder in folders)
+    said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing:
+        said += f" (no such folder: {', '.join(missing)})"
+    if passed_over:
+        shown = "; ".join(f"{found.folder} {_SAID[problem]}" for found, problem in passed_over[:3])
+        more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
+        said += f": {shown}{more}"
+    return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"

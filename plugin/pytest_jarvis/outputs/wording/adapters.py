@@ -1,0 +1,82 @@
+"""Adapters found in folders, in French: the list, and which one `auto` took and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
+from pytest_jarvis.outputs.wording.formats import DASH, count_of, number, plural, printable, typeset
+
+PROBLEMS: Final[Mapping[Problem, str]] = {
+    "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
+    "no_config": f"{ADAPTER_CONFIG} absent",
+    "bad_config": f"{ADAPTER_CONFIG} illisible",
+    "not_lora": "ce n'est pas une LoRA",
+    "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
+    "other_base": "entraîné sur une autre base",
+}
+
+
+def detection_sentence(detection: Detection) -> str:
+    """Return which adapter was taken, and why that one."""
+    chosen = detection.chosen
+    of = "le seul utilisable"
+    if detection.usable > 1:
+        of = f"le plus récent ({moment(chosen.modified_s)}) de {detection.usable} utilisables"
+    said = f"adaptateur « {printable(detection.arm)} » choisi par « auto » : {path(chosen.folder)}, {of}"
+    if detection.passed_over:
+        others = ", ".join(f"{path(found.folder)} ({PROBLEMS[problem]})" for found, problem in detection.passed_over)
+        said += f" ; plus récents mais écartés : {others}"
+    return typeset(said)
+
+
+def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folders: Sequence[Path]) -> list[str]:
+    """Return the adapters of some folders, the newest first: two lines each, then their number."""
+    lines: list[str] = []
+    for adapter in found:
+        mark = "✗" if adapter.problem else "✓"
+        lines.append(f"{mark} {printable(adapter.name) or DASH}   {path(adapter.folder)}")
+        lines.append(f"    {_facts(adapter, digests.get(adapter.folder))}")
+    where = ", ".join(path(folder) for folder in folders)
+    whole = sum(adapter.problem is None for adapter in found)
+    counted = f"{plural(whole, 'adaptateur utilisable', 'adaptateurs utilisables')} sur {len(found)}"
+    return [
+        typeset(line) for line in [*lines, f"{counted} sous {where}" if found else f"Aucun adaptateur sous {where}"]
+    ]
+
+
+def moment(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as day and time of this machine's zone."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC).astimezone():%d/%m/%Y %H:%M}"
+
+
+def size(count: float) -> str:
+    """Return a size in bytes, in decimal units: « 13,4 Mo », « 16,7 Go »."""
+    for unit in ("octets", "ko", "Mo"):
+        if count < 1000:
+            return f"{number(count, 0 if unit == 'octets' else 1)} {unit}"
+        count /= 1000
+    return f"{number(count, 1)} Go"
+
+
+def path(folder: Path) -> str:
+    """Return a path on one line."""
+    return printable(str(folder))
+
+
+def _facts(adapter: FoundAdapter, digest: str | None) -> str:
+    if adapter.problem is not None:
+        return PROBLEMS[adapter.problem]
+    parts = [
+        f"base {printable(adapter.base) if adapter.base else DASH}",
+        f"rang {adapter.rank if adapter.rank is not None else DASH}",
+        printable(", ".join(adapter.targets)) or DASH,
+        size(adapter.size_bytes),
+        f"{count_of(adapter.parameters)} poids" if adapter.parameters is not None else "",
+        moment(adapter.modified_s),
+        f"sha256 {digest[:16]}" if digest else "",
+    ]
+    return " | ".join(part for part in parts if part)

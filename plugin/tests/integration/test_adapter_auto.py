@@ -1,0 +1,102 @@
+"""`--jarvis-adapter auto` and `pytest-jarvis adapters`: the newest adapter of the configured folders, and the list."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis import cli
+from pytest_jarvis.demo import adapter_path
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> Path:
+    """Return a folder with a whole adapter, and a younger one whose weights are cut."""
+    for place, name in enumerate(("ancien", "récent", "tronqué")):
+        shutil.copytree(adapter_path("jarvis"), tmp_path / "runs" / name, copy_function=shutil.copyfile)
+        for file in (tmp_path / "runs" / name).iterdir():
+            os.utime(file, (1e9 + place, 1e9 + place))
+    weights = tmp_path / "runs" / "tronqué" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    return tmp_path / "runs"
+
+
+def test_the_newest_whole_adapter_is_taken_and_said_on_the_terminal_and_in_the_report(project, adapters: Path) -> None:
+    (project.folder / "benchmark_config.json").write_text(
+        json.dumps({"model": {"adapter_folders": [str(adapters)]}, "output": {"formats": []}}), encoding="utf-8"
+    )
+    result = project.run("--jarvis-adapter", "auto", "--jarvis-report-dir", "out", "--jarvis-gate", "off")
+    assert result.ret == pytest.ExitCode.OK
+    report = project.report()
+    assert report.metadata.adapters == {"récent": str(adapters / "récent")}
+    (note,) = [note for note in report.provenance.notes if "auto" in note]
+    assert "« récent » choisi par « auto »" in note.replace("\u00a0", " ")
+    assert "de 2 utilisables" in note
+    assert "tronqué (poids tronqués" in note
+    assert note in result.stdout.str()
+
+
+def test_the_folders_of_the_configuration_are_beside_it_and_need_no_option(
+    project, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = adapters.parent / "ailleurs.json"
+    file.write_text('{"model": {"adapter_folders": ["runs"]}, "output": {"formats": []}}', encoding="utf-8")
+    arguments = ("--jarvis-config", str(file), "--jarvis-report-dir", "out", "--jarvis-gate", "off")
+    assert project.run(*arguments).ret == pytest.ExitCode.OK
+    assert project.report().metadata.adapters == {"récent": str(adapters / "récent")}
+
+
+def test_auto_without_an_adapter_is_one_sentence_and_exit_4(project) -> None:
+    result = project.run("--jarvis-adapter", "auto")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--jarvis-adapter auto: no usable adapter for demo under adapters, outputs" in result.stderr.str()
+
+
+def test_a_detected_name_that_is_taken_is_one_sentence_and_exit_4(project) -> None:
+    shutil.copytree(adapter_path("jarvis"), project.folder / "adapters" / "base")
+    result = project.run("--jarvis-adapter", "auto")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "the name 'base' stands for the base model" in result.stderr.str()
+
+
+def test_the_list_names_whole_and_broken_adapters(adapters: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["adapters", str(adapters)]) == 0
+    lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+    assert lines[0] == f"✗ tronqué   {adapters / 'tronqué'}"
+    assert "poids tronqués" in lines[1]
+    assert lines[2].startswith("✓ récent ")
+    assert "base demo | rang 16 | k_proj, o_proj, q_proj, v_proj | 347,2 ko | 86 016 poids | 09/09/2001" in lines[3]
+    assert lines[-1] == f"2 adaptateurs utilisables sur 3 sous {adapters}"
+
+
+def test_the_list_is_json_for_a_machine(adapters: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["adapters", "--json", str(adapters)]) == 0
+    torn, recent, _ = json.loads(capsys.readouterr().out)
+    assert (torn["usable"], torn["problem"], torn["sha256"]) == (False, "cut", None)
+    assert (recent["name"], recent["rank"], len(recent["sha256"])) == ("récent", 16, 64)
+
+
+def test_the_list_looks_in_the_configured_folders(
+    adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(adapters.parent)
+    assert cli.main(["adapters"]) == 0
+    assert capsys.readouterr().out.startswith("Aucun adaptateur sous adapters, outputs, checkpoints")
+    Path("benchmark_config.json").write_text('{"model": {"adapter_folders": ["runs"]}}', encoding="utf-8")
+    assert cli.main(["adapters"]) == 0
+    assert "récent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nulle-part"], "nulle-part: no such folder"), (["--jarvis-config", "rien.json"], "rien.json: cannot be read")],
+)
+def test_what_cannot_be_listed_is_one_sentence_and_exit_4(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["adapters", *arguments]) == cli.USAGE_ERROR
+    assert said in capsys.readouterr().err

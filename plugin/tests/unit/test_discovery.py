@@ -1,0 +1,219 @@
+"""`discovery`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.discovery import (
+    Problem,
+    arm_name,
+    detect,
+    files_digest,
+    find_adapters,
+    look_at,
+    may_fit,
+    targets_of,
+)
+from pytest_jarvis.reading import InputError
+
+CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
+
+
+def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
+    """Return a safetensors file of 32-bit zeros, its last `missing` bytes left out."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for number, shape in enumerate(shapes):
+        size = 4 * shape[0] * shape[1]
+        header[f"t{number}"] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end - missing)
+
+
+def make(folder: Path, *, when: float = 1000.0, weights: bytes | None = None, **config: object) -> Path:
+    """Write a whole adapter, last changed at `when`, and return its folder."""
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({**CONFIG, **config}), encoding="utf-8")
+    (folder / "adapter_model.safetensors").write_bytes(safetensors((8, 4), (4, 8)) if weights is None else weights)
+    for file in folder.iterdir():
+        os.utime(file, (when, when))
+    return folder
+
+
+def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path: Path) -> None:
+    found = look_at(make(tmp_path / "jarvis v1.5", target_parameters=["experts.down_proj"]))
+    assert found.problem is None
+    assert (found.name, found.base, found.rank) == ("jarvis-v1-5", "demo", 8)
+    assert found.targets == ("experts.down_proj", "q_proj", "v_proj")
+    assert (found.parameters, found.modified_s) == (64, 1000.0)
+    assert found.size_bytes == (found.folder / "adapter_model.safetensors").stat().st_size
+    assert [file.name for file in found.files] == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_the_embedded_adapters_are_whole() -> None:
+    assert look_at(adapter_path("jarvis")).parameters == 86_016
+
+
+def damage(folder: Path, what: str) -> None:
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    binary = folder / "adapter_model.bin"
+    if what == "no weights":
+        weights.unlink()
+    elif what == "no configuration":
+        config.unlink()
+    elif what == "half a configuration":
+        config.write_text('{"peft_type": ', encoding="utf-8")
+    elif what == "a configuration that is a list":
+        config.write_text("[]", encoding="utf-8")
+    elif what == "another method":
+        config.write_text(json.dumps({**CONFIG, "peft_type": "IA3"}), encoding="utf-8")
+    elif what == "weights cut at the end":
+        weights.write_bytes(safetensors((8, 4), missing=1))
+    elif what == "a header without places":
+        weights.write_bytes((9).to_bytes(8, "little") + b'{"a": {}}')
+    elif what == "a header larger than any":
+        weights.write_bytes(b"\xff" * 16)
+    elif what == "an empty file":
+        weights.write_bytes(b"")
+    else:
+        weights.unlink()
+        binary.write_bytes({"a torn archive": b"PK\x03\x04", "text": b"oops"}[what])
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("no weights", "no_weights"),
+        ("no configuration", "no_config"),
+        ("half a configuration", "bad_config"),
+        ("a configuration that is a list", "bad_config"),
+        ("another method", "not_lora"),
+        ("weights cut at the end", "cut"),
+        ("a header without places", "cut"),
+        ("a header larger than any", "cut"),
+        ("an empty file", "cut"),
+        ("a torn archive", "cut"),
+        ("text", "cut"),
+    ],
+)
+def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path: Path, what: str, problem: Problem) -> None:
+    damage(make(tmp_path / "a"), what)
+    assert [problem] == [found.problem for found in find_adapters([tmp_path])]
+
+
+@pytest.mark.parametrize("kind", ["archive", "pickle"])
+def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path: Path, kind: str) -> None:
+    folder = make(tmp_path / "a")
+    (folder / "adapter_model.safetensors").unlink()
+    binary = folder / "adapter_model.bin"
+    if kind == "archive":
+        with zipfile.ZipFile(binary, "w") as archive:
+            archive.writestr("data.pkl", b"")
+    else:
+        binary.write_bytes(b"\x80\x02}.")
+    found = look_at(folder)
+    assert (found.problem, found.parameters) == (None, None)
+
+
+def test_folders_are_looked_into_four_levels_deep_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    make(tmp_path / "1/2/3/4")
+    make(tmp_path / "a/b/c/d/e")
+    make(tmp_path / ".cache/x")
+    make(tmp_path / "node_modules/x")
+    assert [found.folder for found in find_adapters([tmp_path, tmp_path / "absent"])] == [tmp_path / "1/2/3/4"]
+
+
+def test_a_folder_within_another_is_listed_once(tmp_path: Path) -> None:
+    make(tmp_path / "runs/a")
+    assert len(find_adapters([tmp_path, tmp_path / "runs", tmp_path / "runs/a"])) == 1
+
+
+def test_a_link_back_to_a_folder_ends(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    try:
+        (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    assert len(find_adapters([tmp_path])) == 1
+
+
+def test_the_newest_comes_first_and_numbers_settle_equal_times(tmp_path: Path) -> None:
+    make(tmp_path / "old", when=1.0)
+    make(tmp_path / "checkpoint-1000", when=5.0)
+    make(tmp_path / "checkpoint-500", when=5.0)
+    make(tmp_path / "new", when=9.0)
+    names = [found.name for found in find_adapters([tmp_path])]
+    assert names == ["new", "checkpoint-1000", "checkpoint-500", "old"]
+
+
+def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path: Path) -> None:
+    make(tmp_path / "old", when=1.0)
+    make(tmp_path / "good", when=2.0)
+    make(tmp_path / "other", when=3.0, base_model_name_or_path="Qwen/Qwen3-8B")
+    make(tmp_path / "torn", when=4.0, weights=safetensors((2, 2), missing=3))
+    make(tmp_path / "broken and older", when=0.5, weights=b"")
+    found = detect([tmp_path], "demo")
+    assert (found.arm, found.chosen.folder, found.usable) == ("good", tmp_path / "good", 2)
+    assert [(one.name, problem) for one, problem in found.passed_over] == [("torn", "cut"), ("other", "other_base")]
+
+
+def test_auto_may_be_given_a_name(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    assert detect([tmp_path], "demo", arm="mine").arm == "mine"
+
+
+def test_auto_without_any_usable_adapter_says_what_it_saw(tmp_path: Path) -> None:
+    for number in range(4):
+        make(tmp_path / f"a{number}", when=number, weights=b"")
+    with pytest.raises(InputError) as caught:
+        detect([tmp_path, tmp_path / "absent"], "demo")
+    said = str(caught.value)
+    assert said.startswith(f"--jarvis-adapter auto: no usable adapter for demo under {tmp_path}, {tmp_path / 'absent'}")
+    assert f"(no such folder: {tmp_path / 'absent'}): {tmp_path / 'a3'} has weights that are cut or damaged" in said
+    assert "; and 1 more; give a folder with --jarvis-adapter PATH" in said
+
+
+def test_auto_in_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        detect([tmp_path], "demo")
+    assert str(caught.value) == (
+        f"--jarvis-adapter auto: no usable adapter for demo under {tmp_path}; "
+        "give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "base", "expected"),
+    [
+        (None, "Qwen/Qwen3-30B-A3B", True),
+        ("unsloth/Qwen3-30B-A3B-bnb-4bit", "Qwen/Qwen3-30B-A3B", True),
+        ("/cache/models--Qwen--Qwen3-30B-A3B/snapshots/0123", "Qwen/Qwen3-30B-A3B", True),
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", False),
+        ("demo", "Qwen/Qwen3-30B-A3B", False),
+        ("demo", "demo", True),
+        ("Qwen/Qwen3-8B", "demo", False),
+        ("Qwen/Qwen3-8B", ".", True),
+    ],
+)
+def test_an_adapter_fits_the_base_it_names(stated: str | None, base: str, expected: bool) -> None:
+    assert expected == may_fit(stated, base)
+
+
+def test_a_single_target_may_be_a_word() -> None:
+    assert targets_of({"target_modules": "all-linear"}) == ("all-linear",)
+
+
+def test_the_name_of_a_folder_loses_what_no_module_may_have() -> None:
+    assert arm_name(Path("out/_étape 1.5_")) == "étape-1-5"
+
+
+def test_the_digest_changes_with_a_byte_and_with_a_name(tmp_path: Path) -> None:
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    assert len({files_digest(tmp_path / name) for name in "abc"}) == 3
