@@ -86,7 +86,7 @@ def refuse_changed(adapter: AdapterFiles) -> None:
     A training that goes on writing would else have its answers stored under the digest of an older state.
     """
     try:
-        same = _digest(adapter.folder / CONFIG_FILE, adapter.weights) == adapter.sha256
+        same = files_digest(adapter.folder / ADAPTER_CONFIG, adapter.weights) == adapter.sha256
     except OSError:
         same = False
     if not same:
