@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_jarvis import provenance
 from pytest_jarvis.bars import configured_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
+from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.outputs.wording.notes import french_note
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
@@ -174,7 +175,7 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
     adapters = {adapter.name: adapter.source for adapter in benchmark.settings.adapters}
     return Metadata(
         base_model=engine.base_model,
-        base_model_label=engine.display_name,
+        base_model_label=labels.model_label(engine),
         lora_adapter=next(iter(adapters)),
         adapters=adapters,
         device=engine.device,

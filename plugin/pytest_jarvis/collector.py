@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
-_NO_CASE = "aucun"
+_NO_CASE = "none"
 
 
 class Collector:

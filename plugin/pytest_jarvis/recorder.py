@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from pytest_jarvis.closing import Gathered, judge_gate, make_report
-from pytest_jarvis.config import DEMO
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.outputs.json import encode_report, write_report
+from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
 from pytest_jarvis.report import (
@@ -96,7 +96,7 @@ class ModelHandle:
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
         outcome = next(iter(self.engine.generate([request])))
         if isinstance(outcome, Failure):
-            raise EngineError(f"{self.arm}: no response to « {text} »: {outcome.reason}")
+            raise EngineError(f"{self.arm}: no response to {text!r}: {outcome.reason}")
         return outcome
 
 
@@ -111,8 +111,7 @@ class Recorder:
         self.config = config
         self.benchmark = benchmark
         conf = benchmark.settings.config
-        name = conf.model.base_model_id
-        label = "modèle de démonstration embarqué" if name == DEMO else name
+        label = labels.model_named(conf.model.base_model_id)
         listener = LiveTerminal(
             config,
             label,
@@ -163,7 +162,7 @@ class Recorder:
 
     def handle(self, *, of_candidate: bool) -> ModelHandle:
         """Return the handle on the base, or on the first adapter named."""
-        label = self.engine.describe().display_name
+        label = labels.model_label(self.engine.describe())
         if not of_candidate or self.benchmark.settings.twin:
             return ModelHandle(self.engine, BASE_ARM, label)
         name = self.benchmark.settings.adapters[0].name

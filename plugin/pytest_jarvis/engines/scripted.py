@@ -52,10 +52,10 @@ class ScriptedEngine:
         return EngineDescription(
             engine="scripted",
             base_model=self._spec.base_model,
-            display_name="moteur factice (réponses écrites d'avance)",
+            display_name="scripted answers",
             is_demo=False,
             is_real=False,
-            device="aucun",
+            device="none",
             compute_dtype="none",
             coverage=QuantizationCoverage(label="none", share_4bit=None),
             adapters=tuple(

@@ -28,6 +28,7 @@ from pytest_jarvis.outputs.wording import (
     typeset,
 )
 from pytest_jarvis.outputs.wording.labels import FIELDS
+from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
 
 MOST_CHARACTERS: Final = 60_000
@@ -270,7 +271,8 @@ def _failures(insights: Insights) -> Iterator[str]:
         return
     yield f"## {labels.FAILURES}"
     yield "\n".join(
-        f"- {escaped(f'{one.arm}, {labels.STAGES.get(one.stage, one.stage)}')} : {one.responses} – {code(one.reason)}"
+        f"- {escaped(f'{one.arm}, {labels.STAGES.get(one.stage, one.stage)}')} : {one.responses} – "
+        f"{code(french_reason(one.reason))}"
         for one in insights.failures[:_MOST_ROWS]
     )
 
@@ -279,12 +281,12 @@ def _foot(report: Report) -> str:
     metadata, facts = report.metadata, report.provenance
     parts = [
         f"{metadata.base_model_label} ({metadata.base_model})",
-        metadata.quantization,
-        metadata.device,
+        labels.quantised(metadata.quantization),
+        labels.device(metadata.device),
         labels.looks([metadata.samples_per_prompt]),
         f"{FIELDS['seed']} {facts.seed}",
         f"{FIELDS['commit']} {labels.NO_COMMIT if facts.commit is None else facts.commit[:12]}",
         metadata.timestamp,
         *(f"{adapter.name} {labels.short(adapter.sha256)}" for adapter in facts.engine.adapters[:_MOST_CASES]),
     ]
-    return f"<sub>{' · '.join(escaped(part) for part in parts)}</sub>"
+    return f"<sub>{' · '.join(escaped(part) for part in parts if part)}</sub>"

@@ -14,12 +14,13 @@ from pytest_jarvis.outputs.wording import (
     decision_line,
     fit,
     gate_sentence,
+    labels,
     number,
     percent,
-    plural,
     printable,
     reason_sentences,
     seconds,
+    session,
     width_of,
 )
 from pytest_jarvis.rankings import NoiseFloor
@@ -35,7 +36,7 @@ _TABLE = (22, 9, 13, 13, 10, 7)
 
 def loading_line(label: str) -> str:
     """Return the line shown while the engine loads."""
-    return f"JARVIS{NBSP}: chargement : {label}…"
+    return session.loading(label)
 
 
 def note_line(note: str) -> str:
@@ -45,16 +46,8 @@ def note_line(note: str) -> str:
 
 def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
     """Return what is loaded: model, storage, device, adapters, memory."""
-    arms = ", ".join(printable(adapter.name) for adapter in engine.adapters)
-    parts = (
-        f"JARVIS{NBSP}: {printable(engine.display_name)}",
-        engine.coverage.label,
-        engine.device,
-        _batching(engine),
-        f"adaptateur{'s' if len(engine.adapters) > 1 else ''}{NBSP}: {arms}" if arms else "",
-        f"chargé en {seconds(load_s)}",
-    )
-    return [*_packed([part for part in parts if part], _LINE), *(str(memory) for memory in engine.memory)]
+    parts = session.loaded(engine, load_s)
+    return [*_packed(parts, _LINE), *(str(memory) for memory in engine.memory)]
 
 
 def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] = ()) -> str:
@@ -64,13 +57,13 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
     """
     done, planned = progress.responses_done, progress.responses_planned
     speed = progress.tokens / progress.elapsed_s if progress.elapsed_s > 0 else None
-    parts = [f"JARVIS{NBSP}: {done}/{planned} réponses"]
+    parts = [session.responses_done(done, planned)]
     if 0 < done < planned:
-        parts.append(f"reste {_whole_seconds(progress.elapsed_s / done * (planned - done))}")
+        parts.append(session.time_left(progress.elapsed_s / done * (planned - done)))
     parts += [
         f"{number(speed, 0)} tokens/s",
-        f"écoulé {_whole_seconds(progress.elapsed_s)}",
-        f"{look} par prompt et par bras",
+        session.time_spent(progress.elapsed_s),
+        session.per_prompt(look),
         *(str(reading) for reading in memory),
     ]
     return " | ".join(parts)
@@ -78,7 +71,8 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
 
 def case_heading(label: str, width: int) -> str:
     """Return the heading of a category's lines: what their columns are."""
-    columns = f"{'mots-clés':>13}   {'pertinence':<15}   base | LoRA"
+    keywords, relevance, arms = session.CASE_COLUMNS
+    columns = f"{keywords:>13}   {relevance:<15}   {arms}"
     return f"{fit(label, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 
 
@@ -96,7 +90,7 @@ def answer_lines(row: ResultRow, width: int) -> list[str]:
     """Return the first response of each arm, each on one line."""
     return [
         fit(f"      {name:<10} {printable(text) if text is not None else DASH}", width - 1).rstrip()
-        for name, text in (("base", row.base_model_response), (row.adapter, row.finetuned_response))
+        for name, text in ((labels.BASE, row.base_model_response), (row.adapter, row.finetuned_response))
     ]
 
 
@@ -107,9 +101,10 @@ def summary_table(report: Report) -> list[str]:
     """
     gains = not report.noise_floor
     rows = [(item.label, item.averages) for item in report.by_category.values()]
+    heads = [head if gains or head != labels.FIELDS["gain"] else "" for head in session.TABLE_HEADS]
     return [
-        _cells("", "prompts", "clés", "pertinence", "gain" if gains else "", "cosinus"),
-        *(_row(label, averages, gains=gains) for label, averages in [*rows, ("Ensemble", report.statistics)]),
+        _cells("", *heads),
+        *(_row(label, averages, gains=gains) for label, averages in [*rows, (labels.TOTAL, report.statistics)]),
     ]
 
 
@@ -122,23 +117,19 @@ def warnings(report: Report) -> list[str]:
     """Return what a reader must know before any number: what the model is, what is partial."""
     lines = []
     if not report.metadata.is_real:
-        lines.append("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
+        lines.append(labels.FAKE_ENGINE)
     if report.metadata.is_demo:
-        lines.append(f"Modèle : {report.metadata.base_model_label} ({report.metadata.quantization}).")
+        lines.append(session.demo_model(report.metadata.base_model_label, labels.storage(report.metadata.quantization)))
     if not report.complete:
-        lines.append("Rapport incomplet : il manque des réponses, voir les échecs.")
+        lines.append(labels.INCOMPLETE)
     return lines
 
 
 def failure_lines(failures: Sequence[FailureRow], most: int = 10) -> list[str]:
     """Return the responses that could not be made, the first `most` of them."""
-    lines = [
-        f"  échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {failure.stage} : "
-        f"{printable(failure.reason)}"
-        for failure in failures[:most]
-    ]
+    lines = [f"  {session.failure_line(failure)}" for failure in failures[:most]]
     if len(failures) > most:
-        lines.append(f"  … et {plural(len(failures) - most, 'autre échec', 'autres échecs')}")
+        lines.append(f"  {session.more_failures(len(failures) - most)}")
     return lines
 
 
@@ -166,26 +157,15 @@ def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -
 
     `cosine` is the mean similarity of the base's responses to its own: what two draws of one model reach.
     """
-    names = {"jarvis_relevance": "pertinence", "keyword_match": "mots-clés", "characters": "longueur (caractères)"}
-    lines = [
-        "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
-    ]
-    for name, floor in floors.items():
-        digits = 0 if name == "characters" else 3
-        difference = number(floor.difference.difference, digits)
-        relative = percent(floor.relative_floor)
-        floor_shown = f"plancher ± {number(floor.floor, digits)} (± {relative})"
-        lines.append(f"  {names.get(name, printable(name)):<22} écart vu {difference:>8}   {floor_shown}")
+    lines = [session.noise_line(name, floor) for name, floor in floors.items()]
     if cosine is not None:
-        lines.append(
-            f"  {'cosinus':<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence"
-        )
-    return lines
+        lines.append(session.cosine_line(cosine))
+    return [session.NOISE_HEAD, *(f"  {line}" for line in lines)]
 
 
 def folder_line(folder: Path) -> str:
     """Return where the report is."""
-    return f"Rapport : {folder}"
+    return session.folder(folder)
 
 
 def _packed(parts: Sequence[str], width: int) -> list[str]:
@@ -201,10 +181,6 @@ def _packed(parts: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _whole_seconds(value: float) -> str:
-    return f"{number(value, 0)}{NBSP}s" if round(value) < 120 else seconds(value)
-
-
 def _cells(label: str, *cells: str) -> str:
     return " ".join(
         [fit(label, _TABLE[0]), *(f"{cell:>{width}}" for cell, width in zip(cells, _TABLE[1:], strict=True))]
@@ -217,12 +193,6 @@ def _row(label: str, averages: Averages, *, gains: bool) -> str:
     relevance = f"{number(averages.avg_relevance_base, 3)} → {number(averages.avg_relevance_finetuned, 3)}"
     gain = percent(averages.relevance_gain, signed=True) if gains else ""
     return _cells(label, prompts, keywords, relevance, gain, number(averages.avg_cosine_similarity))
-
-
-def _batching(engine: EngineDescription) -> str:
-    if engine.batching == "mixed":
-        return "les deux bras dans les mêmes lots"
-    return "un passage par bras" if engine.batching == "two passes" else "sans lots"
 
 
 def _found(share: float | None, total: int) -> str:

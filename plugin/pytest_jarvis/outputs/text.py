@@ -33,6 +33,7 @@ from pytest_jarvis.outputs.wording import (
     width_of,
 )
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
+from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
 
 _MOST_LINES = 12
@@ -315,7 +316,7 @@ def _failures(report: Report, insights: Insights) -> Iterator[str]:
     yield from table((FIELDS["arm"], FIELDS["stage"], FIELDS["failed"]), rows, (26, 18, 10))
     yield ""
     for one in insights.failures:
-        text = typeset(f"{one.arm}, {labels.STAGES.get(one.stage, one.stage)} : ") + one.reason
+        text = typeset(f"{one.arm}, {labels.STAGES.get(one.stage, one.stage)} : ") + french_reason(one.reason)
         yield from paragraph(text, indent=f"{INDENT}  ", first=f"{INDENT}- ", most=4)
 
 

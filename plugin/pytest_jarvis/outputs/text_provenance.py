@@ -26,8 +26,8 @@ def identity(report: Report, insights: Insights) -> list[str]:
             (FIELDS["model"], f"{metadata.base_model_label} ({metadata.base_model})"),
             (FIELDS["adapter"], f"{candidate} ({metadata.adapters[candidate]})"),
             (FIELDS["others"], ", ".join(f"{name} ({metadata.adapters[name]})" for name in others)),
-            (FIELDS["storage"], metadata.quantization),
-            (FIELDS["device"], metadata.device),
+            (FIELDS["storage"], labels.storage(metadata.quantization)),
+            (FIELDS["device"], labels.device(metadata.device)),
             (FIELDS["engine"], metadata.engine),
             (FIELDS["date"], metadata.timestamp.replace("T", " ").removesuffix("+00:00")),
             (FIELDS["prompts"], f"{report.statistics.total_tests}/{report.statistics.planned_tests}"),
@@ -50,8 +50,8 @@ def provenance(report: Report) -> Iterator[str]:
         yield ""
     yield from pairs(
         [
-            (FIELDS["model"], f"{engine.display_name} ({engine.base_model})"),
-            (FIELDS["coverage"], engine.coverage.label),
+            (FIELDS["model"], f"{labels.model_label(engine)} ({engine.base_model})"),
+            (FIELDS["coverage"], labels.storage(engine.coverage.label)),
             (FIELDS["share_4bit"], "" if share is None else percent(share)),
             *(
                 (

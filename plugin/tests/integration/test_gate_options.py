@@ -101,7 +101,7 @@ def test_nothing_measured_is_never_green(project) -> None:
     )
     result = project.run("--jarvis-report")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*NON JUGÉ*", "*Rien n'a été mesuré*"])
+    result.stdout.fnmatch_lines(["*NON JUGÉ*", "*Rien n’a été mesuré*"])
 
 
 def test_stopping_at_the_first_failure_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
@@ -156,7 +156,7 @@ def test_prompts_that_changed_since_they_were_pinned_are_not_judged(project, scr
 def test_a_gain_that_was_only_seen_is_not_called_proven(project, scripted_by: Callable[[str], str]) -> None:
     result = project.run("--jarvis-report", "--jarvis-gate", "point", engine=scripted_by(BETTER))
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*ACCEPTÉ*vu atteint*rien n'est prouvé*"])
+    result.stdout.fnmatch_lines(["*ACCEPTÉ*vu atteint*rien n’est prouvé*"])
 
 
 def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, scripted_by: Callable[[str], str]) -> None:
@@ -164,4 +164,4 @@ def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, script
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
     result = project.run("--jarvis-report", engine=scripted_by(BETTER))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n'est pas tenu*"])
+    result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n’est pas tenu*"])

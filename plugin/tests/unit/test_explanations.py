@@ -66,9 +66,9 @@ def test_an_advice_is_called_proven_only_where_something_is(code: AdviceCode, pr
     line = advice_line(Advice(code=code, proven=code == proven, proven_code=proven, gain=0.07))
     assert line.startswith(explanations.ADVICE[code])
     if code == proven:
-        assert "c'est prouvé" in line
+        assert "c’est prouvé" in line
     if proven is None:
-        assert "c'est prouvé" not in line
+        assert "c’est prouvé" not in line
 
 
 def test_a_gain_over_a_base_of_zero_has_no_figure() -> None:
@@ -78,13 +78,13 @@ def test_a_gain_over_a_base_of_zero_has_no_figure() -> None:
 
 
 def test_a_pass_says_at_least_and_a_fail_says_under() -> None:
-    assert "le vrai gain est d'au moins +5 %" in said(decision(LOW, HIGH))
+    assert "le vrai gain est d’au moins +5 %" in said(decision(LOW, HIGH))
     assert "le vrai gain est sous +5 %" in said(decision(HIGH, LOW))
 
 
 def test_an_undecided_gain_says_what_would_settle_it() -> None:
     text = said(decision(LOW, [[0.3, 0.2, 0.4, 0.2]] * 6, verdict="INCONCLUSIVE", responses_to_settle=40))
-    assert "n'est ni prouvé ni écarté" in text
+    assert "n’est ni prouvé ni écarté" in text
     assert "environ 40 réponses par prompt" in text
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_decided_says_why(base: list[list[float]], tuned: list[li
 
 
 def test_an_early_stop_is_told_with_its_bias() -> None:
-    assert "s'est arrêté à 4 réponses sur 16" in said(decision(LOW, HIGH))
+    assert "s’est arrêté à 4 réponses sur 16" in said(decision(LOW, HIGH))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import pytest_jarvis
+from pytest_jarvis.outputs.wording import notes
 from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.text import words
 
@@ -135,6 +137,59 @@ def test_a_text_opened_in_the_encoding_of_the_machine_would_be_seen(code: str, e
 def test_every_file_says_its_subject_in_its_first_line(path: Path) -> None:
     said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     assert said.partition("\n")[0].endswith((".", "?", "!"))
+
+
+WORDING = PACKAGE / "outputs" / "wording"
+MAY_BE_FRENCH = {
+    "engines/transformers/proof.py": "the probe prompts, which models read",
+    "text.py": "the letters that a text is matched by",
+}
+FRENCH = re.compile(
+    r"[à-öø-ÿœÀ-ÖØ-ÞŒ«»]|\b(?:aucun|avec|dans|des|est|les|par|pas|pour|rapport|sur|une)\b", re.IGNORECASE
+)
+"""An accent, a French quotation mark, or a small word that English does not have."""
+
+
+def strings(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Yield the string constants of a module, those of f-strings as well, docstrings apart."""
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node
+
+
+def french_strings(tree: ast.AST) -> list[str]:
+    """Return the string constants of a module that are French."""
+    return [str(node.value) for node in strings(tree) if FRENCH.search(str(node.value))]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_french_is_written_in_the_wording_alone(path: Path) -> None:
+    place = path.relative_to(PACKAGE)
+    if WORDING in path.parents or place.parts[0] == "demo" or place.as_posix() in MAY_BE_FRENCH:
+        pytest.skip("French is at home here")
+    assert french_strings(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("said = 'Rapport : {folder}'", ["Rapport : {folder}"]),
+        ("said = f'{count} réponses'", [" réponses"]),
+        ("said = 'reste'; told = 'pas de lots'", ["pas de lots"]),
+        ('def f():\n    """Return « oui »."""', []),
+        ("said = 'a path with no such adapter'", []),
+    ],
+)
+def test_a_french_string_elsewhere_would_be_seen(code: str, expected: list[str]) -> None:
+    assert expected == french_strings(ast.parse(code))
+
+
+@pytest.mark.parametrize("path", sorted(WORDING.glob("*.py")), ids=lambda path: path.name)
+def test_the_apostrophes_of_the_wording_are_typographic(path: Path) -> None:
+    english = {pattern for table in (notes.NOTES, notes.REASONS, notes.STORAGES) for pattern, _ in table}
+    said = [str(node.value) for node in strings(ast.parse(path.read_text(encoding="utf-8")))]
+    assert [text for text in said if re.search(r"\w'\w", text) and text not in english] == []
 
 
 @pytest.fixture(scope="module")

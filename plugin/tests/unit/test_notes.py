@@ -1,19 +1,25 @@
-"""Notes of engines, in French."""
+"""What engines say in English, in French."""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+import pytest_jarvis
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.engines.transformers import proof
-from pytest_jarvis.outputs.wording.notes import french_note
+from pytest_jarvis.engines.transformers.coverage import _label
+from pytest_jarvis.outputs.wording.notes import french_note, french_reason, french_storage
 from pytest_jarvis.records import GenerationSettings, ModelSpec
 
 
 def test_figures_and_names_of_a_note_are_kept() -> None:
     note = "the weights in 4 bits are also kept dequantised (17MB), with the same values, so that no step pays for it"
-    assert french_note(note).startswith("les poids en 4 bits sont aussi gardés déquantifiés (17 Mo)")
-    assert "« v2 »" in french_note("adapter 'v2' changes nothing, and was accepted as asked")
+    assert french_note(note).startswith("les poids en 4 bits sont aussi gardés déquantifiés (17\u00a0Mo)")
+    assert "«\u00a0v2\u00a0»" in french_note("adapter 'v2' changes nothing, and was accepted as asked")
 
 
 def test_a_note_that_is_not_known_is_left_as_it_is() -> None:
@@ -29,3 +35,59 @@ def test_what_the_engine_says_of_its_steadiness_is_known(holds: bool) -> None:
 def test_what_the_scripted_engine_says_of_itself_is_known() -> None:
     (note,) = ScriptedEngine(ModelSpec(), GenerationSettings()).describe().notes
     assert french_note(note) != note
+
+
+def reasons_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the reasons of failures that a module writes, with a 7 for each of their figures."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in {"Failure", "_failure"}:
+            continue
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"] or node.args[2:3]
+        for one in given:
+            if isinstance(one, ast.Constant):
+                yield str(one.value)
+            if isinstance(one, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "7" for part in one.values)
+
+
+def engine_reasons() -> list[str]:
+    """Return the reasons of failures that the engines and the session write."""
+    package = Path(pytest_jarvis.__file__).parent
+    sources = [*package.glob("engines/**/*.py"), *package.glob("*.py")]
+    return sorted({said for path in sources for said in reasons_in(ast.parse(path.read_text(encoding="utf-8")))})
+
+
+def test_the_engines_give_reasons() -> None:
+    assert len(engine_reasons()) >= 4
+
+
+@pytest.mark.parametrize("reason", engine_reasons())
+def test_every_reason_of_a_failure_has_its_french(reason: str) -> None:
+    assert french_reason(reason) != reason
+
+
+def test_figures_of_a_reason_are_written_as_french_has_them() -> None:
+    said = french_reason("cut after 2.5 s at 12 tokens (finish reason: timeout)")
+    assert said == "coupée après 2,5 s, à 12 tokens (délai dépassé)"
+
+
+def test_the_error_of_a_metric_is_quoted_as_it_is() -> None:
+    assert french_reason("a metric raised ValueError: 2.5") == "une métrique a levé ValueError: 2.5"
+
+
+def test_a_reason_within_a_note_is_french_too() -> None:
+    note = "base and adapter rows run in separate passes, because in one batch the logits are not finite"
+    assert french_note(note).endswith("car\u00a0: dans un lot commun, les logits ne sont pas finis")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9424])
+@pytest.mark.parametrize("storages", [{"nf4"}, {"nf4", "float16"}])
+def test_how_weights_are_stored_is_said_in_french(share: float, storages: set[str]) -> None:
+    label = french_storage(_label(share, storages, prequantized=None))
+    assert "quantisation" not in label
+    assert ("94,2\u00a0% des poids" in label) == (share < 1)
+
+
+@pytest.mark.parametrize("label", ["16 bits", "32 bits", "FP4"])
+def test_a_storage_that_reads_alike_in_both_languages_stays(label: str) -> None:
+    assert label == french_storage(label)

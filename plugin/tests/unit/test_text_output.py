@@ -82,7 +82,7 @@ def test_decimals_are_commas_and_minus_is_a_minus(make_report: MakeReport) -> No
 def test_the_advice_says_whether_it_is_proven(make_report: MakeReport, gain: float, advice: str) -> None:
     text = text_of(make_report(gains={"jarvis": gain}))
     line = text[text.index(advice) :].partition("\n\n")[0]
-    assert "c'est prouvé" in line
+    assert "c’est prouvé" in line
 
 
 def test_an_advice_without_proof_says_so(make_report: MakeReport) -> None:

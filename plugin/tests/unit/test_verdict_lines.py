@@ -50,7 +50,7 @@ def everywhere(report: Report) -> dict[str, str]:
     ("gate", "named"),
     [
         (outcome("PASS", v1="PASS", v2="FAIL"), "est prouvé pour v1."),
-        (outcome("FAIL", v1="PASS", v2="FAIL"), "n'atteint pas +5,0 % pour v2."),
+        (outcome("FAIL", v1="PASS", v2="FAIL"), "n’atteint pas +5,0 % pour v2."),
         (outcome("PASS", v1="PASS", v2="PASS"), "est prouvé pour v1 et v2."),
         (outcome("FAIL", a="FAIL", b="FAIL", c="FAIL", d="FAIL", e="FAIL", f="FAIL"), "pour a, b, c et 3 autres."),
         (outcome("PASS", v1="PASS"), "est prouvé."),
@@ -108,7 +108,7 @@ def test_a_run_that_is_not_judged_has_no_verdict_on_its_gain(make_report: MakeRe
     gate = msgspec.structs.replace(report, gate=dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=()))
     said = everywhere(gate)[where]
     assert [
-        word for word in ("PROUVÉ", "ÉCARTÉ", "NON TRANCHÉ", "c'est prouvé", "d'erreur d'au plus") if word in said
+        word for word in ("PROUVÉ", "ÉCARTÉ", "NON TRANCHÉ", "c’est prouvé", "d’erreur d’au plus") if word in said
     ] == []
     assert "jugé" in said.lower()
 
@@ -117,7 +117,7 @@ def test_a_run_stopped_before_its_first_comparison_was_not_without_measures() ->
     missing = {"missing": 27, "selected": 30, "responses": 0}
     gate = outcome("NOT_JUDGED", Reason(code="nothing_measured"), Reason(code="missing_pairs", values=missing))
     assert [said.replace(NBSP, " ") for said in reason_sentences(gate)] == [
-        "Aucune décision possible : l'essai s'est arrêté avant la première comparaison.",
+        "Aucune décision possible : l’essai s’est arrêté avant la première comparaison.",
         "Il manque des paires : 27 prompts sur 30.",
     ]
 
@@ -152,7 +152,8 @@ def test_the_terminals_lines_are_at_most_79_columns(make_report: MakeReport, rec
         max_base_drift=0.0,
         live=True,
     )
-    engine = dataclasses.replace(engine, display_name="un modèle au nom long " * 6, adapters=(proof,) * 9)
+    long = "un modèle au nom long " * 6
+    engine = dataclasses.replace(engine, is_demo=False, display_name=long, adapters=(proof,) * 9)
     lines = [
         *terminal.summary_table(report),
         *terminal.decision_lines(report, width=80),

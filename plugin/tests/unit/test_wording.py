@@ -206,7 +206,7 @@ def test_every_verdict_of_the_gate_has_a_sentence(verdict: GateVerdict) -> None:
 def test_the_sentence_of_a_pass_says_the_bar() -> None:
     gate = GateOutcome(verdict="PASS", exit_failed=False, reasons=(), adapters=(), thresholds=())
     said = gate_sentence(gate, 0.05).replace(NBSP, " ")
-    assert said == "✓ ACCEPTÉ : le gain de pertinence d'au moins +5,0 % est prouvé."
+    assert said == "✓ ACCEPTÉ : le gain de pertinence d’au moins +5,0 % est prouvé."
 
 
 @pytest.mark.parametrize("code", get_args(ReasonCode))
@@ -219,5 +219,5 @@ def test_every_reason_has_a_sentence(code: ReasonCode) -> None:
 
 def test_a_reason_is_told_with_its_figures() -> None:
     reason = Reason(code="failures", values={"failed": 3, "planned": 30, "share": 0.1, "allowed": 0.05})
-    expected = "Trop d'échecs : 3 réponses sur 30, soit 10,0 % ; 5,0 % au plus sont permis."
+    expected = "Trop d’échecs : 3 réponses sur 30, soit 10,0 % ; 5,0 % au plus sont permis."
     assert expected == reason_sentence(reason).replace(NBSP, " ")

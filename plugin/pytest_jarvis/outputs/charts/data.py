@@ -243,7 +243,10 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
     return KeyNumbers(
         title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
         subtitle=labels.subtitle(
-            metadata.timestamp, printable(metadata.quantization), printable(metadata.device), len(insights.adapters)
+            metadata.timestamp,
+            printable(labels.quantised(metadata.quantization)),
+            printable(labels.device(metadata.device)),
+            len(insights.adapters),
         ),
         verdict=report.gate.verdict,
         verdict_text=labels.GATE_SHORT[report.gate.verdict],

@@ -11,6 +11,7 @@ from typing import Final
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.labels import STAGES
+from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.report import FailureRow, Report, ResultRow, Sample
 
@@ -137,7 +138,7 @@ def _response(sample: Sample, strings: _Table, extras: Sequence[str]) -> Row:
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for failure in failures:
-        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), failure.reason]
+        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_reason(failure.reason)]
         found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
     return found
 

@@ -8,7 +8,8 @@ from pytest_jarvis.outputs.page.markup import Html, element, foreign, join
 from pytest_jarvis.outputs.page.tables import table
 from pytest_jarvis.outputs.wording import DASH, number, percent, seconds
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, memory
+from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, device, memory, model_label, storage
+from pytest_jarvis.outputs.wording.labels import machine as machine_label
 from pytest_jarvis.records import AdapterProof, EngineDescription, GenerationSettings, QuantizationCoverage
 from pytest_jarvis.report import Provenance, Report
 
@@ -57,7 +58,7 @@ def _run(report: Report) -> dict[str, str | Html]:
         wording.COMMIT: f"{commit}, {wording.DIRTY}" if origin.dirty else commit,
         wording.PROMPT_HASH: _digest(origin.prompt_hash),
         wording.DICTIONARY_HASH: _digest(origin.dictionary_hash),
-        wording.MACHINE: f"{machine.system}, {machine.processor}, {machine.cores} × CPU, Python {machine.python}",
+        wording.MACHINE: f"{machine_label(machine.system, machine.processor, machine.cores)}, Python {machine.python}",
         wording.TIMINGS: ", ".join(
             f"{wording.TIMING_NAMES.get(name, name)} {seconds(value)}" for name, value in origin.timings_s.items()
         ),
@@ -67,13 +68,13 @@ def _run(report: Report) -> dict[str, str | Html]:
 
 def _model(engine: EngineDescription) -> dict[str, str | Html]:
     share = engine.coverage.share_4bit
-    weights = (
-        engine.coverage.label if share is None else f"{engine.coverage.label}, {percent(share)} {wording.IN_4_BITS}"
-    )
+    weights = storage(engine.coverage.label)
+    if share is not None:
+        weights = f"{weights}, {percent(share)} {wording.IN_4_BITS}"
     return {
-        wording.MODEL: f"{engine.display_name} ({engine.base_model})",
+        wording.MODEL: f"{model_label(engine)} ({engine.base_model})",
         wording.ENGINE: engine.engine,
-        wording.DEVICE: engine.device,
+        wording.DEVICE: device(engine.device),
         wording.DTYPE: engine.compute_dtype,
         wording.WEIGHTS: weights,
         wording.BATCHING: BATCHING[engine.batching],

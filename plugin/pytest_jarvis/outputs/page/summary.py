@@ -24,7 +24,7 @@ from pytest_jarvis.outputs.wording import (
 )
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_line, explain_decision
-from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL
+from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL, device, quantised
 from pytest_jarvis.report import Averages, Report
 
 _ARROW = " → "
@@ -33,7 +33,10 @@ _ARROW = " → "
 def heading(report: Report) -> Html:
     """Return the title: what was compared, where and when."""
     metadata = report.metadata
-    facts = [foreign(metadata.base_model_label), wording.quantised(metadata.quantization), foreign(metadata.device)]
+    facts = [
+        foreign(metadata.base_model_label),
+        *(foreign(part) for part in (quantised(metadata.quantization), device(metadata.device)) if part),
+    ]
     facts.append(
         element("time", metadata.timestamp.replace("T", " ").replace("+00:00", " UTC"), datetime=metadata.timestamp)
     )

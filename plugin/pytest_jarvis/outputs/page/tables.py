@@ -22,6 +22,7 @@ from pytest_jarvis.outputs.wording.labels import (
     bar_of,
     threshold_value,
 )
+from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.rankings import Ranking
 from pytest_jarvis.report import Averages, Report
 from pytest_jarvis.thresholds import Threshold
@@ -232,7 +233,7 @@ def failures(report: Report, insights: Insights) -> Html:
     if not report.failures:
         return element("p", wording.NO_FAILURE, class_="notice good")
     counts = [
-        [foreign(one.arm), STAGES.get(one.stage, one.stage), str(one.responses), foreign(one.reason)]
+        [foreign(one.arm), STAGES.get(one.stage, one.stage), str(one.responses), foreign(french_reason(one.reason))]
         for one in insights.failures
     ]
     anchors = {
@@ -247,7 +248,7 @@ def failures(report: Report, insights: Insights) -> Html:
             foreign(one.arm),
             str(one.replicate + 1),
             STAGES.get(one.stage, one.stage),
-            foreign(one.reason),
+            foreign(french_reason(one.reason)),
         ]
         for one in report.failures[:MOST_FAILURES]
     ]

@@ -28,38 +28,38 @@ ADVICE: Final[Mapping[AdviceCode, str]] = {
 }
 
 _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
-    ("EFFICACE", "EFFICACE"): "et c'est prouvé : même le bas de l'intervalle dépasse 10 %.",
+    ("EFFICACE", "EFFICACE"): "et c’est prouvé : même le bas de l’intervalle dépasse 10 %.",
     ("EFFICACE", "MODERE"): "dont au moins 5 % sont prouvés, mais pas plus de 10 %.",
-    ("MODERE", "MODERE"): "et c'est prouvé : même le bas de l'intervalle atteint 5 %.",
-    ("INSUFFISANT", "INSUFFISANT"): "et c'est prouvé : même le haut de l'intervalle n'atteint pas 5 %.",
-    ("EFFICACE", None): "mais ce n'est pas prouvé : le vrai gain peut être sous 5 %.",
-    ("MODERE", None): "mais ce n'est pas prouvé : le vrai gain peut être sous 5 %.",
+    ("MODERE", "MODERE"): "et c’est prouvé : même le bas de l’intervalle atteint 5 %.",
+    ("INSUFFISANT", "INSUFFISANT"): "et c’est prouvé : même le haut de l’intervalle n’atteint pas 5 %.",
+    ("EFFICACE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
+    ("MODERE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
     ("INSUFFISANT", None): "sans preuve : le vrai gain peut atteindre 5 %.",
 }
 
-_NO_PROOF: Final = "mais cette session n'est pas jugée."
+_NO_PROOF: Final = "mais cette session n’est pas jugée."
 
 _CAUTIONS: Final[Mapping[CautionCode, str]] = {
     "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
     "nouveaux prompts du même genre, et non sur ceux-ci.",
-    "identical_replicates": "Les réponses répétées d'un même prompt ont toutes le même score, alors que le décodage "
-    "est censé tirer au sort : aucun bruit n'a été vu, et l'intervalle est réduit à un point.",
+    "identical_replicates": "Les réponses répétées d’un même prompt ont toutes le même score, alors que le décodage "
+    "est censé tirer au sort : aucun bruit n’a été vu, et l’intervalle est réduit à un point.",
     "varied_though_deterministic": "Le décodage est dit déterministe, mais les réponses varient : le bruit vu est pris "
     "en compte.",
     "no_spread": "Une seule réponse par prompt et le même écart sur les {prompts} : la règle est "
     "appliquée telle quelle, sans intervalle.",
     "one_prompt": "Un seul prompt : rien ne peut être dit de nouveaux prompts.",
-    "unequal_replicates": "Les prompts n'ont pas tous autant de réponses : de {lowest} à {highest}.",
-    "low_base_unequal_replicates": "La base est presque à 0 et les prompts n'ont pas tous autant de réponses : "
-    "l'erreur annoncée n'est plus tenue exactement.",
+    "unequal_replicates": "Les prompts n’ont pas tous autant de réponses : de {lowest} à {highest}.",
+    "low_base_unequal_replicates": "La base est presque à 0 et les prompts n’ont pas tous autant de réponses : "
+    "l’erreur annoncée n’est plus tenue exactement.",
     "relative_gain_not_estimable": "La base est presque à 0 : le gain relatif ne peut pas être encadré, lire le gain "
     "absolu.",
-    "targets_differ": "Ce qui est montré sur ces prompts ne l'est pas sur de nouveaux prompts, ou l'inverse.",
+    "targets_differ": "Ce qui est montré sur ces prompts ne l’est pas sur de nouveaux prompts, ou l’inverse.",
 }
 
 _WARNINGS: Final[Mapping[WarningCode, str]] = {
     "stuffing": "Le gain vient avec du remplissage : {finetuned} outils nommés par réponse au lieu de {base}, et "
-    "{share} des réponses en nomment cinq ou plus. Réciter le dictionnaire n'est pas mieux répondre.",
+    "{share} des réponses en nomment cinq ou plus. Réciter le dictionnaire n’est pas mieux répondre.",
     "length": "Le gain vient avec des réponses {ratio} fois plus longues ({finetuned} caractères au lieu de {base}).",
     "empty": "{share} des réponses fine-tunées sont vides (base : {base_share}).",
     "cut": "{share} des réponses fine-tunées sont coupées avant leur fin (base : {base_share}).",
@@ -94,7 +94,7 @@ def warning_sentence(warning: DiagnosticWarning) -> str:
 
 def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
     """Return which category to work on first, and whether it is shown to be the weakest."""
-    why = "nettement sous les autres" if weakest.shown else "l'écart avec les autres peut être du bruit"
+    why = "nettement sous les autres" if weakest.shown else "l’écart avec les autres peut être du bruit"
     return typeset(
         f"Catégorie à travailler en premier : {printable(label)} (pertinence {number(weakest.estimate.mean, 3)}, "
         f"{number(weakest.others_mean, 3)} ailleurs ; {why})."
@@ -106,9 +106,9 @@ def regressions_sentence(count: int, prompts: int) -> str:
     if prompts == 0:
         return ""
     if count == 0:
-        return typeset("Aucun prompt n'a baissé plus que le bruit ne l'explique.")
+        return typeset("Aucun prompt n’a baissé plus que le bruit ne l’explique.")
     verb = "a baissé" if count == 1 else "ont baissé"
-    return typeset(f"{plural(count, 'prompt')} sur {prompts} {verb} plus que le bruit ne l'explique :")
+    return typeset(f"{plural(count, 'prompt')} sur {prompts} {verb} plus que le bruit ne l’explique :")
 
 
 def no_warning_sentence() -> str:
@@ -142,7 +142,7 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, j
         f"Pertinence moyenne sur {plural(decision.prompts, 'prompt')}, {each} réponse(s) par prompt et par bras : "
         f"{number(decision.base_mean, 3)} pour la base, {number(decision.finetuned_mean, 3)} pour {name}."
     ).replace("réponse(s)", "réponse" if high == 1 else "réponses")
-    yield _finding(decision, plan) if judged else f"{_seen(decision)} Cette session n'est pas jugée."
+    yield _finding(decision, plan) if judged else f"{_seen(decision)} Cette session n’est pas jugée."
     if decision.responses_to_settle is not None:
         yield settle_sentence(decision.responses_to_settle)
     if decision.prompts_to_settle is not None:
@@ -151,15 +151,15 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, j
             "vrai gain est celui qui a été vu."
         )
     if decision.verdict_new is not None and decision.target == "these" and judged:
-        shown = {"PASS": "y est montré aussi", "FAIL": "y est écarté", "INCONCLUSIVE": "n'y est pas montré"}
+        shown = {"PASS": "y est montré aussi", "FAIL": "y est écarté", "INCONCLUSIVE": "n’y est pas montré"}
         bar = bar_percent(decision.min_gain)
         yield (
-            f"Sur de nouveaux prompts du même genre, l'intervalle est {gain_interval(decision.gain_new)} : un gain "
-            f"d'au moins {bar} {shown[decision.verdict_new]}."
+            f"Sur de nouveaux prompts du même genre, l’intervalle est {gain_interval(decision.gain_new)} : un gain "
+            f"d’au moins {bar} {shown[decision.verdict_new]}."
         )
     if decision.detectable_gain is not None and decision.ground == "test":
         yield (
-            f"Autant de réponses montrent, dans 80 % des cas, un vrai gain d'au moins "
+            f"Autant de réponses montrent, dans 80 % des cas, un vrai gain d’au moins "
             f"{percent(decision.detectable_gain, signed=True)}."
         )
     if decision.decoding_share is not None:
@@ -169,12 +169,12 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, j
         )
     if high < drawn:
         yield (
-            f"Le verdict de {name} a été rendu à {plural(high, 'réponse')} par prompt, dès qu'il était sûr ; les "
+            f"Le verdict de {name} a été rendu à {plural(high, 'réponse')} par prompt, dès qu’il était sûr ; les "
             f"moyennes du rapport portent sur {drawn}. Le gain vu au verdict est un peu trop haut en moyenne."
         )
     elif len(plan.looks) > 1 and high < plan.looks[-1] and decision.ground == "test" and judged:
         yield (
-            f"Le tirage s'est arrêté à {high} réponses sur {plan.looks[-1]}, dès que le verdict était sûr ; le gain vu "
+            f"Le tirage s’est arrêté à {high} réponses sur {plan.looks[-1]}, dès que le verdict était sûr ; le gain vu "
             "est alors un peu trop haut en moyenne."
         )
     yield from (caution_sentence(caution) for caution in decision.cautions)
@@ -184,18 +184,18 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
     """Return what is shown, or why nothing is."""
     bar, error = bar_percent(decision.min_gain), percent(plan.alpha, 0)
     if decision.ground == "nothing_to_compare":
-        return "Les deux bras sont à 0 : il n'y a rien à comparer."
+        return "Les deux bras sont à 0 : il n’y a rien à comparer."
     if decision.ground == "out_of_reach":
-        return f"La base est déjà si haute qu'un gain de {bar} dépasserait le score maximal de 1."
+        return f"La base est déjà si haute qu’un gain de {bar} dépasserait le score maximal de 1."
     if decision.ground == "no_variance":
-        return "Une seule réponse d'un seul prompt ne dit rien du bruit : rien ne peut être prouvé."
+        return "Une seule réponse d’un seul prompt ne dit rien du bruit : rien ne peut être prouvé."
     where = "ces prompts" if decision.target == "these" else "de nouveaux prompts du même genre"
     seen = _seen(decision)
     if decision.verdict == "PASS":
-        return f"{seen} Sur {where}, le vrai gain est d'au moins {bar}, avec un risque d'erreur d'au plus {error}."
+        return f"{seen} Sur {where}, le vrai gain est d’au moins {bar}, avec un risque d’erreur d’au plus {error}."
     if decision.verdict == "FAIL":
-        return f"{seen} Sur {where}, le vrai gain est sous {bar}, avec un risque d'erreur d'au plus {error}."
-    return f"{seen} Sur {where}, un vrai gain de {bar} n'est ni prouvé ni écarté : l'intervalle va des deux côtés."
+        return f"{seen} Sur {where}, le vrai gain est sous {bar}, avec un risque d’erreur d’au plus {error}."
+    return f"{seen} Sur {where}, un vrai gain de {bar} n’est ni prouvé ni écarté : l’intervalle va des deux côtés."
 
 
 def _seen(decision: Decision) -> str:

@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pytest_jarvis.changes import Criterion
+from pytest_jarvis.config import DEMO
+from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.gate import GateVerdict
 from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, signed, typeset
+from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
-from pytest_jarvis.records import DeviceMemory
+from pytest_jarvis.records import DeviceMemory, EngineDescription
 from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
+FAKE_MODEL: Final = "moteur factice (réponses écrites d’avance)"
+DEMO_MODEL: Final = DISPLAY_NAME
 BASE: Final = "base"
 TOTAL: Final = "Ensemble"
-NOTHING_MEASURED: Final = "Rien n'a été mesuré."
+NOTHING_MEASURED: Final = "Rien n’a été mesuré."
 NOT_MEASURED: Final = "non mesuré"
 NONE: Final = "aucun"
 YES: Final = "oui"
@@ -23,7 +28,7 @@ NO: Final = "non"
 
 FAKE_ENGINE: Final = typeset("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
 INCOMPLETE: Final = typeset("Rapport incomplet : il manque des réponses, voir les échecs.")
-PARTIAL: Final = typeset("Sélection partielle : tous les prompts du banc d'essai n'ont pas été joués.")
+PARTIAL: Final = typeset("Sélection partielle : tous les prompts du banc d’essai n’ont pas été joués.")
 
 GATE_SHORT: Final[Mapping[GateVerdict, str]] = {
     "PASS": "✓ ACCEPTÉ",
@@ -45,7 +50,7 @@ THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
     "absolute_gain": "Gain absolu de pertinence",
     "keyword_gain": "Gain de mots-clés",
     "category_floor": "Pertinence plancher",
-    "failure_share": "Part d'échecs",
+    "failure_share": "Part d’échecs",
     "latency_ratio": "Rapport des durées",
 }
 WHY: Final[Mapping[WhyCode, str]] = {
@@ -55,7 +60,7 @@ WHY: Final[Mapping[WhyCode, str]] = {
     "seen": "valeur vue",
     "not_seen": "valeur vue",
     "nothing_to_compare": "deux bras à 0",
-    "out_of_reach": "hors d'atteinte",
+    "out_of_reach": "hors d’atteinte",
     "not_measured": "non mesuré",
     "no_interval": "bruit inconnu",
     "gate_off": "seuil désactivé",
@@ -77,6 +82,33 @@ STAGES: Final[Mapping[str, str]] = {
     "timeout": "délai dépassé",
     "score": "notation",
 }
+
+
+def model_label(engine: EngineDescription) -> str:
+    """Return what a reader is told the model is; an engine that makes its answers up is never a model's name."""
+    if not engine.is_real:
+        return FAKE_MODEL
+    return DEMO_MODEL if engine.is_demo else engine.display_name
+
+
+def model_named(name: str) -> str:
+    """Return what a reader is told of the model that was asked for, before anything is loaded."""
+    return DEMO_MODEL if name == DEMO else name
+
+
+def storage(label: str) -> str:
+    """Return how the weights are stored; a dash where there are none."""
+    return quantised(label) or DASH
+
+
+def quantised(label: str) -> str:
+    """Return how the weights are stored; nothing where there are none."""
+    return "" if label == "none" else french_storage(label)
+
+
+def device(name: str) -> str:
+    """Return what the model runs on; « aucun » for an engine without a model."""
+    return NONE if name == "none" else name
 
 
 def threshold_value(threshold: Threshold, value: float | None) -> str:
@@ -203,18 +235,18 @@ KINDS: Final[Mapping[str, str]] = {
     "router": "routeur",
     "other": "autres",
 }
-IMPROVEMENTS_RULE: Final = typeset("Par hausse de pertinence, la plus forte d'abord ; première réponse de chaque bras.")
+IMPROVEMENTS_RULE: Final = typeset("Par hausse de pertinence, la plus forte d’abord ; première réponse de chaque bras.")
 WEAKNESSES_RULE: Final = typeset(
     "Les plus faibles écarts de pertinence : des baisses, qui peuvent être du bruit, ou les hausses les plus petites."
 )
-NO_IMPROVEMENT: Final = "Aucun prompt ne s'est amélioré."
+NO_IMPROVEMENT: Final = "Aucun prompt ne s’est amélioré."
 NO_OTHER_PROMPT: Final = "Aucun autre prompt."
 NO_FLIP: Final = "aucun"
 GAINED: Final = "Gagnés"
 LOST: Final = "Perdus"
 EMPTY_RESPONSE: Final = "(réponse vide)"
 NO_FAILURE: Final = "Aucun échec."
-MISSING_RESPONSES: Final = "Aucun échec, mais toutes les réponses prévues n'ont pas été tirées."
+MISSING_RESPONSES: Final = "Aucun échec, mais toutes les réponses prévues n’ont pas été tirées."
 RANKING: Final = "Classement"
 INTERVALS_RULE: Final = typeset(
     "Entre crochets : les intervalles au niveau du verdict. Ceux des catégories sont à lire, ils ne sont pas jugés."
@@ -280,7 +312,7 @@ def responses_planned(per_prompt: int, total: int) -> str:
 
 def machine(system: str, processor: str, cores: int) -> str:
     """Return a machine in one line."""
-    return ", ".join(part for part in (system, processor, f"{cores} cœurs") if part)
+    return ", ".join(part for part in (system, processor, plural(cores, "cœur")) if part)
 
 
 def drop(change: float, p_value: float | None) -> str:
@@ -302,7 +334,7 @@ def short(digest: str, length: int = 16) -> str:
 
 def stored(count: int, storage: str, size_bytes: int) -> str:
     """Return how many weights are stored in which type, and the room they take."""
-    return f"{count_of(count)} en {storage} ({number(size_bytes / 1e6, 1)} Mo)"
+    return f"{count_of(count)} en {storage} ({number(size_bytes / 1e6, 1)}{NBSP}Mo)"
 
 
 def more(count: int) -> str:
@@ -313,7 +345,7 @@ def more(count: int) -> str:
 CHART_RELEVANCE: Final = "Pertinence JARVIS par catégorie"
 CHART_KEYWORDS: Final = "Mots-clés trouvés par catégorie"
 CHART_SCORES: Final = "Distribution des scores de pertinence"
-CHART_SCORE_AXIS: Final = "pertinence d'une réponse (traits verticaux : moyennes)"
+CHART_SCORE_AXIS: Final = "pertinence d’une réponse (traits verticaux : moyennes)"
 CHART_SHARE_AXIS: Final = "part des réponses"
 KEY_GAIN: Final = "Gain de pertinence"
 CHART_TEXTS: Final[Mapping[str, str]] = {

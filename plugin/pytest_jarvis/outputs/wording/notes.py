@@ -1,18 +1,23 @@
-"""What an engine notes of itself, in French; a note that is not known here stays as the engine wrote it."""
+"""What engines say in English (notes, reasons of failures, storage of weights), in French; the rest stays as it is."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_NOTES: Final[tuple[tuple[str, str], ...]] = (
+from pytest_jarvis.outputs.wording.formats import typeset
+
+Translations = tuple[tuple[str, str], ...]
+"""Pattern of what is said in English -> French, with the pattern's groups by name."""
+
+NOTES: Final[Translations] = (
     (
         r"no GPU is used: .*",
-        "aucun GPU n'est utilisé : tout est calculé sur le processeur en 32 bits, ce qui est lent pour un grand modèle",
+        "aucun GPU n’est utilisé : tout est calculé sur le processeur en 32 bits, ce qui est lent pour un grand modèle",
     ),
     (
         r"the weights in 4 bits are also kept dequantised \((?P<size>\d+)MB\), .*",
-        "les poids en 4 bits sont aussi gardés déquantifiés ({size} Mo), avec les mêmes valeurs, pour aller plus vite",
+        "les poids en 4 bits sont aussi gardés déquantifiés ({size}\u00a0Mo), mêmes valeurs, pour aller plus vite",
     ),
     (
         r"responses do not depend on their batch: .*",
@@ -20,30 +25,91 @@ _NOTES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         r"rounding depends on the shape of the batch on this device: probe logits moved by up to (?P<size>\S+) .*",
-        "ici l'arrondi dépend de la forme du lot (logits témoins : {size} au plus) : un texte peut changer avec -k",
+        "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus) : un texte peut changer avec -k",
     ),
     (
         r"base and adapter rows run in separate passes, because (?P<reason>.*)",
-        "la base et l'adaptateur passent l'un après l'autre, car : {reason}",
+        "la base et l’adaptateur passent l’un après l’autre, car : {reason}",
     ),
     (
         r"adapter '(?P<name>[^']*)' changes nothing, and was accepted as asked",
-        "l'adaptateur « {name} » ne change rien, et a été accepté comme demandé",
+        "l’adaptateur « {name} » ne change rien, et a été accepté comme demandé",
     ),
     (
         r"with adapter '(?P<name>[^']*)' off, the base's logits moved by up to (?P<size>.*)",
-        "l'adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
+        "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
     ),
     (
         r"the answers are made up by a script: .*",
-        "les réponses sont écrites d'avance par un script : ce ne sont pas les mesures d'un modèle",
+        "les réponses sont écrites d’avance par un script : ce ne sont pas les mesures d’un modèle",
     ),
+)
+
+
+REASONS: Final[Translations] = (
+    (r"out of memory for this response alone", "mémoire insuffisante, même pour cette réponse seule"),
+    (r"logits are not finite", "logits non finis (infinis, ou qui ne sont pas des nombres)"),
+    (
+        r"cut after (?P<seconds>\S+) s at (?P<tokens>\d+) tokens \(finish reason: timeout\)",
+        "coupée après {seconds} s, à {tokens} tokens (délai dépassé)",
+    ),
+    (
+        r"the thinking block was not closed within (?P<tokens>\d+) tokens; raise max_new_tokens or turn thinking off",
+        "la réflexion n’était pas finie après {tokens} tokens : augmentez max_new_tokens, ou désactivez la réflexion",
+    ),
+    (r"a metric raised (?P<error>.*)", "une métrique a levé {error}"),
+    (r"in one batch the logits are not finite", "dans un lot commun, les logits ne sont pas finis"),
+    (
+        r"in one batch the logits differ by (?P<size>\S+) from separate passes",
+        "dans un lot commun, les logits diffèrent de {size} de ceux de passages séparés",
+    ),
+    (
+        r"in one batch adapter '(?P<name>[^']*)' is off by (?P<size>\S+), half or more of .* \((?P<change>\S+)\)",
+        "dans un lot commun, l’adaptateur « {name} » s’écarte de {size}, au moins la moitié de son effet ({change})",
+    ),
+    (
+        r"in one batch a row of adapter '(?P<name>[^']*)' is nearer to the base than to the adapter",
+        "dans un lot commun, une ligne de l’adaptateur « {name} » est plus proche de la base que de l’adaptateur",
+    ),
+)
+
+STORAGES: Final[Translations] = (
+    (r"(?P<format>\S+) \(double quantisation\)", "{format} (double quantification)"),
+    (
+        r"(?P<format>.+), partial: (?P<share>\S+)% of the expert and linear weights",
+        "{format}, partiel : {share} % des poids d’experts et linéaires",
+    ),
+    (r"quantised by its checkpoint \((?P<format>.*)\)", "quantifié par ses fichiers ({format})"),
 )
 
 
 def french_note(note: str) -> str:
     """Return the engine's note in French, where it is known."""
-    for pattern, french in _NOTES:
-        if found := re.fullmatch(pattern, note):
-            return french.format(**found.groupdict())
-    return note
+    return _translated(note, NOTES)
+
+
+def french_reason(reason: str) -> str:
+    """Return why a response, or its score, could not be made, in French where it is known."""
+    return _translated(reason, REASONS)
+
+
+def french_storage(label: str) -> str:
+    """Return how weights are stored, in French where it is known."""
+    return _translated(label, STORAGES)
+
+
+def _translated(text: str, translations: Translations) -> str:
+    for pattern, french in translations:
+        if found := re.fullmatch(pattern, text):
+            said = {name: _nested(name, value) for name, value in found.groupdict().items()}
+            return typeset(french.format(**said))
+    return text
+
+
+def _nested(group: str, value: str) -> str:
+    """Return the value of a group: a reason or a format within a sentence is said in French too, figures as well."""
+    if group == "reason":
+        return french_reason(value)
+    if group == "format":
+        return french_storage(value)
+    return value.replace(".", ",") if group in {"size", "change", "share", "seconds"} else value

@@ -9,7 +9,7 @@ from pytest_jarvis.outputs.wording.formats import DASH, NBSP, number, percent, p
 
 TITLE: Final = "Rapport JARVIS"
 SKIP_TO_CASES: Final = "Aller aux cas"
-NO_SCRIPT: Final = typeset("Les cas ne s'affichent pas sans JavaScript ; tout le reste du rapport est là.")
+NO_SCRIPT: Final = typeset("Les cas ne s’affichent pas sans JavaScript ; tout le reste du rapport est là.")
 THEMES: Final = ("Couleurs du système", "Couleurs claires", "Couleurs sombres")
 CHANGE_THEME: Final = typeset("Changer de couleurs : système, claires, sombres")
 
@@ -26,20 +26,20 @@ SECTIONS: Final[Mapping[str, str]] = {
 """The parts of the page, by their anchors."""
 NAVIGATION: Final = "Parties du rapport"
 
-DEMO_MODEL: Final = typeset("Modèle de démonstration embarqué : un modèle miniature, livré avec l'outil. ")
-DEMO_MEANING: Final = "Ces nombres montrent l'outil au travail ; ils ne disent rien d'un vrai JARVIS."
+DEMO_MODEL: Final = typeset("Modèle de démonstration embarqué : un modèle miniature, livré avec l’outil. ")
+DEMO_MEANING: Final = "Ces nombres montrent l’outil au travail ; ils ne disent rien d’un vrai JARVIS."
 
 NEW_PROMPTS: Final = "Nouveaux prompts"
-THESE_PROMPTS_MEANING: Final = "les prompts du banc d'essai, d'autres tirages"
-NEW_PROMPTS_MEANING: Final = "d'autres prompts du même genre"
+THESE_PROMPTS_MEANING: Final = "les prompts du banc d’essai, d’autres tirages"
+NEW_PROMPTS_MEANING: Final = "d’autres prompts du même genre"
 GAIN_AXIS: Final = "Gain de pertinence, fine-tuné contre base"
 ABSOLUTE_AXIS: Final = "Gain absolu de pertinence, en points de score"
 INTERVALS_CAPTION: Final = typeset(
-    "Chaque trait est l'intervalle du vrai gain, le point la valeur vue. Le gain est prouvé quand tout le trait est à "
+    "Chaque trait est l’intervalle du vrai gain, le point la valeur vue. Le gain est prouvé quand tout le trait est à "
     "droite du seuil."
 )
 NOT_ESTIMABLE: Final = "non estimable"
-NO_DECISION: Final = typeset("Pas d'intervalle : rien n'a pu être comparé.")
+NO_DECISION: Final = typeset("Pas d’intervalle : rien n’a pu être comparé.")
 EXPLANATION: Final = "Ce que dit la mesure"
 THRESHOLDS: Final = "Seuils"
 THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Demandé", "Verdict", "Pourquoi")
@@ -50,7 +50,7 @@ RELEVANCE: Final = "Pertinence JARVIS"
 KEYWORDS: Final = "Mots-clés trouvés"
 COSINE: Final = "Similarité cosinus"
 COSINE_MEANING: Final = "entre les deux réponses"
-DURATION: Final = "Durée d'une réponse"
+DURATION: Final = "Durée d’une réponse"
 MEASURED: Final = "Prompts mesurés"
 FAILED: Final = "Échecs"
 BASE: Final = "Base"
@@ -58,11 +58,11 @@ AGAINST_BASE: Final = "contre la base"
 RANDOM_PAIRS: Final = "au hasard"
 PER_PROMPT: Final = "par prompt et par bras"
 
-VARIANCE: Final = "D'où vient le bruit"
+VARIANCE: Final = "D’où vient le bruit"
 DECODING: Final = "Décodage"
 PROMPTS: Final = "Différences entre prompts"
 VARIANCE_MEANING: Final = typeset(
-    "Part de chaque source dans la variance de l'écart moyen d'un prompt. Plus de réponses par prompt réduisent la "
+    "Part de chaque source dans la variance de l’écart moyen d’un prompt. Plus de réponses par prompt réduisent la "
     "première, plus de prompts la seconde."
 )
 NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
@@ -103,9 +103,9 @@ DIAGNOSTIC_HEADS: Final = (
 IMPROVEMENTS: Final = "Plus fortes hausses"
 WEAKNESSES: Final = "Plus fortes baisses, ou plus faibles hausses"
 CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
-NO_IMPROVEMENT: Final = "Aucun prompt n'a monté."
+NO_IMPROVEMENT: Final = "Aucun prompt n’a monté."
 NO_WEAKNESS: Final = "Aucun autre prompt."
-NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n'a de réponse des deux bras.")
+NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n’a de réponse des deux bras.")
 FLIPS: Final = "Prompts qui basculent"
 FLIP_RULE: Final = "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes."
 FLIP_HEADS: Final = ("Critère", "Base", "Fine-tuné", "Gagnés", "Perdus")
@@ -174,19 +174,19 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "ascending": "Croissant ↑",
     "descending": "Décroissant ↓",
     "count": ("{n} cas sur {total}", "{n} cas sur {total}"),
-    "unknownCase": "Ce cas n'est pas dans ce rapport.",
+    "unknownCase": "Ce cas n’est pas dans ce rapport.",
     "filtersLifted": typeset("Filtres levés : ils cachaient le cas demandé."),
     "linkToCase": "Lien vers ce cas",
     "intended": typeset("Voulu :"),
     "expectedTool": typeset("Outil attendu :"),
     "provenWorse": "Régression prouvée",
-    "pValue": typeset("Le bruit n'explique pas cette baisse : p = {p}"),
+    "pValue": typeset("Le bruit n’explique pas cette baisse : p = {p}"),
     "worse": "Régression",
     "identical": "Réponses identiques",
     "failed": "Échec",
     "keywordsLabel": "Mots-clés attendus",
     "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, fine-tuné {tuned}"),
-    "nothingDrawn": "Aucune réponse n'a été tirée.",
+    "nothingDrawn": "Aucune réponse n’a été tirée.",
     "notDrawn": "Réponse non tirée.",
     "failedAt": typeset("Échec ({stage}) :"),
     "emptyResponse": "Réponse vide",
@@ -229,7 +229,7 @@ ADAPTERS: Final = "Adaptateurs"
 ADAPTER_HEADS: Final = ("Nom", "Source", "Empreinte SHA-256", "Rang", "Poids", "Écart de logits", "Base inchangée")
 COVERAGE: Final = "Quantification"
 COVERAGE_HEADS: Final = ("Sorte de poids", "Nombre de poids par format")
-NOT_4_BITS: Final = typeset("Attendus en 4 bits et qui n'y sont pas :")
+NOT_4_BITS: Final = typeset("Attendus en 4 bits et qui n’y sont pas :")
 UNKNOWN: Final = "inconnu"
 SYSTEM_PROMPT: Final = "Prompt système"
 GENERATION_NAMES: Final[Mapping[str, str]] = {
@@ -250,14 +250,9 @@ def plan(looks: tuple[int, ...], alpha: float, min_gain: float, policy: str) -> 
     """Return what was asked of the run before it began."""
     each = ", ".join(map(str, looks))
     return typeset(
-        f"{each} réponses par prompt et par bras ; gain d'au moins {percent(min_gain, signed=True)}, risque d'erreur "
+        f"{each} réponses par prompt et par bras ; gain d’au moins {percent(min_gain, signed=True)}, risque d’erreur "
         f"{percent(alpha, 0)}, --jarvis-gate={policy}"
     )
-
-
-def quantised(label: str) -> str:
-    """Return how the weights are stored, as the head of the page says it."""
-    return "" if label == "none" else label
 
 
 def responses_each(lowest: int, highest: int) -> str:

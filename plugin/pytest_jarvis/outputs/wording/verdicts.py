@@ -23,7 +23,7 @@ VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ",
 """What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
 
 NOT_JUDGED: Final = "non jugé"
-NOTHING_DECIDED: Final = typeset("Aucune décision possible : l'essai s'est arrêté avant la première comparaison.")
+NOTHING_DECIDED: Final = typeset("Aucune décision possible : l’essai s’est arrêté avant la première comparaison.")
 _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
 
@@ -87,22 +87,22 @@ def shown_thresholds(report: Report) -> list[Threshold]:
 
 
 _GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence d'au moins {bar} est prouvé{whose}.",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence n'atteint pas {bar}{whose}.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}{whose}, ni à l'écarter.",
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence d’au moins {bar} est prouvé{whose}.",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence n’atteint pas {bar}{whose}.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}{whose}, ni à l’écarter.",
     "NOT_JUDGED": "~ NON JUGÉ : cette session ne permet pas de verdict.",
-    "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n'est jugé.",
+    "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n’est jugé.",
 }
 
 
 _SEEN_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence vu atteint {bar}{whose} (rien n'est prouvé : --jarvis-gate=point).",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence vu n'atteint pas {bar}{whose}.",
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence vu atteint {bar}{whose} (rien n’est prouvé : --jarvis-gate=point).",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence vu n’atteint pas {bar}{whose}.",
 }
 """By the value alone, as --jarvis-gate=point asks."""
 _OTHER_BAR: Final = {
-    "FAIL": "✗ REFUSÉ : un seuil demandé n'est pas tenu{whose}, bien que le gain de pertinence le soit.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : un seuil demandé n'est ni prouvé ni écarté{whose}.",
+    "FAIL": "✗ REFUSÉ : un seuil demandé n’est pas tenu{whose}, bien que le gain de pertinence le soit.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : un seuil demandé n’est ni prouvé ni écarté{whose}.",
 }
 """When the relevance gain is not what the run fails by."""
 
@@ -179,12 +179,12 @@ def reason_sentence(reason: Reason) -> str:
     share = percent(reason.values.get("share"))
     allowed = percent(reason.values.get("allowed"))
     sentences = {
-        "nothing_measured": "Rien n'a été mesuré.",
+        "nothing_measured": "Rien n’a été mesuré.",
         "partial_selection": "Sélection partielle : {selected_counted} sur {planned}.",
-        "failures": "Trop d'échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
+        "failures": "Trop d’échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
         "missing_pairs": f"Il manque des paires : {', '.join(lacking)}.",
         "prompts_changed": "Les prompts ont changé depuis la référence.",
-        "bar_not_measured": "Un seuil demandé n'a pas pu être mesuré.",
+        "bar_not_measured": "Un seuil demandé n’a pas pu être mesuré.",
         "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
         "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
         "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
