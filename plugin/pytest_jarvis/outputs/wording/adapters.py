@@ -14,7 +14,7 @@ PROBLEMS: Final[Mapping[Problem, str]] = {
     "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
     "no_config": f"{ADAPTER_CONFIG} absent",
     "bad_config": f"{ADAPTER_CONFIG} illisible",
-    "not_lora": "ce n'est pas une LoRA",
+    "not_lora": "ce n’est pas une LoRA",
     "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
     "other_base": "entraîné sur une autre base",
 }
