@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.identity import commit_of
+from pytest_jarvis.engines.transformers.quantize import nf4_config, quantizer_class
+from pytest_jarvis.engines.transformers.serialized import read_by
 from pytest_jarvis.engines.transformers.sources import Source
 from pytest_jarvis.records import EngineError, ModelSpec
 
@@ -123,12 +125,11 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         # Without a GPU a device map would only add a hook to every module.
         kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
     if spec.quantization == "nf4" and prequantized is None:
-        from pytest_jarvis.engines.transformers.quantize import nf4_config
-
         kwargs["quantization_config"] = nf4_config(compute_dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **common)
-        model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
+        with read_by(quantizer_class(), config, compute_dtype=compute_dtype):
+            model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
     except _LOAD_ERRORS as error:
         reason = _explain(error, source.location, nf4=spec.quantization == "nf4")
         raise EngineError(f"{source.display_name}: the model cannot be loaded: {reason}") from error

@@ -8,10 +8,11 @@ time where the checkpoint holds them apart, so that not even one layer's experts
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.readings import expert_reading_class
+from pytest_jarvis.engines.transformers.serialized import unpacking_class
 
 if TYPE_CHECKING:
     import torch
@@ -165,6 +166,7 @@ def _streaming_class() -> type[Any]:
             # Whatever goes wrong is noted for the caller, who refuses the model by the names of its weights.
             with log_conversion_errors(layer_name, loading_info, (count, layer_name), self.operations):
                 packed, state = quantize_slices(fused(expert) for expert in range(count))
+                state.dtype = model.get_parameter(layer_name).dtype
                 hf_quantizer.expert_states[layer_name] = state
             return {layer_name: packed}
 
@@ -180,7 +182,7 @@ def _stream(conversion: Any) -> Any:
 
     if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
         return conversion
-    first, *others = conversion.operations
+    first, *others = [each for each in conversion.operations if not isinstance(each, unpacking_class())]
     apart = (
         isinstance(first, MergeModulelist)
         and first.dim == 0
@@ -195,13 +197,28 @@ def _stream(conversion: Any) -> Any:
     return conversion
 
 
-@functools.cache
-def _quantizer_class() -> type[Any]:
-    """Return the quantiser class; made on demand because its base needs torch and transformers."""
+def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[str, QuantState]) -> None:
+    """Have the packed expert tensors of `model` read as the weights they hold.
+
+    In the order the model declares them: peft nests its wrappers in the order it meets the parameters. A tensor
+    without a state was left in 16 bits by a checkpoint that is packed already: the coverage will say so.
+    """
     from torch.nn.utils import parametrize
+
+    reading_class = expert_reading_class()
+    for full_name in names:
+        if full_name in states:
+            path, _, name = full_name.rpartition(".")
+            reading = reading_class(states[full_name])
+            parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
+
+
+@functools.cache
+def quantizer_class() -> type[Any]:
+    """Return the quantiser class; made on demand because its base needs torch and transformers."""
     from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 
-    operation_class, reading_class = _operation_class(), expert_reading_class()
+    operation_class = _operation_class()
 
     class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
         """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
@@ -225,10 +242,13 @@ def _quantizer_class() -> type[Any]:
             """Return bitsandbytes' own operation, for linear weights."""
             return super().get_quantize_ops()
 
+        def get_load_operations(self) -> dict[str, Any]:
+            """Return what reads a checkpoint that is packed already: linear layers as they are, experts unpacked."""
+            return {**super().get_load_operations(), "dequantize": unpacking_class()}
+
         def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
             """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
-            conversions = super().update_weight_conversions(weight_conversions, model)
-            return conversions if self.pre_quantized else [_stream(conversion) for conversion in conversions]
+            return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
 
         def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
             super()._process_model_before_weight_loading(model, device_map, **kwargs)
@@ -236,11 +256,7 @@ def _quantizer_class() -> type[Any]:
 
         def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
             model = super()._process_model_after_weight_loading(model, **kwargs)
-            # In the order the model declares them: peft nests its wrappers in the order it meets the parameters.
-            for full_name in self.expert_names:
-                path, _, name = full_name.rpartition(".")
-                reading = reading_class(self.expert_states[full_name])
-                parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
+            _show_in_full(model, self.expert_names, self.expert_states)
             self.expert_states.clear()
             return model
 
@@ -255,7 +271,8 @@ def nf4_config(compute_dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
-    AUTO_QUANTIZER_MAPPING.setdefault(METHOD, _quantizer_class())
+    AUTO_QUANTIZER_MAPPING.setdefault(METHOD, quantizer_class())
+
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

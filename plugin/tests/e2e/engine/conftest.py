@@ -105,6 +105,12 @@ def tiny_moe(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_dense(models: Path) -> Path:
+    """A model without experts."""
+    return tiny("Qwen3", models / "tiny-qwen3", seed=3, head_dim=16, intermediate_size=128)
+
+
+@pytest.fixture(scope="session")
 def tiny_mixtral(models: Path) -> Path:
     """Another family whose experts are fused."""
     return tiny("Mixtral", models / "tiny-mixtral", seed=1, intermediate_size=64, num_local_experts=4)

@@ -155,7 +155,7 @@ def stock_config(_dtype: Any) -> Any:
 def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
     tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.quantize.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.nf4_config", stock_config)
     with pytest.raises(
         EngineError, match=r"only 11\.1% .* in 4 bits.*layers\.0\.mlp\.experts\.gate_up_proj.* and 1 more"
     ):
@@ -165,7 +165,7 @@ def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
 def test_a_partial_load_that_is_allowed_says_so_in_its_label(
     tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.quantize.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.nf4_config", stock_config)
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
     engine.close()
