@@ -66,7 +66,7 @@ class LiveTerminal:
             return
         is_terminal = self._reporter is not None and self._reporter.isatty
         self._next = now + (_TERMINAL_PERIOD_S if is_terminal else _LOG_PERIOD_S)
-        text = terminal.progress_line(look, progress)
+        text = terminal.progress_line(look, progress, progress.memory if self._memory else ())
         if is_terminal:
             self._rewrite(text)
         elif progress.responses_done or progress.tokens:
@@ -78,7 +78,7 @@ class LiveTerminal:
             self._rewrite("")
             self._open_line = False
         if self._progress:
-            self._line(terminal.progress_line(look, progress))
+            self._line(terminal.progress_line(look, progress, progress.memory if self._memory else ()))
         self._next = 0.0
 
     def _line(self, text: str) -> None:

@@ -188,17 +188,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a call of `Engine.generate` is."""
-
-    responses_done: int
-    responses_planned: int
-    tokens: int
-    """New tokens drawn so far in this call, all rows together."""
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
     """Memory of one device, in bytes."""
 
@@ -220,6 +209,19 @@ class DeviceMemory:
             parts.append(f"{gigabytes(self.reserved_bytes)} reserved")
         parts.append(f"{gigabytes(self.total_bytes)} total")
         return f"{self.device}: {' / '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a call of `Engine.generate` is."""
+
+    responses_done: int
+    responses_planned: int
+    tokens: int
+    """New tokens drawn so far in this call, all rows together."""
+    elapsed_s: float
+    memory: tuple[DeviceMemory, ...] = ()
+    """Readings of a moment ago; empty where the engine has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +284,9 @@ class EngineDescription:
     adapters: tuple[AdapterProof, ...]
     batching: Literal["mixed", "two passes", "none"]
     memory: tuple[DeviceMemory, ...]
+    """As it is now; the peak is the one since the load."""
+    loaded_memory: tuple[DeviceMemory, ...] = ()
+    """As it was when everything was loaded and proven; the peak is the one of the load."""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.layout import pairs
 from pytest_jarvis.outputs.wording import bar_percent, count_of, labels, number, percent, seconds, typeset
 from pytest_jarvis.outputs.wording.labels import FIELDS
+from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.records import AdapterProof, GenerationSettings
 from pytest_jarvis.report import Report
 
@@ -80,7 +81,7 @@ def provenance(report: Report) -> Iterator[str]:
                     f"{labels.TIMINGS.get(name, name)} {seconds(value)}" for name, value in facts.timings_s.items()
                 ),
             ),
-            (FIELDS["memory"], ", ".join(map(labels.memory, engine.memory))),
+            (FIELDS["memory"], memory_of_a_run(engine)),
             (FIELDS["notes"], " ; ".join(facts.notes)),
         ]
     )

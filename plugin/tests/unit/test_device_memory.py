@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pytest_jarvis.engines.transformers.memory import device_memory, device_name  # noqa: E402
+from pytest_jarvis.engines.transformers.memory import device_memory, device_name, forget_peak  # noqa: E402
 
 
 def model_on(*devices: str) -> Any:
@@ -37,3 +37,10 @@ def test_only_the_gpus_that_hold_the_model_are_read() -> None:
 def test_a_model_on_the_cpu_of_a_machine_with_gpus_is_on_the_cpu() -> None:
     assert ["CPU"] == [reading.device for reading in device_memory(model_on("cpu"))]
     assert device_name(model_on("cpu")) == "CPU"
+
+
+def test_the_peak_starts_again_on_the_gpus_that_hold_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    reset: list[int] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
+    forget_peak(model_on("cuda:3", "cuda:1", "cpu"))
+    assert reset == [1, 3]

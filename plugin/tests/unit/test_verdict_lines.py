@@ -19,7 +19,7 @@ from pytest_jarvis.outputs.markdown import render_markdown
 from pytest_jarvis.outputs.text import render_text
 from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence, labels, reason_sentences, width_of
 from pytest_jarvis.rankings import noise_floor
-from pytest_jarvis.records import AdapterProof, DeviceMemory, Progress
+from pytest_jarvis.records import AdapterProof, Progress
 from pytest_jarvis.report import Report
 from pytest_jarvis.thresholds import ThresholdVerdict, judge_failure_share
 
@@ -198,15 +198,6 @@ def test_the_base_against_itself_has_no_gain_on_paper(make_report: MakeReport, w
     said = everywhere(msgspec.structs.replace(report, noise_floor={"characters": floor}))[where]
     assert [word for word in ("Gain", "gain intervalle", "gain | intervalle", "AMÉLIORATIONS") if word in said] == []
     assert re.search(r"Caractères[ |]+[+−]\d+[ |]+± \d+[ |]+±", said) is not None
-
-
-def test_memory_is_told_in_french() -> None:
-    reading = DeviceMemory(
-        device="GPU 0", allocated_bytes=18 * 10**9, peak_bytes=0, reserved_bytes=20 * 10**9, total_bytes=24 * 10**9
-    )
-    assert "GPU 0 : 18,0 Go (20,0 Go réservés) sur 24,0 Go" == labels.memory(reading).replace(NBSP, " ")
-    cpu = dataclasses.replace(reading, device="CPU", reserved_bytes=None)
-    assert "CPU : 18,0 Go sur 24,0 Go" == labels.memory(cpu).replace(NBSP, " ")
 
 
 def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:

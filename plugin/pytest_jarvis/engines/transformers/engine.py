@@ -20,6 +20,7 @@ from pytest_jarvis.engines.transformers.linears import compute_plainly
 from pytest_jarvis.engines.transformers.memory import (
     device_memory,
     device_name,
+    forget_peak,
     rows_in_time,
     rows_that_fit,
     torch_memory_errors,
@@ -103,6 +104,8 @@ class TransformersEngine:
                 self._prove(files, probes)
         except torch_memory_errors() as error:
             raise EngineError(f"{name}: it fits the memory, but no prompt does beside it: free some memory") from error
+        self._loaded_memory = device_memory(self._model)
+        forget_peak(self._model)
 
     def _prove(self, files: list[adapting.AdapterFiles], probes: list[tuple[int, ...]]) -> None:
         """Attach the adapters; see how far base, adapters and arithmetic are what they should be."""
@@ -144,6 +147,7 @@ class TransformersEngine:
             adapters=self._proofs,
             batching=self._batching(),
             memory=device_memory(self._model),
+            loaded_memory=self._loaded_memory,
             versions=loading.package_versions(),
             notes=tuple(self._notes()),
         )
@@ -165,7 +169,7 @@ class TransformersEngine:
         ]
         if not rows:
             return
-        meter = Meter(planned=len(rows), on_progress=on_progress)
+        meter = Meter(planned=len(rows), on_progress=on_progress, read_memory=lambda: device_memory(self._model))
         pending = plan_batches(rows, rows_per_batch=self._rows_per_batch(rows))[::-1]
         while pending:
             batch = pending.pop()

@@ -42,6 +42,14 @@ def device_memory(model: Any) -> tuple[DeviceMemory, ...]:
     return readings or (_process_memory(),)
 
 
+def forget_peak(model: Any) -> None:
+    """Have the peak of each GPU that holds a part of `model` start again from here; a process keeps its own."""
+    import torch
+
+    for gpu in _gpus_of(model):
+        torch.cuda.reset_peak_memory_stats(gpu)
+
+
 def _gpus_of(model: Any) -> list[int]:
     """Return the numbers of the GPUs that hold a parameter of `model`, in order."""
     return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Final
 
 from pytest_jarvis.engines.base import OnProgress
-from pytest_jarvis.records import Progress
+from pytest_jarvis.records import DeviceMemory, Progress
+
+READ_EVERY_S: Final = 1.0
+"""How often the memory is read again: a reading asks the driver or the system."""
 
 
 class Meter:
     """Tells how far a call of `generate` is."""
 
-    def __init__(self, *, planned: int, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, *, planned: int, on_progress: OnProgress | None, read_memory: Callable[[], tuple[DeviceMemory, ...]]
+    ) -> None:
+        self._read_memory = read_memory
+        self._memory: tuple[DeviceMemory, ...] = ()
+        self._next_reading = 0.0
         self._planned = planned
         self._on_progress = on_progress
         self._started = time.perf_counter()
@@ -27,6 +37,7 @@ class Meter:
                     responses_planned=self._planned,
                     tokens=self._tokens + tokens,
                     elapsed_s=time.perf_counter() - self._started,
+                    memory=self._recent_memory(),
                 )
             )
 
@@ -35,3 +46,10 @@ class Meter:
         self._rows += rows
         self._tokens += tokens
         self.step(0, 0)
+
+    def _recent_memory(self) -> tuple[DeviceMemory, ...]:
+        """Return the last reading, taken anew when it is old."""
+        now = time.perf_counter()
+        if now >= self._next_reading:
+            self._memory, self._next_reading = self._read_memory(), now + READ_EVERY_S
+        return self._memory

@@ -8,8 +8,9 @@ from pytest_jarvis.outputs.page.markup import Html, element, foreign, join
 from pytest_jarvis.outputs.page.tables import table
 from pytest_jarvis.outputs.wording import DASH, number, percent, seconds
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, device, memory, model_label, storage
+from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, device, model_label, storage
 from pytest_jarvis.outputs.wording.labels import machine as machine_label
+from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.records import AdapterProof, EngineDescription, GenerationSettings, QuantizationCoverage
 from pytest_jarvis.report import Provenance, Report
 
@@ -78,7 +79,7 @@ def _model(engine: EngineDescription) -> dict[str, str | Html]:
         wording.DTYPE: engine.compute_dtype,
         wording.WEIGHTS: weights,
         wording.BATCHING: BATCHING[engine.batching],
-        wording.MEMORY: ", ".join(map(memory, engine.memory)) or DASH,
+        wording.MEMORY: memory_of_a_run(engine) or DASH,
         **engine.versions,
     }
 

@@ -12,7 +12,7 @@ from pytest_jarvis.gate import GateVerdict
 from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, signed, typeset
 from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
-from pytest_jarvis.records import DeviceMemory, EngineDescription
+from pytest_jarvis.records import EngineDescription
 from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
@@ -274,14 +274,6 @@ def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
         f"± {number(floor.floor, digits)}",
         f"± {percent(floor.relative_floor)}",
     )
-
-
-def memory(reading: DeviceMemory) -> str:
-    """Return the memory of a device: in use, set aside where that is known, and in all."""
-    used, total = (f"{number(value / 1e9, 1)}{NBSP}Go" for value in (reading.allocated_bytes, reading.total_bytes))
-    reserved = reading.reserved_bytes
-    aside = "" if reserved is None else f" ({number(reserved / 1e9, 1)}{NBSP}Go réservés)"
-    return f"{reading.device}{NBSP}: {used}{aside} sur {total}"
 
 
 def adapter_proof_sentence(change: float, *, base_unchanged: bool) -> str:

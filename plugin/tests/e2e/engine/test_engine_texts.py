@@ -176,6 +176,15 @@ def test_progress_ends_at_what_was_planned(pair: Any, requests_for: Requests) ->
     assert sorted(one.responses_done for one in seen) == [one.responses_done for one in seen]
 
 
+def test_progress_and_description_tell_the_memory(pair: Any, requests_for: Requests) -> None:
+    seen: list[Progress] = []
+    list(pair.generate(requests_for(1, replicates=1), seen.append))
+    (now,) = seen[-1].memory
+    (loaded,) = pair.describe().loaded_memory
+    assert ("CPU", "CPU") == (loaded.device, now.device)
+    assert 0 < loaded.allocated_bytes <= loaded.peak_bytes < loaded.total_bytes == now.total_bytes
+
+
 def test_times_and_counts_are_those_of_the_row(pair: Any, requests_for: Requests) -> None:
     for answer in pair.generate(requests_for(4)):
         assert 0 < answer.first_token_s <= answer.duration_s
