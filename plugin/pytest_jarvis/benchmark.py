@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pytest
 
 from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
+from pytest_jarvis.replaying import PromptMatch, match_prompts
 from pytest_jarvis.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Benchmark:
 
     settings: Settings
     prompts: PromptSet
+    match: PromptMatch | None = None
+    """Which prompts a replay holds; None where responses are drawn."""
 
     @property
     def cases(self) -> tuple[PromptCase, ...]:
@@ -51,7 +54,7 @@ class Benchmark:
         A category of the packaged prompts that this folder has not gives no case; any other unknown one is an
         InputError.
         """
-        chosen = self.cases
+        chosen = tuple(case for case in self.cases if self.match is None or case.prompt_id in self.match.recorded)
         for marker in markers:
             self._refuse_unknown(marker)
             excluded = marker.kwargs.get("exclude", ())
@@ -77,6 +80,7 @@ class Benchmark:
             tools=self.prompts.tools,
             question=self.question,
             metrics=self.settings.config.metrics,
+            recording=self.settings.replay.recording if self.settings.replay else None,
         )
         return BenchmarkRun(plan, load=self._load, listener=listener)
 
@@ -84,7 +88,10 @@ class Benchmark:
         from pytest_jarvis.engines import ENGINES
 
         module, _, name = ENGINES[self.settings.engine].partition(":")
-        engine: Engine = getattr(import_module(module), name)(self.settings.model, self.settings.generation)
+        build = getattr(import_module(module), name)
+        replay = self.settings.replay
+        more = (replay.recording,) if replay else ()
+        engine: Engine = build(self.settings.model, self.settings.generation, *more)
         return engine
 
 
@@ -100,4 +107,7 @@ def read_benchmark(config: pytest.Config) -> Benchmark:
                 raise InputError(
                     f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}"
                 )
-    return Benchmark(settings=settings, prompts=prompts)
+    benchmark = Benchmark(settings=settings, prompts=prompts)
+    if settings.replay is None:
+        return benchmark
+    return replace(benchmark, match=match_prompts(settings.replay, benchmark.cases))

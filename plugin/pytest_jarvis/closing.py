@@ -23,6 +23,7 @@ from pytest_jarvis.report import (
     GatePlan,
     Metadata,
     Provenance,
+    ReplayOf,
     Report,
     ResultRow,
     Sample,
@@ -128,7 +129,12 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
             by_category=category_averages(benchmark.prompts.categories, planned, rows, failures),
         )
     candidate = by_adapter[settings.adapters[0].name]
-    complete = gathered.finished and not gathered.failures and candidate.statistics.total_tests == len(gathered.planned)
+    complete = (
+        gathered.finished
+        and not gathered.failures
+        and candidate.statistics.total_tests == len(gathered.planned)
+        and not any(reason.code == "missing_pairs" for reason in gate.reasons)
+    )
     return Report(
         schema_version=SCHEMA_VERSION,
         complete=complete,
@@ -215,4 +221,30 @@ def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance
             *(detection_sentence(detection) for detection in benchmark.settings.detections),
             *(french_note(note) for note in facts.engine.notes),
         ),
+        keyword_mode=benchmark.settings.config.metrics.keyword_mode,
+        replay=_replay_of(benchmark, facts),
+    )
+
+
+def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
+    """Return which run was scored again, and how its prompts differ from today's."""
+    replay, match = benchmark.settings.replay, benchmark.match
+    if replay is None or match is None:
+        return None
+    metadata, origin = replay.report.metadata, replay.report.provenance
+    return ReplayOf(
+        report=replay.source,
+        sha256=replay.sha256,
+        timestamp=metadata.timestamp,
+        commit=origin.commit,
+        machine=origin.machine,
+        replicates=replay.recording.replicates,
+        stopped_short=facts.stopped_short,
+        cosines=replay.recording.cosine_detail,
+        plan=metadata.plan,
+        prompt_hash=origin.prompt_hash,
+        dictionary_hash=origin.dictionary_hash,
+        prompts_gone=match.gone,
+        prompts_changed=match.changed,
+        prompts_new=match.new,
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
 _NO_CASE = "none"
+_OF_A_MODEL = ("quick", "latence")
+"""Markers of the tests that are about a loaded model."""
 
 
 class Collector:
@@ -70,9 +72,13 @@ class Collector:
         metafunc.parametrize("jarvis_case", parameters or [pytest.param(None, id=_NO_CASE)])
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self) -> None:
-        """Say what is wrong with the session's input."""
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Say what is wrong with the session's input; leave out the tests of a model where none is loaded."""
         self.check()
+        if self.benchmark is not None and self.benchmark.settings.replay is not None:
+            for item in items:
+                if any(item.get_closest_marker(name) for name in _OF_A_MODEL):
+                    item.add_marker(pytest.mark.skip(reason="--jarvis-replay loads no model"))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Fix the plan, exactly the selected cases, and register what records their results."""

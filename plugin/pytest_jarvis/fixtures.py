@@ -25,13 +25,13 @@ def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture(scope="session")
 def base_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the base: the loaded weights with every adapter off."""
-    return _recorder(request).handle(of_candidate=False)
+    return _handle(request, of_candidate=False)
 
 
 @pytest.fixture(scope="session")
 def lora_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the candidate: the same weights with the first adapter on."""
-    return _recorder(request).handle(of_candidate=True)
+    return _handle(request, of_candidate=True)
 
 
 @pytest.fixture
@@ -52,6 +52,14 @@ def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
         _recorder(request).show(request.node, text)
 
     return show
+
+
+def _handle(request: pytest.FixtureRequest, *, of_candidate: bool) -> ModelHandle:
+    """Return a handle on one arm; the test is skipped where no model is loaded."""
+    recorder = _recorder(request)
+    if recorder.benchmark.settings.replay is not None:
+        pytest.skip("--jarvis-replay loads no model")
+    return recorder.handle(of_candidate=of_candidate)
 
 
 def _recorder(request: pytest.FixtureRequest) -> Recorder:

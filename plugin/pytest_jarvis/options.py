@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-_DEFAULTS = {"jarvis_engine": "transformers", "jarvis_require": "first"}
+_DEFAULTS = {"jarvis_require": "first"}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -33,8 +33,12 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--jarvis-engine",
         metavar="NAME",
-        default=_DEFAULTS["jarvis_engine"],
         help="what runs the models: transformers (default), scripted (fake)",
+    )
+    add(
+        "--jarvis-replay",
+        metavar="REPORT.json",
+        help="score, judge and report the responses of a saved report again: no model is loaded",
     )
     add("--jarvis-prompts", metavar="DIR", help="folder of prompt files (default: those of the checkout or package)")
     add(

@@ -19,6 +19,7 @@ from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.outputs.json import encode_report, write_report
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
+from pytest_jarvis.outputs.wording.comparing import replaying_label
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
 from pytest_jarvis.report import (
     REPORT_FILE,
@@ -94,7 +95,9 @@ class ModelHandle:
     def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
         """Return one response to `text`; raise EngineError when it could not be made."""
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        outcome = next(iter(self.engine.generate([request])))
+        outcome = next(iter(self.engine.generate([request])), None)
+        if outcome is None:
+            raise EngineError(f"{self.arm}: no response to {text!r}")
         if isinstance(outcome, Failure):
             raise EngineError(f"{self.arm}: no response to {text!r}: {outcome.reason}")
         return outcome
@@ -111,12 +114,14 @@ class Recorder:
         self.config = config
         self.benchmark = benchmark
         conf = benchmark.settings.config
-        label = labels.model_named(conf.model.base_model_id)
+        replay = benchmark.settings.replay
+        label = labels.model_named(conf.model.base_model_id) if replay is None else replaying_label(replay.source)
+        # Nothing is drawn in a replay: neither its speed nor its memory is one.
         listener = LiveTerminal(
             config,
             label,
-            progress=conf.logging.progress,
-            memory=conf.logging.gpu_memory,
+            progress=conf.logging.progress and replay is None,
+            memory=conf.logging.gpu_memory and replay is None,
             notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
         )
         self.run = benchmark.start(cases, listener)

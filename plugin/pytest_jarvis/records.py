@@ -12,6 +12,9 @@ BASE_ARM = "base"
 TWIN_ARM = "base_bis"
 """The arm that stands for an adapter in an A/A run: the base again, with noise of its own."""
 
+TWIN_REPLICATES = 1_000_000
+"""Where the twin's replicates begin: far from any that the base draws, so that no noise is shared."""
+
 LOOKS = (4, 8, 16)
 """Responses per prompt and arm at each look."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -51,6 +51,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """JARVIS relevance, in [0, 1]; None when the metric is off."""
     extra: dict[str, float] = {}
     """Metrics that hooks added."""
+    cosine: float | None = None
+    """Similarity to the base's response of the same replicate, of an adapter's response; None where not measured."""
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,6 +168,33 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     python: str
 
 
+class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recorded run that was scored again: its responses, models, settings and timings are the report's."""
+
+    report: str
+    """The file, as it was named."""
+    sha256: str
+    timestamp: str
+    commit: str | None
+    machine: Machine
+    replicates: int
+    """Recorded responses per prompt and arm."""
+    stopped_short: bool
+    """Whether another look was wanted and not recorded."""
+    cosines: Literal["responses", "prompts", "none"]
+    """Recorded of each pair of responses, as the mean of each prompt, or not at all."""
+    plan: GatePlan
+    """What was asked of the recorded run."""
+    prompt_hash: str
+    dictionary_hash: str
+    prompts_gone: tuple[str, ...] = ()
+    """Recorded, and no longer in the folder."""
+    prompts_changed: tuple[str, ...] = ()
+    """Recorded with another text."""
+    prompts_new: tuple[str, ...] = ()
+    """In the folder, and not recorded."""
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that is needed to trust the run, or to do it again."""
 
@@ -184,6 +213,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Mean cosine over pairs of different prompts: what any two texts reach."""
     notes: tuple[str, ...] = ()
     """The engine's notes in French, for readers; `engine.notes` has them as the engine wrote them."""
+    keyword_mode: Literal["words", "substring"] | None = None
+    """How keywords were looked for; None in older reports."""
+    replay: ReplayOf | None = None
+    """The run whose responses these are, where nothing was drawn."""
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

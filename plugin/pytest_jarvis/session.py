@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.looks import Look, Question, judge_look
+from pytest_jarvis.recording import Recording
 from pytest_jarvis.records import (
     BASE_ARM,
     TWIN_ARM,
+    TWIN_REPLICATES,
     AdapterSpec,
     EngineDescription,
     Failure,
@@ -50,10 +52,6 @@ class Listener(Protocol):
         """Show that all responses of a look are there."""
 
 
-_TWIN_REPLICATES = 1_000_000
-"""Where the twin's replicates begin: far from any that the base draws, so that no noise is shared."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be drawn: exactly the selected cases, for the base and every adapter."""
@@ -65,6 +63,8 @@ class Plan:
     tools: tuple[Tool, ...]
     question: Question = field(default_factory=Question)
     metrics: MetricsSection = field(default_factory=MetricsSection)
+    recording: Recording | None = None
+    """The run that is scored again; its responses are all there are."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -82,6 +82,8 @@ class RunFacts:
     """By adapter, as judged at the last look; empty when nothing could be compared."""
     mismatched_cosine: float | None
     timings_s: dict[str, float]
+    stopped_short: bool = False
+    """Whether a replay wanted another look that was not recorded."""
 
 
 class DrawingBrokenError(RuntimeError):
@@ -109,9 +111,10 @@ class BenchmarkRun:
         self._responses: dict[ResponseKey, Response] = {}
         self._scores: dict[ResponseKey, TextScore] = {}
         self._failures: dict[ResponseKey, Failure] = {}
-        self._cosines: dict[tuple[str, str], list[float]] = {}
+        self._cosines: dict[tuple[str, str], dict[int, float]] = {}
         self._mismatched: float | None = None
         self._samples = 0
+        self._stopped_short = False
         self._decisions: Mapping[str, Decision] = {}
         self._begun = False
         self._drawn = False
@@ -153,14 +156,23 @@ class BenchmarkRun:
             judged = self._judge(index, settled)
             if judged is None or judged.next_look is None:
                 break
+            if self._is_not_recorded(judged.next_look):
+                self._stopped_short = True
+                break
             settled = judged.settled
         self.timings_s["generate"] = time.perf_counter() - started
         if self.plan.metrics.cosine:
             started = time.perf_counter()
-            self._embed(engine)
+            if self.plan.recording is None:
+                self._embed(engine)
+            else:
+                self._recall_cosines(self.plan.recording)
             self.timings_s["embed"] = time.perf_counter() - started
         self._description = engine.describe()
         self._drawn = True
+
+    def _is_not_recorded(self, look: int) -> bool:
+        return self.plan.recording is not None and look > self.plan.recording.replicates
 
     def scores(self) -> dict[str, list[list[float]]]:
         """Return each arm's relevance: a list per prompt of a score per replicate, those that every arm has."""
@@ -193,7 +205,8 @@ class BenchmarkRun:
             samples_per_prompt=self._samples,
             decisions=self._decisions,
             mismatched_cosine=self._mismatched,
-            timings_s=dict(self.timings_s),
+            timings_s=dict(self.timings_s if self.plan.recording is None else self.plan.recording.timings_s),
+            stopped_short=self._stopped_short,
         )
 
     def close(self) -> None:
@@ -269,14 +282,32 @@ class BenchmarkRun:
             right: list[Embedding] = [
                 vector_of[self._responses[name, adapter.name, number].text] for name, number in keys
             ]
-            for (name, _), cosine in zip(keys, paired_cosines(left, right), strict=True):
+            for (name, number), cosine in zip(keys, paired_cosines(left, right), strict=True):
                 if cosine is not None:
-                    self._cosines.setdefault((name, adapter.name), []).append(cosine)
+                    self._cosines.setdefault((name, adapter.name), {})[number] = cosine
             if index == 0:
                 self._mismatched = mismatched_cosine(left, right, [name for name, _ in keys])
 
+    def _recall_cosines(self, recording: Recording) -> None:
+        """Take the cosines of the recorded run; the mismatched one only where all of that run is scored again."""
+        for adapter in self.plan.adapters:
+            for case in self.plan.cases:
+                shared = self._shared_replicates(case, (BASE_ARM, adapter.name))
+                self._cosines[case.prompt_id, adapter.name] = recording.cosines_of(case.prompt_id, adapter.name, shared)
+        whole = recording.texts.keys() == self._case_of.keys() and recording.replicates == self._samples
+        self._mismatched = recording.mismatched_cosine if whole else None
+
+    def _mean_cosine(self, case: PromptCase, adapter: str) -> float | None:
+        """Return the mean over the pairs; of an older recording, which has only that, the mean it holds."""
+        recording = self.plan.recording
+        if recording is not None and recording.cosine_detail == "prompts":
+            return recording.prompt_cosines.get((case.prompt_id, adapter)) if self.plan.metrics.cosine else None
+        cosines = self._cosines.get((case.prompt_id, adapter))
+        return fmean(cosines.values()) if cosines else None
+
     def _samples_of(self, case: PromptCase, arm: str, extra: ExtraMetrics) -> list[Sample]:
         metrics = self.plan.metrics
+        cosines = self._cosines.get((case.prompt_id, arm), {})
         result: list[Sample] = []
         for number in range(self.plan.looks[-1]):
             response = self._responses.get((case.prompt_id, arm, number))
@@ -301,13 +332,13 @@ class BenchmarkRun:
                     tools_named=score.tools_named,
                     relevance=score.relevance if metrics.relevance else None,
                     extra=dict(extra(case, response)),
+                    cosine=cosines.get(number),
                 )
             )
         return result
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], extra: ExtraMetrics) -> ResultRow:
         tuned = self._samples_of(case, adapter, extra)
-        cosines = self._cosines.get((case.prompt_id, adapter))
         return ResultRow(
             prompt_id=case.prompt_id,
             category=case.category,
@@ -318,7 +349,7 @@ class BenchmarkRun:
             intended=case.intended,
             base_model_response=base[0].text if base else None,
             finetuned_response=tuned[0].text if tuned else None,
-            cosine_similarity_score=fmean(cosines) if cosines else None,
+            cosine_similarity_score=self._mean_cosine(case, adapter),
             keyword_match_base=_mean([sample.keyword_match for sample in base]),
             keyword_match_finetuned=_mean([sample.keyword_match for sample in tuned]),
             jarvis_relevance_base=_mean([sample.relevance for sample in base]),
@@ -331,15 +362,15 @@ class BenchmarkRun:
 def _ask(case: PromptCase, arm: str, number: int) -> Request:
     """Return the request of a response; the twin's is one of the base, with noise that no other response has."""
     if arm == TWIN_ARM:
-        arm, number = BASE_ARM, number + _TWIN_REPLICATES
+        arm, number = BASE_ARM, number + TWIN_REPLICATES
     return Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
 
 
 def _name_twin(outcome: Response | Failure) -> Response | Failure:
     """Return the outcome under the twin's name when it answers a request of the twin."""
-    if outcome.replicate < _TWIN_REPLICATES:
+    if outcome.replicate < TWIN_REPLICATES:
         return outcome
-    return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - _TWIN_REPLICATES)
+    return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - TWIN_REPLICATES)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

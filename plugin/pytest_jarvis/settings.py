@@ -26,8 +26,10 @@ from pytest_jarvis.engines import ENGINES
 from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
 from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
 
+DEFAULT_ENGINE = "transformers"
 DEFAULT_SAMPLES = 4
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
@@ -59,6 +61,8 @@ class Settings:
     report_folder: Path | None
     """Exactly this folder; None makes a new one under `reports_root`."""
     reports_root: Path
+    replay: Replay | None = None
+    """The run whose responses are scored again; how they were drawn is what its report says."""
 
 
 def resolve(option: argparse.Namespace, root: Path) -> Settings:
@@ -67,11 +71,15 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     `root` is where the configuration, the prompts and the reports of a checkout lie.
     """
     conf, file = read_configuration(option.jarvis_config, root)
-    engine = option.jarvis_engine
+    replay = read_replay(option)
+    engine = "replay" if replay else option.jarvis_engine or DEFAULT_ENGINE
     if engine not in ENGINES:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
+    if engine == "replay" and not replay:
+        raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
     conf = _override(conf, option)
-    adapters, detections = _adapters(conf, option, file.parent)
+    adapters, detections = (replay.adapters, ()) if replay else _adapters(conf, option, file.parent)
+    twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark
     if option.jarvis_prompts:
         prompts = Path(option.jarvis_prompts)
@@ -84,14 +92,14 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     return Settings(
         config=conf,
         engine=engine,
-        model=_model(conf, option, () if option.jarvis_aa else adapters),
+        model=replay.report.provenance.model if replay else _model(conf, option, () if twin else adapters),
         adapters=adapters,
         detections=detections,
-        twin=option.jarvis_aa,
-        generation=_generation(conf),
+        twin=twin,
+        generation=replay.report.provenance.generation if replay else _generation(conf),
         prompts_folder=prompts,
-        looks=(benchmark.samples,) if benchmark.samples else _looks(conf, twin=option.jarvis_aa),
-        gate="off" if option.jarvis_aa else benchmark.gate,
+        looks=_looks(conf, option, replay, twin=twin),
+        gate="off" if twin else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
         inconclusive=benchmark.inconclusive,
         require=option.jarvis_require,
@@ -99,6 +107,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         write_report=option.jarvis_report or folder is not None,
         report_folder=folder,
         reports_root=root / conf.output.folder,
+        replay=replay,
     )
 
 
@@ -146,8 +155,15 @@ def _beside(folder: Path, source: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _looks(conf: Config, *, twin: bool) -> tuple[int, ...]:
-    """Return the looks where no count is fixed; greedy decoding says everything in one response."""
+def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, twin: bool) -> tuple[int, ...]:
+    """Return the looks: a fixed count, those recorded, or what the gate wants.
+
+    A replay keeps the recorded ones whatever the file says. Greedy decoding says everything in one response.
+    """
+    if replay:
+        return (option.jarvis_samples,) if option.jarvis_samples else replay.looks
+    if conf.benchmark.samples:
+        return (conf.benchmark.samples,)
     if not conf.generation.do_sample or conf.generation.temperature == 0:
         return (1,)
     return LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)

@@ -8,6 +8,7 @@ from typing import Final
 ENGINES: Final[dict[str, str]] = {
     "transformers": "pytest_jarvis.engines.transformers:TransformersEngine",
     "scripted": "pytest_jarvis.engines.scripted:ScriptedEngine",
+    "replay": "pytest_jarvis.engines.replay:ReplayEngine",
 }
 """Name on the command line -> "module:class"; the class is called with (ModelSpec, GenerationSettings)."""
 

@@ -27,6 +27,7 @@ from pytest_jarvis.outputs.wording import (
     signed,
     typeset,
 )
+from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
@@ -102,8 +103,9 @@ def _notes(report: Report) -> list[str]:
         *([] if metadata.is_real else [labels.FAKE_ENGINE]),
         *([] if report.complete else [labels.INCOMPLETE]),
         *([] if metadata.full_selection else [labels.PARTIAL]),
+        *replay_notes(report),
     ]
-    return [f"> {note}" for note in notes]
+    return [f"> {escaped_sentence(note)}" for note in notes]
 
 
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pytest_jarvis.outputs.wording import (
     session,
     width_of,
 )
+from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
@@ -122,6 +123,8 @@ def warnings(report: Report) -> list[str]:
         lines.append(session.demo_model(report.metadata.base_model_label, labels.storage(report.metadata.quantization)))
     if not report.complete:
         lines.append(labels.INCOMPLETE)
+    for note in replay_notes(report):
+        lines += wrap(note, _LINE)
     return lines
 
 

@@ -32,6 +32,7 @@ from pytest_jarvis.outputs.wording import (
     typeset,
     width_of,
 )
+from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
@@ -79,6 +80,7 @@ def _heading(report: Report) -> list[str]:
         *([] if metadata.is_real else [labels.FAKE_ENGINE]),
         *([] if report.complete else [labels.INCOMPLETE]),
         *([] if metadata.full_selection else [labels.PARTIAL]),
+        *replay_notes(report),
     ]
     return [*lines, *(line for note in notes for line in paragraph(note, indent=""))]
 

@@ -86,9 +86,10 @@ class Project:
     def prompts(self) -> Path:
         return self.folder / "jarvis_prompts"
 
-    def run(self, *arguments: str, engine: str = "scripted") -> pytest.RunResult:
-        """Run pytest in this process; the engine is the scripted one unless another is named."""
-        return self.pytester.runpytest_inprocess(*WITHOUT_OTHERS, "--jarvis-engine", engine, *arguments)
+    def run(self, *arguments: str, engine: str | None = "scripted") -> pytest.RunResult:
+        """Run pytest in this process; the engine is the scripted one unless another, or none, is named."""
+        named = () if engine is None else ("--jarvis-engine", engine)
+        return self.pytester.runpytest_inprocess(*WITHOUT_OTHERS, *named, *arguments)
 
     def report(self, folder: str = "out") -> Report:
         return load_report(self.folder / folder)

@@ -1,0 +1,308 @@
+"""`--jarvis-replay`: a saved report is scored, judged and reported again, and nothing is drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_jarvis.report import Report
+
+UNSURE = (
+    "def script(request):\n"
+    "    said = 'ouvre' if (request.replicate + len(request.prompt_id + request.text)) % 3 else 'lance application'\n"
+    "    return said if request.arm == 'base' else said + (' logiciel' if request.replicate % 2 else '')"
+)
+FAILS = (
+    "def script(request):\n"
+    "    if request.prompt_id == 'c-1' and request.arm == 'lora' and request.replicate == 1:\n"
+    "        return Failure(prompt_id='c-1', arm='lora', replicate=1, stage='timeout', reason='trop long')\n"
+    "    return 'ouvre' if request.arm == 'base' else f'ouvre application {request.replicate}'"
+)
+REPLAY = ("--jarvis-report-dir", "again", "--jarvis-replay", "out")
+
+
+@pytest.fixture
+def replay(project) -> Callable[..., pytest.RunResult]:
+    """Function that replays the report in `out` into `again`, with more options."""
+
+    def run(*arguments: str) -> pytest.RunResult:
+        return project.run(*REPLAY, *arguments, engine=None)
+
+    return run
+
+
+def judged(report: Report) -> dict[str, object]:
+    """What a replay gives again to the last digit."""
+    return {
+        "gate": report.gate,
+        "decisions": report.decisions,
+        "statistics": report.by_adapter,
+        "failures": report.failures,
+        "noise": report.noise_floor,
+        "complete": report.complete,
+        "rows": [msgspec.structs.replace(row, timestamp="") for row in report.results],
+        "timings": report.provenance.timings_s,
+        "mismatched": report.provenance.mismatched_cosine,
+        "engine": report.provenance.engine,
+        "looks": report.metadata.samples_per_prompt,
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        pytest.param("", (), id="a settled run"),
+        pytest.param(UNSURE, ("--jarvis-adapter", "lora=x"), id="a run that drew every look"),
+        pytest.param(UNSURE, ("--jarvis-adapter", "a=x", "--jarvis-adapter", "b=y"), id="several adapters"),
+        pytest.param(UNSURE, ("--jarvis-samples", "3", "--jarvis-seed", "7"), id="a fixed count"),
+        pytest.param(FAILS, ("--jarvis-adapter", "lora=x"), id="failures"),
+        pytest.param("", ("--jarvis-aa",), id="an A/A run"),
+        pytest.param("", ("-k", "c-2"), id="a selection"),
+    ],
+)
+def test_a_replay_gives_verdict_scores_and_timings_again_to_the_last_digit(
+    project, scripted_by, replay, script, options
+) -> None:
+    first = project.run("--jarvis-report-dir", "out", *options, engine=scripted_by(script) if script else "scripted")
+    again = replay()
+    assert judged(project.report("again")) == judged(project.report())
+    assert again.ret == first.ret
+
+
+def test_a_replay_of_a_replay_is_the_same_again(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    replay()
+    project.run("--jarvis-report-dir", "third", "--jarvis-replay", "again/report.json", engine=None)
+    assert judged(project.report("third")) == judged(project.report())
+
+
+def test_a_replay_is_labelled_in_every_output_and_keeps_what_the_engine_was(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    (project.folder / "benchmark_config.json").write_text(
+        '{"output": {"formats": ["text", "html", "markdown"]}}', encoding="utf-8"
+    )
+    result = replay()
+    result.stdout.fnmatch_lines(["*moteur factice*", "Relecture de out/report.json (du *"])
+    for file in ("report.txt", "summary.md", "report.html"):
+        assert "Relecture de" in (project.folder / "again" / file).read_text(encoding="utf-8")
+    report = project.report("again")
+    assert report.metadata.is_real is False
+    assert report.provenance.replay is not None
+    assert report.provenance.replay.report == "out/report.json"
+
+
+def test_a_higher_threshold_is_judged_on_the_recorded_responses(project, replay) -> None:
+    assert project.run("--jarvis-report-dir", "out").ret == 0
+    result = replay("--jarvis-min-gain", "100000")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["Gain demandé*+100000*(enregistré*+5*"])
+
+
+def test_a_question_that_wants_more_responses_than_recorded_stops_there_and_says_so(
+    project, scripted_by, replay
+) -> None:
+    loud = (
+        "def script(request):\n"
+        "    return 'ouvre' if request.arm == 'base' or request.replicate % 2 else 'ouvre lance application'"
+    )
+    project.run("--jarvis-report-dir", "out", "--jarvis-min-gain", "-90", engine=scripted_by(loud))
+    assert project.report().metadata.samples_per_prompt == 4
+    result = replay("--jarvis-min-gain", "50")
+    report = project.report("again")
+    assert (report.gate.verdict, report.metadata.samples_per_prompt) == ("INCONCLUSIVE", 4)
+    assert report.provenance.replay is not None
+    assert report.provenance.replay.stopped_short
+    result.stdout.fnmatch_lines(["L'enregistrement s'arrête à 4*"])
+
+
+def test_a_keyword_and_a_term_that_were_added_count(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    prompts = project.prompts / "questions.toml"
+    prompts.write_text(prompts.read_text(encoding="utf-8").replace('"bruit"]', '"bruit", "dit"]'), encoding="utf-8")
+    tools = project.prompts / "tools.toml"
+    tools.write_text(tools.read_text(encoding="utf-8").replace('"muet"', '"muet", "avez dit"'), encoding="utf-8")
+    result = replay()
+    row = project.report("again").results[2]
+    assert row.keywords_expected == ("silence", "bruit", "dit")
+    assert (row.samples[0].keywords_found, row.samples[0].terms_found) == (("bruit", "dit"), ("avez dit",))
+    result.stdout.fnmatch_lines(["Le dictionnaire des outils a changé*", "Les prompts (mots-clés*"])
+
+
+def test_another_way_to_look_for_keywords_is_scored_again(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    (project.folder / "benchmark_config.json").write_text(
+        '{"output": {"formats": []}, "metrics": {"keyword_mode": "substring", "cosine": false}}', encoding="utf-8"
+    )
+    prompts = project.prompts / "commandes.toml"
+    prompts.write_text(prompts.read_text(encoding="utf-8").replace('"chrome"', '"chrom"'), encoding="utf-8")
+    replay()
+    report = project.report("again")
+    assert report.results[0].samples[0].keywords_found == ("chrom", "ouvre")
+    assert report.provenance.keyword_mode == "substring"
+    assert report.results[0].cosine_similarity_score is None
+
+
+def test_prompts_that_are_not_those_recorded_are_named_and_the_run_is_not_judged(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    commands = project.prompts / "commandes.toml"
+    commands.write_text(
+        commands.read_text(encoding="utf-8").replace('text = "lance firefox"', 'text = "lance donc firefox"'),
+        encoding="utf-8",
+    )
+    questions = project.prompts / "questions.toml"
+    questions.write_text(questions.read_text(encoding="utf-8").replace('"q-1"', '"q-2"'), encoding="utf-8")
+    result = replay()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*dont le texte a changé depuis, non notés*: c-2.", "*n'existent plus ici*q-1.", "*jamais enregistrés*q-2."]
+    )
+    report = project.report("again")
+    assert (report.gate.verdict, [row.prompt_id for row in report.results]) == ("NOT_JUDGED", ["c-1"])
+
+
+def test_a_prompt_that_was_dropped_is_named_and_the_others_are_judged(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    (project.prompts / "questions.toml").unlink()
+    result = replay()
+    result.stdout.fnmatch_lines(["*n'existent plus ici*q-1."])
+    assert project.report("again").gate.verdict == "PASS"
+
+
+def test_a_report_without_a_cosine_per_response_keeps_the_means_of_its_prompts(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    file = project.folder / "out" / "report.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    for row in document["results"]:
+        for sample in row["samples"]:
+            del sample["cosine"]
+    file.write_text(json.dumps(document), encoding="utf-8")
+    result = replay()
+    before, after = project.report(), project.report("again")
+    assert [row.cosine_similarity_score for row in after.results] == [
+        row.cosine_similarity_score for row in before.results
+    ]
+    assert {sample.cosine for row in after.results for sample in row.samples} == {None}
+    result.stdout.fnmatch_lines(["Cosinus*: moyennes enregistrées par prompt*"])
+
+
+def test_what_an_interrupted_run_never_drew_stays_missing_and_is_no_failure(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    file = project.folder / "out" / "report.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    document["results"][0]["samples"].pop()
+    file.write_text(json.dumps(document), encoding="utf-8")
+    replay()
+    report = project.report("again")
+    assert (report.gate.verdict, report.failures, report.complete) == ("NOT_JUDGED", (), False)
+    assert report.gate.reasons[0].code == "missing_pairs"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--jarvis-model", "demo"),
+        ("--jarvis-adapter", "x=demo:jarvis"),
+        ("--jarvis-engine", "transformers"),
+        ("--jarvis-aa",),
+        ("--jarvis-seed", "0"),
+        ("--jarvis-batch-size", "2"),
+        ("--jarvis-max-new-tokens", "4"),
+        ("--jarvis-timeout", "0"),
+        ("--jarvis-template", "raw"),
+        ("--jarvis-allow-partial-4bit",),
+        ("--jarvis-allow-inert-adapter",),
+    ],
+    ids=lambda options: options[0],
+)
+def test_an_option_that_says_how_responses_are_drawn_is_refused(project, replay, options) -> None:
+    project.run("--jarvis-report-dir", "out")
+    result = replay(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{options[0]}: --jarvis-replay scores responses that are drawn already; leave*"])
+    assert not (project.folder / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"schema_version": 1, "complete"', "*report.json: not a whole JSON file*"),
+        ('{"hello": 1}', "*not a report of pytest-jarvis*"),
+        ('{"schema_version": 99}', "*schema_version 99, this pytest-jarvis reads 1*"),
+        (None, "*report.json: cannot be read: *"),
+    ],
+    ids=["damaged", "foreign", "newer", "missing"],
+)
+def test_a_report_that_cannot_be_replayed_is_one_sentence(project, replay, content, sentence) -> None:
+    (project.folder / "out").mkdir()
+    if content is not None:
+        (project.folder / "out" / "report.json").write_text(content, encoding="utf-8")
+    result = replay()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([sentence])
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_more_responses_than_were_recorded_are_refused(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out", "--jarvis-samples", "2")
+    result = replay("--jarvis-samples", "3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--jarvis-samples 3: * holds 2 responses per prompt and arm; ask for at most 2*"])
+
+
+def test_a_recording_of_other_prompts_is_refused(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    for file in ("commandes.toml", "questions.toml"):
+        prompts = project.prompts / file
+        prompts.write_text(prompts.read_text(encoding="utf-8").replace('id = "', 'id = "x'), encoding="utf-8")
+    result = replay()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*none of its 3 prompts is among those of this benchmark*"])
+
+
+def test_the_replay_engine_needs_a_report(project) -> None:
+    result = project.run(engine="replay")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--jarvis-engine replay: name the report to replay instead*"])
+
+
+def test_tests_of_a_model_are_skipped(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    project.pytester.makepyfile(
+        test_model="""
+        import pytest
+
+        @pytest.mark.quick
+        def test_libraries():
+            import a_library_that_is_not_there
+
+        def test_answer(lora_model):
+            assert lora_model.generate("bonjour").text
+        """
+    )
+    replay("test_model.py").assert_outcomes(skipped=2)
+
+
+def test_a_replay_imports_no_torch(project) -> None:
+    project.run("--jarvis-report-dir", "out")
+    code = (
+        "import sys, pytest; status = pytest.main(sys.argv[1:]); "
+        "print(sorted({'torch', 'transformers', 'peft', 'bitsandbytes', 'sklearn'} & set(sys.modules))); "
+        "sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-p", "no:hypothesispytest", "-p", "no:benchmark", *REPLAY],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=project.folder,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
+    assert (Path(project.folder) / "again" / "report.json").is_file()
