@@ -119,7 +119,7 @@ def test_a_question_that_wants_more_responses_than_recorded_stops_there_and_says
     assert (report.gate.verdict, report.metadata.samples_per_prompt) == ("INCONCLUSIVE", 4)
     assert report.provenance.replay is not None
     assert report.provenance.replay.stopped_short
-    result.stdout.fnmatch_lines(["L'enregistrement s'arrête à 4*"])
+    result.stdout.fnmatch_lines(["L’enregistrement s’arrête à 4*"])
 
 
 def test_a_keyword_and_a_term_that_were_added_count(project, replay) -> None:
@@ -161,7 +161,7 @@ def test_prompts_that_are_not_those_recorded_are_named_and_the_run_is_not_judged
     result = replay()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["*dont le texte a changé depuis, non notés*: c-2.", "*n'existent plus ici*q-1.", "*jamais enregistrés*q-2."]
+        ["*dont le texte a changé depuis, non notés*: c-2.", "*n’existent plus ici*q-1.", "*jamais enregistrés*q-2."]
     )
     report = project.report("again")
     assert (report.gate.verdict, [row.prompt_id for row in report.results]) == ("NOT_JUDGED", ["c-1"])
@@ -171,7 +171,7 @@ def test_a_prompt_that_was_dropped_is_named_and_the_others_are_judged(project, r
     project.run("--jarvis-report-dir", "out")
     (project.prompts / "questions.toml").unlink()
     result = replay()
-    result.stdout.fnmatch_lines(["*n'existent plus ici*q-1."])
+    result.stdout.fnmatch_lines(["*n’existent plus ici*q-1."])
     assert project.report("again").gate.verdict == "PASS"
 
 

@@ -43,11 +43,11 @@ def _replay_sentences(report: Report, replay: ReplayOf) -> Iterator[str]:
     commit = f", commit {printable(replay.commit)[:12]}" if replay.commit else ""
     yield (
         f"Relecture de {printable(replay.report)} (du {day_of(replay.timestamp)}{commit}) : réponses, durées et "
-        "mémoire sont celles d'alors ; notes et verdict sont refaits, aucun modèle n'a été chargé."
+        "mémoire sont celles d’alors ; notes et verdict sont refaits, aucun modèle n’a été chargé."
     )
     for names, what in (
         (replay.prompts_changed, "dont le texte a changé depuis, non notés"),
-        (replay.prompts_gone, "qui n'existent plus ici, non notés"),
+        (replay.prompts_gone, "qui n’existent plus ici, non notés"),
     ):
         if names:
             yield f"Prompts enregistrés {what} : {listed_ids(names)}."
@@ -55,8 +55,8 @@ def _replay_sentences(report: Report, replay: ReplayOf) -> Iterator[str]:
         yield f"Prompts jamais enregistrés, non notés : {listed_ids(replay.prompts_new)}."
     if replay.stopped_short:
         yield (
-            f"L'enregistrement s'arrête à {plural(replay.replicates, 'réponse')} par prompt : un essai réel en aurait "
-            "tiré d'autres."
+            f"L’enregistrement s’arrête à {plural(replay.replicates, 'réponse')} par prompt : un essai réel en aurait "
+            "tiré d’autres."
         )
     if replay.cosines == "prompts":
         yield "Cosinus : moyennes enregistrées par prompt, sur toutes leurs réponses (rapport plus ancien)."
@@ -74,6 +74,6 @@ def _changed_rules(report: Report, replay: ReplayOf) -> Iterator[str]:
         if now != then:
             yield f"{name} : {now} (enregistré : {then})."
     if report.provenance.dictionary_hash != replay.dictionary_hash:
-        yield "Le dictionnaire des outils a changé depuis : la pertinence est comptée avec celui d'aujourd'hui."
+        yield "Le dictionnaire des outils a changé depuis : la pertinence est comptée avec celui d’aujourd’hui."
     if report.provenance.prompt_hash != replay.prompt_hash:
         yield "Les prompts (mots-clés, outils attendus ou leur nombre) ont changé depuis."
