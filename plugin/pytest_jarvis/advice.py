@@ -60,7 +60,7 @@ def _level_seen(decision: Decision) -> AdviceCode:
 
 def _level_proven(decision: Decision) -> AdviceCode | None:
     """Give back the level that is shown, by the interval or, where there is none, by the verdict and its bar."""
-    interval = decision.gain_these if decision.target == "these" else decision.gain_new
+    interval = decision.judged_interval
     if interval is not None:
         lower, upper = round(interval[0], 12), round(interval[1], 12)
     elif decision.verdict == "PASS":

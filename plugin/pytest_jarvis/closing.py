@@ -83,15 +83,12 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     planned = per_arm * (1 + len(names))
     failed = [failure for failure in gathered.failures if failure.stage != "score"]
     drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
-    measured = {
-        prompt_id
-        for prompt_id in {row.prompt_id for row in gathered.rows}
-        if all(row.measured for row in gathered.rows if row.prompt_id == prompt_id)
-    }
+    measured = {name: sum(row.measured for row in gathered.rows if row.adapter == name) for name in names}
     facts = Facts(
         prompts_planned=len(benchmark.cases),
         prompts_selected=len(gathered.planned),
-        prompts_measured=len(measured),
+        prompts_measured=min(measured.values(), default=0),
+        measured_by_adapter=measured,
         responses_planned=planned,
         responses_failed=len(failed),
         responses_missing=max(0, planned - len(drawn) - len(failed)),

@@ -74,6 +74,7 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] | None = None
     min_absolute_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
     max_latency_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Of whole responses, their length included: in shared batches a token takes every arm as long."""
     category_floors: dict[str, Share] = {}
 
 

@@ -32,7 +32,7 @@ ReasonCode = Literal[
     "seen_under_bar",
     "tolerated",
 ]
-"""nothing_measured: no pair of responses.
+"""nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
 partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
 failures: `failed` of `planned` responses (of the run, or of its worst arm), a share of `share` where `allowed` is.
 missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
@@ -66,7 +66,7 @@ class Facts:
     """Prompts of the whole benchmark."""
     prompts_selected: int
     prompts_measured: int
-    """Selected prompts with at least one response of every arm."""
+    """Selected prompts with at least one response of every arm; `measured_by_adapter` says more."""
     responses_planned: int
     """Of the selected prompts, all arms and replicates of the looks that were drawn."""
     responses_failed: int
@@ -75,6 +75,8 @@ class Facts:
     prompts_changed: bool = False
     failures_by_arm: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Arm (`base` for the base) -> responses failed and planned; when empty, the whole run is held to the bar."""
+    measured_by_adapter: Mapping[str, int] = field(default_factory=dict)
+    """Adapter -> selected prompts with a response of the base and of it; when empty, `prompts_measured` is each's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +119,9 @@ def judge_run(
 
     `decisions`: relevance, by adapter in the order named; None where there is nothing to decide on.
     `extra_thresholds`: further bars (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets all of its
-    own and those of the run. An adapter with too many failures of its own is not judged; with too many of the base's,
-    or of the adapters that are required, the run is not. Nothing measured is never green, and a value seen under its
-    bar on the full selection exits 1 whatever is proven, unless the gate is off.
+    own and those of the run. An adapter with too many failures of its own, or without a pair of some prompt, is not
+    judged; when it is required, or the base fails too often, the run is not. Nothing measured is never green, and a
+    value seen under its bar on the full selection exits 1 whatever is proven, unless the gate is off.
     """
     obstacles = tuple(_obstacles(tuple(decisions), facts, rules))
     shares = _failure_shares(facts, rules)
@@ -132,6 +134,7 @@ def judge_run(
     ]
     if rules.policy != "off":
         broken = {share.adapter for share in shares if share.meets is False}
+        broken |= {name for name in decisions if _measured(name, facts) < facts.prompts_selected}
         bars = [withhold(bar) if obstacles or bar.adapter in broken else bar for bar in bars]
     adapters = tuple(_judge_adapter(name, bars) for name in decisions)
     verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, rules)
@@ -178,15 +181,17 @@ def _failures(failed: int, planned: int, rules: Rules) -> Reason | None:
 
 def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[Reason]:
     """Give back what keeps the run from being judged."""
-    if facts.prompts_measured == 0 or not names:
-        yield Reason(code="nothing_measured")
+    counts = [_measured(name, facts) for name in (names[:1] if rules.require == "first" else names)]
+    measured = (max if rules.require == "any" else min)(counts, default=0)
+    if measured == 0:
+        yield Reason(code="nothing_measured", values={"others": float(max(counts))} if any(counts) else {})
     if facts.prompts_selected < facts.prompts_planned:
         yield Reason(
             code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}
         )
     if failures := _too_many_failures(names, facts, rules):
         yield failures
-    missing = facts.prompts_selected - facts.prompts_measured
+    missing = facts.prompts_selected - measured
     if missing or facts.responses_missing:
         yield Reason(
             code="missing_pairs",
@@ -198,6 +203,11 @@ def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[R
         )
     if facts.prompts_changed:
         yield Reason(code="prompts_changed")
+
+
+def _measured(name: str, facts: Facts) -> int:
+    """Give back how many of the selected prompts have a pair of the base and an adapter."""
+    return facts.measured_by_adapter.get(name, facts.prompts_measured)
 
 
 def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:

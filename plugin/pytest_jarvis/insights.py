@@ -240,16 +240,17 @@ def _variance(decision: Decision | None) -> VarianceSplit | None:
 
 
 def _rank(report: Report, arms: Sequence[str]) -> Ranking | None:
-    """Rank all arms on the prompts, and the replicates, that all of them hold."""
-    adapters = arms[1:]
-    if len(adapters) < 2:
-        return None
+    """Rank all arms that answered, on the prompts, and the replicates, that all of them hold."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.results:
         arms_of_prompt = found.setdefault(row.prompt_id, {})
         for sample in row.samples:
             if sample.relevance is not None:
                 arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = sample.relevance
+    answered = {arm for by_arm in found.values() for arm in by_arm}
+    arms = [arm for arm in arms if arm in answered]
+    if len(arms) < 3 or BASE_ARM not in answered:
+        return None
     scores: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for by_arm in found.values():
         shared = sorted(set.intersection(*(set(by_arm.get(arm, {})) for arm in arms)))

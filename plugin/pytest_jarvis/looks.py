@@ -122,20 +122,23 @@ def holm(
 
 
 def judge_look(
-    base: Scores,
+    base: Scores | Mapping[str, Scores],
     adapters: Mapping[str, Scores],
     *,
     question: Question,
     index: int = 0,
     looks: tuple[int, ...] = LOOKS,
     settled: Mapping[str, Decision] | None = None,
+    unmeasured: int = 0,
 ) -> Look:
     """Decide on every adapter with the responses drawn up to look `index` (from 0).
 
     Each decision is that of `decide`, at the level Pocock and Holm give it, so that its interval agrees with its
     verdict. Holm runs over the passes and over the fails apart, and goes on from look to look: what an earlier look
     settled (`settled`) stands, and leaves the more to the others. With one look this is Holm alone; with one adapter,
-    Pocock alone. ValueError as `decide`, and for a look that does not exist.
+    Pocock alone. `base` is by adapter where responses failed: each takes its pair with it. `unmeasured` adapters were
+    asked for and have no pair: they stay among the hypotheses, so that a failure makes no other adapter's test easier.
+    ValueError as `decide`, and for a look that does not exist.
     """
     if not 0 <= index < len(looks):
         raise ValueError(f"look {index} does not exist; there are {len(looks)}, from 0")
@@ -144,7 +147,7 @@ def judge_look(
 
     def decide_at(name: str, level: float) -> Decision:
         return decide(
-            base,
+            base[name] if isinstance(base, Mapping) else base,
             adapters[name],
             min_gain=question.min_gain,
             alpha=level,
@@ -154,7 +157,7 @@ def judge_look(
         )
 
     first = {name: decide_at(name, question.alpha) for name in open_names}
-    levels = _levels(first, known, question.alpha, lambda share: look_alpha(share, looks))
+    levels = _levels(first, known, question.alpha, lambda share: look_alpha(share, looks), unmeasured)
     decisions = {name: known[name] if name in known else decide_at(name, levels[name]) for name in adapters}
     undecided = tuple(
         name
@@ -166,13 +169,17 @@ def judge_look(
 
 
 def _levels(
-    decisions: Mapping[str, Decision], settled: Mapping[str, Decision], alpha: float, critical: Callable[[float], float]
+    decisions: Mapping[str, Decision],
+    settled: Mapping[str, Decision],
+    alpha: float,
+    critical: Callable[[float], float],
+    unmeasured: int,
 ) -> dict[str, float]:
     """Give back the level at which each open adapter is judged: Holm over the passes, and over the fails."""
     open_names = list(decisions)
     failed = sum(decision.verdict == "FAIL" for decision in settled.values())
     passed = sum(decision.verdict == "PASS" for decision in settled.values())
-    others = len(settled) - failed - passed
+    others = len(settled) - failed - passed + unmeasured
     passes = [_p_value(decisions[name], decisions[name].p_pass) for name in open_names]
     fails = [_p_value(decisions[name], decisions[name].p_fail) for name in open_names]
     # An adapter that failed has not passed: it stays among the hypotheses of the other side, never to be rejected.

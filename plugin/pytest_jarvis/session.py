@@ -174,14 +174,22 @@ class BenchmarkRun:
     def _is_not_recorded(self, look: int) -> bool:
         return self.plan.recording is not None and look > self.plan.recording.replicates
 
-    def scores(self) -> dict[str, list[list[float]]]:
-        """Return each arm's relevance: a list per prompt of a score per replicate, those that every arm has."""
-        result: dict[str, list[list[float]]] = {arm: [] for arm in self.plan.arms}
-        for case in self.plan.cases:
-            shared = self._shared_replicates(case, self.plan.arms)
-            for arm in self.plan.arms if shared else ():
-                result[arm].append([self._scores[case.prompt_id, arm, number].relevance for number in shared])
-        return result
+    def scores(self, adapter: str) -> tuple[list[list[float]], list[list[float]]]:
+        """Return the relevance of base and adapter: a list per prompt of a score per replicate, those that both have.
+
+        What failed in another adapter takes nothing away from this one.
+        """
+        arms = (BASE_ARM, adapter)
+        shared = {case.prompt_id: self._shared_replicates(case, arms) for case in self.plan.cases}
+        base, tuned = (
+            [
+                [self._scores[name, arm, number].relevance for number in numbers]
+                for name, numbers in shared.items()
+                if numbers
+            ]
+            for arm in arms
+        )
+        return base, tuned
 
     def has_anything(self, case: PromptCase) -> bool:
         """Whether a response or a failure of the case exists."""
@@ -250,12 +258,18 @@ class BenchmarkRun:
         """Judge what is drawn; None when there is nothing to compare, or relevance is not measured."""
         if not self.plan.metrics.relevance:
             return None
-        scores = self.scores()
-        base = scores.pop(BASE_ARM)
-        if not base:
+        pairs = {adapter.name: self.scores(adapter.name) for adapter in self.plan.adapters}
+        measured = {name: pair for name, pair in pairs.items() if pair[0]}
+        if not measured:
             return None
         look = judge_look(
-            base, scores, question=self.plan.question, index=index, looks=self.plan.looks, settled=settled
+            {name: base for name, (base, _) in measured.items()},
+            {name: tuned for name, (_, tuned) in measured.items()},
+            question=self.plan.question,
+            index=index,
+            looks=self.plan.looks,
+            settled=settled,
+            unmeasured=len(pairs) - len(measured),
         )
         self._decisions = look.decisions
         return look

@@ -120,6 +120,16 @@ class Decision:
     """When inconclusive on new prompts: how many prompts of the kind, with as many responses each, for the same."""
     cautions: tuple[Caution, ...]
 
+    @property
+    def judged_interval(self) -> Interval | None:
+        """The interval of the gain that the verdict rests on: over these prompts, or over new ones, as was asked."""
+        return self.gain_these if self.target == "these" else self.gain_new
+
+    @property
+    def judged_absolute(self) -> Interval | None:
+        """The interval of the absolute gain, over the prompts that the verdict is about."""
+        return self.absolute_these if self.target == "these" else self.absolute_new
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def judge_gain(
     if decision is None:
         return _missing(name, adapter, bar, policy)
     meets = meets_bar(decision)
-    interval = decision.gain_these if decision.target == "these" else decision.gain_new
+    interval = decision.judged_interval
     values = _interval_values(interval, decision.alpha)
     verdict, why = _settle(policy, decision.verdict if decision.ground != "no_variance" else None, meets=meets)
     if policy != "off" and decision.ground == "out_of_reach":

@@ -49,7 +49,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
     candidate = insights.candidate
     blocks = [
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
-        *_notes(report),
+        *(f"> {escaped_sentence(note)}" for note in (*labels.cautions(report), *replay_notes(report))),
         *_verdict(report, candidate),
         *_categories(candidate, gains=not report.noise_floor),
         *_thresholds(report),
@@ -95,17 +95,6 @@ def _shortened(text: str) -> str:
         return text
     end = text.rfind("\n", 0, MOST_CHARACTERS - 200)
     return f"{text[:end]}\n\n{labels.SHORTENED}\n"
-
-
-def _notes(report: Report) -> list[str]:
-    metadata = report.metadata
-    notes = [
-        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
-        *([] if report.complete else [labels.INCOMPLETE]),
-        *([] if metadata.full_selection else [labels.PARTIAL]),
-        *replay_notes(report),
-    ]
-    return [f"> {escaped_sentence(note)}" for note in notes]
 
 
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
@@ -214,6 +203,7 @@ def _thresholds(report: Report) -> Iterator[str]:
     if rows:
         yield f"## {labels.THRESHOLDS}"
         yield _table([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
+        yield from labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
 
 
 def _adapters(insights: Insights) -> Iterator[str]:
@@ -232,7 +222,7 @@ def _adapters(insights: Insights) -> Iterator[str]:
                 one.name,
                 number(decision.finetuned_mean, 3),
                 percent(decision.gain, signed=True),
-                gain_interval(decision.gain_these if decision.target == "these" else decision.gain_new),
+                gain_interval(decision.judged_interval),
                 str(decision.replicates[1]),
                 explanations.ADVICE[one.advice.code] if one.advice else DASH,
             ]

@@ -76,12 +76,7 @@ def _heading(report: Report) -> list[str]:
         "═" * WIDTH,
     ]
     lines[1:2] = paragraph(lines[1], indent="")
-    notes = [
-        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
-        *([] if report.complete else [labels.INCOMPLETE]),
-        *([] if metadata.full_selection else [labels.PARTIAL]),
-        *replay_notes(report),
-    ]
+    notes = [*labels.cautions(report), *replay_notes(report)]
     return [*lines, *(line for note in notes for line in paragraph(note, indent=""))]
 
 
@@ -127,6 +122,8 @@ def _thresholds(report: Report) -> Iterator[str]:
     ]
     heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
     yield from table(heads, rows, (23, 9, 9, 13, 20))
+    for rule in labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
+        yield from paragraph(rule)
 
 
 def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:

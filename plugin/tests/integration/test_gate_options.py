@@ -165,3 +165,29 @@ def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, script
     result = project.run("--jarvis-report", engine=scripted_by(BETTER))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n’est pas tenu*"])
+
+
+BROKEN = """
+def script(request):
+    if request.arm == "casse":
+        return Failure(
+            prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate,
+            stage="generate", reason="logits are not finite",
+        )
+    return "Bruit." if request.arm == "base" else "J'ouvre l'application, je lance le logiciel."
+"""
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict"), [(("bon", "casse"), "PASS"), (("casse", "bon"), "NOT_JUDGED")], ids=["second", "first"]
+)
+def test_an_adapter_that_cannot_answer_costs_only_its_own_verdict(
+    project, scripted_by, order: tuple[str, str], verdict: str
+) -> None:
+    named = [part for name in order for part in ("--jarvis-adapter", f"{name}=demo:{name}")]
+    engine = scripted_by(BROKEN)
+    result = project.run("--jarvis-report-dir", "out", *named, engine=engine)
+    report = project.report()
+    assert (verdict, list(report.decisions)) == (report.gate.verdict, ["bon"])
+    assert {one.name: one.verdict for one in report.gate.adapters}["casse"] == "NOT_JUDGED"
+    result.stdout.fnmatch_lines(["*étape génération*logits non finis*"])

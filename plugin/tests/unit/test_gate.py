@@ -241,6 +241,33 @@ def test_an_arm_answers_for_its_own_failures_and_those_of_the_base(
     assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
+@pytest.mark.parametrize(
+    ("measured", "require", "verdict", "reasons"),
+    [
+        ((30, 0), "first", "PASS", []),
+        ((30, 0), "any", "PASS", []),
+        ((30, 0), "all", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
+        ((30, 29), "all", "NOT_JUDGED", ["missing_pairs"]),
+        ((30, 29), "any", "PASS", []),
+        ((29, 30), "first", "NOT_JUDGED", ["missing_pairs"]),
+        ((29, 29), "any", "NOT_JUDGED", ["missing_pairs"]),
+        ((0, 30), "first", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
+    ],
+)
+def test_an_adapter_answers_for_its_own_pairs(
+    measured: tuple[int, int], require: Require, verdict: str, reasons: list[str]
+) -> None:
+    facts = replace(FULL, prompts_measured=min(measured), measured_by_adapter=dict(zip("ab", measured, strict=True)))
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules(require=require))
+    assert (verdict, reasons) == (outcome.verdict, codes(outcome.reasons))
+
+
+def test_an_adapter_without_all_its_pairs_is_not_judged_beside_one_that_is() -> None:
+    facts = replace(FULL, measured_by_adapter={"a": 30, "b": 29})
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules())
+    assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
+
+
 def test_failures_are_told_of_the_worst_arm() -> None:
     outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), Rules(max_failure_share=0.05))
     assert [{"failed": 20, "planned": 100, "share": 0.2, "allowed": 0.05}] == [

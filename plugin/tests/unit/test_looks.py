@@ -167,3 +167,17 @@ def test_the_question_reaches_the_decision() -> None:
     assert look.decisions["a"] == decide(
         BASE, BETTER, min_gain=0.2, alpha=0.1, target="new", shared_noise=False, deterministic=True
     )
+
+
+def test_each_adapter_is_judged_beside_the_bases_responses_that_it_has_a_pair_of() -> None:
+    alone = judge_look(BASE[:1], {"a": BETTER[:1]}, question=Question(), looks=(4,))
+    both = judge_look({"a": BASE[:1], "b": BASE}, {"a": BETTER[:1], "b": BETTER}, question=Question(), looks=(4,))
+    assert [both.decisions[name].prompts for name in "ab"] == [1, len(BASE)]
+    assert both.decisions["a"].gain == alone.decisions["a"].gain
+
+
+def test_an_adapter_without_a_pair_makes_no_other_test_easier() -> None:
+    alone = judge_look(BASE, {"a": BETTER}, question=Question(), looks=(4,))
+    beside = judge_look(BASE, {"a": BETTER}, question=Question(), looks=(4,), unmeasured=1)
+    assert alone.decisions["a"].alpha == 0.05
+    assert beside.decisions["a"].alpha == 0.025

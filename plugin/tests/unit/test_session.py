@@ -241,12 +241,20 @@ def test_a_run_without_one_pair_stops_at_the_first_look_and_decides_nothing() ->
     assert (facts.samples_per_prompt, facts.decisions, facts.mismatched_cosine) == (2, {}, None)
 
 
-def test_the_scores_are_those_of_the_replicates_that_every_arm_has() -> None:
+def test_the_scores_of_an_adapter_are_those_of_the_replicates_that_the_base_and_it_have() -> None:
     made = make(fails(("p0", "lora", 0), ("p1", "base", 0), ("p1", "lora", 1)), adapters=(LORA, OTHER))
     made.run.draw()
-    scores = made.run.scores()
     one, two = pytest.approx(1 / 3), pytest.approx(2 / 3)
-    assert scores == {"base": [[one], [one, one]], "lora": [[two], [two, two]], "autre": [[two], [two, two]]}
+    assert made.run.scores("lora") == ([[one], [one, one]], [[two], [two, two]])
+    assert made.run.scores("autre") == ([[one, one], [one], [one, one]], [[two, two], [two], [two, two]])
+
+
+def test_an_adapter_that_never_answers_leaves_the_others_their_decisions() -> None:
+    made = make(fails(*((case.prompt_id, "lora", at) for case in CASES for at in range(4))), adapters=(LORA, OTHER))
+    made.run.draw()
+    facts = made.run.facts()
+    assert facts is not None
+    assert {name: decision.verdict for name, decision in facts.decisions.items()} == {"autre": "PASS"}
 
 
 def test_a_failed_response_is_not_scored_as_zero() -> None:

@@ -25,7 +25,9 @@ from pytest_jarvis.outputs.wording import (
     typeset,
     verdict_line,
 )
+from pytest_jarvis.outputs.wording.labels import threshold_rules
 from pytest_jarvis.statistics import Decision, decide
+from pytest_jarvis.thresholds import Threshold, ThresholdName
 
 
 @pytest.mark.parametrize(
@@ -221,3 +223,22 @@ def test_a_reason_is_told_with_its_figures() -> None:
     reason = Reason(code="failures", values={"failed": 3, "planned": 30, "share": 0.1, "allowed": 0.05})
     expected = "Trop d’échecs : 3 réponses sur 30, soit 10,0 % ; 5,0 % au plus sont permis."
     assert expected == reason_sentence(reason).replace(NBSP, " ")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, "Rien n’a été mesuré."), ({"others": 30}, "Rien n’a été mesuré d’un adaptateur exigé.")],
+)
+def test_nothing_measured_says_of_whom(values: dict[str, float], expected: str) -> None:
+    assert expected == reason_sentence(Reason(code="nothing_measured", values=values))
+
+
+@pytest.mark.parametrize(
+    ("name", "batching", "rules"),
+    [("latency_ratio", "mixed", 2), ("latency_ratio", "two passes", 1), ("relevance_gain", "mixed", 0)],
+)
+def test_a_ratio_of_durations_says_what_it_compares(name: ThresholdName, batching: str, rules: int) -> None:
+    bar = Threshold(
+        name=name, adapter="v", value=1.0, bar=2.0, direction="at_most", verdict="PASS", meets=True, why="seen"
+    )
+    assert len(threshold_rules([bar], batching)) == rules

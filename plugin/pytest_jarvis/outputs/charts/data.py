@@ -282,9 +282,8 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     for adapter in insights.adapters[:MOST_ADAPTERS]:
         if adapter.decision is not None:
             decision = adapter.decision
-            interval = decision.gain_these if decision.target == "these" else decision.gain_new
             name = f" ({printable(adapter.name)})" if len(insights.adapters) > 1 else ""
-            gain = f"{percent(decision.gain, signed=True)} {gain_interval(interval)}"
+            gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.judged_interval)}"
             rows.append((f"{labels.KEY_GAIN}{name}", gain))
     candidate = insights.candidate
     if candidate.relevance is not None:

@@ -91,7 +91,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             element("summary", wording.EXPLANATION),
             *(part for one in insights.adapters for part in _explained(one, report, named=several)),
             element("h3", wording.THRESHOLDS),
-            thresholds(shown_thresholds(report), labels),
+            thresholds(shown_thresholds(report), labels, report.provenance.engine.batching),
             class_="explained",
         ),
     )

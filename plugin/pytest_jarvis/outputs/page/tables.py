@@ -20,6 +20,7 @@ from pytest_jarvis.outputs.wording.labels import (
     TOTAL,
     WHY,
     bar_of,
+    threshold_rules,
     threshold_value,
 )
 from pytest_jarvis.outputs.wording.notes import french_reason
@@ -209,7 +210,7 @@ def _arm(name: str, arm: ArmDiagnostics) -> list[Cell]:
     ]
 
 
-def thresholds(judged: Sequence[Threshold], labels: dict[str, str]) -> Html:
+def thresholds(judged: Sequence[Threshold], labels: dict[str, str], batching: str) -> Html:
     """Return the bars of the run, each with its value and verdict."""
     rows = []
     for one in judged:
@@ -225,7 +226,8 @@ def thresholds(judged: Sequence[Threshold], labels: dict[str, str]) -> Html:
                 WHY[one.why],
             ]
         )
-    return table(wording.THRESHOLD_HEADS, rows, texts=(0, 3, 4))
+    rules = [element("p", rule, class_="note") for rule in threshold_rules(judged, batching)]
+    return join(table(wording.THRESHOLD_HEADS, rows, texts=(0, 3, 4)), *rules)
 
 
 def failures(report: Report, insights: Insights) -> Html:

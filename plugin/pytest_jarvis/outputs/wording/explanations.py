@@ -200,9 +200,7 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
 
 def _seen(decision: Decision) -> str:
     """Return the gain seen with its interval; the absolute one where the relative one has none."""
-    these = decision.target == "these"
-    interval = decision.gain_these if these else decision.gain_new
+    interval = decision.judged_interval
     if interval is not None and decision.gain is not None:
         return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."
-    absolute = decision.absolute_these if these else decision.absolute_new
-    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(absolute, signed)}."
+    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(decision.judged_absolute, signed)}."

@@ -13,6 +13,7 @@ from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, 
 from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import EngineDescription
+from pytest_jarvis.report import Report
 from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
@@ -84,6 +85,15 @@ STAGES: Final[Mapping[str, str]] = {
 }
 
 
+def cautions(report: Report) -> list[str]:
+    """Return what a reader must know before any number: a fake engine, missing responses, a part of the prompts."""
+    return [
+        *([] if report.metadata.is_real else [FAKE_ENGINE]),
+        *([] if report.complete else [INCOMPLETE]),
+        *([] if report.metadata.full_selection else [PARTIAL]),
+    ]
+
+
 def model_label(engine: EngineDescription) -> str:
     """Return what a reader is told the model is; an engine that makes its answers up is never a model's name."""
     if not engine.is_real:
@@ -109,6 +119,21 @@ def quantised(label: str) -> str:
 def device(name: str) -> str:
     """Return what the model runs on; « aucun » for an engine without a model."""
     return NONE if name == "none" else name
+
+
+LATENCY_RULE: Final = typeset(
+    "Rapport des durées : celles de réponses entières, longueur comprise ; un bras plus bavard est plus lent."
+)
+SHARED_BATCHES: Final = typeset(
+    "Ici les bras partagent leurs lots, où un token prend à tous le même temps : le rapport ne dit que la longueur."
+)
+
+
+def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:
+    """Return how to read the bars: what the ratio of durations compares, where that bar is set."""
+    if not any(one.name == "latency_ratio" for one in thresholds):
+        return []
+    return [LATENCY_RULE, *([SHARED_BATCHES] if batching == "mixed" else [])]
 
 
 def threshold_value(threshold: Threshold, value: float | None) -> str:
