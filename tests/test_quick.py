@@ -32,7 +32,7 @@ def test_gpu_configuration(jarvis_show: Show) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        jarvis_show(f"Pas de GPU : tout se fait sur le processeur ({torch.get_num_threads()} fils).")
+        jarvis_show(f"Pas de GPU : tout se fait sur le processeur (fils de calcul : {torch.get_num_threads()}).")
         return
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
@@ -42,7 +42,7 @@ def test_gpu_configuration(jarvis_show: Show) -> None:
 
 def test_model_loading(base_model: ModelHandle, lora_model: ModelHandle, jarvis_show: Show) -> None:
     """One base is loaded, and both arms are handles on it."""
-    jarvis_show(f"{lora_model.label} | {base_model.engine.describe().coverage.label}")
+    jarvis_show(f"{lora_model.label} | {lora_model.storage}")
     assert base_model.engine is lora_model.engine
 
 

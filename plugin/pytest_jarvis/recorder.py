@@ -92,6 +92,11 @@ class ModelHandle:
     arm: str
     label: str
 
+    @property
+    def storage(self) -> str:
+        """How the weights are stored, as measured; said in French."""
+        return labels.storage(self.engine.describe().coverage.label)
+
     def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
         """Return one response to `text`; raise EngineError when it could not be made."""
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)

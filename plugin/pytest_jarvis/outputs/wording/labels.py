@@ -69,7 +69,7 @@ WHY: Final[Mapping[WhyCode, str]] = {
 }
 
 CRITERIA: Final[Mapping[Criterion, str]] = {
-    "expected_tool": "Outil attendu cité le plus souvent",
+    "expected_tool": "Outil attendu le plus cité",
     "all_keywords": "Tous les mots-clés trouvés",
 }
 FLIP_RULE: Final = typeset(

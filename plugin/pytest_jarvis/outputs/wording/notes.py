@@ -57,6 +57,10 @@ REASONS: Final[Translations] = (
         r"the thinking block was not closed within (?P<tokens>\d+) tokens; raise max_new_tokens or turn thinking off",
         "la réflexion n’était pas finie après {tokens} tokens : augmentez max_new_tokens, ou désactivez la réflexion",
     ),
+    (
+        r"the replayed report holds no response to this prompt; run without --jarvis-replay",
+        "le rapport rejoué n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
+    ),
     (r"a metric raised (?P<error>.*)", "une métrique a levé {error}"),
     (r"in one batch the logits are not finite", "dans un lot commun, les logits ne sont pas finis"),
     (

@@ -110,7 +110,7 @@ def more_failures(count: int) -> str:
 
 def demo_model(label: str, storage: str) -> str:
     """Return that the model is the embedded one."""
-    return f"Modèle : {label} ({storage})."
+    return f"Modèle : {label}, {storage}."
 
 
 def folder(path: Path) -> str:
