@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_jarvis.metrics import jarvis_metric
     from pytest_jarvis.outputs.json import load_report
     from pytest_jarvis.recorder import Measured, ModelHandle
     from pytest_jarvis.records import PromptCase, Response
@@ -22,6 +23,7 @@ __all__ = [
     "Response",
     "ResultRow",
     "decide",
+    "jarvis_metric",
     "load_report",
 ]
 
@@ -34,6 +36,7 @@ _HOME = {
     "Response": "records",
     "ResultRow": "report",
     "decide": "statistics",
+    "jarvis_metric": "metrics",
     "load_report": "outputs.json",
 }
 

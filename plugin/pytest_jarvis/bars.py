@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_jarvis.added import pairs_of, value_of
 from pytest_jarvis.changes import Metric, keywords_of, pair_of, relevance_of, seconds_of
 from pytest_jarvis.comparisons import compare, compare_as_ratio, estimate_mean
-from pytest_jarvis.config import BenchmarkSection
+from pytest_jarvis.config import BenchmarkSection, MetricBar
 from pytest_jarvis.looks import Question
+from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.report import ResultRow
 from pytest_jarvis.statistics import decide
-from pytest_jarvis.thresholds import Policy, Threshold, judge_estimate, judge_floors, judge_gain
+from pytest_jarvis.thresholds import (
+    Direction,
+    Policy,
+    Threshold,
+    judge_estimate,
+    judge_floors,
+    judge_gain,
+    judge_metric,
+)
 
 _Table = list[tuple[float, ...]]
 
@@ -47,6 +57,53 @@ def configured_bars(
             if scores:
                 estimates[category] = estimate_mean(scores, alpha=alpha)
         yield from judge_floors(adapter, estimates, section.category_floors, alpha=alpha, policy=policy)
+
+
+def metric_bars(
+    section: BenchmarkSection,
+    specs: Sequence[MetricSpec],
+    adapter: str,
+    rows: Sequence[ResultRow],
+    *,
+    question: Question,
+    policy: Policy,
+) -> Iterator[Threshold]:
+    """Yield the bars on metrics that others added, judged for one adapter, whose rows are `rows`.
+
+    Each bar errs with probability `question.alpha` on its own. A bar on a metric that is not among `specs` was not
+    measured.
+    """
+    known = {spec.name: spec for spec in specs}
+    for name, asked in section.metric_bars.items():
+        yield from _bars_of(
+            known.get(name, MetricSpec(name=name, label=name)), asked, adapter, rows, question=question, policy=policy
+        )
+
+
+def _bars_of(
+    spec: MetricSpec,
+    asked: MetricBar,
+    adapter: str,
+    rows: Sequence[ResultRow],
+    *,
+    question: Question,
+    policy: Policy,
+) -> Iterator[Threshold]:
+    base, tuned = _paired(rows, value_of(spec)) if spec.per == "response" else ([], pairs_of(rows, spec))
+    if asked.min_gain is not None:
+        change = compare(base, tuned, alpha=question.alpha, shared_noise=question.shared_noise) if base else None
+        way: Direction = "at_least" if spec.higher_is_better else "at_most"
+        bar = asked.min_gain if spec.higher_is_better else -asked.min_gain
+        yield judge_metric("metric_gain", spec.name, adapter, change, bar=bar, direction=way, policy=policy)
+    mean = estimate_mean(tuned, alpha=question.alpha) if tuned else None
+    if asked.min_mean is not None:
+        yield judge_metric(
+            "metric_mean", spec.name, adapter, mean, bar=asked.min_mean, direction="at_least", policy=policy
+        )
+    if asked.max_mean is not None:
+        yield judge_metric(
+            "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=policy
+        )
 
 
 def _paired(rows: Sequence[ResultRow], metric: Metric) -> tuple[_Table, _Table]:

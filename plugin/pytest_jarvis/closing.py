@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_jarvis import provenance
-from pytest_jarvis.bars import configured_bars
+from pytest_jarvis.added import added_metrics, all_specs
+from pytest_jarvis.bars import configured_bars, metric_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
@@ -19,6 +20,7 @@ from pytest_jarvis.records import BASE_ARM, TWIN_ARM
 from pytest_jarvis.report import (
     SCHEMA_VERSION,
     AdapterStatistics,
+    AddedMetric,
     FailureRow,
     GatePlan,
     Metadata,
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_jarvis.benchmark import Benchmark
+    from pytest_jarvis.metrics import MetricSpec
     from pytest_jarvis.records import PromptCase
     from pytest_jarvis.session import RunFacts
+    from pytest_jarvis.thresholds import Threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Gathered:
     facts: RunFacts
     finished: bool
     """False when the session was interrupted, or stopped before the end of its plan."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """Those that others declared."""
 
 
 def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
@@ -96,17 +102,13 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
-    bars = [
-        bar
-        for name in names
-        for bar in configured_bars(
-            settings.config.benchmark,
-            name,
-            [row for row in gathered.rows if row.adapter == name],
-            benchmark.question,
-            settings.gate,
-        )
-    ]
+    asked = settings.config.benchmark
+    specs = all_specs(gathered.rows, gathered.metrics)
+    bars: list[Threshold] = []
+    for name in names:
+        own = [row for row in gathered.rows if row.adapter == name]
+        bars += configured_bars(asked, name, own, benchmark.question, settings.gate)
+        bars += metric_bars(asked, specs, name, own, question=benchmark.question, policy=settings.gate)
     return judge_run(decisions, facts, rules, bars)
 
 
@@ -145,6 +147,21 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         failures=gathered.failures,
         provenance=_provenance(benchmark, facts, root),
         noise_floor=noise_floors(gathered.rows) if settings.twin else {},
+        metrics=_added_metrics(benchmark, gathered),
+    )
+
+
+def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:
+    """Return what the metrics of others came to, at the error rate of each adapter's decision, else of the plan."""
+    question, decisions = benchmark.question, gathered.facts.decisions
+    names = [adapter.name for adapter in benchmark.settings.adapters]
+    planned = {case.category for case in gathered.planned}
+    return added_metrics(
+        all_specs(gathered.rows, gathered.metrics),
+        {name: [row for row in gathered.rows if row.adapter == name] for name in names},
+        [category.name for category in benchmark.prompts.categories if category.name in planned],
+        {name: decisions[name].alpha if name in decisions else question.alpha for name in names},
+        shared_noise=question.shared_noise,
     )
 
 

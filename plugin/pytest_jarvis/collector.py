@@ -13,7 +13,9 @@ from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
 
 if TYPE_CHECKING:
+    from pytest_jarvis.metrics import MetricSet
     from pytest_jarvis.recorder import Recorder
+    from pytest_jarvis.records import Response
 
 _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
@@ -91,14 +93,36 @@ class Collector:
                 'pip install "pytest-jarvis[local]"'
             )
         selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
-        self._record(tuple(selected.values()))
+        modules = {id(item.module): item.module for item in session.items if isinstance(item, pytest.Function)}
+        self._record(tuple(selected.values()), modules.values())
 
-    def _record(self, cases: tuple[PromptCase, ...]) -> None:
+    def _record(self, cases: tuple[PromptCase, ...], modules: Iterable[object] = ()) -> None:
         from pytest_jarvis.recorder import Recorder
 
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
-        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases)
+        metrics = self._metrics(self.benchmark, modules)
+        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
+
+    def _metrics(self, benchmark: Benchmark, modules: Iterable[object]) -> MetricSet:
+        """Return the metrics of conftest files, plugins and test files; UsageError for one that cannot be."""
+        from pytest_jarvis.metrics import MetricSet, check_metric_bars, collect_metrics
+
+        hook = self.config.hook.pytest_jarvis_response_metrics
+        try:
+            metrics = collect_metrics([*self.config.pluginmanager.get_plugins(), *modules])
+            # A controller has not seen what its workers collect: they know the metrics of deeper conftest files.
+            unseen = bool(hook.get_hookimpls()) or not (modules or self._is_worker())
+            check_metric_bars(
+                benchmark.settings.config.benchmark.metric_bars, [one.spec for one in metrics], open_names=unseen
+            )
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
+
+        def ask(case: PromptCase, response: Response) -> list[object]:
+            return list(reversed(hook(case=case, response=response)))
+
+        return MetricSet(metrics, ask if hook.get_hookimpls() else None)
 
     def _is_worker(self) -> bool:
         return hasattr(self.config, "workerinput")

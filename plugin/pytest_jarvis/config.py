@@ -57,6 +57,16 @@ class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_response_chars: Positive = 500
 
 
+class MetricBar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of a metric that others added, in its own unit."""
+
+    min_gain: float | None = None
+    """How much better than the base the fine-tuned arm must be: higher, or lower where lower is better."""
+    min_mean: float | None = None
+    """Least mean of the fine-tuned arm, or of the pairs."""
+    max_mean: float | None = None
+
+
 class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which prompts, how many responses, and what is asked of the gain."""
 
@@ -76,6 +86,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_latency_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Of whole responses, their length included: in shared batches a token takes every arm as long."""
     category_floors: dict[str, Share] = {}
+    metric_bars: dict[str, MetricBar] = {}
+    """By the name of a metric that a conftest.py declares, or that the hook gives."""
 
 
 class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Real
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ import pytest
 
 from pytest_jarvis.closing import Gathered, judge_gate, make_report
 from pytest_jarvis.live import LiveTerminal
+from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet, MetricSpec
 from pytest_jarvis.outputs.json import encode_report, write_report
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
@@ -56,6 +56,8 @@ class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
     facts: RunFacts | None
     error: str | None
     """Why no engine could be had, in one sentence."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """Those that others declared."""
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,9 +116,12 @@ _RECORD = pytest.StashKey[CaseRecord]()
 class Recorder:
     """Registered when the plan of a benchmark session is fixed."""
 
-    def __init__(self, config: pytest.Config, benchmark: Benchmark, cases: tuple[PromptCase, ...]) -> None:
-        """`cases` are the selected ones; nothing is loaded yet."""
+    def __init__(
+        self, config: pytest.Config, benchmark: Benchmark, cases: tuple[PromptCase, ...], metrics: MetricSet
+    ) -> None:
+        """`cases` are the selected ones, `metrics` those that others added; nothing is loaded yet."""
         self.config = config
+        self.metrics = metrics
         self.benchmark = benchmark
         conf = benchmark.settings.config
         replay = benchmark.settings.replay
@@ -187,7 +192,7 @@ class Recorder:
         self._or_exit(self.run.draw)
         failures = tuple(failure_row(failure, case.category) for failure in self.run.failures(case))
         with self._recorded_if_raised(item, case, failures):
-            rows = tuple(self.run.rows(case, self._extra_metrics))
+            rows = tuple(self.run.rows(case, self.metrics))
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures)
         item.user_properties.extend(_properties(rows))
         return Measured(rows=rows, failures=failures)
@@ -196,15 +201,20 @@ class Recorder:
     def _recorded_if_raised(
         self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
     ) -> Generator[None, None, None]:
-        """Record what was drawn when a metric of others raises: the test fails, the responses are kept."""
+        """Record what was drawn when a metric of others gives no number: the test fails, the responses are kept."""
         try:
             yield
-        except Exception as error:
-            reason = f"a metric raised {type(error).__name__}: {error}"
-            unscored = Failure(prompt_id=case.prompt_id, arm=BASE_ARM, replicate=0, stage="score", reason=reason)
-            rows = tuple(self.run.rows(case, _no_metrics))
+        except MetricFaultError as fault:
+            unscored = Failure(
+                prompt_id=case.prompt_id,
+                arm=fault.response.arm,
+                replicate=fault.response.replicate,
+                stage="score",
+                reason=str(fault),
+            )
+            rows = tuple(self.run.rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
-            raise
+            pytest.fail(str(fault), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -251,6 +261,7 @@ class Recorder:
                 planned=tuple(case.prompt_id for case in self.run.plan.cases),
                 facts=self.run.facts(),
                 error=self._error,
+                metrics=self.metrics.specs,
             )
             self.config.workeroutput["jarvis"] = msgspec.to_builtins(notes)
             self.run.close()
@@ -325,7 +336,7 @@ class Recorder:
                 rows += record.rows
                 failures += record.failures
             elif self.run.has_anything(case):
-                rows += self.run.rows(case, _no_metrics)
+                rows += self.run.rows(case, NO_METRICS)
                 failures += [failure_row(failure, case.category) for failure in self.run.failures(case)]
         return Gathered(
             rows=tuple(rows),
@@ -333,6 +344,7 @@ class Recorder:
             planned=cases,
             facts=facts,
             finished=not self.interrupted and len(recorded) == len(cases),
+            metrics=self.metrics.specs if self._notes is None else self._notes.metrics,
         )
 
     def _label(self, record: CaseRecord) -> str:
@@ -359,28 +371,6 @@ class Recorder:
         write_report(report, folder)
         return folder
 
-    def _extra_metrics(self, case: PromptCase, response: Response) -> dict[str, float]:
-        """Return what the hooks measure on a response; the last registered wins a name.
-
-        Raises TypeError or ValueError, with the name and the value, for what is not a finite number.
-        """
-        found: dict[str, float] = {}
-        for metrics in reversed(self.config.hook.pytest_jarvis_response_metrics(case=case, response=response)):
-            if not isinstance(metrics, Mapping):
-                raise TypeError(f"pytest_jarvis_response_metrics: expected numbers by name, found {metrics!r}")
-            for name, value in metrics.items():
-                if not isinstance(value, Real) or not isfinite(value):
-                    raise ValueError(
-                        f"pytest_jarvis_response_metrics: {name!r}: expected a finite number, found {value!r}"
-                    )
-                found[str(name)] = float(value)
-        return found
-
-
-def _no_metrics(case: PromptCase, response: Response) -> dict[str, float]:  # noqa: ARG001  # the shape of the hook
-    """Return nothing: the rows of a test that did not run get no metrics of others."""
-    return {}
-
 
 def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
     """Return the scores as properties of the test, for JUnit XML."""
@@ -393,5 +383,9 @@ def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
             "jarvis_relevance_finetuned": row.jarvis_relevance_finetuned,
             "cosine_similarity_score": row.cosine_similarity_score,
         }
+        for name in sorted({name for sample in row.samples for name in sample.extra}):
+            for side, arm in (("base", BASE_ARM), ("finetuned", row.adapter)):
+                values = [item.extra[name] for item in row.of_arm(arm) if name in item.extra]
+                scores[f"{name}_{side}"] = fmean(values) if values else None
         result += [(f"{row.adapter}.{name}", round(value, 6)) for name, value in scores.items() if value is not None]
     return result

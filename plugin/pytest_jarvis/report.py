@@ -11,7 +11,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.gate import GateOutcome, Require
+from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
@@ -50,7 +52,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     relevance: float | None
     """JARVIS relevance, in [0, 1]; None when the metric is off."""
     extra: dict[str, float] = {}
-    """Metrics that hooks added."""
+    """Metrics that others added, of this response; one that is missing was not measured."""
+    pair: dict[str, float] = {}
+    """Metrics that others added, of the pair with the base's response of the same replicate; of adapters' samples."""
     cosine: float | None = None
     """Similarity to the base's response of the same replicate, of an adapter's response; None where not measured."""
 
@@ -226,6 +230,38 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     by_category: dict[str, CategoryAverages]
 
 
+class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over prompts of one added metric, over the prompts that hold it in both arms; in the metric's own unit."""
+
+    prompts: int
+    not_measured: int
+    """Responses, or pairs, of measured prompts for which the metric gave no number."""
+    base: float | None
+    """None for a metric of pairs; so for `finetuned`."""
+    finetuned: float | None
+    value: float | None
+    """finetuned - base, or the mean of the pairs; None where nothing was measured."""
+    base_interval: Interval | None = None
+    """Like the others, it misses with the probability of the decision, or of the plan, on each side."""
+    finetuned_interval: Interval | None = None
+    interval: Interval | None = None
+    """Of `value`."""
+
+
+class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An added metric of one adapter, overall and per category."""
+
+    overall: MetricAverages
+    by_category: dict[str, MetricAverages]
+
+
+class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric that others added: what it is, and what was measured for each adapter."""
+
+    spec: MetricSpec
+    by_adapter: dict[str, AdapterMetric]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a run found. The candidate's averages stand on top; every adapter's are under `by_adapter`."""
 
@@ -244,6 +280,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     provenance: Provenance
     noise_floor: dict[str, NoiseFloor] = {}
     """Of each metric, in an A/A run; empty in any other."""
+    metrics: dict[str, AddedMetric] = {}
+    """Metrics that others added, by name."""
 
     def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
         """Return the rows of one adapter, in the plan's order."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.looks import Look, Question, judge_look
+from pytest_jarvis.metrics import Measuring
 from pytest_jarvis.recording import Recording
 from pytest_jarvis.records import (
     BASE_ARM,
@@ -32,8 +33,6 @@ from pytest_jarvis.statistics import Decision
 
 if TYPE_CHECKING:
     from pytest_jarvis.scoring import Embedding
-
-ExtraMetrics = Callable[[PromptCase, Response], Mapping[str, float]]
 
 
 class Listener(Protocol):
@@ -199,10 +198,10 @@ class BenchmarkRun:
         """Return the responses of the case that could not be made."""
         return [failure for failure in self._failures.values() if failure.prompt_id == case.prompt_id]
 
-    def rows(self, case: PromptCase, extra: ExtraMetrics) -> list[ResultRow]:
-        """Return the case's row for each adapter; what `extra` raises passes through."""
-        base = self._samples_of(case, BASE_ARM, extra)
-        return [self._row(case, adapter.name, base, extra) for adapter in self.plan.adapters]
+    def rows(self, case: PromptCase, more: Measuring) -> list[ResultRow]:
+        """Return the case's row for each adapter; what `more` raises passes through."""
+        base = self._samples_of(case, BASE_ARM, more)
+        return [self._row(case, adapter.name, base, more) for adapter in self.plan.adapters]
 
     def facts(self) -> RunFacts | None:
         """Return what the report needs beside the rows; None when nothing was loaded."""
@@ -319,7 +318,7 @@ class BenchmarkRun:
         cosines = self._cosines.get((case.prompt_id, adapter))
         return fmean(cosines.values()) if cosines else None
 
-    def _samples_of(self, case: PromptCase, arm: str, extra: ExtraMetrics) -> list[Sample]:
+    def _samples_of(self, case: PromptCase, arm: str, more: Measuring) -> list[Sample]:
         metrics = self.plan.metrics
         cosines = self._cosines.get((case.prompt_id, arm), {})
         result: list[Sample] = []
@@ -328,6 +327,7 @@ class BenchmarkRun:
             if response is None:
                 continue
             score = self._scores[response.key]
+            base = self._responses.get((case.prompt_id, BASE_ARM, number)) if arm != BASE_ARM else None
             result.append(
                 Sample(
                     arm=arm,
@@ -345,14 +345,15 @@ class BenchmarkRun:
                     terms_found=score.terms_found,
                     tools_named=score.tools_named,
                     relevance=score.relevance if metrics.relevance else None,
-                    extra=dict(extra(case, response)),
                     cosine=cosines.get(number),
+                    extra=more.of_response(case, response),
+                    pair={} if base is None else more.of_pair(case, base, response),
                 )
             )
         return result
 
-    def _row(self, case: PromptCase, adapter: str, base: list[Sample], extra: ExtraMetrics) -> ResultRow:
-        tuned = self._samples_of(case, adapter, extra)
+    def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
+        tuned = self._samples_of(case, adapter, more)
         return ResultRow(
             prompt_id=case.prompt_id,
             category=case.category,

@@ -69,7 +69,7 @@ def _write_report(reporter: TerminalReporter, report: Report) -> None:
     for line in terminal.warnings(report):
         _write(reporter, line, yellow=True)
     if reporter.config.option.verbose >= 0:
-        for line in terminal.summary_table(report):
+        for line in [*terminal.summary_table(report), *terminal.metric_lines(report)]:
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)

@@ -14,8 +14,16 @@ from pytest_jarvis.statistics import Decision, Verdict
 Policy = Literal["proven", "point", "off"]
 """How a bar is judged: by what is proven of the true value, by the value seen, or not at all."""
 ThresholdName = Literal[
-    "relevance_gain", "absolute_gain", "keyword_gain", "category_floor", "failure_share", "latency_ratio"
+    "relevance_gain",
+    "absolute_gain",
+    "keyword_gain",
+    "category_floor",
+    "failure_share",
+    "latency_ratio",
+    "metric_gain",
+    "metric_mean",
 ]
+"""metric_gain, metric_mean: of a metric that others added (`Threshold.metric`), in its own unit."""
 ThresholdVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED"]
 Direction = Literal["at_least", "at_most"]
 WhyCode = Literal[
@@ -46,7 +54,10 @@ _DIRECTIONS: Final[Mapping[ThresholdName, Direction]] = {
     "category_floor": "at_least",
     "failure_share": "at_most",
     "latency_ratio": "at_most",
+    "metric_gain": "at_least",
+    "metric_mean": "at_least",
 }
+"""Of a metric that others added, a bar may have the other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +68,8 @@ class Threshold:
     adapter: str | None
     """None for a bar on the whole run; `base` for one on the base alone."""
     category: str | None = None
+    metric: str | None = None
+    """Name of the metric that others added, of a bar on one."""
     value: float | None
     bar: float
     direction: Direction
@@ -103,27 +116,49 @@ def judge_estimate(
     name: ThresholdName, adapter: str, estimate: Difference | Ratio | None, *, bar: float, policy: Policy
 ) -> Threshold:
     """Judge an absolute gain (at least `bar`) or a latency ratio (at most `bar`); None when it was not measured."""
-    value = estimate.value if isinstance(estimate, Ratio) else estimate.difference if estimate else None
+    return _judge_estimate(_missing(name, adapter, bar, policy), estimate, policy)
+
+
+def judge_metric(
+    name: Literal["metric_gain", "metric_mean"],
+    metric: str,
+    adapter: str,
+    estimate: Difference | MeanEstimate | None,
+    *,
+    bar: float,
+    direction: Direction,
+    policy: Policy,
+) -> Threshold:
+    """Judge the gain or the mean of an added metric, in its own unit; None when it was not measured."""
+    missing = replace(_missing(name, adapter, bar, policy), metric=metric, direction=direction)
+    return _judge_estimate(missing, estimate, policy)
+
+
+def _judge_estimate(
+    missing: Threshold, estimate: Difference | Ratio | MeanEstimate | None, policy: Policy
+) -> Threshold:
+    """Give back the threshold judged by an estimate and its interval; as it is where there is no estimate."""
+    value = _value_of(estimate)
     if estimate is None or value is None:
-        return _missing(name, adapter, bar, policy)
-    sign = 1 if _DIRECTIONS[name] == "at_least" else -1
+        return missing
+    sign = 1 if missing.direction == "at_least" else -1
     proof: Verdict | None = None
     if estimate.interval is not None:
         low, high = sorted(sign * end for end in estimate.interval)
-        proof = "PASS" if low >= sign * bar else "FAIL" if high < sign * bar else "INCONCLUSIVE"
-    meets = sign * value >= sign * bar
+        proof = "PASS" if low >= sign * missing.bar else "FAIL" if high < sign * missing.bar else "INCONCLUSIVE"
+    meets = sign * value >= sign * missing.bar
     verdict, why = _settle(policy, proof, meets=meets)
-    return Threshold(
-        name=name,
-        adapter=adapter,
-        value=value,
-        bar=bar,
-        direction=_DIRECTIONS[name],
-        verdict=verdict,
-        meets=meets,
-        why=why,
-        values=_interval_values(estimate.interval, estimate.alpha),
-    )
+    values = _interval_values(estimate.interval, estimate.alpha)
+    return replace(missing, value=value, verdict=verdict, meets=meets, why=why, values=values)
+
+
+def _value_of(estimate: Difference | Ratio | MeanEstimate | None) -> float | None:
+    """Give back the number that an estimate is about."""
+    if isinstance(estimate, Ratio):
+        return estimate.value
+    if isinstance(estimate, Difference):
+        return estimate.difference
+    return estimate.mean if estimate else None
 
 
 def judge_floors(

@@ -51,7 +51,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "key_numbers": summary.key_numbers(report, insights),
         "variance": summary.variance(insights.candidate.variance),
         "sections": join(
-            _section("categories", tables.categories(insights, gains=not report.noise_floor)),
+            _section("categories", tables.categories(insights, report.metrics, gains=not report.noise_floor)),
             _section("graphiques", _charts(svgs)),
             _section("changements", changes(insights)),
             _section("reponses", tables.responses(insights)),

@@ -27,8 +27,10 @@ from pytest_jarvis.outputs.wording import (
     signed,
     typeset,
 )
+from pytest_jarvis.outputs.wording import metrics as added
 from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS
+from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
 
@@ -52,6 +54,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
         *(f"> {escaped_sentence(note)}" for note in (*labels.cautions(report), *replay_notes(report))),
         *_verdict(report, candidate),
         *_categories(candidate, gains=not report.noise_floor),
+        *_added(report, candidate.name),
         *_thresholds(report),
         *_adapters(insights),
         *_worst(report, candidate),
@@ -163,6 +166,25 @@ def _categories(candidate: AdapterInsight, *, gains: bool) -> Iterator[str]:
         yield labels.more(len(entries) - _MOST_ROWS + 1)
 
 
+def _added(report: Report, adapter: str) -> Iterator[str]:
+    """Yield the table of the metrics that others added: overall, then per category."""
+    if not report.metrics:
+        return
+    names = {key: item.label for key, item in report.by_category.items()}
+    rows = []
+    for metric in report.metrics.values():
+        of = metric.by_adapter[adapter]
+        entries = [(labels.TOTAL, of.overall), *((names.get(key, key), one) for key, one in of.by_category.items())]
+        for label, one in entries:
+            rows.append([added.label_of(metric.spec), label, str(one.prompts), *added.metric_cells(metric.spec, one)])
+    yield f"## {added.TITLE}"
+    heads = (FIELDS["measure"], FIELDS["category"], FIELDS["counted"], labels.BASE, adapter)
+    yield _table((*heads, FIELDS["change"], FIELDS["interval"]), rows)
+    sentences = [added.not_measured(one.spec, one.by_adapter[adapter].overall) for one in report.metrics.values()]
+    if any(sentences):
+        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in sentences if sentence)
+
+
 def _relevance(metric: MetricComparison | None, *, gains: bool) -> list[str]:
     if metric is None:
         return [DASH] * 4
@@ -181,25 +203,7 @@ def _keywords(metric: MetricComparison | None) -> list[str]:
 
 
 def _thresholds(report: Report) -> Iterator[str]:
-    names = {key: item.label for key, item in report.by_category.items()}
-    rows = [
-        [
-            " ".join(
-                part
-                for part in (
-                    labels.THRESHOLD_NAMES[one.name],
-                    names.get(one.category or "", one.category or ""),
-                    labels.whose(one, several=len(report.metadata.adapters) > 1),
-                )
-                if part
-            ),
-            labels.threshold_value(one, one.value),
-            labels.bar_of(one),
-            labels.THRESHOLD_VERDICTS[one.verdict],
-            labels.WHY[one.why],
-        ]
-        for one in shown_thresholds(report)
-    ]
+    rows = threshold_rows(report)
     if rows:
         yield f"## {labels.THRESHOLDS}"
         yield _table([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)

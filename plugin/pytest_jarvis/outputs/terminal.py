@@ -24,6 +24,7 @@ from pytest_jarvis.outputs.wording import (
     width_of,
 )
 from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording.metrics import metric_line, not_measured
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
@@ -107,6 +108,14 @@ def summary_table(report: Report) -> list[str]:
         _cells("", *heads),
         *(_row(label, averages, gains=gains) for label, averages in [*rows, (labels.TOTAL, report.statistics)]),
     ]
+
+
+def metric_lines(report: Report) -> list[str]:
+    """Return a line for each metric that others added, for the candidate."""
+    name = report.metadata.lora_adapter
+    found = [(metric.spec, metric.by_adapter[name].overall) for metric in report.metrics.values()]
+    said = [sentence for one in found for sentence in (metric_line(*one), not_measured(*one)) if sentence]
+    return [line for sentence in said for line in _packed([printable(sentence)], _LINE)]
 
 
 def shown_line(text: str) -> str:

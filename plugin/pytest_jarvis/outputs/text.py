@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pytest_jarvis.changes import Flip, Flips, MetricComparison, PromptChange
 from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight, Insights
-from pytest_jarvis.outputs import text_provenance
+from pytest_jarvis.outputs import text_metrics, text_provenance
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -34,6 +34,7 @@ from pytest_jarvis.outputs.wording import (
 )
 from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
+from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.report import Report
 
@@ -53,7 +54,7 @@ def render_text(report: Report, insights: Insights) -> str:
         *section(SECTIONS["verdict"], _verdict(report, candidate)),
         *section(SECTIONS["thresholds"], _thresholds(report)),
         *section(SECTIONS["statistics"], _statistics(report, candidate)),
-        *section(SECTIONS["categories"], [*_categories(candidate, gains=gains), "", *paragraph(labels.INTERVALS_RULE)]),
+        *section(SECTIONS["categories"], _categories(report, candidate, gains=gains)),
         *section(SECTIONS["improvements"], _improvements(report, candidate) if gains else ()),
         *section(SECTIONS["weaknesses"], _weaknesses(report, candidate) if gains else ()),
         *section(SECTIONS["regressions"], _regressions(report, candidate)),
@@ -101,25 +102,7 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
 
 
 def _thresholds(report: Report) -> Iterator[str]:
-    names = {key: item.label for key, item in report.by_category.items()}
-    rows = [
-        (
-            " ".join(
-                part
-                for part in (
-                    labels.THRESHOLD_NAMES[one.name],
-                    names.get(one.category or "", one.category or ""),
-                    labels.whose(one, several=len(report.metadata.adapters) > 1),
-                )
-                if part
-            ),
-            labels.threshold_value(one, one.value),
-            labels.bar_of(one),
-            labels.THRESHOLD_VERDICTS[one.verdict],
-            labels.WHY[one.why],
-        )
-        for one in shown_thresholds(report)
-    ]
+    rows = threshold_rows(report)
     heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
     yield from table(heads, rows, (23, 9, 9, 13, 20))
     for rule in labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
@@ -138,6 +121,7 @@ def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     rows: list[tuple[str, ...]] = []
     for label, metric, write, write_change in measures:
         rows += _measure_rows(label, metric, write, write_change, highest=math.inf if label in unbounded else 1.0)
+    rows += text_metrics.statistics_rows(report, candidate.name)
     if all(metric is None for _, metric, _, _ in measures):
         yield from paragraph(labels.NOTHING_MEASURED)
         return
@@ -151,6 +135,7 @@ def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:
             (FIELDS["mismatched"], labels.mismatched_sentence(reference) if reference is not None else ""),
         ]
     )
+    yield from text_metrics.left_out(report, candidate.name)
 
 
 def _measure_rows(
@@ -178,7 +163,7 @@ def _between(interval: Interval | None, highest: float) -> Interval | None:
     return None if interval is None else (max(0.0, interval[0]), min(highest, interval[1]))
 
 
-def _categories(insight: AdapterInsight, *, gains: bool = True) -> Iterator[str]:
+def _categories(report: Report, insight: AdapterInsight, *, gains: bool = True) -> Iterator[str]:
     widths = (22, 7, 8, 8, 9, 19)
     heads = (FIELDS["counted"], labels.BASE, insight.name)
     relevance, keywords = [], []
@@ -194,6 +179,9 @@ def _categories(insight: AdapterInsight, *, gains: bool = True) -> Iterator[str]
     yield from table((FIELDS["relevance"], *heads, change, FIELDS["interval"]), relevance, widths)
     yield ""
     yield from table((FIELDS["keywords"], *heads, FIELDS["change"], FIELDS["interval"]), keywords, widths)
+    yield from text_metrics.category_tables(report, insight.name)
+    if insight.name == report.metadata.lora_adapter:
+        yield from ("", *paragraph(labels.INTERVALS_RULE))
 
 
 def _gain_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
@@ -356,7 +344,7 @@ def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
         if insight.advice is not None:
             yield from paragraph(explanations.advice_line(insight.advice, judged=is_judged(report)))
         yield ""
-        yield from _categories(insight)
+        yield from _categories(report, insight)
 
 
 def _noise(report: Report) -> Iterator[str]:

@@ -42,7 +42,7 @@ def test_the_last_word_on_the_report_is_what_is_written(project) -> None:
     assert not project.report().complete
 
 
-@pytest.mark.parametrize("value", ["'haut'", "None", "float('nan')", "[1]"])
+@pytest.mark.parametrize("value", ["'haut'", "True", "float('nan')", "[1]"])
 def test_a_metric_that_is_no_number_fails_its_test_and_loses_nothing(project, value: str) -> None:
     project.pytester.makeconftest(f"def pytest_jarvis_response_metrics(case, response):\n    return {{'x': {value}}}\n")
     result = project.run("--jarvis-report-dir", "out")
@@ -51,10 +51,14 @@ def test_a_metric_that_is_no_number_fails_its_test_and_loses_nothing(project, va
     assert [row.prompt_id for row in project.report().results] == ["c-1", "c-2", "q-1"]
 
 
-def test_a_metric_that_is_true_counts_as_one(project) -> None:
-    project.pytester.makeconftest("def pytest_jarvis_response_metrics(case, response):\n    return {'x': True}\n")
+def test_a_metric_of_the_hook_that_is_none_was_not_measured(project) -> None:
+    project.pytester.makeconftest(
+        "def pytest_jarvis_response_metrics(case, response):\n"
+        "    return {'x': 1 if case.category == 'questions' else None}\n"
+    )
     project.run("--jarvis-report-dir", "out").assert_outcomes(passed=3)
-    assert project.report().results[0].samples[0].extra == {"x": 1.0}
+    found = project.report().metrics["x"].by_adapter["jarvis"].overall
+    assert (found.prompts, found.not_measured, found.base) == (1, 2 * 2 * 4, 1.0)
 
 
 def test_a_last_word_that_raises_costs_neither_the_report_nor_the_summary(project) -> None:

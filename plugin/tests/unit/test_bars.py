@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.bars import configured_bars
-from pytest_jarvis.config import BenchmarkSection
+from pytest_jarvis.bars import configured_bars, metric_bars
+from pytest_jarvis.config import BenchmarkSection, MetricBar
 from pytest_jarvis.looks import Question
+from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.report import ResultRow, Sample
 from pytest_jarvis.thresholds import Policy, Threshold
 
@@ -177,3 +178,72 @@ def test_every_bar_follows_the_policy_and_stands_in_its_place() -> None:
     names = ["keyword_gain", "absolute_gain", "latency_ratio", "category_floor"]
     assert [(name, "gate_off") for name in names] == [(bar.name, bar.why) for bar in bars(found, "off", **section)]
     assert ["not_measured", "seen", "seen", "seen"] == [bar.why for bar in bars(found, "point", **section)]
+
+
+POLITE = MetricSpec(name="politesse", label="Politesse")
+RUDE = MetricSpec(name="politesse", label="Grossièreté", higher_is_better=False)
+OF_PAIRS = MetricSpec(name="politesse", label="Accord", per="pair")
+
+
+def added(where: str, base: Values, tuned: Values) -> list[ResultRow]:
+    """Return rows with an added metric: under `extra` of both arms, or under `pair` of the adapter's samples."""
+
+    def named(values: Values) -> list[list[dict[str, float | None]]]:
+        return [[{"politesse": value} for value in prompt] for prompt in values]
+
+    return rows(where, named(base) if where == "extra" else [[{}] * 4] * len(base), named(tuned))  # type: ignore[arg-type]
+
+
+def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "proven", **asked: float) -> Threshold:
+    section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)})
+    (bar,) = metric_bars(section, [spec], "jarvis", found, question=Question(), policy=policy)
+    return bar
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+)
+def test_a_gain_of_an_added_metric_is_judged_like_the_absolute_gain(bar: float, verdict: str, why: str) -> None:
+    judged = judged_metric(POLITE, added("extra", BASE, BETTER), min_gain=bar)
+    assert ("metric_gain", "politesse", verdict, why) == (judged.name, judged.metric, judged.verdict, judged.why)
+    assert pytest.approx(0.20375) == judged.value
+
+
+@pytest.mark.parametrize(("bar", "verdict"), [(0.1, "PASS"), (0.4, "FAIL")])
+def test_a_gain_where_lower_is_better_is_a_fall(bar: float, verdict: str) -> None:
+    judged = judged_metric(RUDE, added("extra", BETTER, BASE), min_gain=bar)
+    assert (-bar, "at_most", verdict) == (judged.bar, judged.direction, judged.verdict)
+    assert pytest.approx(-0.20375) == judged.value
+
+
+@pytest.mark.parametrize(
+    ("asked", "verdict"),
+    [
+        ({"min_mean": 0.4}, "PASS"),
+        ({"min_mean": 0.6}, "FAIL"),
+        ({"max_mean": 0.6}, "PASS"),
+        ({"max_mean": 0.4}, "FAIL"),
+        ({"min_mean": 0.47}, "INCONCLUSIVE"),
+    ],
+)
+@pytest.mark.parametrize(("spec", "where"), [(POLITE, "extra"), (OF_PAIRS, "pair")])
+def test_the_mean_of_an_added_metric_is_judged_by_its_interval(
+    spec: MetricSpec, where: str, asked: dict[str, float], verdict: str
+) -> None:
+    judged = judged_metric(spec, added(where, BASE, BETTER), **asked)
+    assert ("metric_mean", verdict) == (judged.name, judged.verdict)
+    assert pytest.approx(0.46875) == judged.value
+
+
+@pytest.mark.parametrize("asked", [{"min_gain": 0.1}, {"min_mean": 0.1}, {"max_mean": 0.1}])
+def test_an_added_metric_that_no_response_has_is_a_bar_not_measured(asked: dict[str, float]) -> None:
+    judged = judged_metric(POLITE, rows("relevance", BASE, BETTER), **asked)
+    assert ("NOT_JUDGED", "not_measured", None) == (judged.verdict, judged.why, judged.value)
+
+
+def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
+    section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)})
+    found = added("extra", BASE, BETTER)
+    (bar,) = metric_bars(section, [POLITE], "jarvis", found, question=Question(), policy="proven")
+    assert ("autre", "not_measured") == (bar.metric, bar.why)

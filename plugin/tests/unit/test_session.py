@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -13,6 +13,7 @@ import pytest
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import OnProgress
 from pytest_jarvis.engines.scripted import ScriptedEngine
+from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.records import (
     TWIN_ARM,
     AdapterSpec,
@@ -137,9 +138,15 @@ def fails(*keys: tuple[str, str, int]) -> Script:
     return script
 
 
-def no_extra(case: PromptCase, response: Response) -> Mapping[str, float]:
-    """Measure nothing more."""
-    return {}
+class Lengths:
+    """Measures the length of a response, and how much longer the fine-tuned one of a pair is."""
+
+    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+        return {"chars": float(len(response.text)), "number": float(case.prompt_id[1])}
+
+    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
+        assert (base.prompt_id, base.replicate) == (finetuned.prompt_id, finetuned.replicate)
+        return {"longer": float(len(finetuned.text) - len(base.text))}
 
 
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
@@ -260,7 +267,7 @@ def test_an_adapter_that_never_answers_leaves_the_others_their_decisions() -> No
 def test_a_failed_response_is_not_scored_as_zero() -> None:
     made = make(fails(("p0", "lora", 0)))
     made.run.draw()
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert row.jarvis_relevance_finetuned == pytest.approx(2 / 3)
     assert [sample.replicate for sample in row.of_arm("lora")] == [1]
 
@@ -285,7 +292,7 @@ def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
 
     made = make(varied)
     made.run.draw()
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert (row.base_model_response, row.finetuned_response) == ("Bonjour.", "Bonjour.")
     assert (row.keyword_match_base, row.jarvis_relevance_finetuned) == (0.5, pytest.approx(1 / 3))
     assert [(sample.arm, sample.replicate) for sample in row.samples] == [
@@ -299,7 +306,7 @@ def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
 def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
     made = make(fails(("p0", "lora", 0), ("p0", "lora", 1)))
     made.run.draw()
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert (row.finetuned_response, row.keyword_match_finetuned, row.jarvis_relevance_finetuned) == (None, None, None)
     assert (row.cosine_similarity_score, row.measured) == (None, False)
 
@@ -307,25 +314,35 @@ def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
 def test_a_prompt_has_a_row_for_each_adapter() -> None:
     made = make(better, adapters=(LORA, OTHER))
     made.run.draw()
-    assert [row.adapter for row in made.run.rows(CASES[0], no_extra)] == ["lora", "autre"]
+    assert [row.adapter for row in made.run.rows(CASES[0], NO_METRICS)] == ["lora", "autre"]
 
 
 def test_what_others_measure_goes_to_the_sample_of_its_response() -> None:
-    def length(case: PromptCase, response: Response) -> Mapping[str, float]:
-        return {"chars": float(len(response.text)), "number": float(case.prompt_id[1])}
-
     made = make(better)
     made.run.draw()
-    row = made.run.rows(CASES[1], length)[0]
+    row = made.run.rows(CASES[1], Lengths())[0]
     assert [sample.extra for sample in row.samples] == [
         {"chars": float(len(sample.text)), "number": 1.0} for sample in row.samples
+    ]
+
+
+def test_what_others_measure_of_a_pair_goes_to_the_sample_of_the_adapter() -> None:
+    made = make(fails(("p1", "base", 1)))
+    made.run.draw()
+    row = made.run.rows(CASES[1], Lengths())[0]
+    base, tuned = row.of_arm("base"), row.of_arm("lora")
+    assert all(sample.pair == {} for sample in base)
+    partners = {sample.replicate: sample for sample in base}
+    assert [sample.pair for sample in tuned] == [
+        {"longer": float(len(sample.text) - len(partners[sample.replicate].text))} if sample.replicate != 1 else {}
+        for sample in tuned
     ]
 
 
 def test_a_metric_that_is_off_has_no_value() -> None:
     made = make(better, metrics=MetricsSection(cosine=False, keywords=False, relevance=False))
     made.run.draw()
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert (row.keyword_match_base, row.jarvis_relevance_base, row.cosine_similarity_score) == (None, None, None)
     assert made.engine.embedded == []
 
@@ -333,7 +350,7 @@ def test_a_metric_that_is_off_has_no_value() -> None:
 def test_the_keyword_mode_is_that_of_the_configuration() -> None:
     made = make(lambda request: "À la maison", metrics=MetricsSection(keyword_mode="substring"))
     made.run.draw()
-    assert made.run.rows(CASES[0], no_extra)[0].keyword_match_base == 0.5
+    assert made.run.rows(CASES[0], NO_METRICS)[0].keyword_match_base == 0.5
 
 
 def test_each_different_text_is_embedded_once() -> None:
@@ -353,13 +370,13 @@ def test_the_cosine_of_a_row_is_the_mean_over_its_pairs() -> None:
     assert right is not None
     other = float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
     expected = pytest.approx((1 + other) / 2, abs=1e-6)
-    assert expected == made.run.rows(CASES[0], no_extra)[0].cosine_similarity_score
+    assert expected == made.run.rows(CASES[0], NO_METRICS)[0].cosine_similarity_score
 
 
 def test_an_empty_response_has_no_cosine_and_is_scored() -> None:
     made = make(lambda request: "" if request.prompt_id == "p0" else "ouvre")
     made.run.draw()
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert (row.cosine_similarity_score, row.keyword_match_base, row.measured) == (None, 0.0, True)
 
 
@@ -377,7 +394,7 @@ def test_the_twin_is_the_base_with_noise_of_its_own() -> None:
     made = make(better, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),))
     made.run.draw()
     asked = [request.key for request in made.engine.asked[0] if request.prompt_id == "p0"]
-    row = made.run.rows(CASES[0], no_extra)[0]
+    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert {arm for _, arm, _ in asked} == {"base"}
     assert len(set(asked)) == 4
     assert [(sample.arm, sample.replicate) for sample in row.samples] == [

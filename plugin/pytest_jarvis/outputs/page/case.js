@@ -60,6 +60,9 @@ const trend = (change) => (isMissing(change) || Math.abs(change) < 1e-6 ? "same"
 const shownTrend = (before, after, digits = 2) =>
   number(before, digits) === number(after, digits) ? "same" : trend(less(after, before));
 
+/** How a trend is coloured, where less may be better. */
+const looked = (seen, higherIsBetter) => (higherIsBetter ? seen : { better: "worse", worse: "better" }[seen] ?? seen);
+
 function renderKeywords(one) {
   const share = (side, keyword) => {
     const arm = one.arms[side];
@@ -132,7 +135,7 @@ function renderMeasures(one, response) {
     "ul", { class: "measures" },
     isMissing(response.relevance) ? null : item(words.relevance, number(response.relevance)),
     isMissing(response.keywordMatch) ? null : item(words.keywords, `${response.keywords.length}/${total}`),
-    ...response.extras.map((value, place) => (isMissing(value) ? null : item(data.extras[place], number(value)))),
+    ...response.extras.map((value, place) => (isMissing(value) ? null : item(data.extras[place][0], number(value)))),
     response.tools.length ? item(words.tools, response.tools.join(", "), "tools") : null,
     item("", counted(words.tokens, response.tokens)),
     item("", `${number(response.seconds, 1)}\u00a0s`),
@@ -142,21 +145,25 @@ function renderMeasures(one, response) {
 }
 
 function renderScores(one) {
-  const score = (label, [before, after], digits, scale) => (isMissing(before) && isMissing(after) ? null : h(
+  const score = (label, [before, after], digits, scale, higherIsBetter = 1) => (isMissing(before) && isMissing(after) ? null : h(
     "div", { class: "score" },
     h("dt", {}, label),
     h(
       "dd", {},
       scale ? renderSpan(before, after, scale) : null,
       h("span", { class: "figures" }, `${number(before, digits)} → ${number(after, digits)}`),
-      h("span", { class: `change ${shownTrend(before, after, digits)}` }, `${ICONS[shownTrend(before, after, digits)]} ${signed(less(after, before), digits)}`),
+      h("span", { class: `change ${looked(shownTrend(before, after, digits), higherIsBetter)}` }, `${ICONS[shownTrend(before, after, digits)]} ${signed(less(after, before), digits)}`),
     ),
   ));
+  /** A metric that others added; of pairs, one number. */
+  const renderExtra = ([label, higherIsBetter, ofPairs], values) => (ofPairs
+    ? (isMissing(values[1]) ? null : h("div", { class: "score" }, h("dt", {}, label), h("dd", {}, h("span", { class: "figures" }, number(values[1])))))
+    : score(label, values, 2, 0, higherIsBetter));
   return h(
     "dl", { class: "scores" },
     score(words.relevance, one.relevance, 2, mostRelevance),
     score(words.keywords, one.keywords, 2, 1),
-    ...one.extras.map((pair, place) => score(data.extras[place], pair, 2, 0)),
+    ...one.extras.map((values, place) => renderExtra(data.extras[place], values)),
     isMissing(one.cosine) ? null : h(
       "div", { class: "score" }, h("dt", {}, words.cosine),
       h("dd", {}, h("span", { class: "figures" }, number(one.cosine))),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.labels import STAGES
+from pytest_jarvis.outputs.wording.metrics import label_of, names_of
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.report import FailureRow, Report, ResultRow, Sample
@@ -37,7 +38,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
     strings = _Table()
     responses = _Table()
     prompts = _Table()
-    extras = sorted({name for row in report.results for sample in row.samples for name in sample.extra})
+    extras = names_of(report)
     adapters = list(report.metadata.adapters)
     categories = list(report.by_category)
     failures = _failures_of(report.failures)
@@ -77,7 +78,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
         "words": wording.SCRIPT_WORDS,
         "adapters": adapters,
         "categories": [[name, _label(report, name)] for name in categories],
-        "extras": extras,
+        "extras": [[label_of(spec), int(spec.higher_is_better), int(spec.per == "pair")] for spec in extras.values()],
         "strings": strings.items,
         "prompts": prompts.items,
         "responses": responses.items,
@@ -116,7 +117,7 @@ def _prompt(row: ResultRow, category: int, strings: _Table) -> Row:
     ]
 
 
-def _response(sample: Sample, strings: _Table, extras: Sequence[str]) -> Row:
+def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
     row: Row = [
         sample.arm,
         sample.replicate,
@@ -132,7 +133,7 @@ def _response(sample: Sample, strings: _Table, extras: Sequence[str]) -> Row:
         _rounded(sample.keyword_match),
         _rounded(sample.relevance),
     ]
-    return [*row, *(_rounded(sample.extra.get(name)) for name in extras)]
+    return [*row, *(_rounded(sample.extra.get(name, sample.pair.get(name))) for name in extras)]
 
 
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:

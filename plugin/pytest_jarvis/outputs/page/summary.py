@@ -18,7 +18,6 @@ from pytest_jarvis.outputs.wording import (
     percent,
     reason_sentences,
     settled_early,
-    shown_thresholds,
     signed,
     typeset,
 )
@@ -91,7 +90,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             element("summary", wording.EXPLANATION),
             *(part for one in insights.adapters for part in _explained(one, report, named=several)),
             element("h3", wording.THRESHOLDS),
-            thresholds(shown_thresholds(report), labels, report.provenance.engine.batching),
+            thresholds(report, labels),
             class_="explained",
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_jarvis.changes import MetricComparison
@@ -10,12 +10,21 @@ from pytest_jarvis.diagnostics import ArmDiagnostics
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.payload import case_anchor
-from pytest_jarvis.outputs.wording import DASH, NBSP, bracket, gain_interval, number, percent, seconds, signed
+from pytest_jarvis.outputs.wording import (
+    DASH,
+    NBSP,
+    bracket,
+    gain_interval,
+    number,
+    percent,
+    seconds,
+    shown_thresholds,
+    signed,
+)
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import no_warning_sentence, warning_sentence, weakest_sentence
 from pytest_jarvis.outputs.wording.labels import (
     STAGES,
-    THRESHOLD_NAMES,
     THRESHOLD_VERDICTS,
     TOTAL,
     WHY,
@@ -23,10 +32,10 @@ from pytest_jarvis.outputs.wording.labels import (
     threshold_rules,
     threshold_value,
 )
+from pytest_jarvis.outputs.wording.metrics import figure, label_of, threshold_title
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.rankings import Ranking
-from pytest_jarvis.report import Averages, Report
-from pytest_jarvis.thresholds import Threshold
+from pytest_jarvis.report import AddedMetric, Averages, Report
 
 MOST_FAILURES: Final = 200
 _ARROW: Final = " → "
@@ -60,13 +69,16 @@ def table(
     )
 
 
-def categories(insights: Insights, *, gains: bool = True) -> Html:
+def categories(insights: Insights, metrics: Mapping[str, AddedMetric], *, gains: bool = True) -> Html:
     """Return the table of categories of each adapter, all but the candidate's folded.
 
     `gains` False shows differences instead: what an A/A run sees is no gain.
     """
     most = _scale(insights)
-    parts = [_categories_of(one, most, arm_class(place), gains=gains) for place, one in enumerate(insights.adapters)]
+    parts = [
+        element("div", _categories_of(one, most, metrics, gains=gains), class_=arm_class(place))
+        for place, one in enumerate(insights.adapters)
+    ]
     folded = (
         element("details", element("summary", foreign(one.name)), part)
         for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
@@ -74,9 +86,18 @@ def categories(insights: Insights, *, gains: bool = True) -> Html:
     return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), _ranking(insights.ranking))
 
 
-def _categories_of(one: AdapterInsight, most: float, arm: str, *, gains: bool) -> Html:
-    rows = [_cells(foreign(item.label), item.averages, item.relevance, most, gains=gains) for item in one.categories]
-    total = _cells(element("strong", TOTAL), one.averages, one.relevance, most, gains=gains)
+def _categories_of(one: AdapterInsight, most: float, metrics: Mapping[str, AddedMetric], *, gains: bool) -> Html:
+    rows = [
+        [
+            *_cells(foreign(item.label), item.averages, item.relevance, most, gains=gains),
+            *_added_cells(metrics, one.name, item.category),
+        ]
+        for item in one.categories
+    ]
+    total = [
+        *_cells(element("strong", TOTAL), one.averages, one.relevance, most, gains=gains),
+        *_added_cells(metrics, one.name, None),
+    ]
     weakest = None
     if one.weakest is not None:
         labels = {category.category: category.label for category in one.categories}
@@ -85,8 +106,20 @@ def _categories_of(one: AdapterInsight, most: float, arm: str, *, gains: bool) -
         wording.CHANGE if head == wording.GAIN and not gains else head.format(most=number(most, 1))
         for head in wording.CATEGORY_HEADS
     ]
+    heads += [label_of(metric.spec) for metric in metrics.values()]
     caption = wording.CATEGORY_CAPTION.format(name=one.name)
-    return element("div", table(heads, [*rows, total], caption=caption), weakest, class_=arm)
+    return join(table(heads, [*rows, total], caption=caption), weakest)
+
+
+def _added_cells(metrics: Mapping[str, AddedMetric], adapter: str, category: str | None) -> list[Cell]:
+    """Return the cells of the metrics that others added: base and fine-tuned, or the mean of the pairs."""
+    cells: list[Cell] = []
+    for metric in metrics.values():
+        of = metric.by_adapter[adapter]
+        averages = of.overall if category is None else of.by_category[category]
+        pair = metric.spec.per == "pair"
+        cells.append(figure(averages.value) if pair else f"{figure(averages.base)}{_ARROW}{figure(averages.finetuned)}")
+    return cells
 
 
 def _cells(
@@ -210,23 +243,26 @@ def _arm(name: str, arm: ArmDiagnostics) -> list[Cell]:
     ]
 
 
-def thresholds(judged: Sequence[Threshold], labels: dict[str, str], batching: str) -> Html:
+def thresholds(report: Report, labels: dict[str, str]) -> Html:
     """Return the bars of the run, each with its value and verdict."""
     rows = []
-    for one in judged:
+    for one in shown_thresholds(report):
         about = [foreign(one.adapter)] if one.adapter else [wording.WHOLE_RUN]
         if one.category:
             about.append(foreign(labels.get(one.category, one.category)))
         rows.append(
             [
-                join(THRESHOLD_NAMES[one.name], " (", listed(about), ")"),
+                join(foreign(threshold_title(one, report.metrics)), " (", listed(about), ")"),
                 threshold_value(one, one.value),
                 bar_of(one),
                 element("span", THRESHOLD_VERDICTS[one.verdict], class_=f"verdict {one.verdict.lower()}"),
                 WHY[one.why],
             ]
         )
-    rules = [element("p", rule, class_="note") for rule in threshold_rules(judged, batching)]
+    rules = [
+        element("p", rule, class_="note")
+        for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
+    ]
     return join(table(wording.THRESHOLD_HEADS, rows, texts=(0, 3, 4)), *rules)
 
 

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 
 from pytest_jarvis.outputs.page.markup import Html, element, join
 from pytest_jarvis.outputs.wording import page as wording
+from pytest_jarvis.outputs.wording.metrics import label_of, names_of
 from pytest_jarvis.report import Report
 
 
 def toolbar(report: Report) -> Html:
     """Return the controls of the list of cases."""
-    extras = sorted({name for row in report.results for sample in row.samples for name in sample.extra})
     sorts = dict(wording.SORTS)
-    for place, name in enumerate(extras):
-        sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=name)
-        sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=name)
+    for place, spec in enumerate(names_of(report).values()):
+        if spec.per == "pair":
+            sorts[f"extra-{place}-tuned"] = label_of(spec)
+        else:
+            sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=spec.label)
+            sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=spec.label)
     categories = {"": wording.EVERY_CATEGORY} | {name: item.label for name, item in report.by_category.items()}
     adapters = {name: name for name in report.metadata.adapters} | {"": wording.EVERY_ADAPTER}
     return element(

@@ -53,6 +53,8 @@ THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
     "category_floor": "Pertinence plancher",
     "failure_share": "Part d’échecs",
     "latency_ratio": "Rapport des durées",
+    "metric_gain": "Gain",
+    "metric_mean": "Moyenne",
 }
 WHY: Final[Mapping[WhyCode, str]] = {
     "proven": "prouvé",

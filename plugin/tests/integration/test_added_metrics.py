@@ -1,0 +1,127 @@
+"""Metrics declared with the decorator: in the report, the terminal, the files and the thresholds, also under xdist."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+CONFTEST = """
+from pytest_jarvis import jarvis_metric
+
+@jarvis_metric(label="Longueur", higher_is_better=False)
+def longueur(case, response):
+    return len(response.text) if case.category == "commandes" else None
+
+@jarvis_metric(name="ajout", label="Texte ajouté", per="pair")
+def added(case, base, finetuned):
+    return len(finetuned.text) - len(base.text)
+"""
+ADDED = len(" J'ouvre l'application, je lance le logiciel.")
+REPORT = ("--jarvis-report-dir", "out")
+
+
+def configure(project, **benchmark: object) -> None:
+    settings = {"output": {"formats": ["text", "html", "markdown"]}, "benchmark": benchmark}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def test_a_declared_metric_is_in_the_report_the_terminal_and_every_file(project) -> None:
+    project.pytester.makeconftest(CONFTEST)
+    configure(project, metric_bars={"longueur": {"min_gain": 1, "max_mean": 500}, "ajout": {"min_mean": 10}})
+    result = project.run(*REPORT)
+    result.assert_outcomes(passed=3)
+    report = project.report()
+    length, added = (report.metrics[name].by_adapter["jarvis"] for name in ("longueur", "ajout"))
+    assert (2, 2 * 4, float(ADDED)) == (length.overall.prompts, length.overall.not_measured, length.overall.value)
+    assert (3, 0, float(ADDED)) == (added.overall.prompts, added.overall.not_measured, added.overall.value)
+    assert [2, 0] == [one.prompts for one in length.by_category.values()]
+    bars = {(bar.metric, bar.direction): bar.verdict for bar in report.gate.thresholds if bar.metric}
+    assert bars == {("longueur", "at_most"): "PASS", ("ajout", "at_least"): "PASS"}
+    assert ("FAIL", result.ret) == (report.gate.verdict, pytest.ExitCode.TESTS_FAILED)
+    result.stdout.fnmatch_lines(["Longueur*écart*", "Longueur*8*sans mesure*", "Texte ajouté (par paire)*"])
+    for file in ("report.txt", "report.html", "summary.md"):
+        text = (project.folder / "out" / file).read_text(encoding="utf-8")
+        assert "Longueur" in text
+        assert "Texte ajouté (par paire)" in text
+
+
+def test_metrics_of_a_test_file_and_of_a_deeper_conftest_are_found_also_by_workers(project) -> None:
+    project.pytester.makeconftest("")
+    deep = project.folder / "tests"
+    deep.mkdir()
+    (project.folder / "test_benchmark.py").rename(deep / "test_benchmark.py")
+    (deep / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    with (deep / "test_benchmark.py").open("a", encoding="utf-8") as file:
+        file.write(
+            "\nfrom pytest_jarvis import jarvis_metric\n\n@jarvis_metric\ndef un(case, response):\n    return 1\n"
+        )
+    configure(project, metric_bars={"un": {"min_mean": 1}})
+    result = project.pytester.runpytest_subprocess(
+        *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-engine", "scripted", *REPORT)
+    )
+    result.assert_outcomes(passed=3)
+    metrics = project.report().metrics
+    assert {"longueur": "Longueur", "ajout": "Texte ajouté", "un": "un"} == {
+        name: metric.spec.label for name, metric in metrics.items()
+    }
+    assert metrics["un"].by_adapter["jarvis"].overall.base == 1.0
+
+
+TWICE = "@jarvis_metric(name='a')\ndef a(case, response): ...\n@jarvis_metric(name='a')\ndef b(case, response): ..."
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("@jarvis_metric(name='relevance')\ndef a(case, response): ...", "'relevance' is a metric of the benchmark"),
+        ("@jarvis_metric\ndef a(response): ...", "is a function of (case, response), 'a' is not"),
+        (TWICE, "conftest.py:2 declares one of this name too"),
+    ],
+)
+def test_a_declaration_that_cannot_be_ends_the_session_with_one_sentence(project, source: str, sentence: str) -> None:
+    project.pytester.makeconftest(f"from pytest_jarvis import jarvis_metric\n{source}\n")
+    result = project.run(*REPORT)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.stderr.lines + result.stdout.lines if "ERROR: " in line]
+    assert sentence in line
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_bar_on_an_unknown_metric_ends_the_session_with_one_sentence(project) -> None:
+    project.pytester.makeconftest(CONFTEST)
+    configure(project, metric_bars={"longeur": {"min_gain": 1}})
+    result = project.run(*REPORT)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *metric_bars: 'longeur': no metric of this name; did you mean 'longueur'?"])
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("float('nan')", "found nan"),
+        ("True", "found True"),
+        ("1 / 0", "raised ZeroDivisionError: division by zero (conftest.py:4)"),
+    ],
+)
+def test_a_metric_without_a_number_fails_its_prompt_with_one_sentence(project, value: str, sentence: str) -> None:
+    project.pytester.makeconftest(
+        "from pytest_jarvis import jarvis_metric\n@jarvis_metric\ndef a(case, response):\n"
+        f"    return {value} if case.prompt_id == 'c-2' and response.arm == 'jarvis' else 1\n"
+    )
+    result = project.run(*REPORT)
+    result.assert_outcomes(passed=2, failed=1)
+    (failure,) = project.report().failures
+    assert ("c-2", "jarvis", 0, "score") == (failure.prompt_id, failure.arm, failure.replicate, failure.stage)
+    assert failure.reason.startswith("metric 'a': prompt 'c-2', jarvis, response 1: ")
+    assert sentence in failure.reason
+    assert failure.reason in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_metrics_of_one_session_are_not_those_of_the_next(project) -> None:
+    project.pytester.makeconftest(CONFTEST)
+    project.run(*REPORT)
+    (project.folder / "conftest.py").unlink()
+    project.run("--jarvis-report-dir", "next")
+    assert {} == project.report("next").metrics
