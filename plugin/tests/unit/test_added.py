@@ -123,7 +123,7 @@ def test_the_text_holds_means_intervals_categories_bars_and_what_was_left_out(re
         "Accord (par paire)                        –               –                252",
         "Politesse\u00a0: 12\u00a0réponses sans mesure, laissées de côté.",
         "Accord\u00a0: 6\u00a0paires sans mesure, laissées de côté.",
-        "Ensemble                   6    0,270    0,670    +0,400",
+        f"Ensemble{' ' * 21}6    0,270    0,670    +0,400",
         "Gain\u00a0: Politesse",
         "Moyenne\u00a0: Accord",
     ):

@@ -71,8 +71,37 @@ def test_figures_of_a_reason_are_written_as_french_has_them() -> None:
     assert said == "coupée après 2,5 s, à 12 tokens (délai dépassé)"
 
 
-def test_the_error_of_a_metric_is_quoted_as_it_is() -> None:
-    assert french_reason("a metric raised ValueError: 2.5") == "une métrique a levé ValueError: 2.5"
+FAULT = "prompt 'cv-01', jarvis, response 3: "
+IN_FRENCH = "\u00a0: prompt «\u00a0cv-01\u00a0», jarvis, réponse 3\u00a0: "
+
+
+@pytest.mark.parametrize(
+    ("reason", "french"),
+    [
+        (
+            f"metric 'a': {FAULT}raised ValueError: 2.5 (x.py:3)",
+            "métrique «\u00a0a\u00a0»{}a levé ValueError: 2.5 (x.py:3)",
+        ),
+        (
+            f"metric 'a': {FAULT}expected a finite number, or None where it does not apply, found nan",
+            "métrique «\u00a0a\u00a0»{}un nombre fini était attendu, ou None là où elle ne s’applique pas, et non nan",
+        ),
+        (
+            f"pytest_jarvis_response_metrics: {FAULT}expected numbers by name, found 3",
+            "pytest_jarvis_response_metrics{}des nombres par nom étaient attendus, et non 3",
+        ),
+        (
+            f"pytest_jarvis_response_metrics: {FAULT}expected a name such as 'politesse', found 1",
+            "pytest_jarvis_response_metrics{}un nom comme «\u00a0politesse\u00a0» était attendu, et non 1",
+        ),
+        (
+            f"pytest_jarvis_response_metrics: {FAULT}'z' is the name of another metric",
+            "pytest_jarvis_response_metrics{}«\u00a0z\u00a0» est le nom d’une autre métrique",
+        ),
+    ],
+)
+def test_what_a_metric_did_wrong_is_said_in_french(reason: str, french: str) -> None:
+    assert french_reason(reason) == french.format(IN_FRENCH)
 
 
 def test_a_reason_within_a_note_is_french_too() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.outputs.wording import labels
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, bracket, number, plural, signed, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, bracket, number, plural, signed, typeset
 from pytest_jarvis.outputs.wording.verdicts import shown_thresholds
 from pytest_jarvis.report import AddedMetric, MetricAverages, Report
 from pytest_jarvis.thresholds import Threshold
@@ -89,4 +89,4 @@ def not_measured(spec: MetricSpec, averages: MetricAverages) -> str:
         return ""
     left_out = plural(averages.not_measured, "paire" if spec.per == "pair" else "réponse")
     many = "" if averages.not_measured < 2 else "s"
-    return typeset(f"{spec.label} : {left_out}{NBSP}sans mesure, laissée{many} de côté.")
+    return typeset(f"{spec.label} : {left_out} sans mesure, laissée{many} de côté.")

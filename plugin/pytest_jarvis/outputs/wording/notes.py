@@ -61,7 +61,25 @@ REASONS: Final[Translations] = (
         r"the replayed report holds no response to this prompt; run without --jarvis-replay",
         "le rapport rejoué n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
     ),
-    (r"a metric raised (?P<error>.*)", "une métrique a levé {error}"),
+    (
+        (
+            r"(?P<which>metric '.*'|pytest_jarvis_response_metrics.*): prompt '(?P<prompt>.*)', (?P<arm>\S+), "
+            r"response (?P<number>\d+): (?P<metric>.*)"
+        ),
+        "{which} : prompt « {prompt} », {arm}, réponse {number} : {metric}",
+    ),
+    (r"metric '(?P<name>.*)'", "métrique « {name} »"),
+    (r"raised (?P<error>.*)", "a levé {error}"),
+    (
+        r"expected a finite number, or None where it does not apply, found (?P<found>.*)",
+        "un nombre fini était attendu, ou None là où elle ne s’applique pas, et non {found}",
+    ),
+    (r"expected numbers by name, found (?P<found>.*)", "des nombres par nom étaient attendus, et non {found}"),
+    (
+        r"expected a name such as '(?P<name>.*)', found (?P<found>.*)",
+        "un nom comme « {name} » était attendu, et non {found}",
+    ),
+    (r"'(?P<name>.*)' is the name of another metric", "« {name} » est le nom d’une autre métrique"),
     (r"in one batch the logits are not finite", "dans un lot commun, les logits ne sont pas finis"),
     (
         r"in one batch the logits differ by (?P<size>\S+) from separate passes",
@@ -112,7 +130,7 @@ def _translated(text: str, translations: Translations) -> str:
 
 def _nested(group: str, value: str) -> str:
     """Return the value of a group: a reason or a format within a sentence is said in French too, figures as well."""
-    if group == "reason":
+    if group in {"reason", "which", "metric"}:
         return french_reason(value)
     if group == "format":
         return french_storage(value)
