@@ -24,6 +24,7 @@ from pytest_jarvis.records import (
     GenerationSettings,
     ModelSpec,
 )
+from pytest_jarvis.regressions import RegressionOutcome
 from pytest_jarvis.statistics import Decision
 from pytest_jarvis.thresholds import Policy
 
@@ -282,6 +283,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of each metric, in an A/A run; empty in any other."""
     metrics: dict[str, AddedMetric] = {}
     """Metrics that others added, by name."""
+    regression: RegressionOutcome | None = None
+    """Against a stored run, where that was asked."""
 
     def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
         """Return the rows of one adapter, in the plan's order."""

@@ -116,7 +116,7 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
     if report.noise_floor:
         yield labels.NOISE_RULE
         rows = [labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()]
-        yield _table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows)
+        yield table_of([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows)
     names = {key: item.label for key, item in report.by_category.items()}
     more = [explanations.warning_sentence(warning) for warning in candidate.warnings]
     if candidate.weakest is not None:
@@ -126,7 +126,7 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in more)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; its cells are escaped here, the first column stands to the left."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     shown = [lines[0], *rows[:_MOST_ROWS]]
@@ -161,7 +161,7 @@ def _categories(candidate: AdapterInsight, *, gains: bool) -> Iterator[str]:
         ]
         for label, averages, relevance, keywords in [*entries[: _MOST_ROWS - 1], total]
     ]
-    yield _table(heads, rows)
+    yield table_of(heads, rows)
     if len(entries) >= _MOST_ROWS:
         yield labels.more(len(entries) - _MOST_ROWS + 1)
 
@@ -179,7 +179,7 @@ def _added(report: Report, adapter: str) -> Iterator[str]:
             rows.append([added.label_of(metric.spec), label, str(one.prompts), *added.metric_cells(metric.spec, one)])
     yield f"## {added.TITLE}"
     heads = (FIELDS["measure"], FIELDS["category"], FIELDS["counted"], labels.BASE, adapter)
-    yield _table((*heads, FIELDS["change"], FIELDS["interval"]), rows)
+    yield table_of((*heads, FIELDS["change"], FIELDS["interval"]), rows)
     sentences = [added.not_measured(one.spec, one.by_adapter[adapter].overall) for one in report.metrics.values()]
     if any(sentences):
         yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in sentences if sentence)
@@ -206,7 +206,7 @@ def _thresholds(report: Report) -> Iterator[str]:
     rows = threshold_rows(report)
     if rows:
         yield f"## {labels.THRESHOLDS}"
-        yield _table([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
+        yield table_of([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
         yield from labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
 
 
@@ -231,7 +231,7 @@ def _adapters(insights: Insights) -> Iterator[str]:
                 explanations.ADVICE[one.advice.code] if one.advice else DASH,
             ]
         )
-    yield _table([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "per_prompt", "judged")], rows)
+    yield table_of([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "per_prompt", "judged")], rows)
 
 
 def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:

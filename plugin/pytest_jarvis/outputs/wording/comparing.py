@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import bar_percent, plural, printable, typeset
+from pytest_jarvis.outputs.wording.formats import bar_percent, percent, plural, printable, typeset
+from pytest_jarvis.regressions import PromptOverlap, SettingChange
 from pytest_jarvis.report import ReplayOf, Report
+from pytest_jarvis.runs import MetricName
 
 _MOST_IDS: Final = 8
 
@@ -77,3 +79,103 @@ def _changed_rules(report: Report, replay: ReplayOf) -> Iterator[str]:
         yield "Le dictionnaire des outils a changé depuis : la pertinence est comptée avec celui d’aujourd’hui."
     if report.provenance.prompt_hash != replay.prompt_hash:
         yield "Les prompts (mots-clés, outils attendus ou leur nombre) ont changé depuis."
+
+
+METRICS: Final[Mapping[MetricName, str]] = {
+    "relevance": "Pertinence",
+    "keywords": "Mots-clés",
+    "cosine": "Cosinus",
+    "base_relevance": "Pertinence, base",
+    "base_keywords": "Mots-clés, base",
+}
+COMPARISON: Final = "COMPARAISON DE DEUX ESSAIS"
+BEFORE: Final = "avant"
+AFTER: Final = "après"
+METRIC_HEADS: Final = ("Mesure", "prompts", BEFORE, AFTER, "écart", "intervalle")
+PROMPT_HEADS: Final = ("Prompt", "pertinence", "mots-clés", "cosinus", "textes")
+SAME_SETTINGS: Final = typeset("Mêmes réglages, mêmes versions, même machine.")
+NOTHING_CHANGED: Final = typeset("Aucun prompt n’a changé : mêmes notes, mêmes textes.")
+NO_COMMON_PROMPT: Final = typeset("Aucun prompt commun (même identifiant et même texte) : rien ne peut être comparé.")
+DIFFERENT_SETTINGS: Final = "Ce qui diffère entre les deux essais"
+PROMPTS_CHANGED: Final = "Prompt par prompt"
+WORSE_MARK: Final = "▼"
+
+_SETTINGS: Final[Mapping[str, str]] = {
+    "base_model": "modèle de base",
+    "quantization": "stockage des poids",
+    "engine": "moteur",
+    "device": "appareil",
+    "dtype": "calcul",
+    "generation.seed": "graine",
+    "generation.timeout_s": "délai (s)",
+    "generation.template": "gabarit",
+    "generation.enable_thinking": "réflexion",
+    "generation.system_prompt": "consigne système",
+    "responses": "réponses par prompt",
+    "prompts": "empreinte des prompts (textes, mots-clés, outils)",
+    "dictionary": "empreinte du dictionnaire des outils",
+    "keyword_mode": "recherche des mots-clés",
+    "machine": "machine",
+}
+
+
+def run_line(path: str, report: Report) -> str:
+    """Return what names a run: its file, date, commit, model, adapters, responses per prompt."""
+    commit, dirty = report.provenance.commit, report.provenance.dirty
+    parts = [
+        path,
+        day_of(report.metadata.timestamp),
+        f"commit {commit[:12]}{' (modifié)' if dirty else ''}" if commit else "sans commit",
+        f"{report.metadata.base_model} + {', '.join(report.metadata.adapters)}",
+        f"{plural(report.metadata.samples_per_prompt, 'réponse')} par prompt",
+    ]
+    return " · ".join(map(printable, parts))
+
+
+def overlap_sentence(overlap: PromptOverlap) -> str:
+    """Return on which prompts two runs are compared, and which are left out."""
+    left = [
+        f"{what} : {listed_ids(names)}"
+        for names, what in (
+            (overlap.only_stored, "seulement avant"),
+            (overlap.only_new, "seulement après"),
+            (overlap.changed, "texte changé"),
+        )
+        if names
+    ]
+    said = f"Comparaison sur {plural(len(overlap.common), 'prompt commun', 'prompts communs')}"
+    more = f" ; laissés de côté – {' ; '.join(left)}" if left else ""
+    return typeset(f"{said}{more}.")
+
+
+def change_sentence(change: SettingChange) -> str:
+    """Return one setting that differs: its name, before and after."""
+    name = change.name
+    if name.startswith("adapter."):
+        label = f"poids de l’adaptateur {name.removeprefix('adapter.').replace('.', ' → ')}"
+    elif name.startswith("versions."):
+        label = f"version de {name.removeprefix('versions.')}"
+    else:
+        label = _SETTINGS.get(name, name.removeprefix("generation."))
+    before, after = (printable(value) or "–" for value in (change.stored, change.new))
+    return typeset(f"{printable(label)} : {before} → {after}")
+
+
+def pair_sentence(stored: str, new: str) -> str:
+    """Return which adapters are compared."""
+    if stored == new:
+        return typeset(f"Adaptateur {printable(new)} : avant et après.")
+    return typeset(f"Adaptateurs comparés : {printable(stored)} (avant) et {printable(new)} (après).")
+
+
+def interval_rule(alpha: float) -> str:
+    """Return what the intervals of a comparison are."""
+    return typeset(
+        f"Intervalles à {percent(1 - 2 * alpha, 0)} de l’écart (après − avant) sur ces prompts, bruits indépendants. "
+        f"{WORSE_MARK} : baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} pour toute la liste)."
+    )
+
+
+def unchanged_sentence(count: int) -> str:
+    """Return how many prompts are not listed because nothing of them changed."""
+    return typeset(f"{plural(count, 'autre prompt', 'autres prompts')} sans aucun changement.")

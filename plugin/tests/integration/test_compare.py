@@ -1,0 +1,132 @@
+"""`pytest-jarvis compare`: what changed between saved runs, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_jarvis import cli
+from pytest_jarvis.outputs.json import write_report
+from pytest_jarvis.outputs.wording import width_of
+from pytest_jarvis.report import Report
+
+MakeReport = Callable[..., Report]
+change = msgspec.structs.replace
+
+
+@pytest.fixture
+def runs(make_report: MakeReport, tmp_path: Path) -> Path:
+    """Return a folder with the runs `a` and `b` (another seed, a worse adapter, a prompt less)."""
+    before, after = make_report(), make_report(seed=2, gains={"jarvis": 0.0})
+    generation = replace(after.provenance.generation, seed=5)
+    after = change(after, results=after.results[1:], provenance=change(after.provenance, generation=generation))
+    write_report(before, tmp_path / "a")
+    write_report(after, tmp_path / "b")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert cli.main(["compare", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_text_names_settings_prompts_and_intervals_in_80_columns(runs: Path, capsys) -> None:
+    text = said(capsys, runs / "a", runs / "b")
+    plain = " ".join(text.split())
+    assert "graine : 0 → 5" in plain
+    assert "29 prompts communs" in plain
+    assert "seulement avant : c0-0000" in plain
+    assert "Pertinence" in plain
+    assert "Intervalles à 98 %" in plain
+    path = str(runs.as_posix())
+    assert [] == [line for line in text.splitlines() if width_of(line) > 80 and path not in line]
+
+
+def test_markdown_is_a_table_and_json_holds_every_prompt(runs: Path, capsys) -> None:
+    markdown = said(capsys, runs / "a", runs / "b", "--format", "markdown")
+    assert markdown.startswith("# COMPARAISON")
+    assert "| Mesure | prompts | avant | après | écart | intervalle |" in markdown
+    [document] = json.loads(said(capsys, runs / "a", runs / "b", "--format", "json"))
+    assert len(document["arms"][0]["prompts"]) == 29
+    assert document["overlap"]["only_stored"] == ["c0-0000"]
+    assert document["arms"][0]["metrics"][0]["difference"]["interval"] is not None
+
+
+def test_further_reports_are_each_compared_with_the_first(runs: Path, capsys) -> None:
+    documents = json.loads(said(capsys, runs / "a", runs / "b", runs / "a", "--format", "json"))
+    assert [(runs / "b").as_posix(), (runs / "a").as_posix()] == [one["new"]["report"] for one in documents]
+    assert {(runs / "a").as_posix()} == {one["stored"]["report"] for one in documents}
+
+
+def test_a_run_against_itself_has_nothing_to_say(runs: Path, capsys) -> None:
+    for kind in ("text", "markdown"):
+        plain = said(capsys, runs / "a", runs / "a", "--format", kind).replace("\u00a0", " ")
+        assert "Mêmes réglages, mêmes versions, même machine." in plain
+        assert "Aucun prompt n’a changé" in plain
+
+
+def test_runs_without_a_common_prompt_say_so(make_report: MakeReport, tmp_path: Path, capsys) -> None:
+    report = make_report()
+    other = change(report, results=tuple(change(row, prompt=f"{row.prompt} !") for row in report.results))
+    write_report(report, tmp_path / "a")
+    write_report(other, tmp_path / "b")
+    for kind in ("text", "markdown"):
+        assert "Aucun prompt commun" in said(capsys, tmp_path / "a", tmp_path / "b", "--format", kind)
+
+
+def test_long_lists_of_prompts_are_cut_and_unchanged_ones_counted(make_report: MakeReport, tmp_path, capsys) -> None:
+    before = make_report(prompts=60)
+    after = change(before, results=(*make_report(prompts=60, seed=4).results[:150], *before.results[150:]))
+    write_report(before, tmp_path / "a")
+    write_report(after, tmp_path / "b")
+    plain = said(capsys, tmp_path / "a", tmp_path / "b").replace("\u00a0", " ")
+    assert "… et 46 de plus" in plain
+    assert "34 autres prompts sans aucun changement." in plain
+
+
+def test_adapters_are_paired_as_asked(make_report: MakeReport, tmp_path: Path, capsys) -> None:
+    write_report(make_report(gains={"v1": 0.4}), tmp_path / "a")
+    write_report(make_report(gains={"x": 0.1, "v2": 0.4}), tmp_path / "b")
+    text = said(capsys, tmp_path / "a", tmp_path / "b", "--adapter", "v1=v2").replace("\u00a0", " ")
+    assert "Adaptateurs comparés : v1 (avant) et v2 (après)." in text
+    assert "v1 (avant) et x (après)" in said(capsys, tmp_path / "a", tmp_path / "b").replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--adapter", "nul=jarvis"), "no adapter 'nul'; there are: jarvis"),
+        (("--adapter", "jarvis"), "found 'jarvis', expected A=B"),
+        (("nowhere.json",), "nowhere.json: cannot be read"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_exit_4(runs: Path, capsys, arguments, sentence) -> None:
+    try:
+        status = cli.main(["compare", str(runs / "a"), str(runs / "b"), *arguments])
+    except SystemExit as left:
+        status = left.code
+    assert status == 4
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_comparing_imports_no_torch_and_no_pytest(runs: Path) -> None:
+    code = (
+        "import sys; from pytest_jarvis.cli import main; main(['compare', sys.argv[1], sys.argv[2]]); "
+        "print(sorted({'torch', 'sklearn', 'pytest', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", code, str(runs / "a"), str(runs / "b")],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
