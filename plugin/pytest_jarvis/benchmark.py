@@ -44,6 +44,7 @@ class Benchmark:
         generation = self.settings.generation
         return Question(
             min_gain=self.settings.min_gain,
+            alpha=self.settings.config.benchmark.alpha,
             deterministic=not generation.do_sample or generation.temperature == 0,
             shared_noise=not self.settings.twin,
         )

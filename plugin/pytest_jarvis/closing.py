@@ -13,7 +13,7 @@ from pytest_jarvis.bars import configured_bars, metric_bars
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
-from pytest_jarvis.outputs.wording.notes import french_note
+from pytest_jarvis.outputs.wording.notes import french_note, relevance_notes
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.rankings import NoiseFloor, noise_floor
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM
@@ -231,8 +231,10 @@ def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance
         engine=facts.engine,
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
+        relevance_share=benchmark.settings.config.metrics.relevance_share,
         notes=(
             *(detection_sentence(detection) for detection in benchmark.settings.detections),
+            *relevance_notes(benchmark.settings.config.metrics.relevance_share),
             *(french_note(note) for note in facts.engine.notes),
         ),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,

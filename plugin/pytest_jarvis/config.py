@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from pytest_jarvis.discovery import AUTO, Detection, arm_name
-from pytest_jarvis.reading import InputError, read_json
+from pytest_jarvis.reading import InputError, nearest, read_json
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
 CONFIG_FILE = "benchmark_config.json"
@@ -18,6 +20,20 @@ DEMO_ADAPTER = "demo:jarvis"
 
 _ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
 _SEPARATOR = re.compile(r"[/\\]")
+_FILE_NAME = re.compile(r"[\w+-]([\w .+-]*[\w+-])?")
+_SIZE = re.compile(r"\d+(\.\d+)?\s?[KMGT]i?B")
+_DEVICES = ("'auto'", "'balanced'", "'balanced_low_0'", "'sequential'", "'cpu'", "'cuda'")
+_DEVICE_MAP = re.compile(r"auto|balanced|balanced_low_0|sequential|cpu|cuda(:\d+)?")
+
+Format = Literal["text", "charts", "html", "markdown"]
+
+FILES: Final[dict[Format, str]] = {
+    "text": "report.txt",
+    "markdown": "summary.md",
+    "html": "report.html",
+    "charts": "charts.png",
+}
+"""The file of each format, in the order they are written: what takes longest comes last."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -27,7 +43,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which base and which adapters, and how they are loaded."""
 
     base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = DEMO
-    adapters: dict[str, str] | Literal["auto"] | None = None
+    """The base: a folder, a hub id, or `demo`, the embedded one."""
+    adapters: Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Literal["auto"] | None = None
     """Arm name -> folder, `demo:NAME` or `auto`; or `auto` alone, the newest adapter under `adapter_folders`.
 
     When absent: `auto` if `adapter_folders` is given, else the embedded `demo:jarvis` for the demo.
@@ -35,26 +52,46 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     adapter_folders: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     """Where `auto` looks, beside the configuration file and below; `adapters`, `outputs`, `checkpoints` when absent."""
     quantization: Literal["nf4", "none"] = "nf4"
+    """`nf4`: 4 bits with double quantisation, experts included; `none`: the weights as they are, in 16 bits."""
+    allow_partial_4bit: bool = False
+    """Go on, with the label in every output, when less than 95 % of the weights are in 4 bits."""
+    allow_inert_adapter: bool = False
+    """Go on when an adapter changes nothing."""
     device_map: str = "auto"
+    """Where the layers go: `auto`, `balanced`, `balanced_low_0`, `sequential`, `cpu`, `cuda` or `cuda:N`."""
     max_memory: dict[str, str] | None = None
+    """Most memory per device: GPU number or `cpu` -> a size such as `20GB`."""
     revision: str | None = None
+    """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
+    """Run the Python code that comes with a model. Only for one you trust as you trust your own code."""
 
 
 class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How responses are drawn."""
 
     max_new_tokens: Positive = 128
+    """Longest response, in tokens."""
     temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.7
+    """Of the sampling; 0 takes the likeliest token, always the same."""
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    """Draw among the likeliest tokens that have this share of the probability together."""
     do_sample: bool = True
+    """false takes the likeliest token: one response then says everything."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
+    """Longest generation of a response, in seconds; null for none. A response that is cut is a failure."""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """Of all sampling."""
     batch_size: Positive | None = None
+    """Rows generated at once; chosen from the free memory when absent."""
     template: Literal["chat", "raw"] = "chat"
+    """`chat`: the model's own template; `raw`: the bare prompt."""
     thinking: bool = False
+    """Let the model think before it answers; what it thinks is kept apart."""
     system_prompt: str | None = None
+    """What the model is told before the prompt."""
     max_response_chars: Positive = 500
+    """Where a response is cut, in characters; how many were cut is counted."""
 
 
 class MetricBar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +102,7 @@ class MetricBar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min_mean: float | None = None
     """Least mean of the fine-tuned arm, or of the pairs."""
     max_mean: float | None = None
+    """Largest mean of the fine-tuned arm, or of the pairs."""
 
 
 class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,20 +110,39 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     prompts: str | None = None
     """A folder, relative to the configuration file; the packaged prompts when absent."""
-    categories: tuple[str, ...] | None = None
+    categories: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    """The prompt files that are run, by their names without `.toml`; all when absent."""
     prompts_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     """`provenance.prompt_hash` of the report the verdict is meant for: other prompts are not judged."""
     samples: Positive | None = None
     """Responses per prompt and arm, fixed; when absent the gate draws looks."""
+    looks: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=8)] | None = None
+    """Responses per prompt and arm at which a `proven` gate may stop drawing; 4, 8 and 16 when absent."""
     gate: Literal["proven", "point", "off"] = "proven"
+    """`proven`: the gain must be shown; `point`: its estimate is compared; `off`: nothing is judged."""
+    alpha: Annotated[float, msgspec.Meta(ge=0.01, le=0.2)] = 0.05
+    """Error rate that a proven verdict may have, all looks and adapters together."""
     inconclusive: Literal["fail", "warn"] = "fail"
+    """Exit status of a gate that settles nothing: 1 (`fail`) or 0 (`warn`)."""
+    require: Literal["first", "any", "all"] = "first"
+    """Which adapters must pass where there are several."""
+    strict: bool = False
+    """Exit status 1 when the gate cannot judge, as with `-k` or failures."""
     min_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] = 5.0
+    """Gain of JARVIS relevance asked for, in per cent of the base's."""
     max_failure_share: Share = 0.05
+    """Largest share of an arm's responses that may fail."""
     min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] | None = None
+    """The same as `min_gain_percent` for the keywords; not asked when absent, as all that follow."""
     min_absolute_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
+    """Least difference of JARVIS relevance to the base's, from -1 to 1."""
     max_latency_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """Of whole responses, their length included: in shared batches a token takes every arm as long."""
+    """Largest ratio of the fine-tuned arm's seconds per response to the base's.
+
+    Of whole responses, their length included: in shared batches a token takes every arm as long.
+    """
     category_floors: dict[str, Share] = {}
+    """Category -> least JARVIS relevance of the fine-tuned arm there, from 0 to 1."""
     metric_bars: dict[str, MetricBar] = {}
     """By the name of a metric that a conftest.py declares, or that the hook gives."""
 
@@ -94,29 +151,50 @@ class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Which metrics are computed."""
 
     cosine: bool = True
+    """Similarity of the two arms' responses, by the base's hidden states."""
     keywords: bool = True
+    """Share of the prompt's keywords in the response."""
     keyword_mode: Literal["words", "substring"] = "words"
+    """`words`: at word boundaries; `substring`: anywhere."""
     relevance: bool = True
+    """JARVIS relevance, which the gate judges."""
+    relevance_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
+    """Share of the dictionary's terms at which JARVIS relevance reaches 1: min(1, found / (share * total))."""
 
 
 class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the files go."""
 
-    folder: str = "reports"
-    formats: tuple[Literal["text", "charts", "html", "markdown"], ...] = ("text", "charts", "html", "markdown")
+    folder: Annotated[str, msgspec.Meta(min_length=1)] = "reports"
+    """Where each run gets a folder of its own; relative to pytest's root folder."""
+    run_name: Annotated[str, msgspec.Meta(min_length=1)] = "{time}"
+    """Name of a run's folder; `{time}`, `{model}` and `{adapter}` are filled in. A number is added to one taken."""
+    formats: tuple[Format, ...] = ("text", "charts", "html", "markdown")
+    """Which files are made beside `report.json` and `thresholds.json`."""
+    names: dict[str, str] = {}
+    """Format -> name of its file, when not `report.txt`, `charts.png`, `report.html`, `summary.md`."""
 
 
 class LoggingSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is shown while it runs."""
 
+    verbosity: Literal["quiet", "normal", "verbose"] = "normal"
+    """`quiet`: no progress, no line per prompt; `verbose`: first responses too. pytest's -q and -v override it."""
+    level: Literal["error", "warning", "info", "debug"] = "error"
+    """From which level on the libraries that load a model may say something."""
     progress: bool = True
+    """How far the drawing of responses is."""
     gpu_memory: bool = True
+    """The devices' memory once the model is loaded."""
+    timings: bool = True
+    """How long loading, drawing and comparing took, at the end."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"schema": "$schema"}):
-    """The whole file."""
+    """What a checkout benchmarks: six sections; everything has a default."""
 
     schema: str | None = None
+    """Where the JSON Schema of this file is, for editors."""
     model: ModelSection = ModelSection()
     generation: GenerationSection = GenerationSection()
     benchmark: BenchmarkSection = BenchmarkSection()
@@ -127,11 +205,56 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def load_config(path: Path) -> Config:
     """Return the file's configuration; raise InputError with the place of what is wrong."""
-    return read_json(path, Config)
+    conf = read_json(path, Config)
+    refuse_impossible(conf, str(path))
+    return conf
 
 
-def model_spec(section: ModelSection, generation: GenerationSection, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+def refuse_impossible(conf: Config, where: str) -> None:
+    """Raise InputError, starting with `where`, for what no type can say of a configuration."""
+    for section, key, wrong in _impossible(conf):
+        raise InputError(f"{where}: {section}: {key}: {wrong}")
+
+
+def _impossible(conf: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and what is wrong there."""
+    model, benchmark, output = conf.model, conf.benchmark, conf.output
+    if not _DEVICE_MAP.fullmatch(model.device_map):
+        yield "model", "device_map", f"expected {', '.join(_DEVICES)} or 'cuda:N', found {model.device_map!r}"
+    for device, most in (model.max_memory or {}).items():
+        if not (device.isdigit() or device == "cpu"):
+            yield "model", "max_memory", f"expected the number of a GPU or 'cpu', found {device!r}"
+        if not _SIZE.fullmatch(most):
+            yield "model", f"max_memory: {device}", f"expected a size such as '20GB', found {most!r}"
+    if benchmark.looks is not None:
+        if benchmark.samples is not None:
+            yield "benchmark", "looks", "'samples' fixes the number of responses; keep one of the two"
+        if any(later <= earlier for earlier, later in pairwise(benchmark.looks)):
+            yield "benchmark", "looks", f"expected numbers that increase, found {list(benchmark.looks)}"
+    if wrong := _wrong_name(re.sub(r"\{(time|model|adapter)\}", "x", output.run_name)):
+        yield "output", "run_name", f"{wrong}, found {output.run_name!r}"
+    yield from _impossible_names(output)
+
+
+def _impossible_names(output: OutputSection) -> Iterator[tuple[str, str, str]]:
+    for name, file in output.names.items():
+        default = next((usual for one, usual in FILES.items() if one == name), None)
+        if default is None:
+            yield "output", "names", f"unknown format '{name}'{nearest(name, list(FILES))}"
+        elif wrong := _wrong_name(file):
+            yield "output", f"names: {name}", f"{wrong}, found {file!r}"
+        elif Path(file).suffix != Path(default).suffix:
+            yield "output", f"names: {name}", f"expected a name that ends in '{Path(default).suffix}', found {file!r}"
+
+
+def _wrong_name(name: str) -> str | None:
+    """Return what is expected of a file's name that cannot be one everywhere."""
+    return None if _FILE_NAME.fullmatch(name) else "expected letters, digits, spaces and '._+-', no dot first"
+
+
+def model_spec(conf: Config, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
     """Return what the engine needs to load."""
+    section = conf.model
     return ModelSpec(
         base_model=section.base_model_id,
         adapters=adapters,
@@ -140,7 +263,10 @@ def model_spec(section: ModelSection, generation: GenerationSection, adapters: t
         max_memory=section.max_memory,
         revision=section.revision,
         trust_remote_code=section.trust_remote_code,
-        batch_size=generation.batch_size,
+        batch_size=conf.generation.batch_size,
+        log_level=conf.logging.level,
+        allow_partial_4bit=section.allow_partial_4bit,
+        allow_inert_adapter=section.allow_inert_adapter,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, fit, typeset
-from pytest_jarvis.summary import encoding_of, start_line
+from pytest_jarvis.summary import encoding_of, start_line, verbosity_of
 
 if TYPE_CHECKING:
     import pytest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
+    from pytest_jarvis.config import LoggingSection
     from pytest_jarvis.records import EngineDescription, Progress
 
 _TERMINAL_PERIOD_S = 0.2
@@ -28,22 +29,19 @@ class LiveTerminal:
     """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
 
     def __init__(
-        self, config: pytest.Config, label: str, *, progress: bool, memory: bool, notes: Sequence[str] = ()
+        self, config: pytest.Config, label: str, *, logging: LoggingSection, notes: Sequence[str] = ()
     ) -> None:
-        """`label` names the model, `notes` are shown before it is loaded.
-
-        Without `progress` the drawing is silent, without `memory` it is not shown.
-        """
+        """`label` names the model, `notes` are shown before it is loaded; `logging` says what is shown at all."""
         manager = config.pluginmanager
         self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
         self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
         # A worker of pytest-xdist has no terminal.
         self._writer = None if self._reporter is None else config.get_terminal_writer()
         self._label = label
-        self._progress = progress
-        self._memory = memory
+        self._progress = logging.progress
+        self._memory = logging.gpu_memory
         self._notes = tuple(notes)
-        self._quiet = config.option.verbose < 0
+        self._quiet = verbosity_of(config, logging) < 0
         self._next = 0.0
         self._open_line = False
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import pytest
-
-_DEFAULTS = {"jarvis_require": "first"}
+if TYPE_CHECKING:
+    import pytest
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options of the group `jarvis`."""
-    group = parser.getgroup("jarvis", "JARVIS benchmark: a base model against its LoRA fine-tunes")
-    add = group.addoption
+    declare(parser.getgroup("jarvis", "JARVIS benchmark: a base model against its LoRA fine-tunes").addoption)
+
+
+def declare(add: Callable[..., object]) -> None:
+    """Declare every option by `add`, which takes what `argparse.ArgumentParser.add_argument` takes."""
     add("--jarvis-report", action="store_true", help="judge the gain and write the report under reports/<run>/")
     add(
         "--jarvis-report-dir",
@@ -63,7 +67,6 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--jarvis-require",
         choices=("any", "all", "first"),
-        default=_DEFAULTS["jarvis_require"],
         help="which adapters must pass (default: the first named)",
     )
     add("--jarvis-strict", action="store_true", help="exit 1 when the gate cannot judge, as with -k or failures")
@@ -98,7 +101,7 @@ def add_options(parser: pytest.Parser) -> None:
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
     given = {name: value for name, value in vars(config.option).items() if name.startswith("jarvis_")}
-    return any(value not in (None, False, []) and value != _DEFAULTS.get(name) for name, value in given.items())
+    return any(value not in (None, False, []) for name, value in given.items())
 
 
 def _positive(text: str) -> int:

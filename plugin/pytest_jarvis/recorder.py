@@ -31,7 +31,7 @@ from pytest_jarvis.report import (
     write_atomically,
 )
 from pytest_jarvis.session import RunFacts
-from pytest_jarvis.summary import show_case, write_summary
+from pytest_jarvis.summary import show_case, verbosity_of, write_summary
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -130,13 +130,15 @@ class Recorder:
         listener = LiveTerminal(
             config,
             label,
-            progress=conf.logging.progress and replay is None,
-            memory=conf.logging.gpu_memory and replay is None,
+            logging=conf.logging
+            if replay is None
+            else msgspec.structs.replace(conf.logging, progress=False, gpu_memory=False),
             notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
         )
         self.run = benchmark.start(cases, listener)
+        self.verbosity = verbosity_of(config, conf.logging)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and config.option.verbose == 0:
+        if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
             # A recorded test has a line of its own instead of a mark, which pytest's percentages would not count.
             reporter._show_progress_info = False  # noqa: SLF001  # there is no public way
         self.records: dict[str, CaseRecord] = {}
@@ -236,7 +238,9 @@ class Recorder:
             return
         record = msgspec.convert(raw, CaseRecord)
         self.records[report.nodeid] = record
-        self._category = show_case(self.config, record.rows, self._label(record), shown=self._category)
+        self._category = show_case(
+            self.config, record.rows, self._label(record), shown=self._category, verbosity=self.verbosity
+        )
         for row in record.rows:
             self.config.hook.pytest_jarvis_result(config=self.config, row=row)
 
@@ -244,7 +248,7 @@ class Recorder:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Leave out pytest's own mark for a recorded test: its line says more."""
         recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
-        return ("passed", "", "") if recorded and self.config.option.verbose >= 0 else None
+        return ("passed", "", "") if recorded and self.verbosity >= 0 else None
 
     def pytest_keyboard_interrupt(self) -> None:
         """Take note that the report will be partial."""
@@ -309,8 +313,10 @@ class Recorder:
         from pytest_jarvis.outputs.files import write_outputs
 
         named = os.environ.get("GITHUB_STEP_SUMMARY")
-        formats = self.benchmark.settings.config.output.formats
-        self.problems = write_outputs(report, folder, formats, step_summary=Path(named) if named else None)
+        output = self.benchmark.settings.config.output
+        self.problems = write_outputs(
+            report, folder, output.formats, names=output.names, step_summary=Path(named) if named else None
+        )
 
     def _tell_junit(self, session: pytest.Session) -> None:
         """Put the verdict into the JUnit file, when one is written."""
@@ -367,7 +373,7 @@ class Recorder:
     def _write(self, report: Report) -> Path:
         """Write the report's numbers and return the folder."""
         settings = self.benchmark.settings
-        folder = settings.report_folder or new_run_folder(settings.reports_root)
+        folder = settings.report_folder or new_run_folder(settings.reports_root, settings.run_name)
         write_report(report, folder)
         return folder
 

@@ -101,6 +101,8 @@ class ModelSpec:
     """Rows in one batch; None chooses from the free memory."""
     allow_partial_4bit: bool = False
     allow_inert_adapter: bool = False
+    log_level: Literal["error", "warning", "info", "debug"] = "error"
+    """From which level on the libraries that load it may say something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,6 +216,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     timings_s: dict[str, float]
     mismatched_cosine: float | None
     """Mean cosine over pairs of different prompts: what any two texts reach."""
+    relevance_share: float = 0.3
+    """Share of the dictionary at which JARVIS relevance reaches 1."""
     notes: tuple[str, ...] = ()
     """The engine's notes in French, for readers; `engine.notes` has them as the engine wrote them."""
     keyword_mode: Literal["words", "substring"] | None = None
@@ -359,9 +361,12 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def new_run_folder(reports: Path) -> Path:
-    """Make and return a folder of its own for a run under `reports`, named by the time; never an existing one."""
-    stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+def new_run_folder(reports: Path, name: str = "{time}") -> Path:
+    """Make and return a folder of its own for a run under `reports`; never an existing one: a number is added.
+
+    `{time}` in its name is filled in.
+    """
+    stem = name.replace("{time}", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     for number in range(1, 1000):
         folder = reports / (stem if number == 1 else f"{stem}-{number}")
         try:

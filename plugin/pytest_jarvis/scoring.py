@@ -56,17 +56,25 @@ class TextScore:
     """JARVIS relevance, in [0, 1]."""
 
 
-def jarvis_relevance(found: int, total: int) -> float:
-    """Return min(1, found / (0.3 * total)) for `found` distinct terms of a dictionary of `total` terms.
+def jarvis_relevance(found: int, total: int, share: float = RELEVANCE_SHARE) -> float:
+    """Return min(1, found / (share * total)) for `found` distinct terms of a dictionary of `total` terms.
 
-    Raises ValueError for an empty dictionary or a count outside it.
+    `share` is that of the dictionary at which relevance reaches 1. Raises ValueError for an empty dictionary or a count
+    outside it.
     """
     if total < 1 or not 0 <= found <= total:
         raise ValueError(f"expected 0 <= found <= total and total >= 1, found {found} of {total}")
-    return min(1.0, found / (RELEVANCE_SHARE * total))
+    return min(1.0, found / (share * total))
 
 
-def score_text(text: str, case: PromptCase, dictionary: Dictionary, *, substring: bool = False) -> TextScore:
+def score_text(
+    text: str,
+    case: PromptCase,
+    dictionary: Dictionary,
+    *,
+    substring: bool = False,
+    relevance_share: float = RELEVANCE_SHARE,
+) -> TextScore:
     """Return the keyword match and the JARVIS relevance of `text` as an answer to `case`.
 
     `substring` looks for keywords anywhere, not at word boundaries only; terms are always whole words.
@@ -82,7 +90,7 @@ def score_text(text: str, case: PromptCase, dictionary: Dictionary, *, substring
         keyword_match=len(keywords) / len(case.keywords),
         terms_found=tuple(dictionary.terms[index] for index in hits),
         tools_named=tuple(sorted(counts, key=lambda name: -counts[name])),
-        relevance=jarvis_relevance(len(hits), len(dictionary.terms)),
+        relevance=jarvis_relevance(len(hits), len(dictionary.terms), relevance_share),
     )
 
 

@@ -251,6 +251,7 @@ class BenchmarkRun:
             self._case_of[outcome.prompt_id],
             self._dictionary,
             substring=self.plan.metrics.keyword_mode == "substring",
+            relevance_share=self.plan.metrics.relevance_share,
         )
 
     def _judge(self, index: int, settled: Mapping[str, Decision]) -> Look | None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,10 +21,10 @@ from pytest_jarvis.config import (
     model_spec,
     refuse_names,
 )
-from pytest_jarvis.discovery import AUTO, Detection, detect
+from pytest_jarvis.discovery import AUTO, Detection, arm_name, detect
 from pytest_jarvis.engines import ENGINES
 from pytest_jarvis.prompts import packaged_prompts
-from pytest_jarvis.reading import InputError, nearest
+from pytest_jarvis.reading import InputError, convert, nearest, read_json
 from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
@@ -33,6 +33,30 @@ DEFAULT_ENGINE = "transformers"
 DEFAULT_SAMPLES = 4
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
+
+
+OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
+    "jarvis_model": ("model", "base_model_id"),
+    "jarvis_allow_partial_4bit": ("model", "allow_partial_4bit"),
+    "jarvis_allow_inert_adapter": ("model", "allow_inert_adapter"),
+    "jarvis_seed": ("generation", "seed"),
+    "jarvis_batch_size": ("generation", "batch_size"),
+    "jarvis_max_new_tokens": ("generation", "max_new_tokens"),
+    "jarvis_template": ("generation", "template"),
+    "jarvis_timeout": ("generation", "timeout_s"),
+    "jarvis_samples": ("benchmark", "samples"),
+    "jarvis_gate": ("benchmark", "gate"),
+    "jarvis_min_gain": ("benchmark", "min_gain_percent"),
+    "jarvis_inconclusive": ("benchmark", "inconclusive"),
+    "jarvis_require": ("benchmark", "require"),
+    "jarvis_strict": ("benchmark", "strict"),
+}
+"""Option -> section and key of the configuration that it overrides as it stands."""
+_OTHER_KEYS: Final[dict[str, tuple[str, str]]] = {
+    "jarvis_adapter": ("model", "adapters"),
+    "jarvis_prompts": ("benchmark", "prompts"),
+}
+"""The same for options whose value is written otherwise than in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +85,8 @@ class Settings:
     report_folder: Path | None
     """Exactly this folder; None makes a new one under `reports_root`."""
     reports_root: Path
+    run_name: str
+    """What that new folder is called; `{time}` is still to be filled in."""
     replay: Replay | None = None
     """The run whose responses are scored again; how they were drawn is what its report says."""
 
@@ -77,7 +103,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
     if engine == "replay" and not replay:
         raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
-    conf = _override(conf, option)
+    conf = override(conf, option)
     adapters, detections = (replay.adapters, ()) if replay else _adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark
@@ -92,21 +118,22 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     return Settings(
         config=conf,
         engine=engine,
-        model=replay.report.provenance.model if replay else _model(conf, option, () if twin else adapters),
+        model=replay.report.provenance.model if replay else model_spec(conf, () if twin else adapters),
         adapters=adapters,
         detections=detections,
         twin=twin,
-        generation=replay.report.provenance.generation if replay else _generation(conf),
+        generation=replay.report.provenance.generation if replay else generation_settings(conf.generation),
         prompts_folder=prompts,
         looks=_looks(conf, option, replay, twin=twin),
         gate="off" if twin else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
         inconclusive=benchmark.inconclusive,
-        require=option.jarvis_require,
-        strict=option.jarvis_strict,
+        require=benchmark.require,
+        strict=benchmark.strict,
         write_report=option.jarvis_report or folder is not None,
         report_folder=folder,
         reports_root=root / conf.output.folder,
+        run_name=_run_name(conf, adapters[0].name),
         replay=replay,
     )
 
@@ -149,6 +176,11 @@ def _adapters(
     return tuple(specs), tuple(detections)
 
 
+def _run_name(conf: Config, adapter: str) -> str:
+    model = arm_name(Path(conf.model.base_model_id)) or "model"
+    return conf.output.run_name.replace("{model}", model).replace("{adapter}", adapter)
+
+
 def _beside(folder: Path, source: str) -> str:
     """Return a relative path of the configuration as one from here; relative still, where that is possible."""
     path = folder / Path(source).expanduser()
@@ -166,54 +198,69 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
         return (conf.benchmark.samples,)
     if not conf.generation.do_sample or conf.generation.temperature == 0:
         return (1,)
-    return LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
+    return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
 
 
-def _override(conf: Config, option: argparse.Namespace) -> Config:
-    """Return the configuration with what the command line says of the same things."""
-    change = msgspec.structs.replace
-
-    def given(**values: object) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
-
-    timeout = given(timeout_s=option.jarvis_timeout)
-    if timeout.get("timeout_s") == 0:
-        timeout = {"timeout_s": None}
-    return change(
-        conf,
-        model=change(conf.model, **given(base_model_id=option.jarvis_model)),
-        generation=change(
-            conf.generation,
-            **given(
-                seed=option.jarvis_seed,
-                batch_size=option.jarvis_batch_size,
-                max_new_tokens=option.jarvis_max_new_tokens,
-                template=option.jarvis_template,
-            ),
-            **timeout,
-        ),
-        benchmark=change(
-            conf.benchmark,
-            **given(
-                samples=option.jarvis_samples,
-                gate=option.jarvis_gate,
-                min_gain_percent=option.jarvis_min_gain,
-                inconclusive=option.jarvis_inconclusive,
-            ),
-        ),
-    )
+def override(conf: Config, option: argparse.Namespace) -> Config:
+    """Return the configuration with what the command line says of the same things; raise InputError as a file would."""
+    for name, (section, key) in OPTION_KEYS.items():
+        value = getattr(option, name)
+        if not is_given(value):
+            continue
+        if name == "jarvis_timeout" and value == 0:
+            value = None
+        part = getattr(conf, section)
+        # Read as the file is, so that what the file may not say, the option may not either.
+        convert({key: value}, type(part), flag(name))
+        conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **{key: value})})
+    return conf
 
 
-def _model(conf: Config, option: argparse.Namespace, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    return replace(
-        model_spec(conf.model, conf.generation, adapters),
-        allow_partial_4bit=option.jarvis_allow_partial_4bit,
-        allow_inert_adapter=option.jarvis_allow_inert_adapter,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """One value of the configuration, and where it comes from."""
+
+    section: str
+    key: str
+    value: object
+    """As the file would have it."""
+    kind: Literal["option", "file", "default"]
+    by: str | None
+    """The option, or the file's path."""
 
 
-def _generation(conf: Config) -> GenerationSettings:
-    return generation_settings(conf.generation)
+def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
+    """Return every value that options, file and defaults come to, in the order of the sections and their keys."""
+    conf, file = read_configuration(option.jarvis_config, root)
+    written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
+    by_option = {place: flag(name) for name, place in OPTION_KEYS.items() if is_given(getattr(option, name))}
+    by_option |= {place: flag(name) for name, place in _OTHER_KEYS.items() if is_given(getattr(option, name))}
+    values = msgspec.to_builtins(override(conf, option))
+    if option.jarvis_adapter:
+        values["model"]["adapters"] = option.jarvis_adapter
+    if option.jarvis_prompts:
+        values["benchmark"]["prompts"] = option.jarvis_prompts
+    found: list[Origin] = []
+    for section, keys in values.items():
+        for key, value in keys.items() if isinstance(keys, dict) else ():
+            kind: Literal["option", "file", "default"] = "default"
+            by = by_option.get((section, key))
+            if by is not None:
+                kind = "option"
+            elif key in written.get(section, {}):
+                kind, by = "file", str(file)
+            found.append(Origin(section=section, key=key, value=value, kind=kind, by=by))
+    return found
+
+
+def is_given(value: object) -> bool:
+    """Whether an option has a value of its own: a flag that is not set, or an empty list, has none."""
+    return value is not None and value is not False and value != []
+
+
+def flag(name: str) -> str:
+    """Return an option as it is typed: `--jarvis-seed` for `jarvis_seed`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _report_folder(named: str | None) -> Path | None:

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
     from _pytest.terminal import TerminalReporter
 
+    from pytest_jarvis.config import LoggingSection
     from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.report import Report, ResultRow
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGED": "yellow", "OFF": "cyan"}
 
 
-def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str) -> str:
+def verbosity_of(config: pytest.Config, section: LoggingSection) -> int:
+    """Return how much is shown: pytest's own -q (below 0) and -v (above 0), else what the configuration says."""
+    given: int = config.option.verbose
+    return given or {"quiet": -1, "normal": 0, "verbose": 1}[section.verbosity]
+
+
+def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str, verbosity: int) -> str:
     """Print a line per adapter for the prompt just measured, under its category's heading; return the heading shown.
 
-    With -v, both first answers too; with -q, nothing.
+    With a `verbosity` above 0, both first answers too; below 0, nothing.
     """
-    if not config.pluginmanager.has_plugin("terminalreporter") or config.option.verbose < 0:
+    if not config.pluginmanager.has_plugin("terminalreporter") or verbosity < 0:
         return shown
     writer = config.get_terminal_writer()
     width = writer.fullwidth
@@ -34,7 +41,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
         _line(writer, terminal.case_heading(label, width), bold=True)
     for row in rows:
         _line(writer, terminal.case_line(row, width, name_arm=len(rows) > 1))
-        if config.option.verbose > 0:
+        if verbosity > 0:
             for line in terminal.answer_lines(row, width):
                 _line(writer, line)
     return label
@@ -51,7 +58,8 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     for text in recorder.shown:
         _write(reporter, terminal.shown_line(text))
     if recorder.report is not None:
-        _write_report(reporter, recorder.report)
+        timings = settings.config.logging.timings
+        _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings)
         if not (judged or settings.twin):
             _write(reporter, NOT_ASKED_TO_JUDGE, yellow=True)
     if judged and recorder.gate is not None:
@@ -65,14 +73,16 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         _write(reporter, terminal.folder_line(recorder.folder))
 
 
-def _write_report(reporter: TerminalReporter, report: Report) -> None:
+def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool) -> None:
     for line in terminal.warnings(report):
         _write(reporter, line, yellow=True)
-    if reporter.config.option.verbose >= 0:
+    if verbosity >= 0:
         for line in [*terminal.summary_table(report), *terminal.metric_lines(report)]:
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
+    if verbosity >= 0 and timings:
+        _write(reporter, terminal.timings_line(report.provenance.timings_s))
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
         if report.noise_floor

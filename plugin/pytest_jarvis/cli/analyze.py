@@ -14,7 +14,7 @@ from pytest_jarvis.reading import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.outputs.files import Format
+    from pytest_jarvis.config import Format
 
 _FORMATS: Final[tuple[Format, ...]] = ("text", "charts", "html", "markdown")
 
@@ -36,7 +36,8 @@ def add(commands: Commands) -> None:
 
 def analyze(source: Path, formats: Sequence[Format], out: Path | None) -> int:
     """Make the files of a saved report again, beside it or in `out`, and print what was written."""
-    from pytest_jarvis.outputs.files import FILES, THRESHOLDS_FILE, write_outputs
+    from pytest_jarvis.config import FILES
+    from pytest_jarvis.outputs.files import THRESHOLDS_FILE, write_outputs
     from pytest_jarvis.outputs.json import load_report
     from pytest_jarvis.outputs.markdown import STEP_SUMMARY_VARIABLE
     from pytest_jarvis.outputs.wording import labels

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from pytest_jarvis.config import FILES, Format
 from pytest_jarvis.gate import GateOutcome
 from pytest_jarvis.insights import Insights, insights
 from pytest_jarvis.outputs.markdown import append_step_summary, render_markdown
@@ -19,16 +20,7 @@ from pytest_jarvis.report import Report, write_atomically
 
 T = TypeVar("T")
 
-Format = Literal["text", "charts", "html", "markdown"]
-
 THRESHOLDS_FILE: Final = "thresholds.json"
-FILES: Final[dict[Format, str]] = {
-    "text": "report.txt",
-    "markdown": "summary.md",
-    "html": "report.html",
-    "charts": "charts.png",
-}
-"""The file of each format, in the order they are written: what takes longest comes last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +33,21 @@ class OutputProblem:
 
 
 def write_outputs(
-    report: Report, folder: Path, formats: Sequence[Format], *, step_summary: Path | None = None
+    report: Report,
+    folder: Path,
+    formats: Sequence[Format],
+    *,
+    names: Mapping[str, str] | None = None,
+    step_summary: Path | None = None,
 ) -> list[OutputProblem]:
     """Write `thresholds.json` and the files of `formats` in `folder`, and return what could not be made.
 
+    `names` says of some formats what their file is called, when not as in `FILES`.
     Nothing here raises: the numbers are written and judged before, and no picture may cost them. `step_summary` is the
     file that GitHub Actions names in `GITHUB_STEP_SUMMARY`: the Markdown summary is appended to it.
     """
     problems: list[OutputProblem] = []
+    files = {one: (names or {}).get(one, file) for one, file in FILES.items() if one in formats}
 
     def attempt(file: str, action: Callable[[], T]) -> T | None:
         try:
@@ -59,12 +58,11 @@ def write_outputs(
             return None
 
     attempt(THRESHOLDS_FILE, lambda: write_atomically(folder / THRESHOLDS_FILE, encode_thresholds(report)))
-    found = attempt(", ".join(FILES[one] for one in FILES if one in formats), lambda: insights(report))
+    found = attempt(", ".join(files.values()), lambda: insights(report))
     if found is None:
         return problems
-    for one, file in FILES.items():
-        if one in formats:
-            attempt(file, partial(_write, one, report, found, folder / file, attempt))
+    for one, file in files.items():
+        attempt(file, partial(_write, one, report, found, folder / file, attempt))
     if "markdown" in formats and step_summary is not None:
         attempt(str(step_summary), lambda: append_step_summary(render_markdown(report, found), step_summary))
     return problems

@@ -175,6 +175,12 @@ def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -
     return [session.NOISE_HEAD, *(f"  {line}" for line in lines)]
 
 
+def timings_line(timings_s: Mapping[str, float]) -> str:
+    """Return how long each part of the run took."""
+    parts = [f"{labels.TIMINGS.get(name, name)} {seconds(value)}" for name, value in timings_s.items()]
+    return f"Temps : {' | '.join(parts)}"
+
+
 def folder_line(folder: Path) -> str:
     """Return where the report is."""
     return session.folder(folder)

@@ -10,6 +10,7 @@ import pytest
 from pytest_jarvis.config import (
     Config,
     GenerationSection,
+    LoggingSection,
     ModelSection,
     adapter_specs,
     generation_settings,
@@ -146,7 +147,10 @@ def test_every_setting_of_the_model_is_handed_on() -> None:
         max_memory={"0": "20GB"},
         revision="r",
         trust_remote_code=True,
+        allow_partial_4bit=True,
+        allow_inert_adapter=True,
     )
+    conf = Config(model=section, generation=GenerationSection(batch_size=4), logging=LoggingSection(level="info"))
     adapters = (AdapterSpec(name="a", source="b"),)
     expected = ModelSpec(
         base_model="m",
@@ -157,8 +161,11 @@ def test_every_setting_of_the_model_is_handed_on() -> None:
         revision="r",
         trust_remote_code=True,
         batch_size=4,
+        allow_partial_4bit=True,
+        allow_inert_adapter=True,
+        log_level="info",
     )
-    assert expected == model_spec(section, GenerationSection(batch_size=4), adapters)
+    assert expected == model_spec(conf, adapters)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_jarvis.outputs.files import FILES, THRESHOLDS_FILE, encode_thresholds, write_outputs
+from pytest_jarvis.config import FILES
+from pytest_jarvis.outputs.files import THRESHOLDS_FILE, encode_thresholds, write_outputs
 from pytest_jarvis.outputs.json import encode_report
 from pytest_jarvis.report import Report
 

@@ -62,9 +62,10 @@ def test_the_progress_ends_with_the_memory_of_each_device() -> None:
 
 @pytest.mark.parametrize("memory", [True, False])
 def test_the_configuration_can_switch_the_memory_off(pytester: pytest.Pytester, memory: bool) -> None:
+    from pytest_jarvis.config import LoggingSection
     from pytest_jarvis.live import LiveTerminal
 
-    live = LiveTerminal(pytester.parseconfigure(), "m", progress=True, memory=memory)
+    live = LiveTerminal(pytester.parseconfigure(), "m", logging=LoggingSection(gpu_memory=memory))
     said: list[str] = []
     live._line = said.append  # type: ignore[method-assign]
     live.drawn(4, Progress(responses_done=2, responses_planned=2, tokens=10, elapsed_s=1.0, memory=(LOADED,)))

@@ -61,7 +61,7 @@ class TransformersEngine:
         base_files = identifying.list_files(Path(self._source.location))
         files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
         _refuse_same_names(files)
-        with loading.quiet_libraries():
+        with loading.quiet_libraries(spec.log_level):
             self._load(files)
         for adapter in files:
             adapting.refuse_changed(adapter)

@@ -54,28 +54,33 @@ def package_versions() -> dict[str, str]:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' own bars and advice off the terminal while something loads; put their settings back after."""
+def quiet_libraries(level: str = "error") -> Iterator[None]:
+    """Keep what the libraries say below a level off the terminal while something loads; put their settings back after.
+
+    Their progress bars are shown from `info` on.
+    """
+    least = getattr(logging, level.upper())
     # bitsandbytes warns as it is imported, so its logger must be quiet before transformers brings it in.
     loggers = [logging.getLogger(name) for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(least)
     _import_bitsandbytes()
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(least)
+    if least > logging.INFO:
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
 
 
 def _import_bitsandbytes() -> None:

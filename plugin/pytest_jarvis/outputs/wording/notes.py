@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import typeset
+from pytest_jarvis.outputs.wording.formats import percent, typeset
 
 Translations = tuple[tuple[str, str], ...]
 """Pattern of what is said in English -> French, with the pattern's groups by name."""
@@ -118,6 +119,15 @@ def french_reason(reason: str) -> str:
 def french_storage(label: str) -> str:
     """Return how weights are stored, in French where it is known."""
     return _translated(label, STORAGES)
+
+
+def relevance_notes(share: float) -> Iterator[str]:
+    """Yield what a reader must know of the relevance when it is not the usual one."""
+    if share != 0.3:
+        yield typeset(
+            f"la pertinence atteint 1 à {percent(share, 0)} des termes du dictionnaire, et non à 30 % : "
+            "elle ne se compare qu’à des rapports faits de même"
+        )
 
 
 def _translated(text: str, translations: Translations) -> str:

@@ -1,0 +1,129 @@
+"""`benchmark_config.json`: each key that no other test turns does what it says; `pytest-jarvis config` shows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis import cli
+from pytest_jarvis.config_schema import encode_schema, keys_table
+
+
+def configure(project, **sections: object) -> None:
+    """Write the project's configuration; without files for people unless it asks for some."""
+    (project.folder / "benchmark_config.json").write_text(
+        json.dumps({"output": {"formats": []}, **sections}), encoding="utf-8"
+    )
+
+
+def test_the_files_and_the_folder_of_a_run_are_called_as_configured(project) -> None:
+    output = {
+        "folder": "sorties",
+        "run_name": "nuit {adapter}",
+        "formats": ["text", "markdown"],
+        "names": {"text": "rapport.txt"},
+    }
+    configure(project, output=output)
+    for _ in range(2):
+        project.run("--jarvis-report", "--jarvis-gate", "off")
+    assert sorted(folder.name for folder in (project.folder / "sorties").iterdir()) == ["nuit jarvis", "nuit jarvis-2"]
+    files = {file.name for file in (project.folder / "sorties" / "nuit jarvis").iterdir()}
+    assert files == {"report.json", "thresholds.json", "rapport.txt", "summary.md"}
+
+
+def test_the_gate_is_that_of_the_file(project) -> None:
+    configure(project, benchmark={"strict": True, "looks": [2, 3], "alpha": 0.1, "require": "all"})
+    result = project.run("--jarvis-report-dir", "out", "-k", "commandes")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    plan = project.report().metadata.plan
+    assert (plan.looks, plan.alpha, plan.require) == ((2, 3), 0.1, "all")
+
+
+def test_the_share_at_which_relevance_is_whole_is_that_of_the_file_and_noted(project) -> None:
+    configure(project)
+    project.run("--jarvis-report-dir", "usual", "--jarvis-samples", "1", "--jarvis-gate", "off")
+    configure(project, metrics={"relevance_share": 0.6})
+    project.run("--jarvis-report-dir", "double", "--jarvis-samples", "1", "--jarvis-gate", "off")
+    usual, double = project.report("usual"), project.report("double")
+    base = [row.jarvis_relevance_base for row in usual.results]
+    assert max(base) > 0
+    assert [pytest.approx(value / 2) for value in base] == [row.jarvis_relevance_base for row in double.results]
+    assert double.provenance.relevance_share == 0.6
+    assert any("60" in note and "dictionnaire" in note for note in double.provenance.notes)
+    assert not any("dictionnaire" in note for note in usual.provenance.notes)
+
+
+@pytest.mark.parametrize(
+    ("logging", "arguments", "shown"),
+    [
+        ({}, (), {"lines", "times"}),
+        ({"verbosity": "quiet"}, (), set()),
+        ({"verbosity": "verbose"}, (), {"lines", "answers", "times"}),
+        ({"verbosity": "verbose"}, ("-q",), set()),
+        ({"verbosity": "quiet"}, ("-v",), {"lines", "answers", "times"}),
+        ({"timings": False}, (), {"lines"}),
+    ],
+)
+def test_what_is_shown_is_as_the_file_says_and_pytest_overrides_it(
+    project, logging: dict[str, object], arguments: tuple[str, ...], shown: set[str]
+) -> None:
+    configure(project, logging=logging)
+    result = project.run(*arguments, "--jarvis-samples", "1", "-k", "commandes")
+    assert result.ret == pytest.ExitCode.OK
+    out = result.stdout.str()
+    marks = {"lines": "c-1  ouvre chrome", "answers": "      base  ", "times": "Temps"}
+    assert shown == {name for name, mark in marks.items() if mark in out}
+
+
+def test_progress_is_not_shown_when_the_file_says_so(project) -> None:
+    configure(project, logging={"progress": False})
+    assert "réponses |" not in project.run("--jarvis-samples", "1").stdout.str()
+
+
+def test_show_prints_every_value_with_where_it_comes_from(project, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(project, generation={"seed": 4})
+    assert cli.main(["config", "show", "--jarvis-samples", "2"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "seed 4 fichier" in lines
+    assert "samples 2 option --jarvis-samples" in lines
+    assert "temperature 0.7 défaut" in lines
+    assert any(line.startswith('adaptateurs {"jarvis": "demo:jarvis"}') for line in lines)
+
+
+def test_show_is_json_for_a_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.json"
+    file.write_text('{"generation": {"seed": 4}}', encoding="utf-8")
+    assert cli.main(["config", "show", "--json", "--config", str(file), "--jarvis-prompts", "mes_prompts"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["values"]["generation"]["seed"] == {"value": 4, "from": "file", "by": str(file)}
+    assert shown["values"]["benchmark"]["prompts"]["by"] == "--jarvis-prompts"
+    assert shown["result"]["looks"] == [4, 8, 16]
+
+
+def test_schema_and_keys_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(encode_schema())
+    assert cli.main(["config", "keys"]) == 0
+    assert capsys.readouterr().out == keys_table()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
+        (["show", "--config", "rien.json"], "rien.json: cannot be read"),
+        (["show", "--jarvis-engine", "scriptd"], "did you mean 'scripted'?"),
+        ([], "show | schema | keys"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_sentence_and_exit_4(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = cli.main(["config", *arguments])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == cli.USAGE_ERROR
+    assert said in capsys.readouterr().err
