@@ -128,11 +128,11 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Which adapters must pass where there are several."""
     strict: bool = False
     """Exit status 1 when the gate cannot judge, as with `-k` or failures."""
-    min_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] = 5.0
+    min_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] = 5.0
     """Gain of JARVIS relevance asked for, in per cent of the base's."""
     max_failure_share: Share = 0.05
     """Largest share of an arm's responses that may fail."""
-    min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1000)] | None = None
+    min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] | None = None
     """The same as `min_gain_percent` for the keywords; not asked when absent, as all that follow."""
     min_absolute_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
     """Least difference of JARVIS relevance to the base's, from -1 to 1."""
