@@ -101,8 +101,8 @@ def test_adapters_of_the_file_are_beside_it(tmp_path: Path) -> None:
 
 def test_what_a_file_may_not_say_an_option_may_not_either(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        resolved(tmp_path, "{}", "--jarvis-min-gain", "-101")
-    assert str(caught.value).startswith("--jarvis-min-gain: min_gain_percent: expected a number >= -100")
+        resolved(tmp_path, "{}", "--jarvis-model", "")
+    assert str(caught.value).startswith("--jarvis-model: base_model_id: expected a string of length >= 1")
 
 
 def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
