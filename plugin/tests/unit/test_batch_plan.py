@@ -15,6 +15,7 @@ from pytest_jarvis.engines.transformers.batching import (
     make_batch,
     padded_length,
     plan_batches,
+    rows_to_keep,
 )
 from pytest_jarvis.records import Request
 
@@ -82,3 +83,37 @@ def test_the_halves_of_a_batch_hold_its_rows() -> None:
     first, second = batch.halves()
     assert sorted(row.index for row in batch.rows) == sorted(row.index for row in [*first.rows, *second.rows])
     assert {"p0", "p1"} == {row.request.prompt_id for row in first.rows}
+
+
+def test_rows_that_are_done_leave() -> None:
+    arms = ["base"] * 20 + ["ft"] * 20
+    done = [True] * 19 + [False] + [False] * 18 + [True] * 2
+    assert [19, *range(20, 38)] == rows_to_keep(arms, done)
+
+
+def test_rows_that_are_done_stay_where_an_adapter_needs_them() -> None:
+    arms = ["base"] * 20 + ["ft"] * 20
+    done = [True] * 20 + [False] + [True] * 19
+    assert list(range(20, 20 + STEADY_ROWS)) == rows_to_keep(arms, done)
+
+
+def test_rows_of_the_base_stay_when_no_adapter_is_left() -> None:
+    arms = ["base"] * 20 + ["ft"] * 20
+    done = [True] * 10 + [False] + [True] * 29
+    assert [*range(STEADY_ROWS - 1), STEADY_ROWS - 1] == rows_to_keep(arms, done)
+
+
+def test_nobody_stays_when_all_are_done() -> None:
+    assert [] == rows_to_keep(["base", "ft"], [True, True])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["base", "ft", "other"]), st.booleans()), max_size=90))
+def test_whoever_goes_on_keeps_the_rows_its_arithmetic_needs(rows: list[tuple[str, bool]]) -> None:
+    arms, done = [arm for arm, _ in rows], [over for _, over in rows]
+    kept = rows_to_keep(arms, done)
+    assert {place for place, over in enumerate(done) if not over} <= set(kept)
+    counts = Counter(arms[place] for place in kept)
+    before = Counter(arms)
+    adapters = set(counts) - {"base"}
+    for arm in adapters or set(counts):
+        assert counts[arm] >= min(STEADY_ROWS, before[arm])

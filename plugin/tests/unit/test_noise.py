@@ -135,3 +135,25 @@ def test_the_first_position_of_logits_that_are_not_finite_is_kept() -> None:
         broken[row, 7] = float(value)
         assert watch(torch.zeros(5, 4 + position, dtype=torch.long), broken) is broken
     assert [0, 1, None, 3, None] == watch.broken_at(5)
+
+
+def test_rows_that_stay_draw_what_they_would_have_drawn_among_all() -> None:
+    logits = torch.randn(6, 30)
+    whole = NoisyChoice(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
+    fewer = NoisyChoice(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
+    fewer.keep(torch.tensor([1, 4, 5]))
+    fewer.keep(torch.tensor([0, 2]))
+    assert whole.choose(logits, position=2)[[1, 5]].tolist() == fewer.choose(logits[[1, 5]], position=2).tolist()
+
+
+def test_logits_that_are_not_finite_are_noted_for_the_right_row_once_others_have_left() -> None:
+    watch = FiniteWatch(prompt_length=4)
+    broken = torch.zeros(5, 30)
+    broken[0, 7] = float("nan")
+    watch(torch.zeros(5, 4, dtype=torch.long), broken)
+    watch.keep(torch.tensor([0, 2, 3]))
+    watch.keep(torch.tensor([1, 2]))
+    later = torch.zeros(2, 30)
+    later[1, 7] = float("nan")
+    watch(torch.zeros(2, 7, dtype=torch.long), later)
+    assert [0, None, None, 3, None] == watch.broken_at(5)

@@ -97,3 +97,20 @@ def filler_rows(batch: Batch) -> Iterator[Row]:
     for arm in adapters or list(counts):
         for _ in range(STEADY_ROWS - counts[arm]):
             yield firsts[arm]
+
+
+def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
+    """Return the places of the rows that must go on, in their order: those that are not done, and who steadies them.
+
+    `arms` and `done` are those of the rows that run now. Rows that are done stay where an arm would fall under
+    `STEADY_ROWS` without them, as in `filler_rows`; nobody stays when all are done.
+    """
+    going = [place for place, over in enumerate(done) if not over]
+    live = {arms[place] for place in going}
+    adapters = live - {BASE_ARM}
+    kept = set(going)
+    for arm in adapters or live:
+        over = [place for place, name in enumerate(arms) if name == arm and done[place]]
+        needed = STEADY_ROWS - sum(arms[place] == arm for place in going)
+        kept.update(over[: max(0, needed)])
+    return sorted(kept)

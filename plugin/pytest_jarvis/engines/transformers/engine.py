@@ -80,7 +80,8 @@ class TransformersEngine:
     def _load(self, files: list[adapting.AdapterFiles]) -> None:
         """Load the base, attach the adapters, and prove both."""
         spec, name = self._spec, self._source.display_name
-        with threads(1 if is_small(self._source) else None):
+        few = 1 if is_small(self._source) else None
+        with threads(few):
             base = loading.load_base(spec, self._source)
         stated = [adapting.refuse_other_base(adapter, self._source, base.model) for adapter in files]
         self._base_notes = tuple(note for note in stated if note is not None)
@@ -96,9 +97,11 @@ class TransformersEngine:
         use_steady_experts(base.model)
         probes = [self._chat.encode(text) for text in proof.PROBES]
         if base.device.type == "cpu":
-            with threads(1 if is_small(self._source) else None):
+            with threads(few):
                 self._kept_bytes = compute_plainly(base.model)
-            self._threads = fastest_threads(lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad))
+            self._threads = few or fastest_threads(
+                lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
+            )
         try:
             with threads(self._threads):
                 self._prove(files, probes)
@@ -131,6 +134,8 @@ class TransformersEngine:
             stops=base.stops,
             pad=pad,
             two_passes=self._mixed is not None and not self._mixed.works,
+            # Where rounding depends on the batch, a text would come to depend on when its neighbours end.
+            shrinks=self.steadiness.holds,
         )
 
     def describe(self) -> EngineDescription:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
+_HEAVIEST: Final = "transformers.modeling_utils"
 _LOAD_ERRORS: Final = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
 """What transformers raises for a model that it cannot load; all of them end as one sentence."""
 
@@ -65,7 +68,8 @@ def quiet_libraries(level: str = "error") -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(least)
-    _import_bitsandbytes()
+    with _collector_at_rest():
+        _import_libraries()
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
@@ -81,6 +85,36 @@ def quiet_libraries(level: str = "error") -> Iterator[None]:
             transformers_logging.enable_progress_bar()
         for logger, before in zip(loggers, levels, strict=True):
             logger.setLevel(before)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Import without the cyclic garbage collector, and keep what was imported out of its later rounds.
+
+    The libraries make some 600,000 objects that live as long as the process. Looking through them again and again
+    takes a quarter of their import, and as much again in every full round: when the engine closes, twice when pytest
+    ends, and when the interpreter exits. Done once in a process, before any weights are there to be kept with them.
+    """
+    if _HEAVIEST in sys.modules:
+        yield
+        return
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
+
+
+def _import_libraries() -> None:
+    """Import what loading, attaching and generating need."""
+    _import_bitsandbytes()
+    import peft  # noqa: F401
+    import transformers.generation
+    import transformers.modeling_utils
+    import transformers.quantizers.auto  # noqa: F401
 
 
 def _import_bitsandbytes() -> None:

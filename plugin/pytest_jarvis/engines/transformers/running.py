@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_jarvis.engines.transformers.adapters import mixed, only
-from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows
+from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows, rows_to_keep
 from pytest_jarvis.engines.transformers.sampling import FiniteWatch, NoisyChoice, noise_key
 from pytest_jarvis.records import FinishReason, GenerationSettings
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 PROGRESS_EVERY_S = 0.1
+LEAVING_SHARE = 0.25
+"""Share of the rows that must be able to leave before a batch goes on without them: to leave costs about two steps."""
 OnStep = Callable[[int, int], None]
 """Called with (rows finished, tokens drawn) of the batch."""
 
@@ -38,7 +40,11 @@ class Drawn:
 
 
 class Watch:
-    """A stopping criterion that notes when each token came, tells how far the batch is, and stops it in time."""
+    """A stopping criterion that notes when each token came and how far the batch is, and stops it in time.
+
+    With `shrink` it also stops when enough rows are done to go on without them: `staying` then holds the places of the
+    rows to go on with, among those that run, and is None when the batch has come to its end.
+    """
 
     def __init__(
         self, *, prompt_length: int, rows: int, stops: torch.Tensor, timeout_s: float | None, on_step: OnStep | None
@@ -46,12 +52,33 @@ class Watch:
         self.started = time.perf_counter()
         self.step_times: list[float] = []
         self.timed_out = False
+        self.staying: list[int] | None = None
         self._prompt_length = prompt_length
         self._rows = rows
         self._stops = stops
         self._timeout_s = timeout_s
         self._on_step = on_step
         self._told = self.started
+        self._arms: list[str] | None = None
+        self._over: list[bool] = []
+        self._gone = (0, 0)
+
+    def shrink(self, arms: Sequence[str]) -> None:
+        """Stop, from now on, when enough of the rows, which run as `arms`, are done."""
+        self._arms = list(arms)
+        self._over = [False] * len(self._arms)
+
+    def go_on(self, input_ids: torch.Tensor) -> None:
+        """Go on with the rows that are `staying`; `input_ids` are those of all rows that ran."""
+        staying = self.staying or []
+        here = range(min(self._rows, len(input_ids)))
+        left = [place for place in here if place not in set(staying)]
+        rows, tokens = self._count(input_ids[left, self._prompt_length :])
+        self._gone = (self._gone[0] + rows, self._gone[1] + tokens)
+        self._rows = sum(place < self._rows for place in staying)
+        self._over = [self._over[place] for place in staying]
+        self._arms = [self._arms[place] for place in staying] if self._arms is not None else None
+        self.staying = None
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
         """Return, for each row, whether it must stop now."""
@@ -60,8 +87,25 @@ class Watch:
         self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
         if self._on_step is not None and now - self._told >= PROGRESS_EVERY_S:
             self._told = now
-            self._on_step(*self._count(input_ids[: self._rows, self._prompt_length :]))
-        return input_ids.new_full((len(input_ids),), self.timed_out, dtype=self._stops.dtype).bool()
+            rows, tokens = self._count(input_ids[: self._rows, self._prompt_length :])
+            self._on_step(self._gone[0] + rows, self._gone[1] + tokens)
+        self.staying = None if self.timed_out else self._who_stays(input_ids)
+        stop = self.timed_out or self.staying is not None
+        return input_ids.new_full((len(input_ids),), stop, dtype=self._stops.dtype).bool()
+
+    def _who_stays(self, input_ids: torch.Tensor) -> list[int] | None:
+        """Return the rows to go on with, or None when it is not worth it to leave any behind, or nothing is left."""
+        import torch
+
+        if self._arms is None:
+            return None
+        ended = torch.isin(input_ids[:, -1], self._stops).tolist()
+        self._over = [over or end for over, end in zip(self._over, ended, strict=True)]
+        most = int(len(self._over) * (1 - LEAVING_SHARE))
+        if len(self._over) - sum(self._over) > most:
+            return None
+        staying = rows_to_keep(self._arms, self._over)
+        return staying if 0 < len(staying) <= most else None
 
     def _count(self, new_tokens: torch.Tensor) -> tuple[int, int]:
         """Return (rows finished, tokens drawn) for the new tokens so far, (rows, tokens)."""
@@ -76,13 +120,22 @@ class BatchRunner:
     """Draws the answers of a batch of rows of any arms, on one set of weights."""
 
     def __init__(
-        self, model: Any, *, settings: GenerationSettings, stops: Sequence[int], pad: int, two_passes: bool
+        self,
+        model: Any,
+        *,
+        settings: GenerationSettings,
+        stops: Sequence[int],
+        pad: int,
+        two_passes: bool,
+        shrinks: bool = False,
     ) -> None:
+        """`shrinks` lets rows that are done leave their batch: for arithmetic that does not change with the others."""
         self._model = model
         self._settings = settings
         self._stops = tuple(stops)
         self._pad = pad
         self._two_passes = two_passes
+        self._shrinks = shrinks
 
     def run(self, batch: Batch, *, fill: bool = True, on_step: OnStep | None = None) -> list[Drawn]:
         """Return what each row of `batch` drew, in the order of its rows.
@@ -100,7 +153,6 @@ class BatchRunner:
     def _draw(self, batch: Batch, *, fill: bool, on_step: OnStep | None) -> list[Drawn]:
         """Return what the rows of `batch` drew, all of them run together."""
         import torch
-        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
         device, length, kept = self._model.device, batch.length, len(batch.rows)
@@ -113,23 +165,65 @@ class BatchRunner:
             on_step=on_step,
         )
         finite = FiniteWatch(prompt_length=length)
+        processors: list[FiniteWatch | NoisyChoice] = [finite, *self._choice(rows, length, device)]
+        new_tokens: dict[int, list[int]] = {}
         with torch.inference_mode():
             cache = self._prefill(rows, input_ids, attention_mask)
-            with self._as_arms([row.request.arm for row in rows]):
-                output = causal_model(self._model).generate(
-                    input_ids=input_ids,
-                    attention_mask=attention_mask,
-                    past_key_values=cache,
-                    generation_config=self._generation_config(),
-                    logits_processor=LogitsProcessorList([finite, *self._choice(rows, length, device)]),
-                    stopping_criteria=StoppingCriteriaList([watch]),
+            if self._shrinks and cache is not None:
+                watch.shrink([row.request.arm for row in rows])
+            places = list(range(len(rows)))
+            while True:
+                output = self._generate(
+                    [rows[place].request.arm for place in places],
+                    input_ids,
+                    attention_mask,
+                    cache,
+                    processors=processors,
+                    watch=watch,
+                    left=self._settings.max_new_tokens - (input_ids.shape[-1] - length),
                 )
-        new_tokens = output[:kept, length:].tolist()
+                new_tokens.update(zip(places, output[:, length:].tolist(), strict=True))
+                if watch.staying is None:
+                    break
+                staying = torch.tensor(watch.staying, device=device)
+                places = [places[place] for place in watch.staying]
+                watch.go_on(output)
+                for processor in processors:
+                    processor.keep(staying)
+                drawn = output.shape[-1] - attention_mask.shape[-1]
+                attention_mask = torch.nn.functional.pad(attention_mask, (0, drawn), value=1)[staying]
+                input_ids = output[staying]
+                cache.batch_select_indices(staying)
         broken = finite.broken_at(kept)
         return [
-            self._read(row, tokens, watch, broken_at=position)
-            for row, tokens, position in zip(batch.rows, new_tokens, broken, strict=True)
+            self._read(row, new_tokens[place], watch, broken_at=position)
+            for place, (row, position) in enumerate(zip(batch.rows, broken, strict=True))
         ]
+
+    def _generate(
+        self,
+        arms: list[str],
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Any,
+        *,
+        processors: Sequence[FiniteWatch | NoisyChoice],
+        watch: Watch,
+        left: int,
+    ) -> torch.Tensor:
+        """Return the rows' tokens, prompts first, after at most `left` more of each; row i runs as `arms[i]`."""
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        with self._as_arms(arms):
+            output: torch.Tensor = causal_model(self._model).generate(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                generation_config=self._generation_config(left),
+                logits_processor=LogitsProcessorList(processors),
+                stopping_criteria=StoppingCriteriaList([watch]),
+            )
+        return output
 
     def _prefill(self, rows: Sequence[Row], input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
         """Return the keys and values of all tokens of the prompts but the last, each prompt of an arm computed once.
@@ -183,12 +277,12 @@ class BatchRunner:
             )
         ]
 
-    def _generation_config(self) -> Any:
+    def _generation_config(self, max_new_tokens: int) -> Any:
         """Return the whole of what `generate` is told: nothing comes from the model's own generation settings."""
         from transformers import GenerationConfig
 
         return GenerationConfig(
-            max_new_tokens=self._settings.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
             use_cache=True,

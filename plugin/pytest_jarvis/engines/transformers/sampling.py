@@ -90,6 +90,10 @@ class NoisyChoice:
         self._temperature = temperature
         self._top_p = top_p
 
+    def keep(self, places: torch.Tensor) -> None:
+        """Go on with the rows at `places` only, int64 of shape (rows left,)."""
+        self._keys = self._keys[places]
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores (rows, vocabulary) that are 0 at each row's drawn token and -inf elsewhere."""
         chosen = self.choose(scores, position=input_ids.shape[-1] - self._prompt_length)
@@ -125,6 +129,11 @@ class FiniteWatch:
     def __init__(self, *, prompt_length: int) -> None:
         self._prompt_length = prompt_length
         self._broken_at: torch.Tensor | None = None
+        self._places: torch.Tensor | None = None
+
+    def keep(self, places: torch.Tensor) -> None:
+        """Go on with the rows at `places` only, int64 of shape (rows left,); the others stay as they were seen."""
+        self._places = places if self._places is None else self._places[places]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return `scores` (rows, vocabulary) as they are."""
@@ -133,7 +142,12 @@ class FiniteWatch:
         if self._broken_at is None:
             self._broken_at = finite.new_full(finite.shape, _NEVER, dtype=input_ids.dtype)
         position = input_ids.shape[-1] - self._prompt_length
-        self._broken_at = self._broken_at.clamp(max=position).where(~finite, self._broken_at)
+        seen = self._broken_at if self._places is None else self._broken_at[self._places]
+        seen = seen.clamp(max=position).where(~finite, seen)
+        if self._places is None:
+            self._broken_at = seen
+        else:
+            self._broken_at[self._places] = seen
         return scores
 
     def broken_at(self, rows: int) -> list[int | None]:

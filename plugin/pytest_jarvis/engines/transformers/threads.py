@@ -1,4 +1,4 @@
-"""How many threads to compute with on a CPU: as many as are fastest, which for a small model may be one."""
+"""How many threads to compute with on a CPU: as many as are clearly faster than fewer."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from contextlib import contextmanager
 from typing import Final
 
 _MODERATE: Final = 4
+_WORTH: Final = 0.7
+"""Share of the time of fewer threads that more of them may take at most."""
 
 
 def fastest_threads(run: Callable[[], object]) -> int:
-    """Return the number of threads with which `run` takes the least time: torch's own number, a moderate one, or one.
+    """Return the fewest threads that more do not beat clearly: one, a moderate number, or torch's own number.
 
-    A small model's products end before the threads have met, and on a busy machine threads that wait for each other
-    take ten times as long. The number changes no result: each thread has rows or columns of its own.
+    Threads that wait for a core take it from the one they wait for: what is a little faster on an idle machine takes
+    ten times as long once anything else runs. The number changes no result: each thread has rows or columns of its own.
     """
     import torch
 
     most = torch.get_num_threads()
-    seconds: dict[int, float] = {}
+    chosen, least = 1, float("inf")
     for count in sorted({1, min(_MODERATE, most), most}):
         with threads(count):
             started = time.perf_counter()
             run()
-            seconds[count] = time.perf_counter() - started
-    return min(seconds, key=lambda count: (seconds[count], count))
+            seconds = time.perf_counter() - started
+        if seconds < least * _WORTH:
+            chosen, least = count, seconds
+    return chosen
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.demo import DISPLAY_NAME
-from pytest_jarvis.records import EngineError, GenerationSettings, Request
+from pytest_jarvis.records import EngineError, GenerationSettings, Progress, Request
 
 TEXTS = [
     "ouvre chrome",
@@ -31,12 +31,12 @@ def demo(load_engine: Callable[..., Any]) -> Iterator[Any]:
     engine.close()
 
 
-def requests(count: int = 5, *, arms: tuple[str, ...] = ("base", "jarvis")) -> list[Request]:
+def requests(count: int = 5, *, arms: tuple[str, ...] = ("base", "jarvis"), replicates: int = 3) -> list[Request]:
     return [
         Request(prompt_id=f"d{place}", text=text, arm=arm, replicate=replicate)
         for place, text in enumerate(TEXTS[:count])
         for arm in arms
-        for replicate in range(3)
+        for replicate in range(replicates)
     ]
 
 
@@ -62,13 +62,39 @@ def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo: Any
     assert len(set(full.values())) > 15
 
 
+def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
+    demo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    generate = demo._runner._generate
+
+    def counted(arms: list[str], *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(arms))
+        return generate(arms, *args, **kwargs)
+
+    monkeypatch.setattr(demo._runner, "_generate", counted)
+    asked = requests(replicates=7)
+    seen: list[Progress] = []
+    fewer = list(demo.generate(asked, seen.append))
+    shrinking = sizes.copy()
+    monkeypatch.setattr(demo._runner, "_shrinks", False)
+    whole = list(demo.generate(asked))
+    assert {answer.key: (answer.text, answer.new_tokens, answer.finish_reason) for answer in whole} == {
+        answer.key: (answer.text, answer.new_tokens, answer.finish_reason) for answer in fewer
+    }
+    assert (70, True) == (shrinking[0], len(shrinking) > 1)
+    assert sorted(shrinking, reverse=True) == shrinking
+    assert [70] == sizes[len(shrinking) :]
+    assert sorted(one.tokens for one in seen) == [one.tokens for one in seen]
+
+
 def test_an_unknown_adapter_of_the_demo_is_refused(load_engine: Callable[..., Any]) -> None:
     with pytest.raises(EngineError, match="adapter 'x': there is no embedded adapter 'autre'"):
         load_engine("demo", ("x", Path("demo:autre")))
 
 
 OFFLINE = """
-import socket, sys
+import gc, socket, sys
 def refused(*_, **__):
     raise AssertionError("a connection was opened")
 socket.socket.connect = refused
@@ -80,7 +106,7 @@ assert "torch" not in sys.modules
 adapter = AdapterSpec(name="jarvis", source="demo:jarvis")
 engine = TransformersEngine(ModelSpec(adapters=(adapter,)), GenerationSettings(max_new_tokens=4))
 request = Request(prompt_id="p", text="ouvre chrome", arm="jarvis", replicate=0)
-print(len(list(engine.generate([request]))), "answer")
+print(len(list(engine.generate([request]))), "answer", "collecting" if gc.isenabled() else "not collecting")
 """
 
 
@@ -88,4 +114,4 @@ def test_the_demo_loads_and_answers_without_a_connection_a_bar_or_a_warning() ->
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     command = [sys.executable, "-W", "error", "-c", OFFLINE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert ("1 answer\n", "") == (done.stdout, done.stderr)
+    assert ("1 answer collecting\n", "") == (done.stdout, done.stderr)
