@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_jarvis import provenance
 from pytest_jarvis.added import added_metrics, all_specs
 from pytest_jarvis.bars import configured_bars, metric_bars
@@ -17,6 +19,7 @@ from pytest_jarvis.outputs.wording.notes import french_note, relevance_notes
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.rankings import NoiseFloor, noise_floor
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM
+from pytest_jarvis.regressions import RegressionOutcome
 from pytest_jarvis.report import (
     SCHEMA_VERSION,
     AdapterStatistics,
@@ -33,6 +36,7 @@ from pytest_jarvis.report import (
     make_averages,
     timestamp,
 )
+from pytest_jarvis.runs import judge_regression
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +138,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         and candidate.statistics.total_tests == len(gathered.planned)
         and not any(reason.code == "missing_pairs" for reason in gate.reasons)
     )
-    return Report(
+    report = Report(
         schema_version=SCHEMA_VERSION,
         complete=complete,
         metadata=_metadata(benchmark, gathered),
@@ -149,6 +153,28 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         noise_floor=noise_floors(gathered.rows) if settings.twin else {},
         metrics=_added_metrics(benchmark, gathered),
     )
+    return msgspec.structs.replace(report, regression=_held_against(benchmark, report))
+
+
+def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | None:
+    """Return how the candidate stands against a saved run; None where that was not asked."""
+    settings, against = benchmark.settings, benchmark.settings.against
+    if against is None:
+        return None
+    saved = against.find(report, settings.reports_root)
+    return judge_regression(
+        report,
+        saved.report if saved else None,
+        saved.against(report.metadata.lora_adapter) if saved else None,
+        asked=against.asked,
+        fail=against.fail,
+        strict=settings.strict,
+    )
+
+
+def exits_failed(gate: GateOutcome, report: Report | None) -> bool:
+    """Whether the exit status is 1: on the gate's account, or for a drop against a saved run."""
+    return gate.exit_failed or (report is not None and report.regression is not None and report.regression.exit_failed)
 
 
 def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:

@@ -69,6 +69,16 @@ def declare(add: Callable[..., object]) -> None:
         choices=("any", "all", "first"),
         help="which adapters must pass (default: the first named)",
     )
+    add(
+        "--jarvis-compare",
+        metavar="REPORT.json|last",
+        help="hold the candidate against a saved run; last: the baseline, else the newest comparable report",
+    )
+    add(
+        "--jarvis-fail-on-regression",
+        action="store_true",
+        help="exit 1 when --jarvis-compare proves that the candidate got worse",
+    )
     add("--jarvis-strict", action="store_true", help="exit 1 when the gate cannot judge, as with -k or failures")
     add(
         "--jarvis-aa",

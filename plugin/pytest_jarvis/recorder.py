@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import msgspec
 import pytest
 
-from pytest_jarvis.closing import Gathered, judge_gate, make_report
+from pytest_jarvis.closing import Gathered, exits_failed, judge_gate, make_report
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet, MetricSpec
 from pytest_jarvis.outputs.json import encode_report, write_report
@@ -287,7 +287,7 @@ class Recorder:
                 self.folder = self._write(self.report)
         if writes:
             self._tell_junit(session)
-            if self.gate.exit_failed and session.exitstatus in _MAY_BECOME_FAILED:
+            if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._notes is not None and self._notes.error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -325,6 +325,8 @@ class Recorder:
 
         if (xml := session.config.stash.get(xml_key, None)) is not None:
             xml.add_global_property("jarvis.verdict", self.gate.verdict)
+            if self.report is not None and self.report.regression is not None:
+                xml.add_global_property("jarvis.regression", self.report.regression.verdict)
 
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""

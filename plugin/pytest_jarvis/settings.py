@@ -26,6 +26,7 @@ from pytest_jarvis.engines import ENGINES
 from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError, convert, nearest, read_json
 from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.references import Against, read_against
 from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
 
@@ -89,6 +90,8 @@ class Settings:
     """What that new folder is called; `{time}` is still to be filled in."""
     replay: Replay | None = None
     """The run whose responses are scored again; how they were drawn is what its report says."""
+    against: Against | None = None
+    """The run that the candidate is held against."""
 
 
 def resolve(option: argparse.Namespace, root: Path) -> Settings:
@@ -115,6 +118,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         local = root / "jarvis_prompts"
         prompts = local if local.is_dir() else packaged_prompts()
     folder = _report_folder(option.jarvis_report_dir)
+    written = option.jarvis_report or folder is not None
     return Settings(
         config=conf,
         engine=engine,
@@ -130,11 +134,12 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         inconclusive=benchmark.inconclusive,
         require=benchmark.require,
         strict=benchmark.strict,
-        write_report=option.jarvis_report or folder is not None,
+        write_report=written,
         report_folder=folder,
         reports_root=root / conf.output.folder,
         run_name=_run_name(conf, adapters[0].name),
         replay=replay,
+        against=read_against(option, root / conf.output.folder, twin=twin, written=written),
     )
 
 

@@ -27,6 +27,9 @@ def verbosity_of(config: pytest.Config, section: LoggingSection) -> int:
     return given or {"quiet": -1, "normal": 0, "verbose": 1}[section.verbosity]
 
 
+_REGRESSION_COLOURS = {"DROP": "red", "NO_DROP": "green", "NOT_JUDGED": "yellow"}
+
+
 def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str, verbosity: int) -> str:
     """Print a line per adapter for the prompt just measured, under its category's heading; return the heading shown.
 
@@ -65,12 +68,19 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     if judged and recorder.gate is not None:
         for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
+    _write_regression(reporter, recorder.report)
     for problem in recorder.problems:
         _write(reporter, problem.sentence, red=True)
     if recorder.hook_error is not None:
         _write(reporter, hook_sentence(recorder.hook_error), red=True)
     if recorder.folder is not None:
         _write(reporter, terminal.folder_line(recorder.folder))
+
+
+def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:
+    if report is not None and report.regression is not None:
+        for line in terminal.regression_lines(report):
+            _write(reporter, line, **{_REGRESSION_COLOURS[report.regression.verdict]: True, "bold": True})
 
 
 def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool) -> None:

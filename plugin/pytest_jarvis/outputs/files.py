@@ -72,7 +72,7 @@ def encode_thresholds(report: Report) -> bytes:
     """Return `thresholds.json`: the verdict, its reasons, and each threshold with value, bar, verdict and why."""
     # A count is an int in the session that judged and a float once read back: the file is the same of both.
     gate = msgspec.convert(msgspec.to_builtins(report.gate), GateOutcome)
-    document = {
+    document: dict[str, object] = {
         "schema_version": report.schema_version,
         "verdict": gate.verdict,
         "exit_failed": gate.exit_failed,
@@ -80,6 +80,8 @@ def encode_thresholds(report: Report) -> bytes:
         "adapters": gate.adapters,
         "thresholds": gate.thresholds,
     }
+    if report.regression is not None:
+        document["regression"] = report.regression
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 

@@ -16,6 +16,7 @@ from pytest_jarvis.outputs.page.changes import changes
 from pytest_jarvis.outputs.page.markup import Html, element, join, text
 from pytest_jarvis.outputs.page.payload import encode_payload
 from pytest_jarvis.outputs.page.provenance import provenance
+from pytest_jarvis.outputs.page.regression import regression
 from pytest_jarvis.outputs.page.toolbar import legend, toolbar
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.report import Report
@@ -46,7 +47,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "navigation": wording.NAVIGATION,
         "links": _links(),
         "banners": summary.banners(report),
-        "verdict": summary.verdict(report, insights),
+        "verdict": join(summary.verdict(report, insights), regression(report)),
         "key_numbers_title": wording.KEY_NUMBERS,
         "key_numbers": summary.key_numbers(report, insights),
         "variance": summary.variance(insights.candidate.variance),

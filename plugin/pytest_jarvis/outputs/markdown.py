@@ -23,6 +23,7 @@ from pytest_jarvis.outputs.wording import (
     percent,
     printable,
     reason_sentences,
+    regression,
     shown_thresholds,
     signed,
     typeset,
@@ -56,6 +57,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
         *_categories(candidate, gains=not report.noise_floor),
         *_added(report, candidate.name),
         *_thresholds(report),
+        *_regression(report),
         *_adapters(insights),
         *_worst(report, candidate),
         *_failures(insights),
@@ -208,6 +210,18 @@ def _thresholds(report: Report) -> Iterator[str]:
         yield f"## {labels.THRESHOLDS}"
         yield table_of([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
         yield from labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
+
+
+def _regression(report: Report) -> Iterator[str]:
+    outcome = report.regression
+    if outcome is None:
+        return
+    yield f"## {regression.SECTION}"
+    yield f"**{escaped_sentence(regression.regression_sentence(outcome))}**"
+    if details := regression.regression_details(outcome, report):
+        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in details)
+    if outcome.tests:
+        yield table_of(regression.HEADS, [regression.cells_of(test, report) for test in outcome.tests])
 
 
 def _adapters(insights: Insights) -> Iterator[str]:

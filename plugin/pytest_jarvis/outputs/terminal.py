@@ -25,6 +25,7 @@ from pytest_jarvis.outputs.wording import (
 )
 from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.metrics import metric_line, not_measured
+from pytest_jarvis.outputs.wording.regression import regression_details, regression_sentence
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
@@ -162,6 +163,21 @@ def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = 
     """
     more = [sentence for sentence in (adapters_sentence(gate, require), *reason_sentences(gate)) if sentence]
     return [gate_sentence(gate, min_gain), *(f"  {sentence}" for sentence in more)]
+
+
+def regression_lines(report: Report) -> list[str]:
+    """Return how the candidate stands against its former self; nothing where that was not asked."""
+    if report.regression is None:
+        return []
+    head, *others = wrap(regression_sentence(report.regression), _LINE)
+    details = [
+        line for one in regression_details(report.regression, report) for line in _indented(wrap(one, _LINE - 4))
+    ]
+    return [head, *(f"  {line}" for line in others), *details]
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"{'  ' if number == 0 else '    '}{line}" for number, line in enumerate(lines)]
 
 
 def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -> list[str]:

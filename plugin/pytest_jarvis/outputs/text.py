@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pytest_jarvis.changes import Flip, Flips, MetricComparison, PromptChange
 from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight, Insights
-from pytest_jarvis.outputs import text_metrics, text_provenance
+from pytest_jarvis.outputs import text_metrics, text_provenance, text_regression
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -36,6 +36,7 @@ from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
+from pytest_jarvis.outputs.wording.regression import SECTION as REGRESSION
 from pytest_jarvis.report import Report
 
 _MOST_LINES = 12
@@ -53,6 +54,7 @@ def render_text(report: Report, insights: Insights) -> str:
         *section(SECTIONS["identity"], text_provenance.identity(report, insights)),
         *section(SECTIONS["verdict"], _verdict(report, candidate)),
         *section(SECTIONS["thresholds"], _thresholds(report)),
+        *section(REGRESSION, text_regression.regression(report)),
         *section(SECTIONS["statistics"], _statistics(report, candidate)),
         *section(SECTIONS["categories"], _categories(report, candidate, gains=gains)),
         *section(SECTIONS["improvements"], _improvements(report, candidate) if gains else ()),

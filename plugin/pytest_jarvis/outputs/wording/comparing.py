@@ -179,3 +179,25 @@ def interval_rule(alpha: float) -> str:
 def unchanged_sentence(count: int) -> str:
     """Return how many prompts are not listed because nothing of them changed."""
     return typeset(f"{plural(count, 'autre prompt', 'autres prompts')} sans aucun changement.")
+
+
+def baseline_is(path: str, report: Report) -> str:
+    """Return which run is the baseline."""
+    return typeset(f"Référence : {run_line(path, report)}")
+
+
+def baseline_was(report: Report) -> str:
+    """Return which run was the baseline until now."""
+    commit = report.provenance.commit
+    shown = f" · commit {commit[:12]}" if commit else ""
+    return typeset(f"Référence remplacée : essai du {day_of(report.metadata.timestamp)}{printable(shown)}")
+
+
+def no_baseline(path: str) -> str:
+    """Return that there is no baseline, and how to set one."""
+    return typeset(f"Aucune référence ({printable(path)}) : pytest-jarvis baseline set REPORT.json en fixe une.")
+
+
+def baseline_cleared(path: str) -> str:
+    """Return that the baseline is gone."""
+    return typeset(f"Référence retirée : {printable(path)}")
