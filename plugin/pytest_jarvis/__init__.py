@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_jarvis.handles import Measured, ModelHandle
     from pytest_jarvis.metrics import jarvis_metric
     from pytest_jarvis.outputs.json import load_report
-    from pytest_jarvis.recorder import Measured, ModelHandle
     from pytest_jarvis.records import PromptCase, Response
     from pytest_jarvis.report import Report, ResultRow
     from pytest_jarvis.statistics import Decision, decide
@@ -29,8 +29,8 @@ __all__ = [
 
 _HOME = {
     "Decision": "statistics",
-    "Measured": "recorder",
-    "ModelHandle": "recorder",
+    "Measured": "handles",
+    "ModelHandle": "handles",
     "PromptCase": "records",
     "Report": "report",
     "Response": "records",

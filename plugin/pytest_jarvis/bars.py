@@ -35,7 +35,7 @@ def configured_bars(
     alpha, shared = question.alpha, question.shared_noise
     if (percent := section.min_keyword_gain_percent) is not None:
         bar = percent / 100
-        base, tuned = _paired(rows, keywords_of)
+        base, tuned = paired(rows, keywords_of)
         decision = None
         if base:
             decision = decide(
@@ -43,17 +43,17 @@ def configured_bars(
             )
         yield judge_gain("keyword_gain", adapter, decision, bar=bar, policy=policy)
     if (absolute := section.min_absolute_gain) is not None:
-        base, tuned = _paired(rows, relevance_of)
+        base, tuned = paired(rows, relevance_of)
         difference = compare(base, tuned, alpha=alpha, shared_noise=shared) if base else None
         yield judge_estimate("absolute_gain", adapter, difference, bar=absolute, policy=policy)
     if (ratio := section.max_latency_ratio) is not None:
-        base, tuned = _paired(rows, seconds_of)
+        base, tuned = paired(rows, seconds_of)
         latency = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared) if base else None
         yield judge_estimate("latency_ratio", adapter, latency, bar=ratio, policy=policy)
     if section.category_floors:
         estimates = {}
         for category in section.category_floors:
-            _, scores = _paired([row for row in rows if row.category == category], relevance_of)
+            _, scores = paired([row for row in rows if row.category == category], relevance_of)
             if scores:
                 estimates[category] = estimate_mean(scores, alpha=alpha)
         yield from judge_floors(adapter, estimates, section.category_floors, alpha=alpha, policy=policy)
@@ -89,7 +89,7 @@ def _bars_of(
     question: Question,
     policy: Policy,
 ) -> Iterator[Threshold]:
-    base, tuned = _paired(rows, value_of(spec)) if spec.per == "response" else ([], pairs_of(rows, spec))
+    base, tuned = paired(rows, value_of(spec)) if spec.per == "response" else ([], pairs_of(rows, spec))
     if asked.min_gain is not None:
         change = compare(base, tuned, alpha=question.alpha, shared_noise=question.shared_noise) if base else None
         way: Direction = "at_least" if spec.higher_is_better else "at_most"
@@ -106,7 +106,7 @@ def _bars_of(
         )
 
 
-def _paired(rows: Sequence[ResultRow], metric: Metric) -> tuple[_Table, _Table]:
+def paired(rows: Sequence[ResultRow], metric: Metric) -> tuple[_Table, _Table]:
     """Return the metric of base and adapter, a sequence per prompt that has it in both."""
     pairs = [pair for row in rows if all(pair := pair_of(row, metric))]
     return [base for base, _ in pairs], [tuned for _, tuned in pairs]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -13,12 +14,17 @@ from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
 from pytest_jarvis.replaying import PromptMatch, match_prompts
 from pytest_jarvis.settings import Settings, resolve
+from pytest_jarvis.shares import DEVICE_VARIABLE, one_look
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.looks import Question
     from pytest_jarvis.records import PromptCase
     from pytest_jarvis.session import BenchmarkRun, Listener
+
+
+DEVICE_KEY = "jarvis_device"
+"""Under which the controller of pytest-xdist tells a worker its device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +76,10 @@ class Benchmark:
             if name not in known and not (packaged_prompts() / f"{name}.toml").is_file():
                 raise InputError(f"marker jarvis_cases: unknown category {name!r}{nearest(str(name), list(known))}")
 
-    def start(self, cases: tuple[PromptCase, ...], listener: Listener) -> BenchmarkRun:
-        """Return the run of the selected cases; nothing is loaded yet."""
+    def start(
+        self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
+    ) -> BenchmarkRun:
+        """Return the run of the selected cases; nothing is loaded yet. `load` shares an engine among several runs."""
         from pytest_jarvis.session import BenchmarkRun, Plan
 
         plan = Plan(
@@ -83,9 +91,10 @@ class Benchmark:
             metrics=self.settings.config.metrics,
             recording=self.settings.replay.recording if self.settings.replay else None,
         )
-        return BenchmarkRun(plan, load=self._load, listener=listener)
+        return BenchmarkRun(plan, load=load or self.load, listener=listener)
 
-    def _load(self) -> Engine:
+    def load(self) -> Engine:
+        """Return the engine, loaded; an EngineError passes through."""
         from pytest_jarvis.engines import ENGINES
 
         module, _, name = ENGINES[self.settings.engine].partition(":")
@@ -96,9 +105,34 @@ class Benchmark:
         return engine
 
 
+def worker_count(config: pytest.Config) -> int:
+    """Return how many processes run the tests: 1 without pytest-xdist."""
+    if hasattr(config, "workerinput"):
+        return int(config.workerinput["workercount"])
+    if getattr(config.option, "dist", "no") == "no":
+        return 1
+    counts = [str(spec).partition("*") for spec in config.option.tx]
+    return sum(int(head) if star and head.isdigit() else 1 for head, star, _ in counts)
+
+
+def pin_device(config: pytest.Config) -> None:
+    """On a worker, leave only the device that the controller gave it; before anything has imported torch."""
+    device = getattr(config, "workerinput", {}).get(DEVICE_KEY)
+    if device is not None:
+        os.environ[DEVICE_VARIABLE] = device
+
+
+def _at_one_look(settings: Settings, workers: int) -> Settings:
+    """Return the settings with the looks fixed at one count where several workers draw, none of whom can judge one."""
+    if workers < 2 or len(settings.looks) < 2:
+        return settings
+    recorded = settings.replay.recording.replicates if settings.replay else None
+    return replace(settings, looks=one_look(settings.looks, recorded))
+
+
 def read_benchmark(config: pytest.Config) -> Benchmark:
     """Return what the options, the configuration file and the prompt files say; raise InputError."""
-    settings = resolve(config.option, config.rootpath)
+    settings = _at_one_look(resolve(config.option, config.rootpath), worker_count(config))
     prompts = load_prompts(settings.prompts_folder)
     known = [category.name for category in prompts.categories]
     named = settings.config.benchmark

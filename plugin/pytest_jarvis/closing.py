@@ -11,9 +11,11 @@ import msgspec
 
 from pytest_jarvis import provenance
 from pytest_jarvis.added import added_metrics, all_specs
-from pytest_jarvis.bars import configured_bars, metric_bars
+from pytest_jarvis.bars import configured_bars, metric_bars, paired
+from pytest_jarvis.changes import relevance_of
 from pytest_jarvis.gate import Facts, GateOutcome, Rules, judge_run
-from pytest_jarvis.outputs.wording import labels
+from pytest_jarvis.looks import judge_look
+from pytest_jarvis.outputs.wording import labels, session
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.outputs.wording.notes import french_note, relevance_notes
 from pytest_jarvis.prompts import dictionary_hash, prompt_hash
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.metrics import MetricSpec
     from pytest_jarvis.records import PromptCase
     from pytest_jarvis.session import RunFacts
+    from pytest_jarvis.statistics import Decision
     from pytest_jarvis.thresholds import Threshold
 
 
@@ -60,6 +63,8 @@ class Gathered:
     """False when the session was interrupted, or stopped before the end of its plan."""
     metrics: tuple[MetricSpec, ...] = ()
     """Those that others declared."""
+    workers: int = 1
+    """Processes that drew."""
 
 
 def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
@@ -116,6 +121,30 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     return judge_run(decisions, facts, rules, bars)
 
 
+def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -> dict[str, Decision]:
+    """Return the decision on each adapter with a pair, from the rows that several processes drew.
+
+    At the level of the look at which the drawing stopped, which is `samples` responses per prompt and arm.
+    """
+    settings = benchmark.settings
+    found = list(rows)
+    tables = {
+        one.name: paired([row for row in found if row.adapter == one.name], relevance_of) for one in settings.adapters
+    }
+    measured = {name: table for name, table in tables.items() if table[0]}
+    if not measured:
+        return {}
+    look = judge_look(
+        {name: base for name, (base, _) in measured.items()},
+        {name: tuned for name, (_, tuned) in measured.items()},
+        question=benchmark.question,
+        index=settings.looks.index(samples) if samples in settings.looks else len(settings.looks) - 1,
+        looks=settings.looks,
+        unmeasured=len(tables) - len(measured),
+    )
+    return dict(look.decisions)
+
+
 def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, root: Path) -> Report:
     """Return the report of a session; `root` is the checkout it ran in."""
     settings, facts = benchmark.settings, gathered.facts
@@ -149,7 +178,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         by_adapter=by_adapter,
         results=gathered.rows,
         failures=gathered.failures,
-        provenance=_provenance(benchmark, facts, root),
+        provenance=_provenance(benchmark, gathered, root),
         noise_floor=noise_floors(gathered.rows) if settings.twin else {},
         metrics=_added_metrics(benchmark, gathered),
     )
@@ -242,7 +271,8 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
     )
 
 
-def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance:
+def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provenance:
+    facts = gathered.facts
     commit, dirty = provenance.commit(root)
     return Provenance(
         versions=provenance.versions(facts.engine.versions),
@@ -262,6 +292,7 @@ def _provenance(benchmark: Benchmark, facts: RunFacts, root: Path) -> Provenance
             *(detection_sentence(detection) for detection in benchmark.settings.detections),
             *relevance_notes(benchmark.settings.config.metrics.relevance_share),
             *(french_note(note) for note in facts.engine.notes),
+            *([session.parallel(gathered.workers, facts.samples_per_prompt)] if gathered.workers > 1 else []),
         ),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),

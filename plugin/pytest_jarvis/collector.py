@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis.benchmark import Benchmark, read_benchmark
+from pytest_jarvis.benchmark import Benchmark, pin_device, read_benchmark, worker_count
 from pytest_jarvis.engines import missing_libraries
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pytest_jarvis.metrics import MetricSet
     from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.records import Response
+    from pytest_jarvis.workers import Controller
 
 _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
+_CONTROLLER_NAME = "jarvis-controller"
 _NO_CASE = "none"
 _OF_A_MODEL = ("quick", "latence")
 """Markers of the tests that are about a loaded model."""
@@ -30,6 +32,7 @@ class Collector:
     def __init__(self, config: pytest.Config) -> None:
         """Read options, configuration and prompts; what is wrong with them is kept until it can be said."""
         self.config = config
+        pin_device(config)
         self.error: InputError | None = None
         self.benchmark: Benchmark | None = None
         try:
@@ -45,17 +48,15 @@ class Collector:
     def watch_workers(self) -> None:
         """On the controller of pytest-xdist, which collects nothing itself, register what takes the workers' records.
 
-        A model is loaded by each worker, so more than one is refused where that is a real load.
+        Each worker loads the model where the engine holds one: more of them than devices are refused.
         """
         if self.benchmark is None or getattr(self.config.option, "dist", "no") == "no" or self._is_worker():
             return
-        workers = len(self.config.option.tx)
-        if self.benchmark.settings.engine == "transformers" and workers > 1:
-            raise pytest.UsageError(
-                f"-n {workers}: each of {workers} workers would load the model; run without -n, or with -n 1: "
-                "responses of all prompts are drawn in the same batches anyway"
-            )
-        self._record(())
+        from pytest_jarvis.workers import Controller
+
+        controller = Controller(self.benchmark, worker_count(self.config))
+        self.config.pluginmanager.register(controller, _CONTROLLER_NAME)
+        self._record((), controller=controller)
 
     def cases_for(self, markers: Iterable[pytest.Mark]) -> tuple[PromptCase, ...] | None:
         """Return the cases that markers name; None when the input is wrong, which is said after collecting."""
@@ -96,12 +97,14 @@ class Collector:
         modules = {id(item.module): item.module for item in session.items if isinstance(item, pytest.Function)}
         self._record(tuple(selected.values()), modules.values())
 
-    def _record(self, cases: tuple[PromptCase, ...], modules: Iterable[object] = ()) -> None:
+    def _record(
+        self, cases: tuple[PromptCase, ...], modules: Iterable[object] = (), controller: Controller | None = None
+    ) -> None:
         from pytest_jarvis.recorder import Recorder
 
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
         metrics = self._metrics(self.benchmark, modules)
-        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics)
+        recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics, controller)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
 
     def _metrics(self, benchmark: Benchmark, modules: Iterable[object]) -> MetricSet:

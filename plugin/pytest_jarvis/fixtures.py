@@ -9,7 +9,8 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.recorder import Measured, ModelHandle, Recorder
+    from pytest_jarvis.handles import Measured, ModelHandle
+    from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.records import PromptCase
 
 FIXTURES = frozenset({"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import msgspec
 import pytest
 
-from pytest_jarvis.closing import Gathered, exits_failed, judge_gate, make_report
+from pytest_jarvis.benchmark import DEVICE_KEY, worker_count
+from pytest_jarvis.closing import Gathered, decide_rows, exits_failed, judge_gate, make_report
+from pytest_jarvis.engines import LOADS_MODEL
+from pytest_jarvis.handles import Measured, ModelHandle
 from pytest_jarvis.live import LiveTerminal
-from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet, MetricSpec
+from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.outputs.json import encode_report, write_report
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.outputs.wording.comparing import replaying_label
-from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
+from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase
 from pytest_jarvis.report import (
     REPORT_FILE,
     FailureRow,
@@ -30,8 +33,8 @@ from pytest_jarvis.report import (
     new_run_folder,
     write_atomically,
 )
-from pytest_jarvis.session import RunFacts
 from pytest_jarvis.summary import show_case, verbosity_of, write_summary
+from pytest_jarvis.workers import Runs, WorkerNotes
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.gate import GateOutcome
     from pytest_jarvis.outputs.files import OutputProblem
+    from pytest_jarvis.workers import Controller
 
 T = TypeVar("T")
 
@@ -48,66 +52,13 @@ _SHOWN_PROPERTY = "jarvis_shown"
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
 
-class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker of pytest-xdist tells the controller when it is done."""
-
-    planned: tuple[str, ...]
-    """Ids of the prompts of the plan; every worker plans all of them."""
-    facts: RunFacts | None
-    error: str | None
-    """Why no engine could be had, in one sentence."""
-    metrics: tuple[MetricSpec, ...] = ()
-    """Those that others declared."""
-
-
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What one test found out about its case; travels on the test's report."""
 
     rows: tuple[ResultRow, ...]
     failures: tuple[FailureRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What `jarvis_measure` gives back: a row per adapter, and why something is missing, if it is."""
-
-    rows: tuple[ResultRow, ...]
-    failures: tuple[FailureRow, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every adapter has at least one pair of responses."""
-        return all(row.measured for row in self.rows)
-
-    @property
-    def problems(self) -> str:
-        """The reasons of the responses that could not be made, each once."""
-        reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
-        return "; ".join(reasons) or "no response was drawn"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHandle:
-    """One arm of the loaded pair: the same weights, with its adapter on or every adapter off."""
-
-    engine: Engine
-    arm: str
-    label: str
-
-    @property
-    def storage(self) -> str:
-        """How the weights are stored, as measured; said in French."""
-        return labels.storage(self.engine.describe().coverage.label)
-
-    def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
-        """Return one response to `text`; raise EngineError when it could not be made."""
-        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        outcome = next(iter(self.engine.generate([request])), None)
-        if outcome is None:
-            raise EngineError(f"{self.arm}: no response to {text!r}")
-        if isinstance(outcome, Failure):
-            raise EngineError(f"{self.arm}: no response to {text!r}: {outcome.reason}")
-        return outcome
+    notes: WorkerNotes | None = None
+    """With the first record of a worker: should it die, they are known."""
 
 
 _RECORD = pytest.StashKey[CaseRecord]()
@@ -117,9 +68,17 @@ class Recorder:
     """Registered when the plan of a benchmark session is fixed."""
 
     def __init__(
-        self, config: pytest.Config, benchmark: Benchmark, cases: tuple[PromptCase, ...], metrics: MetricSet
+        self,
+        config: pytest.Config,
+        benchmark: Benchmark,
+        cases: tuple[PromptCase, ...],
+        metrics: MetricSet,
+        controller: Controller | None = None,
     ) -> None:
-        """`cases` are the selected ones, `metrics` those that others added; nothing is loaded yet."""
+        """`cases` are the selected ones, `metrics` those that others added; nothing is loaded yet.
+
+        `controller` is there on that of pytest-xdist, which itself measures nothing.
+        """
         self.config = config
         self.metrics = metrics
         self.benchmark = benchmark
@@ -135,7 +94,9 @@ class Recorder:
             else msgspec.structs.replace(conf.logging, progress=False, gpu_memory=False),
             notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
         )
-        self.run = benchmark.start(cases, listener)
+        self.workers = worker_count(config)
+        self.controller = controller
+        self.runs = Runs(benchmark, cases, listener, self.workers if controller is None else 1)
         self.verbosity = verbosity_of(config, conf.logging)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
@@ -148,7 +109,7 @@ class Recorder:
         self.report: Report | None = None
         self.folder: Path | None = None
         self.problems: list[OutputProblem] = []
-        self._notes: WorkerNotes | None = None
+        self._told = False
         self._error: str | None = None
         self.hook_error: str | None = None
         self._category = ""
@@ -156,16 +117,19 @@ class Recorder:
     @property
     def engine(self) -> Engine:
         """The session's engine; pytest stops with exit status 4 when it cannot be loaded."""
-        return self._or_exit(lambda: self.run.engine)
+        return self._or_exit(lambda: self.runs.engine)
 
     def _or_exit(self, action: Callable[[], T]) -> T:
         """Return what `action` gives; a model that cannot be used ends the session with exit status 4, its sentence.
 
         A worker of pytest-xdist may not end the session: its test fails, and the controller is told.
         """
-        workers = getattr(self.config, "workerinput", {}).get("workercount", 1)
-        if workers > 1 and self.benchmark.settings.engine == "transformers":
-            self._give_up(f"each of {workers} workers would load the model; run without -n, or with -n 1")
+        told = getattr(self.config, "workerinput", {})
+        if self.workers > 1 and self.benchmark.settings.engine in LOADS_MODEL and DEVICE_KEY not in told:
+            self._give_up(
+                f"each of {self.workers} workers would load the model; run without -n, or with -n 1; with several "
+                "GPUs, --jarvis-report gives each worker its own"
+            )
         try:
             return action()
         except EngineError as error:
@@ -191,13 +155,20 @@ class Recorder:
 
     def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
         """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
-        self._or_exit(self.run.draw)
-        failures = tuple(failure_row(failure, case.category) for failure in self.run.failures(case))
+        run = self.runs.of(case)
+        self._or_exit(run.draw)
+        failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
         with self._recorded_if_raised(item, case, failures):
-            rows = tuple(self.run.rows(case, self.metrics))
-        item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures)
+            rows = tuple(run.rows(case, self.metrics))
+        notes = None if self._told or not hasattr(self.config, "workeroutput") else self._worker_notes()
+        item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
+        self._told = True
         item.user_properties.extend(_properties(rows))
         return Measured(rows=rows, failures=failures)
+
+    def _worker_notes(self) -> WorkerNotes:
+        """Return what a worker tells the controller of itself."""
+        return WorkerNotes(facts=self.runs.facts(), error=self._error, metrics=self.metrics.specs)
 
     @contextmanager
     def _recorded_if_raised(
@@ -214,7 +185,7 @@ class Recorder:
                 stage="score",
                 reason=str(fault),
             )
-            rows = tuple(self.run.rows(case, NO_METRICS))
+            rows = tuple(self.runs.of(case).rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
             pytest.fail(str(fault), pytrace=False)
 
@@ -238,6 +209,8 @@ class Recorder:
             return
         record = msgspec.convert(raw, CaseRecord)
         self.records[report.nodeid] = record
+        if self.controller is not None and record.notes is not None:
+            self.controller.hear(record.notes)
         self._category = show_case(
             self.config, record.rows, self._label(record), shown=self._category, verbosity=self.verbosity
         )
@@ -261,20 +234,14 @@ class Recorder:
         A worker of pytest-xdist only tells the controller what it knows.
         """
         if hasattr(self.config, "workeroutput"):
-            notes = WorkerNotes(
-                planned=tuple(case.prompt_id for case in self.run.plan.cases),
-                facts=self.run.facts(),
-                error=self._error,
-                metrics=self.metrics.specs,
-            )
-            self.config.workeroutput["jarvis"] = msgspec.to_builtins(notes)
-            self.run.close()
+            self.config.workeroutput["jarvis"] = msgspec.to_builtins(self._worker_notes())
+            self.runs.close()
             return
         try:
             self._conclude(session)
         finally:
             # Last: a device that fails as its memory is given back must not cost the numbers.
-            self.run.close()
+            self.runs.close()
 
     def _conclude(self, session: pytest.Session) -> None:
         """Numbers first, exit status second, what others change and the files for people last."""
@@ -289,20 +256,12 @@ class Recorder:
             self._tell_junit(session)
             if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self._notes is not None and self._notes.error is not None:
+        if self.controller is not None and self.controller.error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.report is not None:
             self.report = self._last_word(self.report)
             if self.folder is not None:
                 self._make_files(self.report, self.folder)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: object) -> None:
-        """Take what a worker tells; the first that loaded an engine speaks for all, for each draws the same."""
-        raw = getattr(node, "workeroutput", {}).get("jarvis")
-        notes = None if raw is None else msgspec.convert(raw, WorkerNotes)
-        if notes is not None and (self._notes is None or self._notes.facts is None):
-            self._notes = notes
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
@@ -330,10 +289,10 @@ class Recorder:
 
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
-        facts, cases = self.run.facts(), self.run.plan.cases
-        if self._notes is not None:
-            facts = self._notes.facts
-            cases = tuple(case for case in self.benchmark.cases if case.prompt_id in self._notes.planned)
+        controller = self.controller
+        facts, cases, metrics = self.runs.facts(), self.runs.cases, self.metrics.specs
+        if controller is not None:
+            facts, cases, metrics = controller.facts(), controller.planned, controller.metrics
         if facts is None:
             return None
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
@@ -343,16 +302,22 @@ class Recorder:
             if (record := recorded.get(case.prompt_id)) is not None:
                 rows += record.rows
                 failures += record.failures
-            elif self.run.has_anything(case):
-                rows += self.run.rows(case, NO_METRICS)
-                failures += [failure_row(failure, case.category) for failure in self.run.failures(case)]
+                continue
+            run = self.runs.of(case)
+            lost = run.failures(case) if controller is None else controller.failures_of(case, facts.samples_per_prompt)
+            if lost or run.has_anything(case):
+                rows += run.rows(case, NO_METRICS)
+                failures += [failure_row(failure, case.category) for failure in lost]
+        if controller is not None and not controller.has_decided(facts):
+            facts = replace(facts, decisions=decide_rows(self.benchmark, rows, facts.samples_per_prompt))
         return Gathered(
             rows=tuple(rows),
             failures=tuple(failures),
             planned=cases,
             facts=facts,
             finished=not self.interrupted and len(recorded) == len(cases),
-            metrics=self.metrics.specs if self._notes is None else self._notes.metrics,
+            metrics=metrics,
+            workers=self.workers,
         )
 
     def _label(self, record: CaseRecord) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, typeset
-from pytest_jarvis.outputs.wording.session import NOT_ASKED_TO_JUDGE, hook_sentence
+from pytest_jarvis.outputs.wording.session import NOT_ASKED_TO_JUDGE, hook_sentence, parallel
 
 if TYPE_CHECKING:
     import pytest
@@ -58,8 +58,8 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
-    for text in recorder.shown:
-        _write(reporter, terminal.shown_line(text))
+    for text in [*map(terminal.shown_line, recorder.shown), *_parallel_lines(recorder)]:
+        _write(reporter, text)
     if recorder.report is not None:
         timings = settings.config.logging.timings
         _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings)
@@ -81,6 +81,11 @@ def _write_regression(reporter: TerminalReporter, report: Report | None) -> None
     if report is not None and report.regression is not None:
         for line in terminal.regression_lines(report):
             _write(reporter, line, **{_REGRESSION_COLOURS[report.regression.verdict]: True, "bold": True})
+
+
+def _parallel_lines(recorder: Recorder) -> list[str]:
+    """Return how several processes drew; nothing of one."""
+    return [parallel(recorder.workers, recorder.benchmark.settings.looks[-1])] if recorder.workers > 1 else []
 
 
 def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool) -> None:

@@ -18,6 +18,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 """Libraries without which an engine cannot be had: those of the extra `[local]`."""
 
 
+LOADS_MODEL: Final[frozenset[str]] = frozenset({"transformers"})
+"""Engines that hold a model in their own process: under pytest-xdist one worker a device, any number for the others."""
+
+
 def missing_libraries(engine: str) -> list[str]:
     """Return the libraries an engine needs and this environment lacks; imports none."""
     return [name for name in NEEDS.get(engine, ()) if find_spec(name) is None]

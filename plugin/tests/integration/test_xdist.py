@@ -34,10 +34,50 @@ def test_a_selection_is_not_judged(project, parallel) -> None:
     assert project.report().gate.verdict == "NOT_JUDGED"
 
 
-def test_a_model_is_not_loaded_by_several_workers(parallel) -> None:
+def test_a_model_is_not_loaded_by_more_workers_than_there_are_gpus(parallel, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     result = parallel(*WORKERS)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "each of 2 workers would load the model" in result.stderr.str()
+    assert "each of 2 workers would load the model, and no GPU is visible" in result.stderr.str()
+    assert "run without -n, or with -n 1" in result.stderr.str()
+
+
+def test_workers_draw_one_count_of_responses_and_say_so(project, parallel) -> None:
+    result = parallel(*WORKERS, "--jarvis-engine", "scripted")
+    report = project.report()
+    assert (8, (8,)) == (report.metadata.samples_per_prompt, report.metadata.plan.looks)
+    assert {8} == {len(row.of_arm("base")) for row in report.results}
+    result.stdout.fnmatch_lines(["2 processus (pytest-xdist)*8?réponses par prompt et par bras*"])
+    assert any("2 processus" in note for note in report.provenance.notes)
+
+
+DEADLY = """
+import os
+
+def test_prompt(jarvis_case, jarvis_measure):
+    if jarvis_case.prompt_id == "c-2":
+        os._exit(3)
+    measured = jarvis_measure(jarvis_case)
+    assert measured.is_complete, measured.problems
+"""
+
+
+def test_a_worker_that_dies_leaves_failures_and_no_verdict(project, parallel) -> None:
+    project.pytester.makepyfile(test_benchmark=DEADLY)
+    result = parallel(*WORKERS, "--jarvis-engine", "scripted")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    report = project.report()
+    assert (False, "NOT_JUDGED") == (report.complete, report.gate.verdict)
+    assert {("c-2", "generate", "the worker process died while it ran this test")} == {
+        (one.prompt_id, one.stage, one.reason) for one in report.failures
+    }
+    assert {("base", 8), ("jarvis", 8)} == {
+        (arm, sum(one.arm == arm for one in report.failures)) for arm in ("base", "jarvis")
+    }
+    assert {"c-1": True, "c-2": False, "q-1": True} == {row.prompt_id: row.measured for row in report.results}
+    result.stdout.fnmatch_lines(
+        ["*NON JUG*", "*échec c-2*étape génération*processus qui jouait ce test est mort*"][::-1]
+    )
 
 
 def test_options_in_the_environment_are_judged_too(project, parallel, monkeypatch: pytest.MonkeyPatch) -> None:

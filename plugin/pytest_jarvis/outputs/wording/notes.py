@@ -62,6 +62,7 @@ REASONS: Final[Translations] = (
         r"the replayed report holds no response to this prompt; run without --jarvis-replay",
         "le rapport rejoué n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
     ),
+    (r"the worker process died while it ran this test", "le processus qui jouait ce test est mort (pytest-xdist)"),
     (
         (
             r"(?P<which>metric '.*'|pytest_jarvis_response_metrics.*): prompt '(?P<prompt>.*)', (?P<arm>\S+), "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import NBSP, number, percent, plural, printable, seconds
+from pytest_jarvis.outputs.wording.formats import NBSP, number, percent, plural, printable, seconds, typeset
 from pytest_jarvis.outputs.wording.labels import STAGES, device, model_label, quantised
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.rankings import NoiseFloor
@@ -38,6 +38,14 @@ _BATCHING: Final[Mapping[str, str]] = {
 def hook_sentence(error: str) -> str:
     """Return what is said when a hook of another raised on the report."""
     return f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements."
+
+
+def parallel(workers: int, look: int) -> str:
+    """Return how several processes draw: each its own prompts, with one count of responses."""
+    return typeset(
+        f"{workers} processus (pytest-xdist), chacun ses prompts : {plural(look, 'réponse')} par prompt et par bras, "
+        "en un seul tirage, sans arrêt anticipé."
+    )
 
 
 def loading(label: str) -> str:
