@@ -1,103 +1,169 @@
 """Compare one load with both arms in the same batches to the usual way, for the same work.
 
 The usual way: a process per arm, each loading the base and the adapter, then one prompt at a time. Both sides hold the
-same weights in 4 bits, experts included, at one response per prompt, and the usual way is made to write exactly as many
-tokens for each prompt as ours wrote. With `--stock` the usual way loads by a stock `BitsAndBytesConfig`, which leaves
-the experts in 16 bits and so does less work at each step. Prints both times, end to end and in generation, and their
-ratios round by round.
+same weights in 4 bits, experts included, at one response per prompt. Two comparisons, each printed with the tokens that
+both sides wrote:
 
-    python benchmarks/one_load_against_the_usual_way.py [--rounds 3] [--stock]
+- at natural length: ours answers as it does, and the usual way is made to write as many tokens for each prompt;
+- at 128 new tokens for each response, the end mark ignored on both sides, the usual setting where throughput is
+  measured. Ours then runs on a copy of the pair whose end mark is a token that cannot be drawn.
+
+With `--stock` the usual way loads by a stock `BitsAndBytesConfig`, which leaves the experts in 16 bits and so does less
+work at each step. Prints both times, end to end and in generation, what they are made of, and their ratios round by
+round. Both sides run on compiled modules, as after a first run, and without the plugins that only contributors have.
+
+    python benchmarks/one_load_against_the_usual_way.py [--rounds 3] [--stock] [--only natural|full]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Final
 
-ROOT = Path(__file__).parents[1]
-OPTIONS = ("--jarvis-samples", "1", "--jarvis-gate", "off", "-p", "no:cacheprovider")
+ROOT: Final = Path(__file__).parents[1]
+OPTIONS: Final = (
+    "--jarvis-samples",
+    "1",
+    "--jarvis-gate",
+    "off",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:hypothesispytest",
+)
+FULL_LENGTH: Final = 128
+NEVER: Final = "<|never|>"
+"""The end mark of the copy: a token after the last one that the model has a logit for."""
 
 
 def main() -> None:
-    """Run both ways in turn, and print medians and ratios."""
+    """Run both ways in turn at both lengths, and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stock", action="store_true", help="the usual way leaves the experts in 16 bits")
+    parser.add_argument("--only", choices=("natural", "full"), help="one of the two comparisons")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
+    parser.add_argument("--pair", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--lengths", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        print(json.dumps(one_arm_one_by_one(options.arm, options.lengths, stock=options.stock)))
+        print(json.dumps(one_arm_one_by_one(options.arm, options.pair, options.lengths, stock=options.stock)))
         return
-    rounds = [compare(stock=options.stock) for _ in range(options.rounds)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.only != "full":
+            print("At natural length")
+            show([compare(folder / f"natural-{number}", stock=options.stock) for number in range(options.rounds)])
+        if options.only != "natural":
+            endless = copy_without_end(folder / "endless")
+            print(f"At {FULL_LENGTH} new tokens for each response")
+            show([compare(folder / f"full-{n}", stock=options.stock, pair=endless) for n in range(options.rounds)])
+
+
+def show(rounds: list[dict[str, float]]) -> None:
+    """Print the medians of the rounds, their ratios, and what the times are made of."""
     for name, unit in (("whole", "end to end"), ("generate", "in generation")):
         ours = statistics.median(item[f"ours_{name}_s"] for item in rounds)
         usual = statistics.median(item[f"usual_{name}_s"] for item in rounds)
         ratios = sorted(item[f"usual_{name}_s"] / item[f"ours_{name}_s"] for item in rounds)
         print(
-            f"{unit}: ours {ours:.2f} s, the usual way {usual:.2f} s, "
+            f"  {unit}: ours {ours:.2f} s, the usual way {usual:.2f} s, "
             f"ratio {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
         )
-    print(f"tokens written by each way: {rounds[-1]['tokens']}")
-
-
-def compare(*, stock: bool) -> dict[str, float]:
-    """Run ours, then the usual way with the same lengths; return seconds and tokens."""
-    with tempfile.TemporaryDirectory() as folder:
-        report_folder = Path(folder) / "report"
-        started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/", "-q", *OPTIONS, "--jarvis-report-dir", str(report_folder)],
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.DEVNULL,
+    for side, who in (("ours", "ours"), ("usual", "the usual way")):
+        load, generate, whole = (
+            statistics.median(item[f"{side}_{part}_s"] for item in rounds) for part in ("load", "generate", "whole")
         )
-        ours_s = time.perf_counter() - started
-        report = json.loads((report_folder / "report.json").read_text(encoding="utf-8"))
-        lengths = {
-            f"{row['prompt_id']}/{sample['arm']}": sample["tokens"]
-            for row in report["results"]
-            for sample in row["samples"]
-        }
-        lengths_file = Path(folder) / "lengths.json"
-        lengths_file.write_text(json.dumps(lengths), encoding="utf-8")
-        usual_generate_s = 0.0
-        started = time.perf_counter()
-        for arm in ("base", "jarvis"):
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    __file__,
-                    "--arm",
-                    arm,
-                    "--lengths",
-                    str(lengths_file),
-                    *(["--stock"] if stock else []),
-                ],
-                check=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="utf-8",
-            )
-            usual_generate_s += json.loads(done.stdout.splitlines()[-1])["generate_s"]
-        usual_s = time.perf_counter() - started
+        rest = whole - load - generate
+        print(f"  {who}: importing and loading {load:.2f} s, generating {generate:.2f} s, the rest {rest:.2f} s")
+    print(f"  tokens written by each side: {rounds[-1]['tokens']:.0f} in {rounds[-1]['responses']:.0f} responses")
+
+
+def compare(folder: Path, *, stock: bool, pair: Path | None = None) -> dict[str, float]:
+    """Run ours, then the usual way with the same lengths; return seconds, tokens and responses.
+
+    `pair` is the folder of a copy without an end mark; None is the embedded pair as it is.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    models = (
+        () if pair is None else ("--jarvis-model", str(pair / "base"), "--jarvis-adapter", f"jarvis={pair / 'jarvis'}")
+    )
+    report_folder = folder / "report"
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/", "-q", *OPTIONS, *models, "--jarvis-report-dir", str(report_folder)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
+    ours_s = time.perf_counter() - started
+    report = json.loads((report_folder / "report.json").read_text(encoding="utf-8"))
+    lengths = {
+        f"{row['prompt_id']}/{sample['arm']}": sample["tokens"]
+        for row in report["results"]
+        for sample in row["samples"]
+    }
+    if pair is not None and set(lengths.values()) != {FULL_LENGTH}:
+        sys.exit(f"responses of {min(lengths.values())} to {max(lengths.values())} tokens, not of {FULL_LENGTH}")
+    lengths_file = folder / "lengths.json"
+    lengths_file.write_text(json.dumps(lengths), encoding="utf-8")
+    timings = report["provenance"]["timings_s"]
+    usual = {"load_s": 0.0, "generate_s": 0.0}
+    started = time.perf_counter()
+    for arm in ("base", "jarvis"):
+        command = [sys.executable, __file__, "--arm", arm, "--lengths", str(lengths_file)]
+        command += [*(["--pair", str(pair)] if pair else []), *(["--stock"] if stock else [])]
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", env=environment
+        )
+        for name, seconds in json.loads(done.stdout.splitlines()[-1]).items():
+            usual[name] += seconds
     return {
+        "usual_whole_s": time.perf_counter() - started,
+        "usual_load_s": usual["load_s"],
+        "usual_generate_s": usual["generate_s"],
         "ours_whole_s": ours_s,
-        "usual_whole_s": usual_s,
-        "ours_generate_s": report["provenance"]["timings_s"]["generate"],
-        "usual_generate_s": usual_generate_s,
+        "ours_load_s": timings["load"],
+        "ours_generate_s": timings["generate"],
         "tokens": sum(lengths.values()),
+        "responses": len(lengths),
     }
 
 
-def one_arm_one_by_one(arm: str, lengths_file: Path, *, stock: bool) -> dict[str, float]:
-    """Do what a script per model does: load, then generate prompt by prompt."""
+def copy_without_end(folder: Path) -> Path:
+    """Return a folder with the embedded pair, `base` and `jarvis`, whose end mark the model cannot draw."""
+    from transformers import AutoTokenizer
+
+    from pytest_jarvis.demo import adapter_path, base_path
+
+    base = Path(shutil.copytree(base_path(), folder / "base"))
+    adapter = Path(shutil.copytree(adapter_path("jarvis"), folder / "jarvis"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_special_tokens({"eos_token": NEVER})
+    tokenizer.save_pretrained(base)
+    for file, changes in (
+        (base / "config.json", {"eos_token_id": tokenizer.eos_token_id}),
+        (base / "generation_config.json", {"eos_token_id": tokenizer.eos_token_id}),
+        (adapter / "adapter_config.json", {"base_model_name_or_path": str(base)}),
+    ):
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**content, **changes}), encoding="utf-8")
+    return folder
+
+
+def one_arm_one_by_one(arm: str, pair: Path | None, lengths_file: Path, *, stock: bool) -> dict[str, float]:
+    """Do what a script per model does: load, then generate prompt by prompt; return the seconds of both."""
+    began = time.perf_counter()
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -109,10 +175,11 @@ def one_arm_one_by_one(arm: str, lengths_file: Path, *, stock: bool) -> dict[str
     from pytest_jarvis.records import ModelSpec
 
     lengths: dict[str, int] = json.loads(lengths_file.read_text(encoding="utf-8"))
-    tokenizer = AutoTokenizer.from_pretrained(base_path())
+    base_folder = pair / "base" if pair else base_path()
+    tokenizer = AutoTokenizer.from_pretrained(base_folder)
     if stock:
         model = AutoModelForCausalLM.from_pretrained(
-            base_path(),
+            base_folder,
             quantization_config=BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
@@ -123,10 +190,10 @@ def one_arm_one_by_one(arm: str, lengths_file: Path, *, stock: bool) -> dict[str
             device_map="auto",
         )
     else:
-        spec = ModelSpec()
+        spec = ModelSpec(base_model=str(base_folder)) if pair else ModelSpec()
         model = load_base(spec, find_source(spec)).model
     if arm != "base":
-        model = PeftModel.from_pretrained(model, adapter_path(arm))
+        model = PeftModel.from_pretrained(model, pair / arm if pair else adapter_path(arm))
     model.eval()
     torch.manual_seed(0)
     started = time.perf_counter()
@@ -144,7 +211,7 @@ def one_arm_one_by_one(arm: str, lengths_file: Path, *, stock: bool) -> dict[str
                 min_new_tokens=tokens,
                 max_new_tokens=tokens,
             )
-    return {"generate_s": time.perf_counter() - started}
+    return {"load_s": started - began, "generate_s": time.perf_counter() - started}
 
 
 if __name__ == "__main__":

@@ -138,17 +138,6 @@ def fails(*keys: tuple[str, str, int]) -> Script:
     return script
 
 
-class Lengths:
-    """Measures the length of a response, and how much longer the fine-tuned one of a pair is."""
-
-    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
-        return {"chars": float(len(response.text)), "number": float(case.prompt_id[1])}
-
-    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
-        assert (base.prompt_id, base.replicate) == (finetuned.prompt_id, finetuned.replicate)
-        return {"longer": float(len(finetuned.text) - len(base.text))}
-
-
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     made = make(better)
     assert (made.loads, made.log.events, made.run.facts()) == ([], [], None)
@@ -286,71 +275,12 @@ def test_a_prompt_has_something_once_it_is_drawn_or_failed() -> None:
     assert made.run.has_anything(CASES[0])
 
 
-def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
-    def varied(request: Request) -> str:
-        return "J'ouvre le son." if request.replicate else "Bonjour."
-
-    made = make(varied)
-    made.run.draw()
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.base_model_response, row.finetuned_response) == ("Bonjour.", "Bonjour.")
-    assert (row.keyword_match_base, row.jarvis_relevance_finetuned) == (0.5, pytest.approx(1 / 3))
-    assert [(sample.arm, sample.replicate) for sample in row.samples] == [
-        ("base", 0),
-        ("base", 1),
-        ("lora", 0),
-        ("lora", 1),
-    ]
-
-
-def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
-    made = make(fails(("p0", "lora", 0), ("p0", "lora", 1)))
-    made.run.draw()
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.finetuned_response, row.keyword_match_finetuned, row.jarvis_relevance_finetuned) == (None, None, None)
-    assert (row.cosine_similarity_score, row.measured) == (None, False)
-
-
-def test_a_prompt_has_a_row_for_each_adapter() -> None:
-    made = make(better, adapters=(LORA, OTHER))
-    made.run.draw()
-    assert [row.adapter for row in made.run.rows(CASES[0], NO_METRICS)] == ["lora", "autre"]
-
-
-def test_what_others_measure_goes_to_the_sample_of_its_response() -> None:
-    made = make(better)
-    made.run.draw()
-    row = made.run.rows(CASES[1], Lengths())[0]
-    assert [sample.extra for sample in row.samples] == [
-        {"chars": float(len(sample.text)), "number": 1.0} for sample in row.samples
-    ]
-
-
-def test_what_others_measure_of_a_pair_goes_to_the_sample_of_the_adapter() -> None:
-    made = make(fails(("p1", "base", 1)))
-    made.run.draw()
-    row = made.run.rows(CASES[1], Lengths())[0]
-    base, tuned = row.of_arm("base"), row.of_arm("lora")
-    assert all(sample.pair == {} for sample in base)
-    partners = {sample.replicate: sample for sample in base}
-    assert [sample.pair for sample in tuned] == [
-        {"longer": float(len(sample.text) - len(partners[sample.replicate].text))} if sample.replicate != 1 else {}
-        for sample in tuned
-    ]
-
-
 def test_a_metric_that_is_off_has_no_value() -> None:
     made = make(better, metrics=MetricsSection(cosine=False, keywords=False, relevance=False))
     made.run.draw()
     row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert (row.keyword_match_base, row.jarvis_relevance_base, row.cosine_similarity_score) == (None, None, None)
     assert made.engine.embedded == []
-
-
-def test_the_keyword_mode_is_that_of_the_configuration() -> None:
-    made = make(lambda request: "À la maison", metrics=MetricsSection(keyword_mode="substring"))
-    made.run.draw()
-    assert made.run.rows(CASES[0], NO_METRICS)[0].keyword_match_base == 0.5
 
 
 def test_each_different_text_is_embedded_once() -> None:
@@ -371,13 +301,6 @@ def test_the_cosine_of_a_row_is_the_mean_over_its_pairs() -> None:
     other = float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
     expected = pytest.approx((1 + other) / 2, abs=1e-6)
     assert expected == made.run.rows(CASES[0], NO_METRICS)[0].cosine_similarity_score
-
-
-def test_an_empty_response_has_no_cosine_and_is_scored() -> None:
-    made = make(lambda request: "" if request.prompt_id == "p0" else "ouvre")
-    made.run.draw()
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.cosine_similarity_score, row.keyword_match_base, row.measured) == (None, 0.0, True)
 
 
 def test_the_mismatched_cosine_is_that_of_the_first_adapter() -> None:

@@ -1,0 +1,171 @@
+"""Whatever is wrong with a base or an adapter is one sentence before anything is scored."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.records import EngineError
+
+Load = Callable[..., Any]
+Make = Callable[..., Path]
+PREFIX = "base_model.model."
+
+
+@pytest.fixture
+def load_edited(tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make) -> Callable[..., Any]:
+    """A function that loads the tiny mixture with its adapter changed."""
+    return lambda **changes: load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, **changes)))
+
+
+def drop_one(tensors: dict[str, Any]) -> None:
+    del tensors[f"{PREFIX}model.layers.1.self_attn.v_proj.lora_B.weight"]
+
+
+def add_one(tensors: dict[str, Any]) -> None:
+    tensors[f"{PREFIX}model.layers.7.self_attn.v_proj.lora_A.weight"] = next(iter(tensors.values())).clone()
+
+
+def rename_all(tensors: dict[str, Any]) -> None:
+    for key in list(tensors):
+        tensors[key.replace("self_attn", "attention")] = tensors.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop_one, r"adapter 'ft': its file lacks 1 of its weights: .*layers\.1\.self_attn\.v_proj\.lora_B"),
+        (add_one, r"adapter 'ft': the model has no place for 1 of its weights: .*layers\.7\.self_attn\.v_proj"),
+        (rename_all, r"adapter 'ft': its file lacks 16 of its weights: .* and 13 more"),
+    ],
+)
+def test_keys_that_do_not_match_are_named(load_edited: Callable[..., Any], change: Any, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        load_edited(weights=change)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(tiny_moe: Path, inert_adapter: Path, load_engine: Load) -> None:
+    with pytest.raises(EngineError, match="adapter 'ft': the adapter changes nothing"):
+        load_engine(tiny_moe, ("ft", inert_adapter))
+
+
+def test_an_adapter_with_damaged_weights_is_not_said_to_change_nothing(load_edited: Callable[..., Any]) -> None:
+    def damage(tensors: dict[str, Any]) -> None:
+        next(iter(tensors.values())).fill_(float("nan"))
+
+    with pytest.raises(EngineError, match="adapter 'ft' gives logits that are not finite"):
+        load_edited(weights=damage)
+
+
+def test_a_base_with_damaged_weights_is_refused_without_an_adapter(
+    tiny_moe: Path, load_engine: Load, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny_moe, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("inf"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match="the base gives logits that are not finite"):
+        load_engine(folder)
+
+
+def test_an_adapter_that_names_another_base_than_the_folder_is_noted(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+) -> None:
+    adapter = edited_adapter(live_adapter, config={"base_model_name_or_path": "Qwen/Qwen3-30B-A3B"})
+    engine = load_engine(tiny_moe, ("ft", adapter))
+    notes = engine.describe().notes
+    engine.close()
+    assert any("trained on 'Qwen/Qwen3-30B-A3B'" in note and "tiny-qwen3-moe" in note for note in notes)
+
+
+def test_an_adapter_of_another_shape_is_refused(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+) -> None:
+    def widen(tensors: dict[str, Any]) -> None:
+        for key in list(tensors):
+            if "lora_A" in key:
+                tensors[key] = tensors[key].repeat(1, 2)
+
+    with pytest.raises(EngineError, match=r"adapter 'ft': it cannot be attached to this base: .*size mismatch"):
+        load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, weights=widen)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"base_model_name_or_path": "demo"}, "it was trained on 'demo'"),
+        ({"peft_type": "IA3"}, "its peft_type is 'IA3', this engine attaches LORA adapters only"),
+        ({"target_modules": ["no_such_proj"]}, "it cannot be attached to this base: .*no_such_proj"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    load_edited: Callable[..., Any], config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        load_edited(config=config)
+
+
+@pytest.mark.parametrize("missing", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_missing_adapter_file_is_named(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path, missing: str
+) -> None:
+    folder = shutil.copytree(live_adapter, tmp_path / "adapter")
+    (folder / missing).unlink()
+    with pytest.raises(EngineError, match=missing):
+        load_engine(tiny_moe, ("ft", folder))
+
+
+def test_a_missing_adapter_folder_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="adapter 'ft': no such folder"):
+        load_engine(tiny_moe, ("ft", tmp_path / "nowhere"))
+
+
+def test_two_adapters_of_one_name_are_refused(tiny_moe: Path, live_adapter: Path, load_engine: Load) -> None:
+    with pytest.raises(EngineError, match="two adapters are called 'ft'"):
+        load_engine(tiny_moe, ("ft", live_adapter), ("ft", live_adapter))
+
+
+def test_a_missing_model_folder_is_refused(load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no such model folder"):
+        load_engine(tmp_path / "nowhere")
+
+
+def test_a_hub_id_that_no_one_can_give_is_refused_at_once(load_engine: Load) -> None:
+    started = time.perf_counter()
+    with pytest.raises(EngineError, match=r"nobody/nothing: no such model folder, .* and the hub cannot be reached"):
+        load_engine("nobody/nothing")
+    assert time.perf_counter() - started < 5
+
+
+def test_a_folder_without_a_model_is_refused(load_engine: Load, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"no config\.json"):
+        load_engine(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_moe, tmp_path / "cut")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.self_attn.q_norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match=r"lacks 1 weights of the model, the first is .*1\.self_attn\.q_norm"):
+        load_engine(folder)
+
+
+def test_a_tokenizer_without_a_template_asks_for_raw(
+    tiny_moe: Path, load_engine: Load, tokenizer_in: Callable[..., int], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_moe, tmp_path / "bare")
+    (folder / "chat_template.jinja").unlink()
+    tokenizer_in(folder, template=None)
+    with pytest.raises(EngineError, match="its tokenizer has no chat template; use the template 'raw'"):
+        load_engine(folder)
