@@ -10,8 +10,9 @@ both sides wrote:
 
 With `--stock` the usual way loads by a stock `BitsAndBytesConfig`, which leaves the experts in 16 bits and so does less
 work at each step. Prints both times, end to end and in generation, what they are made of, and their ratios round by
-round. The processor time of both sides is printed too: on a shared machine it says more than the clock, above all with
-OMP_NUM_THREADS=1, because threads that wait for each other burn it. Both sides run on compiled modules, as after a first run, and without the plugins that only contributors have.
+round. The processor time of both sides is printed too (not on Windows): on a shared machine it says more than the
+clock, above all with OMP_NUM_THREADS=1, because threads that wait for each other burn it. Both sides run on compiled
+modules, as after a first run, and without the plugins that only contributors have.
 
     python benchmarks/one_load_against_the_usual_way.py [--rounds 3] [--stock] [--only natural|full]
 """
@@ -75,6 +76,8 @@ def show(rounds: list[dict[str, float]]) -> None:
     for name, unit in (("whole", "end to end"), ("generate", "in generation"), ("processor", "processor time")):
         ours = statistics.median(item[f"ours_{name}_s"] for item in rounds)
         usual = statistics.median(item[f"usual_{name}_s"] for item in rounds)
+        if not ours:  # Windows does not tell the processor time of processes that have ended
+            continue
         ratios = sorted(item[f"usual_{name}_s"] / item[f"ours_{name}_s"] for item in rounds)
         print(
             f"  {unit}: ours {ours:.2f} s, the usual way {usual:.2f} s, "
