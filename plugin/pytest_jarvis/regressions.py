@@ -28,7 +28,7 @@ Obstacle = Literal[
 run_not_judged: this run is a selection, has too many failures, or lacks pairs.
 stored_not_judged: the same of the stored run.
 other_kind: one of the two is an A/A run, or was answered by a script and the other by a model.
-other_dictionary: the relevance counts other terms.
+other_dictionary: the relevance counts other terms, or another share of them as 1.
 no_common_prompt: no prompt has the same id and text in both.
 not_measured: one of the two has no relevance.
 """

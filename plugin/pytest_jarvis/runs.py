@@ -158,7 +158,7 @@ def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
         or TWIN_ARM in new.metadata.adapters
     ):
         found.append("other_kind")
-    if stored.provenance.dictionary_hash != new.provenance.dictionary_hash:
+    if _scale(stored) != _scale(new):
         found.append("other_dictionary")
     if not overlap_of(stored, new).common:
         found.append("no_common_prompt")
@@ -178,6 +178,19 @@ def is_comparable(stored: Report, new: Report) -> bool:
         and stored.metadata.quantization == new.metadata.quantization
         and generation[0] == generation[1]
         and new.metadata.lora_adapter in stored.metadata.adapters
+    )
+
+
+def series_key(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return what two runs must share for their gains to be on one scale, by the names of `SettingChange`."""
+    kept = {"base_model", "quantization", "prompts", "dictionary", "relevance_share"}
+    return (
+        *(
+            (name, value)
+            for name, value in _settings(report)
+            if name in kept or (name.startswith("generation.") and name not in _OWN_NOISE)
+        ),
+        ("real", str(report.metadata.is_real)),
     )
 
 
@@ -239,11 +252,17 @@ def _settings(report: Report) -> Iterator[tuple[str, str]]:
     yield "responses", str(metadata.samples_per_prompt)
     yield "prompts", origin.prompt_hash[:12]
     yield "dictionary", origin.dictionary_hash[:12]
+    yield "relevance_share", str(origin.relevance_share)
     if origin.keyword_mode is not None:
         yield "keyword_mode", origin.keyword_mode
     yield "machine", f"{origin.machine.system} {origin.machine.processor} x {origin.machine.cores}"
     for name, version in origin.versions.items():
         yield f"versions.{name}", version
+
+
+def _scale(report: Report) -> tuple[str, float]:
+    """Return what the relevance counts, and what it counts as 1."""
+    return report.provenance.dictionary_hash, report.provenance.relevance_share
 
 
 def _is_not_judged(report: Report) -> bool:

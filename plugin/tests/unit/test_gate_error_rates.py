@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from pytest_jarvis.looks import LOOKS, Question, judge_look, look_alpha
+from pytest_jarvis.rankings import compare_with_stored
+from pytest_jarvis.regressions import OVERALL, find_drops
 from pytest_jarvis.statistics import Decision, decide
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "gate_error_rates.py"
@@ -109,3 +111,34 @@ def test_a_small_run_of_the_benchmark_prints_its_tables(
         "| noise",
         "| smooth",
     ]
+
+
+def load_regression_script() -> ModuleType:
+    path = SCRIPT.with_name("regression_error_rates.py")
+    spec = importlib.util.spec_from_file_location("regression_error_rates", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("replicates", [(4, 4), (4, 16)], ids=str)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_fast_alarm_is_find_drops(
+    model: Model, replicates: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    script = load_regression_script()
+    source = np.random.default_rng(5)
+    base, finetuned = rates.draw_means(source, model.level, 0.2, 12, 9, exact=True)
+    stored = model.draw(source, base, finetuned, replicates[0])[1]
+    new = model.draw(source, base, finetuned * 0.7, replicates[1])[1]
+    p_values = script.p_less(stored, new)
+    fast = script.alarms(stored, new)
+    for one, other, p_value, alarm in zip(stored.tolist(), new.tolist(), p_values, fast, strict=True):
+        scopes = {OVERALL: (one, other)}
+        scopes |= {str(number): (one[number : number + 3], other[number : number + 3]) for number in (0, 3, 6)}
+        assert compare_with_stored(one, other).difference.p_less == pytest.approx(p_value, abs=1e-9)
+        assert any(test.proven_drop for test in find_drops(scopes)) == alarm

@@ -179,6 +179,7 @@ def test_what_keeps_two_runs_from_being_judged(make_report: MakeReport) -> None:
     assert obstacles_between(report, fake) == ("other_kind",)
     assert obstacles_between(make_report(gains={"base_bis": 0.0}), report) == ("other_kind",)
     assert obstacles_between(report, of(report, dictionary_hash="z")) == ("other_dictionary",)
+    assert obstacles_between(report, of(report, relevance_share=0.5)) == ("other_dictionary",)
     assert obstacles_between(report, elsewhere) == ("no_common_prompt",)
     assert obstacles_between(report, generated(report, seed=9)) == ()
 

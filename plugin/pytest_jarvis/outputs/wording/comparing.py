@@ -115,6 +115,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "prompts": "empreinte des prompts (textes, mots-clés, outils)",
     "dictionary": "empreinte du dictionnaire des outils",
     "keyword_mode": "recherche des mots-clés",
+    "relevance_share": "part du dictionnaire qui vaut une pertinence de 1",
+    "real": "moteur réel ou factice",
     "machine": "machine",
 }
 
@@ -148,15 +150,18 @@ def overlap_sentence(overlap: PromptOverlap) -> str:
     return typeset(f"{said}{more}.")
 
 
+def setting_label(name: str) -> str:
+    """Return what a setting is called."""
+    if name.startswith("adapter."):
+        return f"poids de l’adaptateur {name.removeprefix('adapter.').replace('.', ' → ')}"
+    if name.startswith("versions."):
+        return f"version de {name.removeprefix('versions.')}"
+    return _SETTINGS.get(name, name.removeprefix("generation."))
+
+
 def change_sentence(change: SettingChange) -> str:
     """Return one setting that differs: its name, before and after."""
-    name = change.name
-    if name.startswith("adapter."):
-        label = f"poids de l’adaptateur {name.removeprefix('adapter.').replace('.', ' → ')}"
-    elif name.startswith("versions."):
-        label = f"version de {name.removeprefix('versions.')}"
-    else:
-        label = _SETTINGS.get(name, name.removeprefix("generation."))
+    label = setting_label(change.name)
     before, after = (printable(value) or "–" for value in (change.stored, change.new))
     return typeset(f"{printable(label)} : {before} → {after}")
 

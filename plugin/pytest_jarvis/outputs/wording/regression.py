@@ -20,8 +20,8 @@ _OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "run_not_judged": "cet essai est une sélection, a trop d’échecs ou il lui manque des réponses",
     "stored_not_judged": "l’essai de référence est une sélection, a trop d’échecs ou il lui manque des réponses",
     "other_kind": "l’un des deux essais est un essai A/A, ou vient d’un moteur factice et l’autre non",
-    "other_dictionary": "le dictionnaire des outils a changé, la pertinence ne compte plus les mêmes termes ; notez la "
-    "référence à nouveau avec --jarvis-replay",
+    "other_dictionary": "le dictionnaire des outils (ou la part qui vaut 1) a changé, les pertinences ne sont pas à la "
+    "même échelle ; notez la référence à nouveau avec --jarvis-replay",
     "no_common_prompt": "aucun prompt commun (même identifiant et même texte)",
     "not_measured": "la pertinence n’a pas été mesurée des deux côtés",
 }

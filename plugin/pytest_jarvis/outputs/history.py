@@ -1,0 +1,80 @@
+"""The list of saved runs and its trend on a terminal: at most 80 columns, however many runs there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pytest_jarvis.history import HistoryEntry, Series
+from pytest_jarvis.outputs.layout import align, wrap
+from pytest_jarvis.outputs.wording import fit, gain_interval, percent, printable
+from pytest_jarvis.outputs.wording import history as wording
+
+_WIDTH: Final = 79
+_COLUMNS: Final = (16, 8, 12, 2, 8, 16, 11)
+_BAR: Final = 48
+_HIGHEST: Final = 10.0
+"""Gains above +1000 % are drawn at the edge."""
+
+
+def history_lines(series: Sequence[Series], folder: str) -> list[str]:
+    """Return each series with its table and its trend, the baseline, and how to read them."""
+    if not series:
+        return [wording.no_run(folder)]
+    lines: list[str] = []
+    for place, one in enumerate(series, start=1):
+        lines += [*wrap(wording.series_title(place, one), _WIDTH), ""]
+        lines += [_cells(wording.HEADS), "─" * _WIDTH, *(_cells(_row(entry)) for entry in one.entries), ""]
+        lines += [*_trend([entry for entry in one.entries if entry.in_trend]), ""]
+    entries = [entry for one in series for entry in one.entries]
+    lines += [line for entry in entries if entry.is_baseline for line in wrap(wording.baseline_line(entry), _WIDTH)]
+    return [*lines, *wrap(wording.legend(dirty=any(entry.dirty for entry in entries)), _WIDTH)]
+
+
+def _cells(cells: Sequence[str]) -> str:
+    texts = [fit(printable(cell), width) for cell, width in zip(cells[:3], _COLUMNS[:3], strict=True)]
+    numbers = [align(cell, width, "right") for cell, width in zip(cells[3:6], _COLUMNS[3:6], strict=True)]
+    return " ".join([*texts, *numbers, cells[6]]).rstrip()
+
+
+def _row(entry: HistoryEntry) -> tuple[str, ...]:
+    return (
+        wording.date_of(entry),
+        wording.commit_of(entry),
+        entry.adapter,
+        str(entry.replicates),
+        "" if entry.is_twin else percent(entry.gain, signed=True),
+        "" if entry.is_twin else gain_interval(entry.interval) if entry.interval else "",
+        wording.verdict_of(entry),
+    )
+
+
+def _trend(entries: Sequence[HistoryEntry]) -> Iterator[str]:
+    """Yield a line for each run: its interval on one scale, the gain seen in it, and no gain at all."""
+    if not entries:
+        yield wording.NO_TREND
+        return
+    ends = [0.0]
+    for entry in entries:
+        ends += [_inside(value) for value in (entry.gain or 0.0, *(entry.interval or ()))]
+    low, high = min(ends), max(ends)
+    scale = (_BAR - 1) / (high - low) if high > low else 0.0
+
+    def place(value: float) -> int:
+        return round((_inside(value) - low) * scale)
+
+    for entry in entries:
+        drawn = [" "] * _BAR
+        first, last = (place(end) for end in entry.interval or (0.0, 0.0))
+        drawn[first : last + 1] = "─" * (last + 1 - first)
+        # No gain stands out inside an interval, and gives way to its ends.
+        drawn[place(0.0)] = "│"
+        if entry.interval is not None:
+            drawn[first], drawn[last] = "[", "]"
+        drawn[place(entry.gain or 0.0)] = "o"
+        gain = align(percent(entry.gain, signed=True), 9, "right")
+        yield f"{wording.date_of(entry)} {''.join(drawn)} {gain}"
+
+
+def _inside(value: float) -> float:
+    return max(-1.0, min(_HIGHEST, value))

@@ -1,0 +1,82 @@
+"""Words for the list of saved runs and its trend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_jarvis.gate import GateVerdict
+from pytest_jarvis.history import HistoryEntry, Series
+from pytest_jarvis.outputs.wording.comparing import day_of, setting_label
+from pytest_jarvis.outputs.wording.formats import plural, printable, typeset
+
+TITLE: Final = "Gain de pertinence au fil des essais"
+HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
+VERDICTS: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "accepté",
+    "FAIL": "refusé",
+    "INCONCLUSIVE": "non tranché",
+    "NOT_JUDGED": "non jugé",
+    "OFF": "sans seuil",
+}
+NO_TREND: Final = typeset("Pas de tendance : aucun essai de cette série n’a de gain.")
+GAIN_AXIS: Final = "gain de pertinence"
+REPLAY: Final = "relecture"
+TWIN: Final = "A/A"
+
+
+def no_run(folder: str) -> str:
+    """Return that a folder holds no saved run."""
+    return typeset(f"Aucun essai sous {printable(folder)} : pytest tests/ --jarvis-report en enregistre un.")
+
+
+def series_title(place: int, series: Series) -> str:
+    """Return what a series of comparable runs shares, and what sets it apart from the one before."""
+    fake = "" if series.is_real else ", moteur factice"
+    said = (
+        f"Série {place} : {printable(series.base_model)}, {printable(series.quantization)}, prompts "
+        f"{series.prompt_hash[:8]}{fake} ({plural(len(series.entries), 'essai')})"
+    )
+    if not series.differs:
+        return typeset(said)
+    return typeset(f"{said}. Pas comparable à la précédente : {', '.join(map(setting_label, series.differs))}.")
+
+
+def verdict_of(entry: HistoryEntry) -> str:
+    """Return the verdict of a run in a word; for one that has none of its own, what it is."""
+    if entry.is_twin:
+        return TWIN
+    return REPLAY if entry.is_replay else VERDICTS[entry.verdict]
+
+
+def commit_of(entry: HistoryEntry) -> str:
+    """Return the first seven digits of the commit, with a plus where files differed from it."""
+    return "–" if entry.commit is None else f"{printable(entry.commit)[:7]}{'+' if entry.dirty else ''}"
+
+
+def date_of(entry: HistoryEntry) -> str:
+    """Return when the run was made."""
+    return day_of(entry.timestamp)
+
+
+def baseline_line(entry: HistoryEntry) -> str:
+    """Return which of the runs is the baseline."""
+    return typeset(f"Référence : {date_of(entry)} · {printable(entry.report)}")
+
+
+def skipped(sentence: str) -> str:
+    """Return that a damaged report was passed over."""
+    return typeset(f"Rapport ignoré : {printable(sentence)}")
+
+
+def written(path: str) -> str:
+    """Return where the trend was drawn."""
+    return typeset(f"Tendance dessinée : {printable(path)}")
+
+
+def legend(*, dirty: bool) -> str:
+    """Return how the list is to be read."""
+    return typeset(
+        "[──o──] : intervalle et gain vu ; │ : gain nul."
+        + (" + : fichiers modifiés depuis le commit." if dirty else "")
+    )

@@ -1,0 +1,153 @@
+"""`history`: saved runs in series of comparable ones, as lines and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from pytest_jarvis.history import HistoryEntry, Series, history_entry, series_of
+from pytest_jarvis.outputs.history import history_lines
+from pytest_jarvis.outputs.wording import width_of
+from pytest_jarvis.report import Report
+
+MakeReport = Callable[..., Report]
+change = msgspec.structs.replace
+
+
+def dated(report: Report, day: int, **provenance: object) -> Report:
+    metadata = change(report.metadata, timestamp=f"2026-03-{day:02}T10:00:00+00:00")
+    return change(report, metadata=metadata, provenance=change(report.provenance, **provenance))
+
+
+def series(*reports: Report) -> tuple[Series, ...]:
+    return series_of([(entry(report, str(number)), report) for number, report in enumerate(reports)])
+
+
+def entry(report: Report, name: str = "run", **more: str) -> HistoryEntry:
+    return history_entry(report, f"reports/{name}/report.json", name, **more)
+
+
+def text_of(*reports: Report) -> str:
+    return "\n".join(history_lines(series(*reports), "reports")).replace("\u00a0", " ")
+
+
+def test_an_entry_holds_the_gain_and_interval_that_the_gate_judged(make_report: MakeReport) -> None:
+    report = make_report()
+    found = entry(report)
+    assert (found.gain, found.interval) == (report.decisions["jarvis"].gain, report.decisions["jarvis"].gain_these)
+    assert found.adapter_sha256 == "0123456789abcdef" * 4
+    assert found.in_trend
+
+
+def test_one_response_a_prompt_has_the_interval_for_new_prompts(make_report: MakeReport) -> None:
+    report = make_report(replicates=1)
+    assert entry(report).interval == report.decisions["jarvis"].gain_new
+
+
+def test_a_run_without_a_decision_has_no_interval_and_no_place_in_the_trend(make_report: MakeReport) -> None:
+    report = make_report(metrics=False)
+    assert (entry(change(report, decisions={})).gain, entry(report).in_trend) == (None, False)
+
+
+def test_an_adapter_without_proof_has_no_digest(make_report: MakeReport) -> None:
+    report = make_report()
+    engine = replace(report.provenance.engine, adapters=())
+    assert entry(dated(report, 1, engine=engine)).adapter_sha256 is None
+
+
+def test_the_baseline_is_known_by_its_digest(make_report: MakeReport) -> None:
+    assert entry(make_report(), "abc", baseline_sha256="abc").is_baseline
+    assert not entry(make_report(), "abc").is_baseline
+
+
+def test_runs_are_listed_from_the_oldest_to_the_newest(make_report: MakeReport) -> None:
+    [one] = series(dated(make_report(), 9), dated(make_report(), 2), dated(make_report(), 5))
+    assert ["02", "05", "09"] == [run.timestamp[8:10] for run in one.entries]
+
+
+def test_another_seed_is_the_same_series(make_report: MakeReport) -> None:
+    report = make_report()
+    other = replace(report.provenance.generation, seed=4, timeout_s=1.0)
+    assert len(series(dated(report, 1), dated(report, 2, generation=other))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"prompt_hash": "c" * 64}, ("prompts",)),
+        ({"dictionary_hash": "c" * 64}, ("dictionary",)),
+        ({"relevance_share": 0.5}, ("relevance_share",)),
+    ],
+)
+def test_runs_that_are_not_comparable_are_apart_and_say_why(make_report: MakeReport, changes, differs) -> None:
+    report = make_report()
+    first, second = series(dated(report, 1), dated(report, 2, **changes))
+    assert (first.differs, second.differs) == ((), differs)
+    text = text_of(dated(report, 1), dated(report, 2, **changes))
+    assert "Pas comparable à la précédente :" in " ".join(text.split())
+
+
+def test_another_model_and_another_temperature_are_other_series(make_report: MakeReport) -> None:
+    report = dated(make_report(), 1)
+    hotter = dated(report, 2, generation=replace(report.provenance.generation, temperature=1.0))
+    other = change(dated(report, 3), metadata=change(dated(report, 3).metadata, base_model="autre"))
+    assert [(), ("generation.temperature",), ("base_model", "generation.temperature")] == [
+        one.differs for one in series(report, hotter, other)
+    ]
+
+
+def test_the_list_fits_80_columns_whatever_the_names(make_report: MakeReport) -> None:
+    reports = [make_report(gains={"un-adaptateur-au-nom-tres-long": gain}) for gain in (0.0, 0.4, 3.0)]
+    text = text_of(*(dated(report, day, dirty=True) for day, report in enumerate(reports, start=1)))
+    assert max(map(width_of, text.splitlines())) < 80
+    assert "0123456+" in text
+
+
+def test_the_trend_has_a_line_for_each_run_with_gain_and_interval(make_report: MakeReport) -> None:
+    text = text_of(dated(make_report(), 1), dated(make_report(gains={"jarvis": 0.1}), 2))
+    trend = [line for line in text.splitlines() if "o" in line and "─" in line and "[" in line and "%" in line]
+    assert ["2026-03-01", "2026-03-02"] == [line[:10] for line in trend]
+    assert all("│" in line for line in trend)
+
+
+def test_a_huge_gain_stays_in_the_picture(make_report: MakeReport) -> None:
+    huge = replace(entry(make_report()), gain=50.0, interval=(40.0, 60.0))
+    lines = history_lines([replace(series(make_report())[0], entries=(huge,))], "reports")
+    assert max(map(width_of, lines)) < 80
+
+
+def test_replays_and_runs_of_the_base_against_itself_are_listed_and_not_drawn(make_report: MakeReport) -> None:
+    report = make_report()
+    replayed = replace(entry(report), is_replay=True)
+    twin = replace(entry(report), is_twin=True)
+    text = "\n".join(history_lines([replace(series(report)[0], entries=(replayed, twin))], "reports"))
+    assert "relecture" in text
+    assert "A/A" in text
+    assert "Pas de tendance" in text
+
+
+def test_the_baseline_is_named_under_the_list(make_report: MakeReport) -> None:
+    one = series(make_report())[0]
+    marked = replace(one, entries=(replace(one.entries[0], is_baseline=True),))
+    assert any("Référence" in line for line in history_lines([marked], "reports"))
+
+
+def test_a_fake_engine_is_said(make_report: MakeReport) -> None:
+    report = make_report()
+    fake = change(report, metadata=change(report.metadata, is_real=False))
+    assert "moteur factice" in text_of(fake)
+
+
+def test_no_run_is_a_sentence() -> None:
+    assert history_lines([], "reports") == [
+        "Aucun essai sous reports\u00a0: pytest tests/ --jarvis-report en enregistre un."
+    ]
+
+
+def test_a_single_run_without_gain_is_drawn_on_the_zero_line(make_report: MakeReport) -> None:
+    flat = replace(entry(make_report()), gain=0.0, interval=(0.0, 0.0))
+    lines = history_lines([replace(series(make_report())[0], entries=(flat,))], "reports")
+    assert any(line.startswith("2026-03-01 12:00 o") for line in lines)
