@@ -19,6 +19,7 @@ SCHEMA_FILE: Final = Path(__file__).parent / "schema" / "benchmark_config.schema
 """The schema as it ships, to be named in the `$schema` of a configuration."""
 
 
+_LAST_HEADING: Final = "## Every key"
 _NESTED: Final[Mapping[str, tuple[str, str]]] = {
     "array": ("a list of", "items"),
     "object": ("a table, name to", "additionalProperties"),
@@ -96,6 +97,14 @@ def keys_table() -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
+def refresh(root: Path) -> None:
+    """Write the schema that ships, and the table at the end of `docs/configuration.md`, of a checkout anew."""
+    SCHEMA_FILE.write_text(encode_schema(), encoding="utf-8")
+    page = root / "docs" / "configuration.md"
+    before, heading, _ = page.read_text(encoding="utf-8").partition(f"{_LAST_HEADING}\n\n")
+    page.write_text(f"{before}{heading}{keys_table()}", encoding="utf-8")
+
+
 def _allowed(rule: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
     """Return what a rule of the schema lets through, in words."""
     if "anyOf" in rule:
@@ -140,3 +149,7 @@ def _attribute_docs() -> dict[str, dict[str, str]]:
             ):
                 found.setdefault(node.name, {})[item.target.id] = inspect.cleandoc(str(after.value.value))
     return found
+
+
+if __name__ == "__main__":  # pragma: no cover
+    refresh(Path(__file__).parents[2])

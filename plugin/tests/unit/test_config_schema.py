@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 from pytest_jarvis.config import Config
-from pytest_jarvis.config_schema import SCHEMA_FILE, encode_schema, keys, keys_table, schema
+from pytest_jarvis.config_schema import SCHEMA_FILE, encode_schema, keys, keys_table, refresh, schema
 
 ROOT = Path(__file__).parents[3]
+AGAIN = "python -m pytest_jarvis.config_schema writes it anew"
 SECTIONS = ("model", "generation", "benchmark", "metrics", "output", "logging")
 
 
 def test_the_schema_that_ships_is_that_of_the_types() -> None:
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == encode_schema(), "pytest-jarvis config schema > its file"
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == encode_schema(), AGAIN
 
 
 @pytest.mark.parametrize("name", ["benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"])
@@ -52,4 +53,14 @@ def test_an_unknown_key_is_refused_by_the_schema_too() -> None:
 
 def test_the_documentation_has_the_table_of_the_keys() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert keys_table() in page, "pytest-jarvis config keys prints it"
+    assert keys_table() in page, AGAIN
+
+
+def test_both_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_jarvis.config_schema.SCHEMA_FILE", tmp_path / "s.json")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "configuration.md"
+    page.write_text("# T\n\n## Every key\n\nold\n", encoding="utf-8")
+    refresh(tmp_path)
+    assert (tmp_path / "s.json").read_text(encoding="utf-8") == encode_schema()
+    assert page.read_text(encoding="utf-8") == f"# T\n\n## Every key\n\n{keys_table()}"
