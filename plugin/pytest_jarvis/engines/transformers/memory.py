@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.footprint import BATCH_SHARE, WORKSPACE_COPIES, row_bytes
 from pytest_jarvis.records import DeviceMemory
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ MOST_ROWS: Final = 256
 """Rows of a batch that nothing else limits."""
 MOST_ROWS_CPU: Final = 128
 """The same on a CPU: a step takes longer by its rows, and a batch runs until its longest answer ends."""
-_SHARE: Final = 0.6
-"""Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
 
 
 def device_name(model: Any) -> str:
@@ -88,19 +87,23 @@ def torch_memory_errors() -> tuple[type[BaseException], ...]:
 
 
 def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
-    """Return how many rows of `tokens` tokens (prompt and answer) a batch may hold, from the memory that is free now.
-
-    A row takes its keys and values in every layer, and its logits, which are held a few times over in 32 bits.
-    """
+    """Return how many rows of `tokens` tokens (prompt and answer) a batch may hold, from the memory that is free now."""
     import torch
 
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     element = torch.empty((), dtype=dtype).element_size()
-    cache = 2 * config.num_hidden_layers * heads * head_size * tokens * element
-    row = 2 * cache + 6 * 4 * config.vocab_size + 16 * config.hidden_size * tokens * element
-    fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * _SHARE) // row
+    row = row_bytes(
+        layers=config.num_hidden_layers,
+        key_value_heads=heads,
+        head_size=head_size,
+        vocabulary=config.vocab_size,
+        hidden=config.hidden_size,
+        tokens=tokens,
+        element=element,
+    )
+    fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * BATCH_SHARE) // row
     return max(1, min(MOST_ROWS, fitting))
 
 
@@ -112,7 +115,7 @@ def _workspace_bytes(model: PreTrainedModel) -> int:
     for owner, _, entry in expert_readings(model):
         state = entry[0].quant_state
         sizes[id(owner)] = sizes.get(id(owner), 0) + state.shape.numel() * state.dtype.itemsize
-    return 2 * max(sizes.values(), default=0)
+    return WORKSPACE_COPIES * max(sizes.values(), default=0)
 
 
 def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float) -> int:

@@ -1,0 +1,76 @@
+"""`footprint`: what a `config.json` says a model takes; the models themselves are in the e2e tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.footprint import KNOWN_CONFIGS, Need, estimate, read_shapes, row_bytes, stored_bytes
+
+TARGET = dict(KNOWN_CONFIGS["qwen3-30b-a3b"])
+
+
+def test_the_target_has_30_billion_weights_and_takes_16_7_gigabytes_in_4_bits() -> None:
+    shapes = read_shapes(TARGET)
+    assert shapes is not None
+    assert shapes.weights == 30_532_122_624
+    sizes = stored_bytes(shapes, nf4=True, element=2)
+    assert sum(sizes.values()) / 1e9 == pytest.approx(16.69, abs=0.01)
+    assert sizes["experts"] / 1e9 == pytest.approx(14.96, abs=0.01)
+    assert sum(stored_bytes(shapes, nf4=False, element=2).values()) == 2 * shapes.weights
+
+
+def test_the_text_half_of_a_model_of_several_kinds_is_read() -> None:
+    assert read_shapes({"model_type": "several", "text_config": TARGET}) == read_shapes(TARGET)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"model_type": "mamba"},
+        {"text_config": "none"},
+        {"model_type": "qwen3_moe"},
+        {**TARGET, "hidden_size": "large"},
+        {**TARGET, "num_attention_heads": 0, "head_dim": None},
+    ],
+    ids=["empty", "another family", "no table", "keys missing", "wrong type", "no heads"],
+)
+def test_shapes_that_are_not_known_are_none(config: dict[str, Any]) -> None:
+    assert read_shapes(config) is None
+
+
+def test_a_mixture_without_experts_is_dense() -> None:
+    shapes = read_shapes({**TARGET, "num_experts": 0})
+    assert shapes is not None
+    assert shapes.layer_experts == 0
+
+
+def test_a_row_takes_its_cache_its_logits_and_its_activations() -> None:
+    assert row_bytes(layers=2, key_value_heads=3, head_size=5, vocabulary=7, hidden=11, tokens=13, element=2) == (
+        2 * (2 * 2 * 3 * 5 * 13 * 2) + 24 * 7 + 16 * 11 * 13 * 2
+    )
+
+
+def test_what_is_needed_and_what_fits_agree() -> None:
+    need = Need(weights=100, adapters=10, workspace=20, row=6)
+    assert need.total(3) == 160
+    assert need.rows_in(160) == 3
+    assert need.rows_in(130) == 0
+    assert need.rows_in(0) == 0
+
+
+@pytest.mark.parametrize(("nf4", "workspace"), [(True, 2 * 128 * 3 * 2048 * 768 * 2), (False, 0)])
+def test_experts_are_read_out_of_4_bits_into_a_workspace(nf4: bool, workspace: int) -> None:
+    shapes = read_shapes(TARGET)
+    assert shapes is not None
+    need = estimate(shapes, nf4=nf4, on_gpu=True, tokens=100, adapter_weights=5)
+    assert (need.workspace, need.adapters) == (workspace, 20)
+
+
+def test_on_a_cpu_what_is_not_in_4_bits_takes_32() -> None:
+    shapes = read_shapes(TARGET)
+    assert shapes is not None
+    on_cpu = estimate(shapes, nf4=False, on_gpu=False, tokens=100, adapter_weights=0)
+    assert on_cpu.weights == 4 * shapes.weights
