@@ -107,16 +107,9 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     if engine == "replay" and not replay:
         raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
     conf = override(conf, option)
-    adapters, detections = (replay.adapters, ()) if replay else _adapters(conf, option, file.parent)
+    adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark
-    if option.jarvis_prompts:
-        prompts = Path(option.jarvis_prompts)
-    elif benchmark.prompts:
-        prompts = file.parent / benchmark.prompts
-    else:
-        local = root / "jarvis_prompts"
-        prompts = local if local.is_dir() else packaged_prompts()
     folder = _report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
     return Settings(
@@ -127,7 +120,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         detections=detections,
         twin=twin,
         generation=replay.report.provenance.generation if replay else generation_settings(conf.generation),
-        prompts_folder=prompts,
+        prompts_folder=resolve_prompts(conf, option, file.parent, root),
         looks=_looks(conf, option, replay, twin=twin),
         gate="off" if twin else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
@@ -157,7 +150,17 @@ def adapter_folders(conf: Config, beside: Path) -> tuple[Path, ...]:
     return tuple(Path(_beside(beside, folder)) for folder in conf.model.adapter_folders or ADAPTER_FOLDERS)
 
 
-def _adapters(
+def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root: Path) -> Path:
+    """Return the folder of prompts: the option's, the file's, the checkout's own, else the package's."""
+    if option.jarvis_prompts:
+        return Path(option.jarvis_prompts)
+    if conf.benchmark.prompts:
+        return beside / conf.benchmark.prompts
+    local = root / "jarvis_prompts"
+    return local if local.is_dir() else packaged_prompts()
+
+
+def resolve_adapters(
     conf: Config, option: argparse.Namespace, beside: Path
 ) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
     """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it."""

@@ -74,3 +74,21 @@ def test_on_a_cpu_what_is_not_in_4_bits_takes_32() -> None:
     assert shapes is not None
     on_cpu = estimate(shapes, nf4=False, on_gpu=False, tokens=100, adapter_weights=0)
     assert on_cpu.weights == 4 * shapes.weights
+
+
+SMALL = {
+    "vocab_size": 10,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 6,
+    "num_local_experts": 4,
+}
+
+
+@pytest.mark.parametrize(("family", "kind"), [("llama", "linear"), ("mixtral", "experts")])
+def test_the_inner_weights_of_a_family_are_linear_or_experts(family: str, kind: str) -> None:
+    shapes = read_shapes({**SMALL, "model_type": family})
+    assert shapes is not None
+    counted = sum(tensors.weights * tensors.count for tensors in shapes.tensors if tensors.kind == kind)
+    assert counted == 2 * 3 * 8 * 6 * (4 if kind == "experts" else 1)

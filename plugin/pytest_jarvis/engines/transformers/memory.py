@@ -87,7 +87,7 @@ def torch_memory_errors() -> tuple[type[BaseException], ...]:
 
 
 def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
-    """Return how many rows of `tokens` tokens (prompt and answer) a batch may hold, from the memory that is free now."""
+    """Return how many rows of `tokens` tokens, prompt and answer, a batch may hold in the memory that is free now."""
     import torch
 
     config = model.config.get_text_config(decoder=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
-from pytest_jarvis.outputs.wording.formats import DASH, count_of, number, plural, printable, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, plural, printable, typeset
 
 PROBLEMS: Final[Mapping[Problem, str]] = {
     "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
@@ -57,9 +57,9 @@ def size(count: float) -> str:
     """Return a size in bytes, in decimal units: « 13,4 Mo », « 16,7 Go »."""
     for unit in ("octets", "ko", "Mo"):
         if count < 1000:
-            return f"{number(count, 0 if unit == 'octets' else 1)} {unit}"
+            return f"{number(count, 0 if unit == 'octets' else 1)}{NBSP}{unit}"
         count /= 1000
-    return f"{number(count, 1)} Go"
+    return f"{number(count, 1)}{NBSP}Go"
 
 
 def path(folder: Path) -> str:

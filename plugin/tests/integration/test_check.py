@@ -1,0 +1,280 @@
+"""`pytest-jarvis check`: six steps, a mark and a command for each finding, exit 1 on any ✗, and no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis import checkup, cli, surroundings
+from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.surroundings import Gpu, Requirement, TorchBuild
+
+CARD = Gpu(index=0, name="NVIDIA GeForce RTX 4090", total_bytes=24_000_000_000, free_bytes=23 * 10**9, driver="550.54")
+TARGET = ("--jarvis-model", "Qwen/Qwen3-30B-A3B", "--jarvis-adapter", "x=lora")
+
+Check = Callable[..., dict[str, dict[str, object]]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder to stand in, with an empty cache of the hub and a torch for CUDA without a GPU."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(surroundings, "gpus", lambda visible: ())
+    monkeypatch.setattr(surroundings, "torch_build", lambda: TorchBuild(version="2.9.0", cuda="12.8"))
+    return tmp_path
+
+
+@pytest.fixture
+def check(folder: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Return a function that runs the command and gives its findings by name; the exit status is the first."""
+
+    def run(*arguments: str) -> dict[str, dict[str, object]]:
+        status = cli.main(["check", "--json", *arguments])
+        rows = json.loads(capsys.readouterr().out)
+        assert status == int(any(row["status"] == "error" for row in rows))
+        return {row["name"]: row for row in rows}
+
+    return run
+
+
+def test_the_real_machine_is_checked_without_torch_within_a_second() -> None:
+    code = (
+        "import sys; from pytest_jarvis.cli import main; status = main(['check']); "
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'pytest', 'huggingface_hub'}; "
+        "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    started = os.times()
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, encoding="utf-8", env=environment
+    )
+    spent = os.times()
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, heavy = done.stdout.splitlines()
+    assert heavy == "[]"
+    assert [line for line in lines if line[:1].isdigit()] == [
+        "1. Python",
+        "2. PyTorch et CUDA",
+        "3. Dépendances Python",
+        "4. Dossiers",
+        "5. Adaptateurs LoRA",
+        "6. Configuration d’ensemble",
+    ]
+    assert spent.children_user + spent.children_system - started.children_user - started.children_system < 1
+
+
+def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--jarvis-adapter", "nulle-part"]) == 1
+    lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+    place = lines.index("   ✗ nulle-part : nulle-part, pas de tel dossier")
+    assert lines[place + 1] == "       → pytest-jarvis adapters"
+    assert lines[-1].startswith("1 point à corriger (")
+
+
+def test_the_demo_is_ready_on_a_cpu(check: Check) -> None:
+    found = check()
+    assert {name for name, row in found.items() if row["status"] == "error"} == set()
+    assert found["gpus"]["status"] == "warning"
+    assert found["model.time"]["status"] == "ok"
+    assert found["folder.prompts"]["values"]["prompts"] == 30  # type: ignore[index]
+
+
+def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    shutil.copytree(adapter_path("jarvis"), "lora")
+    found = check(*TARGET)
+    assert found["gpus"]["text"] == "1\u00a0GPU NVIDIA"
+    assert "RTX 4090, 24,0\u00a0Go, dont 23,0\u00a0Go libres" in str(found["gpu.0"]["text"])
+    memory = found["model.memory"]
+    assert memory["status"] == "ok"
+    assert memory["values"]["needed_bytes"] / 1e9 == pytest.approx(21.0, abs=0.1)  # type: ignore[index]
+    assert "model.time" not in found
+    assert found["adapter"]["values"]["problem"] == "other_base"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("free", "rows"), [(19.5e9, True), (10e9, False)])
+def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
+    check: Check, monkeypatch: pytest.MonkeyPatch, free: float, rows: bool
+) -> None:
+    small = Gpu(index=0, name="x", total_bytes=24 * 10**9, free_bytes=int(free), driver="550.54")
+    monkeypatch.setattr(surroundings, "gpus", lambda visible: (small,))
+    memory = check(*TARGET)["model.memory"]
+    assert memory["status"] == "error"
+    assert rows == ("generation.batch_size" in str(memory["text"]))
+
+
+def test_without_a_gpu_the_target_says_what_that_means_for_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "free_memory", lambda: 64 * 10**9)
+    found = check(*TARGET)
+    assert (found["model.memory"]["status"], found["model.time"]["status"]) == ("ok", "warning")
+    assert "122,1\u00a0Go" in str(found["model.time"]["text"])
+
+
+@pytest.mark.parametrize(
+    ("free", "offline", "expected"),
+    [
+        (10**11, "", ("warning", "61,1\u00a0Go seront téléchargés")),
+        (10**10, "", ("error", "le disque est trop petit")),
+        (10**11, "1", ("error", "HF_HUB_OFFLINE")),
+    ],
+)
+def test_a_model_that_is_not_there_is_held_against_the_disk(
+    check: Check, monkeypatch: pytest.MonkeyPatch, free: int, offline: str, expected: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(surroundings, "free_disk", lambda folder: free)
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    disk = check(*TARGET)["model.disk"]
+    assert disk["status"] == expected[0]
+    assert expected[1] in str(disk["text"])
+
+
+def test_a_model_of_unknown_size_is_a_warning(check: Check) -> None:
+    found = check("--jarvis-model", "a/b", "--jarvis-adapter", "x=lora")
+    assert "taille inconnue" in str(found["model.disk"]["text"])
+    assert (found["model.memory"]["status"], "besoin inconnu" in str(found["model.memory"]["text"])) == (
+        "warning",
+        True,
+    )
+
+
+@pytest.mark.parametrize(("size", "status"), [(10**6, "ok"), (10**9, "error")])
+def test_a_family_that_is_not_known_is_judged_by_its_files(
+    check: Check, monkeypatch: pytest.MonkeyPatch, size: int, status: str
+) -> None:
+    monkeypatch.setattr(surroundings, "free_memory", lambda: 10**8)
+    Path("m").mkdir()
+    Path("m/config.json").write_text('{"model_type": "mamba"}', encoding="utf-8")
+    with Path("m/model.safetensors").open("wb") as stream:
+        stream.truncate(size)
+    memory = check("--jarvis-model", "./m", "--jarvis-adapter", "x=lora")["model.memory"]
+    assert (memory["status"], "environ" in str(memory["text"])) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("nulle/part/ici", "n’est ni un dossier"), ("vide", "pas de modèle entier")]
+)
+def test_a_base_that_cannot_be_is_an_error(check: Check, model: str, said: str) -> None:
+    Path("vide").mkdir()
+    files = check("--jarvis-model", model, "--jarvis-adapter", "x=lora")["model.files"]
+    assert (files["status"], said in str(files["text"])) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "command"),
+    [
+        (None, "torch", checkup.INSTALL_LOCAL),
+        (TorchBuild(version="2.9.0+cpu", cuda=None), "torch.cuda", checkup.INSTALL_CUDA),
+        (TorchBuild(version="2.9.0", cuda="13.0"), "driver", None),
+    ],
+)
+def test_a_torch_that_cannot_use_the_card_is_an_error(
+    check: Check, monkeypatch: pytest.MonkeyPatch, build: TorchBuild | None, name: str, command: str | None
+) -> None:
+    monkeypatch.setattr(surroundings, "torch_build", lambda: build)
+    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    row = check()[name]
+    assert (row["status"], row["command"]) == ("error", command)
+
+
+def test_an_engine_without_a_model_needs_no_torch(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "torch_build", lambda: None)
+    found = check("--jarvis-engine", "scripted")
+    assert found["torch"]["status"] == "warning"
+    assert "ne charge aucun modèle" in str(found["engine"]["text"])
+    assert "model.memory" not in found
+
+
+def test_hidden_gpus_are_said_to_be_hidden(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "CUDA_VISIBLE_DEVICES=''" in str(check()["gpus"]["text"])
+
+
+def test_a_package_that_is_missing_or_too_old_has_its_command(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(extra: str) -> list[Requirement]:
+        core = Requirement(name="numpy", asked=">=2", extra=None, installed="1.26", good=False)
+        local = Requirement(name="peft", asked=">=0.21", extra=extra, installed=None, good=False)
+        return [core, local]
+
+    monkeypatch.setattr(surroundings, "requirements", lack)
+    found = check()
+    assert (found["package.numpy"]["status"], found["package.numpy"]["command"]) == ("error", checkup.INSTALL_CORE)
+    assert "peft n’est pas installé" in str(found["package.peft"]["text"])
+    monkeypatch.setattr(surroundings, "requirements", lambda extra: [])
+    assert check()["packages"]["status"] == "error"
+
+
+def test_the_newest_adapter_is_named_with_why(check: Check) -> None:
+    shutil.copytree(adapter_path("jarvis"), "adapters/run")
+    found = check("--jarvis-adapter", "auto")
+    assert "choisi par" in str(found["adapter.auto"]["text"])
+    assert found["adapter"]["values"]["name"] == "run"  # type: ignore[index]
+    assert found["folder.adapters"]["values"]["found"] == 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("--jarvis-adapter", "auto"), "adapters"),
+        (("--jarvis-adapter", "demo:inconnu"), "adapter"),
+        (("--jarvis-prompts", "nulle-part"), "folder.prompts"),
+    ],
+)
+def test_what_is_not_there_is_an_error(check: Check, arguments: tuple[str, ...], name: str) -> None:
+    assert check(*arguments)[name]["status"] == "error"
+
+
+def test_an_a_a_run_needs_no_adapter(check: Check) -> None:
+    assert check("--jarvis-aa")["adapter.none"]["status"] == "ok"
+
+
+def test_a_configured_folder_that_is_not_there_is_a_warning(check: Check) -> None:
+    Path("benchmark_config.json").write_text(
+        '{"model": {"adapters": {"a": "demo:jarvis"}, "adapter_folders": ["runs"]}}', encoding="utf-8"
+    )
+    row = check()["folder.adapters"]
+    assert (row["status"], row["command"]) == ("warning", "mkdir runs")
+
+
+def test_a_configuration_that_cannot_be_read_is_the_sixth_step_s_error(check: Check) -> None:
+    Path("benchmark_config.json").write_text('{"modle": {}}', encoding="utf-8")
+    found = check()
+    assert "did you mean 'model'?" in str(found["config"]["text"])
+    assert found["unchecked"]["status"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "rien.json"], "rien.json: no such file"),
+        (["--jarvis-model", ""], "--jarvis-model: base_model_id"),
+        (["--jarvis-samples", "x"], "expected a whole number from 1"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_sentence_and_exit_4(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    try:
+        status: object = cli.main(["check", *arguments])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == cli.USAGE_ERROR
+    assert said in capsys.readouterr().err
+
+
+def test_torch_itself_is_asked_when_told_to(check: Check) -> None:
+    pytest.importorskip("torch")
+    row = check("--deep")["torch.deep"]
+    assert (row["status"], row["values"]["problem"]) == ("ok", None)  # type: ignore[index]
