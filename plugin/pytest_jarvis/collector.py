@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_jarvis.benchmark import Benchmark, pin_device, read_benchmark, worker_count
-from pytest_jarvis.engines import missing_libraries
+from pytest_jarvis.engines import EXTRAS, missing_libraries
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
 
@@ -87,11 +87,11 @@ class Collector:
         """Fix the plan, exactly the selected cases, and register what records their results."""
         if self.benchmark is None or self.config.option.collectonly:
             return
-        missing = missing_libraries(self.benchmark.settings.engine)
-        if missing:
+        engine = self.benchmark.settings.engine
+        if missing := missing_libraries(engine):
             raise pytest.UsageError(
-                f"--jarvis-engine {self.benchmark.settings.engine}: {', '.join(missing)} not installed; "
-                'pip install "pytest-jarvis[local]"'
+                f"--jarvis-engine {engine}: {', '.join(missing)} not installed; "
+                f'pip install "pytest-jarvis[{EXTRAS[engine]}]"'
             )
         selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
         modules = {id(item.module): item.module for item in session.items if isinstance(item, pytest.Function)}

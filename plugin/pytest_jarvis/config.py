@@ -65,6 +65,14 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
     """Run the Python code that comes with a model. Only for one you trust as you trust your own code."""
+    base_url: str | None = None
+    """Where the engine `server` finds one; up to and with `/v1`."""
+    concurrency: Positive = 32
+    """Requests to a server under way at once."""
+    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    """Further tries of a request to a server that failed in passing."""
+    embedding_model: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """With the engine `server`, what makes the cosine's vectors: a name it serves, or `local:` and an encoder's."""
 
 
 class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,14 +31,20 @@ def declare(add: Callable[..., object]) -> None:
         metavar="[NAME=]PATH",
         action="append",
         default=[],
-        help="LoRA adapter to compare with the base: a folder, demo:NAME, or auto, the newest under the configured "
-        "folders; may be given several times",
+        help="LoRA adapter to compare with the base: a folder, demo:NAME, auto (the newest under the configured "
+        "folders), or the name a server has for it; may be given several times",
     )
     add(
         "--jarvis-engine",
         metavar="NAME",
-        help="what runs the models: transformers (default), scripted (fake)",
+        help="what runs the models: transformers (default), server (OpenAI-compatible), scripted (fake)",
     )
+    add(
+        "--jarvis-base-url",
+        metavar="URL",
+        help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)",
+    )
+    add("--jarvis-concurrency", metavar="N", type=_positive, help="requests to the server at once (default: 32)")
     add(
         "--jarvis-replay",
         metavar="REPORT.json",

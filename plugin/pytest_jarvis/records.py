@@ -82,7 +82,22 @@ class AdapterSpec:
 
     name: str
     source: str
-    """A folder, or `demo:NAME` for an embedded one."""
+    """A folder, or `demo:NAME` for an embedded one; for a server, the name it serves the adapter under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """Where the models are served, and how the server is asked. Holds no key: that comes from the environment."""
+
+    base_url: str
+    """Up to and with `/v1`."""
+    concurrency: int = 32
+    """Requests under way at once."""
+    retries: int = 3
+    """Further tries of a request that failed in passing."""
+    embedding_model: str | None = None
+    """The server's name of the model that makes the cosine's vectors; `local:` and a name or a folder for an encoder
+    of sentence-transformers on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +105,10 @@ class ModelSpec:
     """The base model and its adapters, as asked for."""
 
     base_model: str = "demo"
-    """A folder, a hub id, or `demo`."""
+    """A folder, a hub id, or `demo`; for a server, the name it serves the base under."""
     adapters: tuple[AdapterSpec, ...] = ()
-    quantization: Literal["nf4", "none"] = "nf4"
+    quantization: Literal["nf4", "none"] | None = "nf4"
+    """None where a server decides."""
     device_map: str = "auto"
     max_memory: Mapping[str, str] | None = None
     revision: str | None = None
@@ -103,6 +119,8 @@ class ModelSpec:
     allow_inert_adapter: bool = False
     log_level: Literal["error", "warning", "info", "debug"] = "error"
     """From which level on the libraries that load it may say something."""
+    server: ServerSpec | None = None
+    """For the server engine alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +180,11 @@ class Response:
     thinking: str | None
     """What stood in a closed `<think>` block; None when there was none or it was empty."""
     finish_reason: FinishReason
-    prompt_tokens: int
+    prompt_tokens: int | None
+    """None where a server does not count them."""
     new_tokens: int
     duration_s: float
-    """From the start of its batch to its own last token."""
+    """From the start of its batch, or the sending of its request, to its own last token."""
     first_token_s: float | None
     cut_chars: int = 0
     """How many characters `max_response_chars` removed."""
@@ -254,22 +273,52 @@ class QuantizationCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterProof:
-    """What was seen of an adapter before anything was scored."""
+    """What was seen of an adapter before anything was scored; None where the engine cannot see it."""
 
     name: str
     source: str
-    sha256: str
+    sha256: str | None
     rank: int | None
     targets: tuple[str, ...]
-    weights: int
+    weights: int | None
     """Number of weights the adapter holds."""
-    max_logit_change: float
+    max_logit_change: float | None
     """Largest difference of a logit, adapter on against off, over the probe prompts."""
-    base_unchanged: bool
+    base_unchanged: bool | None
     """With the adapter off the logits are those of the base before it was attached, bit for bit."""
-    max_base_drift: float
+    max_base_drift: float | None
     """Largest difference of a logit between those two; 0.0 when unchanged."""
     live: bool
+    max_logprob_change: float | None = None
+    """Largest difference of a token's log-probability, adapter against base, over greedy answers to the probes."""
+    max_logprob_drift: float | None = None
+    """The same, of the base against itself, asked again."""
+    texts_changed: int | None = None
+    """Greedy answers to the probes that differ from the base's."""
+    probes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One arm's model, as the server lists it."""
+
+    arm: str
+    name: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the list says of it: `owned_by`, `root`, `parent`, `max_model_len`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What a server says of itself, and what was seen of how it draws."""
+
+    base_url: str
+    version: str | None
+    models: tuple[ServedModel, ...]
+    system_fingerprint: str | None
+    repeats: Literal["always", "alone", "never"] | None
+    """When the same request with the same seed gave the same text; `alone`: not beside other requests. None where it
+    was not tried, or could not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,13 +336,16 @@ class EngineDescription:
     compute_dtype: str
     coverage: QuantizationCoverage
     adapters: tuple[AdapterProof, ...]
-    batching: Literal["mixed", "two passes", "none"]
+    batching: Literal["mixed", "two passes", "none", "server"]
     memory: tuple[DeviceMemory, ...]
     """As it is now; the peak is the one since the load."""
     loaded_memory: tuple[DeviceMemory, ...] = ()
     """As it was when everything was loaded and proven; the peak is the one of the load."""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    server: ServerFacts | None = None
+    embedding: str | None = None
+    """Which model made the vectors of the cosine, where that is not the base."""
 
 
 class EngineError(Exception):

@@ -40,7 +40,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text: str
     thinking: str | None
     finish_reason: FinishReason
-    prompt_tokens: int
+    prompt_tokens: int | None
     tokens: int
     seconds: float
     first_token_s: float | None

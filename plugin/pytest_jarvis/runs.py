@@ -112,7 +112,9 @@ def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None =
 def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]]) -> tuple[SettingChange, ...]:
     """Return what two runs do not have in common, of what may change their scores."""
     before, after = dict(_settings(stored)), dict(_settings(new))
-    digests = [{proof.name: proof.sha256[:12] for proof in run.provenance.engine.adapters} for run in (stored, new)]
+    digests = [
+        {proof.name: (proof.sha256 or "")[:12] for proof in run.provenance.engine.adapters} for run in (stored, new)
+    ]
     for one, other in pairs:
         name = f"adapter.{one}" if one == other else f"adapter.{one}.{other}"
         before[name], after[name] = digests[0].get(one, ""), digests[1].get(other, "")

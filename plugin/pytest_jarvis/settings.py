@@ -29,15 +29,19 @@ from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettin
 from pytest_jarvis.references import Against, read_against
 from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
+from pytest_jarvis.serving import server_spec
 
 DEFAULT_ENGINE = "transformers"
 DEFAULT_SAMPLES = 4
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
+SERVER = "server"
 
 
 OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
     "jarvis_model": ("model", "base_model_id"),
+    "jarvis_base_url": ("model", "base_url"),
+    "jarvis_concurrency": ("model", "concurrency"),
     "jarvis_allow_partial_4bit": ("model", "allow_partial_4bit"),
     "jarvis_allow_inert_adapter": ("model", "allow_inert_adapter"),
     "jarvis_seed": ("generation", "seed"),
@@ -107,6 +111,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     if engine == "replay" and not replay:
         raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
     conf = override(conf, option)
+    if option.jarvis_base_url is not None and engine != SERVER:
+        raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine {SERVER}")
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark
@@ -115,7 +121,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     return Settings(
         config=conf,
         engine=engine,
-        model=replay.report.provenance.model if replay else model_spec(conf, () if twin else adapters),
+        model=replay.report.provenance.model if replay else _model(conf, engine, () if twin else adapters),
         adapters=adapters,
         detections=detections,
         twin=twin,
@@ -160,17 +166,29 @@ def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root
     return local if local.is_dir() else packaged_prompts()
 
 
+def _model(conf: Config, engine: str, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return what the engine needs; how a server holds its weights is not ours to ask for."""
+    spec = model_spec(conf, adapters)
+    return replace(spec, server=server_spec(conf.model), quantization=None) if engine == SERVER else spec
+
+
 def resolve_adapters(
     conf: Config, option: argparse.Namespace, beside: Path
 ) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
-    """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it."""
+    """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it.
+
+    With a server, what is named is what it serves: no folder, and nothing to detect.
+    """
     if option.jarvis_aa:
         if option.jarvis_adapter:
             raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
         return (AdapterSpec(name=TWIN_ARM, source="base"),), ()
+    named = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+    if option.jarvis_engine == SERVER:
+        return named, ()
     specs: list[AdapterSpec] = []
     detections: list[Detection] = []
-    for spec in adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None):
+    for spec in named:
         if spec.source == AUTO:
             arm = None if spec.name == AUTO else spec.name
             detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm)

@@ -7,6 +7,7 @@ from typing import Final
 
 ENGINES: Final[dict[str, str]] = {
     "transformers": "pytest_jarvis.engines.transformers:TransformersEngine",
+    "server": "pytest_jarvis.engines.server:ServerEngine",
     "scripted": "pytest_jarvis.engines.scripted:ScriptedEngine",
     "replay": "pytest_jarvis.engines.replay:ReplayEngine",
 }
@@ -14,8 +15,12 @@ ENGINES: Final[dict[str, str]] = {
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "transformers": ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
+    "server": ("openai", "httpx2", "tenacity"),
 }
-"""Libraries without which an engine cannot be had: those of the extra `[local]`."""
+"""Libraries without which an engine cannot be had."""
+
+EXTRAS: Final[dict[str, str]] = {"transformers": "local", "server": "server"}
+"""The extra of this distribution that brings them."""
 
 
 LOADS_MODEL: Final[frozenset[str]] = frozenset({"transformers"})

@@ -297,6 +297,6 @@ def _foot(report: Report) -> str:
         f"{FIELDS['seed']} {facts.seed}",
         f"{FIELDS['commit']} {labels.NO_COMMIT if facts.commit is None else facts.commit[:12]}",
         metadata.timestamp,
-        *(f"{adapter.name} {labels.short(adapter.sha256)}" for adapter in facts.engine.adapters[:_MOST_CASES]),
+        *(f"{adapter.name} {labels.short(adapter.sha256)}".rstrip() for adapter in facts.engine.adapters[:_MOST_CASES]),
     ]
     return f"<sub>{' · '.join(escaped(part) for part in parts if part)}</sub>"

@@ -9,6 +9,7 @@ from pytest_jarvis.outputs.layout import pairs
 from pytest_jarvis.outputs.wording import bar_percent, count_of, labels, number, percent, seconds, typeset
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
+from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
 from pytest_jarvis.records import AdapterProof, GenerationSettings
 from pytest_jarvis.report import Report
 
@@ -64,7 +65,10 @@ def provenance(report: Report) -> Iterator[str]:
                 )
                 for kind in engine.coverage.kinds
             ),
-            (FIELDS["compute"], engine.compute_dtype),
+            (FIELDS["compute"], labels.quantised(engine.compute_dtype)),
+            (FIELDS["server"], "" if engine.server is None else server_sentence(engine.server)),
+            (FIELDS["served"], "" if engine.server is None else served_sentence(engine.server)),
+            (FIELDS["embedding"], engine.embedding or ""),
             (FIELDS["batching"], labels.BATCHING[engine.batching]),
             (FIELDS["generation"], _generation(facts.generation)),
             (FIELDS["system_prompt"], facts.generation.system_prompt or ""),
@@ -94,10 +98,11 @@ def _adapter(adapter: AdapterProof) -> list[str]:
             (FIELDS["digest"], labels.short(adapter.sha256)),
             (FIELDS["rank"], "" if adapter.rank is None else str(adapter.rank)),
             (FIELDS["targets"], ", ".join(adapter.targets)),
-            (FIELDS["weights"], count_of(adapter.weights)),
+            (FIELDS["weights"], "" if adapter.weights is None else count_of(adapter.weights)),
             (
                 FIELDS["proof"],
-                labels.adapter_proof_sentence(adapter.max_logit_change, base_unchanged=adapter.base_unchanged),
+                labels.adapter_proof_sentence(adapter.max_logit_change, base_unchanged=adapter.base_unchanged)
+                or served_proof_sentence(adapter),
             ),
         ]
     )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.transformers.chat import Answer, Chat, split_answer
+from pytest_jarvis.engines.answers import Answer, split_answer
+from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.records import EngineError, GenerationSettings
 
 

@@ -141,7 +141,7 @@ def test_every_file_says_its_subject_in_its_first_line(path: Path) -> None:
 
 WORDING = PACKAGE / "outputs" / "wording"
 MAY_BE_FRENCH = {
-    "engines/transformers/proof.py": "the probe prompts, which models read",
+    "engines/probes.py": "the probe prompts, which models read",
     "text.py": "the letters that a text is matched by",
 }
 FRENCH = re.compile(

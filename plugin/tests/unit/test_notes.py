@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,14 +40,20 @@ def test_what_the_scripted_engine_says_of_itself_is_known() -> None:
 def reasons_in(tree: ast.AST) -> Iterator[str]:
     """Yield the reasons of failures that a module writes, with a 7 for each of their figures."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in {"Failure", "_failure"}:
+        name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        if not isinstance(node, ast.Call) or name not in {"Failure", "_failure", "AttemptError"}:
             continue
-        given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"] or node.args[2:3]
-        for one in given:
-            if isinstance(one, ast.Constant):
-                yield str(one.value)
-            if isinstance(one, ast.JoinedStr):
-                yield "".join(part.value if isinstance(part, ast.Constant) else "7" for part in one.values)
+        first = node.args[:1] if name == "AttemptError" else node.args[2:3]
+        yield from written([keyword.value for keyword in node.keywords if keyword.arg == "reason"] or first)
+
+
+def written(nodes: Iterable[ast.expr | None]) -> Iterator[str]:
+    """Yield the strings that stand in a source, with a 7 for each of their values."""
+    for one in nodes:
+        if isinstance(one, ast.Constant):
+            yield str(one.value)
+        if isinstance(one, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in one.values)
 
 
 def engine_reasons() -> list[str]:
@@ -64,6 +70,39 @@ def test_the_engines_give_reasons() -> None:
 @pytest.mark.parametrize("reason", engine_reasons())
 def test_every_reason_of_a_failure_has_its_french(reason: str) -> None:
     assert french_reason(reason) != reason
+
+
+def server_notes() -> list[str]:
+    """Return what the engine that asks a server notes of itself."""
+    source = Path(pytest_jarvis.__file__).parent / "engines" / "server" / "engine.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    return list(written(node.value for node in ast.walk(tree) if isinstance(node, ast.Yield)))
+
+
+def test_the_server_engine_gives_notes() -> None:
+    assert len(server_notes()) >= 8
+
+
+@pytest.mark.parametrize("note", server_notes())
+def test_every_note_on_a_server_has_its_french(note: str) -> None:
+    assert french_note(note) != note
+
+
+def test_a_reason_tells_its_tries_in_french() -> None:
+    said = french_reason("the connection was cut in the middle of the answer (after 4 tries)")
+    assert said == "la connexion a été coupée au milieu de la réponse (4 essais)"
+
+
+def test_why_a_server_gives_no_cosine_is_told_in_french() -> None:
+    note = "the cosine is not measured: bge:m3 (/v1/embeddings): the server answered 404: no such model"
+    expected = "la similarité cosinus n’est pas mesurée, faute de vecteurs de bge:m3 (/v1/embeddings)\u00a0: "
+    assert french_note(note) == f"{expected}le serveur a répondu 404\u00a0: no such model"
+
+
+def test_arms_that_a_server_mixes_up_are_told_in_french() -> None:
+    fault = "beside 'lora' the log-probabilities of 'base' are off by 1.36, half or more of what tells them apart (1.4)"
+    note = french_note(f"base and adapter rows run in separate passes, because {fault}")
+    assert "les log-probabilités de «\u00a0base\u00a0» s’écartent de 1,36" in note
 
 
 def test_figures_of_a_reason_are_written_as_french_has_them() -> None:

@@ -14,6 +14,8 @@ from pytest_jarvis.settings import OPTION_KEYS, Origin, Settings, origins, resol
 
 GIVEN = {
     "jarvis_model": ("demo", "demo"),
+    "jarvis_base_url": ("http://h/v1", "http://h/v1"),
+    "jarvis_concurrency": ("5", 5),
     "jarvis_seed": ("7", 7),
     "jarvis_batch_size": ("3", 3),
     "jarvis_max_new_tokens": ("9", 9),
@@ -26,6 +28,7 @@ GIVEN = {
     "jarvis_require": ("all", "all"),
 }
 """Option -> what is typed, and what the configuration then holds; the others of the table are flags."""
+SERVED = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "lora")
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -43,7 +46,8 @@ def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
 def test_an_option_overrides_its_key(tmp_path: Path, name: str) -> None:
     typed, expected = GIVEN.get(name, (None, True))
     flag = f"--{name.replace('_', '-')}"
-    settings = resolved(tmp_path, "{}", *([flag] if typed is None else [flag, typed]))
+    needed = SERVED if name == "jarvis_base_url" else ()
+    settings = resolved(tmp_path, "{}", *needed, *([flag] if typed is None else [flag, typed]))
     section, key = OPTION_KEYS[name]
     assert expected == getattr(getattr(settings.config, section), key)
 
@@ -124,3 +128,17 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
 
 def test_without_a_file_nothing_comes_from_one(tmp_path: Path) -> None:
     assert {origin.kind for origin in origins(options(), tmp_path)} == {"default"}
+
+
+def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path: Path) -> None:
+    text = '{"model": {"base_model_id": "base", "adapters": {"jarvis": "org/jarvis"}, "base_url": "http://h:1"}}'
+    settings = resolved(tmp_path, text, "--jarvis-engine", "server")
+    assert [(adapter.name, adapter.source) for adapter in settings.adapters] == [("jarvis", "org/jarvis")]
+    assert settings.model.quantization is None
+    assert settings.model.server is not None
+    assert settings.model.server.base_url == "http://h:1/v1"
+
+
+def test_an_address_without_the_engine_that_asks_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the engine 'transformers' asks no server; add --jarvis-engine server"):
+        resolved(tmp_path, "{}", "--jarvis-base-url", "http://h/v1")

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from pytest_jarvis.engines.answers import CLOSE, OPEN, Answer, split_answer
 from pytest_jarvis.records import EngineError, GenerationSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-OPEN: Final = "<think>"
-CLOSE: Final = "</think>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a row said: `text` is None when its thinking never closed."""
-
-    text: str | None
-    thinking: str | None
-    cut_chars: int
 
 
 class Chat:
@@ -82,17 +70,3 @@ class Chat:
         """Return what `new_tokens` say: special tokens dropped, the closed thinking block apart, the text cut."""
         said: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
         return split_answer(said, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
-
-
-def split_answer(said: str, *, thinking_open: bool, max_chars: int) -> Answer:
-    """Return the answer and the thinking in `said`; an answer with `text` None began to think and did not finish."""
-    said = said.strip()
-    thinking: str | None = None
-    if thinking_open or said.startswith(OPEN):
-        block, closed, said = said.removeprefix(OPEN).partition(CLOSE)
-        thinking = block.strip() or None
-        if not closed:
-            return Answer(text=None, thinking=thinking, cut_chars=0)
-        said = said.strip()
-    cut = max(0, len(said) - max_chars)
-    return Answer(text=said[:max_chars], thinking=thinking, cut_chars=cut)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import Digest, OnProgress
+from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers import adapters as adapting
 from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers import loading, proof
@@ -95,7 +97,7 @@ class TransformersEngine:
         self._kept_bytes = 0
         self._threads: int | None = None
         use_steady_experts(base.model)
-        probes = [self._chat.encode(text) for text in proof.PROBES]
+        probes = [self._chat.encode(text) for text in PROBES]
         if base.device.type == "cpu":
             with threads(few):
                 self._kept_bytes = compute_plainly(base.model)
@@ -263,12 +265,7 @@ class TransformersEngine:
             )
         answer = self._chat.read(drawn.tokens, thinking_open=self._chat.opens_thinking(request.text))
         if answer.text is None:
-            return _failure(
-                request,
-                "generate",
-                f"the thinking block was not closed within {len(drawn.tokens)} tokens; "
-                "raise max_new_tokens or turn thinking off",
-            )
+            return _failure(request, "generate", never_closed(len(drawn.tokens)))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers.adapters import AdapterFiles
 from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.forward import last_logits
@@ -15,13 +16,6 @@ from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
 if TYPE_CHECKING:
     import torch
 
-PROBES: Final = (
-    "Quel temps fera-t-il demain ?",
-    "Lance la musique.",
-    "Peux-tu fermer la fenêtre qui est devant et me lire le dernier message que j'ai reçu ?",
-    "éteins l'écran",
-)
-"""Prompts on which logits are compared; of several lengths, and none of the benchmark's."""
 _MIXED_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
 """How far the mixed batch may be from separate passes, relative to the largest logit."""
 

@@ -8,9 +8,10 @@ from pytest_jarvis.outputs.page.markup import Html, element, foreign, join
 from pytest_jarvis.outputs.page.tables import table
 from pytest_jarvis.outputs.wording import DASH, number, percent, seconds
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.labels import BATCHING, NO, YES, device, model_label, storage
+from pytest_jarvis.outputs.wording.labels import BATCHING, FIELDS, NO, YES, device, model_label, quantised, storage
 from pytest_jarvis.outputs.wording.labels import machine as machine_label
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
+from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
 from pytest_jarvis.records import AdapterProof, EngineDescription, GenerationSettings, QuantizationCoverage
 from pytest_jarvis.report import Provenance, Report
 
@@ -76,12 +77,24 @@ def _model(engine: EngineDescription) -> dict[str, str | Html]:
         wording.MODEL: f"{model_label(engine)} ({engine.base_model})",
         wording.ENGINE: engine.engine,
         wording.DEVICE: device(engine.device),
-        wording.DTYPE: engine.compute_dtype,
+        wording.DTYPE: quantised(engine.compute_dtype),
         wording.WEIGHTS: weights,
         wording.BATCHING: BATCHING[engine.batching],
         wording.MEMORY: memory_of_a_run(engine) or DASH,
+        **_server(engine),
         **engine.versions,
     }
+
+
+def _server(engine: EngineDescription) -> dict[str, str | Html]:
+    """Return what a server says of itself, and which model made the cosine where that is not the base."""
+    facts: dict[str, str | Html] = {}
+    if engine.server is not None:
+        facts[FIELDS["server"]] = server_sentence(engine.server)
+        facts[FIELDS["served"]] = served_sentence(engine.server)
+    if engine.embedding is not None:
+        facts[FIELDS["embedding"]] = engine.embedding
+    return facts
 
 
 def _generation(settings: GenerationSettings) -> dict[str, str | Html]:
@@ -104,11 +117,11 @@ def _adapter(proof: AdapterProof) -> list[str]:
     return [
         foreign(proof.name),
         foreign(proof.source),
-        _digest(proof.sha256),
+        DASH if proof.sha256 is None else _digest(proof.sha256),
         DASH if proof.rank is None else str(proof.rank),
-        _thousands(proof.weights),
-        number(proof.max_logit_change, 3),
-        YES if proof.base_unchanged else NO,
+        DASH if proof.weights is None else _thousands(proof.weights),
+        served_proof_sentence(proof) or number(proof.max_logit_change, 3),
+        DASH if proof.base_unchanged is None else YES if proof.base_unchanged else NO,
     ]
 
 

@@ -120,7 +120,7 @@ def quantised(label: str) -> str:
 
 def device(name: str) -> str:
     """Return what the model runs on; « aucun » for an engine without a model."""
-    return NONE if name == "none" else name
+    return NONE if name == "none" else "serveur" if name == "server" else name
 
 
 LATENCY_RULE: Final = typeset(
@@ -239,6 +239,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "timings": "Durées",
     "memory": "Mémoire",
     "notes": "Notes",
+    "server": "Serveur",
+    "served": "Modèles servis",
+    "embedding": "Cosinus fait par",
     "mismatched": "Cosinus de référence",
 }
 
@@ -246,6 +249,7 @@ TIMINGS: Final[Mapping[str, str]] = {"load": "chargement", "generate": "généra
 BATCHING: Final[Mapping[str, str]] = {
     "mixed": "tous les bras dans les mêmes lots",
     "two passes": "un passage par bras",
+    "server": "par le serveur, tous les bras en même temps",
     "none": "sans lots",
 }
 POLICIES: Final[Mapping[str, str]] = {
@@ -303,8 +307,10 @@ def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     )
 
 
-def adapter_proof_sentence(change: float, *, base_unchanged: bool) -> str:
-    """Return what was seen of an adapter before anything was scored."""
+def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None) -> str:
+    """Return what was seen of an adapter before anything was scored; nothing where its logits were not."""
+    if change is None:
+        return ""
     base = "la base reste la même, bit pour bit" if base_unchanged else "la base en est changée"
     return typeset(f"change les logits de {number(change, 3)} au plus ; sans lui, {base}")
 
@@ -346,8 +352,10 @@ def looks(counts: Sequence[int]) -> str:
     return f"{', '.join(map(str, first))} puis {last}" if first else last
 
 
-def short(digest: str, length: int = 16) -> str:
-    """Return the beginning of a digest; the JSON holds it whole."""
+def short(digest: str | None, length: int = 16) -> str:
+    """Return the beginning of a digest, nothing for none; the JSON holds it whole."""
+    if digest is None:
+        return ""
     return digest if len(digest) <= length else f"{digest[:length]}…"
 
 

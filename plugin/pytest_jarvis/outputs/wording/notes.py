@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pytest_jarvis.outputs.wording.formats import percent, typeset
+from pytest_jarvis.outputs.wording.serving import NOT_MEASURED_BY_A_SERVER, SERVER_NOTES, SERVER_REASONS
 
 Translations = tuple[tuple[str, str], ...]
 """Pattern of what is said in English -> French, with the pattern's groups by name."""
@@ -44,6 +45,7 @@ NOTES: Final[Translations] = (
         r"the answers are made up by a script: .*",
         "les réponses sont écrites d’avance par un script : ce ne sont pas les mesures d’un modèle",
     ),
+    *SERVER_NOTES,
 )
 
 
@@ -95,6 +97,7 @@ REASONS: Final[Translations] = (
         r"in one batch a row of adapter '(?P<name>[^']*)' is nearer to the base than to the adapter",
         "dans un lot commun, une ligne de l’adaptateur « {name} » est plus proche de la base que de l’adaptateur",
     ),
+    *SERVER_REASONS,
 )
 
 STORAGES: Final[Translations] = (
@@ -104,6 +107,7 @@ STORAGES: Final[Translations] = (
         "{format}, partiel : {share} % des poids d’experts et linéaires",
     ),
     (r"quantised by its checkpoint \((?P<format>.*)\)", "quantifié par ses fichiers ({format})"),
+    NOT_MEASURED_BY_A_SERVER,
 )
 
 

@@ -31,6 +31,7 @@ COSINE: Final = "cosinus"
 _BATCHING: Final[Mapping[str, str]] = {
     "mixed": "les deux bras dans les mêmes lots",
     "two passes": "un passage par bras",
+    "server": "tous les bras en même temps",
     "none": "sans lots",
 }
 

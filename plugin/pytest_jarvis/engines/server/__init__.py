@@ -1,0 +1,5 @@
+"""The engine that asks an OpenAI-compatible server: vLLM, SGLang, llama.cpp and their like. Needs no torch."""
+
+from pytest_jarvis.engines.server.engine import ServerEngine
+
+__all__ = ["ServerEngine"]

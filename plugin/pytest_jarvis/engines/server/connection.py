@@ -1,0 +1,194 @@
+"""The connection to a server: one client on an event loop of its own, the key, and what its errors come to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pytest_jarvis.records import ServerSpec, Stage
+
+if TYPE_CHECKING:
+    import openai
+    from openai import AsyncOpenAI
+
+T = TypeVar("T")
+
+KEY_VARIABLES: Final = ("JARVIS_API_KEY", "OPENAI_API_KEY")
+"""Where a key is looked for, in this order; nowhere else, so that it stands in no file of ours."""
+CONNECT_S: Final = 10.0
+SILENCE_S: Final = 600.0
+"""The longest wait for the next byte: a server may load a model at its first request."""
+LONGEST_RETRY_AFTER_S: Final = 120.0
+CUT: Final = "the connection was cut in the middle of the answer"
+_LONGEST_DETAIL: Final = 200
+_PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
+
+
+class AttemptError(Exception):
+    """A request that gave no answer: at which stage, why, whether trying again may help, and how soon."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        stage: Stage = "generate",
+        passing: bool = False,
+        lost: bool = False,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        """`lost`: nothing came back at all, as from a server that is gone."""
+        super().__init__(reason)
+        self.reason = reason
+        self.stage = stage
+        self.passing = passing
+        self.lost = lost
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key that no `repr` shows."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "<key>"
+
+
+class Connection:
+    """One client on the event loop of a thread of its own; `close` ends both."""
+
+    def __init__(self, spec: ServerSpec) -> None:
+        from httpx2 import Timeout
+        from openai import AsyncOpenAI
+
+        found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
+        self._key = _Key(found)
+        self.base_url = spec.base_url
+        # Tries are counted by us, so that a try's time is not the sum of several.
+        self.client: AsyncOpenAI = AsyncOpenAI(
+            api_key=found or "none",
+            base_url=spec.base_url,
+            max_retries=0,
+            timeout=Timeout(SILENCE_S, connect=CONNECT_S),
+        )
+        self._loop = asyncio.new_event_loop()
+        # A daemon: a program that forgets to close its engine must be able to end.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="jarvis-server", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the environment holds a key."""
+        return bool(self._key.value)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin `work` on the loop; return its future."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` gives; what it raises passes through, and an interrupted wait cancels it."""
+        future = self.start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Close the client and end the loop's thread. Does nothing the second time."""
+        if self._loop.is_closed():
+            return
+        self.run(self.client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def without_key(self, text: str) -> str:
+        """Return `text` without the key, should a server have sent it back."""
+        return text.replace(self._key.value, "<key>") if self._key.value else text
+
+    def read_error(self, error: Exception) -> AttemptError:
+        """Return what an exception of the client, its transport or its parser comes to."""
+        import httpx2
+        import openai
+
+        kinds: tuple[type[Exception], ...]
+        stage: Stage
+        if isinstance(error, AttemptError):
+            return error
+        if isinstance(error, openai.APIStatusError):
+            return self._read_status(error)
+        for kinds, reason, stage in (
+            ((openai.APITimeoutError, httpx2.TimeoutException), "the server did not answer in time", "timeout"),
+            ((openai.APIConnectionError,), "the server cannot be reached", "generate"),
+            ((httpx2.HTTPError,), CUT, "generate"),
+        ):
+            if isinstance(error, kinds):
+                return AttemptError(reason, stage=stage, passing=True, lost=True)
+        if isinstance(error, openai.APIError):
+            detail = self._brief(error.message)
+            return AttemptError(f"the server reported an error in its answer: {detail}", passing=True)
+        return AttemptError("the server's answer is not what the API promises", passing=True)
+
+    def _read_status(self, error: openai.APIStatusError) -> AttemptError:
+        """Return what an answer with an error status comes to."""
+        status = error.status_code
+        wait_s = retry_after_s(error.response.headers.get("retry-after"))
+        too_long = wait_s is not None and wait_s > LONGEST_RETRY_AFTER_S
+        return AttemptError(
+            f"the server answered {status}: {self._brief(_said_by(error))}",
+            passing=(status in _PASSING_STATUS or status >= 500) and not too_long,
+            retry_after_s=wait_s,
+            status=status,
+        )
+
+    def _brief(self, text: str) -> str:
+        """Return what a server said on one line, shortened, without the key."""
+        return " ".join(self.without_key(text).split())[:_LONGEST_DETAIL] or "no reason given"
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return what a request may end in: errors of the client, of its transport, and of an answer's shape or syntax.
+
+    The client does not check that an answer holds what the API promises, so one that does not ends in an AttributeError
+    or the like where it is read.
+    """
+    import httpx2
+    import openai
+
+    parse_errors = (ValueError, TypeError, AttributeError, KeyError, IndexError)
+    return (AttemptError, openai.OpenAIError, httpx2.HTTPError, *parse_errors)
+
+
+def retry_after_s(header: str | None, *, now: float | None = None) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, a number or a date; None without or with another."""
+    if header is None:
+        return None
+    try:
+        asked = float(header)
+    except ValueError:
+        try:
+            asked = parsedate_to_datetime(header).timestamp() - (time() if now is None else now)
+        except ValueError:
+            return None
+    return max(0.0, asked) if asked == asked else None  # noqa: PLR0124  # not a number is not itself
+
+
+def _said_by(error: openai.APIStatusError) -> str:
+    """Return the server's own sentence in an error answer, else the client's."""
+    body = error.body
+    if isinstance(body, dict):
+        for name in ("message", "detail", "error"):
+            if isinstance(said := body.get(name), str):
+                return said
+    return error.message

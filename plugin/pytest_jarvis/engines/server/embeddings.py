@@ -1,0 +1,127 @@
+"""Vectors for the cosine: from the server's `/v1/embeddings`, from an encoder on this machine, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pytest_jarvis.engines.server.connection import AttemptError, Connection, client_errors
+from pytest_jarvis.records import EngineError, ServerSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+LOCAL: Final = "local:"
+"""Before the name of an encoder of sentence-transformers: a folder, or a hub id that is in the cache."""
+DEFAULT_ENCODER: Final = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+"""Taken when no model is configured and this one is in the cache: it knows French, and is small."""
+_BATCH: Final = 64
+_PROBE: Final = "Lance la musique."
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts, by one model."""
+
+    label: str
+    """Which model, for the report."""
+
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Return a vector of shape (hidden,) for each text. Raises AttemptError when they cannot be had."""
+        ...
+
+
+def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
+    """Return what makes the vectors; None when nothing can.
+
+    Raises EngineError for a model that is configured and cannot be used: no other takes its place.
+    """
+    configured = spec.embedding_model
+    if configured is None:
+        known = find_spec("sentence_transformers") is not None and _is_here(DEFAULT_ENCODER)
+        return LocalEncoder(DEFAULT_ENCODER) if known else None
+    if configured.startswith(LOCAL):
+        name = configured.removeprefix(LOCAL)
+        if find_spec("sentence_transformers") is None:
+            raise EngineError(f"embedding model {configured!r}: sentence-transformers is not installed; install it")
+        if not _is_here(name):
+            raise EngineError(f"embedding model {configured!r}: no such folder, and no such model in the cache")
+        return LocalEncoder(name)
+    encoder = ServerEncoder(configured, connection)
+    try:
+        encoder.embed([_PROBE])
+    except AttemptError as error:
+        raise EngineError(
+            f"embedding model {configured!r}: {connection.base_url} makes no vectors with it: {error.reason}; "
+            "name a model that it serves for embeddings, or leave embedding_model out"
+        ) from error
+    return encoder
+
+
+class ServerEncoder:
+    """Vectors by a model of the server."""
+
+    def __init__(self, model: str, connection: Connection) -> None:
+        self._model = model
+        self._connection = connection
+        self.label = f"{model} (/v1/embeddings)"
+
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Return the server's vectors, in the order of `texts`. Raises AttemptError."""
+        vectors: list[npt.NDArray[np.float32]] = []
+        for start in range(0, len(texts), _BATCH):
+            vectors += self._connection.run(self._batch(list(texts[start : start + _BATCH])))
+        return vectors
+
+    async def _batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        import numpy as np
+
+        client = self._connection.client.with_options(max_retries=3)
+        try:
+            # Asked for as numbers: the client's default, base64, is not known to all servers.
+            answer: Any = await client.embeddings.create(model=self._model, input=texts, encoding_format="float")
+            rows = sorted(answer.data, key=lambda row: row.index)
+            if [row.index for row in rows] != list(range(len(texts))):
+                raise ValueError  # an answer of another shape than promised, as those below
+            return [np.asarray(row.embedding, dtype=np.float32) for row in rows]
+        except client_errors() as error:
+            raise self._connection.read_error(error) from error
+
+
+class LocalEncoder:
+    """Vectors by an encoder of sentence-transformers, loaded at its first use and never downloaded."""
+
+    def __init__(self, name: str) -> None:
+        from importlib.metadata import version
+
+        self._name = name
+        self._model: Any = None
+        self.label = f"{name} (sentence-transformers {version('sentence-transformers')})"
+
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Return the encoder's vectors, in the order of `texts`. Raises AttemptError when it cannot be loaded."""
+        from sentence_transformers import SentenceTransformer
+
+        if self._model is None:
+            try:
+                self._model = SentenceTransformer(self._name, local_files_only=True)
+            except (OSError, ValueError) as error:
+                raise AttemptError(f"{self._name} cannot be loaded: {str(error).splitlines()[0]}") from error
+        return list(self._model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False))
+
+
+def _is_here(name: str) -> bool:
+    """Tell whether an encoder is a folder or in the hub's cache; asks no network."""
+    if Path(name).expanduser().is_dir():
+        return True
+    if find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "modules.json"), str)
+    except HFValidationError:
+        return False

@@ -1,0 +1,313 @@
+"""The engine itself: every arm's answers from one server, many requests under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.engines.answers import CLOSE, never_closed, split_answer
+from pytest_jarvis.engines.base import Digest, OnProgress, determining
+from pytest_jarvis.engines.server.asking import Ask, Asker, Said, request_seed
+from pytest_jarvis.engines.server.connection import AttemptError, Connection
+from pytest_jarvis.engines.server.embeddings import find_embedder
+from pytest_jarvis.engines.server.preflight import inspect
+from pytest_jarvis.records import (
+    BASE_ARM,
+    EngineDescription,
+    Failure,
+    GenerationSettings,
+    Identity,
+    ModelSpec,
+    Progress,
+    QuantizationCoverage,
+    Request,
+    Response,
+    ServedModel,
+    ServerFacts,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_NOT_MEASURED: Final = "not measured (server)"
+_PROGRESS_EVERY_S: Final = 0.1
+_LEAST_LOST: Final = 8
+"""Requests in a row, each with all its tries, to which nothing came back: after so many a server counts as gone."""
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """One call of `generate` as its requests go: what is out, what came in, whether the server still answers."""
+
+    gone_after: int
+    outcomes: queue.SimpleQueue[Response | Failure] = field(default_factory=queue.SimpleQueue)
+    tokens: int = 0
+    lost_in_a_row: int = 0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server stopped answering."""
+        return self.lost_in_a_row >= self.gone_after
+
+    def count_token(self) -> None:
+        """Count a piece of text that came in."""
+        self.tokens += 1
+
+
+class ServerEngine:
+    """Asks a server that holds the base and the adapters under names of their own.
+
+    Raises EngineError, one sentence, for a server, a name or an adapter that cannot be used.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
+        """`spec.server` says where it is."""
+        if spec.server is None:
+            raise ValueError("the server engine needs spec.server")
+        self._spec = spec
+        self._server = spec.server
+        self._settings = settings
+        self._names = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
+        self._connection = Connection(self._server)
+        self._asker = Asker(self._connection, settings, retries=self._server.retries)
+        self._notes: list[str] = []
+        try:
+            self._seen = self._connection.run(inspect(self._connection, self._asker, spec, sampled=self._is_sampled))
+            self._embedder = find_embedder(self._server, self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def describe(self) -> EngineDescription:
+        """Return what the server says of itself and what was seen of it; what a server cannot show is None."""
+        seen = self._seen
+        return EngineDescription(
+            engine="server",
+            base_model=self._spec.base_model,
+            display_name=self._spec.base_model,
+            is_demo=False,
+            is_real=True,
+            device="server",
+            compute_dtype=_NOT_MEASURED,
+            coverage=QuantizationCoverage(label=_NOT_MEASURED, share_4bit=None),
+            adapters=seen.proven.proofs,
+            batching="server" if seen.proven.mixes else "two passes",
+            memory=(),
+            versions={"openai": version("openai")},
+            notes=(*self._stated_notes(), *self._notes),
+            server=ServerFacts(
+                base_url=self._server.base_url,
+                version=seen.version,
+                models=seen.models,
+                system_fingerprint=seen.fingerprint,
+                repeats=seen.repeats,
+            ),
+            embedding=None if self._embedder is None else self._embedder.label,
+        )
+
+    def generate(
+        self, requests: Sequence[Request], on_progress: OnProgress | None = None
+    ) -> Iterator[Response | Failure]:
+        """Yield one Response or Failure for each request, as they come in.
+
+        At most `concurrency` are under way, begun in the order given, so that a server finds rows of all arms to batch.
+        Raises ValueError for an arm that is not served.
+        """
+        unknown = {request.arm for request in requests} - set(self._names)
+        if unknown:
+            raise ValueError(f"unknown arm {min(unknown)!r}; served: {', '.join(self._names)}")
+        drawing = _Drawing(gone_after=max(_LEAST_LOST, self._server.concurrency))
+        started = time.perf_counter()
+
+        def tell(done: int) -> None:
+            if on_progress is not None:
+                elapsed_s = time.perf_counter() - started
+                on_progress(
+                    Progress(
+                        responses_done=done,
+                        responses_planned=len(requests),
+                        tokens=drawing.tokens,
+                        elapsed_s=elapsed_s,
+                    )
+                )
+
+        work = self._connection.start(self._draw_all(requests, drawing))
+        try:
+            for done in range(len(requests)):
+                yield _wait_for(drawing, work, partial(tell, done))
+                tell(done + 1)
+        finally:
+            work.cancel()
+
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+        """Return a vector of shape (hidden,) for each text; None for no text, and for all when none can be had."""
+        said = [text for text in texts if text.strip()]
+        if self._embedder is None or not said:
+            return [None] * len(texts)
+        try:
+            vectors = dict(zip(said, self._embedder.embed(said), strict=True))
+        except AttemptError as error:
+            self._notes.append(f"the cosine is not measured: {self._embedder.label}: {error.reason}")
+            return [None] * len(texts)
+        return [vectors.get(text) for text in texts]
+
+    def identity(self, request: Request, digest: Digest) -> Identity | None:
+        """Return what the server says that determines a response, for a store; None for one that says nothing.
+
+        A server cannot prove its weights. What counts is the name, what the list says of it, the version and the
+        fingerprint; not the address, which may change, nor the time it started. Weights replaced under all of these are
+        not noticed.
+        """
+        from pytest_jarvis import __version__
+
+        del digest
+        seen = self._seen
+        if seen.version is None and seen.fingerprint is None:
+            return None
+        says = {model.arm: _stated(model) for model in seen.models}
+        return Identity(
+            engine=f"server engine {__version__}",
+            base=says[BASE_ARM],
+            adapter=None if request.arm == BASE_ARM else says[request.arm],
+            storage=_NOT_MEASURED,
+            arithmetic=_NOT_MEASURED,
+            template=self._settings.template,
+            prompt=request.text,
+            prompt_id=request.prompt_id,
+            replicate=request.replicate,
+            seed=self._settings.seed,
+            settings={**determining(self._settings), "fields": " ".join(sorted(self._asker.taken))},
+            versions={"server": seen.version or "", "fingerprint": seen.fingerprint or ""},
+        )
+
+    def close(self) -> None:
+        """Close the connections. Nothing may be asked of the engine afterwards."""
+        self._connection.close()
+
+    @property
+    def _is_sampled(self) -> bool:
+        return self._settings.do_sample and self._settings.temperature > 0
+
+    async def _draw_all(self, requests: Sequence[Request], drawing: _Drawing) -> None:
+        """Put an outcome for each request into the drawing: all arms together, or one after the other."""
+        if self._seen.proven.mixes:
+            await self._draw(requests, drawing)
+            return
+        for arm in self._names:
+            await self._draw([request for request in requests if request.arm == arm], drawing)
+
+    async def _draw(self, requests: Sequence[Request], drawing: _Drawing) -> None:
+        """Put an outcome for each request into the drawing, with a bounded number under way."""
+        waiting = iter(requests)
+
+        async def work() -> None:
+            for request in waiting:
+                drawing.outcomes.put(await self._outcome(request, drawing))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._server.concurrency, len(requests))):
+                group.create_task(work())
+
+    async def _outcome(self, request: Request, drawing: _Drawing) -> Response | Failure:
+        """Return what one request came to."""
+        if drawing.is_gone:
+            return _failure(request, "generate", "not asked: the server stopped answering")
+        settings = self._settings
+        ask = Ask(
+            model=self._names[request.arm],
+            text=request.text,
+            seed=request_seed(settings.seed, request.prompt_id, request.replicate),
+            max_tokens=settings.max_new_tokens,
+            temperature=settings.temperature if self._is_sampled else 0.0,
+            top_p=settings.top_p if self._is_sampled else 1.0,
+        )
+        try:
+            said = await self._asker.stream(ask, timeout_s=settings.timeout_s, on_token=drawing.count_token)
+        except AttemptError as error:
+            drawing.lost_in_a_row = drawing.lost_in_a_row + 1 if error.lost else 0
+            return _failure(request, error.stage, error.reason)
+        drawing.lost_in_a_row = 0
+        return self._read(request, said)
+
+    def _read(self, request: Request, said: Said) -> Response | Failure:
+        """Return the response that an answer makes; one whose thinking never closed makes none."""
+        reasoning = said.reasoning.strip()
+        if reasoning and not said.text.strip():
+            return _failure(request, "generate", never_closed(said.new_tokens))
+        # A template may open the thinking in the prompt: then only its end stands in the answer.
+        answer = split_answer(
+            said.text,
+            thinking_open=not reasoning and CLOSE in said.text,
+            max_chars=self._settings.max_response_chars,
+        )
+        if answer.text is None:
+            return _failure(request, "generate", never_closed(said.new_tokens))
+        return Response(
+            prompt_id=request.prompt_id,
+            arm=request.arm,
+            replicate=request.replicate,
+            text=answer.text,
+            thinking=reasoning or answer.thinking,
+            finish_reason=said.finish_reason,
+            prompt_tokens=said.prompt_tokens,
+            new_tokens=said.new_tokens,
+            duration_s=said.duration_s,
+            first_token_s=said.first_token_s,
+            cut_chars=answer.cut_chars,
+        )
+
+    def _stated_notes(self) -> Iterator[str]:
+        """Yield what a reader of the report should know, in plain English."""
+        yield "the weights, their quantisation and the memory are the server's: nothing of them is measured"
+        if self._seen.proven.mixing_fault is not None:
+            yield f"base and adapter rows run in separate passes, because {self._seen.proven.mixing_fault}"
+        if self._seen.repeats == "never":
+            yield "the server ignores seeds: the same request gave two texts, so the texts are not reproducible"
+        if self._seen.repeats == "alone":
+            yield (
+                "the same request gave another text beside other requests: "
+                "the texts are not reproducible, they depend on what else the server does"
+            )
+        if "samplers" not in self._asker.taken:
+            yield "the server takes no top_k, min_p or repetition_penalty: its own defaults may be at work, on all arms"
+        if "thinking" not in self._asker.taken and self._settings.template == "chat":
+            yield "the server takes no chat_template_kwargs: whether the model thinks is its template's default"
+        if not self._seen.counted:
+            yield "the server counts no tokens: those of a response are the pieces in which it came"
+        if self._embedder is None:
+            yield "no embedding model is configured, and no sentence encoder is installed: the cosine is not measured"
+        for seen in self._seen.proven.proofs:
+            if not seen.live:
+                yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
+
+
+def _wait_for(drawing: _Drawing, work: Future[None], tell: Callable[[], None]) -> Response | Failure:
+    """Return the next outcome; tell how far things are while there is none."""
+    while True:
+        try:
+            # With a limit: on Windows a wait without one does not hear Ctrl-C.
+            return drawing.outcomes.get(timeout=_PROGRESS_EVERY_S)
+        except queue.Empty:
+            if work.done():
+                work.result()
+            tell()
+
+
+def _stated(model: ServedModel) -> str:
+    """Return a model's name and what the server's list says of it."""
+    return " ".join([model.name, *(f"{name}={value}" for name, value in sorted(model.facts.items()))])
+
+
+def _failure(request: Request, stage: Stage, reason: str) -> Failure:
+    return Failure(
+        prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
+    )

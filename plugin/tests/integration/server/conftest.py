@@ -1,0 +1,309 @@
+"""A small OpenAI-compatible server on loopback that misbehaves on command; the engine meets it over real sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.engines.server import ServerEngine, asking
+from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
+
+WORDS = [
+    "ouvre",
+    "ferme",
+    "lance",
+    "monte",
+    "baisse",
+    "le",
+    "la",
+    "son",
+    "fenêtre",
+    "musique",
+    "application",
+    "volume",
+    "chrome",
+    "dossier",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong with an answer."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    said: str = "out of order"
+    cut_after: int | None = None
+    """Pieces after which the connection closes."""
+    hang_after: int | None = None
+    """Pieces after which nothing comes any more."""
+    raw: bytes | None = None
+    """Sent in place of the answer, as if it were one."""
+
+
+@dataclass(kw_only=True)
+class Server:
+    """What the server is like; a test changes it before or while it is asked."""
+
+    url: str = ""
+    names: tuple[str, ...] = ("base", "lora")
+    inert: frozenset[str] = frozenset()
+    """Names that answer as the base does."""
+    fault: Callable[[dict[str, Any], int], Fault | None] = lambda _body, _number: None
+    """Called with a request and its number, from 0."""
+    honours_seeds: bool = True
+    refused: frozenset[str] = frozenset()
+    """Fields that are answered with 400."""
+    has_logprobs: bool = True
+    counts: bool = True
+    fingerprint: str | None = "fp-1"
+    key: str | None = None
+    vectors: dict[str, int] = field(default_factory=dict)
+    """Embedding models and the length of their vectors."""
+    paths: dict[str, object] = field(default_factory=lambda: {"/version": {"version": "1.2.3"}})
+    reply: Callable[[dict[str, Any]], tuple[str, str, str]] | None = None
+    """(reasoning, text, finish reason) of a request, in place of the usual words."""
+    slow_s: float = 0.0
+    """How long an answer is under way at the least."""
+    leaks: bool = False
+    """Whether an adapter's request under way changes the base's answers."""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of all requests, in the order they came."""
+    under_way: list[str] = field(default_factory=list)
+    most_under_way: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    gone: threading.Event = field(default_factory=threading.Event)
+
+    def words(self, body: dict[str, Any]) -> list[str]:
+        """Return the answer's words: of the model, the text, and the seed where it draws at random."""
+        model = "base" if body["model"] in self.inert else body["model"]
+        if self.leaks and any(name != "base" for name in self.under_way):
+            model = "lora"
+        prompt = body.get("prompt") or body["messages"][-1]["content"]
+        drawn = body["temperature"] > 0
+        seed = body.get("seed") if self.honours_seeds else len(self.asked)
+        name = f"{model}|{prompt}|{seed if drawn else ''}".encode()
+        digest = hashlib.sha256(name).digest()
+        return [WORDS[byte % len(WORDS)] for byte in digest[: 4 + digest[31] % 5]][: body["max_tokens"]]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as `Server` says."""
+
+    state: Server
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            if self.state.key and self.headers.get("Authorization") != f"Bearer {self.state.key}":
+                self._send({"error": {"message": f"not a key: {self.headers.get('Authorization')}"}}, 401)
+                return
+            self._send({"object": "list", "data": [{"id": name, "owned_by": "test"} for name in self.state.names]})
+        elif self.path in self.state.paths:
+            self._send(self.state.paths[self.path])
+        else:
+            self._send({"detail": "Not Found"}, 404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        state = self.state
+        if self.path == "/v1/embeddings":
+            self._embed(body)
+            return
+        with state.lock:
+            number = len(state.asked)
+            state.asked.append({**body, "path": self.path})
+            state.under_way.append(body["model"])
+            state.most_under_way = max(state.most_under_way, len(state.under_way))
+        try:
+            state.gone.wait(state.slow_s)
+            self._answer(body, state.fault(body, number))
+        finally:
+            with state.lock:
+                state.under_way.remove(body["model"])
+
+    def _answer(self, body: dict[str, Any], fault: Fault | None) -> None:
+        if refused := self.state.refused & body.keys():
+            self._send({"error": {"message": f"unknown fields: {sorted(refused)}"}}, 400)
+        elif fault is not None and fault.status is not None:
+            self._send({"error": {"message": fault.said}}, fault.status, fault.headers)
+        elif fault is not None and fault.raw is not None:
+            self._begin("text/event-stream" if body.get("stream") else "application/json")
+            self.wfile.write(fault.raw)
+        elif body.get("stream"):
+            self._stream(body, fault or Fault())
+        else:
+            self._whole(body)
+
+    def _said(self, body: dict[str, Any]) -> tuple[str, list[str], str]:
+        if self.state.reply is not None:
+            reasoning, text, finish = self.state.reply(body)
+            return reasoning, [text] if text else [], finish
+        words = self.state.words(body)
+        return "", [f" {word}" for word in words], "length" if len(words) == body["max_tokens"] else "stop"
+
+    def _stream(self, body: dict[str, Any], fault: Fault) -> None:
+        self._begin("text/event-stream")
+        reasoning, pieces, finish = self._said(body)
+        is_chat = self.path.endswith("/chat/completions")
+        deltas = [{"reasoning_content": reasoning}] * bool(reasoning) + [{"content": piece} for piece in pieces]
+        for place, delta in enumerate(deltas):
+            if place == fault.cut_after:
+                return
+            if place == fault.hang_after:
+                self.state.gone.wait(30)
+                return
+            self._event(
+                [{"index": 0, "finish_reason": None, **({"delta": delta} if is_chat else {"text": delta["content"]})}]
+            )
+        ending = {"delta": {}} if is_chat else {"text": ""}
+        self._event([{"index": 0, "finish_reason": finish, **ending}])
+        if self.state.counts:
+            self._event(
+                [], usage={"prompt_tokens": 7, "completion_tokens": len(deltas), "total_tokens": 7 + len(deltas)}
+            )
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> None:
+        event = {"id": "x", "object": "chunk", "created": 0, "model": "m", "system_fingerprint": self.state.fingerprint}
+        self.wfile.write(f"data: {json.dumps({**event, 'choices': choices, **more})}\n\n".encode())
+        self.wfile.flush()
+
+    def _whole(self, body: dict[str, Any]) -> None:
+        _, pieces, finish = self._said(body)
+        is_chat = self.path.endswith("/chat/completions")
+        tables = [{piece: -0.1, "x": -2.0 - len(piece) / 10} for piece in pieces]
+        logprobs: object = None
+        if self.state.has_logprobs and body.get("logprobs"):
+            tops = [[{"token": token, "logprob": value} for token, value in table.items()] for table in tables]
+            content = [{"token": top[0]["token"], "logprob": top[0]["logprob"], "top_logprobs": top} for top in tops]
+            logprobs = {"content": content} if is_chat else {"top_logprobs": tables}
+        text = "".join(pieces)
+        said = {"message": {"role": "assistant", "content": text}} if is_chat else {"text": text}
+        self._send({"id": "x", "choices": [{"index": 0, "finish_reason": finish, "logprobs": logprobs, **said}]})
+
+    def _embed(self, body: dict[str, Any]) -> None:
+        length = self.state.vectors.get(body["model"])
+        if length is None:
+            self._send({"error": {"message": "no such embedding model"}}, 404)
+            return
+        rows = [
+            {"index": index, "embedding": [float(byte) + 1 for byte in hashlib.sha256(text.encode()).digest()[:length]]}
+            for index, text in enumerate(body["input"])
+        ]
+        self._send({"object": "list", "data": rows[::-1]})
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+
+    def _send(self, value: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, content in (headers or {}).items():
+            self.send_header(name, content)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Quiet(ThreadingHTTPServer):
+    """Does not print what becomes of a connection that a client closed."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Return a server that behaves, on a free port of loopback."""
+    for name in ("JARVIS_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(asking, "FIRST_WAIT_S", 0.001)
+    state = Server()
+    httpd = Quiet(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
+    state.url = f"http://127.0.0.1:{httpd.server_port}/v1"
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield state
+    state.gone.set()
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
+"""Greedy, where seeds do not matter: they would be seen to first."""
+
+
+@dataclass
+class Loader:
+    """Makes engines for a server, and closes them."""
+
+    server: Server
+    engines: list[ServerEngine] = field(default_factory=list)
+
+    def __call__(
+        self,
+        settings: GenerationSettings = SETTINGS,
+        *,
+        adapters: tuple[str, ...] = ("lora",),
+        retries: int = 2,
+        concurrency: int = 4,
+        embedding_model: str | None = None,
+        **spec: Any,
+    ) -> ServerEngine:
+        where = ServerSpec(
+            base_url=self.server.url, retries=retries, concurrency=concurrency, embedding_model=embedding_model
+        )
+        named = tuple(AdapterSpec(name=name, source=name) for name in adapters)
+        engine = ServerEngine(
+            ModelSpec(base_model="base", adapters=named, quantization=None, server=where, **spec), settings
+        )
+        self.engines.append(engine)
+        return engine
+
+
+@pytest.fixture
+def load(server: Server) -> Iterator[Loader]:
+    """Return what makes an engine for the server."""
+    loader = Loader(server)
+    yield loader
+    for engine in loader.engines:
+        engine.close()
+
+
+def plan(prompts: int = 3, replicates: int = 2, arms: tuple[str, ...] = ("base", "lora")) -> list[Request]:
+    """Return requests in the order that a run asks them."""
+    return [
+        Request(prompt_id=f"p-{number}", text=f"ouvre le dossier {number}", arm=arm, replicate=replicate)
+        for number in range(prompts)
+        for replicate in range(replicates)
+        for arm in arms
+    ]
+
+
+@pytest.fixture
+def requests_of() -> Callable[..., list[Request]]:
+    """Return what makes a plan's requests."""
+    return plan
+
+
+@pytest.fixture
+def fault() -> type[Fault]:
+    """Return what says what goes wrong; a conftest cannot be imported."""
+    return Fault

@@ -1,0 +1,143 @@
+"""A session of pytest against a server: what the options take, what the report holds, what nobody may see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.engines import NEEDS
+
+ARGUMENTS = ("--jarvis-model", "base", "--jarvis-adapter", "lora", "-p", "no:xdist")
+
+
+def run(project: Any, server: Any, *arguments: str) -> pytest.RunResult:
+    return project.run("--jarvis-base-url", server.url, *ARGUMENTS, *arguments, engine="server")
+
+
+def test_a_run_against_a_server_is_judged_and_reported(project: Any, server: Any) -> None:
+    outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "2", "--jarvis-gate", "point")
+    report = project.report()
+    outcome.assert_outcomes(passed=3)
+    assert report.complete
+    assert (report.metadata.engine, report.metadata.is_real, report.metadata.quantization) == (
+        "server",
+        True,
+        "not measured (server)",
+    )
+    assert report.provenance.model.quantization is None
+    assert report.provenance.engine.server.base_url == server.url
+    assert report.gate.verdict in {"PASS", "FAIL"}
+
+
+def test_without_an_embedding_model_the_cosine_is_null(project: Any, server: Any) -> None:
+    run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
+    report = project.report()
+    assert {row.cosine_similarity_score for row in report.results} == {None}
+    assert report.statistics.avg_cosine_similarity is None
+
+
+def test_with_one_the_cosine_is_measured_and_says_by_which(project: Any, server: Any) -> None:
+    server.vectors = {"small": 8}
+    config = {"output": {"formats": ["text"]}, "model": {"embedding_model": "small"}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
+    assert all(0 <= row.cosine_similarity_score <= 1 for row in project.report().results)
+    said = (project.folder / "out" / "report.txt").read_text(encoding="utf-8")
+    assert "Cosinus fait par       small (/v1/embeddings)" in said
+    assert "non mesurée (serveur)" in said
+
+
+def test_responses_that_fail_are_failures_in_the_report_and_the_others_stand(
+    project: Any, server: Any, fault: Any
+) -> None:
+    config = {"output": {"formats": []}, "model": {"retries": 0}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    server.fault = lambda body, _: fault(status=500) if "firefox" in str(body["messages"]) else None
+    run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
+    report = project.report()
+    assert {(row.prompt_id, row.stage, row.reason) for row in report.failures} == {
+        ("c-2", "generate", "the server answered 500: out of order")
+    }
+    assert report.statistics.total_tests == 2
+
+
+def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(
+    project: Any, server: Any, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JARVIS_API_KEY", "sk-very-secret")
+    server.key = "sk-very-secret"
+    server.fault = lambda body, _: fault(status=400, said="sk-very-secret?") if "firefox" in str(body) else None
+    config = {"output": {"formats": ["text", "html", "markdown"]}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1", "-vv")
+    left = [path.read_bytes() for path in project.folder.rglob("*") if path.is_file()]
+    assert project.report().failures[0].reason == "the server answered 400: <key>?"
+    assert [] == [data for data in left if b"sk-very-secret" in data]
+    assert "sk-very-secret" not in outcome.stdout.str() + outcome.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--jarvis-model", "base", "--jarvis-adapter", "a"), "which server? give its address with --jarvis-base-url"),
+        (("--jarvis-base-url", "http://h/v1"), "which model is the base? give the name it is served under"),
+        (
+            ("--jarvis-base-url", "http://me:sk-secret@h/v1", "--jarvis-model", "base", "--jarvis-adapter", "a"),
+            "an address stands in reports: give it without user, password or query, and a key in the environment",
+        ),
+        (
+            ("--jarvis-base-url", "localhost:8000", "--jarvis-model", "base", "--jarvis-adapter", "a"),
+            "expected an address such as http://localhost:8000/v1",
+        ),
+        (
+            ("--jarvis-base-url", "http://h/v1", "--jarvis-model", "base"),
+            "base model base: there is no adapter to compare it with",
+        ),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_sentence_and_status_4(
+    project: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    outcome = project.run(*arguments, engine="server")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert said in outcome.stderr.str()
+    assert "sk-secret" not in outcome.stderr.str()
+
+
+def test_an_address_without_its_engine_is_refused(project: Any) -> None:
+    outcome = project.run("--jarvis-base-url", "http://h/v1")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*the engine 'scripted' asks no server; add --jarvis-engine server*"])
+
+
+def test_a_name_that_is_not_served_ends_the_session_with_status_4(project: Any, server: Any) -> None:
+    outcome = run(project, server, "--jarvis-adapter", "other")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stdout.fnmatch_lines(["*no model 'other' is served there (--jarvis-adapter); served: base, lora*"])
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NEEDS, "server", ("openai_that_is_not_there",))
+    outcome = project.run("--jarvis-base-url", "http://h/v1", *ARGUMENTS, engine="server")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(['*openai_that_is_not_there not installed; pip install "pytest-jarvis?server?"*'])
+
+
+def test_a_run_against_a_server_imports_no_torch(project: Any, server: Any) -> None:
+    seen = "import sys\n\ndef pytest_unconfigure():\n    print('SEEN', *({'torch', 'openai'} & set(sys.modules)))\n"
+    (project.folder / "conftest.py").write_text(seen, encoding="utf-8")
+    plain = [sys.executable, "-m", "pytest", "-p", "pytest_jarvis.plugin", "-p", "no:cacheprovider", "-q"]
+    done = subprocess.run(
+        [*plain, "--jarvis-engine", "server", "--jarvis-base-url", server.url, *ARGUMENTS, "--jarvis-samples", "1"],
+        cwd=project.folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert "SEEN openai\n" in done.stdout, done.stdout + done.stderr
