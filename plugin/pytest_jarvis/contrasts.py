@@ -63,6 +63,8 @@ def pair_replicates(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Order one prompt's scores (by replicate number) so that the replicates both arms hold come first, in step."""
     shared = sorted(first.keys() & second.keys())
+    if len(first) == len(second) == len(shared):
+        return tuple(first[number] for number in shared), tuple(second[number] for number in shared)
 
     def ordered(scores: Mapping[int, float]) -> tuple[float, ...]:
         return tuple(scores[number] for number in chain(shared, sorted(scores.keys() - set(shared))))
@@ -190,8 +192,11 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
             return None
         pairs = min(len(one), len(other)) if shared_noise else 0
         paired_one, paired_other = one[:pairs] or one, other[:pairs] or other
-        variances = (covariance(paired_one, paired_one), covariance(paired_other, paired_other))
-        both = covariance(paired_one, paired_other) if pairs else 0.0
+        # An arm beside itself, as for its mean, has one variance.
+        variance = covariance(paired_one, paired_one)
+        same = paired_other is paired_one
+        variances = (variance, variance if same else covariance(paired_other, paired_other))
+        both = 0.0 if not pairs else variance if same else covariance(paired_one, paired_other)
         draws.append((*variances, both))
         if pairs:
             parts.append(
@@ -203,6 +208,8 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
                 )
             )
         for sample, is_first in ((one, True), (other, False)):
+            if len(sample) == pairs:
+                continue
             alone = (len(sample) - pairs) / len(sample) ** 2 * covariance(sample, sample) / scale
             if alone > 0:
                 own, none = (alone, 0.0) if is_first else (0.0, alone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
@@ -192,11 +192,17 @@ class BenchmarkRun:
 
     def has_anything(self, case: PromptCase) -> bool:
         """Whether a response or a failure of the case exists."""
-        return any(key[0] == case.prompt_id for key in (*self._responses, *self._failures))
+        return any(key in self._responses or key in self._failures for key in self._keys(case))
 
     def failures(self, case: PromptCase) -> list[Failure]:
         """Return the responses of the case that could not be made."""
-        return [failure for failure in self._failures.values() if failure.prompt_id == case.prompt_id]
+        return [self._failures[key] for key in self._keys(case) if key in self._failures]
+
+    def _keys(self, case: PromptCase) -> Iterator[ResponseKey]:
+        """Yield the keys of all responses of a case that may be drawn."""
+        return (
+            (case.prompt_id, arm, number) for arm in self.plan.arms for number in range(max(self.plan.looks, default=0))
+        )
 
     def rows(self, case: PromptCase, more: Measuring) -> list[ResultRow]:
         """Return the case's row for each adapter; what `more` raises passes through."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _LETTERS = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "\u2010": "-"}  # a hyphen
@@ -13,20 +14,31 @@ _LETTERS = str.maketrans(
 _WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 
 
+class _Seen(dict[int, int | None]):
+    """What stays of each character of NFD: itself, or nothing of an accent or of what is not seen."""
+
+    def __missing__(self, code: int) -> int | None:
+        char = chr(code)
+        hidden = unicodedata.combining(char) or unicodedata.category(char) == "Cf"
+        kept = self[code] = None if hidden else code
+        return kept
+
+
+_SEEN = _Seen()
+
+
 def canonical(text: str) -> str:
     """Return `text` as it is compared: NFKC, straight apostrophes, no ligature, case, accent or double space.
 
     NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD. Characters that are
     not seen (soft hyphens, zero-width spaces and joiners) are dropped.
     """
+    if text.isascii():
+        return " ".join(text.casefold().split())
     # NFKC would take the spacing acute accent apart, so letters are mapped before it; « ǽ » is « æ » only after NFD.
     plain = unicodedata.normalize("NFKC", text.translate(_LETTERS)).casefold()
-    seen = (
-        char
-        for char in unicodedata.normalize("NFD", plain)
-        if not unicodedata.combining(char) and unicodedata.category(char) != "Cf"
-    )
-    return " ".join("".join(seen).translate(_LETTERS).split())
+    seen = unicodedata.normalize("NFD", plain).translate(_SEEN)
+    return " ".join(seen.translate(_LETTERS).split())
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -49,4 +61,10 @@ def found_phrases(text: str, phrases: Iterable[str], *, substring: bool = False)
         whole = canonical(text)
         return tuple(item for item in phrases if canonical(item) in whole)
     spaced = phrase(text)
-    return tuple(item for item in phrases if phrase(item) in spaced)
+    return tuple(item for item in phrases if _asked(item) in spaced)
+
+
+@lru_cache(maxsize=4096)
+def _asked(item: str) -> str:
+    """Return the phrase that is looked for; each is, in every response to its prompt."""
+    return phrase(item)

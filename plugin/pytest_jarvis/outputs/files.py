@@ -58,6 +58,8 @@ def write_outputs(
             return None
 
     attempt(THRESHOLDS_FILE, lambda: write_atomically(folder / THRESHOLDS_FILE, encode_thresholds(report)))
+    if not files:
+        return problems
     found = attempt(", ".join(files.values()), lambda: insights(report))
     if found is None:
         return problems
