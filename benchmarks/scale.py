@@ -98,10 +98,11 @@ def pytest_run(folder: Path, *options: str) -> Cost:
     return run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
 
 
-def jarvis_run(folder: Path) -> Cost:
+def jarvis_run(folder: Path, adapters: int) -> Cost:
     """Run the project's benchmark with the scripted engine and a report."""
+    named = [part for number in range(adapters) for part in ("--jarvis-adapter", f"a{number}=demo:jarvis")]
     options = ("-p", "pytest_jarvis.plugin", "--jarvis-engine", "scripted", "--jarvis-report-dir", "out")
-    return pytest_run(folder, *options)
+    return pytest_run(folder, *options, *named)
 
 
 def dom_size(page: Path) -> tuple[float, int] | None:
@@ -115,14 +116,14 @@ def dom_size(page: Path) -> tuple[float, int] | None:
     return time.perf_counter() - started, len(done.stdout)
 
 
-def measure(prompts: int, samples: int | None) -> float:
+def measure(prompts: int, samples: int | None, adapters: int) -> float:
     """Print a line of figures for one size; return the seconds of CPU per prompt over bare pytest."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_bare_project(folder / "bare", prompts)
         bare = pytest_run(folder / "bare")
         write_project(folder / "jarvis", prompts, samples, formats=[])
-        ours = jarvis_run(folder / "jarvis")
+        ours = jarvis_run(folder / "jarvis", adapters)
         out = folder / "jarvis" / "out"
         loading = run(folder, "-c", f"from pytest_jarvis import load_report; load_report({str(out)!r})")
         files = run(folder, "-m", "pytest_jarvis.cli", "analyze", str(out), "--format", "text,html,markdown")
@@ -131,7 +132,8 @@ def measure(prompts: int, samples: int | None) -> float:
         sizes = {file: (out / file).stat().st_size for file in ("report.json", "report.html", "report.txt")}
         browser = "–" if opened is None else f"{opened[0]:.1f} s, {opened[1] / 1e6:.1f} MB"
         print(
-            f"{prompts:>7} prompts | bare {bare.cpu_s:7.2f} s | with {ours.cpu_s:7.2f} s | {each * 1000:5.2f} ms each"
+            f"{prompts:>7} prompts, {adapters:>3} adapters | bare {bare.cpu_s:7.2f} s | with {ours.cpu_s:7.2f} s"
+            f" | {each * 1000:5.2f} ms each"
             f" | peak {ours.peak_bytes / 1e6:6.0f} MB (bare {bare.peak_bytes / 1e6:.0f})"
             f" | json {sizes['report.json'] / 1e6:.1f} MB, html {sizes['report.html'] / 1e6:.1f} MB"
             f" | load {loading.cpu_s:.2f} s | files {files.cpu_s:.2f} s, {files.peak_bytes / 1e6:.0f} MB"
@@ -146,8 +148,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, nargs="+", default=[300, 3000, 30000])
     parser.add_argument("--samples", type=int, help="responses per prompt and arm (default: looks, which stop at 4)")
+    parser.add_argument("--adapters", type=int, default=1)
     options = parser.parse_args()
-    costs = [measure(prompts, options.samples) for prompts in options.prompts]
+    costs = [measure(prompts, options.samples, options.adapters) for prompts in options.prompts]
     return int(costs[-1] > BAR_S)
 
 
