@@ -14,6 +14,7 @@ from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines.transformers import TransformersEngine
 from pytest_jarvis.looks import Question
+from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.records import TWIN_ARM, AdapterSpec, EngineDescription, GenerationSettings, ModelSpec, Progress
 from pytest_jarvis.session import BenchmarkRun, Plan
@@ -83,7 +84,7 @@ def texts(run: BenchmarkRun) -> dict[tuple[str, str, int], str]:
     return {
         (row.prompt_id, sample.arm, sample.replicate): sample.text
         for case in run.plan.cases
-        for row in run.rows(case, lambda *_: {})
+        for row in run.rows(case, NO_METRICS)
         for sample in row.samples
     }
 
@@ -123,7 +124,7 @@ def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngi
     assert facts.decisions[TWIN_ARM].verdict != "PASS"
     same = sum(drawn[name, "base", number] == text for (name, arm, number), text in drawn.items() if arm == TWIN_ARM)
     assert same < 30 * 4 / 2
-    floors = noise_floors(row for case in run.plan.cases for row in run.rows(case, lambda *_: {}))
+    floors = noise_floors(row for case in run.plan.cases for row in run.rows(case, NO_METRICS))
     assert floors["jarvis_relevance"].floor is not None
     assert floors["jarvis_relevance"].floor > 0
 
