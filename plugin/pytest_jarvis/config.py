@@ -240,7 +240,11 @@ def _impossible(conf: Config) -> Iterator[tuple[str, str, str]]:
         if any(later <= earlier for earlier, later in pairwise(benchmark.looks)):
             yield "benchmark", "looks", f"expected numbers that increase, found {list(benchmark.looks)}"
     if wrong := _wrong_name(re.sub(r"\{(time|model|adapter)\}", "x", output.run_name)):
-        yield "output", "run_name", f"{wrong}, found {output.run_name!r}"
+        yield (
+            "output",
+            "run_name",
+            f"{wrong}; {{time}}, {{model}}, {{adapter}} are filled in; found {output.run_name!r}",
+        )
     yield from _impossible_names(output)
 
 

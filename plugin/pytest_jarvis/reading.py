@@ -104,13 +104,11 @@ def _explain(message: str, document: object, kind: object) -> str:
         return f"{prefix}unknown key '{unknown['name']}'{nearest(unknown['name'], known) if known else ''}"
     if missing := _MISSING.fullmatch(said):
         return f"{prefix}the key '{missing['name']}' is missing"
+    expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
+    expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))
     if allowed := _literals_in(kind):
-        expected = f"one of {', '.join(repr(value) for value in allowed)}"
-        if "object" in said:
-            expected = f"a table or {expected.removeprefix('one of ')}"
-    else:
-        expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
-        expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))
+        choice = ", ".join(repr(value) for value in allowed)
+        expected = f"{expected.replace('a string or ', '')} or {choice}" if "object" in said else f"one of {choice}"
     return f"{prefix}expected {expected}, found {_shown(found)}"
 
 

@@ -40,6 +40,26 @@ def test_a_bad_prompt_gives_one_sentence_even_when_no_option_is_given(project) -
     assert "Traceback" not in result.stderr.str()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "benchmark_config.json",
+            '{"generation": {"top_p": 2}}',
+            "generation: top_p: expected a number <= 1.0, found 2",
+        ),
+        ("jarvis_prompts/tools.toml", "[[tools]]", "tools: entry 1: the key 'name' is missing"),
+    ],
+)
+def test_a_bad_file_gives_one_sentence_and_no_traceback(project, name: str, content: str, said: str) -> None:
+    (project.folder / name).write_text(content, encoding="utf-8")
+    result = project.run("--jarvis-report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith("ERROR: ")
+    assert said in line
+
+
 def test_a_new_category_needs_no_python(project) -> None:
     (project.prompts / "ma_categorie.toml").write_text(
         '[[prompts]]\nid = "m-1"\ntext = "allume la lampe"\nkeywords = ["lampe", "allume"]\n', encoding="utf-8"
