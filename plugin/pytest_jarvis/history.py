@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.gate import GateVerdict
+from pytest_jarvis.kinship import series_key
 from pytest_jarvis.records import TWIN_ARM
 from pytest_jarvis.report import Report
-from pytest_jarvis.runs import series_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Series:
     prompt_hash: str
     is_real: bool
     differs: tuple[str, ...]
-    """What is another than in the series before: names of `runs.series_key`; empty in the first."""
+    """What is another than in the series before: names of `kinship.series_key`; empty in the first."""
     entries: tuple[HistoryEntry, ...]
 
 

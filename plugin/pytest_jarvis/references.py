@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_jarvis.kinship import is_comparable
 from pytest_jarvis.outputs.json import load_report
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import TWIN_ARM
 from pytest_jarvis.regressions import Choice, StoredRun
 from pytest_jarvis.report import REPORT_FILE, Report, write_atomically
-from pytest_jarvis.runs import is_comparable
 
 BASELINE_FILE: Final = "baseline.json"
 """A copy of a report, so that it outlives the run's folder and can be committed alone."""
@@ -98,7 +98,7 @@ def saved_runs(reports: Path) -> Iterator[SavedRun | InputError]:
 
 
 def newest_comparable(reports: Path, report: Report) -> SavedRun | None:
-    """Return the newest run of a whole selection that `runs.is_comparable`; damaged reports are passed over."""
+    """Return the newest run of a whole selection that `kinship.is_comparable`; damaged reports are passed over."""
     found = [
         run
         for run in saved_runs(reports)

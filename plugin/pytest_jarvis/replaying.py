@@ -29,6 +29,7 @@ _DRAWING: Final[Mapping[str, str]] = {
     "jarvis_allow_inert_adapter": "--jarvis-allow-inert-adapter",
     "jarvis_reuse": "--jarvis-reuse",
     "jarvis_base_url": "--jarvis-base-url",
+    "jarvis_concurrency": "--jarvis-concurrency",
 }
 """The options that say how responses are drawn, by the name pytest keeps them under."""
 

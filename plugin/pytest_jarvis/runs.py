@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Final, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from pytest_jarvis.changes import Metric, keywords_of, relevance_of
 from pytest_jarvis.comparisons import Difference
+from pytest_jarvis.kinship import obstacles_between, overlap_of, pair_adapters, setting_changes
 from pytest_jarvis.rankings import REGRESSION_ALPHA, compare_with_stored, find_worse_prompts
-from pytest_jarvis.records import BASE_ARM, TWIN_ARM
+from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.regressions import (
     OVERALL,
-    Obstacle,
     PromptOverlap,
     RegressionOutcome,
     SettingChange,
@@ -23,9 +24,7 @@ from pytest_jarvis.regressions import (
 from pytest_jarvis.report import Report, ResultRow, Sample
 
 MetricName = Literal["relevance", "keywords", "cosine", "base_relevance", "base_keywords"]
-
-_NOT_JUDGED: Final = frozenset({"nothing_measured", "partial_selection", "failures", "missing_pairs"})
-"""Reasons of a gate that speak of the run, not of its scores."""
+"""What every run may measure; metrics that others added are compared under their own names."""
 
 Table = list[tuple[float, ...]]
 
@@ -34,7 +33,8 @@ Table = list[tuple[float, ...]]
 class MetricDifference:
     """One metric, new - stored, over the prompts that have it in both runs."""
 
-    metric: MetricName
+    metric: str
+    """A `MetricName`, or the name of a metric that others added."""
     category: str
     """Empty over all prompts."""
     prompts: int
@@ -80,55 +80,6 @@ class RunComparison:
     arms: tuple[ArmComparison, ...]
 
 
-def overlap_of(stored: Report, new: Report) -> PromptOverlap:
-    """Return which prompts two runs share: the same id and the same text."""
-    before = {row.prompt_id: row.prompt for row in stored.results}
-    after = {row.prompt_id: row.prompt for row in new.results}
-    return PromptOverlap(
-        common=tuple(name for name, text in after.items() if before.get(name) == text),
-        only_stored=tuple(name for name in before if name not in after),
-        only_new=tuple(name for name in after if name not in before),
-        changed=tuple(name for name, text in after.items() if name in before and before[name] != text),
-    )
-
-
-def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-    """Return which adapter of one run is compared with which of the other.
-
-    Those `named` (stored -> new); else those of the same name; else, by their places, what has no namesake. ValueError
-    for a name that a run does not hold.
-    """
-    before, after = list(stored.metadata.adapters), list(new.metadata.adapters)
-    if named:
-        for names, known in ((named.keys(), before), (named.values(), after)):
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"no adapter '{name}'; there are: {', '.join(known)}")
-        return tuple(named.items())
-    same = tuple((name, name) for name in before if name in after)
-    return same or tuple(zip(before, after, strict=False))
-
-
-def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]]) -> tuple[SettingChange, ...]:
-    """Return what two runs do not have in common, of what may change their scores."""
-    before, after = dict(_settings(stored)), dict(_settings(new))
-    digests = [
-        {proof.name: (proof.sha256 or "")[:12] for proof in run.provenance.engine.adapters} for run in (stored, new)
-    ]
-    for one, other in pairs:
-        name = f"adapter.{one}" if one == other else f"adapter.{one}.{other}"
-        before[name], after[name] = digests[0].get(one, ""), digests[1].get(other, "")
-    if "keyword_mode" not in before or "keyword_mode" not in after:
-        # An older report does not say it, which is no difference.
-        before.pop("keyword_mode", None)
-        after.pop("keyword_mode", None)
-    return tuple(
-        SettingChange(name=name, stored=before.get(name, ""), new=after.get(name, ""))
-        for name in dict.fromkeys((*before, *after))
-        if before.get(name) != after.get(name)
-    )
-
-
 def compare_runs(
     stored: Report, new: Report, named: Mapping[str, str] | None = None, *, alpha: float = REGRESSION_ALPHA
 ) -> RunComparison:
@@ -144,55 +95,6 @@ def compare_runs(
         overlap=overlap,
         changes=setting_changes(stored, new, pairs),
         arms=tuple(_compare_arm(stored, new, pair, overlap.common, alpha) for pair in pairs),
-    )
-
-
-def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
-    """Return what keeps a drop from being judged; settings that differ do not, they are named."""
-    found: list[Obstacle] = []
-    if _is_not_judged(new):
-        found.append("run_not_judged")
-    if _is_not_judged(stored):
-        found.append("stored_not_judged")
-    if (
-        stored.metadata.is_real != new.metadata.is_real
-        or TWIN_ARM in stored.metadata.adapters
-        or TWIN_ARM in new.metadata.adapters
-    ):
-        found.append("other_kind")
-    if _scale(stored) != _scale(new):
-        found.append("other_dictionary")
-    if not overlap_of(stored, new).common:
-        found.append("no_common_prompt")
-    return tuple(found)
-
-
-def is_comparable(stored: Report, new: Report) -> bool:
-    """Whether a saved run is one of the same thing as another: model, storage, settings but for the seed, adapter."""
-    generation = [
-        {name: value for name, value in _settings(run) if name.startswith("generation.") and name not in _OWN_NOISE}
-        for run in (stored, new)
-    ]
-    return (
-        not obstacles_between(stored, new)
-        and stored.provenance.replay is None
-        and stored.metadata.base_model == new.metadata.base_model
-        and stored.metadata.quantization == new.metadata.quantization
-        and generation[0] == generation[1]
-        and new.metadata.lora_adapter in stored.metadata.adapters
-    )
-
-
-def series_key(report: Report) -> tuple[tuple[str, str], ...]:
-    """Return what two runs must share for their gains to be on one scale, by the names of `SettingChange`."""
-    kept = {"base_model", "quantization", "prompts", "dictionary", "relevance_share"}
-    return (
-        *(
-            (name, value)
-            for name, value in _settings(report)
-            if name in kept or (name.startswith("generation.") and name not in _OWN_NOISE)
-        ),
-        ("real", str(report.metadata.is_real)),
     )
 
 
@@ -219,7 +121,7 @@ def judge_regression(
     if stored is None or run is None:
         return settle(outcome, fail=fail, strict=strict)
     overlap, obstacles = overlap_of(stored, new), list(obstacles_between(stored, new))
-    scopes = _scopes(_rows(stored, run.adapter, overlap.common), _rows(new, candidate, overlap.common))
+    scopes = _scopes(*_rows_of_both(stored, new, (run.adapter, candidate), overlap.common))
     if not scopes and "no_common_prompt" not in obstacles:
         obstacles.append("not_measured")
     changed = RegressionOutcome(
@@ -238,42 +140,19 @@ def judge_regression(
     return settle(changed, fail=fail, strict=strict)
 
 
-_OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
-"""Settings under which the same model draws other texts, or none, of the same distribution."""
-
-
-def _settings(report: Report) -> Iterator[tuple[str, str]]:
-    metadata, origin = report.metadata, report.provenance
-    yield "base_model", metadata.base_model
-    yield "quantization", metadata.quantization
-    yield "engine", metadata.engine
-    yield "device", metadata.device
-    yield "dtype", origin.engine.compute_dtype
-    for field in fields(origin.generation):
-        yield f"generation.{field.name}", str(getattr(origin.generation, field.name))
-    yield "responses", str(metadata.samples_per_prompt)
-    yield "prompts", origin.prompt_hash[:12]
-    yield "dictionary", origin.dictionary_hash[:12]
-    yield "relevance_share", str(origin.relevance_share)
-    if origin.keyword_mode is not None:
-        yield "keyword_mode", origin.keyword_mode
-    yield "machine", f"{origin.machine.system} {origin.machine.processor} x {origin.machine.cores}"
-    for name, version in origin.versions.items():
-        yield f"versions.{name}", version
-
-
-def _scale(report: Report) -> tuple[str, float]:
-    """Return what the relevance counts, and what it counts as 1."""
-    return report.provenance.dictionary_hash, report.provenance.relevance_share
-
-
-def _is_not_judged(report: Report) -> bool:
-    return any(reason.code in _NOT_JUDGED for reason in report.gate.reasons)
-
-
-def _rows(report: Report, adapter: str, prompts: Iterable[str]) -> dict[str, ResultRow]:
+def _rows_of_both(
+    stored: Report, new: Report, pair: tuple[str, str], prompts: Iterable[str]
+) -> tuple[dict[str, ResultRow], dict[str, ResultRow]]:
+    """Return the rows of two adapters by prompt, of the prompts for which both have one."""
     wanted = set(prompts)
-    return {row.prompt_id: row for row in report.of_adapter(adapter) if row.prompt_id in wanted}
+    before, after = (
+        {row.prompt_id: row for row in report.of_adapter(adapter) if row.prompt_id in wanted}
+        for report, adapter in zip((stored, new), pair, strict=True)
+    )
+    return (
+        {name: row for name, row in before.items() if name in after},
+        {name: row for name, row in after.items() if name in before},
+    )
 
 
 def _values(row: ResultRow, arm: str, metric: Metric) -> tuple[float, ...]:
@@ -286,9 +165,7 @@ def _tables(
     """Return the scores of one arm in both runs, by prompt, of the prompts that have them in both."""
     found = {}
     for name, row in after.items():
-        if (stored := before.get(name)) is None:
-            continue
-        pair = tuple(_values(one, BASE_ARM if of_base else one.adapter, metric) for one in (stored, row))
+        pair = tuple(_values(one, BASE_ARM if of_base else one.adapter, metric) for one in (before[name], row))
         if all(pair):
             found[name] = (pair[0], pair[1])
     return found
@@ -308,7 +185,7 @@ def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> 
 def _compare_arm(
     stored: Report, new: Report, pair: tuple[str, str], common: Sequence[str], alpha: float
 ) -> ArmComparison:
-    before, after = _rows(stored, pair[0], common), _rows(new, pair[1], common)
+    before, after = _rows_of_both(stored, new, pair, common)
     return ArmComparison(
         stored_adapter=pair[0],
         new_adapter=pair[1],
@@ -325,12 +202,13 @@ def _is_greedy(report: Report) -> bool:
 def _metrics(
     before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float
 ) -> Iterator[MetricDifference]:
-    tables: dict[MetricName, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    tables: dict[str, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
         "relevance": _tables(before, after, relevance_of),
         "keywords": _tables(before, after, keywords_of),
         "cosine": _cosines(before, after),
         "base_relevance": _tables(before, after, relevance_of, of_base=True),
         "base_keywords": _tables(before, after, keywords_of, of_base=True),
+        **{name: _tables(before, after, partial(_added, name)) for name in _added_names(before, after)},
     }
     categories = dict.fromkeys(row.category for row in after.values())
     for metric, table in tables.items():
@@ -344,14 +222,27 @@ def _metrics(
             yield MetricDifference(metric=metric, category=scope, prompts=len(both), difference=difference)
 
 
+def _added(name: str, sample: Sample) -> float | None:
+    return sample.extra.get(name, sample.pair.get(name))
+
+
+def _added_names(*runs: Mapping[str, ResultRow]) -> list[str]:
+    """Return the metrics that others added to every one of the runs."""
+    named = [
+        {name for row in rows.values() for sample in row.samples for name in (*sample.extra, *sample.pair)}
+        for rows in runs
+    ]
+    return sorted(set.intersection(*named))
+
+
 def _cosines(
     before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Return the cosines of each prompt; where one of the runs has only the prompt's mean, the means."""
     tables = _tables(before, after, lambda sample: sample.cosine)
     for name, row in after.items():
-        stored = before.get(name)
-        if name in tables or stored is None:
+        stored = before[name]
+        if name in tables:
             continue
         if stored.cosine_similarity_score is not None and row.cosine_similarity_score is not None:
             tables[name] = ((stored.cosine_similarity_score,), (row.cosine_similarity_score,))

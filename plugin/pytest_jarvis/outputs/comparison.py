@@ -135,7 +135,7 @@ def _change(pair: tuple[float | None, float | None]) -> float:
 
 
 def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
-    label = comparing.METRICS[one.metric] if not one.category else f"· {_label(runs.new, one.category)}"
+    label = comparing.metric_label(one.metric) if not one.category else f"· {_label(runs.new, one.category)}"
     share = one.metric in _SHARES
     write: Callable[[float], str] = percent if share else _score
     change: Callable[[float], str] = points if share else signed

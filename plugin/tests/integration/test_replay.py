@@ -306,3 +306,14 @@ def test_a_replay_imports_no_torch(project) -> None:
     )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
     assert (Path(project.folder) / "again" / "report.json").is_file()
+
+
+def test_a_report_without_a_response_is_refused(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    file = project.folder / "out" / "report.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    document["results"] = []
+    file.write_text(json.dumps(document), encoding="utf-8")
+    result = replay()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--jarvis-replay out/report.json: the report holds no response*"])

@@ -1,4 +1,4 @@
-"""`runs`: two saved runs are compared on what they share, and what they do not share is named."""
+"""`kinship` and `runs`: two saved runs are compared on what they share, and what they do not share is named."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import msgspec
 import pytest
 
 from pytest_jarvis.gate import Reason
+from pytest_jarvis.kinship import is_comparable, obstacles_between, overlap_of, pair_adapters, setting_changes
 from pytest_jarvis.regressions import StoredRun
 from pytest_jarvis.report import Report, ResultRow, Sample
-from pytest_jarvis.runs import (
-    compare_runs,
-    is_comparable,
-    judge_regression,
-    obstacles_between,
-    overlap_of,
-    pair_adapters,
-    setting_changes,
-)
+from pytest_jarvis.runs import compare_runs, judge_regression
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -146,6 +139,42 @@ def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report
     ]
     assert cosine.difference.difference == pytest.approx(0.1)
     assert cosine.difference.target == "these"
+
+
+def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_report: MakeReport) -> None:
+    def added(report: Report, **extra: float) -> Report:
+        return each_sample(report, lambda one: change(one, extra=extra, pair={"near": 0.5}))
+
+    metrics = compare_runs(added(make_report(), words=3.0, old=1.0), added(make_report(), words=5.0)).arms[0].metrics
+    found = {one.metric: one.difference.difference for one in metrics if not one.category}
+    assert (found["words"], found["near"]) == (2.0, 0.0)
+    assert "old" not in found
+
+
+def test_replicates_of_one_run_alone_are_not_compared_as_texts(make_report: MakeReport) -> None:
+    found = compare_runs(make_report(replicates=4), make_report(replicates=8)).arms[0].prompts
+    assert {4} == {one.texts for one in found}
+
+
+def test_a_prompt_that_one_adapter_has_no_row_for_is_left_out(make_report: MakeReport) -> None:
+    report = make_report(gains={"a": 0.4, "b": 0.4})
+    kept = (row for row in report.results if (row.adapter, row.prompt_id[-1]) != ("b", "3"))
+    lacking = change(report, results=tuple(kept))
+    assert [30, 27] == [len(arm.prompts) for arm in compare_runs(report, lacking).arms]
+
+
+def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report: MakeReport) -> None:
+    report = make_report()
+    first = report.results[0].prompt_id
+
+    def edit(row: ResultRow) -> ResultRow:
+        return change(row, samples=tuple(change(one, relevance=None) for one in row.samples))
+
+    silent = each_row(report, lambda row: edit(row) if row.prompt_id == first else row)
+    [overall] = [
+        one for one in compare_runs(silent, report).arms[0].metrics if one.metric == "relevance" and not one.category
+    ]
+    assert overall.prompts == 29
 
 
 def test_runs_without_scores_have_no_metric(make_report: MakeReport) -> None:

@@ -81,7 +81,7 @@ def _changed_rules(report: Report, replay: ReplayOf) -> Iterator[str]:
         yield "Les prompts (mots-clés, outils attendus ou leur nombre) ont changé depuis."
 
 
-METRICS: Final[Mapping[MetricName, str]] = {
+_METRICS: Final[Mapping[MetricName, str]] = {
     "relevance": "Pertinence",
     "keywords": "Mots-clés",
     "cosine": "Cosinus",
@@ -119,6 +119,11 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "real": "moteur réel ou factice",
     "machine": "machine",
 }
+
+
+def metric_label(name: str) -> str:
+    """Return what a metric is called; one that others added keeps its name."""
+    return {str(known): label for known, label in _METRICS.items()}.get(name, printable(name))
 
 
 def run_line(path: str, report: Report) -> str:
