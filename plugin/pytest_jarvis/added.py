@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pytest_jarvis.changes import Metric, compare_rows
 from pytest_jarvis.comparisons import estimate_mean
-from pytest_jarvis.metrics import MetricSpec
-from pytest_jarvis.report import AdapterMetric, AddedMetric, MetricAverages, ResultRow, Sample
+from pytest_jarvis.metrics import AdapterMetric, AddedMetric, MetricAverages, MetricSpec
+from pytest_jarvis.report import ResultRow, Sample
 
 
 def value_of(spec: MetricSpec) -> Metric:

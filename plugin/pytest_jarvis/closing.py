@@ -25,7 +25,6 @@ from pytest_jarvis.regressions import RegressionOutcome
 from pytest_jarvis.report import (
     SCHEMA_VERSION,
     AdapterStatistics,
-    AddedMetric,
     FailureRow,
     GatePlan,
     Metadata,
@@ -39,12 +38,14 @@ from pytest_jarvis.report import (
     timestamp,
 )
 from pytest_jarvis.runs import judge_regression
+from pytest_jarvis.uncontaminated import decisions_without
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_jarvis.benchmark import Benchmark
-    from pytest_jarvis.metrics import MetricSpec
+    from pytest_jarvis.contamination import Contamination
+    from pytest_jarvis.metrics import AddedMetric, MetricSpec
     from pytest_jarvis.records import PromptCase
     from pytest_jarvis.session import RunFacts
     from pytest_jarvis.statistics import Decision
@@ -65,6 +66,8 @@ class Gathered:
     """Those that others declared."""
     workers: int = 1
     """Processes that drew."""
+    contamination: Contamination | None = None
+    """What training data holds of the prompts; None when no data was named."""
 
 
 def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
@@ -181,6 +184,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         provenance=_provenance(benchmark, gathered, root),
         noise_floor=noise_floors(gathered.rows) if settings.twin else {},
         metrics=_added_metrics(benchmark, gathered),
+        contamination=_judged_without(benchmark, gathered),
     )
     return msgspec.structs.replace(report, regression=_held_against(benchmark, report))
 
@@ -204,6 +208,15 @@ def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | N
 def exits_failed(gate: GateOutcome, report: Report | None) -> bool:
     """Whether the exit status is 1: on the gate's account, or for a drop against a saved run."""
     return gate.exit_failed or (report is not None and report.regression is not None and report.regression.exit_failed)
+
+
+def _judged_without(benchmark: Benchmark, gathered: Gathered) -> Contamination | None:
+    """Return what training data holds of the prompts, with the decisions that leave those out; an A/A run has none."""
+    found = gathered.contamination
+    if found is None or not found.leaks or benchmark.settings.twin:
+        return found
+    decisions = decisions_without(found.leaks, gathered.rows, gathered.facts.decisions, benchmark.question)
+    return msgspec.structs.replace(found, decisions=decisions)
 
 
 def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:

@@ -13,6 +13,7 @@ from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
 
 if TYPE_CHECKING:
+    from pytest_jarvis.contamination import Contamination
     from pytest_jarvis.metrics import MetricSet
     from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.records import Response
@@ -105,7 +106,19 @@ class Collector:
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
         metrics = self._metrics(self.benchmark, modules)
         recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics, controller)
+        recorder.contamination = self._contamination(self.benchmark)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
+
+    def _contamination(self, benchmark: Benchmark) -> Contamination | None:
+        """Return what training data holds of the prompts; where it is named, and on the controller alone."""
+        if not benchmark.settings.training_data or self._is_worker():
+            return None
+        from pytest_jarvis.contamination import look_for
+
+        try:
+            return look_for(benchmark.cases, benchmark.settings.training_data)
+        except InputError as error:
+            raise pytest.UsageError(f"--jarvis-training-data: {error}") from None
 
     def _metrics(self, benchmark: Benchmark, modules: Iterable[object]) -> MetricSet:
         """Return the metrics of conftest files, plugins and test files; UsageError for one that cannot be."""

@@ -151,6 +151,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
     category_floors: dict[str, Share] = {}
     """Category -> least JARVIS relevance of the fine-tuned arm there, from 0 to 1."""
+    training_data: tuple[str, ...] = ()
+    """Files the adapters were trained on, relative to the configuration file: prompts found there are marked."""
     metric_bars: dict[str, MetricBar] = {}
     """By the name of a metric that a conftest.py declares, or that the hook gives."""
 

@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol, TypeVar, overload
 import msgspec
 
 from pytest_jarvis.config import MetricBar
+from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.reading import InputError, nearest
 from pytest_jarvis.records import PromptCase, Response
 
@@ -49,6 +50,38 @@ class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     label: str
     higher_is_better: bool = True
     per: Per = "response"
+
+
+class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over prompts of one added metric, over the prompts that hold it in both arms; in the metric's own unit."""
+
+    prompts: int
+    not_measured: int
+    """Responses, or pairs, of measured prompts for which the metric gave no number."""
+    base: float | None
+    """None for a metric of pairs; so for `finetuned`."""
+    finetuned: float | None
+    value: float | None
+    """finetuned - base, or the mean of the pairs; None where nothing was measured."""
+    base_interval: Interval | None = None
+    """Like the others, it misses with the probability of the decision, or of the plan, on each side."""
+    finetuned_interval: Interval | None = None
+    interval: Interval | None = None
+    """Of `value`."""
+
+
+class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An added metric of one adapter, overall and per category."""
+
+    overall: MetricAverages
+    by_category: dict[str, MetricAverages]
+
+
+class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric that others added: what it is, and what was measured for each adapter."""
+
+    spec: MetricSpec
+    by_adapter: dict[str, AdapterMetric]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,13 @@ def declare(add: Callable[..., object]) -> None:
     )
     add("--jarvis-prompts", metavar="DIR", help="folder of prompt files (default: those of the checkout or package)")
     add(
+        "--jarvis-training-data",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="data an adapter was trained on: prompts found in it are marked, and judged without; may be repeated",
+    )
+    add(
         "--jarvis-samples",
         metavar="N",
         type=_positive,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_jarvis.benchmark import Benchmark
+    from pytest_jarvis.contamination import Contamination
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.gate import GateOutcome
     from pytest_jarvis.outputs.files import OutputProblem
@@ -81,6 +82,7 @@ class Recorder:
         """
         self.config = config
         self.metrics = metrics
+        self.contamination: Contamination | None = None
         self.benchmark = benchmark
         conf = benchmark.settings.config
         replay = benchmark.settings.replay
@@ -318,6 +320,7 @@ class Recorder:
             finished=not self.interrupted and len(recorded) == len(cases),
             metrics=metrics,
             workers=self.workers,
+            contamination=self.contamination,
         )
 
     def _label(self, record: CaseRecord) -> str:

@@ -11,9 +11,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from pytest_jarvis.contrasts import Interval
+from pytest_jarvis.contamination import Contamination
 from pytest_jarvis.gate import GateOutcome, Require
-from pytest_jarvis.metrics import MetricSpec
+from pytest_jarvis.metrics import AddedMetric
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
@@ -233,38 +233,6 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     by_category: dict[str, CategoryAverages]
 
 
-class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Means over prompts of one added metric, over the prompts that hold it in both arms; in the metric's own unit."""
-
-    prompts: int
-    not_measured: int
-    """Responses, or pairs, of measured prompts for which the metric gave no number."""
-    base: float | None
-    """None for a metric of pairs; so for `finetuned`."""
-    finetuned: float | None
-    value: float | None
-    """finetuned - base, or the mean of the pairs; None where nothing was measured."""
-    base_interval: Interval | None = None
-    """Like the others, it misses with the probability of the decision, or of the plan, on each side."""
-    finetuned_interval: Interval | None = None
-    interval: Interval | None = None
-    """Of `value`."""
-
-
-class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An added metric of one adapter, overall and per category."""
-
-    overall: MetricAverages
-    by_category: dict[str, MetricAverages]
-
-
-class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A metric that others added: what it is, and what was measured for each adapter."""
-
-    spec: MetricSpec
-    by_adapter: dict[str, AdapterMetric]
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a run found. The candidate's averages stand on top; every adapter's are under `by_adapter`."""
 
@@ -283,6 +251,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     provenance: Provenance
     noise_floor: dict[str, NoiseFloor] = {}
     """Of each metric, in an A/A run; empty in any other."""
+    contamination: Contamination | None = None
+    """What training data holds of the prompts; None when no data was named."""
     metrics: dict[str, AddedMetric] = {}
     """Metrics that others added, by name."""
     regression: RegressionOutcome | None = None

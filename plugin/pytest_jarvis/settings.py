@@ -60,6 +60,7 @@ OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
 _OTHER_KEYS: Final[dict[str, tuple[str, str]]] = {
     "jarvis_adapter": ("model", "adapters"),
     "jarvis_prompts": ("benchmark", "prompts"),
+    "jarvis_training_data": ("benchmark", "training_data"),
 }
 """The same for options whose value is written otherwise than in the file."""
 
@@ -79,6 +80,8 @@ class Settings:
     """Whether this is an A/A run."""
     generation: GenerationSettings
     prompts_folder: Path
+    training_data: tuple[Path, ...]
+    """Files in which the prompts are looked for."""
     looks: tuple[int, ...]
     gate: Literal["proven", "point", "off"]
     min_gain: float
@@ -127,6 +130,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         twin=twin,
         generation=replay.report.provenance.generation if replay else generation_settings(conf.generation),
         prompts_folder=resolve_prompts(conf, option, file.parent, root),
+        training_data=tuple(Path(name) for name in option.jarvis_training_data)
+        or tuple(file.parent / name for name in benchmark.training_data),
         looks=_looks(conf, option, replay, twin=twin),
         gate="off" if twin else benchmark.gate,
         min_gain=benchmark.min_gain_percent / 100,
@@ -266,6 +271,8 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
         values["model"]["adapters"] = option.jarvis_adapter
     if option.jarvis_prompts:
         values["benchmark"]["prompts"] = option.jarvis_prompts
+    if option.jarvis_training_data:
+        values["benchmark"]["training_data"] = option.jarvis_training_data
     found: list[Origin] = []
     for section, keys in values.items():
         for key, value in keys.items() if isinstance(keys, dict) else ():

@@ -30,6 +30,7 @@ from pytest_jarvis.outputs.wording import (
 )
 from pytest_jarvis.outputs.wording import metrics as added
 from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
@@ -52,7 +53,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
     candidate = insights.candidate
     blocks = [
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
-        *(f"> {escaped_sentence(note)}" for note in (*labels.cautions(report), *replay_notes(report))),
+        *(f"> {escaped_sentence(note)}" for note in _notes(report)),
         *_verdict(report, candidate),
         *_categories(candidate, gains=not report.noise_floor),
         *_added(report, candidate.name),
@@ -100,6 +101,10 @@ def _shortened(text: str) -> str:
         return text
     end = text.rfind("\n", 0, MOST_CHARACTERS - 200)
     return f"{text[:end]}\n\n{labels.SHORTENED}\n"
+
+
+def _notes(report: Report) -> list[str]:
+    return [*labels.cautions(report), *replay_notes(report), *contamination_notes(report)]
 
 
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:

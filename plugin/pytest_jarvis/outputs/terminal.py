@@ -24,6 +24,7 @@ from pytest_jarvis.outputs.wording import (
     width_of,
 )
 from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.metrics import metric_line, not_measured
 from pytest_jarvis.outputs.wording.regression import regression_details, regression_sentence
 from pytest_jarvis.rankings import NoiseFloor
@@ -133,7 +134,7 @@ def warnings(report: Report) -> list[str]:
         lines.append(session.demo_model(report.metadata.base_model_label, labels.storage(report.metadata.quantization)))
     if not report.complete:
         lines.append(labels.INCOMPLETE)
-    for note in replay_notes(report):
+    for note in (*replay_notes(report), *contamination_notes(report)):
         lines += wrap(note, _LINE)
     return lines
 

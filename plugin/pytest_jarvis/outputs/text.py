@@ -33,6 +33,7 @@ from pytest_jarvis.outputs.wording import (
     width_of,
 )
 from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
@@ -79,7 +80,7 @@ def _heading(report: Report) -> list[str]:
         "═" * WIDTH,
     ]
     lines[1:2] = paragraph(lines[1], indent="")
-    notes = [*labels.cautions(report), *replay_notes(report)]
+    notes = [*labels.cautions(report), *replay_notes(report), *contamination_notes(report)]
     return [*lines, *(line for note in notes for line in paragraph(note, indent=""))]
 
 

@@ -12,12 +12,12 @@ from pytest_jarvis.bars import metric_bars
 from pytest_jarvis.config import BenchmarkSection, MetricBar
 from pytest_jarvis.insights import insights
 from pytest_jarvis.looks import Question
-from pytest_jarvis.metrics import MetricSpec
+from pytest_jarvis.metrics import MetricAverages, MetricSpec
 from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.markdown import render_markdown
 from pytest_jarvis.outputs.terminal import metric_lines
 from pytest_jarvis.outputs.text import render_text
-from pytest_jarvis.report import MetricAverages, Report, ResultRow, Sample
+from pytest_jarvis.report import Report, ResultRow, Sample
 
 POLITE = MetricSpec(name="politesse", label="Politesse")
 AGREED = MetricSpec(name="accord", label="Accord", per="pair", higher_is_better=False)

@@ -50,6 +50,7 @@ function badges(one) {
     found.push(badge("worse", words.provenWorse, fill(words.pValue, { p: number(one.provenWorse, 4) })));
   } else if (trend(one.change) === "worse") found.push(badge("worse soft", words.worse));
   if (!one.differs && one.arms.every((arm) => arm.length)) found.push(badge("same", words.identical));
+  if (one.prompt.leaked) found.push(badge("failed", words.leaked));
   if (one.failed) found.push(badge("failed", words.failed));
   return found;
 }

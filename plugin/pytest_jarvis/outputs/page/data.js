@@ -55,8 +55,8 @@ function counted(forms, n, values = {}) {
 
 const named = (places) => places.map((place) => data.strings[place]);
 
-const prompts = data.prompts.map(([id, category, text, intended, tool, keywords]) => ({
-  id, category, text, intended, tool, keywords: named(keywords),
+const prompts = data.prompts.map(([id, category, text, intended, tool, keywords, leaked]) => ({
+  id, category, text, intended, tool, leaked, keywords: named(keywords),
 }));
 
 const responses = data.responses.map((row) => {

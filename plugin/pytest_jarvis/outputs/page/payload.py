@@ -49,7 +49,8 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
     for row in report.results:
         if row.category not in categories:
             categories.append(row.category)
-        prompt = prompts.place(_prompt(row, categories.index(row.category), strings))
+        leaked = report.contamination is not None and row.prompt_id in report.contamination.leaks
+        prompt = prompts.place(_prompt(row, categories.index(row.category), strings, leaked=leaked))
         arms = [
             [
                 responses.place(_response(sample, strings, extras))
@@ -106,7 +107,7 @@ class _Table:
         return [self.place(item) for item in items]
 
 
-def _prompt(row: ResultRow, category: int, strings: _Table) -> Row:
+def _prompt(row: ResultRow, category: int, strings: _Table, *, leaked: bool) -> Row:
     return [
         row.prompt_id,
         category,
@@ -114,6 +115,7 @@ def _prompt(row: ResultRow, category: int, strings: _Table) -> Row:
         row.intended,
         row.expected_tool,
         strings.places(row.keywords_expected),
+        int(leaked),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from pytest_jarvis.changes import MetricComparison
 from pytest_jarvis.diagnostics import ArmDiagnostics
 from pytest_jarvis.insights import AdapterInsight, Insights
+from pytest_jarvis.metrics import AddedMetric
 from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
 from pytest_jarvis.outputs.page.payload import case_anchor
 from pytest_jarvis.outputs.wording import (
@@ -35,7 +36,7 @@ from pytest_jarvis.outputs.wording.labels import (
 from pytest_jarvis.outputs.wording.metrics import figure, label_of, threshold_title
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.rankings import Ranking
-from pytest_jarvis.report import AddedMetric, Averages, Report
+from pytest_jarvis.report import Averages, Report
 
 MOST_FAILURES: Final = 200
 _ARROW: Final = " → "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_jarvis.metrics import MetricSpec
+from pytest_jarvis.metrics import AddedMetric, MetricAverages, MetricSpec
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.formats import DASH, bracket, number, plural, signed, typeset
 from pytest_jarvis.outputs.wording.verdicts import shown_thresholds
-from pytest_jarvis.report import AddedMetric, MetricAverages, Report
+from pytest_jarvis.report import Report
 from pytest_jarvis.thresholds import Threshold
 
 TITLE: Final = "Métriques ajoutées"

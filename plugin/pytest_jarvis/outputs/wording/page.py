@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pytest_jarvis.outputs.wording.contamination import BADGE
 from pytest_jarvis.outputs.wording.formats import DASH, NBSP, number, percent, plural, typeset
 
 TITLE: Final = "Rapport JARVIS"
@@ -180,6 +181,7 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "intended": typeset("Voulu :"),
     "expectedTool": typeset("Outil attendu :"),
     "provenWorse": "Régression prouvée",
+    "leaked": BADGE,
     "pValue": typeset("Le bruit n’explique pas cette baisse : p = {p}"),
     "worse": "Régression",
     "identical": "Réponses identiques",
