@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "files", metavar="TRAIN.jsonl", type=Path, nargs="+", help="JSONL or JSON of a fine-tune, or plain text"
     )
     command.add_argument(
-        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompt files (default: as for pytest)"
+        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompts (default: as for pytest)"
     )
     command.add_argument(
         "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json of this folder)"
