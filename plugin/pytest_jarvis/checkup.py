@@ -15,13 +15,14 @@ from pytest_jarvis import surroundings
 from pytest_jarvis.base_files import BaseFiles, find_base, hub_cache
 from pytest_jarvis.config import DEMO, Config
 from pytest_jarvis.discovery import FoundAdapter, find_adapters, look_at, may_fit
-from pytest_jarvis.engines import NEEDS
+from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.prompts import load_prompts
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import AdapterSpec
 from pytest_jarvis.settings import (
     DEFAULT_ENGINE,
+    SERVER,
     adapter_folders,
     override,
     read_configuration,
@@ -32,7 +33,8 @@ from pytest_jarvis.settings import (
 Status = Literal["ok", "warning", "error"]
 
 LEAST_PYTHON: Final = (3, 11)
-INSTALL_LOCAL: Final = 'pip install "pytest-jarvis[local]"'
+INSTALL: Final = 'pip install "pytest-jarvis[{extra}]"'
+INSTALL_LOCAL: Final = INSTALL.format(extra="local")
 INSTALL_CORE: Final = "pip install pytest-jarvis"
 INSTALL_CUDA: Final = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
 LIST_ADAPTERS: Final = "pytest-jarvis adapters"
@@ -157,7 +159,7 @@ def _torch(
 
 
 def _packages(asked: _Asked) -> Iterator[Finding]:
-    found = surroundings.requirements("local")
+    found = surroundings.requirements(EXTRAS.get(asked.engine, "local"))
     if not found:
         yield Finding(step=3, name="packages", status="error", command=INSTALL_CORE)
     for one in found:
@@ -168,7 +170,7 @@ def _packages(asked: _Asked) -> Iterator[Finding]:
             name=f"package.{one.name}",
             status="ok" if one.good else "error" if needed else "warning",
             values=values,
-            command=None if one.good else INSTALL_LOCAL if one.extra else INSTALL_CORE,
+            command=None if one.good else INSTALL.format(extra=one.extra) if one.extra else INSTALL_CORE,
         )
 
 
@@ -225,6 +227,8 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     if asked.option.jarvis_aa:
         return Finding(step=5, name="adapter.none", status="ok")
     values: dict[str, Any] = {"name": spec.name, "source": spec.source}
+    if asked.engine == SERVER:
+        return Finding(step=5, name="adapter.served", status="ok", values=values)
     if folder is None or not folder.is_dir():
         return Finding(
             step=5, name="adapter", status="error", values={**values, "problem": "absent"}, command=LIST_ADAPTERS
@@ -261,7 +265,10 @@ def _configuration(asked: _Asked, devices: tuple[surroundings.Gpu, ...]) -> Iter
         step=6, name="config", status="ok", values={"file": str(asked.file) if asked.file.is_file() else None}
     )
     if not asked.needs_torch:
-        yield Finding(step=6, name="engine", status="ok", values={"engine": asked.engine})
+        url = asked.conf.model.base_url
+        lacking = asked.engine == SERVER and url is None
+        values = {"engine": asked.engine, "base_url": url, "lacking": lacking}
+        yield Finding(step=6, name="engine", status="error" if lacking else "ok", values=values)
         return
     model = asked.conf.model
     cache = hub_cache()

@@ -13,19 +13,44 @@ if TYPE_CHECKING:
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options of the group `jarvis`."""
-    declare(parser.getgroup("jarvis", "JARVIS benchmark: a base model against its LoRA fine-tunes").addoption)
+    title = "JARVIS benchmark: a base model against its LoRA fine-tunes (options override benchmark_config.json)"
+    declare(parser.getgroup("jarvis", title).addoption)
 
 
 def declare(add: Callable[..., object]) -> None:
-    """Declare every option by `add`, which takes what `argparse.ArgumentParser.add_argument` takes."""
-    add("--jarvis-report", action="store_true", help="judge the gain and write the report under reports/<run>/")
+    """Declare every option by `add`, which takes what `argparse.ArgumentParser.add_argument` takes.
+
+    In the order of the help: what to do, what is compared, how responses are drawn, what is judged.
+    """
+    _declare_run(add)
+    _declare_models(add)
+    _declare_drawing(add)
+    _declare_gate(add)
+
+
+def _declare_run(add: Callable[..., object]) -> None:
+    """Declare what to do."""
+    add("--jarvis-report", action="store_true", help="judge the gain, and write the report under reports/<run>/")
     add(
         "--jarvis-report-dir",
         metavar="DIR",
-        help="write the report in exactly this new folder (implies --jarvis-report)",
+        help="write the report in exactly this new folder; implies --jarvis-report",
     )
     add("--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json beside pytest.ini)")
-    add("--jarvis-model", metavar="ID", help="base model: a folder, a hub id, or 'demo', the embedded one")
+    add(
+        "--jarvis-replay",
+        metavar="REPORT.json",
+        help="score, judge and report the responses of a saved report again: no model is loaded",
+    )
+
+
+def _declare_models(add: Callable[..., object]) -> None:
+    """Declare what is compared."""
+    add(
+        "--jarvis-model",
+        metavar="ID",
+        help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo)",
+    )
     add(
         "--jarvis-adapter",
         metavar="[NAME=]PATH",
@@ -35,9 +60,14 @@ def declare(add: Callable[..., object]) -> None:
         "folders), or the name a server has for it; may be given several times",
     )
     add(
+        "--jarvis-aa",
+        action="store_true",
+        help="run the base against itself with noise of its own: the noise floor of each metric",
+    )
+    add(
         "--jarvis-engine",
         metavar="NAME",
-        help="what runs the models: transformers (default), server (OpenAI-compatible), scripted (fake)",
+        help="what answers: transformers, server (OpenAI-compatible), scripted (made up) (default: transformers)",
     )
     add(
         "--jarvis-base-url",
@@ -46,10 +76,15 @@ def declare(add: Callable[..., object]) -> None:
     )
     add("--jarvis-concurrency", metavar="N", type=_positive, help="requests to the server at once (default: 32)")
     add(
-        "--jarvis-replay",
-        metavar="REPORT.json",
-        help="score, judge and report the responses of a saved report again: no model is loaded",
+        "--jarvis-allow-partial-4bit",
+        action="store_true",
+        help="go on when less than 95 %% of the weights are in 4 bits",
     )
+    add("--jarvis-allow-inert-adapter", action="store_true", help="go on when an adapter changes nothing")
+
+
+def _declare_drawing(add: Callable[..., object]) -> None:
+    """Declare what is asked, and how responses are drawn."""
     add("--jarvis-prompts", metavar="DIR", help="folder of prompt files (default: those of the checkout or package)")
     add(
         "--jarvis-training-data",
@@ -64,41 +99,7 @@ def declare(add: Callable[..., object]) -> None:
         type=_positive,
         help="responses per prompt and arm, fixed (default: looks of 4, 8 and 16)",
     )
-    add(
-        "--jarvis-gate",
-        choices=("proven", "point", "off"),
-        help="proven (default): the gain must be shown; point: its estimate; off",
-    )
-    add(
-        "--jarvis-min-gain", metavar="PERCENT", type=_percent, help="relevance gain asked for, in per cent (default: 5)"
-    )
-    add(
-        "--jarvis-inconclusive",
-        choices=("fail", "warn"),
-        help="exit status of an inconclusive gate: 1 (fail, default) or 0 (warn)",
-    )
-    add(
-        "--jarvis-require",
-        choices=("any", "all", "first"),
-        help="which adapters must pass (default: the first named)",
-    )
-    add(
-        "--jarvis-compare",
-        metavar="REPORT.json|last",
-        help="hold the candidate against a saved run; last: the baseline, else the newest comparable report",
-    )
-    add(
-        "--jarvis-fail-on-regression",
-        action="store_true",
-        help="exit 1 when --jarvis-compare proves that the candidate got worse",
-    )
-    add("--jarvis-strict", action="store_true", help="exit 1 when the gate cannot judge, as with -k or failures")
-    add(
-        "--jarvis-aa",
-        action="store_true",
-        help="run the base against itself with noise of its own: the noise floor of each metric",
-    )
-    add("--jarvis-seed", metavar="N", type=_natural, help="seed of all sampling (default: 0)")
+    add("--jarvis-seed", metavar="N", type=_natural, help="seed of all sampling, from 0 (default: 0)")
     add(
         "--jarvis-batch-size",
         metavar="N",
@@ -110,15 +111,46 @@ def declare(add: Callable[..., object]) -> None:
         "--jarvis-timeout",
         metavar="SECONDS",
         type=_seconds,
-        help="longest generation of a response; 0 for none (default: 30)",
+        help="longest generation of a response; 0: no limit (default: 30)",
     )
-    add("--jarvis-template", choices=("chat", "raw"), help="chat (default): the model's template; raw: the bare prompt")
     add(
-        "--jarvis-allow-partial-4bit",
-        action="store_true",
-        help="go on when less than 95 %% of the weights are in 4 bits",
+        "--jarvis-template",
+        choices=("chat", "raw"),
+        help="chat: the model's template; raw: the bare prompt (default: chat)",
     )
-    add("--jarvis-allow-inert-adapter", action="store_true", help="go on when an adapter changes nothing")
+
+
+def _declare_gate(add: Callable[..., object]) -> None:
+    """Declare what is judged."""
+    add(
+        "--jarvis-gate",
+        choices=("proven", "point", "off"),
+        help="proven: the gain must be shown; point: its estimate counts; off: nothing is judged (default: proven)",
+    )
+    add(
+        "--jarvis-min-gain", metavar="PERCENT", type=_percent, help="relevance gain asked for, in per cent (default: 5)"
+    )
+    add(
+        "--jarvis-inconclusive",
+        choices=("fail", "warn"),
+        help="exit status when the gate settles nothing: 1 (fail) or 0 (warn) (default: fail)",
+    )
+    add(
+        "--jarvis-require",
+        choices=("any", "all", "first"),
+        help="which adapters must pass where there are several (default: first)",
+    )
+    add("--jarvis-strict", action="store_true", help="exit 1 when the gate cannot judge, as with -k or failures")
+    add(
+        "--jarvis-compare",
+        metavar="REPORT.json|last",
+        help="hold the candidate against a saved run; last: the baseline, else the newest comparable report",
+    )
+    add(
+        "--jarvis-fail-on-regression",
+        action="store_true",
+        help="exit 1 when --jarvis-compare proves that the candidate got worse",
+    )
 
 
 def is_asked_for(config: pytest.Config) -> bool:

@@ -197,6 +197,23 @@ def test_an_engine_without_a_model_needs_no_torch(check: Check, monkeypatch: pyt
     assert "model.memory" not in found
 
 
+@pytest.mark.parametrize(("url", "status"), [((), "error"), (("--jarvis-base-url", "http://localhost:9/v1"), "ok")])
+def test_a_server_needs_its_client_and_its_address(
+    check: Check, monkeypatch: pytest.MonkeyPatch, url: tuple[str, ...], status: str
+) -> None:
+    monkeypatch.setattr(
+        surroundings,
+        "requirements",
+        lambda extra: [Requirement(name="openai", asked="", extra=extra, installed=None, good=False)],
+    )
+    arguments = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "ft")
+    found = check(*arguments, *url)
+    assert found["engine"]["status"] == status
+    assert found["adapter.served"]["values"]["name"] == "ft"  # type: ignore[index]
+    client = found["package.openai"]
+    assert (client["status"], client["command"]) == ("error", 'pip install "pytest-jarvis[server]"')
+
+
 def test_hidden_gpus_are_said_to_be_hidden(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "CUDA_VISIBLE_DEVICES=''" in str(check()["gpus"]["text"])

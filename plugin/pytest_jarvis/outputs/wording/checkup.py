@@ -158,8 +158,15 @@ def _config(values: Values) -> str:
     return f"configuration : {values['file'] or 'aucun fichier, tout est par défaut'}"
 
 
+def _served(values: Values) -> str:
+    return f"{values['name']} : un nom du serveur ({values['source']}), que le serveur seul peut vérifier"
+
+
 def _engine(values: Values) -> str:
-    return f"le moteur « {values['engine']} » ne charge aucun modèle ici"
+    said = f"le moteur « {values['engine']} » ne charge aucun modèle ici"
+    if values["lacking"]:
+        return f"{said}, et il lui faut l’adresse d’un serveur : --jarvis-base-url URL, ou model.base_url"
+    return f"{said} : {values['base_url']} sera interrogé" if values["base_url"] else said
 
 
 def _files(values: Values) -> str:
@@ -237,6 +244,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Values], str]]] = {
     "adapter": _adapter,
     "adapter.auto": _auto,
     "adapter.none": _no_adapter,
+    "adapter.served": _served,
     "config": _config,
     "engine": _engine,
     "model.files": _files,
