@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_jarvis.added import pairs_of, value_of
-from pytest_jarvis.changes import Metric, keywords_of, pair_of, relevance_of, seconds_of
+from pytest_jarvis.changes import Metric, keywords_of, pair_of, relevance_of, routing_of, seconds_of
 from pytest_jarvis.comparisons import compare, compare_as_ratio, estimate_mean
 from pytest_jarvis.config import BenchmarkSection, MetricBar
 from pytest_jarvis.looks import Question
@@ -28,7 +28,7 @@ _Table = list[tuple[float, ...]]
 def configured_bars(
     section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], question: Question, policy: Policy
 ) -> Iterator[Threshold]:
-    """Yield the bars that are set, judged for one adapter: keyword gain, absolute gain, latency ratio, floors.
+    """Yield the bars that are set, judged for one adapter: gains, latency, choice of the tool, floors.
 
     `rows` are the adapter's. Each bar errs with probability `question.alpha` on its own.
     """
@@ -50,6 +50,7 @@ def configured_bars(
         base, tuned = paired(rows, seconds_of)
         latency = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared) if base else None
         yield judge_estimate("latency_ratio", adapter, latency, bar=ratio, policy=policy)
+    yield from _routing_bars(section, adapter, rows, question, policy)
     if section.category_floors:
         estimates = {}
         for category in section.category_floors:
@@ -104,6 +105,22 @@ def _bars_of(
         yield judge_metric(
             "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=policy
         )
+
+
+def _routing_bars(
+    section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], question: Question, policy: Policy
+) -> Iterator[Threshold]:
+    """Yield the bars on the choice of the tool: its share of right ones, and how that differs from the base's."""
+    if section.min_routing_accuracy is None and section.min_routing_gain is None:
+        return
+    base, tuned = paired(rows, routing_of)
+    alpha = question.alpha
+    if (bar := section.min_routing_accuracy) is not None:
+        accuracy = estimate_mean(tuned, alpha=alpha) if tuned else None
+        yield judge_estimate("routing_accuracy", adapter, accuracy, bar=bar, policy=policy)
+    if (bar := section.min_routing_gain) is not None:
+        gain = compare(base, tuned, alpha=alpha, shared_noise=question.shared_noise) if base else None
+        yield judge_estimate("routing_gain", adapter, gain, bar=bar, policy=policy)
 
 
 def paired(rows: Sequence[ResultRow], metric: Metric) -> tuple[_Table, _Table]:

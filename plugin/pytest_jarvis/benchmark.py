@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_jarvis.prompts import PromptSet, load_prompts, packaged_prompts
+from pytest_jarvis.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
 from pytest_jarvis.replaying import PromptMatch, match_prompts
 from pytest_jarvis.settings import Settings, resolve
@@ -73,7 +73,8 @@ class Benchmark:
     def _refuse_unknown(self, marker: pytest.Mark) -> None:
         known = {category.name for category in self.prompts.categories}
         for name in marker.args:
-            if name not in known and not (packaged_prompts() / f"{name}.toml").is_file():
+            packaged = (packaged_prompts() / f"{name}.toml", packaged_prompts() / WITH_TOOLS_FOLDER / f"{name}.toml")
+            if name not in known and not any(path.is_file() for path in packaged):
                 raise InputError(f"marker jarvis_cases: unknown category {name!r}{nearest(str(name), list(known))}")
 
     def start(
@@ -133,7 +134,11 @@ def _at_one_look(settings: Settings, workers: int) -> Settings:
 def read_benchmark(config: pytest.Config) -> Benchmark:
     """Return what the options, the configuration file and the prompt files say; raise InputError."""
     settings = _at_one_look(resolve(config.option, config.rootpath), worker_count(config))
-    prompts = load_prompts(settings.prompts_folder)
+    recorded = settings.replay is not None
+    with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
+    prompts = load_prompts(settings.prompts_folder, with_tools=with_tools)
+    if with_tools and not recorded:
+        settings = replace(settings, generation=replace(settings.generation, tools=prompts.tools))
     known = [category.name for category in prompts.categories]
     named = settings.config.benchmark
     for key, names in (("categories", named.categories or ()), ("category_floors", named.category_floors)):

@@ -15,7 +15,8 @@ TOP_CHANGES: Final = 5
 """How many prompts a list of improvements or weaknesses holds at most."""
 
 Criterion = Literal["expected_tool", "all_keywords"]
-"""When a response is right. expected_tool: the tool it names most is the one the prompt wants (prompts that want one).
+"""When a response is right. expected_tool: it chose the tool the prompt wants, or none where it wants none; in reports
+without such a judgement, the tool it names most is the one the prompt wants.
 all_keywords: every keyword of the prompt is found in it."""
 
 Metric = Callable[[Sample], float | None]
@@ -85,6 +86,8 @@ class Flips:
 def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | None:
     """Say whether a response is right by `criterion`; None where it does not apply or was not measured."""
     if criterion == "expected_tool":
+        if sample.routing is not None:
+            return sample.routing.right
         return None if row.expected_tool is None else sample.tools_named[:1] == (row.expected_tool,)
     return None if sample.keyword_match is None else sample.keyword_match >= 1 - _ROUNDING
 
@@ -97,6 +100,11 @@ def relevance_of(sample: Sample) -> float | None:
 def keywords_of(sample: Sample) -> float | None:
     """Give back the share of the prompt's keywords found in the response, in [0, 1]."""
     return sample.keyword_match
+
+
+def routing_of(sample: Sample) -> float | None:
+    """Give back 1.0 for the right choice of the tool, 0.0 for a wrong one; None where it was not judged."""
+    return None if sample.routing is None else float(sample.routing.right)
 
 
 def characters_of(sample: Sample) -> float:

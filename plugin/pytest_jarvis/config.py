@@ -100,6 +100,8 @@ class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What the model is told before the prompt."""
     max_response_chars: Positive = 500
     """Where a response is cut, in characters; how many were cut is counted."""
+    tools: bool = False
+    """Offer the tools to the model through its chat template, and judge its calls; `docs/tool-routing.md`."""
 
 
 class MetricBar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +151,10 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     Of whole responses, their length included: in shared batches a token takes every arm as long.
     """
+    min_routing_accuracy: Share | None = None
+    """Least share of the fine-tuned arm's right choices of the tool, from 0 to 1."""
+    min_routing_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
+    """Least difference of that share to the base's, from -1 to 1: 0.1 is ten points."""
     category_floors: dict[str, Share] = {}
     """Category -> least JARVIS relevance of the fine-tuned arm there, from 0 to 1."""
     training_data: tuple[str, ...] = ()
@@ -170,6 +176,10 @@ class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """JARVIS relevance, which the gate judges."""
     relevance_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
     """Share of the dictionary's terms at which JARVIS relevance reaches 1: min(1, found / (share * total))."""
+    tool_routing: bool = True
+    """Whether the right tool was chosen: called where tools are offered, else named most. It costs nothing."""
+    understanding: bool = False
+    """Whether misheard commands were understood; draws the clean commands that are no prompts of the run as well."""
 
 
 class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -125,6 +125,11 @@ def stored_bytes(shapes: Shapes, *, nf4: bool, element: int) -> dict[Kind, int]:
     return sizes
 
 
+def cache_bytes(*, layers: int, key_value_heads: int, head_size: int, tokens: int, element: int) -> int:
+    """Return what the keys and values of a row of `tokens` tokens take, in every layer."""
+    return 2 * layers * key_value_heads * head_size * tokens * element
+
+
 def row_bytes(
     *, layers: int, key_value_heads: int, head_size: int, vocabulary: int, hidden: int, tokens: int, element: int
 ) -> int:
@@ -133,7 +138,9 @@ def row_bytes(
     Its keys and values in every layer, twice while the cache grows; its logits, which are held a few times over in 32
     bits; and the activations of its prompt.
     """
-    cache = 2 * layers * key_value_heads * head_size * tokens * element
+    cache = cache_bytes(
+        layers=layers, key_value_heads=key_value_heads, head_size=head_size, tokens=tokens, element=element
+    )
     return 2 * cache + 6 * 4 * vocabulary + 16 * hidden * tokens * element
 
 

@@ -26,6 +26,7 @@ from pytest_jarvis.changes import (
     relevance_of,
     seconds_of,
 )
+from pytest_jarvis.choices import RoutingInsight, UnderstandingInsight, routing_insight, understanding_insight
 from pytest_jarvis.diagnostics import ArmDiagnostics, DiagnosticWarning, ResponseFacts, describe_arm, warn_about
 from pytest_jarvis.rankings import Ranking, rank_arms
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM
@@ -87,6 +88,10 @@ class AdapterInsight:
     finetuned_responses: ArmDiagnostics
     warnings: tuple[DiagnosticWarning, ...]
     variance: VarianceSplit | None
+    routing: RoutingInsight | None = None
+    """The choice of the tool; None where it was not judged."""
+    understanding: UnderstandingInsight | None = None
+    """Misheard commands that were understood; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +181,8 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         finetuned_responses=tuned,
         warnings=warn_about(base, tuned, gain),
         variance=_variance(decision),
+        routing=routing_insight(rows, statistics.by_category, alpha, shared_noise=shared),
+        understanding=understanding_insight(rows, alpha, shared_noise=shared),
     )
 
 

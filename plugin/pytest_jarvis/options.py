@@ -114,6 +114,11 @@ def _declare_drawing(add: Callable[..., object]) -> None:
         help="longest generation of a response; 0: no limit (default: 30)",
     )
     add(
+        "--jarvis-tools",
+        action="store_true",
+        help="offer the tools for the model to call, judge its calls, and add prompts that want none",
+    )
+    add(
         "--jarvis-template",
         choices=("chat", "raw"),
         help="chat: the model's template; raw: the bare prompt (default: chat)",

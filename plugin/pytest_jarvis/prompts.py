@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +14,12 @@ import msgspec
 
 from pytest_jarvis.reading import InputError, nearest, read_toml
 from pytest_jarvis.records import Category, PromptCase, Tool
+from pytest_jarvis.routing import check_schema, is_json
 from pytest_jarvis.text import words
 
 TOOLS_FILE = "tools.toml"
+WITH_TOOLS_FOLDER = "with_tools"
+"""Categories beside the others that are asked only when tools are on: what must not call any, above all."""
 
 _CATEGORY = re.compile(r"[A-Za-z0-9_-]+")
 _PROMPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,6 +33,8 @@ class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: str
     keywords: tuple[str, ...]
     expected_tool: str | None = None
+    expected_arguments: dict[str, Any] | None = None  # as a call's arguments: any JSON
+    no_tool: bool = False
     intended: str | None = None
     note: str | None = None
 
@@ -71,11 +76,11 @@ def packaged_prompts() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "jarvis_prompts"
 
 
-def load_prompts(folder: Path) -> PromptSet:
-    """Read every category of `folder` and its tools.
+def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
+    """Read every category of `folder` and its tools; `with_tools` those of its folder `with_tools` too, if it has one.
 
     A category is a file `NAME.toml`, hidden ones apart; `tools.toml` holds the tools. Raises InputError with the file,
-    the entry, what was found and what was expected.
+    the entry, what was found and what was expected; `with_tools` looks at the tools' schemas, too.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of prompts; give one with --jarvis-prompts DIR")
@@ -83,7 +88,10 @@ def load_prompts(folder: Path) -> PromptSet:
     files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE and path.name[0] != ".")
     if not files:
         raise InputError(f"{folder}: no prompts: expected at least one file NAME.toml beside {TOOLS_FILE}")
-    known = {tool.name for tool in tools}
+    if with_tools:
+        _check_schemas(folder / TOOLS_FILE, tools)
+        files += _extra_files(folder, {path.stem for path in files})
+    known = {tool.name: tool for tool in tools}
     seen: dict[str, Path] = {}
     categories = tuple(_load_category(path, known, seen) for path in files)
     return PromptSet(folder=folder, categories=categories, tools=tools)
@@ -92,8 +100,14 @@ def load_prompts(folder: Path) -> PromptSet:
 def prompt_hash(cases: Iterable[PromptCase]) -> str:
     """Return the SHA-256 of what the cases ask and expect, in any order of the cases."""
     rows = sorted(
-        [case.prompt_id, case.category, case.text, list(case.keywords), case.expected_tool, case.intended]
-        for case in cases
+        (
+            [case.prompt_id, case.category, case.text, list(case.keywords), case.expected_tool, case.intended]
+            # What a prompt does not say is left out, so that those who never say it keep their hash.
+            + ([{"expected_arguments": case.expected_arguments}] if case.expected_arguments else [])
+            + ([{"no_tool": True}] if case.no_tool else [])
+            for case in cases
+        ),
+        key=lambda row: str(row[0]),
     )
     return _sha256(rows)
 
@@ -136,7 +150,27 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
     return tuple(tools.values())
 
 
-def _load_category(path: Path, known_tools: set[str], seen: dict[str, Path]) -> Category:
+def _extra_files(folder: Path, taken: set[str]) -> list[Path]:
+    """Return the category files that tools add, sorted; a name that is taken is an InputError."""
+    files = sorted(path for path in (folder / WITH_TOOLS_FOLDER).glob("*.toml") if path.name[0] != ".")
+    for path in files:
+        if path.stem in taken:
+            raise InputError(f"{path}: the category '{path.stem}' is already that of {folder / path.name}; rename one")
+    return files
+
+
+def _check_schemas(path: Path, tools: Iterable[Tool]) -> None:
+    """Raise InputError for a tool whose parameters are no JSON schema: calls could not be judged by it."""
+    for tool in tools:
+        if not is_json(tool.parameters):
+            raise InputError(
+                f"{path}: tool '{tool.name}': parameters: expected what JSON has: no dates, only finite numbers"
+            )
+        if (fault := check_schema(tool.parameters)) is not None:
+            raise InputError(f"{path}: tool '{tool.name}': parameters: expected a JSON schema; {fault}")
+
+
+def _load_category(path: Path, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> Category:
     if not _CATEGORY.fullmatch(path.stem):
         raise InputError(
             f"{path}: the file's name is that of the category: expected letters without accents, digits, '_' and '-'"
@@ -152,6 +186,8 @@ def _load_category(path: Path, known_tools: set[str], seen: dict[str, Path]) -> 
             text=entry.text,
             keywords=entry.keywords,
             expected_tool=entry.expected_tool,
+            expected_arguments=entry.expected_arguments,
+            no_tool=entry.no_tool,
             intended=entry.intended,
             note=entry.note,
         )
@@ -161,7 +197,7 @@ def _load_category(path: Path, known_tools: set[str], seen: dict[str, Path]) -> 
     return Category(name=path.stem, label=label, description=content.description, cases=cases)
 
 
-def _check_prompt(path: Path, entry: _PromptEntry, known_tools: set[str], seen: dict[str, Path]) -> None:
+def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> None:
     where = f"{path}: prompt '{entry.id}'"
     if not _PROMPT_ID.fullmatch(entry.id):
         raise InputError(f"{where}: id: expected letters without accents, digits, '.', '_' and '-', no sign first")
@@ -184,6 +220,26 @@ def _check_prompt(path: Path, entry: _PromptEntry, known_tools: set[str], seen: 
         owner[form] = keyword
     if entry.expected_tool is not None and entry.expected_tool not in known_tools:
         raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{nearest(entry.expected_tool, [*known_tools])}")
+    _check_wish(where, entry, known_tools)
+
+
+def _check_wish(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]) -> None:
+    """Refuse a prompt that wants what no call can be."""
+    if entry.no_tool and entry.expected_tool is not None:
+        raise InputError(f"{where}: no_tool: a prompt that wants no tool has no expected_tool; keep one of the two")
+    if entry.expected_arguments is None:
+        return
+    if entry.expected_tool is None:
+        raise InputError(f"{where}: expected_arguments: expected an expected_tool beside them, found none")
+    declared = known_tools[entry.expected_tool].parameters.get("properties")
+    names = list(declared) if isinstance(declared, dict) else []
+    for name, value in entry.expected_arguments.items():
+        if not is_json(value):
+            raise InputError(f"{where}: expected_arguments: {name}: expected what JSON has, found {value!r}")
+        if name not in names:
+            raise InputError(
+                f"{where}: expected_arguments: {entry.expected_tool} has no parameter '{name}'{nearest(name, names)}"
+            )
 
 
 def _check_words(where: str, key: str, value: str) -> str:

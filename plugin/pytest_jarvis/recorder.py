@@ -30,11 +30,10 @@ from pytest_jarvis.report import (
     Report,
     ResultRow,
     failure_row,
-    new_run_folder,
-    write_atomically,
 )
 from pytest_jarvis.summary import show_case, verbosity_of, write_summary
 from pytest_jarvis.workers import Runs, WorkerNotes
+from pytest_jarvis.writing import new_run_folder, write_atomically
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -50,6 +49,11 @@ T = TypeVar("T")
 
 _MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _SHOWN_PROPERTY = "jarvis_shown"
+_SCORES = (
+    *("keyword_match_base", "keyword_match_finetuned", "jarvis_relevance_base", "jarvis_relevance_finetuned"),
+    *("cosine_similarity_score", "tool_routing_base", "tool_routing_finetuned"),
+    *("understood_base", "understood_finetuned"),
+)
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
 
@@ -352,13 +356,7 @@ def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
     """Return the scores as properties of the test, for JUnit XML."""
     result: list[tuple[str, object]] = []
     for row in rows:
-        scores = {
-            "keyword_match_base": row.keyword_match_base,
-            "keyword_match_finetuned": row.keyword_match_finetuned,
-            "jarvis_relevance_base": row.jarvis_relevance_base,
-            "jarvis_relevance_finetuned": row.jarvis_relevance_finetuned,
-            "cosine_similarity_score": row.cosine_similarity_score,
-        }
+        scores: dict[str, float | None] = {name: getattr(row, name) for name in _SCORES}
         for name in sorted({name for sample in row.samples for name in sample.extra}):
             for side, arm in (("base", BASE_ARM), ("finetuned", row.adapter)):
                 values = [item.extra[name] for item in row.of_arm(arm) if name in item.extra]

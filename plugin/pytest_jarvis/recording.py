@@ -17,6 +17,7 @@ from pytest_jarvis.records import (
     Stage,
 )
 from pytest_jarvis.report import FailureRow, Report, Sample
+from pytest_jarvis.understanding import clean_prompt_id
 
 CosineDetail = Literal["responses", "prompts", "none"]
 """Which cosines a report holds: of each pair of responses, only the mean of each prompt (older reports), or none."""
@@ -33,6 +34,8 @@ class Recording:
     """What the engine said of itself then."""
     texts: Mapping[str, str]
     """Prompt id -> what was asked."""
+    clean_texts: Mapping[str, str]
+    """The same of the clean commands that were drawn for a comparison; they are no prompts of the run."""
     outcomes: Mapping[ResponseKey, Response | Failure]
     """By the key of the request that an engine is sent for it: the twin's are requests of the base."""
     replicates: int
@@ -65,6 +68,9 @@ def read_recording(report: Report) -> Recording:
             outcomes[response.key] = response
             if sample.cosine is not None:
                 cosines[result.prompt_id, result.adapter, sample.replicate] = sample.cosine
+        for sample in result.clean_samples:
+            response = _response(clean_prompt_id(result.intended or ""), sample)
+            outcomes[response.key] = response
     means = {
         (row.prompt_id, row.adapter): row.cosine_similarity_score
         for row in report.results
@@ -74,6 +80,7 @@ def read_recording(report: Report) -> Recording:
     return Recording(
         engine=report.provenance.engine,
         texts={row.prompt_id: row.prompt for row in report.results},
+        clean_texts={clean_prompt_id(row.intended): row.intended for row in reversed(report.results) if row.intended},
         outcomes=outcomes,
         # A run that was stopped in its first look has drawn none whole; what there is of it is that look.
         replicates=drawn or report.metadata.plan.looks[0],
@@ -103,6 +110,7 @@ def _response(prompt_id: str, sample: Sample) -> Response:
         duration_s=sample.seconds,
         first_token_s=sample.first_token_s,
         cut_chars=sample.cut_chars,
+        tool_calls=sample.tool_calls,
     )
 
 

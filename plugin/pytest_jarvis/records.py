@@ -34,6 +34,10 @@ class PromptCase:
     text: str
     keywords: tuple[str, ...]
     expected_tool: str | None = None
+    expected_arguments: Mapping[str, object] | None = field(default=None, hash=False)
+    """What a call's arguments must hold beyond their schema; a list gives the values that are allowed."""
+    no_tool: bool = False
+    """Whether no tool may be called; without it and without an `expected_tool`, the choice is not judged."""
     intended: str | None = None
     """The command that was meant, when `text` is what a recogniser misheard."""
     note: str | None = None
@@ -60,6 +64,21 @@ class Tool:
     terms: tuple[str, ...]
 
 
+MalformedCode = Literal["not_closed", "not_opened", "not_json", "not_object", "no_name", "arguments_not_object"]
+"""not_closed, not_opened: half a pair of `<tool_call>` marks. not_json: what stands between them is no strict JSON.
+not_object: it is JSON, but no object. no_name: `name` is missing or no text. arguments_not_object: they are no object.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a reply, as it was read; `problem` says why it is no call that could be run."""
+
+    name: str | None
+    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
+    problem: MalformedCode | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
     """How every response of a run is drawn; the same for all arms."""
@@ -74,6 +93,8 @@ class GenerationSettings:
     enable_thinking: bool = False
     system_prompt: str | None = None
     max_response_chars: int = 500
+    tools: tuple[Tool, ...] = ()
+    """What the template offers the model to call; empty when tools are off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +209,8 @@ class Response:
     first_token_s: float | None
     cut_chars: int = 0
     """How many characters `max_response_chars` removed."""
+    tool_calls: tuple[ToolCall, ...] | None = None
+    """The calls in the whole answer, before it was cut; None when no tools were offered."""
 
     @property
     def key(self) -> ResponseKey:

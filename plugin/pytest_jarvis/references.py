@@ -14,7 +14,8 @@ from pytest_jarvis.outputs.json import load_report
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import TWIN_ARM
 from pytest_jarvis.regressions import Choice, StoredRun
-from pytest_jarvis.report import REPORT_FILE, Report, write_atomically
+from pytest_jarvis.report import REPORT_FILE, Report
+from pytest_jarvis.writing import write_atomically
 
 BASELINE_FILE: Final = "baseline.json"
 """A copy of a report, so that it outlives the run's folder and can be committed alone."""

@@ -25,6 +25,7 @@ _DRAWING: Final[Mapping[str, str]] = {
     "jarvis_max_new_tokens": "--jarvis-max-new-tokens",
     "jarvis_timeout": "--jarvis-timeout",
     "jarvis_template": "--jarvis-template",
+    "jarvis_tools": "--jarvis-tools",
     "jarvis_allow_partial_4bit": "--jarvis-allow-partial-4bit",
     "jarvis_allow_inert_adapter": "--jarvis-allow-inert-adapter",
     "jarvis_reuse": "--jarvis-reuse",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Final, Literal
 
@@ -15,7 +13,6 @@ from pytest_jarvis.contamination import Contamination
 from pytest_jarvis.gate import GateOutcome, Require
 from pytest_jarvis.metrics import AddedMetric
 from pytest_jarvis.rankings import NoiseFloor
-from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import (
     Category,
     EngineDescription,
@@ -23,10 +20,13 @@ from pytest_jarvis.records import (
     FinishReason,
     GenerationSettings,
     ModelSpec,
+    ToolCall,
 )
 from pytest_jarvis.regressions import RegressionOutcome
+from pytest_jarvis.routing import Routing
 from pytest_jarvis.statistics import Decision
 from pytest_jarvis.thresholds import Policy
+from pytest_jarvis.understanding import CleanCommand
 
 SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -58,6 +58,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Metrics that others added, of the pair with the base's response of the same replicate; of adapters' samples."""
     cosine: float | None = None
     """Similarity to the base's response of the same replicate, of an adapter's response; None where not measured."""
+    tool_calls: tuple[ToolCall, ...] | None = None
+    """The calls of the whole answer; None when no tools were offered."""
+    routing: Routing | None = None
+    """How it chose its tool; None when the metric is off, or the prompt says of no tool whether it is wanted."""
+    understood: bool | None = None
+    """Whether a misheard command was understood; None when the metric is off or there is nothing to compare with."""
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +87,19 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timestamp: str
     samples: tuple[Sample, ...]
     """Every replicate of both arms, the base's first."""
+    tool_routing_base: float | None = None
+    """Share of the right choices of the tool, in [0, 1]."""
+    tool_routing_finetuned: float | None = None
+    understood_base: float | None = None
+    """Share of the responses that understood a misheard command, in [0, 1]."""
+    understood_finetuned: float | None = None
+    clean_base: CleanCommand | None = None
+    """What the base made of the command that was meant; None where this was not asked."""
+    clean_finetuned: CleanCommand | None = None
+    clean_samples: tuple[Sample, ...] = ()
+    """The responses to the command that was meant, of both arms, where they were drawn for this alone."""
+    no_tool: bool = False
+    """Whether the prompt wants no tool."""
 
     @property
     def measured(self) -> bool:
@@ -122,6 +141,10 @@ class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     avg_seconds_finetuned: float | None
     avg_chars_base: float | None
     avg_chars_finetuned: float | None
+    avg_tool_routing_base: float | None = None
+    avg_tool_routing_finetuned: float | None = None
+    avg_understood_base: float | None = None
+    avg_understood_finetuned: float | None = None
 
 
 class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -290,6 +313,10 @@ def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int
         avg_seconds_finetuned=over_samples("seconds", of_base=False),
         avg_chars_base=over_samples("chars", of_base=True),
         avg_chars_finetuned=over_samples("chars", of_base=False),
+        avg_tool_routing_base=_mean(row.tool_routing_base for row in measured),
+        avg_tool_routing_finetuned=_mean(row.tool_routing_finetuned for row in measured),
+        avg_understood_base=_mean(row.understood_base for row in measured),
+        avg_understood_finetuned=_mean(row.understood_finetuned for row in measured),
     )
 
 
@@ -329,34 +356,6 @@ def category_averages(
 def timestamp() -> str:
     """Return now in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def new_run_folder(reports: Path, name: str = "{time}") -> Path:
-    """Make and return a folder of its own for a run under `reports`; never an existing one: a number is added.
-
-    `{time}` in its name is filled in.
-    """
-    stem = name.replace("{time}", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    for number in range(1, 1000):
-        folder = reports / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InputError(f"{reports}: a folder for the run cannot be made: {error.strerror or error}") from None
-        return folder
-    raise InputError(f"{reports}: no free name for a new run after {stem}-999")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -52,6 +52,8 @@ class TextScore:
     terms_found: tuple[str, ...]
     tools_named: tuple[str, ...]
     """Tools with at least one term in the response, most named first, then in the dictionary's order."""
+    named_most: tuple[str, ...]
+    """Those of them with the most terms: several when they are named equally often."""
     relevance: float
     """JARVIS relevance, in [0, 1]."""
 
@@ -90,6 +92,7 @@ def score_text(
         keyword_match=len(keywords) / len(case.keywords),
         terms_found=tuple(dictionary.terms[index] for index in hits),
         tools_named=tuple(sorted(counts, key=lambda name: -counts[name])),
+        named_most=tuple(name for name, count in counts.items() if count == max(counts.values())),
         relevance=jarvis_relevance(len(hits), len(dictionary.terms), relevance_share),
     )
 

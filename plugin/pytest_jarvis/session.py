@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
+from pytest_jarvis.clean_answers import CleanAnswers
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.looks import Look, Question, judge_look
@@ -27,7 +30,8 @@ from pytest_jarvis.records import (
     ResponseKey,
     Tool,
 )
-from pytest_jarvis.report import ResultRow, Sample, timestamp
+from pytest_jarvis.report import ResultRow, Sample
+from pytest_jarvis.rows import CleanForm, make_row, make_sample
 from pytest_jarvis.scoring import Dictionary, TextScore, mismatched_cosine, paired_cosines, score_text
 from pytest_jarvis.statistics import Decision
 
@@ -106,7 +110,9 @@ class BenchmarkRun:
         self._engine: Engine | None = None
         self._description: EngineDescription | None = None
         self._dictionary = Dictionary.of(plan.tools)
+        self._tools = {tool.name: tool for tool in plan.tools}
         self._case_of = {case.prompt_id: case for case in plan.cases}
+        self._clean = CleanAnswers(plan.cases, self._dictionary, plan.metrics, most=max(plan.looks, default=0))
         self._responses: dict[ResponseKey, Response] = {}
         self._scores: dict[ResponseKey, TextScore] = {}
         self._failures: dict[ResponseKey, Failure] = {}
@@ -179,7 +185,9 @@ class BenchmarkRun:
         What failed in another adapter takes nothing away from this one.
         """
         arms = (BASE_ARM, adapter)
-        shared = {case.prompt_id: self._shared_replicates(case, arms) for case in self.plan.cases}
+        # An answer that should call no tool is no better for naming many.
+        judged = [case for case in self.plan.cases if not case.no_tool]
+        shared = {case.prompt_id: self._shared_replicates(case, arms) for case in judged}
         base, tuned = (
             [
                 [self._scores[name, arm, number].relevance for number in numbers]
@@ -196,7 +204,8 @@ class BenchmarkRun:
 
     def failures(self, case: PromptCase) -> list[Failure]:
         """Return the responses of the case that could not be made."""
-        return [self._failures[key] for key in self._keys(case) if key in self._failures]
+        own = [self._failures[key] for key in self._keys(case) if key in self._failures]
+        return [*own, *self._clean.failures(case, self.plan.arms, self._responses)]
 
     def _keys(self, case: PromptCase) -> Iterator[ResponseKey]:
         """Yield the keys of all responses of a case that may be drawn."""
@@ -231,7 +240,7 @@ class BenchmarkRun:
     def _draw_to(self, engine: Engine, look: int) -> None:
         requests = [
             _ask(case, arm, number)
-            for case in self.plan.cases
+            for case in (*self.plan.cases, *self._clean.extra)
             for number in range(self._samples, look)
             for arm in self.plan.arms
         ]
@@ -248,6 +257,8 @@ class BenchmarkRun:
         self._listener.drawn(look, progress)
 
     def _take(self, outcome: Response | Failure) -> None:
+        if self._clean.takes(outcome):
+            return
         if isinstance(outcome, Failure):
             self._failures[outcome.key] = outcome
             return
@@ -326,32 +337,19 @@ class BenchmarkRun:
         return fmean(cosines.values()) if cosines else None
 
     def _samples_of(self, case: PromptCase, arm: str, more: Measuring) -> list[Sample]:
-        metrics = self.plan.metrics
         cosines = self._cosines.get((case.prompt_id, arm), {})
+        clean = self._clean.of(case, arm, self._responses)
         result: list[Sample] = []
         for number in range(self.plan.looks[-1]):
             response = self._responses.get((case.prompt_id, arm, number))
             if response is None:
                 continue
             score = self._scores[response.key]
+            sample = make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools, clean=clean)
             base = self._responses.get((case.prompt_id, BASE_ARM, number)) if arm != BASE_ARM else None
             result.append(
-                Sample(
-                    arm=arm,
-                    replicate=number,
-                    text=response.text,
-                    thinking=response.thinking,
-                    finish_reason=response.finish_reason,
-                    prompt_tokens=response.prompt_tokens,
-                    tokens=response.new_tokens,
-                    seconds=response.duration_s,
-                    first_token_s=response.first_token_s,
-                    cut_chars=response.cut_chars,
-                    keywords_found=score.keywords_found,
-                    keyword_match=score.keyword_match if metrics.keywords else None,
-                    terms_found=score.terms_found,
-                    tools_named=score.tools_named,
-                    relevance=score.relevance if metrics.relevance else None,
+                msgspec.structs.replace(
+                    sample,
                     cosine=cosines.get(number),
                     extra=more.of_response(case, response),
                     pair={} if base is None else more.of_pair(case, base, response),
@@ -360,24 +358,19 @@ class BenchmarkRun:
         return result
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
-        tuned = self._samples_of(case, adapter, more)
-        return ResultRow(
-            prompt_id=case.prompt_id,
-            category=case.category,
-            prompt=case.text,
-            adapter=adapter,
-            keywords_expected=case.keywords,
-            expected_tool=case.expected_tool,
-            intended=case.intended,
-            base_model_response=base[0].text if base else None,
-            finetuned_response=tuned[0].text if tuned else None,
-            cosine_similarity_score=self._mean_cosine(case, adapter),
-            keyword_match_base=_mean([sample.keyword_match for sample in base]),
-            keyword_match_finetuned=_mean([sample.keyword_match for sample in tuned]),
-            jarvis_relevance_base=_mean([sample.relevance for sample in base]),
-            jarvis_relevance_finetuned=_mean([sample.relevance for sample in tuned]),
-            timestamp=timestamp(),
-            samples=(*base, *tuned),
+        cleans = [self._clean.of(case, arm, self._responses) for arm in (BASE_ARM, adapter)]
+        clean_samples = [
+            make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools)
+            for arm in (BASE_ARM, adapter)
+            for response, score in self._clean.drawn_for(case, arm)
+        ]
+        return make_row(
+            case,
+            adapter,
+            base,
+            self._samples_of(case, adapter, more),
+            cosine=self._mean_cosine(case, adapter),
+            clean=CleanForm(base=cleans[0], finetuned=cleans[1], samples=tuple(clean_samples)),
         )
 
 
@@ -393,8 +386,3 @@ def _name_twin(outcome: Response | Failure) -> Response | Failure:
     if outcome.replicate < TWIN_REPLICATES:
         return outcome
     return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - TWIN_REPLICATES)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None

@@ -48,6 +48,7 @@ OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
     "jarvis_batch_size": ("generation", "batch_size"),
     "jarvis_max_new_tokens": ("generation", "max_new_tokens"),
     "jarvis_template": ("generation", "template"),
+    "jarvis_tools": ("generation", "tools"),
     "jarvis_timeout": ("generation", "timeout_s"),
     "jarvis_samples": ("benchmark", "samples"),
     "jarvis_gate": ("benchmark", "gate"),
@@ -116,6 +117,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     conf = override(conf, option)
     if option.jarvis_base_url is not None and engine != SERVER:
         raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine {SERVER}")
+    if not replay and conf.generation.tools and conf.generation.template == "raw":
+        raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark

@@ -98,6 +98,8 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
             _write(reporter, line, red=True)
     if verbosity >= 0 and timings:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
+    for line in terminal.choice_lines(report):
+        _write(reporter, line)
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
         if report.noise_floor

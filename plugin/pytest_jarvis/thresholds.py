@@ -17,6 +17,8 @@ ThresholdName = Literal[
     "relevance_gain",
     "absolute_gain",
     "keyword_gain",
+    "routing_accuracy",
+    "routing_gain",
     "category_floor",
     "failure_share",
     "latency_ratio",
@@ -51,6 +53,8 @@ _DIRECTIONS: Final[Mapping[ThresholdName, Direction]] = {
     "relevance_gain": "at_least",
     "absolute_gain": "at_least",
     "keyword_gain": "at_least",
+    "routing_accuracy": "at_least",
+    "routing_gain": "at_least",
     "category_floor": "at_least",
     "failure_share": "at_most",
     "latency_ratio": "at_most",
@@ -113,9 +117,9 @@ def judge_gain(
 
 
 def judge_estimate(
-    name: ThresholdName, adapter: str, estimate: Difference | Ratio | None, *, bar: float, policy: Policy
+    name: ThresholdName, adapter: str, estimate: Difference | Ratio | MeanEstimate | None, *, bar: float, policy: Policy
 ) -> Threshold:
-    """Judge an absolute gain (at least `bar`) or a latency ratio (at most `bar`); None when it was not measured."""
+    """Judge a difference, a ratio or a mean against the side of `bar` its name asks for; None: it was not measured."""
     return _judge_estimate(_missing(name, adapter, bar, policy), estimate, policy)
 
 

@@ -69,7 +69,7 @@ def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
 
 def _draw(series: tuple[Series, ...], png: Path) -> None:
     from pytest_jarvis.outputs.charts.history import history_png
-    from pytest_jarvis.report import write_atomically
+    from pytest_jarvis.writing import write_atomically
 
     try:
         write_atomically(png, history_png(series))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -64,7 +66,9 @@ class Engine(Protocol):
 
 
 def determining(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
-    """Return the generation settings on which a text depends, by name, for `Identity.settings`."""
-    return {
+    """Return the generation settings on which a text depends, by name, for `Identity.settings`; tools by a digest."""
+    found = {
         field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in _NOT_IN_SETTINGS
     }
+    shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)
+    return {**found, "tools": hashlib.sha256(shown.encode()).hexdigest() if settings.tools else None}

@@ -50,7 +50,8 @@ class ReplayEngine:
         """
         del on_progress
         for request in requests:
-            if self._recording.texts.get(request.prompt_id) != request.text:
+            asked = self._recording.texts.get(request.prompt_id, self._recording.clean_texts.get(request.prompt_id))
+            if asked != request.text:
                 yield Failure(
                     prompt_id=request.prompt_id,
                     arm=request.arm,

@@ -22,6 +22,7 @@ from pytest_jarvis.records import (
     Request,
     Response,
 )
+from pytest_jarvis.routing import read_calls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,6 +150,7 @@ class ScriptedEngine:
             duration_s=0.0,
             first_token_s=None,
             cut_chars=len(said.strip()) - len(kept),
+            tool_calls=read_calls(said) if self._settings.tools else None,
         )
 
 

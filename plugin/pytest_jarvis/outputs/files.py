@@ -16,7 +16,8 @@ from pytest_jarvis.insights import Insights, insights
 from pytest_jarvis.outputs.markdown import append_step_summary, render_markdown
 from pytest_jarvis.outputs.text import render_text
 from pytest_jarvis.outputs.wording import labels, printable
-from pytest_jarvis.report import Report, write_atomically
+from pytest_jarvis.report import Report
+from pytest_jarvis.writing import write_atomically
 
 T = TypeVar("T")
 

@@ -10,9 +10,11 @@ from html import escape, unescape
 from importlib import resources
 from typing import Final
 
+from pytest_jarvis.choices import offers_tools
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.page import summary, tables
 from pytest_jarvis.outputs.page.changes import changes
+from pytest_jarvis.outputs.page.choices import choices
 from pytest_jarvis.outputs.page.markup import Html, element, join, text
 from pytest_jarvis.outputs.page.payload import encode_payload
 from pytest_jarvis.outputs.page.provenance import provenance
@@ -21,7 +23,7 @@ from pytest_jarvis.outputs.page.toolbar import legend, toolbar
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.report import Report
 
-_STYLES: Final = ("page.css", "cases.css", "paper.css")
+_STYLES: Final = ("page.css", "matrix.css", "cases.css", "paper.css")
 _SCRIPTS: Final = ("data.js", "text.js", "case.js", "list.js", "controls.js")
 _PLACE: Final = re.compile("@([a-z_]+)@")
 _STYLE: Final = re.compile(r'\sstyle="([^"]*)"')
@@ -53,6 +55,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "variance": summary.variance(insights.candidate.variance),
         "sections": join(
             _section("categories", tables.categories(insights, report.metrics, gains=not report.noise_floor)),
+            _section("outils", choices(insights, offered=offers_tools(report))),
             _section("graphiques", _charts(svgs)),
             _section("changements", changes(insights)),
             _section("reponses", tables.responses(insights)),

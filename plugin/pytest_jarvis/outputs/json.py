@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from pytest_jarvis.reading import InputError, convert, read_text
-from pytest_jarvis.report import REPORT_FILE, SCHEMA_VERSION, Report, write_atomically
+from pytest_jarvis.report import REPORT_FILE, SCHEMA_VERSION, Report
+from pytest_jarvis.writing import write_atomically
 
 
 def encode_report(report: Report) -> bytes:

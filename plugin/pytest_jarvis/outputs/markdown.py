@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.changes import MetricComparison, PromptChange
+from pytest_jarvis.choices import offers_tools
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -29,11 +30,12 @@ from pytest_jarvis.outputs.wording import (
     typeset,
 )
 from pytest_jarvis.outputs.wording import metrics as added
-from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording import routing as wording_routing
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
+from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Report
 
 MOST_CHARACTERS: Final = 60_000
@@ -41,6 +43,7 @@ STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
 _MOST_ROWS = 40
 _MOST_CASES = 5
+_MOST_CONFUSIONS = 8
 _MOST_LABEL = 80
 _MOST_TEXT = 400
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)
@@ -57,6 +60,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
         *_verdict(report, candidate),
         *_categories(candidate, gains=not report.noise_floor),
         *_added(report, candidate.name),
+        *_choices(candidate, offered=offers_tools(report)),
         *_thresholds(report),
         *_regression(report),
         *_adapters(insights),
@@ -104,7 +108,7 @@ def _shortened(text: str) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    return [*labels.cautions(report), *replay_notes(report), *contamination_notes(report)]
+    return [*labels.cautions(report), *run_notes(report), *contamination_notes(report)]
 
 
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
@@ -207,6 +211,28 @@ def _relevance(metric: MetricComparison | None, *, gains: bool) -> list[str]:
 
 def _keywords(metric: MetricComparison | None) -> list[str]:
     return [DASH, DASH] if metric is None else [percent(metric.base.mean), percent(metric.finetuned.mean)]
+
+
+def _choices(candidate: AdapterInsight, *, offered: bool) -> Iterator[str]:
+    """Yield the choice of the tool, its commonest confusions, and how many misheard commands were understood."""
+    if (found := candidate.routing) is not None:
+        yield f"## {wording_routing.TITLE}"
+        yield wording_routing.rule(offered=offered)
+        heads = [wording_routing.SHARE_HEAD, labels.BASE, candidate.name, FIELDS["change"], FIELDS["interval"]]
+        shares = [*((one.label, one.share) for one in found.categories), (labels.TOTAL, found.share)]
+        yield table_of(heads, [[label, *wording_routing.share_cells(share)] for label, share in shares])
+        heads = [*wording_routing.CONFUSION_HEADS, labels.BASE, candidate.name]
+        wrong = [
+            (wording_routing.chosen_name(one.expected), wording_routing.chosen_name(key), *counts)
+            for one in found.confusions
+            for key in dict.fromkeys((*one.base, *one.finetuned))
+            if key != one.expected and any(counts := (one.base.get(key, 0), one.finetuned.get(key, 0)))
+        ]
+        wrong.sort(key=lambda row: -row[2] - row[3])
+        if wrong:
+            yield table_of(heads, [[*map(str, row)] for row in wrong[:_MOST_CONFUSIONS]])
+    if candidate.understanding is not None:
+        yield wording_routing.share_line(wording_routing.UNDERSTOOD_TITLE, candidate.understanding.share)
 
 
 def _thresholds(report: Report) -> Iterator[str]:

@@ -19,14 +19,15 @@ from pytest_jarvis.outputs.wording import (
     percent,
     printable,
     reason_sentences,
+    routing,
     seconds,
     session,
     width_of,
 )
-from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.metrics import metric_line, not_measured
 from pytest_jarvis.outputs.wording.regression import regression_details, regression_sentence
+from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
 from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
@@ -134,7 +135,7 @@ def warnings(report: Report) -> list[str]:
         lines.append(session.demo_model(report.metadata.base_model_label, labels.storage(report.metadata.quantization)))
     if not report.complete:
         lines.append(labels.INCOMPLETE)
-    for note in (*replay_notes(report), *contamination_notes(report)):
+    for note in (*run_notes(report), *contamination_notes(report)):
         lines += wrap(note, _LINE)
     return lines
 
@@ -155,6 +156,20 @@ def decision_lines(report: Report, *, width: int = 80) -> list[str]:
         said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, decision)}"
         lines += [said] if width_of(said) < width else _packed(said.split(_BETWEEN), width - 1)
     return lines
+
+
+def choice_lines(report: Report) -> list[str]:
+    """Return how often the candidate chose the right tool, and understood what was misheard, where that was judged."""
+    means = report.statistics
+    found = (
+        (routing.TITLE, means.avg_tool_routing_base, means.avg_tool_routing_finetuned),
+        (routing.UNDERSTOOD_TITLE, means.avg_understood_base, means.avg_understood_finetuned),
+    )
+    return [
+        routing.averages_line(label, base, tuned)
+        for label, base, tuned in found
+        if base is not None and tuned is not None
+    ]
 
 
 def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = None) -> list[str]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_jarvis.changes import Flip, Flips, MetricComparison, PromptChange
+from pytest_jarvis.choices import offers_tools
 from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight, Insights
-from pytest_jarvis.outputs import text_metrics, text_provenance, text_regression
+from pytest_jarvis.outputs import text_choices, text_metrics, text_provenance, text_regression
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -32,12 +33,13 @@ from pytest_jarvis.outputs.wording import (
     typeset,
     width_of,
 )
-from pytest_jarvis.outputs.wording.comparing import replay_notes
+from pytest_jarvis.outputs.wording import routing as wording_routing
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.outputs.wording.regression import SECTION as REGRESSION
+from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Report
 
 _MOST_LINES = 12
@@ -58,6 +60,8 @@ def render_text(report: Report, insights: Insights) -> str:
         *section(REGRESSION, text_regression.regression(report)),
         *section(SECTIONS["statistics"], _statistics(report, candidate)),
         *section(SECTIONS["categories"], _categories(report, candidate, gains=gains)),
+        *section(wording_routing.TITLE.upper(), text_choices.routing(candidate, offered=offers_tools(report))),
+        *section(wording_routing.UNDERSTOOD_TITLE.upper(), text_choices.understanding(candidate)),
         *section(SECTIONS["improvements"], _improvements(report, candidate) if gains else ()),
         *section(SECTIONS["weaknesses"], _weaknesses(report, candidate) if gains else ()),
         *section(SECTIONS["regressions"], _regressions(report, candidate)),
@@ -80,7 +84,7 @@ def _heading(report: Report) -> list[str]:
         "═" * WIDTH,
     ]
     lines[1:2] = paragraph(lines[1], indent="")
-    notes = [*labels.cautions(report), *replay_notes(report), *contamination_notes(report)]
+    notes = [*labels.cautions(report), *run_notes(report), *contamination_notes(report)]
     return [*lines, *(line for note in notes for line in paragraph(note, indent=""))]
 
 

@@ -19,7 +19,7 @@ TOOLS = """
 name = "open_app_tool"
 description = "Ouvrir une application."
 terms = ["ouvre", "application"]
-parameters = { type = "object" }
+parameters = { type = "object", properties = { name = { type = "string" } } }
 
 [[tools]]
 name = "mute_tool"
@@ -99,7 +99,7 @@ def test_the_tools_are_read(tmp_path: Path) -> None:
         Tool(
             name="open_app_tool",
             description="Ouvrir une application.",
-            parameters={"type": "object"},
+            parameters={"type": "object", "properties": {"name": {"type": "string"}}},
             terms=("ouvre", "application"),
         ),
         Tool(name="mute_tool", description="Couper le son.", parameters={"type": "object"}, terms=("silence",)),
@@ -206,6 +206,30 @@ def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str, 
             '"lampe"',
             "unknown tool 'lampe'; known: mute_tool, open_app_tool",
             id="tool that does not exist",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nno_tool = true',
+            "no_tool: a prompt that wants no tool has no expected_tool; keep one of the two",
+            id="a tool and none",
+        ),
+        pytest.param(
+            'expected_tool = "open_app_tool"',
+            "expected_arguments = { application = 'chrome' }",
+            "expected_arguments: expected an expected_tool beside them, found none",
+            id="arguments of no tool",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nexpected_arguments = { nam = "chrome" }',
+            "expected_arguments: open_app_tool has no parameter 'nam'; did you mean 'name'?",
+            id="argument that does not exist",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nexpected_arguments = { name = 2026-01-01 }',
+            "expected_arguments: name: expected what JSON has, found datetime.date(2026, 1, 1)",
+            id="argument that is a date",
         ),
     ],
 )
@@ -323,10 +347,17 @@ def test_the_hash_of_prompts_does_not_depend_on_their_order() -> None:
         {"keywords": ("deux", "un")},
         {"expected_tool": "t"},
         {"intended": "i"},
+        {"expected_arguments": {"a": 1}},
+        {"no_tool": True},
     ],
 )
 def test_the_hash_of_prompts_depends_on_what_is_asked_and_expected(changed: dict[str, object]) -> None:
     assert prompt_hash([case()]) != prompt_hash([case(**changed)])
+
+
+def test_a_prompt_that_says_nothing_of_calls_keeps_the_hash_it_had() -> None:
+    """Written by a version that knew of no calls."""
+    assert "39fe47007bb289fd432721e48eca7219fbc9617e2499fe5e62858664dc72a528" == prompt_hash([case()])
 
 
 def test_the_hash_of_prompts_does_not_depend_on_notes() -> None:
@@ -394,3 +425,64 @@ def test_the_examples_of_the_readme_are_accepted(tmp_path: Path) -> None:
     tools = (shipped / "tools.toml").read_text(encoding="utf-8")
     loaded = load_prompts(write(tmp_path, tools=f"{tools}\n{added}", ma_categorie=f"{head}\n{prompt}"))
     assert (len(loaded.cases), len(loaded.tools)) == (1, 14)
+
+
+NO_TOOL = """
+[[prompts]]
+id = "st-01"
+text = "merci"
+keywords = ["plaisir", "service"]
+no_tool = true
+"""
+
+
+def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path: Path) -> None:
+    write(tmp_path, a=PROMPTS)
+    (tmp_path / "with_tools").mkdir()
+    (tmp_path / "with_tools" / "z.toml").write_text(NO_TOOL, encoding="utf-8")
+    (tmp_path / "with_tools" / ".hidden.toml").write_text("?", encoding="utf-8")
+    assert ["a"] == [category.name for category in load_prompts(tmp_path).categories]
+    loaded = load_prompts(tmp_path, with_tools=True)
+    assert [("a", False), ("a", False), ("z", True)] == [(item.category, item.no_tool) for item in loaded.cases]
+
+
+def test_a_folder_without_categories_for_tools_has_none(tmp_path: Path) -> None:
+    assert ["a"] == [one.name for one in load_prompts(write(tmp_path, a=PROMPTS), with_tools=True).categories]
+
+
+def test_a_category_with_tools_has_a_name_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, a=PROMPTS)
+    (tmp_path / "with_tools").mkdir()
+    (tmp_path / "with_tools" / "a.toml").write_text(NO_TOOL, encoding="utf-8")
+    with pytest.raises(InputError, match=r"the category 'a' is already that of .*a\.toml; rename one"):
+        load_prompts(tmp_path, with_tools=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ('type = "object", properties = { x = { type = "number", minimum = "1" } }', "a JSON schema; properties.x.min"),
+        ('type = "object", default = 2026-01-01', "what JSON has: no dates"),
+    ],
+)
+def test_a_tool_that_could_not_be_offered_is_refused_when_tools_are_on(
+    tmp_path: Path, parameters: str, expected: str
+) -> None:
+    write(tmp_path, tools=TOOLS.replace('type = "object" }', parameters + " }"), a=PROMPTS)
+    load_prompts(tmp_path)
+    with pytest.raises(InputError, match=f"tool 'mute_tool': parameters: expected {expected}"):
+        load_prompts(tmp_path, with_tools=True)
+
+
+def test_the_expected_arguments_are_read(tmp_path: Path) -> None:
+    text = PROMPTS.replace('"open_app_tool"', '"open_app_tool"\nexpected_arguments = { name = ["chrome", "edge"] }')
+    first, second = load_prompts(write(tmp_path, a=text)).cases
+    assert ({"name": ["chrome", "edge"]}, None) == (first.expected_arguments, second.expected_arguments)
+
+
+def test_the_shipped_prompts_without_a_tool_come_with_tools_alone() -> None:
+    shipped = load_prompts(packaged_prompts(), with_tools=True)
+    (extra,) = [category for category in shipped.categories if category.name == "conversation"]
+    assert (10, 40) == (len(extra.cases), len(shipped.cases))
+    assert all(item.no_tool for item in extra.cases)
+    assert not any(item.no_tool for item in load_prompts(packaged_prompts()).cases)

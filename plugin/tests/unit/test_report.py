@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from pytest_jarvis import report
+from pytest_jarvis import report, writing
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import Category, Failure
 from pytest_jarvis.report import (
@@ -21,10 +21,9 @@ from pytest_jarvis.report import (
     category_averages,
     failure_row,
     make_averages,
-    new_run_folder,
     timestamp,
-    write_atomically,
 )
+from pytest_jarvis.writing import new_run_folder, write_atomically
 
 
 def sample(arm: str, replicate: int = 0, *, text: str = "texte", seconds: float = 1.0) -> Sample:
@@ -174,7 +173,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: tzinfo | None = None) -> Noon:
             return cls(2025, 1, 2, 12, 0, 0, tzinfo=tz)
 
-    monkeypatch.setattr(report, "datetime", Noon)
+    monkeypatch.setattr(writing, "datetime", Noon)
 
 
 @pytest.mark.usefixtures("at_noon")

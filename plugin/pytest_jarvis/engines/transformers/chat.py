@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.answers import CLOSE, OPEN, Answer, split_answer
-from pytest_jarvis.records import EngineError, GenerationSettings
+from pytest_jarvis.records import EngineError, GenerationSettings, Tool
+from pytest_jarvis.routing import CLOSE_CALL, OPEN_CALL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,9 +25,12 @@ class Chat:
                 f"{model_name}: its tokenizer has no chat template; "
                 "use the template 'raw', which sends the prompt as it is"
             )
-        thinking = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE)}
-        # A tokenizer may list the thinking marks as special; dropped with the others, thinking could not be told apart.
-        self._dropped = frozenset(tokenizer.all_special_ids) - thinking
+        marks = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE, OPEN_CALL, CLOSE_CALL)}
+        # A tokenizer may list these marks as special; dropped with the others, thinking and calls would be mere text.
+        self._dropped = frozenset(tokenizer.all_special_ids) - marks
+        self._functions = [_function(tool) for tool in settings.tools]
+        if self._functions:
+            self._refuse_other_calls(model_name)
 
     def render(self, text: str) -> str:
         """Return the prompt as the model gets it."""
@@ -45,8 +49,25 @@ class Chat:
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=self._settings.enable_thinking,
+            **({"tools": self._functions} if self._functions else {}),
         )
         return rendered
+
+    def _refuse_other_calls(self, model_name: str) -> None:
+        """Raise EngineError when the template offers no tools, or asks for calls that would not be recognised."""
+        rendered = self.render("?")
+        missing = [tool.name for tool in self._settings.tools if tool.name not in rendered]
+        if missing:
+            raise EngineError(
+                f"{model_name}: its chat template does not tell the model of the tools ({missing[0]} is not in what "
+                "it writes); leave --jarvis-tools (generation.tools) out"
+            )
+        if OPEN_CALL not in rendered:
+            raise EngineError(
+                f"{model_name}: its chat template asks for tool calls of another kind; only those between "
+                f"{OPEN_CALL} and {CLOSE_CALL}, as Qwen3 writes them, can be read; leave --jarvis-tools "
+                "(generation.tools) out"
+            )
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a prompt; a chat template writes its own special tokens, so none are added to it.
@@ -54,7 +75,9 @@ class Chat:
         Raises EngineError for a prompt of no token at all, which a model cannot continue.
         """
         rendered = self.render(text)
-        tokens = tuple(self._tokenizer.encode(rendered, add_special_tokens=self._settings.template == "raw"))
+        tokens = tuple(
+            self._tokenizer.encode(rendered, add_special_tokens=self._settings.template == "raw", verbose=False)
+        )
         if not tokens:
             raise EngineError(
                 f"the prompt {text!r} is empty once it is tokens; use the template 'chat' or another prompt"
@@ -69,4 +92,17 @@ class Chat:
     def read(self, new_tokens: Sequence[int], *, thinking_open: bool) -> Answer:
         """Return what `new_tokens` say: special tokens dropped, the closed thinking block apart, the text cut."""
         said: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
-        return split_answer(said, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
+        return split_answer(
+            said,
+            thinking_open=thinking_open,
+            max_chars=self._settings.max_response_chars,
+            with_calls=bool(self._functions),
+        )
+
+
+def _function(tool: Tool) -> dict[str, object]:
+    """Return a tool as chat templates take it: a function with a JSON schema of its parameters."""
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ from pytest_jarvis.engines.transformers.memory import (
     device_memory,
     device_name,
     forget_peak,
+    row_cache_bytes,
     rows_in_time,
     rows_that_fit,
     torch_memory_errors,
@@ -97,7 +99,9 @@ class TransformersEngine:
         self._kept_bytes = 0
         self._threads: int | None = None
         use_steady_experts(base.model)
-        probes = [self._chat.encode(text) for text in PROBES]
+        # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
+        plain = Chat(base.tokenizer, replace(self._settings, tools=()), name)
+        probes = [plain.encode(text) for text in PROBES]
         if base.device.type == "cpu":
             with threads(few):
                 self._kept_bytes = compute_plainly(base.model)
@@ -130,6 +134,7 @@ class TransformersEngine:
                 proof.refuse_inert(self._proofs)
             live = {seen.name for seen in self._proofs if seen.live}
             self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad, live=live)
+        self._longest = 0
         self._runner = BatchRunner(
             self._model,
             settings=self._settings,
@@ -176,6 +181,7 @@ class TransformersEngine:
         ]
         if not rows:
             return
+        self._longest = max(self._longest, *(len(row.tokens) for row in rows))
         meter = Meter(planned=len(rows), on_progress=on_progress, read_memory=lambda: device_memory(self._model))
         pending = plan_batches(rows, rows_per_batch=self._rows_per_batch(rows))[::-1]
         while pending:
@@ -278,6 +284,7 @@ class TransformersEngine:
             duration_s=drawn.duration_s,
             first_token_s=drawn.first_token_s,
             cut_chars=answer.cut_chars,
+            tool_calls=answer.tool_calls,
         )
 
     def _rows_per_batch(self, rows: Sequence[Row]) -> int:
@@ -293,6 +300,7 @@ class TransformersEngine:
             timeout_s=settings.timeout_s,
             new_tokens=settings.max_new_tokens,
             row_token_s=self.steadiness.row_token_s,
+            cache_bytes=row_cache_bytes(self._base.model, tokens=longest, dtype=self._base.compute_dtype),
         )
         return min(fitting, in_time)
 
@@ -314,6 +322,12 @@ class TransformersEngine:
                 "with the same values, so that no step pays for it"
             )
         yield self.steadiness.note()
+        positions = getattr(self._base.model.config, "max_position_embeddings", None)
+        if positions is not None and self._longest + self._settings.max_new_tokens > positions:
+            yield (
+                f"the longest prompt takes {self._longest} tokens and its answer up to "
+                f"{self._settings.max_new_tokens}: more than the {positions} positions this model was made for"
+            )
         if self._mixed is not None and not self._mixed.works:
             yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
         yield from self._base_notes

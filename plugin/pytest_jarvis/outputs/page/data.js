@@ -60,10 +60,11 @@ const prompts = data.prompts.map(([id, category, text, intended, tool, keywords,
 }));
 
 const responses = data.responses.map((row) => {
-  const [arm, replicate, text, thinking, finish, tokens, seconds, cut, keywords, terms, tools, keywordMatch, relevance] = row;
+  const [arm, replicate, text, thinking, finish, tokens, seconds, cut, keywords, terms, tools, keywordMatch, relevance, choice, understood] = row;
   return {
-    arm, replicate, text, thinking, finish, tokens, seconds, cut, keywordMatch, relevance,
-    keywords: named(keywords), terms: named(terms), tools: named(tools), extras: row.slice(13),
+    arm, replicate, text, thinking, finish, tokens, seconds, cut, keywordMatch, relevance, understood,
+    choice: choice && { name: data.strings[choice[0]], right: choice[1] === 1 },
+    keywords: named(keywords), terms: named(terms), tools: named(tools), extras: row.slice(15),
   };
 });
 

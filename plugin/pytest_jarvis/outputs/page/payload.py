@@ -13,6 +13,7 @@ from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.labels import STAGES
 from pytest_jarvis.outputs.wording.metrics import label_of, names_of
 from pytest_jarvis.outputs.wording.notes import french_reason
+from pytest_jarvis.outputs.wording.routing import outcome
 from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.report import FailureRow, Report, ResultRow, Sample
 
@@ -134,6 +135,8 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
         strings.places(sample.tools_named),
         _rounded(sample.keyword_match),
         _rounded(sample.relevance),
+        None if sample.routing is None else [strings.place(outcome(sample.routing)), int(sample.routing.right)],
+        None if sample.understood is None else int(sample.understood),
     ]
     return [*row, *(_rounded(sample.extra.get(name, sample.pair.get(name))) for name in extras)]
 

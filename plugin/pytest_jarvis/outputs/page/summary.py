@@ -22,10 +22,10 @@ from pytest_jarvis.outputs.wording import (
     typeset,
 )
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.comparing import replay_notes
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_line, explain_decision
 from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL, device, quantised
+from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Averages, Report
 
 _ARROW = " → "
@@ -63,7 +63,7 @@ def banners(report: Report) -> Html:
         said.append(PARTIAL)
     if not report.complete:
         said.append(INCOMPLETE)
-    said += [*replay_notes(report), *contamination_notes(report)]
+    said += [*run_notes(report), *contamination_notes(report)]
     return join(*(element("p", sentence, class_="notice warn", role="note") for sentence in said))
 
 

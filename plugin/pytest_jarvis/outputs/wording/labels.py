@@ -9,7 +9,7 @@ from pytest_jarvis.changes import Criterion
 from pytest_jarvis.config import DEMO
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.gate import GateVerdict
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, signed, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, points, signed, typeset
 from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import EngineDescription
@@ -50,6 +50,8 @@ THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
     "relevance_gain": "Gain de pertinence",
     "absolute_gain": "Gain absolu de pertinence",
     "keyword_gain": "Gain de mots-clés",
+    "routing_accuracy": "Choix de l’outil",
+    "routing_gain": "Gain du choix de l’outil",
     "category_floor": "Pertinence plancher",
     "failure_share": "Part d’échecs",
     "latency_ratio": "Rapport des durées",
@@ -144,8 +146,10 @@ def threshold_value(threshold: Threshold, value: float | None) -> str:
         return DASH
     if threshold.name in {"relevance_gain", "keyword_gain"}:
         return percent(value, signed=True)
-    if threshold.name == "failure_share":
+    if threshold.name in {"failure_share", "routing_accuracy"}:
         return percent(value)
+    if threshold.name == "routing_gain":
+        return points(value)
     return number(value, 3)
 
 

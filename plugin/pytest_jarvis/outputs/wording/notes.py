@@ -42,6 +42,10 @@ NOTES: Final[Translations] = (
         "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
     ),
     (
+        r"the longest prompt takes (?P<prompt>\d+) tokens .* (?P<answer>\d+): more than the (?P<most>\d+) positions .*",
+        "un prompt et sa réponse prennent jusqu’à {prompt} + {answer} tokens, plus que les {most} positions du modèle",
+    ),
+    (
         r"the answers are made up by a script: .*",
         "les réponses sont écrites d’avance par un script : ce ne sont pas les mesures d’un modèle",
     ),
@@ -84,6 +88,10 @@ REASONS: Final[Translations] = (
         "un nom comme « {name} » était attendu, et non {found}",
     ),
     (r"'(?P<name>.*)' is the name of another metric", "« {name} » est le nom d’une autre métrique"),
+    (
+        r"no answer to the clean command '(?P<command>.*)': (?P<reason>.*)",
+        "aucune réponse à la commande correcte « {command} » ({reason})",
+    ),
     (r"in one batch the logits are not finite", "dans un lot commun, les logits ne sont pas finis"),
     (
         r"in one batch the logits differ by (?P<size>\S+) from separate passes",

@@ -17,6 +17,7 @@ CHANGE_THEME: Final = typeset("Changer de couleurs : système, claires, sombres"
 SECTIONS: Final[Mapping[str, str]] = {
     "verdict": "Verdict",
     "categories": "Catégories",
+    "outils": "Choix de l’outil",
     "graphiques": "Graphiques",
     "changements": "Changements",
     "reponses": "Longueur et remplissage",
@@ -197,6 +198,8 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "keywords": "Mots-clés",
     "cosine": "Cosinus",
     "tools": typeset("Outils nommés :"),
+    "choice": typeset("Choix :"),
+    "understood": ("non comprise", "comprise"),
     "tokens": (typeset("{n} token"), typeset("{n} tokens")),
     "finish": ("", "limite de tokens atteinte", "délai dépassé"),
     "cut": ("coupée de {n} caractère", "coupée de {n} caractères"),
