@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 _VOWEL = "aeiouyàâéèêîôû"
 # Spellings that sound (nearly) the same, tried on a random word. Rules, not a list of words.
-_SOUNDS: tuple[tuple[str, str], ...] = (
+_SPELLINGS: tuple[tuple[str, str], ...] = (
     (r"ph", "f"),
     (r"qu", "k"),
     (r"^ch(?=r)", "k"),
@@ -45,6 +45,7 @@ _SOUNDS: tuple[tuple[str, str], ...] = (
     (r"eur$", "eure"),
     (r"ier$", "ié"),
 )
+_SOUNDS = tuple((re.compile(pattern), spelling) for pattern, spelling in _SPELLINGS)
 _LIAISONS = (
     (re.compile(rf"\bun (?=h?[{_VOWEL}])h?"), "un n"),
     (re.compile(rf"\b(les|mes|des) (?=[{_VOWEL}])"), r"\1 z"),
@@ -89,11 +90,11 @@ def _on_a_word(text: str, rng: random.Random, change: Callable[[str], str]) -> s
 
 def _sound(text: str, rng: random.Random) -> str:
     def respell(word: str) -> str:
-        fitting = [rule for rule in _SOUNDS if re.search(rule[0], word)]
+        fitting = [rule for rule in _SOUNDS if rule[0].search(word)]
         if not fitting:
             return word
         pattern, spelling = rng.choice(fitting)
-        return re.sub(pattern, spelling, word, count=1)
+        return pattern.sub(spelling, word, count=1)
 
     return _on_a_word(text, rng, respell)
 

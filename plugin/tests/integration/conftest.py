@@ -14,6 +14,8 @@ from pytest_jarvis.engines import ENGINES
 
 # pytester forgets what a session imported: numpy cannot be imported twice, and the rest would be, for every test.
 for name in (
+    "_pytest.stepwise",
+    "email.parser",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",
@@ -21,6 +23,7 @@ for name in (
     "scipy.special",
     "scipy.stats",
     "sklearn.metrics.pairwise",
+    "pytest_jarvis.collector",
     "pytest_jarvis.engines.scripted",
     "pytest_jarvis.outputs.files",
     "pytest_jarvis.recorder",
