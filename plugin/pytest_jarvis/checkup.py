@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pytest_jarvis import surroundings
 from pytest_jarvis.base_files import BaseFiles, find_base, hub_cache
-from pytest_jarvis.config import DEMO, Config
+from pytest_jarvis.config import DEMO, Config, bytes_of
 from pytest_jarvis.discovery import FoundAdapter, find_adapters, look_at, may_fit
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
@@ -306,7 +306,9 @@ def _memory(
 ) -> Iterator[Finding]:
     """Yield what the model needs in memory against what is there, and what the CPU means for time."""
     on_gpu = bool(devices) and asked.conf.model.device_map != "cpu"
-    free = sum(gpu.free_bytes for gpu in devices) if on_gpu else surroundings.free_memory()
+    caps = asked.conf.model.max_memory or {}
+    on_gpus = sum(min(gpu.free_bytes, bytes_of(caps.get(str(gpu.index)), gpu.free_bytes)) for gpu in devices)
+    free = on_gpus if on_gpu else surroundings.free_memory()
     nf4 = asked.conf.model.quantization == "nf4"
     values: dict[str, Any] = {"on_gpu": on_gpu, "free_bytes": free, "quantization": asked.conf.model.quantization}
     if shapes is None or base.quantized_by is not None:

@@ -21,7 +21,7 @@ DEMO_ADAPTER = "demo:jarvis"
 _ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
 _SEPARATOR = re.compile(r"[/\\]")
 _FILE_NAME = re.compile(r"[\w+-]([\w .+-]*[\w+-])?")
-_SIZE = re.compile(r"\d+(\.\d+)?\s?[KMGT]i?B")
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s?(?P<unit>[KMGT])(?P<binary>i?)B")
 _DEVICES = ("'auto'", "'balanced'", "'balanced_low_0'", "'sequential'", "'cpu'", "'cuda'")
 _DEVICE_MAP = re.compile(r"auto|balanced|balanced_low_0|sequential|cpu|cuda(:\d+)?")
 
@@ -269,6 +269,15 @@ def _impossible_names(output: OutputSection) -> Iterator[tuple[str, str, str]]:
             yield "output", f"names: {name}", f"{wrong}, found {file!r}"
         elif Path(file).suffix != Path(default).suffix:
             yield "output", f"names: {name}", f"expected a name that ends in '{Path(default).suffix}', found {file!r}"
+
+
+def bytes_of(size: str | None, default: int) -> int:
+    """Return a size such as `20GB` or `20GiB` of the configuration in bytes; `default` for none."""
+    found = _SIZE.fullmatch(size or "")
+    if found is None:
+        return default
+    base = 1024 if found["binary"] else 1000
+    return int(float(found["number"]) * base ** ("KMGT".index(found["unit"]) + 1))
 
 
 def _wrong_name(name: str) -> str | None:

@@ -105,6 +105,13 @@ def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_giga
     assert found["adapter"]["values"]["problem"] == "other_base"  # type: ignore[index]
 
 
+def test_a_cap_of_the_configuration_is_what_there_is(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    Path("benchmark_config.json").write_text('{"model": {"max_memory": {"0": "18GB"}}}', encoding="utf-8")
+    memory = check(*TARGET)["model.memory"]
+    assert (memory["status"], memory["values"]["free_bytes"]) == ("error", 18 * 10**9)  # type: ignore[index]
+
+
 @pytest.mark.parametrize(("free", "rows"), [(19.5e9, True), (10e9, False)])
 def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
     check: Check, monkeypatch: pytest.MonkeyPatch, free: float, rows: bool

@@ -13,6 +13,7 @@ from pytest_jarvis.config import (
     LoggingSection,
     ModelSection,
     adapter_specs,
+    bytes_of,
     generation_settings,
     load_config,
     model_spec,
@@ -31,6 +32,14 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text("{}", encoding="utf-8")
     assert Config() == load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("20GB", 20 * 10**9), ("1.5 GiB", 3 << 29), ("512MB", 512 * 10**6), ("1KB", 1000), (None, 7), ("much", 7)],
+)
+def test_a_size_is_read_in_bytes(size: str | None, expected: int) -> None:
+    assert expected == bytes_of(size, 7)
 
 
 def test_a_schema_may_be_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pytest_jarvis.config import Config
 from pytest_jarvis.options import declare
 from pytest_jarvis.reading import InputError
-from pytest_jarvis.settings import OPTION_KEYS, Origin, Settings, origins, resolve
+from pytest_jarvis.settings import OPTION_KEYS, Origin, Settings, flag, origins, resolve
 
 GIVEN = {
     "jarvis_model": ("demo", "demo"),
@@ -50,6 +50,12 @@ def test_an_option_overrides_its_key(tmp_path: Path, name: str) -> None:
     settings = resolved(tmp_path, "{}", *needed, *([flag] if typed is None else [flag, typed]))
     section, key = OPTION_KEYS[name]
     assert expected == getattr(getattr(settings.config, section), key)
+
+
+def test_the_documentation_says_which_option_overrides_which_key() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = [f"| `{flag(name)}` | `{section}.{key}` |" for name, (section, key) in OPTION_KEYS.items()]
+    assert [row for row in rows if row not in page] == []
 
 
 def test_without_file_and_options_all_is_default(tmp_path: Path) -> None:

@@ -115,3 +115,19 @@ def test_the_demo_loads_and_answers_without_a_connection_a_bar_or_a_warning() ->
     command = [sys.executable, "-W", "error", "-c", OFFLINE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ("1 answer collecting\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(("level", "bars"), [("error", False), ("info", True)])
+def test_what_the_libraries_may_say_while_they_load_is_as_configured(level: str, bars: bool) -> None:
+    import logging
+
+    from transformers.utils import logging as transformers_logging
+
+    from pytest_jarvis.engines.transformers.loading import quiet_libraries
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.enable_progress_bar()
+    with quiet_libraries(level):
+        assert transformers_logging.get_verbosity() == getattr(logging, level.upper())
+        assert transformers_logging.is_progress_bar_enabled() == bars
+    assert transformers_logging.get_verbosity() == before
