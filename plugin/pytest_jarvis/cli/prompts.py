@@ -1,0 +1,132 @@
+"""`pytest-jarvis prompts generate`: a category of misheard prompts, made of a clean one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_jarvis.cli.common import Parser, configuration_of, say
+from pytest_jarvis.reading import InputError, nearest
+
+if TYPE_CHECKING:
+    from pytest_jarvis.cli.common import Commands
+    from pytest_jarvis.phonetics import MisheardPrompt
+    from pytest_jarvis.prompts import PromptSet
+
+
+def add(commands: Commands) -> None:
+    """Declare the command and its part."""
+    command = commands.add_parser("prompts", help="make prompts of others")
+    parts = command.add_subparsers(metavar="generate", required=True, parser_class=Parser)
+    generate = parts.add_parser("generate", help="make misheard prompts of a category, by rules of French phonetics")
+    generate.add_argument("--from", metavar="CATEGORY", dest="category", required=True, help="the clean prompts")
+    generate.add_argument("--n", metavar="N", type=_positive, default=200, help="how many (default: 200)")
+    generate.add_argument("--seed", metavar="N", type=_natural, default=0, help="which ones (default: 0)")
+    generate.add_argument(
+        "--out", metavar="FILE.toml", type=Path, help="new file, whose name is the category (default: print it)"
+    )
+    generate.add_argument(
+        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompts (default: as for pytest)"
+    )
+    generate.add_argument(
+        "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json of this folder)"
+    )
+    generate.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pytest_jarvis.settings import resolve_prompts
+
+    conf, file = configuration_of(options.jarvis_config)
+    folder = resolve_prompts(conf, options, file.parent, Path())
+    return generate_prompts(folder, options.category, options.n, options.seed, options.out)
+
+
+def generate_prompts(folder: Path, category: str, number: int, seed: int, out: Path | None) -> int:
+    """Write, or print, a category of `number` misheard prompts; InputError when the rules make fewer."""
+    from pytest_jarvis.phonetics import draw_misheard, mishear_all
+    from pytest_jarvis.prompts import load_prompts
+    from pytest_jarvis.report import write_atomically
+
+    known = load_prompts(folder)
+    names = [one.name for one in known.categories]
+    if category not in names:
+        raise InputError(f"--from: no file '{category}.toml' in {folder}{nearest(category, names)}")
+    if out is not None and (out.exists() or out.suffix != ".toml" or not out.parent.is_dir()):
+        why = "is there already" if out.exists() else "is no new file NAME.toml in a folder that exists"
+        raise InputError(f"--out: {out} {why}; name a new one, such as {folder / f'{category}_entendues.toml'}")
+    cases = [case for case in known.cases if case.category == category]
+    made = mishear_all(cases, taken=[case.text for case in known.cases])
+    try:
+        drawn = draw_misheard(made, number, seed)
+    except ValueError as error:
+        raise InputError(f"--n: {error} of the {len(cases)} prompts of '{category}'; ask for fewer") from None
+    name = out.stem if out is not None else f"{category}_entendues"
+    text = _document(category, seed, drawn)
+    _check(text, name, known)
+    if out is None:
+        say(text.rstrip(), sys.stdout)
+    else:
+        write_atomically(out, text.encode())
+    return 0
+
+
+def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
+    """Return the category's file; its strings are written as JSON has them, which TOML reads alike."""
+    label = f"{category.replace('_', ' ').capitalize()}, mal entendues"
+    said = f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
+    lines = [f"label = {_quoted(label)}", f"description = {_quoted(said)}"]
+    counts: dict[str, int] = {}
+    for one in drawn:
+        case = one.source
+        counts[case.prompt_id] = counts.get(case.prompt_id, 0) + 1
+        lines += [
+            "",
+            "[[prompts]]",
+            f"id = {_quoted(f'{case.prompt_id}-s{seed}-{counts[case.prompt_id]:03}')}",
+            f"text = {_quoted(one.text)}",
+            f"intended = {_quoted(one.meant)}",
+            f"keywords = [{', '.join(map(_quoted, case.keywords))}]",
+            *([f"expected_tool = {_quoted(case.expected_tool)}"] if case.expected_tool else []),
+            f"note = {_quoted(', '.join(one.mistakes))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _check(text: str, name: str, known: PromptSet) -> None:
+    """Load the file beside the others, as a session would; InputError for an id that is taken, say."""
+    from pytest_jarvis.prompts import load_prompts
+
+    with tempfile.TemporaryDirectory() as copied:
+        for path in known.folder.glob("*.toml"):
+            shutil.copy(path, copied)
+        (Path(copied) / f"{name}.toml").write_text(text, encoding="utf-8")
+        try:
+            load_prompts(Path(copied))
+        except InputError as error:
+            said = str(error).replace(str(Path(copied)), str(known.folder))
+            raise InputError(f"what would be generated is no category of {known.folder}: {said}") from None
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _natural(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, found {text!r}")
+    return int(text)

@@ -1,0 +1,70 @@
+"""`pytest-jarvis prompts generate`: a category of misheard prompts."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from pytest_jarvis.cli import main
+from pytest_jarvis.prompts import load_prompts
+
+GENERATE = ("prompts", "generate", "--from", "commandes", "--n", "12", "--seed", "1")
+
+
+def test_what_is_generated_is_a_category_that_runs(project) -> None:
+    out = project.prompts / "entendues.toml"
+    assert main([*GENERATE, "--out", str(out)]) == 0
+    cases = [case for case in load_prompts(project.prompts).cases if case.category == "entendues"]
+    clean = {case.text: case for case in load_prompts(project.prompts).cases if case.category == "commandes"}
+    assert 12 == len(cases)
+    for case in cases:
+        assert case.intended is not None
+        source = clean[case.intended]
+        assert (source.keywords, source.expected_tool) == (case.keywords, case.expected_tool)
+    project.run("-k", "entendues").assert_outcomes(passed=12, deselected=3)
+
+
+def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for seed in ("1", "1", "2"):
+        assert main(["prompts", "generate", "--from", "commandes", "--n", "5", "--seed", seed]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] != outputs[2]
+    assert 5 == len(tomllib.loads(outputs[0])["prompts"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--from", "comandes"), "--from: no file 'comandes.toml' in jarvis_prompts; did you mean 'commandes'?"),
+        (("--from", "commandes", "--n", "9999"), "--n: 9999 asked for, the rules make "),
+        (("--from", "commandes", "--n", "0"), "argument --n: expected a whole number from 1, found '0'"),
+        (("--from", "commandes", "--seed", "-1"), "argument --seed: expected a whole number from 0, found '-1'"),
+        (("--from", "commandes", "--n", "2", "--out", "jarvis_prompts/questions.toml"), "is there already; name a new"),
+        (("--from", "commandes", "--n", "2", "--out", "x.json"), "is no new file NAME.toml in a folder that exists"),
+        (("--from", "commandes", "--n", "2", "--out", "à b.toml"), "what would be generated is no category of"),
+        (("--from", "commandes", "--prompts", "absent"), "absent: there is no such folder of prompts"),
+    ],
+)
+def test_what_cannot_be_generated_is_one_sentence(
+    project, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+) -> None:
+    before = sorted(project.folder.rglob("*"))
+    try:
+        status = main(["prompts", "generate", *arguments])
+    except SystemExit as stopped:
+        status = int(str(stopped.code))
+    assert status == 4
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert sorted(project.folder.rglob("*")) == before
+
+
+def test_a_second_generation_with_another_seed_makes_others(project) -> None:
+    first, second = (project.prompts / f"entendues_{number}.toml" for number in (1, 2))
+    assert main([*GENERATE, "--out", str(first)]) == 0
+    assert main([*GENERATE[:-1], "2", "--out", str(second)]) == 0
+    texts = [entry["text"] for path in (first, second) for entry in tomllib.loads(path.read_text("utf-8"))["prompts"]]
+    assert 24 == len(set(texts))
