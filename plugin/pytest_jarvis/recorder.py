@@ -203,6 +203,7 @@ class Recorder:
         report = yield
         if call.when == "call" and (record := item.stash.get(_RECORD, None)) is not None:
             vars(report)["jarvis_record"] = msgspec.to_builtins(record)
+            del item.stash[_RECORD]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -214,6 +215,8 @@ class Recorder:
         if raw is None:
             return
         record = msgspec.convert(raw, CaseRecord)
+        # pytest keeps every report to the end: only that there was a record stays on it.
+        vars(report)["jarvis_record"] = None
         self.records[report.nodeid] = record
         if self.controller is not None and record.notes is not None:
             self.controller.hear(record.notes)
