@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def generate_prompts(folder: Path, category: str, number: int, seed: int, out: P
     """Write, or print, a category of `number` misheard prompts; InputError when the rules make fewer."""
     from pytest_jarvis.phonetics import draw_misheard, mishear_all
     from pytest_jarvis.prompts import load_prompts
-    from pytest_jarvis.report import write_atomically
+    from pytest_jarvis.writing import write_atomically
 
     known = load_prompts(folder)
     names = [one.name for one in known.categories]
@@ -94,6 +94,8 @@ def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
             f"intended = {_quoted(one.meant)}",
             f"keywords = [{', '.join(map(_quoted, case.keywords))}]",
             *([f"expected_tool = {_quoted(case.expected_tool)}"] if case.expected_tool else []),
+            *([f"expected_arguments = {_inline(case.expected_arguments)}"] if case.expected_arguments else []),
+            *(["no_tool = true"] if case.no_tool else []),
             f"note = {_quoted(', '.join(one.mistakes))}",
         ]
     return "\n".join(lines) + "\n"
@@ -101,6 +103,15 @@ def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _inline(value: object) -> str:
+    """Return a value that TOML read, written on one line."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_quoted(key)} = {_inline(one)}' for key, one in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _check(text: str, name: str, known: PromptSet) -> None:

@@ -25,6 +25,22 @@ def test_what_is_generated_is_a_category_that_runs(project) -> None:
     project.run("-k", "entendues").assert_outcomes(passed=12, deselected=3)
 
 
+def test_what_is_expected_of_a_call_is_carried_over(project) -> None:
+    (project.prompts / "appels.toml").write_text(
+        '[[prompts]]\nid = "a-1"\ntext = "coupe le son"\nkeywords = ["coupe", "son"]\nexpected_tool = "mute_tool"\n'
+        'expected_arguments = { "à fond" = ["oui", 1, true], b = { c = 2.5 } }\n\n'
+        '[[prompts]]\nid = "a-2"\ntext = "quelle heure"\nkeywords = ["quelle", "heure"]\nno_tool = true\n',
+        encoding="utf-8",
+    )
+    out = project.prompts / "entendus.toml"
+    assert main(["prompts", "generate", "--from", "appels", "--n", "4", "--out", str(out)]) == 0
+    cases = [case for case in load_prompts(project.prompts).cases if case.category == "entendus"]
+    assert {(case.no_tool, str(case.expected_arguments)) for case in cases} == {
+        (False, "{'à fond': ['oui', 1, True], 'b': {'c': 2.5}}"),
+        (True, "None"),
+    }
+
+
 def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = []
     for seed in ("1", "1", "2"):
