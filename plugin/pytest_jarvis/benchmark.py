@@ -17,10 +17,11 @@ from pytest_jarvis.settings import Settings, resolve
 from pytest_jarvis.shares import DEVICE_VARIABLE, one_look
 
 if TYPE_CHECKING:
+    from pytest_jarvis.drawing import Listener
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.looks import Question
     from pytest_jarvis.records import PromptCase
-    from pytest_jarvis.session import BenchmarkRun, Listener
+    from pytest_jarvis.session import BenchmarkRun
 
 
 DEVICE_KEY = "jarvis_device"
@@ -81,6 +82,7 @@ class Benchmark:
         self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
     ) -> BenchmarkRun:
         """Return the run of the selected cases; nothing is loaded yet. `load` shares an engine among several runs."""
+        from pytest_jarvis.keeping import Keeping
         from pytest_jarvis.session import BenchmarkRun, Plan
 
         plan = Plan(
@@ -92,7 +94,21 @@ class Benchmark:
             metrics=self.settings.config.metrics,
             recording=self.settings.replay.recording if self.settings.replay else None,
         )
-        return BenchmarkRun(plan, load=load or self.load, listener=listener)
+        keeping = Keeping(
+            self.settings.store_file,
+            reuse=self.settings.takes_responses,
+            keep=self.settings.keeps_responses,
+            timeout_s=self.settings.generation.timeout_s,
+            on_problem=listener.store_failed,
+        )
+        return BenchmarkRun(plan, load=load or self.load, listener=listener, keeping=keeping)
+
+    def check_store(self) -> None:
+        """Raise InputError when this session would use a store and its file is not one."""
+        if self.settings.takes_responses or self.settings.keeps_responses:
+            from pytest_jarvis.storefile import check_store
+
+            check_store(self.settings.store_file)
 
     def load(self) -> Engine:
         """Return the engine, loaded; an EngineError passes through."""

@@ -309,6 +309,8 @@ def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provena
         ),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),
+        responses_reused=dict(facts.reused),
+        responses_generated=dict(facts.generated),
     )
 
 

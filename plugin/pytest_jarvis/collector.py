@@ -104,6 +104,10 @@ class Collector:
         from pytest_jarvis.recorder import Recorder
 
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
+        try:
+            self.benchmark.check_store()
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
         metrics = self._metrics(self.benchmark, modules)
         recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics, controller)
         recorder.contamination = self._contamination(self.benchmark)

@@ -193,6 +193,8 @@ class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which files are made beside `report.json` and `thresholds.json`."""
     names: dict[str, str] = {}
     """Format -> name of its file, when not `report.txt`, `charts.png`, `report.html`, `summary.md`."""
+    store: Annotated[str, msgspec.Meta(min_length=1)] = ".jarvis/responses.sqlite"
+    """The file of the responses drawn so far; relative to pytest's root folder."""
 
 
 class LoggingSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

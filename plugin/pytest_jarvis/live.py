@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, fit, typeset
+from pytest_jarvis.outputs.wording.store import problem_sentence, recalled_line
 from pytest_jarvis.summary import encoding_of, start_line, verbosity_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_jarvis.config import LoggingSection
+    from pytest_jarvis.keeping import StoreProblem
     from pytest_jarvis.records import EngineDescription, Progress
 
 _TERMINAL_PERIOD_S = 0.2
@@ -44,6 +46,8 @@ class LiveTerminal:
         self._quiet = verbosity_of(config, logging) < 0
         self._next = 0.0
         self._open_line = False
+        self.told_of_store = False
+        """Whether the failure of the store was shown."""
 
     def loading(self) -> None:
         """Show that the engine begins to load, and what was chosen for it."""
@@ -56,6 +60,15 @@ class LiveTerminal:
         shown = description if self._memory else replace(description, memory=())
         for line in terminal.loaded_lines(shown, seconds):
             self._line(line)
+
+    def recalled(self, look: int, taken: int, planned: int) -> None:
+        """Show how many of a look's responses the store had."""
+        self._line(recalled_line(look, taken, planned))
+
+    def store_failed(self, problem: StoreProblem) -> None:
+        """Show that the run goes on without its store."""
+        self.told_of_store = self._writer is not None and not self._quiet
+        self._line(problem_sentence(problem.kind, problem.path, problem.reason), yellow=True)
 
     def drawing(self, look: int, progress: Progress) -> None:
         """Show how far the drawing is, often on a terminal, seldom in a log."""
@@ -79,11 +92,11 @@ class LiveTerminal:
             self._line(terminal.progress_line(look, progress, progress.memory if self._memory else ()))
         self._next = 0.0
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, **markup: bool) -> None:
         with self._writing() as writer:
             if writer is not None:
                 start_line(writer)
-                writer.line(encodable(typeset(text), encoding_of(writer)))
+                writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
 
     def _rewrite(self, text: str) -> None:
         """Write over the open line; an empty text clears it."""

@@ -36,6 +36,11 @@ def _declare_run(add: Callable[..., object]) -> None:
         metavar="DIR",
         help="write the report in exactly this new folder; implies --jarvis-report",
     )
+    add(
+        "--jarvis-reuse",
+        action="store_true",
+        help="take every response that an earlier --jarvis-report drew from the store, and draw only the others",
+    )
     add("--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json beside pytest.ini)")
     add(
         "--jarvis-replay",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.gate import GateOutcome
     from pytest_jarvis.outputs.files import OutputProblem
+    from pytest_jarvis.session import RunFacts
     from pytest_jarvis.workers import Controller
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class Recorder:
         replay = benchmark.settings.replay
         label = labels.model_named(conf.model.base_model_id) if replay is None else replaying_label(replay.source)
         # Nothing is drawn in a replay: neither its speed nor its memory is one.
-        listener = LiveTerminal(
+        self.listener = LiveTerminal(
             config,
             label,
             logging=conf.logging
@@ -102,7 +103,7 @@ class Recorder:
         )
         self.workers = worker_count(config)
         self.controller = controller
-        self.runs = Runs(benchmark, cases, listener, self.workers if controller is None else 1)
+        self.runs = Runs(benchmark, cases, self.listener, self.workers if controller is None else 1)
         self.verbosity = verbosity_of(config, conf.logging)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
@@ -272,6 +273,11 @@ class Recorder:
             if self.folder is not None:
                 self._make_files(self.report, self.folder)
 
+    @property
+    def facts(self) -> RunFacts | None:
+        """What the run knows; under pytest-xdist, what the workers told of it."""
+        return self.runs.facts() if self.controller is None else self.controller.facts()
+
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
         write_summary(terminalreporter, self)
@@ -299,9 +305,9 @@ class Recorder:
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
         controller = self.controller
-        facts, cases, metrics = self.runs.facts(), self.runs.cases, self.metrics.specs
+        facts, cases, metrics = self.facts, self.runs.cases, self.metrics.specs
         if controller is not None:
-            facts, cases, metrics = controller.facts(), controller.planned, controller.metrics
+            cases, metrics = controller.planned, controller.metrics
         if facts is None:
             return None
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}

@@ -64,6 +64,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How it chose its tool; None when the metric is off, or the prompt says of no tool whether it is wanted."""
     understood: bool | None = None
     """Whether a misheard command was understood; None when the metric is off or there is nothing to compare with."""
+    reused: bool = False
+    """Taken from the store: its seconds are those of the run that drew it."""
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +249,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How keywords were looked for; None in older reports."""
     replay: ReplayOf | None = None
     """The run whose responses these are, where nothing was drawn."""
+    responses_reused: dict[str, int] = {}
+    """By arm: responses taken from the store."""
+    responses_generated: dict[str, int] = {}
+    """By arm: responses asked of the engine in this run."""
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_jarvis.clean_answers import CleanAnswers
 from pytest_jarvis.config import MetricsSection
+from pytest_jarvis.drawing import Drawing, Listener, ask
 from pytest_jarvis.engines.base import Engine
+from pytest_jarvis.keeping import Keeping, StoreProblem
 from pytest_jarvis.looks import Look, Question, judge_look
 from pytest_jarvis.metrics import Measuring
 from pytest_jarvis.recording import Recording
 from pytest_jarvis.records import (
     BASE_ARM,
-    TWIN_ARM,
-    TWIN_REPLICATES,
     AdapterSpec,
     EngineDescription,
     Failure,
-    Progress,
     PromptCase,
-    Request,
     Response,
     ResponseKey,
     Tool,
@@ -37,22 +35,6 @@ from pytest_jarvis.statistics import Decision
 
 if TYPE_CHECKING:
     from pytest_jarvis.scoring import Embedding
-
-
-class Listener(Protocol):
-    """Is told how a run goes, to show it."""
-
-    def loading(self) -> None:
-        """Show that the engine begins to load."""
-
-    def loaded(self, description: EngineDescription, seconds: float) -> None:
-        """Show what is loaded and how long it took."""
-
-    def drawing(self, look: int, progress: Progress) -> None:
-        """Show how far the drawing is, up to `look` per prompt and arm."""
-
-    def drawn(self, look: int, progress: Progress) -> None:
-        """Show that all responses of a look are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +69,11 @@ class RunFacts:
     timings_s: dict[str, float]
     stopped_short: bool = False
     """Whether a replay wanted another look that was not recorded."""
+    reused: Mapping[str, int] = field(default_factory=dict)
+    """By arm: responses taken from the store."""
+    generated: Mapping[str, int] = field(default_factory=dict)
+    """By arm: responses asked of the engine."""
+    store_problem: StoreProblem | None = None
 
 
 class DrawingBrokenError(RuntimeError):
@@ -102,11 +89,13 @@ class BenchmarkRun:
         *,
         load: Callable[[], Engine],
         listener: Listener,
+        keeping: Keeping | None = None,
     ) -> None:
-        """`load` makes the engine, at its first use."""
+        """`load` makes the engine, at its first use; `keeping` is what may be done with a store, if anything."""
         self.plan = plan
         self._load = load
         self._listener = listener
+        self._drawing = Drawing(keeping or Keeping.idle(), listener)
         self._engine: Engine | None = None
         self._description: EngineDescription | None = None
         self._dictionary = Dictionary.of(plan.tools)
@@ -135,6 +124,7 @@ class BenchmarkRun:
             self.timings_s["load"] = time.perf_counter() - started
             self._description = self._engine.describe()
             self._listener.loaded(self._description, self.timings_s["load"])
+            self._drawing.keeping.begin(self._engine, self._description)
         return self._engine
 
     @property
@@ -229,32 +219,27 @@ class BenchmarkRun:
             mismatched_cosine=self._mismatched,
             timings_s=dict(self.timings_s if self.plan.recording is None else self.plan.recording.timings_s),
             stopped_short=self._stopped_short,
+            reused={arm: self._drawing.reused_of(arm) for arm in self.plan.arms},
+            generated={arm: self._drawing.generated[arm] for arm in self.plan.arms if self.plan.recording is None},
+            store_problem=self._drawing.keeping.problem,
         )
 
     def close(self) -> None:
         """Give the engine's memory back."""
+        self._drawing.keeping.close()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
     def _draw_to(self, engine: Engine, look: int) -> None:
         requests = [
-            _ask(case, arm, number)
+            ask(case, arm, number)
             for case in (*self.plan.cases, *self._clean.extra)
             for number in range(self._samples, look)
             for arm in self.plan.arms
         ]
-        progress = Progress(responses_done=0, responses_planned=len(requests), tokens=0, elapsed_s=0.0)
-        self._listener.drawing(look, progress)
-
-        def on_progress(now: Progress) -> None:
-            nonlocal progress
-            progress = now
-            self._listener.drawing(look, now)
-
-        for outcome in engine.generate(requests, on_progress):
-            self._take(_name_twin(outcome))
-        self._listener.drawn(look, progress)
+        for outcome in self._drawing.draw(engine, look, requests):
+            self._take(outcome)
 
     def _take(self, outcome: Response | Failure) -> None:
         if self._clean.takes(outcome):
@@ -302,7 +287,7 @@ class BenchmarkRun:
     def _embed(self, engine: Engine) -> None:
         """Compute the cosines of all pairs; each different text is embedded once."""
         texts = sorted({response.text for response in self._responses.values()})
-        vector_of = dict(zip(texts, engine.embed(texts), strict=True))
+        vector_of = self._drawing.vectors(engine, ask(self.plan.cases[0], BASE_ARM, 0), texts)
         for index, adapter in enumerate(self.plan.adapters):
             keys = [
                 (case.prompt_id, number)
@@ -353,6 +338,7 @@ class BenchmarkRun:
                     cosine=cosines.get(number),
                     extra=more.of_response(case, response),
                     pair={} if base is None else more.of_pair(case, base, response),
+                    reused=response.key in self._drawing.reused,
                 )
             )
         return result
@@ -372,17 +358,3 @@ class BenchmarkRun:
             cosine=self._mean_cosine(case, adapter),
             clean=CleanForm(base=cleans[0], finetuned=cleans[1], samples=tuple(clean_samples)),
         )
-
-
-def _ask(case: PromptCase, arm: str, number: int) -> Request:
-    """Return the request of a response; the twin's is one of the base, with noise that no other response has."""
-    if arm == TWIN_ARM:
-        arm, number = BASE_ARM, number + TWIN_REPLICATES
-    return Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
-
-
-def _name_twin(outcome: Response | Failure) -> Response | Failure:
-    """Return the outcome under the twin's name when it answers a request of the twin."""
-    if outcome.replicate < TWIN_REPLICATES:
-        return outcome
-    return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - TWIN_REPLICATES)

@@ -96,6 +96,11 @@ class Settings:
     reports_root: Path
     run_name: str
     """What that new folder is called; `{time}` is still to be filled in."""
+    takes_responses: bool
+    """Whether responses of earlier runs are taken from the store."""
+    keeps_responses: bool
+    """Whether responses are written to it; those of a replay are another run's."""
+    store_file: Path
     replay: Replay | None = None
     """The run whose responses are scored again; how they were drawn is what its report says."""
     against: Against | None = None
@@ -146,6 +151,9 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         reports_root=root / conf.output.folder,
         run_name=_run_name(conf, adapters[0].name),
         replay=replay,
+        takes_responses=option.jarvis_reuse and not replay,
+        keeps_responses=written and not replay,
+        store_file=store_file(conf, root),
         against=read_against(option, root / conf.output.folder, twin=twin, written=written),
     )
 
@@ -233,6 +241,11 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
     if not conf.generation.do_sample or conf.generation.temperature == 0:
         return (1,)
     return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
+
+
+def store_file(conf: Config, root: Path) -> Path:
+    """Return where the store of responses of a checkout is."""
+    return root / Path(conf.output.store).expanduser()
 
 
 def override(conf: Config, option: argparse.Namespace) -> Config:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, typeset
 from pytest_jarvis.outputs.wording.session import NOT_ASKED_TO_JUDGE, hook_sentence, parallel
+from pytest_jarvis.outputs.wording.store import problem_sentence
 
 if TYPE_CHECKING:
     import pytest
@@ -69,12 +70,20 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
     _write_regression(reporter, recorder.report)
+    _write_problems(reporter, recorder)
+    if recorder.folder is not None:
+        _write(reporter, terminal.folder_line(recorder.folder))
+
+
+def _write_problems(reporter: TerminalReporter, recorder: Recorder) -> None:
+    """Print what the run went on without: its store, a file, a hook's change."""
+    failed = None if recorder.facts is None or recorder.listener.told_of_store else recorder.facts.store_problem
+    if failed is not None:
+        _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
     for problem in recorder.problems:
         _write(reporter, problem.sentence, red=True)
     if recorder.hook_error is not None:
         _write(reporter, hook_sentence(recorder.hook_error), red=True)
-    if recorder.folder is not None:
-        _write(reporter, terminal.folder_line(recorder.folder))
 
 
 def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:

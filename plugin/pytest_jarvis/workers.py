@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_jarvis.benchmark import Benchmark
+    from pytest_jarvis.drawing import Listener
     from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.session import BenchmarkRun, Listener
+    from pytest_jarvis.session import BenchmarkRun
 
 _COUNT_DEVICES: Final = "import torch; print(torch.cuda.device_count())"
 _COUNT_TIMEOUT_S: Final = 120
@@ -122,7 +123,16 @@ def merged_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
         mismatched_cosine=fmean(mismatched) if mismatched else None,
         timings_s={name: max(found) if name == "load" else sum(found) for name, found in times.items()},
         stopped_short=any(one.stopped_short for one in facts),
+        reused=_added([one.reused for one in facts]),
+        generated=_added([one.generated for one in facts]),
+        store_problem=next((one.store_problem for one in facts if one.store_problem is not None), None),
     )
+
+
+def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Return counts by name, added."""
+    names = dict.fromkeys(name for one in counts for name in one)
+    return {name: sum(one.get(name, 0) for one in counts) for name in names}
 
 
 class Controller:

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli import adapters, analyze, baseline, check, compare, config, contamination, history, prompts
+from pytest_jarvis.cli import (
+    adapters,
+    analyze,
+    baseline,
+    check,
+    compare,
+    config,
+    contamination,
+    history,
+    prompts,
+    store,
+)
 from pytest_jarvis.cli.common import USAGE_ERROR, Parser, say
 from pytest_jarvis.reading import InputError
 
@@ -17,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["USAGE_ERROR", "main"]
 
-_COMMANDS = (check, analyze, adapters, compare, config, baseline, history, contamination, prompts)
+_COMMANDS = (check, analyze, adapters, compare, config, baseline, history, store, contamination, prompts)
 """The modules of the commands, in the order of the help."""
 
 

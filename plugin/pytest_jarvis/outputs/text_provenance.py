@@ -10,6 +10,7 @@ from pytest_jarvis.outputs.wording import bar_percent, count_of, labels, number,
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
+from pytest_jarvis.outputs.wording.store import REUSED, reused_sentence
 from pytest_jarvis.records import AdapterProof, GenerationSettings
 from pytest_jarvis.report import Report
 
@@ -85,6 +86,7 @@ def provenance(report: Report) -> Iterator[str]:
                     f"{labels.TIMINGS.get(name, name)} {seconds(value)}" for name, value in facts.timings_s.items()
                 ),
             ),
+            (REUSED, reused_sentence(facts.responses_reused, facts.responses_generated)),
             (FIELDS["memory"], memory_of_a_run(engine)),
             (FIELDS["notes"], " ; ".join(facts.notes)),
         ]

@@ -13,6 +13,7 @@ from pytest_jarvis.closing import noise_floors
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.keeping import StoreProblem
 from pytest_jarvis.looks import Question
 from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.prompts import load_prompts, packaged_prompts
@@ -31,6 +32,10 @@ class Silent:
     def loading(self) -> None: ...
 
     def loaded(self, description: EngineDescription, seconds: float) -> None: ...
+
+    def recalled(self, look: int, taken: int, planned: int) -> None: ...
+
+    def store_failed(self, problem: StoreProblem) -> None: ...
 
     def drawing(self, look: int, progress: Progress) -> None: ...
 

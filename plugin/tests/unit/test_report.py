@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from pytest_jarvis import report, writing
+from pytest_jarvis import writing
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import Category, Failure
 from pytest_jarvis.report import (
     CategoryAverages,
     FailureRow,
+    Report,
     ResultRow,
     Sample,
     category_averages,
@@ -136,7 +137,7 @@ def test_a_row_gives_the_samples_of_an_arm() -> None:
 
 def test_a_report_gives_the_rows_of_an_adapter_in_their_order() -> None:
     rows = (row("a"), row("a", adapter="autre"), row("b"), row("b", adapter="autre"))
-    found = report.Report.of_adapter(SimpleNamespace(results=rows), "autre")  # type: ignore[arg-type]
+    found = Report.of_adapter(SimpleNamespace(results=rows), "autre")  # type: ignore[arg-type]
     assert found == (rows[1], rows[3])
 
 

@@ -13,6 +13,7 @@ import pytest
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.engines.base import OnProgress
 from pytest_jarvis.engines.scripted import ScriptedEngine
+from pytest_jarvis.keeping import Keeping, StoreProblem
 from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.records import (
     TWIN_ARM,
@@ -63,6 +64,12 @@ class Log:
         assert seconds >= 0
         self.events.append(f"loaded {description.engine}")
 
+    def recalled(self, look: int, taken: int, planned: int) -> None:
+        self.events.append(f"recalled {look}: {taken}/{planned}")
+
+    def store_failed(self, problem: StoreProblem) -> None:
+        self.events.append(f"store failed: {problem.kind}")
+
     def drawing(self, look: int, progress: Progress) -> None:
         self.events.append(f"drawing {look}: {progress.responses_done}/{progress.responses_planned}")
 
@@ -110,6 +117,7 @@ def make(
     adapters: tuple[AdapterSpec, ...] = (LORA,),
     looks: tuple[int, ...] = (2,),
     metrics: MetricsSection | None = None,
+    keeping: Keeping | None = None,
 ) -> Made:
     """Return a run of `script`; nothing is loaded yet."""
     engine = WatchedEngine(script, adapters)
@@ -121,7 +129,7 @@ def make(
         loads.append(engine)
         return engine
 
-    return Made(BenchmarkRun(plan, load=load, listener=log), engine, log, loads)
+    return Made(BenchmarkRun(plan, load=load, listener=log, keeping=keeping), engine, log, loads)
 
 
 def better(request: Request) -> str:

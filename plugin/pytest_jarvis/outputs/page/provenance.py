@@ -12,6 +12,7 @@ from pytest_jarvis.outputs.wording.labels import BATCHING, FIELDS, NO, YES, devi
 from pytest_jarvis.outputs.wording.labels import machine as machine_label
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
+from pytest_jarvis.outputs.wording.store import REUSED, reused_sentence
 from pytest_jarvis.records import AdapterProof, EngineDescription, GenerationSettings, QuantizationCoverage
 from pytest_jarvis.report import Provenance, Report
 
@@ -65,6 +66,8 @@ def _run(report: Report) -> dict[str, str | Html]:
             f"{wording.TIMING_NAMES.get(name, name)} {seconds(value)}" for name, value in origin.timings_s.items()
         ),
     }
+    if reused := reused_sentence(origin.responses_reused, origin.responses_generated):
+        facts[REUSED] = reused
     return facts
 
 

@@ -1,0 +1,200 @@
+"""`pytest-jarvis store stats|prune|clear`."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.cli import main
+from pytest_jarvis.records import Identity, Response
+from pytest_jarvis.store import Names, ResponseStore
+
+STORE = Path(".jarvis") / "responses.sqlite"
+
+
+class Terminal(io.StringIO):
+    """A standard input behind which someone sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def filled(here: Path) -> Path:
+    """The store of this folder: ten responses of the base, ten of an adapter, half of them forty days old."""
+    with closing(ResponseStore(STORE)) as store:
+        for number in range(20):
+            identity = Identity(
+                engine="scripted",
+                base="sha256:0123456789abcdef",
+                adapter="fedcba9876543210" if number % 2 else None,
+                storage="none",
+                arithmetic="none",
+                template="raw",
+                prompt="ouvre",
+                prompt_id=f"p{number}",
+                replicate=0,
+                seed=0,
+                settings={},
+                versions={},
+            )
+            response = Response(
+                prompt_id=f"p{number}",
+                arm="a",
+                replicate=0,
+                text="d'accord " * 100,
+                thinking=None,
+                finish_reason="stop",
+                prompt_tokens=1,
+                new_tokens=1,
+                duration_s=0.1,
+                first_token_s=None,
+            )
+            store.add(identity, response, Names(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None))
+        store._connection.execute(
+            "UPDATE responses SET written_at = ? WHERE CAST(substr(prompt_id, 2) AS INTEGER) < 10",
+            (time.time() - 40 * 86_400,),
+        )
+    return here / STORE
+
+
+def left() -> int:
+    with closing(ResponseStore(STORE)) as store:
+        return store.stats().responses
+
+
+def test_stats_count_by_base_and_adapter(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = filled.read_bytes()
+    assert main(["store", "stats"]) == 0
+    said = capsys.readouterr().out.replace("\xa0", " ").splitlines()
+    assert said[0] == f"Magasin de réponses {STORE}"
+    assert said[1].startswith("  20 réponses, 0 vecteur, ")
+    assert said[2].startswith("  de 20")
+    assert said[3:] == [
+        "  base demo [0123456789ab] : 20 réponses",
+        "  adaptateur jarvis (demo:jarvis) [fedcba987654] : 10 réponses",
+    ]
+    assert before == filled.read_bytes()
+
+
+@pytest.mark.parametrize("command", [["stats"], ["prune", "--older-than", "1d"], ["clear"]])
+def test_where_there_is_no_store_nothing_is_made(
+    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["store", *command]) == 0
+    assert "aucun pour l’instant" in capsys.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+def test_pruning_by_age(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "prune", "--older-than", "30d"]) == 0
+    said = capsys.readouterr().out.replace("\xa0", " ")
+    assert said.startswith("10 réponses effacées ; il en reste 10 (")
+    assert left() == 10
+
+
+def test_pruning_by_size(filled: Path) -> None:
+    with closing(ResponseStore(STORE)) as store:
+        store._shrink()
+    wanted = filled.stat().st_size - 9000
+    assert main(["store", "prune", "--max-size", f"{wanted}B"]) == 0
+    assert 0 < left() < 20
+    assert filled.stat().st_size <= wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "store prune: nothing says what to delete; give --older-than AGE, --max-size SIZE or both"),
+        (["--older-than", "soon"], "argument --older-than: expected an age such as 12h, 30d or 8w, found 'soon'"),
+        (["--older-than", "30"], "expected an age such as 12h, 30d or 8w, found '30'"),
+        (["--max-size", "-1MB"], "--max-size"),
+        (["--max-size", "3 apples"], "expected a size such as 500MB or 2GB, found '3 apples'"),
+    ],
+)
+def test_what_cannot_be_pruned_by_is_one_sentence(
+    filled: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(["store", "prune", *arguments])
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    assert status == 4
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert left() == 20
+
+
+@pytest.mark.parametrize(("text", "removed"), [("39,5d", 10), ("6w", 0), ("900h", 10), ("40000m", 10)])
+def test_ages_have_units(filled: Path, text: str, removed: int) -> None:
+    assert main(["store", "prune", "--older-than", text]) == 0
+    assert left() == 20 - removed
+
+
+def test_clearing_with_yes(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "clear", "--yes"]) == 0
+    assert capsys.readouterr().out.replace("\xa0", " ") == "20 réponses effacées.\n"
+    assert left() == 0
+
+
+@pytest.mark.parametrize(("answer", "status", "rest"), [("o\n", 0, 0), ("Oui\n", 0, 0), ("n\n", 1, 20), ("", 1, 20)])
+def test_clearing_asks_on_a_terminal(
+    filled: Path, answer: str, status: int, rest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    assert status == main(["store", "clear"])
+    assert left() == rest
+
+
+def test_clearing_without_a_terminal_wants_a_yes(
+    filled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("o\n"))
+    assert main(["store", "clear"]) == 4
+    assert "store clear: would delete 20 responses of" in capsys.readouterr().err
+    assert left() == 20
+
+
+@pytest.mark.parametrize("command", [["stats"], ["prune", "--older-than", "1d"], ["clear", "--yes"]])
+def test_a_foreign_file_is_refused_and_left_as_it_is(
+    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "a.txt").write_text("bonjour", encoding="utf-8")
+    assert main(["store", *command, "--store", "a.txt"]) == 4
+    assert "a.txt: not a store of responses of pytest-jarvis" in capsys.readouterr().err
+    assert (here / "a.txt").read_text(encoding="utf-8") == "bonjour"
+
+
+def test_a_named_store_that_is_not_there_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "stats", "--store", "b.sqlite"]) == 4
+    assert "--store b.sqlite: no such file" in capsys.readouterr().err
+
+
+def test_the_configuration_says_where_the_store_is(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.replace(filled, "ailleurs.sqlite")  # noqa: PTH105  # a move
+    Path("benchmark_config.json").write_text('{"output": {"store": "ailleurs.sqlite"}}', encoding="utf-8")
+    assert main(["store", "stats"]) == 0
+    assert capsys.readouterr().out.startswith("Magasin de réponses ailleurs.sqlite")
+
+
+def test_a_store_that_fails_is_one_sentence(
+    filled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: ResponseStore) -> int:
+        raise OSError("disk I/O error")
+
+    monkeypatch.setattr(ResponseStore, "stats", fail)
+    assert main(["store", "stats"]) == 4
+    assert "the store of responses cannot be used now: disk I/O error" in capsys.readouterr().err

@@ -1,0 +1,701 @@
+"""`store` and `storefile`: responses on disk, by all that determines them, whatever happens to process or file."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_jarvis import store as store_module
+from pytest_jarvis import storefile
+from pytest_jarvis.engines.base import determining
+from pytest_jarvis.reading import InputError
+from pytest_jarvis.records import GenerationSettings, Identity, Request, Response, Tool, ToolCall
+from pytest_jarvis.store import Names, ResponseStore, response_key, sha256_of, vector_key
+from pytest_jarvis.storefile import check_store, connect, connect_to_read, patiently
+
+IDENTITY = Identity(
+    engine="transformers 0.1.0",
+    base="sha256:0123456789abcdef",
+    adapter="fedcba9876543210",
+    storage="NF4, 1.0",
+    arithmetic="float32 on cpu",
+    template="raw",
+    prompt="ouvre chrome",
+    prompt_id="c-1",
+    replicate=0,
+    seed=0,
+    settings={"temperature": 0.7, "system_prompt": None},
+    versions={"torch": "2.9.0"},
+)
+RESPONSE = Response(
+    prompt_id="c-1",
+    arm="jarvis",
+    replicate=0,
+    text="J'ouvre « Chrome »\u202f!\n\0fin",
+    thinking="Il veut Chrome.",
+    finish_reason="stop",
+    prompt_tokens=12,
+    new_tokens=7,
+    duration_s=1.25,
+    first_token_s=0.5,
+    cut_chars=3,
+    tool_calls=(ToolCall(name="open_app_tool", arguments={"app": "chrome"}),),
+)
+RESPONSE_OF_ANOTHER_KIND = msgspec.json.encode({**msgspec.to_builtins(RESPONSE), "finish_reason": "bored"})
+NAMES = Names(base="demo", adapter="jarvis (demo:jarvis)")
+REQUEST = Request(prompt_id="c-1", text="ouvre chrome", arm="jarvis", replicate=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".jarvis" / "responses.sqlite"
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[ResponseStore]:
+    made = ResponseStore(path)
+    yield made
+    made.close()
+
+
+def numbered(number: int) -> Identity:
+    return replace(IDENTITY, prompt_id=f"c-{number}")
+
+
+def fill(store: ResponseStore, count: int, text: str = "d'accord") -> None:
+    for number in range(count):
+        store.add(numbered(number), replace(RESPONSE, text=f"{text} {number}"), NAMES)
+
+
+def held(store: ResponseStore, *identities: Identity) -> list[str]:
+    found = store.find({response_key(one): REQUEST for one in identities})
+    return [response.text for response in found.values()]
+
+
+def test_a_response_comes_back_as_it_was(opened: ResponseStore) -> None:
+    opened.add(IDENTITY, RESPONSE, NAMES)
+    assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): RESPONSE}
+
+
+def test_a_response_comes_back_as_the_answer_to_who_asks_now(opened: ResponseStore) -> None:
+    opened.add(IDENTITY, RESPONSE, NAMES)
+    found = opened.find({response_key(IDENTITY): replace(REQUEST, arm="v2")})
+    assert [response.arm for response in found.values()] == ["v2"]
+
+
+def test_what_was_never_written_is_not_found(opened: ResponseStore) -> None:
+    opened.add(IDENTITY, RESPONSE, NAMES)
+    assert held(opened, numbered(9)) == []
+
+
+def test_the_latest_response_of_a_key_stands(opened: ResponseStore) -> None:
+    for text in ("first", "second"):
+        opened.add(IDENTITY, replace(RESPONSE, text=text), NAMES)
+    assert held(opened, IDENTITY) == ["second"]
+
+
+def test_a_response_whose_prompt_was_not_counted_comes_back(opened: ResponseStore) -> None:
+    uncounted = replace(RESPONSE, prompt_tokens=None, thinking=None, tool_calls=None)
+    opened.add(IDENTITY, uncounted, NAMES)
+    assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): uncounted}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(GenerationSettings)])
+def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
+    tool = Tool(name="a", description="", parameters={"type": "object"}, terms=("a",))
+    others = {"tools": (tool,), "system_prompt": "Sois bref.", "template": "raw", "do_sample": False}
+    other = others.get(name, 17)
+    settings = replace(GenerationSettings(), **{name: other})
+    one, two = (replace(IDENTITY, settings=determining(known)) for known in (GenerationSettings(), settings))
+    assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s"})
+
+
+def test_many_responses_are_found_at_once(opened: ResponseStore) -> None:
+    fill(opened, 1001)
+    assert len(held(opened, *map(numbered, range(1001)))) == 1001
+
+
+OTHERS: dict[str, object] = {
+    "settings": {"temperature": 0.8, "system_prompt": None},
+    "versions": {"torch": "2.10.0"},
+    "replicate": 1,
+    "seed": 1,
+    "adapter": None,
+}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Identity)])
+def test_whatever_differs_in_an_identity_gives_another_key(name: str) -> None:
+    other = replace(IDENTITY, **{name: OTHERS.get(name, "other")})
+    assert response_key(IDENTITY) != response_key(other)
+
+
+def test_a_key_does_not_hang_on_the_order_of_names() -> None:
+    turned = replace(IDENTITY, settings={"system_prompt": None, "temperature": 0.7})
+    assert response_key(IDENTITY) == response_key(turned)
+
+
+def test_values_cannot_slip_from_one_field_into_the_next() -> None:
+    one, other = (
+        replace(IDENTITY, prompt='a","prompt_id":"b', prompt_id="c"),
+        replace(IDENTITY, prompt="a", prompt_id='b","c'),
+    )
+    assert response_key(one) != response_key(other)
+
+
+def test_a_key_is_the_same_in_every_process() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_store; "
+        "print(test_store.response_key(test_store.IDENTITY))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    assert response_key(IDENTITY) == said.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["adapter", "prompt", "prompt_id", "seed", "settings", "template"])
+def test_a_vector_does_not_hang_on_who_said_the_text(name: str) -> None:
+    other = replace(IDENTITY, **{name: OTHERS.get(name, "other")})
+    assert vector_key(IDENTITY, "d'accord") == vector_key(other, "d'accord")
+
+
+@pytest.mark.parametrize("name", ["engine", "base", "storage", "arithmetic", "versions"])
+def test_a_vector_hangs_on_what_made_it(name: str) -> None:
+    other = replace(IDENTITY, **{name: OTHERS.get(name, "other")})
+    assert vector_key(IDENTITY, "d'accord") != vector_key(other, "d'accord")
+    assert vector_key(IDENTITY, "d'accord") != vector_key(IDENTITY, "d'accord.")
+
+
+def test_vectors_come_back_to_the_last_bit(opened: ResponseStore) -> None:
+    opened.add_vectors({"a": b"\0\1\2\3", "b": None})
+    assert opened.find_vectors(["a", "b", "c"]) == {"a": b"\0\1\2\3", "b": None}
+
+
+def test_a_store_opened_again_holds_what_was_written(path: Path) -> None:
+    for number in range(2):
+        with closing(ResponseStore(path)) as store:
+            store.add(numbered(number), RESPONSE, NAMES)
+    with closing(ResponseStore(path)) as store:
+        assert len(held(store, numbered(0), numbered(1))) == 2
+
+
+def test_the_folder_of_a_store_is_left_alone_by_git(opened: ResponseStore) -> None:
+    assert (opened.path.parent / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+def test_a_folder_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
+    ResponseStore(tmp_path / "responses.sqlite").close()
+    assert [file.name for file in tmp_path.iterdir()] == ["responses.sqlite"]
+
+
+def test_closing_leaves_one_file(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 3)
+    assert sorted(file.name for file in path.parent.iterdir()) == [".gitignore", "responses.sqlite"]
+
+
+def test_a_store_to_read_makes_and_writes_nothing(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+    before = path.read_bytes()
+    with closing(ResponseStore(path, writable=False)) as reader:
+        assert held(reader, numbered(0)) == ["d'accord 0"]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            fill(reader, 1)
+        assert not reader._connection.in_transaction
+    assert before == path.read_bytes()
+    assert sorted(file.name for file in path.parent.iterdir()) == [".gitignore", "responses.sqlite"]
+
+
+def test_a_store_to_read_is_read_where_nothing_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+
+    def refuse(file: Path, how: str) -> sqlite3.Connection:
+        if how == "mode=rw":
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(file, how)
+
+    monkeypatch.setattr(storefile, "connect", refuse)
+    with closing(connect_to_read(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM responses").fetchone() == (1,)
+
+
+def test_a_store_to_read_whose_tables_cannot_be_seen_is_not_left_open(path: Path) -> None:
+    ResponseStore(path).close()
+    holder = connect(path, "mode=rw")
+    with closing(holder):
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        before = storefile._PATIENCE_S
+        try:
+            storefile._PATIENCE_S = 0.01  # type: ignore[misc]
+            with closing(connect_to_read(path)) as connection:
+                assert connection.execute("SELECT count(*) FROM responses").fetchone() == (0,)
+        finally:
+            storefile._PATIENCE_S = before  # type: ignore[misc]
+
+
+def test_nothing_but_a_store_to_write_is_made(path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        ResponseStore(path, writable=False)
+    check_store(path)
+    assert not path.parent.exists()
+
+
+# Foreign and damaged files.
+
+
+def foreign_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+        connection.commit()
+
+
+def other_version(path: Path) -> None:
+    ResponseStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def other_tables(path: Path) -> None:
+    ResponseStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE vectors")
+
+
+def broken_page(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 200)
+    data = bytearray(path.read_bytes())
+    data[3 * 4096 : 3 * 4096 + 64] = b"\xff" * 64
+    path.write_bytes(data)
+
+
+def cut_short(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 200)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def broken_list_of_tables(path: Path) -> None:
+    ResponseStore(path).close()
+    data = bytearray(path.read_bytes())
+    data[100:300] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "zeros": (lambda path: path.write_bytes(bytes(8192)), "is damaged"),
+    "text": (lambda path: path.write_text("bonjour", encoding="utf-8"), "not a store of responses of pytest-jarvis"),
+    "another program's database": (foreign_database, "not a store of responses of pytest-jarvis"),
+    "a later version": (other_version, "a store of version 7, this pytest-jarvis reads 1"),
+    "other tables": (other_tables, r"is damaged \(its tables are not those of a store\)"),
+    "a broken page": (broken_page, "is damaged"),
+    "a file cut short": (cut_short, "is damaged"),
+    "a broken list of tables": (broken_list_of_tables, "is damaged"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), BAD.values(), ids=BAD)
+def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "responses.sqlite"
+    spoil(path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for use in (check_store, ResponseStore, lambda file: ResponseStore(file, writable=False)):
+        with pytest.raises(InputError, match=said) as error:
+            use(path)
+        assert "it is left as it is" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+
+def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder, where the store of responses should be"):
+        check_store(tmp_path)
+
+
+def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        assert store.stats().responses == 1
+
+
+def test_a_store_whose_making_was_cut_off_is_made_again(path: Path) -> None:
+    """A transaction that was cut off leaves its journal beside the file: SQLite undoes it, and nothing is left."""
+    path.parent.mkdir()
+    code = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("PRAGMA application_id = 1246909011")
+connection.execute("PRAGMA user_version = 1")
+connection.execute("CREATE TABLE arms (id INTEGER PRIMARY KEY)")
+connection.execute("PRAGMA cache_spill = 1")
+connection.executemany("INSERT INTO arms VALUES (?)", [(number,) for number in range(20000)])
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert path.with_name("responses.sqlite-journal").exists()
+    assert path.stat().st_size
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        assert store.stats().responses == 1
+
+
+def test_a_large_store_is_not_read_through_when_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    broken_page(path)
+    monkeypatch.setattr(storefile, "_CHECKED_WHOLE_BYTES", 10_000)
+    check_store(path)
+
+
+def test_a_store_that_is_locked_is_not_called_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ResponseStore(path).close()
+
+    def locked(file: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(storefile, "_connect_to_check", locked)
+    check_store(path)
+
+
+def test_a_store_that_cannot_be_read_is_not_called_foreign(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ResponseStore(path).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    check_store(path)
+
+
+def test_a_store_that_another_process_begins_to_write_is_looked_at_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        said = iter(["half of something", None])
+        monkeypatch.setattr(storefile, "_damage", lambda _: next(said))
+        check_store(path)
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("bonjour " * 100, encoding="utf-8")
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        connect(tmp_path / "text", "mode=rw")
+
+
+@pytest.mark.parametrize("said", [b"{}", b"[", 7, RESPONSE_OF_ANOTHER_KIND])
+def test_a_value_that_is_no_response_is_damage(opened: ResponseStore, said: object) -> None:
+    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened._connection.execute("UPDATE responses SET response = ?", (said,))
+    with pytest.raises(sqlite3.DatabaseError, match="a response is not one"):
+        held(opened, IDENTITY)
+
+
+# Full disks, several processes, killed processes.
+
+
+def test_a_full_disk_loses_nothing_that_was_written(opened: ResponseStore) -> None:
+    fill(opened, 10)
+    pages = opened._connection.execute("PRAGMA page_count").fetchone()[0]
+    opened._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        fill(opened, 1000, text="un texte assez long pour remplir une page " * 20)
+    assert not opened._connection.in_transaction
+    assert opened.stats().responses >= 10
+    check_store(opened.path)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_store import *
+store = ResponseStore(Path(sys.argv[2]))
+print("ready", flush=True)
+for number in range(int(sys.argv[3]), int(sys.argv[4])):
+    store.add(numbered(number), RESPONSE, NAMES)
+    print(number, flush=True)
+store.close()
+"""
+
+
+def writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
+    """Start a process that writes responses and prints the number of each when it is written."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(first), str(last)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def test_two_processes_write_one_store_at_once(path: Path) -> None:
+    processes = [writer(path, 0, 150), writer(path, 150, 300)]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    with closing(ResponseStore(path)) as store:
+        assert len(held(store, *map(numbered, range(300)))) == 300
+
+
+def test_a_killed_process_loses_no_response_it_had_written_and_damages_nothing(path: Path) -> None:
+    draw = random.Random(5)  # noqa: S311  # no secret
+    last = -1
+    for _ in range(2):
+        process = writer(path, last + 1, 10**9)
+        assert process.stdout is not None
+        for _ in range(draw.randint(5, 200)):
+            line = process.stdout.readline()
+            last = last if line == "ready\n" else int(line)
+        process.kill()
+        rest = [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        last = rest[-1] if rest else last
+        process.stdout.close()
+        process.wait()
+        check_store(path)
+    with closing(ResponseStore(path)) as store:
+        assert len(held(store, *map(numbered, range(last + 1)))) == last + 1
+        assert last + 1 <= store.stats().responses <= last + 2
+
+
+def test_what_is_refused_while_another_has_the_store_is_tried_again() -> None:
+    attempts: list[int] = []
+
+    def action() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise sqlite3.OperationalError("database is locked")
+
+    patiently(action)
+    assert len(attempts) == 3
+
+
+@pytest.mark.parametrize("said", ["disk I/O error", "database is locked"])
+def test_what_stays_refused_is_raised(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def action() -> None:
+        raise sqlite3.OperationalError(said)
+
+    monkeypatch.setattr(storefile, "_PATIENCE_S", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match=said):
+        patiently(action)
+
+
+def test_two_that_make_a_store_at_once_make_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = []
+    start = threading.Barrier(4)
+
+    def make() -> None:
+        start.wait()
+        try:
+            with closing(ResponseStore(path)) as store:
+                fill(store, 5)
+        except Exception as error:  # noqa: BLE001  # asserted below
+            errors.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with closing(ResponseStore(path)) as store:
+        assert store.stats().responses == 5
+
+
+def test_a_store_that_another_made_meanwhile_is_not_made_twice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        answers = iter([False, True])
+        monkeypatch.setattr(ResponseStore, "_is_made", lambda _: next(answers))
+        store._prepare()
+        assert store.stats().responses == 1
+
+
+# Digests of files.
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that a store takes for a large one, and for one that was not changed just now."""
+    monkeypatch.setattr(store_module, "_REMEMBERED_BYTES", 4)
+    monkeypatch.setattr(store_module, "_FRESH_NS", -1)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights 1")
+    return file
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read, as they are."""
+    seen: list[Path] = []
+
+    def watched(path: Path) -> str:
+        seen.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(store_module, "sha256_of", watched)
+    return seen
+
+
+def test_a_large_file_is_read_once(opened: ResponseStore, large: Path, read: list[Path]) -> None:
+    assert [opened.digest(large) for _ in range(3)] == [sha256_of(large)] * 3
+    assert read == [large]
+
+
+def test_a_small_file_is_read_each_time(opened: ResponseStore, tmp_path: Path, read: list[Path]) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(b"{}")
+    assert [opened.digest(file) for _ in range(2)] == [sha256_of(file)] * 2
+    assert len(read) == 2
+
+
+def test_a_file_changed_in_place_is_read_again_though_its_size_and_its_time_are_kept(
+    opened: ResponseStore, large: Path
+) -> None:
+    times = large.stat()
+    before = opened.digest(large)
+    copy = large.with_name("copy")
+    copy.write_bytes(b"weights 2")
+    shutil.copystat(large, copy)
+    copy.replace(large)
+    os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (large.stat().st_size, large.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+    assert before != opened.digest(large)
+    assert sha256_of(large) == opened.digest(large)
+
+
+def test_a_file_changed_just_now_is_not_remembered(
+    opened: ResponseStore, large: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_FRESH_NS", 10**12)
+    for _ in range(2):
+        opened.digest(large)
+    assert len(read) == 2
+
+
+def test_a_store_to_read_remembers_nothing_new(path: Path, large: Path, read: list[Path]) -> None:
+    ResponseStore(path).close()
+    with closing(ResponseStore(path, writable=False)) as store:
+        assert [store.digest(large) for _ in range(2)] == [sha256_of(large)] * 2
+    assert len(read) == 2
+
+
+# What is held, and how it is made smaller.
+
+
+def test_the_statistics_count_by_base_and_adapter(opened: ResponseStore) -> None:
+    before = time.time()
+    base = replace(IDENTITY, adapter=None)
+    for number in range(3):
+        opened.add(replace(base, replicate=number), RESPONSE, Names(base="demo", adapter=None))
+    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened.add(replace(IDENTITY, base="sha256:other"), RESPONSE, replace(NAMES, base="autre"))
+    opened.add_vectors({"a": b"1234"})
+    stats = opened.stats()
+    assert (stats.responses, stats.vectors) == (5, 1)
+    assert [(one.name, one.digest, one.responses) for one in stats.bases] == [
+        ("demo", "sha256:0123456789abcdef", 4),
+        ("autre", "sha256:other", 1),
+    ]
+    assert [(one.name, one.responses) for one in stats.adapters] == [("jarvis (demo:jarvis)", 2)]
+    assert stats.size_bytes >= opened.path.stat().st_size
+    assert stats.oldest is not None
+    assert stats.newest is not None
+    assert before <= stats.oldest <= stats.newest <= time.time()
+
+
+def test_an_empty_store_has_no_oldest_response(opened: ResponseStore) -> None:
+    stats = opened.stats()
+    assert (stats.responses, stats.bases, stats.oldest, stats.newest) == (0, (), None, None)
+
+
+def test_an_arm_has_the_name_of_its_last_run(opened: ResponseStore) -> None:
+    for adapter in ("v1 (a)", "v2 (b)"):
+        opened.add(IDENTITY, RESPONSE, Names(base="demo", adapter=adapter))
+    assert [one.name for one in opened.stats().adapters] == ["v2 (b)"]
+
+
+def age(store: ResponseStore, number: int, days: float) -> None:
+    store._connection.execute(
+        "UPDATE responses SET written_at = ? WHERE prompt_id = ?", (time.time() - days * 86_400, f"c-{number}")
+    )
+
+
+def test_pruning_by_age_deletes_what_is_older(opened: ResponseStore) -> None:
+    fill(opened, 3)
+    age(opened, 0, 40)
+    age(opened, 1, 20)
+    assert opened.prune(older_than_s=30 * 86_400) == 1
+    assert held(opened, *map(numbered, range(3))) == ["d'accord 1", "d'accord 2"]
+
+
+def test_pruning_deletes_what_only_the_deleted_needed(opened: ResponseStore) -> None:
+    other = replace(numbered(0), base="sha256:other")
+    opened.add(other, RESPONSE, NAMES)
+    opened.add(numbered(1), RESPONSE, NAMES)
+    opened.add_vectors({vector_key(other, RESPONSE.text): b"1234", vector_key(IDENTITY, RESPONSE.text): b"5678"})
+    age(opened, 0, 2)
+    opened.prune(older_than_s=86_400)
+    stats = opened.stats()
+    assert (stats.responses, stats.vectors, [one.digest for one in stats.bases]) == (1, 1, ["sha256:0123456789abcdef"])
+
+
+def test_pruning_by_size_keeps_the_newest_and_shrinks_the_file(opened: ResponseStore) -> None:
+    fill(opened, 600, text="un texte assez long " * 20)
+    for number in range(600):
+        age(opened, number, 600 - number)
+    opened._shrink()
+    before = opened.path.stat().st_size
+    removed = opened.prune(max_bytes=before // 2)
+    stats = opened.stats()
+    assert 0 < removed < 600
+    assert stats.responses == 600 - removed
+    assert before // 4 < stats.size_bytes <= before // 2
+    assert len(held(opened, *map(numbered, range(removed, 600)))) == 600 - removed
+
+
+def test_pruning_to_less_than_an_empty_store_deletes_all(opened: ResponseStore) -> None:
+    fill(opened, 20)
+    assert opened.prune(max_bytes=1) == 20
+
+
+def test_clearing_deletes_all_and_the_store_can_be_used_further(opened: ResponseStore) -> None:
+    fill(opened, 20)
+    assert opened.clear() == 20
+    assert opened.stats().responses == 0
+    fill(opened, 1)
+    assert opened.stats().responses == 1
+
+
+def test_a_store_that_another_process_clears_can_be_written_further(path: Path) -> None:
+    with closing(ResponseStore(path)) as one, closing(ResponseStore(path)) as other:
+        fill(one, 3)
+        assert other.clear() == 3
+        fill(one, 2)
+        assert [held.responses for held in one.stats().adapters] == [2]
