@@ -26,9 +26,14 @@ def test_what_is_generated_is_a_category_that_runs(project) -> None:
 
 
 def test_what_is_expected_of_a_call_is_carried_over(project) -> None:
+    with (project.prompts / "tools.toml").open("a", encoding="utf-8") as tools:
+        tools.write(
+            '\n[[tools]]\nname = "sound_tool"\ndescription = "Le son."\nterms = ["volume"]\n'
+            'parameters = { type = "object", properties = { "à fond" = {}, b = { type = "number" } } }\n'
+        )
     (project.prompts / "appels.toml").write_text(
-        '[[prompts]]\nid = "a-1"\ntext = "coupe le son"\nkeywords = ["coupe", "son"]\nexpected_tool = "mute_tool"\n'
-        'expected_arguments = { "à fond" = ["oui", 1, true], b = { c = 2.5 } }\n\n'
+        '[[prompts]]\nid = "a-1"\ntext = "coupe le son"\nkeywords = ["coupe", "son"]\nexpected_tool = "sound_tool"\n'
+        'expected_arguments = { "à fond" = ["oui", 1, true], b = 2.5 }\n\n'
         '[[prompts]]\nid = "a-2"\ntext = "quelle heure"\nkeywords = ["quelle", "heure"]\nno_tool = true\n',
         encoding="utf-8",
     )
@@ -36,7 +41,7 @@ def test_what_is_expected_of_a_call_is_carried_over(project) -> None:
     assert main(["prompts", "generate", "--from", "appels", "--n", "4", "--out", str(out)]) == 0
     cases = [case for case in load_prompts(project.prompts).cases if case.category == "entendus"]
     assert {(case.no_tool, str(case.expected_arguments)) for case in cases} == {
-        (False, "{'à fond': ['oui', 1, True], 'b': {'c': 2.5}}"),
+        (False, "{'à fond': ['oui', 1, True], 'b': 2.5}"),
         (True, "None"),
     }
 
