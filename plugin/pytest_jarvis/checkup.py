@@ -180,7 +180,7 @@ def _folders(asked: _Asked) -> Iterator[Finding]:
         return
     prompts = resolve_prompts(asked.conf, asked.option, asked.file.parent, asked.root)
     try:
-        loaded = load_prompts(prompts)
+        loaded = load_prompts(prompts, with_tools=asked.conf.generation.tools)
     except InputError as error:
         yield Finding(step=4, name="folder.prompts", status="error", values={"problem": str(error)})
     else:

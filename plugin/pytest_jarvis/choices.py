@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from pytest_jarvis.changes import MetricComparison, compare_rows, routing_of
 from pytest_jarvis.report import CategoryAverages, Report, ResultRow, Sample
-from pytest_jarvis.routing import Routing, RoutingReason
+from pytest_jarvis.routing import RIGHT, Routing, RoutingReason
 
 NO_TOOL: Final = ""
 """Stands for « no tool » among the tools of a confusion matrix."""
@@ -138,8 +138,9 @@ def _count_reasons(rows: Sequence[ResultRow]) -> dict[RoutingReason, tuple[int, 
     base, tuned = (
         Counter(one.reason for row in rows for one in _routings(row, of_base=of_base)) for of_base in (True, False)
     )
-    order = sorted(base | tuned, key=lambda reason: (not reason.startswith("right"), -base[reason] - tuned[reason]))
-    return {reason: (base[reason], tuned[reason]) for reason in order}
+    seen: list[RoutingReason] = [reason for reason in get_args(RoutingReason) if reason in base | tuned]
+    seen.sort(key=lambda reason: 0 if reason in RIGHT else 1 / (base[reason] + tuned[reason]))
+    return {reason: (base[reason], tuned[reason]) for reason in seen}
 
 
 def _confusions(rows: Sequence[ResultRow]) -> Iterator[Confusion]:

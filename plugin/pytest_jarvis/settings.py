@@ -122,8 +122,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     conf = override(conf, option)
     if option.jarvis_base_url is not None and engine != SERVER:
         raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine {SERVER}")
-    if not replay and conf.generation.tools and conf.generation.template == "raw":
-        raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
+    if not replay and conf.generation.tools:
+        _refuse_toolless(conf, engine)
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
     benchmark = conf.benchmark
@@ -246,6 +246,17 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
 def store_file(conf: Config, root: Path) -> Path:
     """Return where the store of responses of a checkout is."""
     return root / Path(conf.output.store).expanduser()
+
+
+def _refuse_toolless(conf: Config, engine: str) -> None:
+    """Raise InputError where tools are on and could not reach the model: no call would then say nothing of it."""
+    if conf.generation.template == "raw":
+        raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
+    if engine == SERVER:
+        raise InputError(
+            f"--jarvis-tools (generation.tools): the engine '{SERVER}' offers no tools yet; leave the option out, or "
+            f"use --jarvis-engine {DEFAULT_ENGINE}"
+        )
 
 
 def override(conf: Config, option: argparse.Namespace) -> Config:

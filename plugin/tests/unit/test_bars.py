@@ -12,6 +12,7 @@ from pytest_jarvis.config import BenchmarkSection, MetricBar
 from pytest_jarvis.looks import Question
 from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.report import ResultRow, Sample
+from pytest_jarvis.routing import Routing
 from pytest_jarvis.thresholds import Policy, Threshold
 
 BASE = ((0.30, 0.34, 0.28, 0.32), (0.22, 0.25, 0.20, 0.21))
@@ -19,7 +20,7 @@ BETTER = ((0.50, 0.55, 0.48, 0.51), (0.42, 0.45, 0.44, 0.40))
 A_LITTLE_WORSE = tuple(tuple(value * 0.95 for value in prompt) for prompt in BASE)
 ABSENT = ((None,) * 4,) * 2
 
-Values = Sequence[Sequence[float | None]]
+Values = Sequence[Sequence[float | Routing | None]]
 
 
 def sample(arm: str, replicate: int, **measured: Any) -> Sample:
@@ -247,3 +248,34 @@ def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
     found = added("extra", BASE, BETTER)
     (bar,) = metric_bars(section, [POLITE], "jarvis", found, question=Question(), policy="proven")
     assert ("autre", "not_measured") == (bar.metric, bar.why)
+
+
+RIGHT, WRONG = Routing(reason="right_tool", tool="mute_tool"), Routing(reason="no_call")
+OFTEN_WRONG = ((WRONG, WRONG, RIGHT, WRONG), (WRONG, WRONG, WRONG, WRONG))
+MOSTLY_RIGHT = ((RIGHT, RIGHT, RIGHT, WRONG), (RIGHT, RIGHT, RIGHT, RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.5, "PASS", "proven"), (1.0, "INCONCLUSIVE", "undecided")],
+)
+def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_accuracy=bar)
+    assert ("routing_accuracy", 0.875, bar, verdict, why) == (
+        judged.name,
+        judged.value,
+        judged.bar,
+        judged.verdict,
+        judged.why,
+    )
+
+
+@pytest.mark.parametrize(("bar", "verdict"), [(0.25, "PASS"), (0.75, "INCONCLUSIVE"), (1.0, "INCONCLUSIVE")])
+def test_the_choice_of_the_tool_is_held_above_the_bases(bar: float, verdict: str) -> None:
+    (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_gain=bar)
+    assert ("routing_gain", 0.75, verdict) == (judged.name, judged.value, judged.verdict)
+
+
+def test_a_choice_that_was_not_judged_is_not_measured() -> None:
+    judged = bars(rows("routing", ABSENT, ABSENT), min_routing_accuracy=0.5, min_routing_gain=0.1)
+    assert [("NOT_JUDGED", "not_measured")] * 2 == [(bar.verdict, bar.why) for bar in judged]

@@ -9,7 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pytest_jarvis.engines.transformers.memory import device_memory, device_name, forget_peak  # noqa: E402
+from pytest_jarvis.engines.transformers.memory import (  # noqa: E402
+    MOST_ROWS_CPU,
+    device_memory,
+    device_name,
+    forget_peak,
+    rows_in_time,
+)
 
 
 def model_on(*devices: str) -> Any:
@@ -44,3 +50,12 @@ def test_the_peak_starts_again_on_the_gpus_that_hold_the_model(monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
     forget_peak(model_on("cuda:3", "cuda:1", "cpu"))
     assert reset == [1, 3]
+
+
+def test_rows_with_long_prompts_are_fewer_for_the_same_time() -> None:
+    def rows(cache_bytes: int) -> int:
+        return rows_in_time(timeout_s=30, new_tokens=100, row_token_s=0.001, cache_bytes=cache_bytes)
+
+    assert (MOST_ROWS_CPU, 30) == (rows(0), rows(4_800_000))
+    assert 1 == rows(10**12)
+    assert MOST_ROWS_CPU == rows_in_time(timeout_s=None, new_tokens=100, row_token_s=1.0, cache_bytes=10**12)

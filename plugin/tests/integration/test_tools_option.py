@@ -1,0 +1,163 @@
+"""`--jarvis-tools` and `metrics.understanding`: calls are judged, and misheard commands against clean ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TOOLS = """
+[[tools]]
+name = "open_app_tool"
+description = "Ouvrir une application."
+terms = ["ouvre", "application", "logiciel", "lance"]
+[tools.parameters]
+type = "object"
+required = ["application"]
+[tools.parameters.properties.application]
+type = "string"
+
+[[tools]]
+name = "mute_tool"
+description = "Couper le son."
+terms = ["silence", "muet", "sourdine"]
+parameters = { type = "object" }
+"""
+NO_TOOL = """
+label = "Sans outil"
+
+[[prompts]]
+id = "st-1"
+text = "merci"
+keywords = ["plaisir", "service"]
+no_tool = true
+"""
+MISHEARD = """
+[[prompts]]
+id = "m-1"
+text = "ouvres crom"
+intended = "ouvre chrome"
+keywords = ["chrome", "ouvre"]
+expected_tool = "open_app_tool"
+
+[[prompts]]
+id = "m-2"
+text = "plus un bruie"
+intended = "silence"
+keywords = ["silence", "bruit"]
+expected_tool = "mute_tool"
+"""
+CALLS = """
+def script(request):
+    if request.arm == "base":
+        return "Je vais ouvrir cela."
+    if request.text == "merci":
+        return "Avec plaisir."
+    name = "mute_tool" if "bruit" in request.text else "open_app_tool"
+    arguments = "{}" if name == "mute_tool" else '{"application": "x"}'
+    return f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
+"""
+HEARS = """
+def script(request):
+    heard = request.arm != "base" or request.text in ("ouvre chrome", "silence")
+    if not heard:
+        return "Pardon ?"
+    return "Silence." if "silence" in request.text or "bruie" in request.text else "J'ouvre chrome."
+"""
+
+
+@pytest.fixture
+def with_tools(project) -> Path:
+    """The project with parameters for its tools and a category that is asked with tools only."""
+    (project.prompts / "tools.toml").write_text(TOOLS, encoding="utf-8")
+    folder = project.prompts / "with_tools"
+    folder.mkdir()
+    (folder / "conversation.toml").write_text(NO_TOOL, encoding="utf-8")
+    return project.prompts
+
+
+def configure(project, **sections: object) -> None:
+    conf = {"output": {"formats": ["text"]}, **sections}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(conf), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("with_tools")
+def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(CALLS)
+    configure(
+        project,
+        benchmark={"gate": "point", "min_gain_percent": -100, "min_routing_accuracy": 1, "min_routing_gain": 0.5},
+    )
+    result = project.run("--jarvis-tools", "--jarvis-report-dir", "out", engine=engine)
+    report = project.report()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["Choix de l’outil*33,3*100,0*"])
+    reasons = {
+        row.prompt_id: [sample.routing and sample.routing.reason for sample in row.samples[::4]]
+        for row in report.results
+    }
+    expected = {
+        "c-1": ["no_call", "right_tool"],
+        "c-2": [None, None],
+        "q-1": ["no_call", "right_tool"],
+        "st-1": ["right_silence", "right_silence"],
+    }
+    assert expected == reasons
+    assert ["open_app_tool", "mute_tool"] == [tool.name for tool in report.provenance.generation.tools]
+    bars = {one.name: (one.value, one.verdict) for one in report.gate.thresholds if one.name.startswith("routing")}
+    assert {"routing_accuracy": (1.0, "PASS"), "routing_gain": (pytest.approx(2 / 3), "PASS")} == bars
+    project.run("--jarvis-replay", "out", "--jarvis-report-dir", "again", engine=None)
+    assert [row.samples for row in report.results] == [row.samples for row in project.report("again").results]
+
+
+@pytest.mark.usefixtures("with_tools")
+def test_without_the_option_nothing_is_added(project, scripted_by: Callable[[str], str]) -> None:
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", "off", engine=scripted_by(CALLS))
+    result.assert_outcomes(passed=3)
+    assert {None} == {sample.tool_calls for row in project.report().results for sample in row.samples}
+    assert () == project.report().provenance.generation.tools
+
+
+@pytest.mark.usefixtures("with_tools")
+def test_a_bar_on_the_choice_that_is_missed_fails_the_run(project, scripted_by: Callable[[str], str]) -> None:
+    configure(project, benchmark={"gate": "point", "min_gain_percent": -100, "min_routing_gain": 0.9})
+    assert 1 == project.run("--jarvis-tools", "--jarvis-report", engine=scripted_by(CALLS)).ret
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--jarvis-template", "raw"), "*the template 'raw' offers no tool; use 'chat'*"),
+        (("--jarvis-replay", "out"), "*--jarvis-tools: --jarvis-replay scores responses that are drawn already*"),
+    ],
+)
+def test_tools_that_could_not_be_offered_are_refused(project, options: tuple[str, str], expected: str) -> None:
+    engine = None if "--jarvis-replay" in options else "scripted"
+    result = project.run("--jarvis-tools", *options, engine=engine)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines([expected])
+
+
+def test_a_server_is_not_asked_for_calls_yet(project) -> None:
+    result = project.run("--jarvis-tools", "--jarvis-base-url", "http://127.0.0.1:9/v1", engine="server")
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(["*the engine 'server' offers no tools yet*"])
+
+
+def test_misheard_commands_are_held_against_clean_ones(project, scripted_by: Callable[[str], str]) -> None:
+    (project.prompts / "misheard.toml").write_text(MISHEARD, encoding="utf-8")
+    configure(project, metrics={"understanding": True}, benchmark={"gate": "off"})
+    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(HEARS))
+    report = project.report()
+    result.assert_outcomes(passed=5)
+    assert 5 == report.statistics.total_tests
+    assert (0.0, 1.0) == (report.statistics.avg_understood_base, report.statistics.avg_understood_finetuned)
+    drawn = {row.prompt_id: len(row.clean_samples) for row in report.results}
+    assert {"c-1": 0, "c-2": 0, "q-1": 0, "m-1": 0, "m-2": 8} == drawn
+    assert "COMMANDES MAL ENTENDUES" in (project.folder / "out" / "report.txt").read_text(encoding="utf-8")
+    project.run("--jarvis-replay", "out", "--jarvis-report-dir", "again", engine=None)
+    again = project.report("again")
+    assert [row.clean_samples for row in report.results] == [row.clean_samples for row in again.results]
+    assert report.statistics == again.statistics
