@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 
 import msgspec
 import pytest
 
 from pytest_jarvis.engines.replay import ReplayEngine
+from pytest_jarvis.engines.scripted import ScriptedEngine
+from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.recording import read_recording
-from pytest_jarvis.records import TWIN_REPLICATES, EngineError, Failure, GenerationSettings, ModelSpec, Request
+from pytest_jarvis.records import (
+    TWIN_REPLICATES,
+    AdapterSpec,
+    EngineDescription,
+    EngineError,
+    Failure,
+    GenerationSettings,
+    ModelSpec,
+    Progress,
+    PromptCase,
+    Request,
+    Response,
+    Tool,
+)
 from pytest_jarvis.report import FailureRow, Report
+from pytest_jarvis.session import BenchmarkRun, Plan
 
 MakeReport = Callable[..., Report]
 
@@ -133,3 +150,49 @@ def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_repor
 
 def test_a_report_without_any_cosine_says_so(make_report: MakeReport) -> None:
     assert read_recording(make_report(metrics=False)).cosine_detail == "none"
+
+
+def test_every_field_of_a_response_survives_the_report(make_report: MakeReport) -> None:
+    """A field that is added to `Response` and left out of `Sample`, or of the recording, fails here."""
+    drawn = Response(
+        prompt_id="p",
+        arm="jarvis",
+        replicate=0,
+        text="J'ouvre.",
+        thinking="hm",
+        finish_reason="length",
+        prompt_tokens=3,
+        new_tokens=5,
+        duration_s=1.5,
+        first_token_s=0.25,
+        cut_chars=7,
+    )
+    defaults = {field.name: field.default for field in fields(drawn)}
+    assert [] == [name for name, default in defaults.items() if getattr(drawn, name) == default]
+    base = replace(drawn, arm="base")
+
+    class Engine(ScriptedEngine):
+        def generate(self, requests, on_progress=None):
+            yield from (base, drawn)
+
+    case = PromptCase(prompt_id="p", category="c", text="ouvre", keywords=("ouvre",))
+    tool = Tool(name="t", description="", parameters={}, terms=("ouvre",))
+    plan = Plan(cases=(case,), adapters=(AdapterSpec(name="jarvis", source="x"),), looks=(1,), tools=(tool,))
+    run = BenchmarkRun(
+        plan, load=lambda: Engine(ModelSpec(adapters=plan.adapters), GenerationSettings()), listener=Silent()
+    )
+    run.draw()
+    report = msgspec.structs.replace(make_report(), results=tuple(run.rows(case, NO_METRICS)))
+    assert read_recording(report).outcomes == {base.key: base, drawn.key: drawn}
+
+
+class Silent:
+    """A listener that shows nothing."""
+
+    def loading(self) -> None: ...
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
+
+    def drawing(self, look: int, progress: Progress) -> None: ...
+
+    def drawn(self, look: int, progress: Progress) -> None: ...
