@@ -38,7 +38,7 @@ from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.labels import FIELDS, SECTIONS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
-from pytest_jarvis.outputs.wording.regression import SECTION as REGRESSION
+from pytest_jarvis.outputs.wording.regression import PAGE_OF_TEXT as REGRESSION
 from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Report
 

@@ -11,6 +11,7 @@ from pytest_jarvis.regressions import Choice, Obstacle, RegressionOutcome, Scope
 from pytest_jarvis.report import Report
 
 SECTION: Final = "Régression"
+PAGE_OF_TEXT: Final = "RÉGRESSION"
 HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
 _MOST_CHANGES: Final = 8
 
