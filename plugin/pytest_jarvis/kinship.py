@@ -122,7 +122,11 @@ def _settings(report: Report) -> Iterator[tuple[str, str]]:
     yield "device", metadata.device
     yield "dtype", origin.engine.compute_dtype
     for field in fields(origin.generation):
-        yield f"generation.{field.name}", str(getattr(origin.generation, field.name))
+        value = getattr(origin.generation, field.name)
+        yield (
+            f"generation.{field.name}",
+            ", ".join(tool.name for tool in value) if field.name == "tools" else str(value),
+        )
     yield "responses", str(metadata.samples_per_prompt)
     yield "prompts", origin.prompt_hash[:12]
     yield "dictionary", origin.dictionary_hash[:12]

@@ -216,6 +216,7 @@ def test_what_an_interrupted_run_never_drew_stays_missing_and_is_no_failure(proj
         ("--jarvis-max-new-tokens", "4"),
         ("--jarvis-timeout", "0"),
         ("--jarvis-template", "raw"),
+        ("--jarvis-tools",),
         ("--jarvis-allow-partial-4bit",),
         ("--jarvis-allow-inert-adapter",),
     ],

@@ -25,6 +25,7 @@ from pytest_jarvis.records import (
     Request,
     Response,
     Tool,
+    ToolCall,
 )
 from pytest_jarvis.report import FailureRow, Report
 from pytest_jarvis.session import BenchmarkRun, Plan
@@ -166,6 +167,7 @@ def test_every_field_of_a_response_survives_the_report(make_report: MakeReport) 
         duration_s=1.5,
         first_token_s=0.25,
         cut_chars=7,
+        tool_calls=(ToolCall(name="t", arguments={"a": 1}),),
     )
     defaults = {field.name: field.default for field in fields(drawn)}
     assert [] == [name for name, default in defaults.items() if getattr(drawn, name) == default]

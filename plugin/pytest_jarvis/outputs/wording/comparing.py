@@ -110,6 +110,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "generation.timeout_s": "délai (s)",
     "generation.template": "gabarit",
     "generation.enable_thinking": "réflexion",
+    "generation.tools": "outils proposés au modèle",
     "generation.system_prompt": "consigne système",
     "responses": "réponses par prompt",
     "prompts": "empreinte des prompts (textes, mots-clés, outils)",
