@@ -79,9 +79,12 @@ def generate_prompts(folder: Path, category: str, number: int, seed: int, out: P
 
 def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
     """Return the category's file; its strings are written as JSON has them, which TOML reads alike."""
-    label = f"{category.replace('_', ' ').capitalize()}, mal entendues"
-    said = f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
-    lines = [f"label = {_quoted(label)}", f"description = {_quoted(said)}"]
+    from pytest_jarvis.outputs.wording.session import misheard_description, misheard_label
+
+    lines = [
+        f"label = {_quoted(misheard_label(category))}",
+        f"description = {_quoted(misheard_description(category, seed))}",
+    ]
     counts: dict[str, int] = {}
     for one in drawn:
         case = one.source

@@ -127,5 +127,15 @@ def folder(path: Path) -> str:
     return f"Rapport : {path}"
 
 
+def misheard_label(category: str) -> str:
+    """Return the label of a category made of misheard prompts."""
+    return f"{category.replace('_', ' ').capitalize()}, mal entendues"
+
+
+def misheard_description(category: str, seed: int) -> str:
+    """Return where the prompts of such a category come from."""
+    return f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
+
+
 def _whole_seconds(value: float) -> str:
     return f"{number(value, 0)}{NBSP}s" if round(value) < 120 else seconds(value)
