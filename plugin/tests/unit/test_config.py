@@ -14,10 +14,13 @@ from pytest_jarvis.config import (
     ModelSection,
     adapter_specs,
     bytes_of,
+    detected_spec,
     generation_settings,
     load_config,
     model_spec,
 )
+from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.discovery import Detection, look_at
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
 
@@ -276,3 +279,20 @@ def test_a_name_that_is_taken_is_refused(named: list[str], expected: str) -> Non
 def test_a_name_of_the_file_that_is_taken_is_refused_with_where_it_is() -> None:
     with pytest.raises(InputError, match=r"^model\.adapters of the configuration: the name 'base' stands for the base"):
         specs(adapters={"base": "x"})
+
+
+def test_what_is_possible_is_let_through(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(
+        '{"model": {"device_map": "cuda:1", "max_memory": {"0": "20GB", "cpu": "1.5 GiB"}}, '
+        '"benchmark": {"looks": [2, 4, 8]}, '
+        '"output": {"run_name": "{model} {time}", "names": {"text": "a.txt", "charts": "b.png"}}}',
+        encoding="utf-8",
+    )
+    assert load_config(path).benchmark.looks == (2, 4, 8)
+
+
+def test_what_was_detected_becomes_an_adapter_by_its_name_and_folder() -> None:
+    whole = look_at(adapter_path("jarvis"))
+    detection = Detection(arm="mien", chosen=whole, usable=1, passed_over=(), folders=())
+    assert detected_spec(detection, "out/x") == AdapterSpec(name="mien", source="out/x")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pytest_jarvis.config import Config
+from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.options import declare
+from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.settings import OPTION_KEYS, Origin, Settings, flag, origins, resolve
 
@@ -148,3 +151,18 @@ def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path: Pat
 def test_an_address_without_the_engine_that_asks_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the engine 'transformers' asks no server; add --jarvis-engine server"):
         resolved(tmp_path, "{}", "--jarvis-base-url", "http://h/v1")
+
+
+def test_the_prompts_are_those_of_the_option_the_file_the_checkout_or_the_package(tmp_path: Path) -> None:
+    assert resolved(tmp_path).prompts_folder == packaged_prompts()
+    (tmp_path / "jarvis_prompts").mkdir()
+    assert resolved(tmp_path).prompts_folder == tmp_path / "jarvis_prompts"
+    assert resolved(tmp_path, '{"benchmark": {"prompts": "p"}}').prompts_folder == tmp_path / "p"
+    assert resolved(tmp_path, "{}", "--jarvis-prompts", "q").prompts_folder == Path("q")
+
+
+def test_the_newest_adapter_of_the_folders_is_settled_on(tmp_path: Path) -> None:
+    shutil.copytree(adapter_path("jarvis"), tmp_path / "runs" / "a")
+    settings = resolved(tmp_path, '{"model": {"adapter_folders": ["runs"]}}', "--jarvis-adapter", "mien=auto")
+    assert [(one.name, Path(one.source)) for one in settings.adapters] == [("mien", tmp_path / "runs" / "a")]
+    assert [detection.arm for detection in settings.detections] == ["mien"]
