@@ -73,6 +73,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Further tries of a request to a server that failed in passing."""
     embedding_model: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """With the engine `server`, what makes the cosine's vectors: a name it serves, or `local:` and an encoder's."""
+    embedding_url: str | None = None
+    """Where that model is served, when it is not at `base_url`."""
 
 
 class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -119,6 +119,8 @@ class ServerSpec:
     embedding_model: str | None = None
     """The server's name of the model that makes the cosine's vectors; `local:` and a name or a folder for an encoder
     of sentence-transformers on this machine."""
+    embedding_url: str | None = None
+    """Where that model is served, when it is not at `base_url`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

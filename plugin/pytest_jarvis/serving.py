@@ -20,14 +20,15 @@ def server_spec(section: ModelSection) -> ServerSpec:
     if section.base_model_id == DEMO:
         raise InputError(f"{where}: which model is the base? give the name it is served under with --jarvis-model")
     return ServerSpec(
-        base_url=_address(section.base_url),
+        base_url=_address(section.base_url, "--jarvis-base-url"),
         concurrency=section.concurrency,
         retries=section.retries,
         embedding_model=section.embedding_model,
+        embedding_url=None if section.embedding_url is None else _address(section.embedding_url, "model.embedding_url"),
     )
 
 
-def _address(text: str) -> str:
+def _address(text: str, where: str) -> str:
     """Return a server's address without a closing slash, with the `/v1` that an address without a path lacks.
 
     The message of an error does not repeat what could hold a key.
@@ -38,10 +39,10 @@ def _address(text: str) -> str:
     except ValueError:
         named = False
     if not named:
-        raise InputError("--jarvis-base-url: expected an address such as http://localhost:8000/v1")
+        raise InputError(f"{where}: expected an address such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InputError(
-            "--jarvis-base-url: an address stands in reports: give it without user, password or query, "
+            f"{where}: an address stands in reports: give it without user, password or query, "
             "and a key in the environment variable JARVIS_API_KEY"
         )
     path = parts.path.rstrip("/") or "/v1"

@@ -51,3 +51,9 @@ def test_a_server_needs_an_address_and_the_name_of_a_base() -> None:
         server()
     with pytest.raises(InputError, match="which model is the base"):
         server(base_model_id="demo", base_url="http://h/v1")
+
+
+def test_vectors_may_be_made_elsewhere() -> None:
+    assert server(base_url="http://h/v1", embedding_url="http://e:8001").embedding_url == "http://e:8001/v1"
+    with pytest.raises(InputError, match=r"^model.embedding_url: expected an address"):
+        server(base_url="http://h/v1", embedding_url="e:8001")

@@ -49,12 +49,13 @@ def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
         if not _is_here(name):
             raise EngineError(f"embedding model {configured!r}: no such folder, and no such model in the cache")
         return LocalEncoder(name)
-    encoder = ServerEncoder(configured, connection)
+    url = spec.embedding_url or spec.base_url
+    encoder = ServerEncoder(configured, connection, url)
     try:
         encoder.embed([_PROBE])
     except AttemptError as error:
         raise EngineError(
-            f"embedding model {configured!r}: {connection.base_url} makes no vectors with it: {error.reason}; "
+            f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; "
             "name a model that it serves for embeddings, or leave embedding_model out"
         ) from error
     return encoder
@@ -63,9 +64,10 @@ def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
 class ServerEncoder:
     """Vectors by a model of the server."""
 
-    def __init__(self, model: str, connection: Connection) -> None:
+    def __init__(self, model: str, connection: Connection, url: str) -> None:
         self._model = model
         self._connection = connection
+        self._client = connection.client.with_options(base_url=url, max_retries=3)
         self.label = f"{model} (/v1/embeddings)"
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
@@ -78,10 +80,9 @@ class ServerEncoder:
     async def _batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
         import numpy as np
 
-        client = self._connection.client.with_options(max_retries=3)
         try:
             # Asked for as numbers: the client's default, base64, is not known to all servers.
-            answer: Any = await client.embeddings.create(model=self._model, input=texts, encoding_format="float")
+            answer: Any = await self._client.embeddings.create(model=self._model, input=texts, encoding_format="float")
             rows = sorted(answer.data, key=lambda row: row.index)
             if [row.index for row in rows] != list(range(len(texts))):
                 raise ValueError  # an answer of another shape than promised, as those below

@@ -264,11 +264,16 @@ class Loader:
         adapters: tuple[str, ...] = ("lora",),
         retries: int = 2,
         concurrency: int = 4,
-        embedding_model: str | None = None,
+        embedding: tuple[str | None, str | None] = (None, None),
         **spec: Any,
     ) -> ServerEngine:
+        """`embedding` is a model and where it is served."""
         where = ServerSpec(
-            base_url=self.server.url, retries=retries, concurrency=concurrency, embedding_model=embedding_model
+            base_url=self.server.url,
+            retries=retries,
+            concurrency=concurrency,
+            embedding_model=embedding[0],
+            embedding_url=embedding[1],
         )
         named = tuple(AdapterSpec(name=name, source=name) for name in adapters)
         engine = ServerEngine(

@@ -177,7 +177,7 @@ def test_an_engine_may_be_closed_twice(load: Any) -> None:
 
 def test_vectors_come_from_the_configured_model_and_it_is_named(server: Any, load: Any) -> None:
     server.vectors = {"small": 8}
-    engine = load(embedding_model="small")
+    engine = load(embedding=("small", None))
     one, none, again = engine.embed(["oui", " ", "oui"])
     assert none is None
     assert one.shape == (8,)
@@ -194,7 +194,7 @@ def test_without_an_embedding_model_there_are_no_vectors(load: Any) -> None:
 
 def test_vectors_that_cannot_be_had_any_more_are_none_and_it_is_said(server: Any, load: Any) -> None:
     server.vectors = {"small": 8}
-    engine = load(embedding_model="small")
+    engine = load(embedding=("small", None))
     server.vectors = {}
     assert engine.embed(["oui"]) == [None]
     assert any(

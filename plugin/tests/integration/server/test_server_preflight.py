@@ -222,7 +222,7 @@ def test_an_embedding_model_that_makes_no_vectors_is_refused_at_once(server: Any
     with pytest.raises(
         EngineError, match=r"embedding model 'other': .* makes no vectors with it: the server answered 404"
     ):
-        load(embedding_model="other")
+        load(embedding=("other", None))
 
 
 def test_weights_and_their_quantisation_are_not_claimed(load: Any) -> None:
@@ -250,3 +250,11 @@ def test_a_server_that_says_nothing_of_itself_has_no_identity(
 ) -> None:
     server.paths, server.fingerprint = {}, None
     assert load().identity(requests_of()[0], str) is None
+
+
+def test_vectors_that_are_made_elsewhere_are_asked_there(server: Any, load: Any) -> None:
+    server.vectors = {"small": 8}
+    with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9/v1 makes no vectors .* cannot be reached"):
+        load(embedding=("small", "http://127.0.0.1:9/v1"))
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    assert load(embedding=("small", elsewhere)).embed(["oui"])[0].shape == (8,)
