@@ -67,6 +67,7 @@ class Keeping:
         self._store: ResponseStore | None = None
         self._engine: Engine | None = None
         self._names: dict[str, Names] = {}
+        self._maker: str | None = None
         self.problem: StoreProblem | None = None
 
     @classmethod
@@ -77,6 +78,7 @@ class Keeping:
     def begin(self, engine: Engine, description: EngineDescription) -> None:
         """Open the store for the responses of an engine."""
         self._engine = engine
+        self._maker = description.embedding
         sources = {BASE_ARM: None, **{adapter.name: adapter.source for adapter in description.adapters}}
         self._names = {
             arm: Names(base=description.base_model, adapter=source and f"{arm} ({source})")
@@ -122,10 +124,11 @@ class Keeping:
         return found
 
     def keep_vectors(self, anchor: Request, vectors: Mapping[str, Embedding]) -> None:
-        """Write the vectors of texts."""
+        """Write the vectors of texts; a text that should have one and got none this time may get one later."""
         with self._guarded():
             if self._keep and self._store is not None:
-                keys = self._vector_keys(anchor, list(vectors))
+                known = [text for text, vector in vectors.items() if vector is not None or not text.strip()]
+                keys = self._vector_keys(anchor, known)
                 self._store.add_vectors({key: _pack(vectors[text]) for text, key in keys.items()})
 
     def close(self) -> None:
@@ -138,7 +141,7 @@ class Keeping:
     def _vector_keys(self, anchor: Request, texts: Sequence[str]) -> dict[str, str]:
         assert self._store is not None  # noqa: S101  # seen by the callers
         identity = None if self._engine is None else self._engine.identity(anchor, self._store.digest)
-        return {} if identity is None else {text: vector_key(identity, text) for text in texts}
+        return {} if identity is None else {text: vector_key(identity, text, self._maker) for text in texts}
 
     def _in_time(self, response: Response) -> bool:
         return self._timeout_s is None or response.duration_s <= self._timeout_s

@@ -75,11 +75,15 @@ def response_key(identity: Identity) -> str:
     return _digest({"version": _KEY_VERSION, **_plain(identity)})
 
 
-def vector_key(identity: Identity, text: str) -> str:
-    """Return the key of the vector of `text`: it is made by the base with adapters off, whoever said the text."""
+def vector_key(identity: Identity, text: str, maker: str | None = None) -> str:
+    """Return the key of the vector of `text`: it is made by the base with adapters off, whoever said the text.
+
+    `maker` is the model that makes it where that is not the base.
+    """
     known = _plain(identity)
     used = ("engine", "base", "storage", "arithmetic", "versions")
-    return _digest({"version": _KEY_VERSION, "text": text, **{name: known[name] for name in used}})
+    made_by = {} if maker is None else {"maker": maker}
+    return _digest({"version": _KEY_VERSION, "text": text, **made_by, **{name: known[name] for name in used}})
 
 
 class ResponseStore:

@@ -212,6 +212,26 @@ def test_vectors_are_taken_to_the_last_bit(path: Path) -> None:
     assert found["a"].tobytes() == vectors["a"].tobytes()  # type: ignore[union-attr]
 
 
+def test_vectors_of_another_maker_are_not_taken(path: Path) -> None:
+    used = engine()
+    description = replace(used.describe(), embedding="small (/v1/embeddings)")
+    made = Keeping(path, reuse=True, keep=True, on_problem=Told().append)
+    made.begin(used, description)
+    made.keep_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
+    assert list(made.recall_vectors(REQUESTS[0], ["a"])) == ["a"]
+    made.close()
+    made.begin(used, replace(description, embedding="large (/v1/embeddings)"))
+    assert made.recall_vectors(REQUESTS[0], ["a"]) == {}
+    made.close()
+
+
+def test_a_vector_that_could_not_be_had_is_asked_for_again(path: Path) -> None:
+    made, _ = begun(path)
+    made.keep_vectors(REQUESTS[0], {"a": None, " ": None})
+    assert made.recall_vectors(REQUESTS[0], ["a", " "]) == {" ": None}
+    made.close()
+
+
 def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
     with closing(ResponseStore(filled)) as store:
         stats = store.stats()

@@ -141,3 +141,31 @@ def test_a_run_against_a_server_imports_no_torch(project: Any, server: Any) -> N
         check=False,
     )
     assert "SEEN openai\n" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_run_whose_server_died_midway_is_completed_by_reuse(project: Any, server: Any, fault: Any) -> None:
+    config = {"output": {"formats": []}, "model": {"retries": 0}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    sampled = ("--jarvis-samples", "4", "--jarvis-reuse")
+    server.fault = lambda body, _: fault(cut_after=0) if "firefox" in str(body["messages"]) else None
+    run(project, server, "--jarvis-report-dir", "first", *sampled)
+    broken = project.report("first")
+    assert (len(broken.failures), broken.complete) == (8, False)
+    server.fault = lambda _body, _number: None
+    server.asked.clear()
+    run(project, server, "--jarvis-report-dir", "second", *sampled)
+    whole = project.report("second")
+    prompts = [body["messages"][-1]["content"] for body in server.asked]
+    assert prompts.count("lance firefox") == 8
+    assert not {"ouvre chrome", "plus un bruit"} & set(prompts), "what the store holds is not asked for again"
+    assert (len(whole.failures), whole.complete) == (0, True)
+
+
+def test_another_version_of_the_server_is_asked_for_everything_again(project: Any, server: Any) -> None:
+    sampled = ("--jarvis-samples", "1", "--jarvis-reuse")
+    run(project, server, "--jarvis-report-dir", "first", *sampled)
+    server.paths = {"/version": {"version": "1.2.4"}}
+    server.asked.clear()
+    run(project, server, "--jarvis-report-dir", "second", *sampled)
+    prompts = [body["messages"][-1]["content"] for body in server.asked]
+    assert prompts.count("ouvre chrome") == 2
