@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from pytest_jarvis.changes import Metric, keywords_of, relevance_of
+from pytest_jarvis.changes import Metric, keywords_of, relevance_of, routing_of
 from pytest_jarvis.comparisons import Difference
 from pytest_jarvis.kinship import obstacles_between, overlap_of, pair_adapters, setting_changes
 from pytest_jarvis.rankings import REGRESSION_ALPHA, compare_with_stored, find_worse_prompts
@@ -23,7 +23,7 @@ from pytest_jarvis.regressions import (
 )
 from pytest_jarvis.report import Report, ResultRow, Sample
 
-MetricName = Literal["relevance", "keywords", "cosine", "base_relevance", "base_keywords"]
+MetricName = Literal["relevance", "keywords", "cosine", "routing", "understood", "base_relevance", "base_keywords"]
 """What every run may measure; metrics that others added are compared under their own names."""
 
 Table = list[tuple[float, ...]]
@@ -206,6 +206,8 @@ def _metrics(
         "relevance": _tables(before, after, relevance_of),
         "keywords": _tables(before, after, keywords_of),
         "cosine": _cosines(before, after),
+        "routing": _tables(before, after, routing_of),
+        "understood": _tables(before, after, _understood_of),
         "base_relevance": _tables(before, after, relevance_of, of_base=True),
         "base_keywords": _tables(before, after, keywords_of, of_base=True),
         **{name: _tables(before, after, partial(_added, name)) for name in _added_names(before, after)},
@@ -220,6 +222,10 @@ def _metrics(
                 [stored for stored, _ in both], [new for _, new in both], alpha=alpha
             ).difference
             yield MetricDifference(metric=metric, category=scope, prompts=len(both), difference=difference)
+
+
+def _understood_of(sample: Sample) -> float | None:
+    return None if sample.understood is None else float(sample.understood)
 
 
 def _added(name: str, sample: Sample) -> float | None:

@@ -15,7 +15,7 @@ from pytest_jarvis.report import Report
 from pytest_jarvis.runs import ArmComparison, MetricDifference, PromptDifference, RunComparison
 
 _MOST_PROMPTS: Final = 100
-_SHARES: Final = frozenset({"keywords", "base_keywords"})
+_SHARES: Final = frozenset({"keywords", "base_keywords", "routing", "understood"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def comparison_text(runs: ComparedRuns) -> str:
     found = runs.comparison
     lines = ["═" * WIDTH, comparing.COMPARISON, "═" * WIDTH, *_heads(runs)]
     settings = [comparing.change_sentence(change) for change in found.changes] or [comparing.SAME_SETTINGS]
-    lines += section(comparing.DIFFERENT_SETTINGS, [line for one in settings for line in paragraph(f"- {one}")])
+    lines += section(comparing.DIFFERENT_SETTINGS, _listed(settings))
     for arm in found.arms if found.overlap.common else ():
         lines += section(comparing.pair_sentence(arm.stored_adapter, arm.new_adapter), _arm_lines(runs, arm))
     if not found.overlap.common:
@@ -93,6 +93,10 @@ def _both(runs: ComparedRuns) -> tuple[tuple[str, str, Report], ...]:
         (comparing.BEFORE, runs.stored_path, runs.stored),
         (comparing.AFTER, runs.new_path, runs.new),
     )
+
+
+def _listed(sentences: Sequence[str]) -> list[str]:
+    return [line for one in sentences for line in paragraph(one, indent=f"{INDENT}  ", first=f"{INDENT}- ")]
 
 
 def _heads(runs: ComparedRuns) -> Iterator[str]:

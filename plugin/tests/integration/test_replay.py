@@ -12,6 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pytest_jarvis import load_report
+from pytest_jarvis.outputs.json import write_report
+from pytest_jarvis.prompts import dictionary_hash, load_prompts, packaged_prompts
 from pytest_jarvis.report import Report
 
 UNSURE = (
@@ -74,6 +77,26 @@ def test_a_replay_gives_verdict_scores_and_timings_again_to_the_last_digit(
     again = replay()
     assert judged(project.report("again")) == judged(project.report())
     assert again.ret == first.ret
+
+
+def test_the_real_run_that_is_kept_as_a_sample_gives_its_verdict_again(project) -> None:
+    sample = Path(__file__).parents[3] / "reports" / "exemple"
+    before = load_report(sample)
+    prompts = load_prompts(packaged_prompts())
+    if dictionary_hash(prompts.tools) != before.provenance.dictionary_hash:
+        pytest.skip("the terms have changed since the sample was made")
+    project.run(
+        "--jarvis-report-dir",
+        "again",
+        "--jarvis-replay",
+        str(sample),
+        "--jarvis-prompts",
+        str(prompts.folder),
+        engine=None,
+    )
+    after = project.report("again")
+    assert (after.gate.verdict, after.decisions) == (before.gate.verdict, before.decisions)
+    assert after.metadata.is_real
 
 
 def test_a_replay_of_a_replay_is_the_same_again(project, replay) -> None:
@@ -222,8 +245,8 @@ def test_what_an_interrupted_run_never_drew_stays_missing_and_is_no_failure(proj
     ],
     ids=lambda options: options[0],
 )
-def test_an_option_that_says_how_responses_are_drawn_is_refused(project, replay, options) -> None:
-    project.run("--jarvis-report-dir", "out")
+def test_an_option_that_says_how_responses_are_drawn_is_refused(project, replay, make_report, options) -> None:
+    write_report(make_report(categories=1, prompts=1), project.folder / "out")
     result = replay(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{options[0]}: --jarvis-replay scores responses that are drawn already; leave*"])
@@ -250,8 +273,8 @@ def test_a_report_that_cannot_be_replayed_is_one_sentence(project, replay, conte
     assert "Traceback" not in result.stderr.str()
 
 
-def test_more_responses_than_were_recorded_are_refused(project, replay) -> None:
-    project.run("--jarvis-report-dir", "out", "--jarvis-samples", "2")
+def test_more_responses_than_were_recorded_are_refused(project, replay, make_report) -> None:
+    write_report(make_report(categories=1, prompts=1, replicates=2), project.folder / "out")
     result = replay("--jarvis-samples", "3")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--jarvis-samples 3: * holds 2 responses per prompt and arm; ask for at most 2*"])

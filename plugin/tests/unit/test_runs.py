@@ -108,6 +108,20 @@ def test_every_metric_has_its_difference_overall_and_by_category(make_report: Ma
     assert {0.01} == {one.difference.alpha for one in metrics}
 
 
+def test_commands_that_were_understood_are_compared(make_report: MakeReport) -> None:
+    def heard(report: Report, *, understood: bool) -> Report:
+        return each_sample(report, lambda one: change(one, understood=understood))
+
+    [found] = [
+        one
+        for one in compare_runs(heard(make_report(), understood=False), heard(make_report(), understood=True))
+        .arms[0]
+        .metrics
+        if one.metric == "understood" and not one.category
+    ]
+    assert found.difference.difference == 1.0
+
+
 def test_one_category_is_not_said_twice(make_report: MakeReport) -> None:
     report = make_report(categories=1)
     assert {""} == {one.category for one in compare_runs(report, report).arms[0].metrics}

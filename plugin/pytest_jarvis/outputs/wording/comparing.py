@@ -85,6 +85,8 @@ _METRICS: Final[Mapping[MetricName, str]] = {
     "relevance": "Pertinence",
     "keywords": "Mots-clés",
     "cosine": "Cosinus",
+    "routing": "Choix de l’outil",
+    "understood": "Commandes comprises",
     "base_relevance": "Pertinence, base",
     "base_keywords": "Mots-clés, base",
 }
