@@ -55,6 +55,10 @@ class Collector:
             return
         from pytest_jarvis.workers import Controller
 
+        if self.benchmark.settings.detections:
+            # A training may write another adapter before a worker looks: the workers are told which one it is.
+            adapters = self.benchmark.settings.adapters
+            self.config.option.jarvis_adapter = [f"{adapter.name}={adapter.source}" for adapter in adapters]
         controller = Controller(self.benchmark, worker_count(self.config))
         self.config.pluginmanager.register(controller, _CONTROLLER_NAME)
         self._record((), controller=controller)

@@ -50,6 +50,15 @@ def test_the_folders_of_the_configuration_are_beside_it_and_need_no_option(
     assert project.report().metadata.adapters == {"récent": str(adapters / "récent")}
 
 
+def test_workers_are_told_which_adapter_the_controller_found(project, adapters: Path) -> None:
+    (project.folder / "benchmark_config.json").write_text(
+        json.dumps({"model": {"adapter_folders": [str(adapters)]}}), encoding="utf-8"
+    )
+    workers = ("--dist", "load", "--tx", "popen")
+    config = project.pytester.parseconfigure(*workers, "--jarvis-engine", "scripted", "--jarvis-adapter", "auto")
+    assert config.option.jarvis_adapter == [f"récent={adapters / 'récent'}"]
+
+
 def test_auto_without_an_adapter_is_one_sentence_and_exit_4(project) -> None:
     result = project.run("--jarvis-adapter", "auto")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
