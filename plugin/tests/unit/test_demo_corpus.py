@@ -30,10 +30,10 @@ from pytest_jarvis.demo.train import Plan
 PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
 
 
-def benchmark_entries() -> list[dict[str, str]]:
+def benchmark_entries(files: str = "*.toml") -> list[dict[str, str]]:
     return [
         entry
-        for path in PROMPTS.glob("*.toml")
+        for path in PROMPTS.glob(files)
         for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("prompts", [])
     ]
 
@@ -64,6 +64,8 @@ def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> Non
     plan = Plan()
     forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
     assert len(forbidden) == 30
+    forbidden |= {bare(entry["text"]) for entry in benchmark_entries("with_tools/*.toml")}
+    assert len(forbidden) == 40
     base_rows = max(plan.base_steps * plan.batch_rows, plan.tokenizer_rows)
     jarvis_rows = max(plan.jarvis_steps * plan.batch_rows, plan.tokenizer_rows)
     texts: Counter[str] = Counter()
