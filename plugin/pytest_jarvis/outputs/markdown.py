@@ -108,7 +108,7 @@ def _shortened(text: str) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    return [*labels.cautions(report), *run_notes(report), *contamination_notes(report)]
+    return [*labels.cautions(report), *run_notes(report), *contamination_notes(report), *regression.drop_notes(report)]
 
 
 def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:

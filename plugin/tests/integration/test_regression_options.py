@@ -59,6 +59,8 @@ def test_a_proven_drop_exits_1_and_is_in_every_output(project, good, bad) -> Non
     assert (outcome.verdict, outcome.tests[0].proven_drop, outcome.stored.adapter) == ("DROP", True, "jarvis")
     for file in ("report.txt", "summary.md", "report.html"):
         assert "RÉGRESSION PROUVÉE" in (project.folder / "out" / file).read_text(encoding="utf-8")
+    summary = (project.folder / "out" / "summary.md").read_text(encoding="utf-8")
+    assert summary.index("> ✗ RÉGRESSION PROUVÉE") < summary.index("## ")
     thresholds = json.loads((project.folder / "out" / "thresholds.json").read_text(encoding="utf-8"))
     assert (thresholds["regression"]["verdict"], thresholds["exit_failed"]) == ("DROP", False)
 

@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Callable
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from pytest_jarvis.insights import insights
 from pytest_jarvis.outputs.charts import chart_png, chart_svgs
 from pytest_jarvis.outputs.charts.data import MOST_ADAPTERS, MOST_GROUPS, chart_data
+from pytest_jarvis.regressions import StoredRun
 from pytest_jarvis.report import Report
+from pytest_jarvis.runs import judge_regression
 
 MakeReport = Callable[..., Report]
 
@@ -134,3 +137,13 @@ def test_the_picture_is_one_that_pillow_reads(make_report: MakeReport) -> None:
     report = make_report(categories=1, prompts=1, replicates=1)
     with Image.open(io.BytesIO(chart_png(report, insights(report)))) as picture:
         assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_a_proven_drop_stands_beside_the_verdict(make_report: MakeReport) -> None:
+    report = make_report()
+    stored = StoredRun(report="a", sha256="0", timestamp="t", commit=None, adapter="jarvis", chosen="named")
+    before, after = make_report(gains={"jarvis": 1.5}), make_report(gains={"jarvis": 0.0}, seed=3)
+    dropped = judge_regression(after, before, stored, asked="a", fail=True, strict=False)
+    changed = msgspec.structs.replace(report, regression=dropped)
+    notes = chart_data(changed, insights(changed)).key_numbers.notes
+    assert any("RÉGRESSION PROUVÉE" in note for note in notes)

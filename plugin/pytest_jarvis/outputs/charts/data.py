@@ -28,6 +28,7 @@ from pytest_jarvis.outputs.wording import (
     typeset,
 )
 from pytest_jarvis.outputs.wording.comparing import replay_mark
+from pytest_jarvis.outputs.wording.regression import drop_notes
 from pytest_jarvis.report import Report, ResultRow, Sample
 
 MOST_GROUPS: Final = 12
@@ -238,6 +239,7 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         *([] if metadata.is_real else [labels.FAKE_ENGINE]),
         *([] if report.complete else [labels.INCOMPLETE]),
         *([] if metadata.full_selection else [labels.PARTIAL]),
+        *drop_notes(report),
         *([replayed] if (replayed := replay_mark(report)) else []),
         *([adapters] if (adapters := adapters_sentence(report.gate, metadata.plan.require)) else []),
         *([typeset(early)] if (early := _early(report, insights)) else []),

@@ -45,6 +45,12 @@ def regression_sentence(outcome: RegressionOutcome) -> str:
     return typeset(f"✓ Aucune régression prouvée de {name} (erreur ≤ {percent(outcome.alpha, 0)}).")
 
 
+def drop_notes(report: Report) -> list[str]:
+    """Return what must stand beside a verdict that says nothing of it: a proven drop; empty without one."""
+    outcome = report.regression
+    return [] if outcome is None or outcome.verdict != "DROP" else [regression_sentence(outcome)]
+
+
 def regression_details(outcome: RegressionOutcome, report: Report) -> list[str]:
     """Return what a reader must know beside: the stored run, what dropped, what differs, the exit status."""
     return [typeset(sentence) for sentence in _details(outcome, report)]
