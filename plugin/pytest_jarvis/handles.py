@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.records import EngineError, Failure, Request, Response
@@ -32,6 +32,14 @@ class Measured:
         return "; ".join(reasons) or "no response was drawn"
 
 
+@runtime_checkable
+class AnswersAlone(Protocol):
+    """An engine that can answer at batch size 1."""
+
+    def answer_alone(self, request: Request) -> Response | Failure:
+        """Return the answer to one request, with nothing beside it in its batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelHandle:
     """One arm of the loaded pair: the same weights, with its adapter on or every adapter off."""
@@ -48,7 +56,19 @@ class ModelHandle:
     def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
         """Return one response to `text`; raise EngineError when it could not be made."""
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        outcome = next(iter(self.engine.generate([request])), None)
+        return self._checked(text, next(iter(self.engine.generate([request])), None))
+
+    def answer_alone(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
+        """Return one response at batch size 1, as latency is measured; raise EngineError when it could not be made.
+
+        An engine that runs no batches of its own (a server, the scripted one) answers as ever.
+        """
+        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
+        if isinstance(self.engine, AnswersAlone):
+            return self._checked(text, self.engine.answer_alone(request))
+        return self._checked(text, next(iter(self.engine.generate([request])), None))
+
+    def _checked(self, text: str, outcome: Response | Failure | None) -> Response:
         if outcome is None:
             raise EngineError(f"{self.arm}: no response to {text!r}")
         if isinstance(outcome, Failure):

@@ -17,6 +17,7 @@ __all__ = ["base_model", "jarvis_engine", "jarvis_measure", "jarvis_show", "lora
 
 MARKERS = (
     "quick: four tests that say in a minute whether models load and answer here.",
+    "latence: time to first token and tokens per second at batch size 1; runs only when -m names it.",
     "jarvis_cases(*categories, exclude=()): which prompt categories the argument `jarvis_case` runs through.",
 )
 
@@ -60,6 +61,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     collector = _collector(metafunc.config)
     if "jarvis_case" in metafunc.fixturenames:
         collector.parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of latency out unless they are asked for by -m: they take minutes and say nothing of quality."""
+    if "latence" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("latence") is not None]
+    if left_out:
+        items[:] = [item for item in items if item.get_closest_marker("latence") is None]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def _collector(config: pytest.Config) -> Collector:

@@ -13,11 +13,21 @@ from pytest_jarvis.closing import noise_floors
 from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.handles import ModelHandle
 from pytest_jarvis.keeping import StoreProblem
 from pytest_jarvis.looks import Question
 from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.prompts import load_prompts, packaged_prompts
-from pytest_jarvis.records import TWIN_ARM, AdapterSpec, EngineDescription, GenerationSettings, ModelSpec, Progress
+from pytest_jarvis.records import (
+    TWIN_ARM,
+    AdapterSpec,
+    EngineDescription,
+    GenerationSettings,
+    ModelSpec,
+    Progress,
+    Request,
+    Response,
+)
 from pytest_jarvis.session import BenchmarkRun, Plan
 
 PROMPTS = load_prompts(packaged_prompts())
@@ -139,3 +149,16 @@ def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngi
 def test_the_shipped_configurations_are_read() -> None:
     for name in ("benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"):
         assert json.loads((Path(__file__).parents[3] / name).read_text(encoding="utf-8"))["model"]["base_model_id"]
+
+
+def test_each_arm_answers_alone_with_its_times(engine: TransformersEngine) -> None:
+    """At batch size 1, as `pytest -m latence` times it."""
+    for arm in ("base", "jarvis"):
+        request = Request(prompt_id="libre", text="ouvre chrome", arm=arm, replicate=0)
+        alone = ModelHandle(engine, arm, "demo").answer_alone("ouvre chrome")
+        (beside,) = engine.generate([request])
+        assert isinstance(beside, Response)
+        assert (request.key, beside.prompt_tokens) == (alone.key, alone.prompt_tokens)
+        assert alone.first_token_s is not None
+        assert 0 < alone.first_token_s <= alone.duration_s
+        assert "ouvr" in alone.text.lower() or arm == "base"

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import Digest, OnProgress
@@ -14,7 +14,7 @@ from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers import adapters as adapting
 from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers import loading, proof
-from pytest_jarvis.engines.transformers.batching import Batch, Row, plan_batches
+from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
@@ -49,6 +49,9 @@ from pytest_jarvis.records import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+_NO_MEMORY: Final = "out of memory for this response alone"
 
 
 class TransformersEngine:
@@ -195,11 +198,20 @@ class TransformersEngine:
                 outcome = self._attempt(batch, meter.step, fill=False)
             if outcome is None:
                 meter.finish(rows=1, tokens=0)
-                yield _failure(batch.rows[0].request, "generate", "out of memory for this response alone")
+                yield _failure(batch.rows[0].request, "generate", _NO_MEMORY)
                 continue
             meter.finish(rows=len(outcome), tokens=sum(len(drawn.tokens) for drawn in outcome))
             for drawn in outcome:
                 yield self._answer(drawn)
+
+    def answer_alone(self, request: Request) -> Response | Failure:
+        """Return the answer to one request at batch size 1: without the rows that steady the arithmetic elsewhere.
+
+        How latency is measured. Where rounding depends on the shape of a batch, its text may differ from `generate`'s.
+        """
+        row = Row(index=0, request=request, tokens=self._chat.encode(request.text))
+        outcome = self._attempt(make_batch([row]), _tell_nobody, fill=False)
+        return self._answer(outcome[0]) if outcome else _failure(request, "generate", _NO_MEMORY)
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Return a float32 vector of shape (hidden,) for each text, by the base with adapters off; None for no text."""
@@ -349,3 +361,7 @@ def _refuse_same_names(files: Sequence[adapting.AdapterFiles]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise EngineError(f"two adapters are called '{name}'; give each its own name (NAME=PATH)")
+
+
+def _tell_nobody(rows: int, tokens: int) -> None:
+    """Take how far a batch is, for nobody: telling takes time."""

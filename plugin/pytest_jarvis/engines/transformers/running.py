@@ -82,6 +82,10 @@ class Watch:
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
         """Return, for each row, whether it must stop now."""
+        if input_ids.is_cuda:
+            import torch
+
+            torch.cuda.synchronize(input_ids.device)  # what is launched is not computed yet
         now = time.perf_counter()
         self.step_times.append(now - self.started)
         self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
