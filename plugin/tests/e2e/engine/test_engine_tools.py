@@ -1,0 +1,32 @@
+"""Tools through the chat template of the embedded pair: offered, told apart from none, and too long said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pytest_jarvis.records import GenerationSettings, Request, Tool, ToolCall
+
+TOOL = Tool(name="mute_tool", description="Couper le son.", parameters={"type": "object"}, terms=("silence",))
+SETTINGS = GenerationSettings(max_new_tokens=4, timeout_s=None, tools=(TOOL,))
+ASKED = [Request(prompt_id="p", text="coupe le son", arm="base", replicate=0)]
+
+
+def test_tools_reach_the_model_and_calls_are_read(load_engine: Callable[..., Any]) -> None:
+    engine = load_engine("demo", settings=SETTINGS)
+    (answer,) = engine.generate(ASKED)
+    assert answer.tool_calls is not None
+    assert answer.prompt_tokens > 60
+    said = engine._base.tokenizer.encode('<tool_call>\n{"name": "mute_tool"}\n</tool_call><|im_end|>')
+    assert (ToolCall(name="mute_tool"),) == engine._chat.read(said, thinking_open=False).tool_calls
+    assert not [note for note in engine.describe().notes if "positions" in note]
+    engine.close()
+
+
+def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine: Callable[..., Any]) -> None:
+    many = tuple(replace(TOOL, name=f"tool_{number}", description="Couper le son. " * 20) for number in range(12))
+    engine = load_engine("demo", settings=replace(SETTINGS, tools=many))
+    list(engine.generate(ASKED))
+    assert [note for note in engine.describe().notes if "more than the 1024 positions" in note]
+    engine.close()
