@@ -346,7 +346,10 @@ class BenchmarkRun:
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
         cleans = [self._clean.of(case, arm, self._responses) for arm in (BASE_ARM, adapter)]
         clean_samples = [
-            make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools)
+            msgspec.structs.replace(
+                make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools),
+                reused=response.key in self._drawing.reused,
+            )
             for arm in (BASE_ARM, adapter)
             for response, score in self._clean.drawn_for(case, arm)
         ]

@@ -14,7 +14,7 @@ from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines.transformers import TransformersEngine
 from pytest_jarvis.handles import ModelHandle
-from pytest_jarvis.keeping import StoreProblem
+from pytest_jarvis.keeping import Keeping, StoreProblem
 from pytest_jarvis.looks import Question
 from pytest_jarvis.metrics import NO_METRICS
 from pytest_jarvis.prompts import load_prompts, packaged_prompts
@@ -28,7 +28,7 @@ from pytest_jarvis.records import (
     Request,
     Response,
 )
-from pytest_jarvis.session import BenchmarkRun, Plan
+from pytest_jarvis.session import BenchmarkRun, Plan, RunFacts
 
 PROMPTS = load_prompts(packaged_prompts())
 SETTINGS = GenerationSettings(timeout_s=None)
@@ -78,7 +78,13 @@ def engine(inert: Path) -> TransformersEngine:
     return TransformersEngine(ModelSpec(adapters=adapters, allow_inert_adapter=True), SETTINGS)
 
 
-def make_run(engine: TransformersEngine, *names: str, shared_noise: bool = True, categories: str = "") -> BenchmarkRun:
+def make_run(
+    engine: TransformersEngine,
+    *names: str,
+    shared_noise: bool = True,
+    categories: str = "",
+    keeping: Keeping | None = None,
+) -> BenchmarkRun:
     plan = Plan(
         cases=tuple(case for case in PROMPTS.cases if case.category.startswith(categories)),
         adapters=tuple(AdapterSpec(name=name, source=name) for name in names),
@@ -87,7 +93,7 @@ def make_run(engine: TransformersEngine, *names: str, shared_noise: bool = True,
         question=Question(shared_noise=shared_noise),
         metrics=MetricsSection(cosine=False),
     )
-    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent())
+    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), keeping=keeping)
     run.draw()
     return run
 
@@ -132,6 +138,24 @@ def test_a_category_alone_gets_its_texts_of_the_full_run(full: BenchmarkRun, eng
     alone = texts(make_run(engine, "jarvis", categories="tool_routing"))
     assert len(alone) == 10 * 2 * REPLICATES
     assert alone == {key: text for key, text in texts(full).items() if key in alone}
+
+
+def test_a_second_adapter_draws_no_response_of_the_base(engine: TransformersEngine, tmp_path: Path) -> None:
+    def run_of(name: str) -> tuple[dict[tuple[str, str, int], str], RunFacts]:
+        keeping = Keeping(tmp_path / "store.sqlite", reuse=True, keep=True)
+        run = make_run(engine, name, categories="tool_routing", keeping=keeping)
+        keeping.close()
+        facts = run.facts()
+        assert facts is not None
+        return texts(run), facts
+
+    first, before = run_of("jarvis")
+    second, after = run_of("faible")
+    assert (before.reused, before.generated["base"] > 0) == ({"base": 0, "jarvis": 0}, True)
+    assert after.reused == {"base": before.generated["base"], "faible": 0}
+    assert after.generated == {"base": 0, "faible": before.generated["jarvis"]}
+    bases = [{key: text for key, text in one.items() if key[1] == "base"} for one in (first, second)]
+    assert bases[0] == bases[1]
 
 
 def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngine) -> None:
