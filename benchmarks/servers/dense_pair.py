@@ -50,7 +50,12 @@ def make_pair(folder: Path, *, seed: int, base_steps: int, adapter_steps: int, m
         **SHAPE, **ends, vocab_size=len(tokenizer), tie_word_embeddings=True, max_position_embeddings=1024
     )
     model: Any = Qwen3ForCausalLM(config)
-    model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
+    model.generation_config = GenerationConfig(
+        # `transformers serve` draws at random only where the model's own settings say so.
+        do_sample=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     _fit(model, tokenizer, islice(base_dialogues(base_steps * ROWS, seed, guard), base_steps * ROWS), rate=4e-3)
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from pytest_jarvis.engines.server.preflight import inspect
 from pytest_jarvis.records import (
     BASE_ARM,
     EngineDescription,
+    EngineError,
     Failure,
     GenerationSettings,
     Identity,
@@ -82,10 +84,20 @@ class ServerEngine:
         self._notes: list[str] = []
         try:
             self._seen = self._connection.run(inspect(self._connection, self._asker, spec, sampled=self._is_sampled))
+            self._refuse_company()
             self._embedder = find_embedder(self._server, self._connection)
         except BaseException:
             self._connection.close()
             raise
+
+    def _refuse_company(self) -> None:
+        """Raise EngineError when arms must run apart and other workers of pytest-xdist ask the same server."""
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        if workers > 1 and not self._seen.proven.mixes:
+            raise EngineError(
+                f"{self._server.base_url}: {self._seen.proven.mixing_fault}: the arms have to run one after the other, "
+                f"which {workers} workers do not; run without -n"
+            )
 
     def describe(self) -> EngineDescription:
         """Return what the server says of itself and what was seen of it; what a server cannot show is None."""
@@ -270,13 +282,7 @@ class ServerEngine:
         yield "the weights, their quantisation and the memory are the server's: nothing of them is measured"
         if self._seen.proven.mixing_fault is not None:
             yield f"base and adapter rows run in separate passes, because {self._seen.proven.mixing_fault}"
-        if self._seen.repeats == "never":
-            yield "the server ignores seeds: the same request gave two texts, so the texts are not reproducible"
-        if self._seen.repeats == "alone":
-            yield (
-                "the same request gave another text beside other requests: "
-                "the texts are not reproducible, they depend on what else the server does"
-            )
+        yield from self._notes_on_seeds()
         if "samplers" not in self._asker.taken:
             yield "the server takes no top_k, min_p or repetition_penalty: its own defaults may be at work, on all arms"
         if "thinking" not in self._asker.taken and self._settings.template == "chat":
@@ -288,6 +294,18 @@ class ServerEngine:
         for seen in self._seen.proven.proofs:
             if not seen.live:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
+
+    def _notes_on_seeds(self) -> Iterator[str]:
+        """Yield what a reader should know of how texts are drawn."""
+        if self._seen.repeats == "never":
+            yield "the server ignores seeds: the same request gave two texts, so the texts are not reproducible"
+        if self._seen.repeats == "alone":
+            yield (
+                "the same request gave another text beside other requests: "
+                "the texts are not reproducible, they depend on what else the server does"
+            )
+        if self._is_sampled and self._seen.repeats is None:
+            yield "no seed changed a text: the server may answer greedily whatever the temperature"
 
 
 def _wait_for(drawing: _Drawing, work: Future[None], tell: Callable[[], None]) -> Response | Failure:

@@ -21,6 +21,10 @@ SERVER_NOTES: Final = (
         "la même requête a donné un autre texte à côté d’autres : les textes ne sont pas reproductibles",
     ),
     (
+        r"no seed changed a text: .*",
+        "aucune graine n’a changé un texte : le serveur répond peut-être sans tirage, quelle que soit la température",
+    ),
+    (
         r"the server takes no top_k, min_p or repetition_penalty: .*",
         "le serveur ne prend pas top_k, min_p ni repetition_penalty : ses réglages agissent peut-être, sur chaque bras",
     ),

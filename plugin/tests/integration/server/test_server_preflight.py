@@ -128,6 +128,15 @@ def test_a_server_that_lets_an_adapter_into_the_bases_rows_gets_the_arms_one_aft
     )
 
 
+def test_workers_are_refused_by_a_server_that_mixes_the_arms_up(
+    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.leaks, server.slow_s = True, 0.01
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    with pytest.raises(EngineError, match="the arms have to run one after the other, which 2 workers do not"):
+        load()
+
+
 def test_a_server_that_keeps_rows_apart_gets_all_arms_at_once(load: Any) -> None:
     assert load().describe().batching == "server"
 
@@ -159,7 +168,9 @@ def test_texts_that_hang_on_other_requests_are_seen(server: Any, load: Any) -> N
 
 def test_seeds_that_change_nothing_are_not_said_to_be_honoured(server: Any, load: Any) -> None:
     server.reply = lambda body: ("", body["model"], "stop")
-    assert load(SAMPLED).describe().server.repeats is None
+    description = load(SAMPLED).describe()
+    assert description.server.repeats is None
+    assert any(note.startswith("no seed changed a text") for note in description.notes)
 
 
 def test_greedy_runs_ask_nothing_about_seeds(server: Any, load: Any) -> None:

@@ -128,6 +128,17 @@ def test_a_missing_library_names_the_extra_that_brings_it(project: Any, monkeypa
     outcome.stderr.fnmatch_lines(['*openai_that_is_not_there not installed; pip install "pytest-jarvis?server?"*'])
 
 
+def test_workers_share_a_server(project: Any, server: Any) -> None:
+    outcome = project.pytester.runpytest_subprocess(
+        *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-report-dir", "out"),
+        *("--jarvis-engine", "server", "--jarvis-base-url", server.url, "--jarvis-samples", "2", *ARGUMENTS[:4]),
+    )
+    outcome.assert_outcomes(passed=3)
+    report = project.report()
+    assert (report.complete, report.metadata.engine) == (True, "server")
+    assert [row.prompt_id for row in report.results] == ["c-1", "c-2", "q-1"]
+
+
 def test_a_run_against_a_server_imports_no_torch(project: Any, server: Any) -> None:
     seen = "import sys\n\ndef pytest_unconfigure():\n    print('SEEN', *({'torch', 'openai'} & set(sys.modules)))\n"
     (project.folder / "conftest.py").write_text(seen, encoding="utf-8")
