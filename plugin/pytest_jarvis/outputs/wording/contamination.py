@@ -44,8 +44,9 @@ def _without(report: Report, found: Contamination) -> Iterator[str]:
     """Yield the verdict of each adapter without the prompts that were found; the exit status is that with them."""
     if not found.leaks or report.noise_floor:
         return
+    them = "Sans eux" if len(found.leaks) > 1 else "Sans lui"
     if not found.decisions:
-        yield "Sans eux, aucun verdict : il ne reste rien à comparer."
+        yield f"{them}, aucun verdict : il ne reste rien à comparer."
         return
     plan = report.metadata.plan
     several = len(report.metadata.adapters) > 1
@@ -53,7 +54,7 @@ def _without(report: Report, found: Contamination) -> Iterator[str]:
         named = f", {printable(name)}" if several else ""
         drawn, judged = report.metadata.samples_per_prompt, is_judged(report)
         said = verdict_line(decision, plan.looks[-1], plan.alpha, drawn=drawn, judged=judged)
-        yield f"Sans eux{named} : {said}."
+        yield f"{them}{named} : {said}."
     yield "Le code de sortie reste celui de tous les prompts."
 
 
