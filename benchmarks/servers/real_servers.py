@@ -40,7 +40,7 @@ ALPHA = 0.0005
 READY_S = 400
 SEED = 0
 SAMPLES = 4
-BASE_STEPS, ADAPTER_STEPS = 300, 80
+BASE_STEPS, ADAPTER_STEPS = 160, 50
 
 
 @dataclass(frozen=True, kw_only=True)
