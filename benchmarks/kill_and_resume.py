@@ -1,9 +1,11 @@
 """Kill a real run of the embedded pair at random moments, resume it, and compare with a run that was left alone.
 
 Each process is `pytest tests/ --jarvis-report --jarvis-reuse` on one store, killed (SIGKILL; on Windows
-TerminateProcess) a random while after its model is loaded. What the engine gave before is written down beside, past
-every cache of Python, so that what the store lacks can be counted. The last process is left to its end. Prints what was
-lost, and whether the two reports are the same but for times, memory and the marks of reuse.
+TerminateProcess) after a random number of responses, such that the kills spread over the whole run, and a random
+moment more. What the engine gave before is written down beside, past every cache of Python, so that what the store
+lacks can be counted. The last process is left to its end. Prints what was lost, and whether the two reports are the
+same but for times, memory and the marks of reuse; the exit status is 1 when they are not, or when a kill cost more than
+the batch in flight.
 
     python benchmarks/kill_and_resume.py [--kills 20] [--seed 0] [--samples 16]
 """
@@ -20,10 +22,13 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BATCH = 8
+ARMS = 2
+PROMPTS = 30
 APART = {
     "commit",
     "dirty",
@@ -62,21 +67,32 @@ Keeping.keep, Keeping.begin = keep, begin
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a process is killed: so many responses after it began to draw, and so many seconds more."""
+
+    after: int
+    wait_s: float
+
+
 def main() -> int:
     """Kill, resume, compare; return 0 when nothing was lost but what was in flight and the reports agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--longest", type=float, default=2.0, help="seconds of drawing before a kill, at most")
     options = parser.parse_args()
     draw = random.Random(options.seed)  # noqa: S311  # no secret
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "watch_the_store.py").write_text(WATCH, encoding="utf-8")
         lost = most_lost = 0
+        held = 0
         for number in range(options.kills):
-            missing, held, killed = kill_once(folder, number, options.samples, draw.uniform(0, options.longest))
+            left = ARMS * PROMPTS * options.samples - held
+            most = 2 * left // (options.kills - number + 1)
+            moment = Moment(after=draw.randint(0, most), wait_s=draw.uniform(0, 0.1))
+            missing, held, killed = kill_once(folder, number, options.samples, moment)
             lost, most_lost = lost + missing, max(most_lost, missing)
             print(
                 f"kill {number + 1}: {'killed' if killed else 'ended first'}, {held} held, {missing} lost", flush=True
@@ -109,13 +125,15 @@ def start(folder: Path, report: str, store: str, samples: int) -> subprocess.Pop
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
-def kill_once(folder: Path, number: int, samples: int, wait_s: float) -> tuple[int, int, bool]:
+def kill_once(folder: Path, number: int, samples: int, moment: Moment) -> tuple[int, int, bool]:
     """Start a run, kill it, and return (responses the store lost, responses it holds, whether it was killed)."""
     journal = folder / "store.journal"
+    before = len(journal_of(journal))
     process = start(folder, f"killed-{number}", "store", samples)
-    while process.poll() is None and journal_of(journal).count("loaded") <= number:
+    # One line says that the model is loaded, then one is written for each response.
+    while process.poll() is None and len(journal_of(journal)) < before + 1 + moment.after:
         time.sleep(0.02)
-    time.sleep(wait_s)
+    time.sleep(moment.wait_s)
     killed = process.poll() is None
     process.kill()
     process.wait()
