@@ -79,7 +79,7 @@ def _declare_models(add: Callable[..., object]) -> None:
         metavar="URL",
         help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)",
     )
-    add("--jarvis-concurrency", metavar="N", type=_positive, help="requests to the server at once (default: 32)")
+    add("--jarvis-concurrency", metavar="N", type=positive, help="requests to the server at once (default: 32)")
     add(
         "--jarvis-allow-partial-4bit",
         action="store_true",
@@ -101,17 +101,17 @@ def _declare_drawing(add: Callable[..., object]) -> None:
     add(
         "--jarvis-samples",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="responses per prompt and arm, fixed (default: looks of 4, 8 and 16)",
     )
-    add("--jarvis-seed", metavar="N", type=_natural, help="seed of all sampling, from 0 (default: 0)")
+    add("--jarvis-seed", metavar="N", type=natural, help="seed of all sampling, from 0 (default: 0)")
     add(
         "--jarvis-batch-size",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="rows generated at once (default: chosen from the free memory)",
     )
-    add("--jarvis-max-new-tokens", metavar="N", type=_positive, help="longest response, in tokens (default: 128)")
+    add("--jarvis-max-new-tokens", metavar="N", type=positive, help="longest response, in tokens (default: 128)")
     add(
         "--jarvis-timeout",
         metavar="SECONDS",
@@ -165,15 +165,21 @@ def _declare_gate(add: Callable[..., object]) -> None:
 
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
-    given = {name: value for name, value in vars(config.option).items() if name.startswith("jarvis_")}
-    return any(value not in (None, False, []) for name, value in given.items())
+    return any(is_given(value) for name, value in vars(config.option).items() if name.startswith("jarvis_"))
 
 
-def _positive(text: str) -> int:
+def is_given(value: object) -> bool:
+    """Whether an option has a value of its own: a flag that is not set, or an empty list, has none; 0 is one."""
+    return value is not None and value is not False and value != []
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1; argparse shows the message of a wrong one."""
     return _whole(text, 1)
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
+    """Return a whole number from 0; argparse shows the message of a wrong one."""
     return _whole(text, 0)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_jarvis.options import is_given
 from pytest_jarvis.outputs.json import load_report
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.recording import Recording, read_recording
@@ -79,7 +80,7 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
     """
     if option.jarvis_replay is None:
         return None
-    given = [flag for name, flag in _DRAWING.items() if _is_given(getattr(option, name, None))]
+    given = [flag for name, flag in _DRAWING.items() if is_given(getattr(option, name, None))]
     if given:
         raise InputError(f"{given[0]}: --jarvis-replay scores responses that are drawn already; leave {given[0]} out")
     file = Path(option.jarvis_replay)
@@ -99,11 +100,6 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
         report=report,
         recording=recording,
     )
-
-
-def _is_given(value: object) -> bool:
-    """Whether an option was given; 0 is a value of its own."""
-    return value is not None and value is not False and value != []
 
 
 def match_prompts(replay: Replay, cases: Iterable[PromptCase]) -> PromptMatch:

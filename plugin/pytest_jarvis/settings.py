@@ -23,6 +23,7 @@ from pytest_jarvis.config import (
 )
 from pytest_jarvis.discovery import AUTO, Detection, arm_name, detect
 from pytest_jarvis.engines import ENGINES
+from pytest_jarvis.options import is_given
 from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError, convert, nearest, read_json
 from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
@@ -311,11 +312,6 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
                 kind, by = "file", str(file)
             found.append(Origin(section=section, key=key, value=value, kind=kind, by=by))
     return found
-
-
-def is_given(value: object) -> bool:
-    """Whether an option has a value of its own: a flag that is not set, or an empty list, has none."""
-    return value is not None and value is not False and value != []
 
 
 def flag(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import Parser, configuration_of, say
+from pytest_jarvis.options import natural, positive
 from pytest_jarvis.reading import InputError, nearest
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def add(commands: Commands) -> None:
     parts = command.add_subparsers(metavar="generate", required=True, parser_class=Parser)
     generate = parts.add_parser("generate", help="make misheard prompts of a category, by rules of French phonetics")
     generate.add_argument("--from", metavar="CATEGORY", dest="category", required=True, help="the clean prompts")
-    generate.add_argument("--n", metavar="N", type=_positive, default=200, help="how many (default: 200)")
-    generate.add_argument("--seed", metavar="N", type=_natural, default=0, help="which ones (default: 0)")
+    generate.add_argument("--n", metavar="N", type=positive, default=200, help="how many (default: 200)")
+    generate.add_argument("--seed", metavar="N", type=natural, default=0, help="which ones (default: 0)")
     generate.add_argument(
         "--out", metavar="FILE.toml", type=Path, help="new file, whose name is the category (default: print it)"
     )
@@ -73,7 +74,10 @@ def generate_prompts(folder: Path, category: str, number: int, seed: int, out: P
     if out is None:
         say(text.rstrip(), sys.stdout)
     else:
-        write_atomically(out, text.encode())
+        try:
+            write_atomically(out, text.encode())
+        except OSError as error:
+            raise InputError(f"--out: {out}: cannot be written: {error.strerror or error}") from None
     return 0
 
 
@@ -130,17 +134,3 @@ def _check(text: str, name: str, known: PromptSet) -> None:
         except InputError as error:
             said = str(error).replace(str(Path(copied)), str(known.folder))
             raise InputError(f"what would be generated is no category of {known.folder}: {said}") from None
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _natural(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, found {text!r}")
-    return int(text)

@@ -129,3 +129,11 @@ def test_an_option_in_the_environment_counts_as_one_on_the_command_line(
     project.pytester.makepyfile(test_benchmark="def test_a(): pass")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--jarvis-report")
     assert project.pytester.runpytest_inprocess("-p", "no:hypothesispytest").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_an_option_of_0_is_one_that_is_given(project) -> None:
+    project.pytester.makepyfile(test_benchmark="def test_a(): pass")
+    (project.folder / "benchmark_config.json").write_text("{", encoding="utf-8")
+    run = project.pytester.runpytest_inprocess
+    assert run("-p", "no:hypothesispytest").ret == pytest.ExitCode.OK
+    assert run("-p", "no:hypothesispytest", "--jarvis-seed", "0").ret == pytest.ExitCode.USAGE_ERROR

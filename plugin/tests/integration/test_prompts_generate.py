@@ -89,3 +89,14 @@ def test_a_second_generation_with_another_seed_makes_others(project) -> None:
     assert main([*GENERATE[:-1], "2", "--out", str(second)]) == 0
     texts = [entry["text"] for path in (first, second) for entry in tomllib.loads(path.read_text("utf-8"))["prompts"]]
     assert 24 == len(set(texts))
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(
+    project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: object, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytest_jarvis.writing.write_atomically", full)
+    assert main([*GENERATE, "--out", str(project.prompts / "entendues.toml")]) == 4
+    assert "entendues.toml: cannot be written: No space left on device" in capsys.readouterr().err
