@@ -99,7 +99,11 @@ class ResponseStore:
         if writable:
             make_folder(path.parent)
             self._connection = connect(path, "mode=rwc")
-            self._prepare()
+            try:
+                self._prepare()
+            except sqlite3.Error:
+                self.close()
+                raise
         else:
             self._connection = connect_to_read(path)
         self._writable = writable

@@ -108,6 +108,8 @@ def _opened(options: argparse.Namespace, *, writable: bool = False) -> Iterator[
     try:
         with closing(ResponseStore(path, writable=writable)) as store:
             yield store
+    except BrokenPipeError:
+        raise
     except (sqlite3.Error, OSError) as error:
         raise InputError(f"{path}: the store of responses cannot be used now: {error}") from None
 
