@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, plural, printable, typeset
+from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 PROBLEMS: Final[Mapping[Problem, str]] = {
     "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
@@ -51,15 +51,6 @@ def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folde
 def moment(seconds: float) -> str:
     """Return a moment, in seconds since 1970, as day and time of this machine's zone."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC).astimezone():%d/%m/%Y %H:%M}"
-
-
-def size(count: float) -> str:
-    """Return a size in bytes, in decimal units: « 13,4 Mo », « 16,7 Go »."""
-    for unit in ("octets", "ko", "Mo"):
-        if count < 1000:
-            return f"{number(count, 0 if unit == 'octets' else 1)}{NBSP}{unit}"
-        count /= 1000
-    return f"{number(count, 1)}{NBSP}Go"
 
 
 def path(folder: Path) -> str:

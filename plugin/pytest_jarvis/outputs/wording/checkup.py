@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.outputs.wording.adapters import PROBLEMS, detection_sentence, size
-from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, typeset
+from pytest_jarvis.outputs.wording.adapters import PROBLEMS, detection_sentence
+from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 if TYPE_CHECKING:
     from pytest_jarvis.checkup import Finding
@@ -59,7 +59,7 @@ def _torch(values: Values) -> str:
 
 def _gpus(values: Values) -> str:
     if values["count"]:
-        return f"{plural(values['count'], 'GPU')} NVIDIA"
+        return f"{plural(values['count'], 'GPU', 'GPU')} NVIDIA"
     why = f" (CUDA_VISIBLE_DEVICES={values['hidden']!r})" if values["hidden"] is not None else ""
     return f"aucun GPU NVIDIA n’est visible{why} : tout sera calculé sur le processeur, en 32 bits"
 
@@ -72,7 +72,8 @@ def _gpu(values: Values) -> str:
 
 
 def _no_cuda(values: Values) -> str:
-    return f"ce torch est sans CUDA : {plural(values['count'], 'GPU')} ne servira à rien"
+    verb = "servira" if values["count"] < 2 else "serviront"
+    return f"ce torch est sans CUDA : {plural(values['count'], 'GPU', 'GPU')} ne {verb} à rien"
 
 
 def _driver(values: Values) -> str:
@@ -221,7 +222,7 @@ def _time(values: Values) -> str:
         return "sur le processeur : le modèle de démonstration est fait pour cela"
     return (
         f"sur le processeur, chaque pas d’un lot relit jusqu’à {size(values['bytes_per_step'])} de poids en 32 bits : "
-        "attendez-vous à une durée sans commune mesure avec celle d’un GPU, et levez generation.timeout_s"
+        "attendez-vous à une durée sans commune mesure avec celle d’un GPU, et relevez generation.timeout_s"
     )
 
 

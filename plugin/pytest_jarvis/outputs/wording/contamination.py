@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pytest_jarvis.contamination import Contamination, Kind
-from pytest_jarvis.outputs.wording.formats import count_of, number, percent, plural, printable, typeset
+from pytest_jarvis.outputs.wording.formats import count_of, percent, plural, printable, typeset
 from pytest_jarvis.outputs.wording.verdicts import is_judged, verdict_line
 from pytest_jarvis.report import Report
 
@@ -36,7 +36,7 @@ def _counted(found: Contamination) -> str:
     names = ", ".join(list(found.leaks)[:_MOST_NAMES])
     more = "…" if len(found.leaks) > _MOST_NAMES else ""
     verb = "sont" if len(found.leaks) > 1 else "est"
-    many = f"{plural(len(found.leaks), 'prompt')} sur {found.prompts} {verb}"
+    many = f"{plural(len(found.leaks), 'prompt')} sur {count_of(found.prompts)} {verb}"
     return f"Contamination : {many} dans les données d’entraînement ({files}) : {names}{more}."
 
 
@@ -72,9 +72,9 @@ def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
         left = found.counts[prompt_id] - min(len(leaks), _MOST_PLACES)
         if left:
             lines.append(f"    … et {count_of(left)} de plus")
-    looked = f"{plural(found.texts, 'texte')} d’entraînement".replace(str(found.texts), count_of(found.texts), 1)
+    looked = f"{plural(found.texts, 'texte')} d’entraînement"
     if not found.leaks:
         return [typeset(f"✓ Aucun des {plural(found.prompts, 'prompt')} n’est dans {looked}.")]
     verb = "sont" if len(found.leaks) > 1 else "est"
-    counted = f"{plural(len(found.leaks), 'prompt')} sur {number(found.prompts, 0)} {verb} dans {looked}."
+    counted = f"{plural(len(found.leaks), 'prompt')} sur {count_of(found.prompts)} {verb} dans {looked}."
     return [*lines, typeset(counted)]

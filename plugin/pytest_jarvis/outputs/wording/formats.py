@@ -96,9 +96,19 @@ def seconds(value: float | None) -> str:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """Return the count and its noun: « 0 réponse », « 1 réponse », « 2 réponses »."""
+    """Return the count and its noun: « 0 réponse », « 1 réponse », « 2 000 réponses »."""
     noun = one if abs(count) < 2 else (many or f"{one}s")
-    return f"{count}{NBSP}{noun}"
+    return f"{count_of(count)}{NBSP}{noun}"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in decimal units: « 512 octets », « 13,4 Mo », « 1,2 To »."""
+    unit = "octets"
+    for larger in ("ko", "Mo", "Go", "To"):
+        if count < 1000:
+            break
+        count, unit = count / 1000, larger
+    return f"{number(count, 0 if unit == 'octets' else 1)}{NBSP}{unit}"
 
 
 def fit(text: str, width: int) -> str:

@@ -365,7 +365,7 @@ def short(digest: str | None, length: int = 16) -> str:
 
 def stored(count: int, storage: str, size_bytes: int) -> str:
     """Return how many weights are stored in which type, and the room they take."""
-    return f"{count_of(count)} en {storage} ({number(size_bytes / 1e6, 1)}{NBSP}Mo)"
+    return f"{count_of(count)} en {storage} ({size(size_bytes)})"
 
 
 def more(count: int) -> str:
@@ -376,14 +376,18 @@ def more(count: int) -> str:
 CHART_RELEVANCE: Final = "Pertinence JARVIS par catégorie"
 CHART_KEYWORDS: Final = "Mots-clés trouvés par catégorie"
 CHART_SCORES: Final = "Distribution des scores de pertinence"
-CHART_SCORE_AXIS: Final = "pertinence d’une réponse (traits verticaux : moyennes)"
+CHART_SCORE_AXIS: Final = typeset("pertinence d’une réponse (traits verticaux : moyennes)")
 CHART_SHARE_AXIS: Final = "part des réponses"
 KEY_GAIN: Final = "Gain de pertinence"
 CHART_TEXTS: Final[Mapping[str, str]] = {
-    "relevance": "Barres : pertinence moyenne de la base et du modèle fine-tuné, par catégorie, avec intervalles.",
-    "keywords": "Barres : part des mots-clés trouvés par la base et le modèle fine-tuné, par catégorie.",
-    "scores": "Histogramme : distribution des scores de pertinence des réponses de la base et du modèle fine-tuné.",
-    "key_numbers": "Encadré : le verdict et les chiffres à retenir.",
+    "relevance": typeset(
+        "Barres : pertinence moyenne de la base et du modèle fine-tuné, par catégorie, avec intervalles."
+    ),
+    "keywords": typeset("Barres : part des mots-clés trouvés par la base et le modèle fine-tuné, par catégorie."),
+    "scores": typeset(
+        "Histogramme : distribution des scores de pertinence des réponses de la base et du modèle fine-tuné."
+    ),
+    "key_numbers": typeset("Encadré : le verdict et les chiffres à retenir."),
 }
 """What each chart shows, for who cannot see it."""
 
@@ -415,7 +419,7 @@ def with_mean(mean: str) -> str:
 def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> str:
     """Return when and on what a run was made."""
     when = f"{timestamp.replace('T', ' ').removesuffix('+00:00')} UTC"
-    others = "" if adapters < 2 else f"{plural(adapters, 'adaptateur')}"
+    others = "" if adapters < 2 else plural(adapters, "adaptateur")
     return " · ".join(part for part in (when, quantization, device, others) if part)
 
 

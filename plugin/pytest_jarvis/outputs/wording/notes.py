@@ -66,7 +66,7 @@ REASONS: Final[Translations] = (
     ),
     (
         r"the replayed report holds no response to this prompt; run without --jarvis-replay",
-        "le rapport rejoué n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
+        "le rapport relu n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
     ),
     (r"the worker process died while it ran this test", "le processus qui jouait ce test est mort (pytest-xdist)"),
     (

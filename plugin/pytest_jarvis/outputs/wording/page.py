@@ -29,7 +29,7 @@ SECTIONS: Final[Mapping[str, str]] = {
 NAVIGATION: Final = "Parties du rapport"
 
 DEMO_MODEL: Final = typeset("Modèle de démonstration embarqué : un modèle miniature, livré avec l’outil. ")
-DEMO_MEANING: Final = "Ces nombres montrent l’outil au travail ; ils ne disent rien d’un vrai JARVIS."
+DEMO_MEANING: Final = typeset("Ces nombres montrent l’outil au travail ; ils ne disent rien d’un vrai JARVIS.")
 
 NEW_PROMPTS: Final = "Nouveaux prompts"
 THESE_PROMPTS_MEANING: Final = "les prompts du banc d’essai, d’autres tirages"

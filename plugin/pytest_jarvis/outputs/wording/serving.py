@@ -80,7 +80,7 @@ REPEATS: Final = {
     "always": "mêmes textes à chaque fois",
     "alone": "mêmes textes seulement pour une requête seule",
     "never": "graine ignorée",
-    None: "graine : pas vu",
+    None: typeset("graine : pas vu"),
 }
 
 
@@ -96,7 +96,7 @@ def server_sentence(server: ServerFacts) -> str:
 
 def served_sentence(server: ServerFacts) -> str:
     """Return each arm's name on the server, and what the server's list says of it."""
-    return " ; ".join(
+    return typeset(" ; ").join(
         typeset(f"{model.arm} : {model.name}") + "".join(f", {name} {value}" for name, value in model.facts.items())
         for model in server.models
     )

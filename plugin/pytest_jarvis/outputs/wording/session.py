@@ -13,12 +13,14 @@ from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import EngineDescription
 from pytest_jarvis.report import FailureRow
 
-NOT_ASKED_TO_JUDGE: Final = "Non jugé : ajoutez --jarvis-report pour un verdict, un code de sortie et un rapport."
+NOT_ASKED_TO_JUDGE: Final = typeset(
+    "Non jugé : ajoutez --jarvis-report pour un verdict, un code de sortie et un rapport."
+)
 CASE_COLUMNS: Final = ("mots-clés", "pertinence", "base | LoRA")
 """The heads of a prompt's line: keywords found, relevance, seconds of both arms."""
 TABLE_HEADS: Final = ("prompts", "clés", "pertinence", "gain", "cosinus")
 TOTAL: Final = "Ensemble"
-NOISE_HEAD: Final = (
+NOISE_HEAD: Final = typeset(
     "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
 )
 NOISE_METRICS: Final[Mapping[str, str]] = {
@@ -38,7 +40,7 @@ _BATCHING: Final[Mapping[str, str]] = {
 
 def hook_sentence(error: str) -> str:
     """Return what is said when a hook of another raised on the report."""
-    return f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements."
+    return typeset(f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements.")
 
 
 def parallel(workers: int, look: int) -> str:
@@ -51,7 +53,7 @@ def parallel(workers: int, look: int) -> str:
 
 def loading(label: str) -> str:
     """Return what is shown while the engine loads."""
-    return f"JARVIS{NBSP}: chargement : {label}…"
+    return typeset(f"JARVIS : chargement : {label}…")
 
 
 def loaded(engine: EngineDescription, load_s: float) -> list[str]:
@@ -100,13 +102,13 @@ def noise_line(name: str, floor: NoiseFloor) -> str:
 
 def cosine_line(cosine: float) -> str:
     """Return what two draws of one model reach."""
-    return f"{COSINE:<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence"
+    return typeset(f"{COSINE:<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence")
 
 
 def failure_line(failure: FailureRow) -> str:
     """Return which response could not be made, at which stage and why."""
     stage = STAGES.get(failure.stage, failure.stage)
-    return (
+    return typeset(
         f"échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {stage} : "
         f"{printable(french_reason(failure.reason))}"
     )
@@ -119,12 +121,12 @@ def more_failures(count: int) -> str:
 
 def demo_model(label: str, storage: str) -> str:
     """Return that the model is the embedded one."""
-    return f"Modèle : {label}, {storage}."
+    return typeset(f"Modèle : {label}, {storage}.")
 
 
 def folder(path: Path) -> str:
     """Return where the report is."""
-    return f"Rapport : {path}"
+    return typeset(f"Rapport : {path}")
 
 
 def misheard_label(category: str) -> str:
@@ -134,7 +136,9 @@ def misheard_label(category: str) -> str:
 
 def misheard_description(category: str, seed: int) -> str:
     """Return where the prompts of such a category come from."""
-    return f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
+    return typeset(
+        f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
+    )
 
 
 def _whole_seconds(value: float) -> str:

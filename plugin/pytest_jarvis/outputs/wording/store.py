@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.outputs.wording.formats import DASH, count_of, number, plural, printable
+from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 if TYPE_CHECKING:
     from pytest_jarvis.keeping import ProblemKind
@@ -25,18 +25,17 @@ _WHY: Final[Mapping[ProblemKind, str]] = {
     "damaged": "il est endommagé",
     "other": "il ne répond plus",
 }
-_UNITS: Final = ("o", "ko", "Mo", "Go", "To")
 
 
 def recalled_line(look: int, taken: int, planned: int) -> str:
     """Return how many of a look's responses were taken from the store."""
     said = plural(taken, "réponse reprise", "réponses reprises")
-    return f"JARVIS : {said} du magasin sur {count_of(planned)} ({look} par prompt et par bras)"
+    return typeset(f"JARVIS : {said} du magasin sur {count_of(planned)} ({look} par prompt et par bras)")
 
 
 def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
     """Return the warning of a run that goes on without its store."""
-    return (
+    return typeset(
         f"Magasin de réponses {printable(path)} : {_WHY[kind]} ({printable(reason)}). "
         "Le banc continue ; la suite n’est ni reprise ni gardée."
     )
@@ -49,7 +48,7 @@ def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> 
     arms = ", ".join(
         f"{arm} {count_of(count)}/{count_of(count + generated.get(arm, 0))}" for arm, count in reused.items()
     )
-    return f"{arms} ; leurs durées sont celles du premier tirage"
+    return typeset(f"{arms} ; leurs durées sont celles du premier tirage")
 
 
 def stats_lines(stats: StoreStats, path: str) -> list[str]:
@@ -65,13 +64,13 @@ def stats_lines(stats: StoreStats, path: str) -> list[str]:
 
 def absent(path: str) -> str:
     """Return what is said where there is no store yet."""
-    return f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un."
+    return typeset(f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un.")
 
 
 def pruned(count: int, left: int, size_bytes: int) -> str:
     """Return what a pruning did."""
     removed = plural(count, "réponse effacée", "réponses effacées")
-    return f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)})."
+    return typeset(f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)}).")
 
 
 def cleared(count: int) -> str:
@@ -81,20 +80,13 @@ def cleared(count: int) -> str:
 
 def clear_question(count: int, path: str) -> str:
     """Return the question before everything is deleted."""
-    return f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}"
-
-
-def size(value: int) -> str:
-    """Return a number of bytes in decimal units (« 1,2 Mo »)."""
-    shown, unit = float(value), 0
-    while shown >= 1000 and unit < len(_UNITS) - 1:
-        shown, unit = shown / 1000, unit + 1
-    return f"{number(shown, 1 if unit else 0)} {_UNITS[unit]}"
+    return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}")
 
 
 def _held_lines(kind: str, held: tuple[Held, ...]) -> list[str]:
     return [
-        f"  {kind} {printable(one.name)} [{_short(one.digest)}] : {plural(one.responses, 'réponse')}" for one in held
+        typeset(f"  {kind} {printable(one.name)} [{_short(one.digest)}] : {plural(one.responses, 'réponse')}")
+        for one in held
     ]
 
 

@@ -46,7 +46,7 @@ def settled_early(decision: Decision, drawn: int) -> str:
     at = decision.replicates[1]
     if at >= drawn:
         return ""
-    return f"verdict rendu à {plural(at, 'réponse')} par prompt ; moyennes sur {drawn}"
+    return typeset(f"verdict rendu à {plural(at, 'réponse')} par prompt ; moyennes sur {drawn}")
 
 
 def verdict_line(
@@ -78,7 +78,7 @@ def verdict_line(
         parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
     if decision.decoding_share is not None:
         parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
-    return " | ".join(parts)
+    return typeset(" | ".join(parts))
 
 
 def shown_thresholds(report: Report) -> list[Threshold]:
