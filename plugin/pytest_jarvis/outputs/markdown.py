@@ -36,6 +36,7 @@ from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.outputs.wording.routing import run_notes
+from pytest_jarvis.outputs.wording.thresholds import threshold_rules
 from pytest_jarvis.report import Report
 
 MOST_CHARACTERS: Final = 60_000
@@ -240,7 +241,7 @@ def _thresholds(report: Report) -> Iterator[str]:
     if rows:
         yield f"## {labels.THRESHOLDS}"
         yield table_of([FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")], rows)
-        yield from labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
+        yield from threshold_rules(shown_thresholds(report), report.provenance.engine.batching)
 
 
 def _regression(report: Report) -> Iterator[str]:

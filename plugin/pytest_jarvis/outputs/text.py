@@ -40,6 +40,7 @@ from pytest_jarvis.outputs.wording.metrics import threshold_rows
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.outputs.wording.regression import PAGE_OF_TEXT as REGRESSION
 from pytest_jarvis.outputs.wording.routing import run_notes
+from pytest_jarvis.outputs.wording.thresholds import threshold_rules
 from pytest_jarvis.report import Report
 
 _MOST_LINES = 12
@@ -112,7 +113,7 @@ def _thresholds(report: Report) -> Iterator[str]:
     rows = threshold_rows(report)
     heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
     yield from table(heads, rows, (23, 9, 9, 13, 20))
-    for rule in labels.threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
+    for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
         yield from paragraph(rule)
 
 

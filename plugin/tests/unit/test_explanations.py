@@ -11,7 +11,7 @@ from pytest_jarvis.advice import Advice, AdviceCode, advise
 from pytest_jarvis.changes import Criterion
 from pytest_jarvis.diagnostics import DiagnosticWarning, WarningCode
 from pytest_jarvis.gate import GateVerdict
-from pytest_jarvis.outputs.wording import explanations, labels
+from pytest_jarvis.outputs.wording import explanations, labels, thresholds
 from pytest_jarvis.outputs.wording.explanations import (
     advice_line,
     caution_sentence,
@@ -116,9 +116,9 @@ def test_an_early_stop_is_told_with_its_bias() -> None:
     ("table", "kind"),
     [
         (labels.GATE_SHORT, GateVerdict),
-        (labels.THRESHOLD_NAMES, ThresholdName),
-        (labels.THRESHOLD_VERDICTS, ThresholdVerdict),
-        (labels.WHY, WhyCode),
+        (thresholds.THRESHOLD_NAMES, ThresholdName),
+        (thresholds.THRESHOLD_VERDICTS, ThresholdVerdict),
+        (thresholds.WHY, WhyCode),
         (labels.CRITERIA, Criterion),
         (labels.POLICIES, Policy),
     ],
@@ -146,4 +146,4 @@ def test_a_bar_is_written_in_its_unit(name: ThresholdName, value: float, directi
         meets=True,
         why="seen",
     )
-    assert labels.bar_of(bar).replace("\u00a0", " ") == expected
+    assert thresholds.bar_of(bar).replace("\u00a0", " ") == expected

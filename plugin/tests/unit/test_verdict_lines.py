@@ -17,7 +17,7 @@ from pytest_jarvis.outputs.charts.data import chart_data
 from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.markdown import render_markdown
 from pytest_jarvis.outputs.text import render_text
-from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence, labels, reason_sentences, width_of
+from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence, reason_sentences, thresholds, width_of
 from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.records import AdapterProof, Progress
 from pytest_jarvis.report import Report
@@ -202,5 +202,5 @@ def test_the_base_against_itself_has_no_gain_on_paper(make_report: MakeReport, w
 
 def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
     run = judge_failure_share(0, 10, bar=0.05, policy="proven")
-    assert "" == labels.whose(run, several=True)
-    assert "(v1)" == labels.whose(dataclasses.replace(run, adapter="v1"), several=False)
+    assert "" == thresholds.whose(run, several=True)
+    assert "(v1)" == thresholds.whose(dataclasses.replace(run, adapter="v1"), several=False)

@@ -25,7 +25,7 @@ from pytest_jarvis.outputs.wording import (
     typeset,
     verdict_line,
 )
-from pytest_jarvis.outputs.wording.labels import threshold_rules
+from pytest_jarvis.outputs.wording.thresholds import threshold_rules
 from pytest_jarvis.statistics import Decision, decide
 from pytest_jarvis.thresholds import Threshold, ThresholdName
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pytest_jarvis.outputs.charts.data import chart_data
 from pytest_jarvis.outputs.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
 from pytest_jarvis.outputs.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
+from pytest_jarvis.outputs.wording import charts as wording
 from pytest_jarvis.outputs.wording import labels
 
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def _for_page(svg: str, name: PanelName) -> str:
     svg = re.sub(r"<defs>\s*</defs>\s*", "", svg)
     svg = re.sub(PAGE.text, "currentColor", svg, flags=re.IGNORECASE)
     svg = re.sub(r'(\sid="|\bhref="#|url\(#)', lambda match: f"{match[1]}jarvis-{name}-", svg)
-    label = escape(labels.CHART_TEXTS[name], quote=True)
+    label = escape(wording.CHART_TEXTS[name], quote=True)
     shape = 'stroke-linejoin="round" stroke-linecap="butt"'
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" {shape} ', 1) + "\n"

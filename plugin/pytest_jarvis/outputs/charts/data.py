@@ -27,6 +27,7 @@ from pytest_jarvis.outputs.wording import (
     signed,
     typeset,
 )
+from pytest_jarvis.outputs.wording import charts as wording
 from pytest_jarvis.outputs.wording.comparing import replay_mark
 from pytest_jarvis.outputs.wording.regression import drop_notes
 from pytest_jarvis.report import Report, ResultRow, Sample
@@ -116,9 +117,9 @@ def chart_data(report: Report, insights: Insights) -> ChartData:
     arms = (labels.BASE, *(printable(adapter.name) for adapter in shown))
     return ChartData(
         relevance=_bar_panel(
-            labels.CHART_RELEVANCE, arms, shown, lambda one: one.relevance, _relevance, in_percent=False
+            wording.CHART_RELEVANCE, arms, shown, lambda one: one.relevance, _relevance, in_percent=False
         ),
-        keywords=_bar_panel(labels.CHART_KEYWORDS, arms, shown, lambda one: one.keywords, _keywords, in_percent=True),
+        keywords=_bar_panel(wording.CHART_KEYWORDS, arms, shown, lambda one: one.keywords, _keywords, in_percent=True),
         scores=_histogram(report, arms, shown),
         key_numbers=_key_numbers(report, insights),
     )
@@ -160,7 +161,7 @@ def _bar_panel(
     ]
     return BarPanel(
         title=title,
-        note=labels.chart_note(len(groups) - (len(categories) > 1), len(categories)),
+        note=wording.chart_note(len(groups) - (len(categories) > 1), len(categories)),
         arms=arms,
         groups=tuple(groups),
         top=min(1.0, max(ends, default=1.0)) or 1.0,
@@ -190,7 +191,7 @@ def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[Adapter
     relevance = [adapter.relevance for adapter in adapters]
     base = next((metric.base.mean for metric in relevance if metric is not None), None)
     return Histogram(
-        title=labels.CHART_SCORES,
+        title=wording.CHART_SCORES,
         arms=arms,
         edges=edges,
         shares=tuple(_shares(scores, edges) for scores in by_arm),
@@ -246,7 +247,7 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
     ]
     return KeyNumbers(
         title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
-        subtitle=labels.subtitle(
+        subtitle=wording.subtitle(
             metadata.timestamp,
             printable(labels.quantised(metadata.quantization)),
             printable(labels.device(metadata.device)),
@@ -286,7 +287,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
             decision = adapter.decision
             name = f" ({printable(adapter.name)})" if len(insights.adapters) > 1 else ""
             gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.judged_interval)}"
-            rows.append((f"{labels.KEY_GAIN}{name}", gain))
+            rows.append((f"{wording.KEY_GAIN}{name}", gain))
     candidate = insights.candidate
     if candidate.relevance is not None:
         rows.append((labels.FIELDS["relevance"], _both(candidate.relevance, lambda value: number(value, 3), signed)))

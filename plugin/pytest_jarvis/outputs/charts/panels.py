@@ -18,6 +18,7 @@ from pytest_jarvis.outputs.charts.frame import (
     write_legend,
     write_ticks,
 )
+from pytest_jarvis.outputs.wording import charts as wording
 from pytest_jarvis.outputs.wording import labels, number
 
 if TYPE_CHECKING:
@@ -143,12 +144,12 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     top = max((share for shares in panel.shares for share in shares), default=0.0)
     axes.set_xlim(panel.edges[0], panel.edges[-1])
     axes.set_ylim(0, 1.08 * top or 1.0)
-    axes.set_xlabel(labels.CHART_SCORE_AXIS, size=9, color=ink.text)
-    axes.set_ylabel(labels.CHART_SHARE_AXIS, size=9, color=ink.text)
+    axes.set_xlabel(wording.CHART_SCORE_AXIS, size=9, color=ink.text)
+    axes.set_ylabel(wording.CHART_SHARE_AXIS, size=9, color=ink.text)
     write_ticks(axes, "x", in_percent=False)
     write_ticks(axes, "y", in_percent=True)
     axes.grid(visible=True, axis="y", color=ink.faint, linewidth=0.4, alpha=0.5)
-    means = ["" if average is None else labels.with_mean(number(average)) for average in panel.means]
+    means = ["" if average is None else wording.with_mean(number(average)) for average in panel.means]
     write_legend(figure, box, handles, panel.arms, ink, after=means)
     if not top:
         say_nothing_measured(axes, ink)
@@ -158,7 +159,7 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
     """Draw the text box: the verdict on its badge, the advice, the numbers in two columns, what to beware of."""
     from matplotlib.patches import FancyBboxPatch
 
-    write_head(figure, box, labels.KEY_NUMBERS, "", ink)
+    write_head(figure, box, wording.KEY_NUMBERS, "", ink)
     place = box.inside(0, 0, 0, 0.35)
     axes = axes_in(figure, place, ink)
     axes.set_axis_off()

@@ -24,17 +24,10 @@ from pytest_jarvis.outputs.wording import (
 )
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import no_warning_sentence, warning_sentence, weakest_sentence
-from pytest_jarvis.outputs.wording.labels import (
-    STAGES,
-    THRESHOLD_VERDICTS,
-    TOTAL,
-    WHY,
-    bar_of,
-    threshold_rules,
-    threshold_value,
-)
+from pytest_jarvis.outputs.wording.labels import STAGES, TOTAL
 from pytest_jarvis.outputs.wording.metrics import figure, label_of, threshold_title
 from pytest_jarvis.outputs.wording.notes import french_reason
+from pytest_jarvis.outputs.wording.thresholds import THRESHOLD_VERDICTS, WHY, bar_of, threshold_rules, threshold_value
 from pytest_jarvis.rankings import Ranking
 from pytest_jarvis.report import Averages, Report
 

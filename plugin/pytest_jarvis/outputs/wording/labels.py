@@ -9,12 +9,21 @@ from pytest_jarvis.changes import Criterion
 from pytest_jarvis.config import DEMO
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.gate import GateVerdict
-from pytest_jarvis.outputs.wording.formats import DASH, NBSP, count_of, number, percent, plural, points, signed, typeset
+from pytest_jarvis.outputs.wording.formats import (
+    DASH,
+    NBSP,
+    count_of,
+    number,
+    percent,
+    plural,
+    signed,
+    size,
+    typeset,
+)
 from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
 from pytest_jarvis.records import EngineDescription
 from pytest_jarvis.report import Report
-from pytest_jarvis.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 
 TITLE: Final = "RAPPORT JARVIS"
 FAKE_MODEL: Final = "moteur factice (réponses écrites d’avance)"
@@ -40,37 +49,6 @@ GATE_SHORT: Final[Mapping[GateVerdict, str]] = {
 }
 """A gate's verdict in a word, for a badge or a heading."""
 
-THRESHOLD_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
-    "PASS": "✓ tenu",
-    "FAIL": "✗ manqué",
-    "INCONCLUSIVE": "~ non tranché",
-    "NOT_JUDGED": "~ non jugé",
-}
-THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
-    "relevance_gain": "Gain de pertinence",
-    "absolute_gain": "Gain absolu de pertinence",
-    "keyword_gain": "Gain de mots-clés",
-    "routing_accuracy": "Choix de l’outil",
-    "routing_gain": "Gain du choix de l’outil",
-    "category_floor": "Pertinence plancher",
-    "failure_share": "Part d’échecs",
-    "latency_ratio": "Rapport des durées",
-    "metric_gain": "Gain",
-    "metric_mean": "Moyenne",
-}
-WHY: Final[Mapping[WhyCode, str]] = {
-    "proven": "prouvé",
-    "disproven": "écarté",
-    "undecided": "intervalle à cheval",
-    "seen": "valeur vue",
-    "not_seen": "valeur vue",
-    "nothing_to_compare": "deux bras à 0",
-    "out_of_reach": "hors d’atteinte",
-    "not_measured": "non mesuré",
-    "no_interval": "bruit inconnu",
-    "gate_off": "seuil désactivé",
-    "run_not_judged": "session non jugée",
-}
 
 CRITERIA: Final[Mapping[Criterion, str]] = {
     "expected_tool": "Outil attendu le plus cité",
@@ -123,45 +101,6 @@ def quantised(label: str) -> str:
 def device(name: str) -> str:
     """Return what the model runs on; « aucun » for an engine without a model."""
     return NONE if name == "none" else "serveur" if name == "server" else name
-
-
-LATENCY_RULE: Final = typeset(
-    "Rapport des durées : celles de réponses entières, longueur comprise ; un bras plus bavard est plus lent."
-)
-SHARED_BATCHES: Final = typeset(
-    "Ici les bras partagent leurs lots, où un token prend à tous le même temps : le rapport ne dit que la longueur."
-)
-
-
-def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:
-    """Return how to read the bars: what the ratio of durations compares, where that bar is set."""
-    if not any(one.name == "latency_ratio" for one in thresholds):
-        return []
-    return [LATENCY_RULE, *([SHARED_BATCHES] if batching == "mixed" else [])]
-
-
-def threshold_value(threshold: Threshold, value: float | None) -> str:
-    """Return a value, or the bar, of a threshold in its unit."""
-    if value is None:
-        return DASH
-    if threshold.name in {"relevance_gain", "keyword_gain"}:
-        return percent(value, signed=True)
-    if threshold.name in {"failure_share", "routing_accuracy"}:
-        return percent(value)
-    if threshold.name == "routing_gain":
-        return points(value)
-    return number(value, 3)
-
-
-def whose(threshold: Threshold, *, several: bool) -> str:
-    """Return the arm of a bar in brackets, where it says something: failures have a bar for each arm."""
-    return f"({threshold.adapter})" if threshold.adapter and (several or threshold.name == "failure_share") else ""
-
-
-def bar_of(threshold: Threshold) -> str:
-    """Return the bar of a threshold with its direction."""
-    sign = "≥" if threshold.direction == "at_least" else "≤"
-    return f"{sign}{NBSP}{threshold_value(threshold, threshold.bar)}"
 
 
 SECTIONS: Final[Mapping[str, str]] = {
@@ -373,31 +312,6 @@ def more(count: int) -> str:
     return f"… et {count} de plus"
 
 
-CHART_RELEVANCE: Final = "Pertinence JARVIS par catégorie"
-CHART_KEYWORDS: Final = "Mots-clés trouvés par catégorie"
-CHART_SCORES: Final = "Distribution des scores de pertinence"
-CHART_SCORE_AXIS: Final = typeset("pertinence d’une réponse (traits verticaux : moyennes)")
-CHART_SHARE_AXIS: Final = "part des réponses"
-KEY_GAIN: Final = "Gain de pertinence"
-CHART_TEXTS: Final[Mapping[str, str]] = {
-    "relevance": typeset(
-        "Barres : pertinence moyenne de la base et du modèle fine-tuné, par catégorie, avec intervalles."
-    ),
-    "keywords": typeset("Barres : part des mots-clés trouvés par la base et le modèle fine-tuné, par catégorie."),
-    "scores": typeset(
-        "Histogramme : distribution des scores de pertinence des réponses de la base et du modèle fine-tuné."
-    ),
-    "key_numbers": typeset("Encadré : le verdict et les chiffres à retenir."),
-}
-"""What each chart shows, for who cannot see it."""
-
-
-def chart_note(shown: int, total: int) -> str:
-    """Return how to read the bars' intervals, and which categories are left out."""
-    left_out = f" ; {shown} catégories sur {total}" if shown < total else ""
-    return typeset(f"traits : intervalles{left_out}")
-
-
 def flip_counts(before: int, after: int, prompts: int) -> str:
     """Return how many prompts are right in both arms."""
     return f"{before} → {after} prompts sur {prompts}"
@@ -406,21 +320,6 @@ def flip_counts(before: int, after: int, prompts: int) -> str:
 def measured(prompts: str, responses: int) -> str:
     """Return how many prompts were measured, with how many responses each."""
     return f"{prompts}, {plural(responses, 'réponse')} par bras"
-
-
-KEY_NUMBERS: Final = "Les chiffres à retenir"
-
-
-def with_mean(mean: str) -> str:
-    """Return what stands behind an arm's name: its mean."""
-    return f" (moy. {mean})"
-
-
-def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> str:
-    """Return when and on what a run was made."""
-    when = f"{timestamp.replace('T', ' ').removesuffix('+00:00')} UTC"
-    others = "" if adapters < 2 else plural(adapters, "adaptateur")
-    return " · ".join(part for part in (when, quantization, device, others) if part)
 
 
 PER_CATEGORY: Final = "Par catégorie"

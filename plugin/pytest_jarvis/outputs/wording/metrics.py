@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.metrics import AddedMetric, MetricAverages, MetricSpec
-from pytest_jarvis.outputs.wording import labels
+from pytest_jarvis.outputs.wording import thresholds
 from pytest_jarvis.outputs.wording.formats import DASH, bracket, number, plural, signed, typeset
 from pytest_jarvis.outputs.wording.verdicts import shown_thresholds
 from pytest_jarvis.report import Report
@@ -19,7 +19,7 @@ LOWER_IS_BETTER: Final = "le plus bas est le meilleur"
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) -> str:
     """Return what a bar is on; on a metric that others added, with its label."""
-    title = labels.THRESHOLD_NAMES[threshold.name]
+    title = thresholds.THRESHOLD_NAMES[threshold.name]
     if threshold.metric is None:
         return title
     known = metrics.get(threshold.metric)
@@ -35,11 +35,11 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         parts = (
             threshold_title(one, report.metrics),
             names.get(one.category or "", one.category or ""),
-            labels.whose(one, several=several),
+            thresholds.whose(one, several=several),
         )
         title = " ".join(part for part in parts if part)
-        value, bar = labels.threshold_value(one, one.value), labels.bar_of(one)
-        rows.append((title, value, bar, labels.THRESHOLD_VERDICTS[one.verdict], labels.WHY[one.why]))
+        value, bar = thresholds.threshold_value(one, one.value), thresholds.bar_of(one)
+        rows.append((title, value, bar, thresholds.THRESHOLD_VERDICTS[one.verdict], thresholds.WHY[one.why]))
     return rows
 
 
