@@ -13,7 +13,6 @@ from pytest_jarvis.outputs.charts.data import chart_data
 from pytest_jarvis.outputs.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
 from pytest_jarvis.outputs.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
 from pytest_jarvis.outputs.wording import charts as wording
-from pytest_jarvis.outputs.wording import labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
