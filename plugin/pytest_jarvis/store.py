@@ -309,12 +309,7 @@ def _plain(identity: Identity) -> dict[str, object]:
 
 def _canonical(value: Mapping[str, object]) -> str:
     """Return JSON that is the same for the same values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_built_in)
-
-
-def _built_in(value: object) -> object:
-    """Return a mapping or a dataclass as JSON knows it."""
-    return dict(value) if isinstance(value, Mapping) else msgspec.to_builtins(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
 
 
 def _digest(value: Mapping[str, object]) -> str:

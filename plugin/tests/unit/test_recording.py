@@ -29,6 +29,7 @@ from pytest_jarvis.records import (
 )
 from pytest_jarvis.report import FailureRow, Report
 from pytest_jarvis.session import BenchmarkRun, Plan
+from pytest_jarvis.understanding import clean_prompt_id
 
 MakeReport = Callable[..., Report]
 
@@ -147,6 +148,16 @@ def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_repor
     )
     assert recording.cosine_detail == "responses"
     assert recording.cosines_of(row.prompt_id, "jarvis", (0, 1)) == {1: 0.25}
+
+
+def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report: MakeReport) -> None:
+    report = make_report()
+    row = report.results[0]
+    misheard = msgspec.structs.replace(row, intended="ouvre chrome", clean_samples=row.of_arm("jarvis")[:1])
+    recording = read_recording(msgspec.structs.replace(report, results=(misheard, *report.results[1:])))
+    clean = clean_prompt_id("ouvre chrome")
+    assert {clean: "ouvre chrome"} == recording.clean_texts
+    assert [(clean, "jarvis", 0)] == [key for key in recording.outcomes if key[0] == clean]
 
 
 def test_a_report_without_any_cosine_says_so(make_report: MakeReport) -> None:

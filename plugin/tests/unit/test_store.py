@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -139,6 +140,10 @@ def test_whatever_differs_in_an_identity_gives_another_key(name: str) -> None:
 def test_a_key_does_not_hang_on_the_order_of_names() -> None:
     turned = replace(IDENTITY, settings={"system_prompt": None, "temperature": 0.7})
     assert response_key(IDENTITY) == response_key(turned)
+
+
+def test_a_key_does_not_hang_on_the_kind_of_a_mapping() -> None:
+    assert response_key(IDENTITY) == response_key(replace(IDENTITY, versions=MappingProxyType(dict(IDENTITY.versions))))
 
 
 def test_values_cannot_slip_from_one_field_into_the_next() -> None:
