@@ -48,11 +48,10 @@ class Benchmark:
         """What is asked of every adapter."""
         from pytest_jarvis.looks import Question
 
-        generation = self.settings.generation
         return Question(
             min_gain=self.settings.min_gain,
             alpha=self.settings.config.benchmark.alpha,
-            deterministic=not generation.do_sample or generation.temperature == 0,
+            deterministic=self.settings.generation.is_greedy,
             shared_noise=not self.settings.twin,
         )
 

@@ -152,14 +152,13 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
     scored = [(row, pair) for row in rows if all(pair := pair_of(row, relevance_of))]
     if not scored:
         return ()
-    generation = report.provenance.generation
     worse = find_worse_prompts(
         [pair[0] for _, pair in scored],
         [pair[1] for _, pair in scored],
         [row.prompt_id for row, _ in scored],
         alpha=report.metadata.plan.alpha,
         shared_noise=shared_noise,
-        deterministic=not generation.do_sample or generation.temperature == 0,
+        deterministic=report.provenance.generation.is_greedy,
     )
     p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
     return tuple(

@@ -158,7 +158,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
     by_adapter: dict[str, AdapterStatistics] = {}
     for adapter in settings.adapters:
         rows = [row for row in gathered.rows if row.adapter == adapter.name]
-        failures = [failure for failure in gathered.failures if failure.arm in {"base", adapter.name}]
+        failures = [failure for failure in gathered.failures if failure.arm in {BASE_ARM, adapter.name}]
         by_adapter[adapter.name] = AdapterStatistics(
             statistics=make_averages(rows, len(gathered.planned), len(failures)),
             by_category=category_averages(benchmark.prompts.categories, planned, rows, failures),

@@ -77,7 +77,7 @@ def history_entry(report: Report, path: str, sha256: str, *, baseline_sha256: st
         adapter=metadata.lora_adapter,
         adapter_sha256=None if proof is None else proof.sha256,
         prompt_hash=origin.prompt_hash,
-        machine=f"{origin.machine.system} {origin.machine.processor} x {origin.machine.cores}",
+        machine=origin.machine.label,
         replicates=metadata.samples_per_prompt,
         prompts=report.statistics.total_tests,
         gain=report.statistics.relevance_gain if decision is None else decision.gain,

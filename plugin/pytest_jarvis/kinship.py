@@ -133,7 +133,7 @@ def _settings(report: Report) -> Iterator[tuple[str, str]]:
     yield "relevance_share", str(origin.relevance_share)
     if origin.keyword_mode is not None:
         yield "keyword_mode", origin.keyword_mode
-    yield "machine", f"{origin.machine.system} {origin.machine.processor} x {origin.machine.cores}"
+    yield "machine", origin.machine.label
     for name, version in origin.versions.items():
         yield f"versions.{name}", version
 

@@ -96,6 +96,11 @@ class GenerationSettings:
     tools: tuple[Tool, ...] = ()
     """What the template offers the model to call; empty when tools are off."""
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether nothing is drawn at random: one response says all."""
+        return not self.do_sample or self.temperature == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import Final, Literal
@@ -197,6 +197,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cores: int
     python: str
 
+    @property
+    def label(self) -> str:
+        """What tells it from other machines."""
+        return f"{self.system} {self.processor} x {self.cores}"
+
 
 class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The recorded run that was scored again: its responses, models, settings and timings are the report's."""
@@ -298,9 +303,9 @@ def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int
     base = _mean(row.jarvis_relevance_base for row in measured)
     tuned = _mean(row.jarvis_relevance_finetuned for row in measured)
 
-    def over_samples(value: str, *, of_base: bool) -> float | None:
+    def over_samples(value: Callable[[Sample], float], *, of_base: bool) -> float | None:
         return _mean(
-            fmean(_number(sample, value) for sample in samples)
+            fmean(value(sample) for sample in samples)
             for row in measured
             if (samples := [item for item in row.samples if (item.arm != row.adapter) == of_base])
         )
@@ -315,10 +320,10 @@ def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int
         avg_relevance_base=base,
         avg_relevance_finetuned=tuned,
         relevance_gain=tuned / base - 1 if base and tuned is not None else None,
-        avg_seconds_base=over_samples("seconds", of_base=True),
-        avg_seconds_finetuned=over_samples("seconds", of_base=False),
-        avg_chars_base=over_samples("chars", of_base=True),
-        avg_chars_finetuned=over_samples("chars", of_base=False),
+        avg_seconds_base=over_samples(_seconds, of_base=True),
+        avg_seconds_finetuned=over_samples(_seconds, of_base=False),
+        avg_chars_base=over_samples(_characters, of_base=True),
+        avg_chars_finetuned=over_samples(_characters, of_base=False),
         avg_tool_routing_base=_mean(row.tool_routing_base for row in measured),
         avg_tool_routing_finetuned=_mean(row.tool_routing_finetuned for row in measured),
         avg_understood_base=_mean(row.understood_base for row in measured),
@@ -369,5 +374,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _number(sample: Sample, value: str) -> float:
-    return float(len(sample.text)) if value == "chars" else sample.seconds
+def _seconds(sample: Sample) -> float:
+    return sample.seconds
+
+
+def _characters(sample: Sample) -> float:
+    return float(len(sample.text))

@@ -186,17 +186,13 @@ def _compare_arm(
     stored: Report, new: Report, pair: tuple[str, str], common: Sequence[str], alpha: float
 ) -> ArmComparison:
     before, after = _rows_of_both(stored, new, pair, common)
+    deterministic = all(run.provenance.generation.is_greedy for run in (stored, new))
     return ArmComparison(
         stored_adapter=pair[0],
         new_adapter=pair[1],
         metrics=tuple(_metrics(before, after, alpha)),
-        prompts=tuple(_prompts(before, after, alpha, deterministic=_is_greedy(stored) and _is_greedy(new))),
+        prompts=tuple(_prompts(before, after, alpha, deterministic=deterministic)),
     )
-
-
-def _is_greedy(report: Report) -> bool:
-    generation = report.provenance.generation
-    return not generation.do_sample or generation.temperature == 0
 
 
 def _metrics(

@@ -239,7 +239,7 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
         return (option.jarvis_samples,) if option.jarvis_samples else replay.looks
     if conf.benchmark.samples:
         return (conf.benchmark.samples,)
-    if not conf.generation.do_sample or conf.generation.temperature == 0:
+    if generation_settings(conf.generation).is_greedy:
         return (1,)
     return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
 

@@ -112,8 +112,8 @@ def _adapter(adapter: AdapterProof) -> list[str]:
 
 def _generation(settings: GenerationSettings) -> str:
     drawn = (
-        f"temperature {number(settings.temperature)}, top_p {number(settings.top_p)}"
-        if settings.do_sample and settings.temperature > 0
+        f"température {number(settings.temperature)}, top-p {number(settings.top_p)}"
+        if not settings.is_greedy
         else labels.GREEDY
     )
     parts = [

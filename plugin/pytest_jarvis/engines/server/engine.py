@@ -207,7 +207,7 @@ class ServerEngine:
 
     @property
     def _is_sampled(self) -> bool:
-        return self._settings.do_sample and self._settings.temperature > 0
+        return not self._settings.is_greedy
 
     async def _draw_all(self, requests: Sequence[Request], drawing: _Drawing) -> None:
         """Put an outcome for each request into the drawing: all arms together, or one after the other."""

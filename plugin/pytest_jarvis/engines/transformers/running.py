@@ -269,7 +269,7 @@ class BatchRunner:
         import torch
 
         settings = self._settings
-        if not settings.do_sample or settings.temperature == 0:
+        if settings.is_greedy:
             return []
         keys = [noise_key(settings.seed, row.request.prompt_id, row.request.replicate) for row in rows]
         return [
