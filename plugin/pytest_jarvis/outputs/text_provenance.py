@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.layout import pairs
-from pytest_jarvis.outputs.wording import bar_percent, count_of, labels, number, percent, seconds, typeset
+from pytest_jarvis.outputs.wording import bar_percent, count_of, labels, percent, seconds, typeset
 from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
@@ -111,14 +111,9 @@ def _adapter(adapter: AdapterProof) -> list[str]:
 
 
 def _generation(settings: GenerationSettings) -> str:
-    drawn = (
-        f"température {number(settings.temperature)}, top-p {number(settings.top_p)}"
-        if not settings.is_greedy
-        else labels.GREEDY
-    )
     parts = [
         settings.template,
-        drawn,
+        labels.GREEDY if settings.is_greedy else labels.sampling(settings.temperature, settings.top_p),
         f"max_new_tokens {settings.max_new_tokens}",
         f"max_response_chars {settings.max_response_chars}",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 
@@ -27,7 +29,8 @@ def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monk
     def fail(*arguments: object) -> bytes:
         raise RuntimeError("plus d'encre")
 
-    monkeypatch.setattr("pytest_jarvis.outputs.charts.chart_png", fail)
+    # Imported here: a module that a session within a test imported is another one than that of the next session.
+    monkeypatch.setattr(import_module("pytest_jarvis.outputs.charts"), "chart_png", fail)
     result = project.run("--jarvis-report-dir", "out")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*charts.png*plus d'encre*"])

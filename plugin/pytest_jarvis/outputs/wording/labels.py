@@ -239,6 +239,11 @@ THINKING: Final = "réflexion"
 NO_COMMIT: Final = "inconnu (pas un dépôt git)"
 
 
+def sampling(temperature: float, top_p: float) -> str:
+    """Return how tokens are drawn at random."""
+    return f"température {number(temperature)}, top-p {number(top_p)}"
+
+
 def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     """Return what an A/A run says of a metric: its name, the difference seen, the floor, and its share of the mean."""
     digits = 0 if name == "characters" else 3
