@@ -232,3 +232,15 @@ def test_every_shipped_tool_requires_only_parameters_it_has(shipped: PromptSet) 
         and not set(required) <= set(properties)
     }
     assert unknown == {}
+
+
+def test_contributing_names_every_module() -> None:
+    contributing = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert set() == {name for name in modules if f"`{name}`" not in contributing}
+
+
+def test_no_file_has_more_than_400_lines() -> None:
+    root = PACKAGE.parents[1]
+    files = [path for folder in ("plugin", "benchmarks", "tests") for path in (root / folder).rglob("*.py")]
+    assert [] == [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400]
