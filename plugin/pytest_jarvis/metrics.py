@@ -30,6 +30,7 @@ BUILT_IN: Final = frozenset(
     {
         *("relevance", "jarvis_relevance", "keywords", "keyword_match", "cosine", "cosine_similarity_score"),
         *("characters", "seconds", "tokens", "first_token_s", "expected_tool", "all_keywords"),
+        *("routing", "tool_routing", "understood", "base_relevance", "base_keywords"),
     }
 )
 """Names that the report uses for what it measures itself."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pytest_jarvis import jarvis_metric
 from pytest_jarvis.config import MetricBar
 from pytest_jarvis.metrics import (
+    BUILT_IN,
     NO_METRICS,
     MetricFaultError,
     MetricSet,
@@ -22,6 +24,8 @@ from pytest_jarvis.metrics import (
 )
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase, Response
+from pytest_jarvis.report import ResultRow
+from pytest_jarvis.runs import MetricName
 
 CASE = PromptCase(prompt_id="cv-01", category="c", text="ouvre", keywords=("ouvre",))
 
@@ -246,3 +250,9 @@ def test_a_bar_without_any_metric_says_how_to_declare_one() -> None:
 
 def test_a_bar_may_be_about_what_only_the_hook_will_name() -> None:
     check_metric_bars({"x": MetricBar(min_gain=1), "politesse": MetricBar(min_gain=1)}, [X], open_names=True)
+
+
+def test_no_added_metric_can_take_the_place_of_one_that_reports_and_comparisons_have() -> None:
+    stem = re.compile("_(base|finetuned)$")
+    of_rows = {stem.sub("", name) for name in ResultRow.__struct_fields__ if stem.search(name)}
+    assert set() == ({*get_args(MetricName), *of_rows} - BUILT_IN - {"clean"})
