@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,10 +40,30 @@ from pytest_jarvis.report import (
     make_averages,
 )
 
+MOST_WORKERS = 4
+"""Processes that the tests are shared out to: each imports torch and loads its models anew."""
 TERMS = 65
 STEP = 1 / (0.3 * TERMS)
 LABELS = ("Commandes vocales", "Corrections vocales", "Choix de l'outil", "Domotique de la maison connectée")
 WHEN = "2026-03-01T12:00:00+00:00"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the files of a folder out to the cores; a file or a test by name runs here, as does `-n 0`."""
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    chosen = getattr(config.option, "numprocesses", 0) is not None or config.option.usepdb or config.option.collectonly
+    if chosen or workers < 2 or hasattr(config, "workerinput") or not all(Path(name).is_dir() for name in config.args):
+        return
+    config.option.numprocesses = workers
+    config.option.dist = "loadfile"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a session that a test starts take itself for no worker of ours."""
+    if hasattr(config, "workerinput"):
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+            del os.environ[name]
 
 
 @dataclass(frozen=True, kw_only=True)
