@@ -102,13 +102,15 @@ def paired_cosines(left: Sequence[Embedding], right: Sequence[Embedding]) -> lis
 
     Embeddings are vectors of shape (hidden,). Computed by scikit-learn's `cosine_similarity`.
     """
-    import numpy as np  # layer 1 is imported where numpy is not wanted yet
-    from sklearn.metrics.pairwise import cosine_similarity
-
     whole = [
         (index, a, b) for index, (a, b) in enumerate(zip(left, right, strict=True)) if a is not None and b is not None
     ]
     result: list[float | None] = [None] * len(left)
+    if not whole:
+        return result
+    import numpy as np  # layer 1 is imported where numpy is not wanted yet
+    from sklearn.metrics.pairwise import cosine_similarity  # a second's import: not for a server without embeddings
+
     for start in range(0, len(whole), _COSINE_ROWS):
         part = whole[start : start + _COSINE_ROWS]
         matrix = cosine_similarity(np.stack([a for _, a, _ in part]), np.stack([b for _, _, b in part]))

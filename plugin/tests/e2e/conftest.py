@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import gc
 import json
 import os
 import select
@@ -236,6 +237,16 @@ class Page:
 def _mapping(value: object) -> Json:
     assert isinstance(value, dict)
     return value
+
+
+@pytest.fixture(scope="session")
+def libraries() -> None:
+    """Import what runs models, and keep it out of the collector's rounds: each engine that closes makes a full one."""
+    from pytest_jarvis.engines.transformers.loading import quiet_libraries
+
+    with quiet_libraries("error"):
+        import transformers.models.qwen3_moe.modeling_qwen3_moe  # noqa: F401
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

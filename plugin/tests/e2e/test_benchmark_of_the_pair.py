@@ -69,7 +69,7 @@ def inert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(inert: Path) -> TransformersEngine:
+def engine(inert: Path, libraries: None) -> TransformersEngine:
     adapters = (
         AdapterSpec(name="jarvis", source="demo:jarvis"),
         AdapterSpec(name="faible", source="demo:faible"),

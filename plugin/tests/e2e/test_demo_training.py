@@ -48,7 +48,7 @@ def logits_by_arm(model: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rebuilt(tmp_path_factory: pytest.TempPathFactory, libraries: None) -> Path:
     out = tmp_path_factory.mktemp("pair")
     train_pair(out, SHORT, PROMPTS)
     return out

@@ -56,7 +56,9 @@ def test_metrics_of_a_test_file_and_of_a_deeper_conftest_are_found_also_by_worke
         file.write(
             "\nfrom pytest_jarvis import jarvis_metric\n\n@jarvis_metric\ndef un(case, response):\n    return 1\n"
         )
-    configure(project, metric_bars={"un": {"min_mean": 1}})
+    benchmark = {"metric_bars": {"un": {"min_mean": 1}}}
+    config = {"output": {"formats": []}, "metrics": {"cosine": False}, "benchmark": benchmark}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
     result = project.pytester.runpytest_subprocess(
         *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-engine", "scripted", *REPORT)
     )

@@ -148,9 +148,10 @@ def test_a_disk_that_is_full_is_one_warning(project, monkeypatch: pytest.MonkeyP
     assert project.report().complete
 
 
-def test_workers_share_the_store_and_their_warnings_are_shown(project, configure: Callable[..., None]) -> None:
+def test_workers_share_the_store_and_their_warnings_are_shown(project) -> None:
     (project.folder / "occupé").touch()
-    configure(store="occupé/a.sqlite")
+    config = {"output": {"formats": [], "store": "occupé/a.sqlite"}, "metrics": {"cosine": False}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
     arguments = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-engine", "scripted")
     result = project.pytester.runpytest_subprocess(*arguments, *REPORT)
     assert result.ret == 0

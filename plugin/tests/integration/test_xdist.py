@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 WORKERS = ("-n", "2", "--jarvis-report-dir", "out")
+WITHOUT_COSINE = json.dumps({"output": {"formats": []}, "metrics": {"cosine": False}})
+"""No process but those of one test imports scikit-learn, a second each."""
 
 
 @pytest.fixture
 def parallel(project):
     """The project, run in processes of their own: pytest-xdist starts its workers so."""
 
-    def run(*arguments: str) -> pytest.RunResult:
+    def run(*arguments: str, cosine: bool = False) -> pytest.RunResult:
+        if not cosine:
+            (project.folder / "benchmark_config.json").write_text(WITHOUT_COSINE, encoding="utf-8")
         return project.pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:benchmark", *arguments)
 
     return run
 
 
-def test_the_controller_writes_one_whole_report(project, parallel) -> None:
-    result = parallel(*WORKERS, "--jarvis-engine", "scripted")
+def test_the_controller_writes_one_whole_report_of_one_count_of_responses_and_says_so(project, parallel) -> None:
+    result = parallel(*WORKERS, "--jarvis-engine", "scripted", cosine=True)
     assert result.ret == 0
     result.assert_outcomes(passed=3)
     report = project.report()
     assert report.complete
     assert report.gate.verdict == "PASS"
     assert [row.prompt_id for row in report.results] == ["c-1", "c-2", "q-1"]
+    assert None not in {row.cosine_similarity_score for row in report.results}
     assert [path.name for path in project.folder.rglob("report.json")] == ["report.json"]
-
-
-def test_a_selection_is_not_judged(project, parallel) -> None:
-    result = parallel(*WORKERS, "--jarvis-engine", "scripted", "--jarvis-strict", "-k", "questions")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert project.report().gate.verdict == "NOT_JUDGED"
-
-
-def test_a_model_is_not_loaded_by_more_workers_than_there_are_gpus(parallel, monkeypatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    result = parallel(*WORKERS)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "each of 2 workers would load the model, and no GPU is visible" in result.stderr.str()
-    assert "run without -n, or with -n 1" in result.stderr.str()
-
-
-def test_workers_draw_one_count_of_responses_and_say_so(project, parallel) -> None:
-    result = parallel(*WORKERS, "--jarvis-engine", "scripted")
-    report = project.report()
     assert (8, (8,)) == (report.metadata.samples_per_prompt, report.metadata.plan.looks)
     assert {8} == {len(row.of_arm("base")) for row in report.results}
     result.stdout.fnmatch_lines(["2 processus (pytest-xdist)*8?réponses par prompt et par bras*"])
     assert any("2 processus" in note for note in report.provenance.notes)
+
+
+def test_a_selection_is_not_judged_and_options_in_the_environment_count(
+    project, parallel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = "--jarvis-report-dir out --jarvis-engine scripted --jarvis-strict --jarvis-min-gain 900"
+    monkeypatch.setenv("PYTEST_ADDOPTS", options)
+    assert parallel("-n", "2", "-k", "questions").ret == pytest.ExitCode.TESTS_FAILED
+    report = project.report()
+    assert (True, "NOT_JUDGED") == (report.gate.exit_failed, report.gate.verdict)
+    assert report.metadata.plan.min_gain == 9.0
+
+
+def test_a_model_is_not_loaded_by_more_workers_than_there_are_gpus(project, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    result = project.run(*WORKERS, engine=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "each of 2 workers would load the model, and no GPU is visible" in result.stderr.str()
+    assert "run without -n, or with -n 1" in result.stderr.str()
 
 
 DEADLY = """
@@ -78,12 +85,6 @@ def test_a_worker_that_dies_leaves_failures_and_no_verdict(project, parallel) ->
     result.stdout.fnmatch_lines(
         ["*NON JUG*", "*échec c-2*étape génération*processus qui jouait ce test est mort*"][::-1]
     )
-
-
-def test_options_in_the_environment_are_judged_too(project, parallel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--jarvis-report-dir out --jarvis-engine scripted --jarvis-min-gain 900")
-    assert parallel("-n", "2").ret == pytest.ExitCode.TESTS_FAILED
-    assert project.report().gate.exit_failed
 
 
 def test_a_model_that_is_not_there_is_one_sentence(parallel) -> None:

@@ -34,7 +34,7 @@ PROMPTS = [
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(libraries: None) -> Iterator[None]:
     """Tiny products end before threads have met, and on a busy machine their waiting takes ten times as long."""
     import torch
 

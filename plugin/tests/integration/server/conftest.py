@@ -8,12 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from pytest_jarvis.engines.server import ServerEngine, asking
 from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
+
+# As in the folder above: pytester forgets it after each session, and each one would import it again.
+import_module("openai")
 
 WORDS = [
     "ouvre",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -128,7 +125,17 @@ def test_a_missing_library_names_the_extra_that_brings_it(project: Any, monkeypa
     outcome.stderr.fnmatch_lines(['*openai_that_is_not_there not installed; pip install "pytest-jarvis?server?"*'])
 
 
-def test_workers_share_a_server(project: Any, server: Any) -> None:
+SEEN = """
+import os, sys
+
+def pytest_unconfigure():
+    with open(f"seen-{os.environ.get('PYTEST_XDIST_WORKER')}", "w", encoding="utf-8") as file:
+        print(*sorted({"torch", "openai"} & set(sys.modules)), file=file)
+"""
+
+
+def test_workers_share_a_server_and_import_no_torch(project: Any, server: Any) -> None:
+    (project.folder / "conftest.py").write_text(SEEN, encoding="utf-8")
     outcome = project.pytester.runpytest_subprocess(
         *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-report-dir", "out"),
         *("--jarvis-engine", "server", "--jarvis-base-url", server.url, "--jarvis-samples", "2", *ARGUMENTS[:4]),
@@ -137,21 +144,8 @@ def test_workers_share_a_server(project: Any, server: Any) -> None:
     report = project.report()
     assert (report.complete, report.metadata.engine) == (True, "server")
     assert [row.prompt_id for row in report.results] == ["c-1", "c-2", "q-1"]
-
-
-def test_a_run_against_a_server_imports_no_torch(project: Any, server: Any) -> None:
-    seen = "import sys\n\ndef pytest_unconfigure():\n    print('SEEN', *({'torch', 'openai'} & set(sys.modules)))\n"
-    (project.folder / "conftest.py").write_text(seen, encoding="utf-8")
-    plain = [sys.executable, "-m", "pytest", "-p", "pytest_jarvis.plugin", "-p", "no:cacheprovider", "-q"]
-    done = subprocess.run(
-        [*plain, "--jarvis-engine", "server", "--jarvis-base-url", server.url, *ARGUMENTS, "--jarvis-samples", "1"],
-        cwd=project.folder,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert "SEEN openai\n" in done.stdout, done.stdout + done.stderr
+    seen = {path.name: path.read_text(encoding="utf-8").split() for path in project.folder.glob("seen-*")}
+    assert seen == {"seen-None": [], "seen-gw0": ["openai"], "seen-gw1": ["openai"]}
 
 
 def test_a_run_whose_server_died_midway_is_completed_by_reuse(project: Any, server: Any, fault: Any) -> None:
