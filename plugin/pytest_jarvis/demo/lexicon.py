@@ -2,8 +2,6 @@
 
 import random
 
-from pytest_jarvis.demo.grammar import contract
-
 
 def words(text: str, separator: str = "|") -> tuple[str, ...]:
     """Give the entries of a list written as one text."""
@@ -215,8 +213,3 @@ def duration(rng: random.Random) -> tuple[str, float]:
     minutes = rng.randint(1, 20) if rng.random() < 0.7 else rng.randint(21, 60)
     said = "une minute" if minutes == 1 else f"{number_words(minutes).replace('et un', 'et une')} minutes"
     return said, float(minutes)
-
-
-def with_de(name: str) -> str:
-    """Give `de` and a name, contracted: `d'Excel`, `du bloc-notes`, `de la calculatrice`."""
-    return contract(f"de {name}")

@@ -30,7 +30,7 @@ from pytest_jarvis.records import (
     Tool,
 )
 from pytest_jarvis.scoring import mismatched_cosine
-from pytest_jarvis.session import BenchmarkRun, Plan
+from pytest_jarvis.session import BenchmarkRun, DrawingBrokenError, Plan
 
 Script = Callable[[Request], str | Failure]
 
@@ -203,6 +203,18 @@ def test_the_second_drawing_draws_nothing() -> None:
     made = make(better)
     made.run.draw()
     made.run.draw()
+    assert len(made.engine.asked) == 1
+
+
+def test_a_drawing_that_broke_off_is_not_tried_again() -> None:
+    def script(request: Request) -> str:
+        raise RuntimeError("the device is gone")
+
+    made = make(script)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        made.run.draw()
+    with pytest.raises(DrawingBrokenError, match="broke off in an earlier test"):
+        made.run.draw()
     assert len(made.engine.asked) == 1
 
 

@@ -50,7 +50,7 @@ def everywhere(report: Report) -> dict[str, str]:
     ("gate", "named"),
     [
         (outcome("PASS", v1="PASS", v2="FAIL"), "est prouvé pour v1."),
-        (outcome("FAIL", v1="PASS", v2="FAIL"), "n’atteint pas +5,0 % pour v2."),
+        (outcome("FAIL", v1="PASS", v2="FAIL"), "n’atteint pas +5 % pour v2."),
         (outcome("PASS", v1="PASS", v2="PASS"), "est prouvé pour v1 et v2."),
         (outcome("FAIL", a="FAIL", b="FAIL", c="FAIL", d="FAIL", e="FAIL", f="FAIL"), "pour a, b, c et 3 autres."),
         (outcome("PASS", v1="PASS"), "est prouvé."),

@@ -208,7 +208,7 @@ def test_every_verdict_of_the_gate_has_a_sentence(verdict: GateVerdict) -> None:
 def test_the_sentence_of_a_pass_says_the_bar() -> None:
     gate = GateOutcome(verdict="PASS", exit_failed=False, reasons=(), adapters=(), thresholds=())
     said = gate_sentence(gate, 0.05).replace(NBSP, " ")
-    assert said == "✓ ACCEPTÉ : le gain de pertinence d’au moins +5,0 % est prouvé."
+    assert said == "✓ ACCEPTÉ : le gain de pertinence d’au moins +5 % est prouvé."
 
 
 @pytest.mark.parametrize("code", get_args(ReasonCode))

@@ -31,7 +31,6 @@ DEMO_MODEL: Final = DISPLAY_NAME
 BASE: Final = "base"
 TOTAL: Final = "Ensemble"
 NOTHING_MEASURED: Final = "Rien n’a été mesuré."
-NOT_MEASURED: Final = "non mesuré"
 NONE: Final = "aucun"
 YES: Final = "oui"
 NO: Final = "non"

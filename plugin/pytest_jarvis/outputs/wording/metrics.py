@@ -14,7 +14,6 @@ from pytest_jarvis.thresholds import Threshold
 
 TITLE: Final = "Métriques ajoutées"
 PER_PAIR: Final = "(par paire)"
-LOWER_IS_BETTER: Final = "le plus bas est le meilleur"
 
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) -> str:

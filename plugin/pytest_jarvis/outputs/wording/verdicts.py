@@ -126,7 +126,7 @@ def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
         sentence = _SEEN_SENTENCES.get(gate.verdict, sentence)
     if gains and not any(bar.verdict == gate.verdict for bar in gains):
         sentence = _OTHER_BAR.get(gate.verdict, sentence)
-    return typeset(sentence.format(bar=percent(min_gain, signed=True), whose=whose))
+    return typeset(sentence.format(bar=bar_percent(min_gain), whose=whose))
 
 
 def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
