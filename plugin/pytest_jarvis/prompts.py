@@ -84,6 +84,8 @@ def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of prompts; give one with --jarvis-prompts DIR")
+    if not (folder / TOOLS_FILE).exists():
+        raise InputError(f"{folder}: no tools: expected {TOOLS_FILE} beside the prompts; an existing one can be copied")
     tools = _load_tools(folder / TOOLS_FILE)
     files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE and path.name[0] != ".")
     if not files:

@@ -17,12 +17,14 @@ from pytest_jarvis.benchmark import DEVICE_KEY, worker_count
 from pytest_jarvis.closing import Gathered, decide_rows, exits_failed, judge_gate, make_report
 from pytest_jarvis.engines import LOADS_MODEL
 from pytest_jarvis.handles import Measured, ModelHandle
+from pytest_jarvis.interruptions import with_lines
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.outputs.json import encode_report, write_report
 from pytest_jarvis.outputs.wording import labels
 from pytest_jarvis.outputs.wording.adapters import detection_sentence
 from pytest_jarvis.outputs.wording.comparing import replaying_label
+from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import BASE_ARM, EngineError, Failure, PromptCase
 from pytest_jarvis.report import (
     REPORT_FILE,
@@ -119,6 +121,8 @@ class Recorder:
         self._told = False
         self._error: str | None = None
         self.hook_error: str | None = None
+        self.unwritten: str | None = None
+        """Why the report could not be written; None when it was, or was not asked for."""
         self._category = ""
 
     @property
@@ -233,6 +237,15 @@ class Recorder:
         recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
         return ("passed", "", "") if recorded and self.verbosity >= 0 else None
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Let pytest say where Ctrl-C struck: it cannot when that was within an instruction of no line."""
+        try:
+            return (yield)
+        except KeyboardInterrupt as interrupt:
+            interrupt.__traceback__ = with_lines(interrupt.__traceback__)
+            raise
+
     def pytest_keyboard_interrupt(self) -> None:
         """Take note that the report will be partial."""
         self.interrupted = True
@@ -261,12 +274,14 @@ class Recorder:
         if gathered is not None and gathered.planned:
             self.report = make_report(self.benchmark, gathered, self.gate, self.config.rootpath)
             if writes:
-                self.folder = self._write(self.report)
+                self._write(self.report)
         if writes:
             self._tell_junit(session)
             if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.controller is not None and self.controller.error is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self.unwritten is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.report is not None:
             self.report = self._last_word(self.report)
@@ -353,12 +368,19 @@ class Recorder:
             return self.report or report
         return report
 
-    def _write(self, report: Report) -> Path:
-        """Write the report's numbers and return the folder."""
+    def _write(self, report: Report) -> None:
+        """Write the report's numbers to its folder; where that fails, keep the reason for the summary."""
         settings = self.benchmark.settings
-        folder = settings.report_folder or new_run_folder(settings.reports_root, settings.run_name)
-        write_report(report, folder)
-        return folder
+        folder = settings.report_folder
+        try:
+            folder = folder or new_run_folder(settings.reports_root, settings.run_name)
+            write_report(report, folder)
+        except (InputError, OSError) as error:
+            why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"
+            kept = "; --jarvis-reuse takes what was drawn from the store" if settings.keeps_responses else ""
+            self.unwritten = f"no report is written: {why}; name another folder with --jarvis-report-dir{kept}"
+        else:
+            self.folder = folder
 
 
 def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:

@@ -31,6 +31,7 @@ from pytest_jarvis.references import Against, read_against
 from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
 from pytest_jarvis.serving import server_spec
+from pytest_jarvis.surroundings import nearest_existing
 
 DEFAULT_ENGINE = "transformers"
 DEFAULT_SAMPLES = 4
@@ -130,6 +131,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     benchmark = conf.benchmark
     folder = _report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
+    if written and folder is None:
+        _refuse_unwritable(root / conf.output.folder, "output.folder of the configuration")
     return Settings(
         config=conf,
         engine=engine,
@@ -325,9 +328,14 @@ def _report_folder(named: str | None) -> Path | None:
     folder = Path(named)
     if (folder / REPORT_FILE).exists():
         raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")
-    nearest_existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not nearest_existing.is_dir():
-        raise InputError(f"--jarvis-report-dir: {nearest_existing} is a file; name a folder")
-    if not os.access(nearest_existing, os.W_OK):
-        raise InputError(f"--jarvis-report-dir: {nearest_existing} cannot be written to; name another folder")
+    _refuse_unwritable(folder, "--jarvis-report-dir")
     return folder
+
+
+def _refuse_unwritable(folder: Path, named_by: str) -> None:
+    """Raise InputError where no report can be written: known before a model is loaded."""
+    nearest = nearest_existing(folder)
+    if not nearest.is_dir():
+        raise InputError(f"{named_by}: {nearest} is a file; name a folder")
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"{named_by}: {nearest} cannot be written to; name another folder")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, typeset
-from pytest_jarvis.outputs.wording.session import NOT_ASKED_TO_JUDGE, hook_sentence, parallel
+from pytest_jarvis.outputs.wording.session import (
+    NOT_ASKED_TO_JUDGE,
+    NOT_ASKED_TO_JUDGE_PART,
+    RESUME,
+    hook_sentence,
+    parallel,
+)
 from pytest_jarvis.outputs.wording.store import problem_sentence
 
 if TYPE_CHECKING:
@@ -65,12 +71,17 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         timings = settings.config.logging.timings
         _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings)
         if not (judged or settings.twin):
-            _write(reporter, NOT_ASKED_TO_JUDGE, yellow=True)
+            whole = recorder.report.metadata.full_selection
+            _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
     if judged and recorder.gate is not None:
         for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
     _write_regression(reporter, recorder.report)
     _write_problems(reporter, recorder)
+    if recorder.interrupted and settings.keeps_responses:
+        _write(reporter, RESUME, yellow=True)
+    if recorder.unwritten is not None:
+        _write(reporter, f"ERROR: {recorder.unwritten}", red=True, bold=True)
     if recorder.folder is not None:
         _write(reporter, terminal.folder_line(recorder.folder))
 

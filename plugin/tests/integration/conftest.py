@@ -25,6 +25,7 @@ for name in (
     "sklearn.metrics.pairwise",
     "pytest_jarvis.collector",
     "pytest_jarvis.engines.scripted",
+    "pytest_jarvis.outputs.charts",
     "pytest_jarvis.outputs.files",
     "pytest_jarvis.recorder",
     "pytest_jarvis.session",

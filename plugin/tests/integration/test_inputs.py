@@ -137,3 +137,18 @@ def test_an_option_of_0_is_one_that_is_given(project) -> None:
     run = project.pytester.runpytest_inprocess
     assert run("-p", "no:hypothesispytest").ret == pytest.ExitCode.OK
     assert run("-p", "no:hypothesispytest", "--jarvis-seed", "0").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_folder_of_reports_that_is_a_file_is_refused_before_anything_is_drawn(project) -> None:
+    (project.folder / "reports").write_text("", encoding="utf-8")
+    result = project.run("--jarvis-report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: output.folder of the configuration: {project.folder / 'reports'} is a file" in result.stderr.str()
+    assert not (project.folder / ".jarvis").exists()
+
+
+def test_prompts_without_their_tools_are_refused_with_what_is_missing(project) -> None:
+    (project.prompts / "tools.toml").unlink()
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no tools: expected tools.toml beside the prompts" in result.stderr.str()

@@ -60,3 +60,7 @@ def test_a_log_has_no_carriage_return(project, scripted_by: Callable[[str], str]
 def test_what_a_test_asks_to_show_is_in_the_summary(project) -> None:
     project.pytester.makepyfile(test_benchmark="def test_a(jarvis_show, base_model):\n    jarvis_show('bien reçu')")
     project.run().stdout.fnmatch_lines(["*= JARVIS =*", "*bien reçu"])
+
+
+def test_a_part_of_the_prompts_is_told_that_a_verdict_wants_them_all(project) -> None:
+    project.run("-k", "questions").stdout.fnmatch_lines(["Non jugé*une partie des prompts seulement*"])

@@ -129,6 +129,11 @@ def test_replays_and_runs_of_the_base_against_itself_are_listed_and_not_drawn(ma
     assert "Pas de tendance" in text
 
 
+def test_the_title_of_a_series_says_in_french_how_weights_are_stored(make_report: MakeReport) -> None:
+    stored = replace(series(make_report())[0], quantization="NF4 (double quantisation)")
+    assert "NF4 (double quantification)" in "\n".join(history_lines([stored], "reports"))
+
+
 def test_the_baseline_is_named_under_the_list(make_report: MakeReport) -> None:
     one = series(make_report())[0]
     marked = replace(one, entries=(replace(one.entries[0], is_baseline=True),))

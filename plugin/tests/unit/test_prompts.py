@@ -136,7 +136,7 @@ def test_a_folder_without_a_category_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_tools_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"tools\.toml: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"no tools: expected tools\.toml beside the prompts"):
         load_prompts(tmp_path)
 
 

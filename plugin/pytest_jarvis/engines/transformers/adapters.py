@@ -245,17 +245,22 @@ def mixed(model: Any, arms: list[str]) -> Iterator[None]:
 def _folder(spec: AdapterSpec) -> Path:
     """Return the folder of an adapter's files."""
     if spec.source.startswith(f"{DEMO}:"):
-        from pytest_jarvis.demo import adapter_path
+        from pytest_jarvis.demo import ADAPTERS, adapter_path
 
         wanted = spec.source.removeprefix(f"{DEMO}:")
         try:
             folder = Path(adapter_path(wanted))
         except (KeyError, ValueError, OSError) as error:
-            raise EngineError(f"adapter '{spec.name}': there is no embedded adapter {wanted!r}") from error
+            known = ", ".join(f"{DEMO}:{name}" for name in ADAPTERS)
+            raise EngineError(
+                f"adapter '{spec.name}': there is no embedded adapter {wanted!r}; known: {known}"
+            ) from error
     else:
         folder = Path(spec.source).expanduser()
     if not folder.is_dir():
-        raise EngineError(f"adapter '{spec.name}': no such folder: {spec.source}")
+        raise EngineError(
+            f"adapter '{spec.name}': no such folder: {spec.source}; pytest-jarvis adapters lists those that are there"
+        )
     return folder
 
 

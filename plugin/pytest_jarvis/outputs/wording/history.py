@@ -9,6 +9,7 @@ from pytest_jarvis.gate import GateVerdict
 from pytest_jarvis.history import HistoryEntry, Series
 from pytest_jarvis.outputs.wording.comparing import day_of, setting_label
 from pytest_jarvis.outputs.wording.formats import plural, printable, typeset
+from pytest_jarvis.outputs.wording.notes import french_storage
 
 TITLE: Final = "Gain de pertinence au fil des essais"
 HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
@@ -19,7 +20,7 @@ VERDICTS: Final[Mapping[GateVerdict, str]] = {
     "NOT_JUDGED": "non jugé",
     "OFF": "sans seuil",
 }
-NO_TREND: Final = typeset("Pas de tendance : aucun essai de cette série n’a de gain.")
+NO_TREND: Final = typeset("Pas de tendance : aucun essai de cette série n’a de gain qui lui soit propre.")
 GAIN_AXIS: Final = "gain de pertinence"
 REPLAY: Final = "relecture"
 TWIN: Final = "A/A"
@@ -34,7 +35,7 @@ def series_title(place: int, series: Series) -> str:
     """Return what a series of comparable runs shares, and what sets it apart from the one before."""
     fake = "" if series.is_real else ", moteur factice"
     said = (
-        f"Série {place} : {printable(series.base_model)}, {printable(series.quantization)}, prompts "
+        f"Série {place} : {printable(series.base_model)}, {printable(french_storage(series.quantization))}, prompts "
         f"{series.prompt_hash[:8]}{fake} ({plural(len(series.entries), 'essai')})"
     )
     if not series.differs:

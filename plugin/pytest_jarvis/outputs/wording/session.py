@@ -16,12 +16,16 @@ from pytest_jarvis.report import FailureRow
 NOT_ASKED_TO_JUDGE: Final = typeset(
     "Non jugé : ajoutez --jarvis-report pour un verdict, un code de sortie et un rapport."
 )
+NOT_ASKED_TO_JUDGE_PART: Final = typeset(
+    "Non jugé : une partie des prompts seulement ; un verdict les veut tous, avec --jarvis-report."
+)
+RESUME: Final = typeset("Interrompu : la même commande avec --jarvis-reuse reprend les réponses déjà tirées.")
 CASE_COLUMNS: Final = ("mots-clés", "pertinence", "base | LoRA")
 """The heads of a prompt's line: keywords found, relevance, seconds of both arms."""
 TABLE_HEADS: Final = ("prompts", "clés", "pertinence", "gain", "cosinus")
 TOTAL: Final = "Ensemble"
 NOISE_HEAD: Final = typeset(
-    "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que celui-ci est du bruit :"
+    "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que le plancher est du bruit :"
 )
 NOISE_METRICS: Final[Mapping[str, str]] = {
     "jarvis_relevance": "pertinence",

@@ -89,7 +89,9 @@ def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
 
 
 def test_an_unknown_adapter_of_the_demo_is_refused(load_engine: Callable[..., Any]) -> None:
-    with pytest.raises(EngineError, match="adapter 'x': there is no embedded adapter 'autre'"):
+    with pytest.raises(
+        EngineError, match="adapter 'x': there is no embedded adapter 'autre'; known: demo:jarvis, demo:faible"
+    ):
         load_engine("demo", ("x", Path("demo:autre")))
 
 
