@@ -333,10 +333,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests' reports out of the summary of the CI job that runs them."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a session within a test from taking itself for a worker, where these tests run under pytest-xdist."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
-        monkeypatch.delenv(name, raising=False)
