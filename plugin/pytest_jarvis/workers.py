@@ -28,7 +28,7 @@ from pytest_jarvis.shares import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_jarvis.benchmark import Benchmark
     from pytest_jarvis.drawing import Listener
@@ -232,6 +232,7 @@ class Controller:
 
         scheduling = LoadScopeScheduling(config, log)
         scheduling._split_scope = self.group_of  # noqa: SLF001  # its documentation has it overridden
+        scheduling.remove_node = partial(_remove_node, scheduling, scheduling.remove_node)
         return scheduling
 
     @pytest.hookimpl(optionalhook=True)
@@ -244,6 +245,22 @@ class Controller:
         """Return the name of the group that a test belongs to; a test without a case is a group of its own."""
         case = self._case_of.get(nodeid)
         return nodeid if case is None else self._group_of[case.prompt_id]
+
+
+def _remove_node(scheduling: Any, remove: Callable[[Any], str | None], node: Any) -> str | None:
+    """Take a worker out of a scheduler by scope, whose `remove` this stands for; return the test it died of, or None.
+
+    What else it had to do goes to others. The scheduler alone would hand them the deadly test too, on one new worker
+    after another, each of which loads the model.
+    """
+    begun = scheduling.assigned_work.get(node, {}).values()
+    deadly = next(((unit, nodeid) for unit in begun for nodeid, is_done in unit.items() if not is_done), None)
+    if deadly is None:
+        return remove(node)
+    unit, nodeid = deadly
+    unit[nodeid] = True
+    remove(node)
+    return str(nodeid)
 
 
 def refuse_more_workers_than_devices(workers: int, devices: int) -> None:

@@ -85,11 +85,14 @@ def test_one_test_file_is_a_benchmark_where_only_the_wheel_is_installed(tmp_path
     build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run([*pip, *build], check=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(installed), str(wheel)], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-compile", "--no-deps", "--no-index", "--target", str(installed), str(wheel)], check=True
+    )
     write(stranger, examples("your-repository.md"))
     other = f"import pytest_jarvis\n\ndef test_other(): assert {str(installed)!r} in pytest_jarvis.__file__\n"
     write(stranger, {"pytest.ini": "[pytest]\n", "test_other.py": other})
-    (stranger / "benchmark_config.json").write_text('{"output": {"formats": ["text"]}}', encoding="utf-8")
+    config = '{"output": {"formats": ["text"]}, "metrics": {"cosine": false}}'
+    (stranger / "benchmark_config.json").write_text(config, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--jarvis-report", "--jarvis-engine", "scripted", "-p", "no:hypothesispytest"],

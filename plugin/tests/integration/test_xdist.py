@@ -62,28 +62,29 @@ DEADLY = """
 import os
 
 def test_prompt(jarvis_case, jarvis_measure):
-    if jarvis_case.prompt_id == "c-2":
+    if jarvis_case.prompt_id == "c-1":
         os._exit(3)
     measured = jarvis_measure(jarvis_case)
     assert measured.is_complete, measured.problems
 """
 
 
-def test_a_worker_that_dies_leaves_failures_and_no_verdict(project, parallel) -> None:
+def test_a_worker_that_dies_leaves_failures_and_no_verdict_and_its_test_is_not_run_again(project, parallel) -> None:
     project.pytester.makepyfile(test_benchmark=DEADLY)
     result = parallel(*WORKERS, "--jarvis-engine", "scripted")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=2, failed=1)
     report = project.report()
     assert (False, "NOT_JUDGED") == (report.complete, report.gate.verdict)
-    assert {("c-2", "generate", "the worker process died while it ran this test")} == {
+    assert {("c-1", "generate", "the worker process died while it ran this test")} == {
         (one.prompt_id, one.stage, one.reason) for one in report.failures
     }
     assert {("base", 8), ("jarvis", 8)} == {
         (arm, sum(one.arm == arm for one in report.failures)) for arm in ("base", "jarvis")
     }
-    assert {"c-1": True, "c-2": False, "q-1": True} == {row.prompt_id: row.measured for row in report.results}
+    assert {"c-1": False, "c-2": True, "q-1": True} == {row.prompt_id: row.measured for row in report.results}
     result.stdout.fnmatch_lines(
-        ["*NON JUG*", "*échec c-2*étape génération*processus qui jouait ce test est mort*"][::-1]
+        ["*NON JUG*", "*échec c-1*étape génération*processus qui jouait ce test est mort*"][::-1]
     )
 
 
