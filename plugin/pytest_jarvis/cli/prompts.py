@@ -51,6 +51,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def generate_prompts(folder: Path, category: str, number: int, seed: int, out: Path | None) -> int:
     """Write, or print, a category of `number` misheard prompts; InputError when the rules make fewer."""
+    from pytest_jarvis.outputs.wording.labels import written
     from pytest_jarvis.phonetics import draw_misheard, mishear_all
     from pytest_jarvis.prompts import load_prompts
     from pytest_jarvis.writing import write_atomically
@@ -78,6 +79,7 @@ def generate_prompts(folder: Path, category: str, number: int, seed: int, out: P
             write_atomically(out, text.encode())
         except OSError as error:
             raise InputError(f"--out: {out}: cannot be written: {error.strerror or error}") from None
+        say(written(str(out)), sys.stdout)
     return 0
 
 

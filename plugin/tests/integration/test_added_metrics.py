@@ -127,3 +127,11 @@ def test_metrics_of_one_session_are_not_those_of_the_next(project) -> None:
     (project.folder / "conftest.py").unlink()
     project.run("--jarvis-report-dir", "next")
     assert {} == project.report("next").metrics
+
+
+def test_a_metric_that_nothing_has_is_said_to_be_not_measured(project) -> None:
+    (project.folder / "conftest.py").write_text(
+        "from pytest_jarvis import jarvis_metric\n@jarvis_metric(name='x')\ndef x(case, response):\n    return None\n",
+        encoding="utf-8",
+    )
+    project.run().stdout.fnmatch_lines(["x*: non mesuré"])

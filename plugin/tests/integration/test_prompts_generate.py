@@ -12,9 +12,10 @@ from pytest_jarvis.prompts import load_prompts
 GENERATE = ("prompts", "generate", "--from", "commandes", "--n", "12", "--seed", "1")
 
 
-def test_what_is_generated_is_a_category_that_runs(project) -> None:
+def test_what_is_generated_is_a_category_that_runs(project, capsys: pytest.CaptureFixture[str]) -> None:
     out = project.prompts / "entendues.toml"
     assert main([*GENERATE, "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
     cases = [case for case in load_prompts(project.prompts).cases if case.category == "entendues"]
     clean = {case.text: case for case in load_prompts(project.prompts).cases if case.category == "commandes"}
     assert 12 == len(cases)

@@ -93,7 +93,7 @@ def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by: 
     result = project.run("--jarvis-tools", "--jarvis-report-dir", "out", engine=engine)
     report = project.report()
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["Choix de l’outil*33,3*100,0*"])
+    result.stdout.fnmatch_lines(["Bon outil choisi*33,3*100,0*"])
     reasons = {
         row.prompt_id: [sample.routing and sample.routing.reason for sample in row.samples[::4]]
         for row in report.results

@@ -189,7 +189,7 @@ def test_the_outputs_show_shares_reasons_confusions_and_what_was_understood(repo
     shown = misheard(report, clean(None))
     text, markdown = render_text(shown, insights(shown)), render_markdown(shown, insights(shown))
     page = render_html(shown, insights(shown), {})
-    assert "CHOIX DE L’OUTIL" in text
+    assert "BON OUTIL CHOISI" in text
     assert "appel illisible" in text
     assert "→ mute_tool" in text
     assert "COMMANDES MAL ENTENDUES, ET COMPRISES" in text
@@ -230,7 +230,7 @@ def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:
     )
     shown = msgspec.structs.replace(report, statistics=statistics)
     assert [
-        "Choix de l’outil\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)",
+        "Bon outil choisi\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)",
         "Commandes mal entendues, et comprises\u00a0: 50,0\u00a0% → 100,0\u00a0% (+50,0\u00a0pt)",
     ] == choice_lines(shown)
 

@@ -85,7 +85,7 @@ _METRICS: Final[Mapping[MetricName, str]] = {
     "relevance": "Pertinence",
     "keywords": "Mots-clés",
     "cosine": "Cosinus",
-    "routing": "Choix de l’outil",
+    "routing": "Bon outil choisi",
     "understood": "Commandes comprises",
     "base_relevance": "Pertinence, base",
     "base_keywords": "Mots-clés, base",

@@ -79,6 +79,8 @@ def metric_line(spec: MetricSpec, averages: MetricAverages) -> str:
     base, tuned, change, interval = metric_cells(spec, averages)
     if spec.per == "pair":
         return typeset(f"{label_of(spec)} : {change} {interval}")
+    if averages.value is None:
+        return typeset(f"{spec.label} : non mesuré")
     return typeset(f"{spec.label} : {base} → {tuned}, écart {change} {interval}")
 
 

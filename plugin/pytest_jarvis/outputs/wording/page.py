@@ -17,7 +17,7 @@ CHANGE_THEME: Final = typeset("Changer de couleurs : système, claires, sombres"
 SECTIONS: Final[Mapping[str, str]] = {
     "verdict": "Verdict",
     "categories": "Catégories",
-    "outils": "Choix de l’outil",
+    "outils": "Bon outil choisi",
     "graphiques": "Graphiques",
     "changements": "Changements",
     "reponses": "Longueur et remplissage",

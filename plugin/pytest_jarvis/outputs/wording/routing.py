@@ -13,7 +13,7 @@ from pytest_jarvis.records import MalformedCode
 from pytest_jarvis.report import Report
 from pytest_jarvis.routing import Routing, RoutingReason
 
-TITLE: Final = "Choix de l’outil"
+TITLE: Final = "Bon outil choisi"
 UNDERSTOOD_TITLE: Final = "Commandes mal entendues, et comprises"
 
 REASONS: Final[Mapping[RoutingReason, str]] = {
@@ -129,12 +129,12 @@ def share_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
 
 
 def averages_line(label: str, base: float, tuned: float) -> str:
-    """Return two shares in one line: « Choix de l’outil : 51,7 % → 83,3 % (+31,7 pt) »."""
+    """Return two shares in one line: « Bon outil choisi : 51,7 % → 83,3 % (+31,7 pt) »."""
     return typeset(f"{label} : {percent(base)} → {percent(tuned)} ({points(tuned - base)})")
 
 
 def share_line(label: str, metric: MetricComparison) -> str:
-    """Return a share in one line: « Choix de l’outil : 62,5 % → 95,0 % (+32,5 pt [+20,1 ; +44,9]) »."""
+    """Return a share in one line: « Bon outil choisi : 62,5 % → 95,0 % (+32,5 pt [+20,1 ; +44,9]) »."""
     base, tuned, change, interval = share_cells(metric)
     return typeset(f"{label} : {base} → {tuned} ({change} {interval})")
 

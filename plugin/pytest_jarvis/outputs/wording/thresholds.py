@@ -19,7 +19,7 @@ THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
     "relevance_gain": "Gain de pertinence",
     "absolute_gain": "Gain absolu de pertinence",
     "keyword_gain": "Gain de mots-clés",
-    "routing_accuracy": "Choix de l’outil",
+    "routing_accuracy": "Bon outil choisi",
     "routing_gain": "Gain du choix de l’outil",
     "category_floor": "Pertinence plancher",
     "failure_share": "Part d’échecs",
