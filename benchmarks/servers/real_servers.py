@@ -121,9 +121,13 @@ def check(bench: Bench, vllm: Path) -> None:
 def agree(one: Report, other: Report) -> None:
     """Compare each arm's mean relevance; end the script when a difference is shown."""
     for arm in ("base", "jarvis"):
-        first, second = (
-            [[sample.relevance or 0.0 for sample in row.of_arm(arm)] for row in run.results] for run in (one, other)
-        )
+        scores = [
+            {row.prompt_id: [sample.relevance or 0.0 for sample in row.of_arm(arm)] for row in run.results}
+            for run in (one, other)
+        ]
+        # A prompt whose responses all failed on one of them has nothing to compare.
+        shared = [name for name, found in scores[0].items() if found and scores[1].get(name)]
+        first, second = ([run[name] for name in shared] for run in scores)
         difference = compare(first, second, alpha=ALPHA, shared_noise=False)
         low, high = difference.interval or (0.0, 0.0)
         print(f"  {arm}: relevance differs by {difference.difference:+.4f} [{low:+.4f}, {high:+.4f}]", flush=True)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEVICE_KEY = "jarvis_device"
 """Under which the controller of pytest-xdist tells a worker its device."""
+REFUSED_KEY = "jarvis_refused"
+"""Under which a worker tells the controller, in one sentence, why the session cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

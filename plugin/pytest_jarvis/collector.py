@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_jarvis.benchmark import Benchmark, pin_device, read_benchmark, worker_count
+from pytest_jarvis.benchmark import REFUSED_KEY, Benchmark, pin_device, read_benchmark, worker_count
 from pytest_jarvis.engines import EXTRAS, missing_libraries
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import PromptCase
@@ -44,21 +44,28 @@ class Collector:
     def check(self) -> None:
         """Stop pytest with exit status 4 and one sentence when the session cannot be."""
         if self.error is not None:
-            raise pytest.UsageError(str(self.error))
+            self._refuse(str(self.error))
+
+    def _refuse(self, sentence: str) -> NoReturn:
+        """Stop pytest with exit status 4; the sentence of a worker of pytest-xdist is said by the controller."""
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput[REFUSED_KEY] = sentence
+        raise pytest.UsageError(sentence)
 
     def watch_workers(self) -> None:
         """On the controller of pytest-xdist, which collects nothing itself, register what takes the workers' records.
 
         Each worker loads the model where the engine holds one: more of them than devices are refused.
         """
-        if self.benchmark is None or getattr(self.config.option, "dist", "no") == "no" or self._is_worker():
+        option = self.config.option
+        if self.benchmark is None or getattr(option, "dist", "no") == "no" or option.collectonly or self._is_worker():
             return
         from pytest_jarvis.workers import Controller
 
         if self.benchmark.settings.detections:
             # A training may write another adapter before a worker looks: the workers are told which one it is.
             adapters = self.benchmark.settings.adapters
-            self.config.option.jarvis_adapter = [f"{adapter.name}={adapter.source}" for adapter in adapters]
+            option.jarvis_adapter = [f"{adapter.name}={adapter.source}" for adapter in adapters]
         controller = Controller(self.benchmark, worker_count(self.config))
         self.config.pluginmanager.register(controller, _CONTROLLER_NAME)
         self._record((), controller=controller)
@@ -92,12 +99,6 @@ class Collector:
         """Fix the plan, exactly the selected cases, and register what records their results."""
         if self.benchmark is None or self.config.option.collectonly:
             return
-        engine = self.benchmark.settings.engine
-        if missing := missing_libraries(engine):
-            raise pytest.UsageError(
-                f"--jarvis-engine {engine}: {', '.join(missing)} not installed; "
-                f'pip install "pytest-jarvis[{EXTRAS[engine]}]"'
-            )
         selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
         modules = {id(item.module): item.module for item in session.items if isinstance(item, pytest.Function)}
         self._record(tuple(selected.values()), modules.values())
@@ -108,14 +109,22 @@ class Collector:
         from pytest_jarvis.recorder import Recorder
 
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
+        self._refuse_missing_libraries(self.benchmark.settings.engine)
         try:
             self.benchmark.check_store()
         except InputError as error:
-            raise pytest.UsageError(str(error)) from None
+            self._refuse(str(error))
         metrics = self._metrics(self.benchmark, modules)
         recorder = self.config.stash[_RECORDER] = Recorder(self.config, self.benchmark, cases, metrics, controller)
         recorder.contamination = self._contamination(self.benchmark)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
+
+    def _refuse_missing_libraries(self, engine: str) -> None:
+        if missing := missing_libraries(engine):
+            self._refuse(
+                f"--jarvis-engine {engine}: {', '.join(missing)} not installed; "
+                f'pip install "pytest-jarvis[{EXTRAS[engine]}]"'
+            )
 
     def _contamination(self, benchmark: Benchmark) -> Contamination | None:
         """Return what training data holds of the prompts; where it is named, and on the controller alone."""
@@ -126,7 +135,7 @@ class Collector:
         try:
             return look_for(benchmark.cases, benchmark.settings.training_data)
         except InputError as error:
-            raise pytest.UsageError(f"--jarvis-training-data: {error}") from None
+            self._refuse(f"--jarvis-training-data: {error}")
 
     def _metrics(self, benchmark: Benchmark, modules: Iterable[object]) -> MetricSet:
         """Return the metrics of conftest files, plugins and test files; UsageError for one that cannot be."""
@@ -141,7 +150,7 @@ class Collector:
                 benchmark.settings.config.benchmark.metric_bars, [one.spec for one in metrics], open_names=unseen
             )
         except InputError as error:
-            raise pytest.UsageError(str(error)) from None
+            self._refuse(str(error))
 
         def ask(case: PromptCase, response: Response) -> list[object]:
             return list(reversed(hook(case=case, response=response)))

@@ -11,6 +11,7 @@ from pytest_jarvis.outputs.wording.session import (
     NOT_ASKED_TO_JUDGE,
     NOT_ASKED_TO_JUDGE_PART,
     RESUME,
+    all_died,
     hook_sentence,
     parallel,
 )
@@ -93,6 +94,8 @@ def _write_problems(reporter: TerminalReporter, recorder: Recorder) -> None:
         _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
     for problem in recorder.problems:
         _write(reporter, problem.sentence, red=True)
+    if recorder.report is None and recorder.controller is not None and recorder.controller.lost:
+        _write(reporter, all_died(), red=True)
     if recorder.hook_error is not None:
         _write(reporter, hook_sentence(recorder.hook_error), red=True)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
-from pytest_jarvis.benchmark import DEVICE_KEY
+from pytest_jarvis.benchmark import DEVICE_KEY, REFUSED_KEY
 from pytest_jarvis.engines import LOADS_MODEL
 from pytest_jarvis.metrics import MetricSpec
 from pytest_jarvis.records import BASE_ARM, Failure, PromptCase
@@ -210,9 +210,11 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker tells, and its device back."""
+        """Take what a worker tells, and its device back; UsageError with the sentence of one that had to stop."""
         self._device_of.pop(node.gateway.id, None)
         raw: Mapping[str, Any] = getattr(node, "workeroutput", None) or {}
+        if REFUSED_KEY in raw:
+            raise pytest.UsageError(str(raw[REFUSED_KEY]))
         if "jarvis" in raw:
             self._notes.append(msgspec.convert(raw["jarvis"], WorkerNotes))
 

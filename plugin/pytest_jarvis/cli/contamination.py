@@ -48,7 +48,8 @@ def find_contamination(files: Sequence[Path], folder: Path, *, as_json: bool) ->
     from pytest_jarvis.outputs.wording.contamination import leak_lines
     from pytest_jarvis.prompts import load_prompts
 
-    cases = load_prompts(folder).cases
+    # Those that tools add as well: a training set is looked through once, whatever is asked later.
+    cases = load_prompts(folder, with_tools=True).cases
     found = look_for(cases, files)
     if as_json:
         say(msgspec.json.encode(found).decode(), sys.stdout)

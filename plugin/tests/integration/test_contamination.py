@@ -38,6 +38,15 @@ def test_the_command_exits_0_where_nothing_is_found(project, capsys: pytest.Capt
     assert capsys.readouterr().out == "✓ Aucun des 3\u00a0prompts n’est dans 1\u00a0texte d’entraînement.\n"
 
 
+def test_the_prompts_that_tools_add_are_looked_for_too(project) -> None:
+    added = project.prompts / "with_tools"
+    added.mkdir()
+    entry = 'id = "st-1"\ntext = "merci beaucoup"\nkeywords = ["plaisir", "service"]\nno_tool = true\n'
+    (added / "sans_outil.toml").write_text(f"[[prompts]]\n{entry}", encoding="utf-8")
+    (project.folder / "train.txt").write_text("Merci beaucoup !\n", encoding="utf-8")
+    assert main(["contamination", "train.txt"]) == 1
+
+
 def test_the_command_gives_json(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["contamination", "--json", str(train)]) == 1
     document = json.loads(capsys.readouterr().out)

@@ -93,3 +93,34 @@ def test_a_model_that_is_not_there_is_one_sentence(parallel) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "nulle/part" in result.stdout.str()
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+ALL_DIE = """
+import os
+
+def test_prompt(jarvis_case, jarvis_measure):
+    os._exit(3)
+"""
+
+
+def test_when_every_worker_dies_it_is_said(project, parallel) -> None:
+    project.pytester.makepyfile(test_benchmark=ALL_DIE)
+    result = parallel(*WORKERS, "--jarvis-engine", "scripted", "--max-worker-restart", "0")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "INTERNALERROR" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["Aucun processus n’a vécu assez pour mesurer un prompt*"])
+
+
+def test_what_only_workers_see_to_be_wrong_is_one_sentence(project, parallel) -> None:
+    bars = {"benchmark": {"metric_bars": {"politesse": {"min_mean": 1}}}}
+    (project.folder / "benchmark_config.json").write_text(json.dumps(bars), encoding="utf-8")
+    result = parallel(*WORKERS, "--jarvis-engine", "scripted", cosine=True)  # the file above stays
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "INTERNALERROR" not in result.stdout.str()
+    result.stderr.fnmatch_lines(["ERROR: *metric_bars*politesse*"])
+
+
+def test_collecting_only_judges_nothing(project) -> None:
+    result = project.run(*WORKERS, "--collect-only")
+    assert result.ret == 0
+    assert "JARVIS" not in result.stdout.str()

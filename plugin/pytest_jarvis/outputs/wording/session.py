@@ -55,6 +55,14 @@ def parallel(workers: int, look: int) -> str:
     )
 
 
+def all_died() -> str:
+    """Return what is said when every process died before it had measured a prompt."""
+    return (
+        "Aucun processus n’a vécu assez pour mesurer un prompt : il n’y a donc pas de rapport. "
+        "Relancez sans -n pour voir ce qui les arrête."
+    )
+
+
 def loading(label: str) -> str:
     """Return what is shown while the engine loads."""
     return typeset(f"JARVIS : chargement : {label}…")
