@@ -90,7 +90,8 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     if gathered is None:
         facts = Facts(
             prompts_planned=len(benchmark.cases),
-            prompts_selected=0,
+            # What was selected is not to blame: nothing measured says it all.
+            prompts_selected=len(benchmark.cases),
             prompts_measured=0,
             responses_planned=0,
             responses_failed=0,
