@@ -109,7 +109,8 @@ class LocalEncoder:
             try:
                 self._model = SentenceTransformer(self._name, local_files_only=True)
             except (OSError, ValueError) as error:
-                raise AttemptError(f"{self._name} cannot be loaded: {str(error).splitlines()[0]}") from error
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                raise AttemptError(f"{self._name} cannot be loaded: {reason}") from error
         return list(self._model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False))
 
 
