@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, TypeVar
 
-from pytest_jarvis.engines.server.connection import AttemptError, Connection, client_errors
+from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, client_errors
 from pytest_jarvis.records import FinishReason, GenerationSettings
 
 T = TypeVar("T")
@@ -237,9 +237,7 @@ class _Reading:
     def said(self) -> Said:
         """Return the whole answer; raise AttemptError for one that did not end as a text does."""
         if self._finish is None:
-            raise AttemptError(
-                "the connection was cut in the middle of the answer", passing=True, lost=self.pieces == 0
-            )
+            raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
         if self._finish not in _FINISH:
             raise AttemptError(f"the server ended the answer for another reason: {self._finish}")
         counted = self._usage is not None
