@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlsplit
 
 from pytest_jarvis.config import DEMO, ModelSection
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import ServerSpec
+
+BASE_URL: Final = "model.base_url (--jarvis-base-url)"
+EMBEDDING_URL: Final = "model.embedding_url"
 
 
 def server_spec(section: ModelSection) -> ServerSpec:
@@ -20,12 +24,23 @@ def server_spec(section: ModelSection) -> ServerSpec:
     if section.base_model_id == DEMO:
         raise InputError(f"{where}: which model is the base? give the name it is served under with --jarvis-model")
     return ServerSpec(
-        base_url=_address(section.base_url, "--jarvis-base-url"),
+        base_url=_address(section.base_url, BASE_URL),
         concurrency=section.concurrency,
         retries=section.retries,
         embedding_model=section.embedding_model,
-        embedding_url=None if section.embedding_url is None else _address(section.embedding_url, "model.embedding_url"),
+        embedding_url=None if section.embedding_url is None else _address(section.embedding_url, EMBEDDING_URL),
     )
+
+
+def refuse_addresses(section: ModelSection) -> None:
+    """Raise InputError for an address of a server that none could have, or with a key; whatever engine is asked for.
+
+    Addresses are printed where no server is asked too, and what is no address may hold a key as well.
+    """
+    if section.base_url is not None:
+        _address(section.base_url, BASE_URL)
+    if section.embedding_url is not None:
+        _address(section.embedding_url, EMBEDDING_URL)
 
 
 def _address(text: str, where: str) -> str:

@@ -30,7 +30,7 @@ from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettin
 from pytest_jarvis.references import Against, read_against
 from pytest_jarvis.replaying import Replay, read_replay
 from pytest_jarvis.report import REPORT_FILE
-from pytest_jarvis.serving import server_spec
+from pytest_jarvis.serving import refuse_addresses, server_spec
 from pytest_jarvis.surroundings import nearest_existing
 
 DEFAULT_ENGINE = "transformers"
@@ -264,7 +264,10 @@ def _refuse_toolless(conf: Config, engine: str) -> None:
 
 
 def override(conf: Config, option: argparse.Namespace) -> Config:
-    """Return the configuration with what the command line says of the same things; raise InputError as a file would."""
+    """Return the configuration with what the command line says of the same things; raise InputError as a file would.
+
+    An address that holds a key is refused here, whatever the engine.
+    """
     for name, (section, key) in OPTION_KEYS.items():
         value = getattr(option, name)
         if not is_given(value):
@@ -275,6 +278,8 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
         # Read as the file is, so that what the file may not say, the option may not either.
         convert({key: value}, type(part), flag(name))
         conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **{key: value})})
+    # Here, where every command passes by: what it makes of the configuration is printed.
+    refuse_addresses(conf.model)
     return conf
 
 

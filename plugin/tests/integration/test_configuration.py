@@ -127,3 +127,26 @@ def test_what_cannot_be_shown_is_one_sentence_and_exit_4(
         status = stopped.code
     assert status == cli.USAGE_ERROR
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["config", "show"], ["config", "show", "--json"], ["check"], ["check", "--json"]])
+@pytest.mark.parametrize("by_option", [True, False])
+def test_an_address_with_a_key_is_one_sentence_without_it_and_exit_4_whatever_the_engine(
+    project, capsys: pytest.CaptureFixture[str], command: list[str], by_option: bool
+) -> None:
+    address = "http://jean:s3cret@h/v1"
+    configure(project, **({} if by_option else {"model": {"base_url": address}}))
+    option = ["--jarvis-base-url", address] if by_option else []
+    assert cli.main([*command, "--jarvis-engine", "scripted", *option]) == cli.USAGE_ERROR
+    said = capsys.readouterr()
+    assert "give it without user, password or query" in said.err
+    assert "s3cret" not in said.out + said.err
+    assert said.err.strip().count("\n") == 0
+
+
+def test_a_session_without_a_server_refuses_an_address_with_a_key(project) -> None:
+    configure(project, model={"base_url": "http://jean:s3cret@h/v1"})
+    result = project.run("--jarvis-report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*model.base_url*give it without user, password or query*"])
+    assert "s3cret" not in result.stdout.str() + result.stderr.str()

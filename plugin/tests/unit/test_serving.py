@@ -8,7 +8,7 @@ import pytest
 from pytest_jarvis.config import ModelSection
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.records import ServerSpec
-from pytest_jarvis.serving import server_spec
+from pytest_jarvis.serving import refuse_addresses, server_spec
 
 
 def server(**section: object) -> ServerSpec:
@@ -57,3 +57,16 @@ def test_vectors_may_be_made_elsewhere() -> None:
     assert server(base_url="http://h/v1", embedding_url="http://e:8001").embedding_url == "http://e:8001/v1"
     with pytest.raises(InputError, match=r"^model.embedding_url: expected an address"):
         server(base_url="http://h/v1", embedding_url="e:8001")
+
+
+@pytest.mark.parametrize("key", ["base_url", "embedding_url"])
+@pytest.mark.parametrize("given", ["http://me:key@h/v1", "me:key@h", "http://me:key@[h/v1"])
+def test_an_address_with_a_key_is_refused_where_no_server_is_asked(key: str, given: str) -> None:
+    with pytest.raises(InputError, match=rf"^model\.{key}") as refused:
+        refuse_addresses(msgspec.convert({key: given}, ModelSection))
+    assert "me:key" not in str(refused.value)
+
+
+def test_addresses_that_are_some_are_not_refused() -> None:
+    refuse_addresses(msgspec.convert({"base_url": "http://h", "embedding_url": "http://e"}, ModelSection))
+    refuse_addresses(ModelSection())
