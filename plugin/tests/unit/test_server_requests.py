@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_jarvis.engines.server.asking import Probed, largest_change, request_seed
-from pytest_jarvis.engines.server.connection import retry_after_s
+from pytest_jarvis.engines.server.connection import is_same_origin, retry_after_s
 
 NOON = 1_792_584_000.0
 """Wed, 21 Oct 2026 12:00:00 GMT."""
@@ -42,6 +42,21 @@ def test_the_seeds_of_a_run_stay_the_same_from_version_to_version() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, expected: float | None) -> None:
     assert expected == retry_after_s(header, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("https://h:443/other", True),
+        ("https://H/v1", True),
+        ("http://h/v1", False),
+        ("https://h:8443/v1", False),
+        ("https://h.evil/v1", False),
+        ("https://api.h/v1", False),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(other: str, expected: bool) -> None:
+    assert expected == is_same_origin("https://h/v1", other)
 
 
 def probed(*places: dict[str, float]) -> list[Probed]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from pytest_jarvis.records import ServerSpec, Stage
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 KEY_VARIABLES: Final = ("JARVIS_API_KEY", "OPENAI_API_KEY")
 """Where a key is looked for, in this order; nowhere else, so that it stands in no file of ours."""
+EMBEDDING_KEY_VARIABLE: Final = "JARVIS_EMBEDDING_API_KEY"
+"""The key for a server of embeddings at another origin, which never gets the other one."""
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0
 """The longest wait for the next byte: a server may load a model at its first request."""
@@ -73,6 +76,7 @@ class Connection:
 
         found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
         self._key = _Key(found)
+        self._embedding_key = _Key(os.environ.get(EMBEDDING_KEY_VARIABLE, ""))
         self.base_url = spec.base_url
         # Tries are counted by us, so that a try's time is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
@@ -90,6 +94,11 @@ class Connection:
     def has_key(self) -> bool:
         """Whether the environment holds a key."""
         return bool(self._key.value)
+
+    def client_for(self, url: str, *, retries: int) -> AsyncOpenAI:
+        """Return a client for `url`; the server's key goes with it only to the origin that it is for."""
+        key = self._key if is_same_origin(url, self.base_url) else self._embedding_key
+        return self.client.with_options(base_url=url, max_retries=retries, api_key=key.value or "none")
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` on the loop; return its future."""
@@ -114,8 +123,10 @@ class Connection:
         self._loop.close()
 
     def without_key(self, text: str) -> str:
-        """Return `text` without the key, should a server have sent it back."""
-        return text.replace(self._key.value, "<key>") if self._key.value else text
+        """Return `text` without a key, should a server have sent one back."""
+        for key in (self._key, self._embedding_key):
+            text = text.replace(key.value, "<key>") if key.value else text
+        return text
 
     def read_error(self, error: Exception) -> AttemptError:
         """Return what an exception of the client, its transport or its parser comes to."""
@@ -168,6 +179,16 @@ def client_errors() -> tuple[type[Exception], ...]:
 
     parse_errors = (ValueError, TypeError, AttributeError, KeyError, IndexError)
     return (AttemptError, openai.OpenAIError, httpx2.HTTPError, *parse_errors)
+
+
+def is_same_origin(one: str, other: str) -> bool:
+    """Tell whether two addresses have one scheme, host and port (RFC 6454); a port left out is the scheme's."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def retry_after_s(header: str | None, *, now: float | None = None) -> float | None:

@@ -7,7 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pytest_jarvis.engines.server.connection import AttemptError, Connection, client_errors
+from pytest_jarvis.engines.server.connection import (
+    EMBEDDING_KEY_VARIABLE,
+    AttemptError,
+    Connection,
+    client_errors,
+    is_same_origin,
+)
 from pytest_jarvis.records import EngineError, ServerSpec
 
 if TYPE_CHECKING:
@@ -55,10 +61,16 @@ def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
         encoder.embed([_PROBE])
     except AttemptError as error:
         raise EngineError(
-            f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; "
-            "name a model that it serves for embeddings, or leave embedding_model out"
+            f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; {_advice(error, spec)}"
         ) from error
     return encoder
+
+
+def _advice(error: AttemptError, spec: ServerSpec) -> str:
+    """Return what a user can do about a server that makes no vectors."""
+    if error.status in {401, 403} and not is_same_origin(spec.embedding_url or spec.base_url, spec.base_url):
+        return f"it is another server than {spec.base_url}: set its own key in {EMBEDDING_KEY_VARIABLE}"
+    return "name a model that it serves for embeddings, or leave embedding_model out"
 
 
 class ServerEncoder:
@@ -67,7 +79,7 @@ class ServerEncoder:
     def __init__(self, model: str, connection: Connection, url: str) -> None:
         self._model = model
         self._connection = connection
-        self._client = connection.client.with_options(base_url=url, max_retries=3)
+        self._client = connection.client_for(url, retries=3)
         self.label = f"{model} (/v1/embeddings)"
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:

@@ -78,6 +78,9 @@ class Server:
     """How long an answer is under way at the least."""
     leaks: bool = False
     """Whether an adapter's request under way changes the base's answers."""
+    embedding_keys: list[str | None] = field(default_factory=list)
+    """The authorization of each request for vectors."""
+    wanted_embedding_key: str | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of all requests, in the order they came."""
     under_way: list[str] = field(default_factory=list)
@@ -196,6 +199,11 @@ class Handler(BaseHTTPRequestHandler):
         self._send({"id": "x", "choices": [{"index": 0, "finish_reason": finish, "logprobs": logprobs, **said}]})
 
     def _embed(self, body: dict[str, Any]) -> None:
+        given = self.headers.get("Authorization")
+        self.state.embedding_keys.append(given)
+        if (wanted := self.state.wanted_embedding_key) and given != f"Bearer {wanted}":
+            self._send({"error": {"message": f"not a key: {given}"}}, 401)
+            return
         length = self.state.vectors.get(body["model"])
         if length is None:
             self._send({"error": {"message": "no such embedding model"}}, 404)
@@ -235,7 +243,8 @@ class Quiet(ThreadingHTTPServer):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Return a server that behaves, on a free port of loopback."""
-    for name in ("JARVIS_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    keys = ("JARVIS_API_KEY", "OPENAI_API_KEY", "JARVIS_EMBEDDING_API_KEY")
+    for name in (*keys, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(asking, "FIRST_WAIT_S", 0.001)
     state = Server()

@@ -1,0 +1,57 @@
+"""Which server gets which key: the server's own goes to no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.records import EngineError
+
+
+@pytest.fixture(autouse=True)
+def keys(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the server want a key, which the environment holds, and make vectors."""
+    monkeypatch.setenv("JARVIS_API_KEY", "sk-server")
+    server.key = "sk-server"
+    server.vectors = {"small": 8}
+
+
+def elsewhere(server: Any) -> str:
+    """Return the address of the same machine under another name: another origin."""
+    return str(server.url.replace("127.0.0.1", "localhost"))
+
+
+def test_the_servers_own_embeddings_get_its_key(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", "sk-vectors")
+    load(embedding=("small", server.url))
+    load(embedding=("small", None))
+    assert server.embedding_keys == ["Bearer sk-server"] * 2
+
+
+def test_another_server_of_embeddings_does_not_get_the_servers_key(server: Any, load: Any) -> None:
+    engine = load(embedding=("small", elsewhere(server)))
+    assert engine.embed(["oui"])[0].shape == (8,)
+    assert server.embedding_keys
+    assert not any("sk-server" in (given or "") for given in server.embedding_keys)
+
+
+def test_another_server_of_embeddings_gets_a_key_of_its_own(
+    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", "sk-vectors")
+    server.wanted_embedding_key = "sk-vectors"
+    engine = load(embedding=("small", elsewhere(server)))
+    assert engine.embed(["oui"])[0].shape == (8,)
+    assert set(server.embedding_keys) == {"Bearer sk-vectors"}
+
+
+@pytest.mark.parametrize("key", ["", "sk-wrong"])
+def test_another_server_that_wants_its_own_key_is_refused_naming_the_variable_and_no_key(
+    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", key)
+    server.wanted_embedding_key = "sk-vectors"
+    with pytest.raises(EngineError, match=r"answered 401: .*: set its own key in JARVIS_EMBEDDING_API_KEY$") as refused:
+        load(embedding=("small", elsewhere(server)))
+    assert "sk-" not in str(refused.value)
