@@ -93,6 +93,10 @@ def test_a_reason_tells_its_tries_in_french() -> None:
     assert said == "la connexion a été coupée au milieu de la réponse (4 essais)"
 
 
+def test_a_server_that_is_silent_is_told_in_french() -> None:
+    assert french_reason("the server did not answer within 600 s") == "le serveur n’a pas répondu en 600 s"
+
+
 def test_why_a_server_gives_no_cosine_is_told_in_french() -> None:
     note = "the cosine is not measured: bge:m3 (/v1/embeddings): the server answered 404: no such model"
     expected = "la similarité cosinus n’est pas mesurée, faute de vecteurs de bge:m3 (/v1/embeddings)\u00a0: "

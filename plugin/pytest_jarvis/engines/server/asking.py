@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, TypeVar
 
-from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, client_errors
+from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, answered_within, client_errors
 from pytest_jarvis.records import FinishReason, GenerationSettings
 
 T = TypeVar("T")
@@ -95,15 +95,32 @@ class Asker:
         """
         return await self._tries(partial(self._stream, ask, timeout_s, on_token))
 
+    async def rehearse(self, ask: Ask) -> Said:
+        """Return the answer to a request before anything is scored, each try bounded. Raises AttemptError."""
+
+        async def attempt() -> Said:
+            async with answered_within(self._connection.preflight_s):
+                return await self._stream(ask, None, None)
+
+        return await self._tries(attempt)
+
     async def probe(self, ask: Ask) -> Probed:
-        """Return the whole answer with log-probabilities, where the server gives them. Raises AttemptError."""
-        return await self._tries(partial(self._probe, ask))
+        """Return the whole answer with log-probabilities, where the server gives them. Raises AttemptError.
+
+        Each try is bounded as those of `rehearse` are.
+        """
+
+        async def attempt() -> Probed:
+            async with answered_within(self._connection.preflight_s):
+                return await self._probe(ask)
+
+        return await self._tries(attempt)
 
     async def once(self, ask: Ask, taken: frozenset[Field]) -> Said:
         """Return the answer to a request with the fields `taken`; a refusal raises AttemptError with its status."""
         asker = Asker(self._connection, self._settings, retries=self._retries)
         asker.taken = taken
-        return await asker.stream(ask)
+        return await asker.rehearse(ask)
 
     async def _tries(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what an attempt gives, tried again after errors that may pass."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -27,8 +28,11 @@ EMBEDDING_KEY_VARIABLE: Final = "JARVIS_EMBEDDING_API_KEY"
 """The key for a server of embeddings at another origin, which never gets the other one."""
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0
-"""The longest wait for the next byte: a server may load a model at its first request."""
+"""The longest wait for the next byte of an answer that is scored, where no `--jarvis-timeout` is shorter."""
+PREFLIGHT_S = 120.0
+"""The longest time for one try of a request before anything is scored: short answers, behind the load of a model."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
+ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
 CUT: Final = "the connection was cut in the middle of the answer"
 _LONGEST_DETAIL: Final = 200
 _PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
@@ -56,6 +60,11 @@ class AttemptError(Exception):
         self.retry_after_s = retry_after_s
         self.status = status
 
+    @property
+    def is_silence(self) -> bool:
+        """Whether the server took the request and did not answer it: it is there, and loads or is busy."""
+        return self.stage == "timeout" and not self.passing
+
 
 @dataclass(frozen=True, slots=True)
 class _Key:
@@ -78,6 +87,8 @@ class Connection:
         self._key = _Key(found)
         self._embedding_key = _Key(os.environ.get(EMBEDDING_KEY_VARIABLE, ""))
         self.base_url = spec.base_url
+        self.preflight_s = PREFLIGHT_S
+        """The longest time, in seconds, for one try of a request before anything is scored."""
         # Tries are counted by us, so that a try's time is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
             api_key=found or "none",
@@ -145,7 +156,9 @@ class Connection:
             ((httpx2.HTTPError,), CUT, "generate"),
         ):
             if isinstance(error, kinds):
-                return AttemptError(reason, stage=stage, passing=True, lost=True)
+                # A server that took the request and was silent this long would be so again.
+                passing = stage != "timeout" or isinstance(error.__cause__, httpx2.ConnectTimeout)
+                return AttemptError(reason, stage=stage, passing=passing, lost=True)
         if isinstance(error, openai.APIError):
             detail = self._brief(error.message)
             return AttemptError(f"the server reported an error in its answer: {detail}", passing=True)
@@ -166,6 +179,17 @@ class Connection:
     def _brief(self, text: str) -> str:
         """Return what a server said on one line, shortened, without the key."""
         return " ".join(self.without_key(text).split())[:_LONGEST_DETAIL] or "no reason given"
+
+
+@asynccontextmanager
+async def answered_within(limit_s: float) -> AsyncIterator[None]:
+    """Raise AttemptError, not to be tried again, when what is done inside takes longer than `limit_s` in all."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        reason = f"the server did not answer within {limit_s:g} s"
+        raise AttemptError(reason, stage="timeout", lost=True) from None
 
 
 def client_errors() -> tuple[type[Exception], ...]:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_jarvis.engines.server.connection import (
+    ADVICE_ON_SILENCE,
     EMBEDDING_KEY_VARIABLE,
+    SILENCE_S,
     AttemptError,
     Connection,
+    answered_within,
     client_errors,
     is_same_origin,
 )
@@ -58,7 +61,7 @@ def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
     url = spec.embedding_url or spec.base_url
     encoder = ServerEncoder(configured, connection, url)
     try:
-        encoder.embed([_PROBE])
+        encoder.embed([_PROBE], limit_s=connection.preflight_s)
     except AttemptError as error:
         raise EngineError(
             f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; {_advice(error, spec)}"
@@ -68,6 +71,8 @@ def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
 
 def _advice(error: AttemptError, spec: ServerSpec) -> str:
     """Return what a user can do about a server that makes no vectors."""
+    if error.is_silence:
+        return ADVICE_ON_SILENCE
     if error.status in {401, 403} and not is_same_origin(spec.embedding_url or spec.base_url, spec.base_url):
         return f"it is another server than {spec.base_url}: set its own key in {EMBEDDING_KEY_VARIABLE}"
     return "name a model that it serves for embeddings, or leave embedding_model out"
@@ -82,25 +87,31 @@ class ServerEncoder:
         self._client = connection.client_for(url, retries=3)
         self.label = f"{model} (/v1/embeddings)"
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """Return the server's vectors, in the order of `texts`. Raises AttemptError."""
+    def embed(self, texts: Sequence[str], *, limit_s: float = SILENCE_S) -> list[npt.NDArray[np.float32]]:
+        """Return the server's vectors, in the order of `texts`. Raises AttemptError.
+
+        `limit_s` bounds each request for 64 texts, all its tries together.
+        """
         vectors: list[npt.NDArray[np.float32]] = []
         for start in range(0, len(texts), _BATCH):
-            vectors += self._connection.run(self._batch(list(texts[start : start + _BATCH])))
+            vectors += self._connection.run(self._batch(list(texts[start : start + _BATCH]), limit_s))
         return vectors
 
-    async def _batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+    async def _batch(self, texts: list[str], limit_s: float) -> list[npt.NDArray[np.float32]]:
         import numpy as np
 
-        try:
-            # Asked for as numbers: the client's default, base64, is not known to all servers.
-            answer: Any = await self._client.embeddings.create(model=self._model, input=texts, encoding_format="float")
-            rows = sorted(answer.data, key=lambda row: row.index)
-            if [row.index for row in rows] != list(range(len(texts))):
-                raise ValueError  # an answer of another shape than promised, as those below
-            return [np.asarray(row.embedding, dtype=np.float32) for row in rows]
-        except client_errors() as error:
-            raise self._connection.read_error(error) from error
+        async with answered_within(limit_s):
+            try:
+                # Asked for as numbers: the client's default, base64, is not known to all servers.
+                answer: Any = await self._client.embeddings.create(
+                    model=self._model, input=texts, encoding_format="float"
+                )
+                rows = sorted(answer.data, key=lambda row: row.index)
+                if [row.index for row in rows] != list(range(len(texts))):
+                    raise ValueError  # an answer of another shape than promised, as those below
+                return [np.asarray(row.embedding, dtype=np.float32) for row in rows]
+            except client_errors() as error:
+                raise self._connection.read_error(error) from error
 
 
 class LocalEncoder:

@@ -8,13 +8,21 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.server.asking import FIELDS, Ask, Asker, Field
-from pytest_jarvis.engines.server.connection import AttemptError, Connection, client_errors
+from pytest_jarvis.engines.server.connection import (
+    ADVICE_ON_SILENCE,
+    AttemptError,
+    Connection,
+    answered_within,
+    client_errors,
+)
 from pytest_jarvis.engines.server.proof import Arms, Proven, Repeats, prove, refuse_inert, see_seeds
 from pytest_jarvis.records import BASE_ARM, EngineError, ModelSpec, ServedModel
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
 _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), ("/props", "build_info"))
 """Where vLLM, Ollama and llama.cpp say their version, beside `/v1`."""
+_LIST_S: Final = 30.0
+"""The longest time for the list of models, which waits for no model."""
 _SHORT_S: Final = 5.0
 
 
@@ -59,7 +67,8 @@ async def inspect(connection: Connection, asker: Asker, spec: ModelSpec, *, samp
 async def _served(connection: Connection, arms: Arms) -> tuple[ServedModel, ...]:
     """Return each arm's model as the server lists it; raise EngineError for a name that is not listed."""
     try:
-        page = await connection.client.models.list(timeout=30)
+        async with answered_within(min(_LIST_S, connection.preflight_s)):
+            page = await connection.client.models.list()
         listed = {str(model.id): model for model in page.data}
     except client_errors() as error:
         read = connection.read_error(error)
@@ -86,6 +95,8 @@ def _advice(connection: Connection, error: AttemptError) -> str:
         return f"; {said}: set JARVIS_API_KEY"
     if error.status == 404:
         return "; give the address up to and with /v1"
+    if error.is_silence:
+        return f"; {ADVICE_ON_SILENCE}"
     return "; start the server, or correct --jarvis-base-url" if error.lost else ""
 
 
@@ -124,7 +135,8 @@ async def _version(connection: Connection) -> str | None:
         root = address.path.rstrip("/").removesuffix("/v1")
         url = urlunsplit((address.scheme, address.netloc, root + path, "", ""))
         try:
-            said: Any = await connection.client.get(url, cast_to=object, options={"timeout": _SHORT_S})
+            async with answered_within(_SHORT_S):
+                said: Any = await connection.client.get(url, cast_to=object)
         except client_errors():
             continue
         if isinstance(said, dict) and isinstance(found := said.get(key), str):

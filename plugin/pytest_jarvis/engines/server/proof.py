@@ -77,12 +77,12 @@ async def see_seeds(asker: Asker, names: Sequence[str]) -> Repeats | None:
     def ask(text: str, seed: int, name: str) -> Ask:
         return Ask(model=name, text=text, seed=seed, max_tokens=PROBE_TOKENS, temperature=_TEMPERATURE)
 
-    alone = [[(await asker.stream(ask(text, 1, names[0]))).text for text in _SEED_PROBES] for _ in range(2)]
+    alone = [[(await asker.rehearse(ask(text, 1, names[0]))).text for text in _SEED_PROBES] for _ in range(2)]
     if alone[0] != alone[1]:
         return "never"
     asks = [ask(text, seed, name) for text in _SEED_PROBES for seed in _SEEDS for name in names]
-    first = [said.text for said in await asyncio.gather(*map(asker.stream, asks))]
-    second = [said.text for said in await asyncio.gather(*map(asker.stream, reversed(asks)))]
+    first = [said.text for said in await asyncio.gather(*map(asker.rehearse, asks))]
+    second = [said.text for said in await asyncio.gather(*map(asker.rehearse, reversed(asks)))]
     if first != second[::-1]:
         return "alone"
     texts: dict[tuple[str, str], set[str]] = {}

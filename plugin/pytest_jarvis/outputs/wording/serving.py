@@ -49,6 +49,7 @@ SERVER_REASONS: Final = (
     (r"(?P<reason>.*) \(after (?P<tries>\d+) tries\)", "{reason} ({tries} essais)"),
     (r"the server answered (?P<status>\d+): (?P<said>.*)", "le serveur a répondu {status} : {said}"),
     (r"the server cannot be reached", "le serveur ne répond pas"),
+    (r"the server did not answer within (?P<seconds>\S+) s", "le serveur n’a pas répondu en {seconds} s"),
     (r"the server did not answer in time", "le serveur n’a pas répondu à temps"),
     (r"no token within (?P<seconds>\S+) s", "aucun token en {seconds} s"),
     (r"the connection was cut in the middle of the answer", "la connexion a été coupée au milieu de la réponse"),

@@ -50,6 +50,8 @@ class Fault:
     """Pieces after which nothing comes any more."""
     raw: bytes | None = None
     """Sent in place of the answer, as if it were one."""
+    trickles: bool = False
+    """Whether bytes come that never make an answer."""
 
 
 @dataclass(kw_only=True)
@@ -78,6 +80,9 @@ class Server:
     """How long an answer is under way at the least."""
     leaks: bool = False
     """Whether an adapter's request under way changes the base's answers."""
+    trickles: frozenset[str] = frozenset()
+    """Paths where bytes come that never make an answer; the requests for them are counted in `trickled`."""
+    trickled: int = 0
     embedding_keys: list[str | None] = field(default_factory=list)
     """The authorization of each request for vectors."""
     wanted_embedding_key: str | None = None
@@ -110,7 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
+        if self.path in self.state.trickles:
+            self._trickle()
+        elif self.path == "/v1/models":
             if self.state.key and self.headers.get("Authorization") != f"Bearer {self.state.key}":
                 self._send({"error": {"message": f"not a key: {self.headers.get('Authorization')}"}}, 401)
                 return
@@ -124,6 +131,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         state = self.state
         if self.path == "/v1/embeddings":
+            if self.path in self.state.trickles:
+                self._trickle()
+                return
             self._embed(body)
             return
         with state.lock:
@@ -146,6 +156,8 @@ class Handler(BaseHTTPRequestHandler):
         elif fault is not None and fault.raw is not None:
             self._begin("text/event-stream" if body.get("stream") else "application/json")
             self.wfile.write(fault.raw)
+        elif fault is not None and fault.trickles:
+            self._trickle()
         elif body.get("stream"):
             self._stream(body, fault or Fault())
         else:
@@ -213,6 +225,13 @@ class Handler(BaseHTTPRequestHandler):
             for index, text in enumerate(body["input"])
         ]
         self._send({"object": "list", "data": rows[::-1]})
+
+    def _trickle(self) -> None:
+        self.state.trickled += 1
+        self._begin("text/event-stream")
+        while not self.state.gone.wait(0.02):
+            self.wfile.write(b":\n\n")
+            self.wfile.flush()
 
     def _begin(self, kind: str) -> None:
         self.send_response(200)
