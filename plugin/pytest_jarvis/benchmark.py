@@ -12,7 +12,6 @@ import pytest
 
 from pytest_jarvis.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.reading import InputError, nearest
-from pytest_jarvis.replaying import PromptMatch, match_prompts
 from pytest_jarvis.settings import Settings, resolve
 from pytest_jarvis.shares import DEVICE_VARIABLE, one_look
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.looks import Question
     from pytest_jarvis.records import PromptCase
+    from pytest_jarvis.replaying import PromptMatch
     from pytest_jarvis.session import BenchmarkRun
 
 
@@ -167,4 +167,6 @@ def read_benchmark(config: pytest.Config) -> Benchmark:
     benchmark = Benchmark(settings=settings, prompts=prompts)
     if settings.replay is None:
         return benchmark
+    from pytest_jarvis.replaying import match_prompts
+
     return replace(benchmark, match=match_prompts(settings.replay, benchmark.cases))

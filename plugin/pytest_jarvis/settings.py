@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -27,11 +27,11 @@ from pytest_jarvis.options import is_given
 from pytest_jarvis.prompts import packaged_prompts
 from pytest_jarvis.reading import InputError, convert, nearest, read_json
 from pytest_jarvis.records import LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
-from pytest_jarvis.references import Against, read_against
-from pytest_jarvis.replaying import Replay, read_replay
-from pytest_jarvis.report import REPORT_FILE
 from pytest_jarvis.serving import refuse_addresses, server_spec
-from pytest_jarvis.surroundings import nearest_existing
+
+if TYPE_CHECKING:
+    from pytest_jarvis.references import Against
+    from pytest_jarvis.replaying import Replay
 
 DEFAULT_ENGINE = "transformers"
 DEFAULT_SAMPLES = 4
@@ -115,7 +115,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     `root` is where the configuration, the prompts and the reports of a checkout lie.
     """
     conf, file = read_configuration(option.jarvis_config, root)
-    replay = read_replay(option)
+    replay = _replay(option)
     engine = "replay" if replay else option.jarvis_engine or DEFAULT_ENGINE
     if engine not in ENGINES:
         raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
@@ -158,7 +158,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         takes_responses=option.jarvis_reuse and not replay,
         keeps_responses=written and not replay,
         store_file=store_file(conf, root),
-        against=read_against(option, root / conf.output.folder, twin=twin, written=written),
+        against=_against(option, root / conf.output.folder, twin=twin, written=written),
     )
 
 
@@ -327,9 +327,29 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def _replay(option: argparse.Namespace) -> Replay | None:
+    """Return the run to score again. What reads reports is imported for it alone: collecting must cost nothing."""
+    if option.jarvis_replay is None:
+        return None
+    from pytest_jarvis.replaying import read_replay
+
+    return read_replay(option)
+
+
+def _against(option: argparse.Namespace, reports: Path, *, twin: bool, written: bool) -> Against | None:
+    """Return what the run is held to; imported late for the same reason."""
+    if option.jarvis_compare is None and not option.jarvis_fail_on_regression:
+        return None
+    from pytest_jarvis.references import read_against
+
+    return read_against(option, reports, twin=twin, written=written)
+
+
 def _report_folder(named: str | None) -> Path | None:
     if named is None:
         return None
+    from pytest_jarvis.report import REPORT_FILE
+
     folder = Path(named)
     if (folder / REPORT_FILE).exists():
         raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")
@@ -339,6 +359,8 @@ def _report_folder(named: str | None) -> Path | None:
 
 def _refuse_unwritable(folder: Path, named_by: str) -> None:
     """Raise InputError where no report can be written: known before a model is loaded."""
+    from pytest_jarvis.surroundings import nearest_existing
+
     nearest = nearest_existing(folder)
     if not nearest.is_dir():
         raise InputError(f"{named_by}: {nearest} is a file; name a folder")
