@@ -43,6 +43,13 @@ def test_reading_prompts_and_configuration_brings_in_no_heavy_library(tmp_path: 
     assert python(f"{code}; print({SEEN})", tmp_path) == "[]"
 
 
+def test_what_collecting_needs_brings_in_no_report_and_no_statistics(tmp_path: Path) -> None:
+    ours = "sorted(name for name in __import__('sys').modules if name.startswith('pytest_jarvis.'))"
+    loaded = python(f"import pytest_jarvis.collector; print(*{ours})", tmp_path).split()
+    late = ("report", "session", "statistics", "gate", "replaying", "references", "recorder", "metrics", "outputs")
+    assert [name for name in loaded if name.split(".")[1] in late] == []
+
+
 @pytest.fixture
 def stranger(tmp_path: Path) -> Path:
     """Return a pytest project that knows nothing of this plugin; its test writes which heavy libraries are there."""
