@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final, Literal
 
 from pytest_jarvis.comparisons import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
@@ -164,7 +165,7 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
     return tuple(
         PromptChange(
             row=row,
-            change=sum(tuned) / len(tuned) - sum(base) / len(base),
+            change=fmean(tuned) - fmean(base),
             p_worse=p_values.get(row.prompt_id),
         )
         for row, (base, tuned) in scored

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -112,7 +113,7 @@ def _sample(recipe: Recipe, draw: random.Random, arm: str, replicate: int, level
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    return fmean(known) if known else None
 
 
 def _row(recipe: Recipe, case: PromptCase, adapter: str, base: list[Sample], tuned: list[Sample]) -> ResultRow:

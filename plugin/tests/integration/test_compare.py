@@ -87,8 +87,8 @@ def test_long_lists_of_prompts_are_cut_and_unchanged_ones_counted(make_report: M
     write_report(before, tmp_path / "a")
     write_report(after, tmp_path / "b")
     plain = said(capsys, tmp_path / "a", tmp_path / "b").replace("\u00a0", " ")
-    assert "… et 46 de plus" in plain
-    assert "34 autres prompts sans aucun changement." in plain
+    assert "… et 44 de plus" in plain
+    assert "36 autres prompts sans aucun changement." in plain
 
 
 def test_adapters_are_paired_as_asked(make_report: MakeReport, tmp_path: Path, capsys) -> None:

@@ -46,6 +46,10 @@ def answer(request: Request) -> str | Failure:
     return f"Bruit {request.replicate}." if request.arm == "base" else f"J'ouvre l'application {request.replicate}."
 
 
+DEAD: list[BenchmarkRun] = []
+"""The runs that died in a test, whose stores are closed only when it is over."""
+
+
 class Killed(BaseException):
     """The death of a process, as far as a test can have it in its own."""
 
@@ -116,6 +120,7 @@ class Drawn:
             self.run.draw()
         except Killed:
             # The death of a process closes nothing; the next run finds the store as it is now.
+            DEAD.append(self.run)
             return
         self.run.close()
 
@@ -143,6 +148,14 @@ class Drawn:
         texts = {key: value[:2] for key, value in self.samples().items()}
         cosines = [row.cosine_similarity_score for row in rows]
         return texts, cosines, dict(self.facts.decisions), self.facts.mismatched_cosine
+
+
+@pytest.fixture(autouse=True)
+def buried() -> Iterator[None]:
+    """Close after a test what the death of a process would have let go of."""
+    yield
+    while DEAD:
+        DEAD.pop().close()
 
 
 @pytest.fixture

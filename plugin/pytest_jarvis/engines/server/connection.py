@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -32,6 +32,8 @@ SILENCE_S: Final = 600.0
 PREFLIGHT_S = 120.0
 """The longest time for one try of a request before anything is scored: short answers, behind the load of a model."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
+_CLOSING_S: Final = 5.0
+"""The longest wait for what is cut off to end, when a connection is closed."""
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
 CUT: Final = "the connection was cut in the middle of the answer"
 _LONGEST_DETAIL: Final = 200
@@ -96,6 +98,7 @@ class Connection:
             max_retries=0,
             timeout=Timeout(SILENCE_S, connect=CONNECT_S),
         )
+        self._under_way: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         # A daemon: a program that forgets to close its engine must be able to end.
         self._thread = threading.Thread(target=self._loop.run_forever, name="jarvis-server", daemon=True)
@@ -113,7 +116,10 @@ class Connection:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` on the loop; return its future."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` gives; what it raises passes through, and an interrupted wait cancels it."""
@@ -125,13 +131,22 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Close the client and end the loop's thread. Does nothing the second time."""
+        """Cut off what is under way, close the client and end the loop's thread. Does nothing the second time."""
         if self._loop.is_closed():
             return
-        self.run(self.client.close())
+        for work in tuple(self._under_way):
+            work.cancel()
+        self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        """Close the client and every stream; nothing of theirs is left on the loop."""
+        await _others_ended()
+        await self.client.close()
+        await self._loop.shutdown_asyncgens()
+        await _others_ended()
 
     def without_key(self, text: str) -> str:
         """Return `text` without a key, should a server have sent one back."""
@@ -179,6 +194,17 @@ class Connection:
     def _brief(self, text: str) -> str:
         """Return what a server said on one line, shortened, without the key."""
         return " ".join(self.without_key(text).split())[:_LONGEST_DETAIL] or "no reason given"
+
+
+async def _others_ended() -> None:
+    """Wait for the other tasks on the loop: those cut off, and those that close what a stream's reader left open."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSING_S):
+            # The loop makes a task of closing a generator that was dropped only in its next round.
+            await asyncio.sleep(0)
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager

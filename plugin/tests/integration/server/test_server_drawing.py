@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -167,6 +168,20 @@ def test_a_generator_that_is_left_asks_no_more(server: Any, load: Any, requests_
     before = len(server.asked)
     assert len(list(engine.generate(requests_of(prompts=1, arms=("base",))))) == 2
     assert len(server.asked) - before <= 2 + 2
+
+
+def test_an_engine_closed_in_the_middle_of_answers_leaves_nothing_open(
+    load: Any, requests_of: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = load(adapters=(), concurrency=4)
+    outcomes = engine.generate(requests_of(prompts=500, arms=("base",)))
+    next(outcomes)
+    engine.close()
+    outcomes.close()
+    del engine, outcomes
+    # A task or a stream that was not ended says so when it is collected: in the log, or as a warning.
+    gc.collect()
+    assert [] == [record.getMessage() for record in caplog.records]
 
 
 def test_an_engine_may_be_closed_twice(load: Any) -> None:
