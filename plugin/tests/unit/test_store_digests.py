@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,18 +11,6 @@ import pytest
 
 from pytest_jarvis import store as store_module
 from pytest_jarvis.store import ResponseStore, sha256_of
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / ".jarvis" / "responses.sqlite"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[ResponseStore]:
-    made = ResponseStore(path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

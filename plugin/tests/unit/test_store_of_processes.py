@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -47,18 +46,6 @@ RESPONSE = Response(
 )
 NAMES = Names(base="demo", adapter="jarvis (demo:jarvis)")
 REQUEST = Request(prompt_id="c-1", text="ouvre chrome", arm="jarvis", replicate=0)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / ".jarvis" / "responses.sqlite"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[ResponseStore]:
-    made = ResponseStore(path)
-    yield made
-    made.close()
 
 
 def numbered(number: int) -> Identity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -49,11 +49,6 @@ RESPONSE = Response(
 NAMES = Names(base="demo", adapter="jarvis (demo:jarvis)")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / ".jarvis" / "responses.sqlite"
-
-
 def numbered(number: int) -> Identity:
     return replace(IDENTITY, prompt_id=f"c-{number}")
 
@@ -61,13 +56,6 @@ def numbered(number: int) -> Identity:
 def fill(store: ResponseStore, count: int, text: str = "d'accord") -> None:
     for number in range(count):
         store.add(numbered(number), replace(RESPONSE, text=f"{text} {number}"), NAMES)
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[ResponseStore]:
-    made = ResponseStore(path)
-    yield made
-    made.close()
 
 
 def test_the_folder_of_a_store_is_left_alone_by_git(opened: ResponseStore) -> None:
