@@ -23,6 +23,8 @@ _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
 _CONTROLLER_NAME = "jarvis-controller"
 _NO_CASE = "none"
+NO_MODEL = "--jarvis-replay loads no model"
+"""Why a test that asks for a model is skipped."""
 _OF_A_MODEL = ("quick", "latence")
 """Markers of the tests that are about a loaded model."""
 
@@ -93,7 +95,7 @@ class Collector:
         if self.benchmark is not None and self.benchmark.settings.replay is not None:
             for item in items:
                 if any(item.get_closest_marker(name) for name in _OF_A_MODEL):
-                    item.add_marker(pytest.mark.skip(reason="--jarvis-replay loads no model"))
+                    item.add_marker(pytest.mark.skip(reason=NO_MODEL))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Fix the plan, exactly the selected cases, and register what records their results."""

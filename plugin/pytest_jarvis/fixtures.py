@@ -59,7 +59,9 @@ def _handle(request: pytest.FixtureRequest, *, of_candidate: bool) -> ModelHandl
     """Return a handle on one arm; the test is skipped where no model is loaded."""
     recorder = _recorder(request)
     if recorder.benchmark.settings.replay is not None:
-        pytest.skip("--jarvis-replay loads no model")
+        from pytest_jarvis.collector import NO_MODEL
+
+        pytest.skip(NO_MODEL)
     return recorder.handle(of_candidate=of_candidate)
 
 

@@ -171,11 +171,14 @@ def french_strings(tree: ast.AST) -> list[str]:
     return [text for node in strings(tree) if len(text := str(node.value)) > 1 and FRENCH.search(text)]
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def sources_without_french() -> list[Path]:
+    """Return the package's Python files but those where French is at home."""
+    homes = (WORDING, PACKAGE / "demo", *(PACKAGE / name for name in MAY_BE_FRENCH))
+    return [path for path in sources() if not any(path.is_relative_to(home) for home in homes)]
+
+
+@pytest.mark.parametrize("path", sources_without_french(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_french_is_written_in_the_wording_alone(path: Path) -> None:
-    place = path.relative_to(PACKAGE)
-    if WORDING in path.parents or place.parts[0] == "demo" or place.as_posix() in MAY_BE_FRENCH:
-        pytest.skip("French is at home here")
     assert french_strings(ast.parse(path.read_text(encoding="utf-8"))) == []
 
 

@@ -175,9 +175,9 @@ class ServerEngine:
     def identity(self, request: Request, digest: Digest) -> Identity | None:
         """Return what the server says that determines a response, for a store; None for one that says nothing.
 
-        A server cannot prove its weights. What counts is the name, what the list says of it, the version and the
-        fingerprint; not the address, which may change, nor the time it started. Weights replaced under all of these are
-        not noticed.
+        A server cannot prove its weights. What counts is the name, what the list says of it, the version, the
+        fingerprint and the greedy answers to the probes; not the address, which may change, nor the time it started.
+        Weights replaced under all of these are not noticed.
         """
         from pytest_jarvis import __version__
 
@@ -185,7 +185,7 @@ class ServerEngine:
         seen = self._seen
         if seen.version is None and seen.fingerprint is None:
             return None
-        says = {model.arm: _stated(model) for model in seen.models}
+        says = {model.arm: f"{_stated(model)} answers={seen.proven.answers[model.arm]}" for model in seen.models}
         return Identity(
             engine=f"server engine {__version__}",
             base=says[BASE_ARM],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -29,6 +30,8 @@ class Proven:
     proofs: tuple[AdapterProof, ...]
     mixing_fault: str | None
     """Why requests of several arms may not be under way together; None where they may."""
+    answers: Mapping[str, str]
+    """By arm: the digest of its greedy answers to the probes, by which other weights under one name show."""
 
     @property
     def mixes(self) -> bool:
@@ -42,9 +45,10 @@ async def prove(asker: Asker, spec: ModelSpec, arms: Arms) -> Proven:
     The answers are greedy. Each arm is asked by itself, the base once more after all adapters, then all together: a
     server may ignore an adapter's name (vLLM #49354) or let an adapter into the base's rows of a batch (vLLM #48421).
     """
-    if not spec.adapters:
-        return Proven(proofs=(), mixing_fault=None)
     alone = {arm: await _ask_all(asker, [name]) for arm, name in arms.items()}
+    answers = {arm: _digest(found) for arm, found in alone.items()}
+    if not spec.adapters:
+        return Proven(proofs=(), mixing_fault=None, answers=answers)
     again = await _ask_all(asker, [arms[BASE_ARM]])
     together = await _ask_all(asker, list(arms.values()))
     mixed = {arm: together[index :: len(arms)] for index, arm in enumerate(arms)}
@@ -54,7 +58,8 @@ async def prove(asker: Asker, spec: ModelSpec, arms: Arms) -> Proven:
     )
     live = {seen.name for seen in proofs if seen.live}
     faults = (_mixing_fault(arm, mixed[arm], alone, live) for arm in arms)
-    return Proven(proofs=proofs, mixing_fault=next((fault for fault in faults if fault is not None), None))
+    fault = next((fault for fault in faults if fault is not None), None)
+    return Proven(proofs=proofs, mixing_fault=fault, answers=answers)
 
 
 def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
@@ -99,6 +104,11 @@ async def _ask_all(asker: Asker, names: Sequence[str]) -> list[Probed]:
         for name in names
     ]
     return await asyncio.gather(*map(asker.probe, asks))
+
+
+def _digest(found: Sequence[Probed]) -> str:
+    """Return the digest of the texts of answers."""
+    return hashlib.sha256("\x1f".join(one.text for one in found).encode()).hexdigest()
 
 
 def _prove_one(

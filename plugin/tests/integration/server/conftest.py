@@ -78,6 +78,8 @@ class Server:
     """(reasoning, text, finish reason) of a request, in place of the usual words."""
     slow_s: float = 0.0
     """How long an answer is under way at the least."""
+    weights: str = ""
+    """Another text stands for other weights of the adapters, under the names they had."""
     leaks: bool = False
     """Whether an adapter's request under way changes the base's answers."""
     trickles: frozenset[str] = frozenset()
@@ -98,6 +100,7 @@ class Server:
         model = "base" if body["model"] in self.inert else body["model"]
         if self.leaks and any(name != "base" for name in self.under_way):
             model = "lora"
+        model += self.weights if model != "base" else ""
         prompt = body.get("prompt") or body["messages"][-1]["content"]
         drawn = body["temperature"] > 0
         seed = body.get("seed") if self.honours_seeds else len(self.asked)

@@ -247,13 +247,24 @@ def test_the_address_is_no_part_of_an_identity(server: Any, load: Any, requests_
     one = load().identity(request, str)
     server.url = server.url.replace("127.0.0.1", "localhost")
     assert one == load().identity(request, str)
-    assert one.adapter == "lora owned_by=test"
+    assert one.adapter.startswith("lora owned_by=test answers=")
 
 
 def test_another_version_is_another_identity(server: Any, load: Any, requests_of: Any) -> None:
     one = load().identity(requests_of()[0], str)
     server.paths = {"/version": {"version": "1.2.4"}}
     assert one != load().identity(requests_of()[0], str)
+
+
+def test_an_adapter_trained_anew_under_its_name_is_another_identity_and_the_base_is_not(
+    server: Any, load: Any, requests_of: Any
+) -> None:
+    base, lora = requests_of()[:2]
+    before = load()
+    server.weights = " trained anew"
+    after = load()
+    assert before.identity(base, str) == after.identity(base, str)
+    assert before.identity(lora, str) != after.identity(lora, str)
 
 
 def test_a_server_that_says_nothing_of_itself_has_no_identity(
