@@ -13,6 +13,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, plain_name, targets_of
+from pytest_jarvis.engines.transformers.arms import PEFT_BASE, slice_rows
 from pytest_jarvis.engines.transformers.readings import stand_ins
 from pytest_jarvis.engines.transformers.sources import DEMO, Source
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-PEFT_BASE: Final = "__base__"
-"""What peft calls a row of a mixed batch that no adapter touches."""
 _ATTACH_ERRORS: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, UnpicklingError)
 """What peft and torch raise for files that do not fit; all of them end as one sentence."""
 
@@ -157,6 +156,7 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:
     for module in peft_model.modules():
         if isinstance(module, ParamWrapper):
             module.__class__ = _wrapper_class()
+    slice_rows(peft_model)
     peft_model.eval()
     peft_model.requires_grad_(requires_grad=False)
     return peft_model
@@ -200,46 +200,6 @@ def _wrapper_class() -> type[Any]:
                 reading.products = ()
 
     return FourBitParamWrapper
-
-
-@contextmanager
-def only(model: Any, arm: str) -> Iterator[None]:
-    """Run `model` as one arm: an adapter by name, or the base with every adapter off."""
-    if not hasattr(model, "peft_config"):
-        yield
-    elif arm == BASE_ARM:
-        with model.disable_adapter():
-            yield
-    else:
-        model.set_adapter(arm, inference_mode=True)
-        yield
-
-
-@contextmanager
-def mixed(model: Any, arms: list[str]) -> Iterator[None]:
-    """Run `model` with row i of the batch as `arms[i]`, through peft's `adapter_names`.
-
-    peft's own context leaves its hooks behind when the forward raises (out of memory, Ctrl-C), so they are put here.
-    """
-    from peft.tuners.lora.layer import LoraLayer
-    from peft.utils import AuxiliaryTrainingWrapper
-
-    names = [PEFT_BASE if arm == BASE_ARM else arm for arm in arms]
-
-    def name_rows(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        kwargs["adapter_names"] = names
-        return args, kwargs
-
-    handles = [
-        module.register_forward_pre_hook(name_rows, with_kwargs=True)
-        for module in model.modules()
-        if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _folder(spec: AdapterSpec) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.adapters import mixed, only
+from pytest_jarvis.engines.transformers.arms import as_arms, only
 from pytest_jarvis.engines.transformers.batching import STEADY_ROWS, padded_length
 from pytest_jarvis.engines.transformers.running import accepted, causal_model, pad_left
 from pytest_jarvis.records import BASE_ARM
@@ -25,19 +25,20 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str
     """
     import torch
 
-    prompts, arms = list(prompts), list(arms)
-    kept = len(prompts)
+    rows: list[Sequence[int]] = []
+    names: list[str] = []
+    places: dict[int, int] = {}
     for arm in dict.fromkeys(arms):
-        first = arms.index(arm)
-        missing = max(0, STEADY_ROWS - arms.count(arm))
-        prompts += [prompts[first]] * missing
-        arms += [arm] * missing
-    context = mixed(model, arms) if len(set(arms)) > 1 else only(model, arms[0])
-    with torch.inference_mode(), context:
+        # An arm's rows stand together, with those that only steady the arithmetic.
+        own = [index for index, name in enumerate(arms) if name == arm]
+        places.update({index: len(rows) + place for place, index in enumerate(own)})
+        rows += [prompts[index] for index in own] + [prompts[own[0]]] * (STEADY_ROWS - len(own))
+        names += [arm] * max(STEADY_ROWS, len(own))
+    with torch.inference_mode(), as_arms(model, names):
         causal = causal_model(model)
-        inputs = _inputs(causal, prompts, pad=pad, device=model.device)
+        inputs = _inputs(causal, rows, pad=pad, device=model.device)
         logits: torch.Tensor = causal(**inputs, **accepted(causal, logits_to_keep=1), use_cache=False).logits
-    return logits[:kept, -1].float()
+    return logits[[places[index] for index in range(len(prompts))], -1].float()
 
 
 def embed_tokens(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> list[npt.NDArray[np.float32] | None]:

@@ -6,11 +6,10 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_jarvis.engines.transformers.adapters import mixed, only
+from pytest_jarvis.engines.transformers.arms import as_arms
 from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows, rows_to_keep
 from pytest_jarvis.engines.transformers.sampling import FiniteWatch, NoisyChoice, noise_key
 from pytest_jarvis.records import FinishReason, GenerationSettings
@@ -218,7 +217,7 @@ class BatchRunner:
         """Return the rows' tokens, prompts first, after at most `left` more of each; row i runs as `arms[i]`."""
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
-        with self._as_arms(arms):
+        with as_arms(self._model, arms):
             output: torch.Tensor = causal_model(self._model).generate(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -246,7 +245,7 @@ class BatchRunner:
             return None
         firsts = [source.index(place) for place in range(len(places))]
         positions = (attention_mask[firsts].cumsum(dim=-1) - 1).clamp(min=0)
-        with self._as_arms([rows[first].request.arm for first in firsts]):
+        with as_arms(self._model, [rows[first].request.arm for first in firsts]):
             inner = causal_model(self._model).base_model
             inner(
                 input_ids=input_ids[firsts],
@@ -259,10 +258,6 @@ class BatchRunner:
         cache.crop(-1)
         cache.reorder_cache(torch.tensor(source, device=input_ids.device))
         return cache
-
-    def _as_arms(self, arms: list[str]) -> AbstractContextManager[None]:
-        """Return the context in which row i runs as `arms[i]`."""
-        return mixed(self._model, arms) if len(set(arms)) > 1 else only(self._model, arms[0])
 
     def _choice(self, rows: Sequence[Row], length: int, device: torch.device) -> list[NoisyChoice]:
         """Return the processor that samples, or none for greedy answers."""
