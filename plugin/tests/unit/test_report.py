@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -205,11 +207,36 @@ def test_a_file_is_written_whole_and_alone(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"new")]
 
 
-def fail_to_write(path: Path, data: bytes) -> int:
-    """Write a part and fail, as on a full disk."""
-    with path.open("wb") as file:
-        file.write(data[:1])
-    raise OSError("no space left")
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_is_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    on_disk: list[tuple[str, bool]] = []
+
+    def remember(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        what = "names" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes"
+        on_disk.append((what, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", remember)
+    write_atomically(path, b"new")
+    assert [("3 bytes", False), ("names", True)] == on_disk
+
+
+def test_a_folder_whose_names_cannot_be_put_on_the_disk_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert b"new" == (tmp_path / "a.json").read_bytes()
+
+
+def fail_to_sync(descriptor: int) -> None:
+    """Fail when what was written should reach the disk, as one that is full."""
+    raise OSError(f"no space left for {descriptor}")
 
 
 def fail_to_replace(path: Path, target: Path) -> Path:
@@ -217,12 +244,14 @@ def fail_to_replace(path: Path, target: Path) -> Path:
     raise OSError("no right")
 
 
-@pytest.mark.parametrize(("method", "failing"), [("write_bytes", fail_to_write), ("replace", fail_to_replace)])
+@pytest.mark.parametrize(
+    ("owner", "method", "failing"), [(os, "fsync", fail_to_sync), (Path, "replace", fail_to_replace)]
+)
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, failing: Callable[..., object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, method: str, failing: Callable[..., object]
 ) -> None:
     (tmp_path / "a.json").write_bytes(b"old")
-    monkeypatch.setattr(Path, method, failing)
+    monkeypatch.setattr(owner, method, failing)
     with pytest.raises(OSError, match="no "):
         write_atomically(tmp_path / "a.json", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"old")]
