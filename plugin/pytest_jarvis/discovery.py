@@ -54,6 +54,8 @@ class FoundAdapter:
     """When the younger of its two files was last written, in seconds since 1970."""
     problem: Problem | None
     """Why it cannot be used; None for a whole one."""
+    broken_at: tuple[int, int] | None = None
+    """Line and column, from 1, where its configuration stops being JSON."""
 
     @property
     def name(self) -> str:
@@ -102,7 +104,7 @@ def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
 def look_at(folder: Path) -> FoundAdapter:
     """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
     config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
-    config = _read_config(config_file)
+    config, broken_at = _read_config(config_file)
     parameters = None if weights is None else _count_parameters(weights)
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
@@ -116,6 +118,7 @@ def look_at(folder: Path) -> FoundAdapter:
         size_bytes=0 if weights is None else weights.stat().st_size,
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
         problem=_problem(config_file, config, weights, parameters),
+        broken_at=broken_at,
     )
 
 
@@ -206,12 +209,15 @@ def _weights_in(folder: Path) -> Path | None:
     return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
 
 
-def _read_config(file: Path) -> Mapping[str, Any] | None:
+def _read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
+    """Return a configuration, None when it is no table, and the line and column where it stops being JSON."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        return None, (error.lineno, error.colno)
     except (ValueError, OSError, RecursionError):
-        return None
-    return config if isinstance(config, dict) else None
+        return None, None
+    return (config if isinstance(config, dict) else None), None
 
 
 def _problem(
@@ -268,6 +274,10 @@ def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
     )
 
 
+def _place(broken_at: tuple[int, int] | None) -> str:
+    return "" if broken_at is None else f" (line {broken_at[0]}, column {broken_at[1]})"
+
+
 def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
     where = ", ".join(str(folder) for folder in folders)
     said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
@@ -275,7 +285,9 @@ def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[Fo
     if missing:
         said += f" (no such folder: {', '.join(missing)})"
     if passed_over:
-        shown = "; ".join(f"{found.folder} {_SAID[problem]}" for found, problem in passed_over[:3])
+        shown = "; ".join(
+            f"{found.folder} {_SAID[problem]}{_place(found.broken_at)}" for found, problem in passed_over[:3]
+        )
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
         said += f": {shown}{more}"
     return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"

@@ -18,6 +18,8 @@ _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _BYTE = re.compile(r" \(byte (?P<byte>\d+)\)$")
+_PAST = re.compile(r"trailing characters|invalid escape character")
+"""What msgspec notices only when it has passed it."""
 _TYPE = re.compile(r"`([^`]*)`")
 _PLAIN = {
     "array": "a list",
@@ -65,6 +67,19 @@ def convert(value: object, kind: type[T], where: str) -> T:
         raise InputError(f"{where}: {_explain(str(error), value, kind)}") from None
 
 
+def syntax_error(error: Exception, text: str) -> str:
+    """Return what a parser said of a text, with line and column, from 1, where msgspec counts bytes or nothing.
+
+    tomllib says them itself. A number that is too large is told without.
+    """
+    said = _AT.sub("", str(error))
+    if byte := _BYTE.search(said):
+        passed = 1 if _PAST.search(said) else 0
+        read = text.encode()[: int(byte["byte"]) - passed].decode(errors="ignore")
+        return f"{_end_of(read)}: {said[: byte.start()]}"
+    return f"{_end_of(text.rstrip())}: {said}" if said.endswith("truncated") else said
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return a closing « ; did you mean ...? » or the known names, for a message about an unknown one."""
     import difflib  # only for a message
@@ -78,19 +93,16 @@ def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type
     try:
         value = parse(text)
     except wrong as error:
-        raise InputError(f"{path}: not valid {syntax}: {_syntax_error(str(error), text)}") from None
+        raise InputError(f"{path}: not valid {syntax}: {syntax_error(error, text)}") from None
     except RecursionError:
         raise InputError(f"{path}: not valid {syntax}: brackets are nested too deep") from None
     return convert(value, kind, str(path))
 
 
-def _syntax_error(message: str, text: str) -> str:
-    """Return what a parser said, with a line where msgspec counts bytes; tomllib says the line itself."""
-    said = _AT.sub("", message)
-    if byte := _BYTE.search(said):
-        line = text.encode()[: int(byte["byte"])].count(b"\n") + 1
-        return f"line {line}: {said[: byte.start()]}"
-    return said
+def _end_of(text: str) -> str:
+    """Return the place of what would follow a text."""
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"line {line}, column {column}"
 
 
 def _explain(message: str, document: object, kind: object) -> str:

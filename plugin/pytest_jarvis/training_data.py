@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pytest_jarvis.reading import InputError, read_text
+from pytest_jarvis.reading import InputError, read_text, syntax_error
 
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _ASKING: Final = frozenset({"user", "human", "prompter"})
@@ -60,7 +60,8 @@ def _decoded(path: Path, number: int, line: str) -> object:
     try:
         return msgspec.json.decode(line.encode())
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise InputError(f"{path}: line {number}: not valid JSON: {error}; expected one JSON object a line") from None
+        said = syntax_error(error, line).removeprefix("line 1, ")
+        raise InputError(f"{path}: line {number}: not valid JSON: {said}; expected one JSON object a line") from None
 
 
 def _listed(path: Path, whole: str) -> Iterator[TrainingText]:
@@ -71,7 +72,9 @@ def _listed(path: Path, whole: str) -> Iterator[TrainingText]:
         try:
             record, end = decoder.raw_decode(whole, place)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}: line {error.lineno}: not valid JSON: {error.msg}; expected a list") from None
+            raise InputError(
+                f"{path}: line {error.lineno}: not valid JSON: column {error.colno}: {error.msg}; expected a list"
+            ) from None
         place = _after(whole, end)
         for text in _texts_of(record, f"{path}: line {line}"):
             yield TrainingText(file=str(path), line=line, text=text)

@@ -67,6 +67,7 @@ def _row(adapter: FoundAdapter, digest: str | None) -> dict[str, object]:
         "folder": str(adapter.folder),
         "usable": adapter.problem is None,
         "problem": adapter.problem,
+        "broken_at": adapter.broken_at,
         "base": adapter.base,
         "rank": adapter.rank,
         "targets": list(adapter.targets),

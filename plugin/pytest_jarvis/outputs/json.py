@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_jarvis.reading import InputError, convert, read_text
+from pytest_jarvis.reading import InputError, convert, read_text, syntax_error
 from pytest_jarvis.report import REPORT_FILE, SCHEMA_VERSION, Report
 from pytest_jarvis.writing import write_atomically
 
@@ -34,10 +34,11 @@ def load_report(path: str | Path) -> Report:
     file = Path(path)
     if file.is_dir():
         file = file / REPORT_FILE
+    text = read_text(file)
     try:
-        document = msgspec.json.decode(read_text(file).encode())
+        document = msgspec.json.decode(text.encode())
     except msgspec.DecodeError as error:
-        raise InputError(f"{file}: not a whole JSON file: {error}") from None
+        raise InputError(f"{file}: not a whole JSON file: {syntax_error(error, text)}") from None
     except RecursionError:
         raise InputError(f"{file}: not a report of pytest-jarvis: brackets are nested too deep") from None
     version = document.get("schema_version") if isinstance(document, dict) else None

@@ -20,6 +20,7 @@ from pytest_jarvis.discovery import (
     may_fit,
     targets_of,
 )
+from pytest_jarvis.outputs.wording.adapters import list_lines
 from pytest_jarvis.reading import InputError
 
 CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
@@ -105,6 +106,17 @@ def damage(folder: Path, what: str) -> None:
 def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path: Path, what: str, problem: Problem) -> None:
     damage(make(tmp_path / "a"), what)
     assert [problem] == [found.problem for found in find_adapters([tmp_path])]
+
+
+def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
+    damage(make(tmp_path / "a"), "half a configuration")
+    damage(make(tmp_path / "b"), "a configuration that is a list")
+    assert [(1, 15), None] == [look_at(tmp_path / name).broken_at for name in "ab"]
+    with pytest.raises(
+        InputError, match=r"a has an adapter_config\.json that is not a JSON table \(line 1, column 15\)"
+    ):
+        detect([tmp_path], "demo")
+    assert any("illisible, ligne 1, colonne 15" in line for line in list_lines(find_adapters([tmp_path]), {}, []))
 
 
 @pytest.mark.parametrize("kind", ["archive", "pickle"])

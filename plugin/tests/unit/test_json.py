@@ -15,7 +15,8 @@ from pytest_jarvis.reading import InputError
     [
         pytest.param("[" * 100_000, "brackets are nested too deep", id="depth"),
         pytest.param('{"schema_version": 1, "a": ' + "[" * 100_000, "brackets are nested too deep", id="depth within"),
-        pytest.param('{"schema_version": 1', "not a whole JSON file", id="cut"),
+        pytest.param('{\n "schema_version": 1', "not a whole JSON file: line 2, column 21: ", id="cut"),
+        pytest.param('{\n "schema_version": 1,\n x', "not a whole JSON file: line 3, column 2: ", id="malformed"),
         pytest.param("[]", "no schema_version at its top", id="no object"),
         pytest.param('{"schema_version": 999}', "read it with the newer version", id="newer"),
     ],

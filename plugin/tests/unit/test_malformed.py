@@ -11,13 +11,13 @@ from pytest_jarvis.prompts import load_prompts
 from pytest_jarvis.reading import InputError
 
 CONFIGURATIONS: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "not valid JSON: Input data was truncated"),
+    "nothing": (b"", "not valid JSON: line 1, column 1: Input data was truncated"),
     "a comma too many": (
         b'{"model": {"base_model_id": "demo",}}',
-        "not valid JSON: line 1: JSON is malformed: trailing comma in object",
+        "not valid JSON: line 1, column 36: JSON is malformed: trailing comma in object",
     ),
-    "cut in the middle": (b'{"model": {', "not valid JSON: Input data was truncated"),
-    "a comment": (b"{} // mine", "not valid JSON: line 1: JSON is malformed: trailing characters"),
+    "cut in the middle": (b'{"model": {', "not valid JSON: line 1, column 12: Input data was truncated"),
+    "a comment": (b"{} // mine", "not valid JSON: line 1, column 4: JSON is malformed: trailing characters"),
     "not UTF-8": (b'{"output": {"folder": "\xe9t\xe9"}}', "line 1: byte 0xe9 is not UTF-8; save the file as UTF-8"),
     "a list": (b"[]", "expected a table, found []"),
     "a number too large": (b'{"generation": {"seed": 1e400}}', "not valid JSON: Number out of range"),

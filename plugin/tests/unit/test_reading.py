@@ -123,9 +123,22 @@ def test_bad_toml_is_refused_with_its_line(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         pytest.param(
-            '{\n "share": 0,\n}', "not valid JSON: line 3: JSON is malformed: trailing comma in object", id="comma"
+            '{\n "share": 0,\n}',
+            "not valid JSON: line 3, column 1: JSON is malformed: trailing comma in object",
+            id="comma",
         ),
-        pytest.param("", "not valid JSON: Input data was truncated", id="empty"),
+        pytest.param(
+            '{"title": "été", é}',
+            "not valid JSON: line 1, column 18: JSON is malformed: object keys must be strings",
+            id="after accents",
+        ),
+        pytest.param(
+            "{}\n é", "not valid JSON: line 2, column 2: JSON is malformed: trailing characters", id="two documents"
+        ),
+        pytest.param(
+            '{\n "title": "été",\n "pair": \n', "not valid JSON: line 3, column 9: Input data was truncated", id="cut"
+        ),
+        pytest.param("", "not valid JSON: line 1, column 1: Input data was truncated", id="empty"),
         pytest.param('{"share": 1e999}', "not valid JSON: Number out of range", id="number"),
         pytest.param("[" * 200_000, "not valid JSON: brackets are nested too deep", id="depth"),
     ],

@@ -65,7 +65,7 @@ def test_plain_text_is_a_text_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("train.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2: not valid JSON: "),
+        ("train.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2: not valid JSON: column 11: "),
         ("train.jsonl", "3", "line 1: expected a JSON object with messages, conversations, prompt"),
         ("train.jsonl", '{"question": "a", "answer": 1}', "line 1: expected one of messages, conv"),
         ("train.jsonl", "{}", "found no key"),
@@ -76,8 +76,8 @@ def test_plain_text_is_a_text_a_line(tmp_path: Path) -> None:
         ("train.jsonl", '{"instruction": 3}', "line 1: instruction: expected a string, found 3"),
         ("train.jsonl", '{"text": ["' + "x" * 90 + '"]}', "line 1: text: expected a string, found"),
         ("train.jsonl", '[{"prompt": "a"}]', "line 1: expected a JSON object"),
-        ("train.json", '[{"prompt": "a"},\n {"prompt" "b"}]', "line 2: not valid JSON: "),
-        ("train.json", '[{"prompt": "a"}', "line 1: not valid JSON: "),
+        ("train.json", '[{"prompt": "a"},\n {"prompt" "b"}]', "line 2: not valid JSON: column 12: "),
+        ("train.json", '[{"prompt": "a"}', "line 1: not valid JSON: column 17: "),
         ("train.json", '[\n {"prompt": "a"},\n 3]', "line 3: expected a JSON object"),
     ],
 )

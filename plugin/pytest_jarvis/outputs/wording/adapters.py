@@ -10,7 +10,7 @@ from typing import Final
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
 from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
-PROBLEMS: Final[Mapping[Problem, str]] = {
+_PROBLEMS: Final[Mapping[Problem, str]] = {
     "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
     "no_config": f"{ADAPTER_CONFIG} absent",
     "bad_config": f"{ADAPTER_CONFIG} illisible",
@@ -28,7 +28,9 @@ def detection_sentence(detection: Detection) -> str:
         of = f"le plus récent ({moment(chosen.modified_s)}) de {detection.usable} utilisables"
     said = f"adaptateur « {printable(detection.arm)} » choisi par « auto » : {path(chosen.folder)}, {of}"
     if detection.passed_over:
-        others = ", ".join(f"{path(found.folder)} ({PROBLEMS[problem]})" for found, problem in detection.passed_over)
+        others = ", ".join(
+            f"{path(found.folder)} ({problem_of(problem, found.broken_at)})" for found, problem in detection.passed_over
+        )
         said += f" ; plus récents mais écartés : {others}"
     return typeset(said)
 
@@ -48,6 +50,13 @@ def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folde
     ]
 
 
+def problem_of(problem: Problem, broken_at: tuple[int, int] | None) -> str:
+    """Return why an adapter cannot be used; `broken_at` is the place where its configuration stops being JSON."""
+    if broken_at is None:
+        return _PROBLEMS[problem]
+    return f"{_PROBLEMS[problem]}, ligne {broken_at[0]}, colonne {broken_at[1]}"
+
+
 def moment(seconds: float) -> str:
     """Return a moment, in seconds since 1970, as day and time of this machine's zone."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC).astimezone():%d/%m/%Y %H:%M}"
@@ -60,7 +69,7 @@ def path(folder: Path) -> str:
 
 def _facts(adapter: FoundAdapter, digest: str | None) -> str:
     if adapter.problem is not None:
-        return PROBLEMS[adapter.problem]
+        return problem_of(adapter.problem, adapter.broken_at)
     parts = [
         f"base {printable(adapter.base) if adapter.base else DASH}",
         f"rang {adapter.rank if adapter.rank is not None else DASH}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.outputs.wording.adapters import PROBLEMS, detection_sentence
+from pytest_jarvis.outputs.wording.adapters import detection_sentence, problem_of
 from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _adapter(values: Values) -> str:
     said = f"{values['name']} : {values['source']}"
     problem = values["problem"]
     if problem is not None:
-        why = "pas de tel dossier" if problem == "absent" else PROBLEMS[problem]
+        why = "pas de tel dossier" if problem == "absent" else problem_of(problem, values["broken_at"])
         return f"{said}, {why} ({values['base']})" if problem == "other_base" else f"{said}, {why}"
     weights = f", {count_of(values['parameters'])} poids" if values["parameters"] is not None else ""
     rank = DASH if values["rank"] is None else values["rank"]
