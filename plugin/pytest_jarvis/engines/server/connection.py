@@ -18,6 +18,7 @@ from pytest_jarvis.records import ServerSpec, Stage
 
 if TYPE_CHECKING:
     import openai
+    from httpx2 import Request
     from openai import AsyncOpenAI
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ SILENCE_S: Final = 600.0
 PREFLIGHT_S = 120.0
 """The longest time for one try of a request before anything is scored: short answers, behind the load of a model."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
+_NO_KEY: Final = "no-key"
+"""What the client is given where there is none, as it will have one; no server ever sees it."""
 _CLOSING_S: Final = 5.0
 """The longest wait for what is cut off to end, when a connection is closed."""
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
@@ -83,7 +86,7 @@ class Connection:
 
     def __init__(self, spec: ServerSpec) -> None:
         from httpx2 import Timeout
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
         self._key = _Key(found)
@@ -93,10 +96,11 @@ class Connection:
         """The longest time, in seconds, for one try of a request before anything is scored."""
         # Tries are counted by us, so that a try's time is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
-            api_key=found or "none",
+            api_key=found or _NO_KEY,
             base_url=spec.base_url,
             max_retries=0,
             timeout=Timeout(SILENCE_S, connect=CONNECT_S),
+            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [_leave_out_no_key]}),
         )
         self._under_way: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -112,7 +116,7 @@ class Connection:
     def client_for(self, url: str, *, retries: int) -> AsyncOpenAI:
         """Return a client for `url`; the server's key goes with it only to the origin that it is for."""
         key = self._key if is_same_origin(url, self.base_url) else self._embedding_key
-        return self.client.with_options(base_url=url, max_retries=retries, api_key=key.value or "none")
+        return self.client.with_options(base_url=url, max_retries=retries, api_key=key.value or _NO_KEY)
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `work` on the loop; return its future."""
@@ -194,6 +198,15 @@ class Connection:
     def _brief(self, text: str) -> str:
         """Return what a server said on one line, shortened, without the key."""
         return " ".join(self.without_key(text).split())[:_LONGEST_DETAIL] or "no reason given"
+
+
+async def _leave_out_no_key(request: Request) -> None:
+    """Send no `Authorization` at all where there is no key: some servers refuse one that they do not know.
+
+    The client takes `Omit` only from each request; here none is forgotten.
+    """
+    if request.headers.get("Authorization") == f"Bearer {_NO_KEY}":
+        del request.headers["Authorization"]
 
 
 async def _others_ended() -> None:

@@ -87,6 +87,8 @@ class Server:
     trickled: int = 0
     embedding_keys: list[str | None] = field(default_factory=list)
     """The authorization of each request for vectors."""
+    headers: list[tuple[str, list[str]]] = field(default_factory=list)
+    """The path of each request, and the names of its headers in lower case."""
     wanted_embedding_key: str | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of all requests, in the order they came."""
@@ -116,6 +118,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+    def parse_request(self) -> bool:
+        """Remember the names of the headers, as they came over the socket."""
+        whole = super().parse_request()
+        if whole:
+            self.state.headers.append((self.path, [name.lower() for name in self.headers]))
+        return whole
 
     def do_GET(self) -> None:
         if self.path in self.state.trickles:

@@ -55,3 +55,23 @@ def test_another_server_that_wants_its_own_key_is_refused_naming_the_variable_an
     with pytest.raises(EngineError, match=r"answered 401: .*: set its own key in JARVIS_EMBEDDING_API_KEY$") as refused:
         load(embedding=("small", elsewhere(server)))
     assert "sk-" not in str(refused.value)
+
+
+@pytest.mark.parametrize("elsewhere_too", [False, True])
+def test_without_a_key_no_request_has_an_authorization(
+    server: Any, load: Any, requests_of: Any, monkeypatch: pytest.MonkeyPatch, *, elsewhere_too: bool
+) -> None:
+    monkeypatch.delenv("JARVIS_API_KEY")
+    server.key = None
+    engine = load(embedding=("small", elsewhere(server) if elsewhere_too else server.url))
+    list(engine.generate(requests_of()))
+    engine.embed(["oui"])
+    asked = {path for path, _ in server.headers}
+    assert asked >= {"/v1/models", "/version", "/v1/chat/completions", "/v1/embeddings"}
+    assert [] == [path for path, names in server.headers if "authorization" in names]
+
+
+def test_a_key_of_the_servers_does_not_become_one_where_the_embeddings_have_none(server: Any, load: Any) -> None:
+    load(embedding=("small", elsewhere(server))).embed(["oui"])
+    assert {None} == set(server.embedding_keys)
+    assert all("authorization" in names for path, names in server.headers if path == "/v1/models")
