@@ -49,7 +49,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
     width = writer.fullwidth
     start_line(writer)
     if label != shown:
-        _line(writer, terminal.case_heading(label, width), bold=True)
+        _line(writer, terminal.case_heading(label, width, rows[0].adapter), bold=True)
     for row in rows:
         _line(writer, terminal.case_line(row, width, name_arm=len(rows) > 1))
         if verbosity > 0:

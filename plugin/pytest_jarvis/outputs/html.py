@@ -64,7 +64,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "cases_title": wording.SECTIONS["liste"],
         "no_script": wording.NO_SCRIPT,
         "toolbar": toolbar(report),
-        "legend": legend(),
+        "legend": legend(report),
         "no_case": wording.NO_CASE,
         "provenance": _section("provenance", provenance(report)),
     }

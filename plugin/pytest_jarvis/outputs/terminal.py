@@ -74,9 +74,9 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
     return " | ".join(parts)
 
 
-def case_heading(label: str, width: int) -> str:
-    """Return the heading of a category's lines: what their columns are."""
-    keywords, relevance, arms = session.CASE_COLUMNS
+def case_heading(label: str, width: int, adapter: str) -> str:
+    """Return the heading of a category's lines: what their columns are; `adapter` is the first that they show."""
+    keywords, relevance, arms = session.case_columns(adapter)
     columns = f"{keywords:>13}   {relevance:<15}   {arms}"
     return f"{fit(label, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 

@@ -11,7 +11,7 @@ from pytest_jarvis.outputs.wording.labels import FIELDS
 from pytest_jarvis.outputs.wording.memory import memory_of_a_run
 from pytest_jarvis.outputs.wording.serving import served_proof_sentence, served_sentence, server_sentence
 from pytest_jarvis.outputs.wording.store import REUSED, reused_sentence
-from pytest_jarvis.records import AdapterProof, GenerationSettings
+from pytest_jarvis.records import TWIN_ARM, AdapterProof, GenerationSettings
 from pytest_jarvis.report import Report
 
 
@@ -27,7 +27,7 @@ def identity(report: Report, insights: Insights) -> list[str]:
     return pairs(
         [
             (FIELDS["model"], f"{metadata.base_model_label} ({metadata.base_model})"),
-            (FIELDS["adapter"], f"{candidate} ({metadata.adapters[candidate]})"),
+            (FIELDS["twin" if candidate == TWIN_ARM else "adapter"], f"{candidate} ({metadata.adapters[candidate]})"),
             (FIELDS["others"], ", ".join(f"{name} ({metadata.adapters[name]})" for name in others)),
             (FIELDS["storage"], labels.storage(metadata.quantization)),
             (FIELDS["device"], labels.device(metadata.device)),

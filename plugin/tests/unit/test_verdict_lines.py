@@ -13,6 +13,7 @@ import pytest
 from pytest_jarvis.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
 from pytest_jarvis.insights import insights
 from pytest_jarvis.outputs import terminal
+from pytest_jarvis.outputs.charts import chart_svgs
 from pytest_jarvis.outputs.charts.data import chart_data
 from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.markdown import render_markdown
@@ -198,6 +199,29 @@ def test_the_base_against_itself_has_no_gain_on_paper(make_report: MakeReport, w
     said = everywhere(msgspec.structs.replace(report, noise_floor={"characters": floor}))[where]
     assert [word for word in ("Gain", "gain intervalle", "gain | intervalle", "AMÉLIORATIONS") if word in said] == []
     assert re.search(r"Caractères[ |]+[+−]\d+[ |]+± \d+[ |]+±", said) is not None
+
+
+def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    engine = dataclasses.replace(report.provenance.engine, adapters=())
+    report = msgspec.structs.replace(report, provenance=msgspec.structs.replace(report.provenance, engine=engine))
+    page = render_html(report, insights(report), chart_svgs(report, insights(report))).partition("<body")[2]
+    said = {
+        "heading": terminal.case_heading("Commandes", 100, report.results[0].adapter),
+        "whole page": re.sub("<script>.*?</script>", "", page, flags=re.DOTALL),
+        **everywhere(report),
+    }
+    for where, text in said.items():
+        assert [] == re.findall(r"LoRA|[Ff]ine-tun\w+|[Aa]daptateurs?", text), where
+    assert said["heading"].endswith("base | base_bis")
+    assert "longueur, base_bis" in said["whole page"]
+    assert "Second bras base_bis (" in said["text"]
+
+
+def test_an_adapter_is_still_called_one(make_report: MakeReport) -> None:
+    report = make_report()
+    assert terminal.case_heading("Commandes", 100, report.results[0].adapter).endswith("base | LoRA")
+    assert "longueur, fine-tuné" in render_html(report, insights(report), {})
 
 
 def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:

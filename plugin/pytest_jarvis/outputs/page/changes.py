@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_jarvis.changes import Flips, PromptChange
+from pytest_jarvis.changes import PromptChange
 from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.page.markup import Html, element, foreign, join, listed
 from pytest_jarvis.outputs.page.payload import case_anchor
@@ -42,7 +42,7 @@ def _changes_of(one: AdapterInsight, candidate: str) -> Html:
             _top(wording.WEAKNESSES, one.weaknesses, wording.NO_WEAKNESS, candidate),
             class_="side-by-side",
         ),
-        _flips(one.flips, candidate),
+        _flips(one, candidate),
     )
 
 
@@ -74,8 +74,8 @@ def _top(title: str, found: Sequence[PromptChange], nothing: str, candidate: str
     return element("div", element("h3", title), table(wording.CHANGE_HEADS, rows, texts=(0, 1)))
 
 
-def _flips(flips: Sequence[Flips], candidate: str) -> Html | None:
-    if not flips:
+def _flips(insight: AdapterInsight, candidate: str) -> Html | None:
+    if not insight.flips:
         return None
 
     def links(rows: Sequence[ResultRow]) -> Html | str:
@@ -89,10 +89,10 @@ def _flips(flips: Sequence[Flips], candidate: str) -> Html | None:
             links([flip.row for flip in one.gained]),
             links([flip.row for flip in one.lost]),
         ]
-        for one in flips
+        for one in insight.flips
     ]
     return join(
         element("h3", wording.FLIPS),
-        table(wording.FLIP_HEADS, rows, texts=(0, 3, 4)),
+        table((*wording.FLIP_HEADS[:2], foreign(insight.name), *wording.FLIP_HEADS[2:]), rows, texts=(0, 3, 4)),
         element("p", wording.FLIP_RULE, class_="note"),
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_jarvis.insights import Insights
 from pytest_jarvis.outputs.wording import page as wording
-from pytest_jarvis.outputs.wording.labels import STAGES
+from pytest_jarvis.outputs.wording.labels import STAGES, tuned_arm
 from pytest_jarvis.outputs.wording.metrics import label_of, names_of
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.outputs.wording.routing import outcome
@@ -77,7 +77,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
             ]
         )
     return {
-        "words": wording.SCRIPT_WORDS,
+        "words": wording.script_words(tuned_arm(report)),
         "adapters": adapters,
         "categories": [[name, _label(report, name)] for name in categories],
         "extras": [[label_of(spec), int(spec.higher_is_better), int(spec.per == "pair")] for spec in extras.values()],

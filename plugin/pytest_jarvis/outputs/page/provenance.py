@@ -32,8 +32,7 @@ def provenance(report: Report) -> Html:
             _facts(wording.VERSIONS, origin.versions),
             class_="facts-grid",
         ),
-        element("h3", wording.ADAPTERS),
-        table(wording.ADAPTER_HEADS, (_adapter(proof) for proof in engine.adapters), texts=range(3)),
+        _adapters(engine),
         _coverage(engine.coverage),
         _notes(origin),
     )
@@ -114,6 +113,14 @@ def _setting(value: object) -> str:
     if isinstance(value, bool):
         return YES if value else NO
     return str(value).replace(".", ",") if isinstance(value, float) else str(value)
+
+
+def _adapters(engine: EngineDescription) -> Html | None:
+    """Return a table of the adapters; an A/A run has none."""
+    if not engine.adapters:
+        return None
+    rows = (_adapter(proof) for proof in engine.adapters)
+    return join(element("h3", wording.ADAPTERS), table(wording.ADAPTER_HEADS, rows, texts=range(3)))
 
 
 def _adapter(proof: AdapterProof) -> list[str]:

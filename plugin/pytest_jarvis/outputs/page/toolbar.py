@@ -6,19 +6,21 @@ from collections.abc import Mapping
 
 from pytest_jarvis.outputs.page.markup import Html, element, join
 from pytest_jarvis.outputs.wording import page as wording
+from pytest_jarvis.outputs.wording.labels import tuned_arm
 from pytest_jarvis.outputs.wording.metrics import label_of, names_of
 from pytest_jarvis.report import Report
 
 
 def toolbar(report: Report) -> Html:
     """Return the controls of the list of cases."""
-    sorts = dict(wording.SORTS)
+    tuned = tuned_arm(report)
+    sorts = {name: label.format(tuned=tuned) for name, label in wording.SORTS.items()}
     for place, spec in enumerate(names_of(report).values()):
         if spec.per == "pair":
             sorts[f"extra-{place}-tuned"] = label_of(spec)
         else:
             sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=spec.label)
-            sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=spec.label)
+            sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=spec.label, tuned=tuned)
     categories = {"": wording.EVERY_CATEGORY} | {name: item.label for name, item in report.by_category.items()}
     adapters = {name: name for name in report.metadata.adapters} | {"": wording.EVERY_ADAPTER}
     return element(
@@ -52,7 +54,7 @@ def toolbar(report: Report) -> Html:
     )
 
 
-def legend() -> Html:
+def legend(report: Report) -> Html:
     """Return what the marks in the responses mean; which half is seen depends on what is shown."""
     return element(
         "p",
@@ -69,7 +71,7 @@ def legend() -> Html:
             "span",
             element("del", wording.LEGEND_GONE, class_="gone"),
             " ",
-            element("ins", wording.LEGEND_NEW, class_="new"),
+            element("ins", wording.LEGEND_NEW.format(tuned=tuned_arm(report)), class_="new"),
             class_="of-differences",
         ),
         class_="legend",

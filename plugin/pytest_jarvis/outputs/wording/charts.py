@@ -20,13 +20,9 @@ CHART_SHARE_AXIS: Final = "part des réponses"
 KEY_GAIN: Final = "Gain de pertinence"
 
 CHART_TEXTS: Final[Mapping[str, str]] = {
-    "relevance": typeset(
-        "Barres : pertinence moyenne de la base et du modèle fine-tuné, par catégorie, avec intervalles."
-    ),
-    "keywords": typeset("Barres : part des mots-clés trouvés par la base et le modèle fine-tuné, par catégorie."),
-    "scores": typeset(
-        "Histogramme : distribution des scores de pertinence des réponses de la base et du modèle fine-tuné."
-    ),
+    "relevance": typeset("Barres : pertinence moyenne de chaque bras, par catégorie, avec intervalles."),
+    "keywords": typeset("Barres : part des mots-clés trouvés par chaque bras, par catégorie."),
+    "scores": typeset("Histogramme : distribution des scores de pertinence des réponses de chaque bras."),
     "key_numbers": typeset("Encadré : le verdict et les chiffres à retenir."),
 }
 """What each chart shows, for who cannot see it."""

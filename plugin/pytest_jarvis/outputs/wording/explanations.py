@@ -61,8 +61,8 @@ _WARNINGS: Final[Mapping[WarningCode, str]] = {
     "stuffing": "Le gain vient avec du remplissage : {finetuned} outils nommés par réponse au lieu de {base}, et "
     "{share} des réponses en nomment cinq ou plus. Réciter le dictionnaire n’est pas mieux répondre.",
     "length": "Le gain vient avec des réponses {ratio} fois plus longues ({finetuned} caractères au lieu de {base}).",
-    "empty": "{share} des réponses fine-tunées sont vides (base : {base_share}).",
-    "cut": "{share} des réponses fine-tunées sont coupées avant leur fin (base : {base_share}).",
+    "empty": "{share} des réponses sont vides (base : {base_share}).",
+    "cut": "{share} des réponses sont coupées avant leur fin (base : {base_share}).",
 }
 
 

@@ -22,13 +22,14 @@ from pytest_jarvis.outputs.wording.formats import (
 )
 from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.rankings import NoiseFloor
-from pytest_jarvis.records import EngineDescription
+from pytest_jarvis.records import TWIN_ARM, EngineDescription
 from pytest_jarvis.report import Report
 
 TITLE: Final = "RAPPORT JARVIS"
 FAKE_MODEL: Final = "moteur factice (réponses écrites d’avance)"
 DEMO_MODEL: Final = DISPLAY_NAME
 BASE: Final = "base"
+TUNED: Final = "fine-tuné"
 TOTAL: Final = "Ensemble"
 NOTHING_MEASURED: Final = "Rien n’a été mesuré."
 NONE: Final = "aucun"
@@ -55,8 +56,14 @@ CRITERIA: Final[Mapping[Criterion, str]] = {
 }
 FLIP_RULE: Final = typeset(
     "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes ; entre parenthèses, les "
-    "réponses justes de la base, puis du bras fine-tuné."
+    "réponses justes de la base, puis de l’autre bras."
 )
+
+
+def tuned_arm(report: Report) -> str:
+    """Return what stands for the other arm where that may be any adapter; in an A/A run, its name: it is the base."""
+    return TWIN_ARM if TWIN_ARM in report.metadata.adapters else TUNED
+
 
 STAGES: Final[Mapping[str, str]] = {
     "load": "chargement",
@@ -123,6 +130,7 @@ SECTIONS: Final[Mapping[str, str]] = {
 FIELDS: Final[Mapping[str, str]] = {
     "model": "Modèle de base",
     "adapter": "Adaptateur",
+    "twin": "Second bras",
     "others": "Autres adaptateurs",
     "storage": "Poids",
     "device": "Matériel",

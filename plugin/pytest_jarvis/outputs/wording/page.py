@@ -110,7 +110,8 @@ NO_WEAKNESS: Final = "Aucun autre prompt."
 NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n’a de réponse des deux bras.")
 FLIPS: Final = "Prompts qui basculent"
 FLIP_RULE: Final = "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes."
-FLIP_HEADS: Final = ("Critère", "Base", "Fine-tuné", "Gagnés", "Perdus")
+FLIP_HEADS: Final = ("Critère", "Base", "Gagnés", "Perdus")
+"""The arm that is held against the base stands before the last two, by its name."""
 
 NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
 FAILURE_HEADS: Final = ("Prompt", "Bras", "Réponse", "Étape", "Raison")
@@ -137,18 +138,18 @@ SORT: Final = "Trier par"
 SORTS: Final[Mapping[str, str]] = {
     "order": "ordre du rapport",
     "change": "changement de pertinence",
-    "relevance-tuned": "pertinence, fine-tuné",
+    "relevance-tuned": "pertinence, {tuned}",
     "relevance-base": "pertinence, base",
     "keywords-change": "changement de mots-clés",
-    "keywords-tuned": "mots-clés, fine-tuné",
+    "keywords-tuned": "mots-clés, {tuned}",
     "keywords-base": "mots-clés, base",
     "cosine": "cosinus",
     "length-change": "changement de longueur",
-    "length-tuned": "longueur, fine-tuné",
-    "seconds-tuned": "durée, fine-tuné",
+    "length-tuned": "longueur, {tuned}",
+    "seconds-tuned": "durée, {tuned}",
 }
 EXTRA_CHANGE: Final = "changement de {name}"
-EXTRA_TUNED: Final = "{name}, fine-tuné"
+EXTRA_TUNED: Final = "{name}, {tuned}"
 DIFFERENCES: Final = "Différences de mots"
 UNFOLD: Final = "Déplier les réponses"
 RESET: Final = "Tout montrer"
@@ -166,10 +167,10 @@ KEYS: Final[Mapping[str, str]] = {
 LEGEND_KEYWORD: Final = "mot-clé attendu"
 LEGEND_TERM: Final = "terme JARVIS"
 LEGEND_GONE: Final = "seulement dans la base"
-LEGEND_NEW: Final = "seulement dans le fine-tuné"
+LEGEND_NEW: Final = "seulement dans le bras {tuned}"
 LEGEND: Final = typeset("Dans les réponses :")
 
-SCRIPT_WORDS: Final[Mapping[str, object]] = {
+_SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "dash": DASH,
     "base": BASE,
     "themes": THEMES,
@@ -188,7 +189,7 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "identical": "Réponses identiques",
     "failed": "Échec",
     "keywordsLabel": "Mots-clés attendus",
-    "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, fine-tuné {tuned}"),
+    "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, {tuned_arm} {tuned}"),
     "nothingDrawn": "Aucune réponse n’a été tirée.",
     "notDrawn": "Réponse non tirée.",
     "failedAt": typeset("Échec ({stage}) :"),
@@ -206,7 +207,12 @@ SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "others": ("{n} autre réponse par bras", "{n} autres réponses par bras"),
     "replicate": "Réponse {n}",
 }
-"""What the script shows; pairs are a singular and a plural."""
+
+
+def script_words(tuned: str) -> dict[str, object]:
+    """Return what the script shows; pairs are a singular and a plural. `tuned` is what the other arm is called."""
+    found = str(_SCRIPT_WORDS["keywordFound"])
+    return {**_SCRIPT_WORDS, "keywordFound": found.replace("{tuned_arm}", tuned)}
 
 
 PROVENANCE_SUMMARY: Final = "Modèles, versions, réglages, machine"

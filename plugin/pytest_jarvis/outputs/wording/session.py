@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.outputs.wording.formats import NBSP, number, percent, plural, printable, seconds, typeset
-from pytest_jarvis.outputs.wording.labels import STAGES, device, model_label, quantised
+from pytest_jarvis.outputs.wording.labels import BASE, STAGES, device, model_label, quantised
 from pytest_jarvis.outputs.wording.notes import french_reason
 from pytest_jarvis.rankings import NoiseFloor
-from pytest_jarvis.records import EngineDescription
+from pytest_jarvis.records import TWIN_ARM, EngineDescription
 from pytest_jarvis.report import FailureRow
 
 NOT_ASKED_TO_JUDGE: Final = typeset(
@@ -20,8 +20,6 @@ NOT_ASKED_TO_JUDGE_PART: Final = typeset(
     "Non jugé : une partie des prompts seulement ; un verdict les veut tous, avec --jarvis-report."
 )
 RESUME: Final = typeset("Interrompu : la même commande avec --jarvis-reuse reprend les réponses déjà tirées.")
-CASE_COLUMNS: Final = ("mots-clés", "pertinence", "base | LoRA")
-"""The heads of a prompt's line: keywords found, relevance, seconds of both arms."""
 TABLE_HEADS: Final = ("prompts", "clés", "pertinence", "gain", "cosinus")
 TOTAL: Final = "Ensemble"
 NOISE_HEAD: Final = typeset(
@@ -80,6 +78,11 @@ def loaded(engine: EngineDescription, load_s: float) -> list[str]:
         f"chargé en {seconds(load_s)}",
     ]
     return [part for part in parts if part]
+
+
+def case_columns(adapter: str) -> tuple[str, str, str]:
+    """Return the heads of a prompt's line: keywords found, relevance, seconds of both arms."""
+    return "mots-clés", "pertinence", f"{BASE} | {TWIN_ARM if adapter == TWIN_ARM else 'LoRA'}"
 
 
 def responses_done(done: int, planned: int) -> str:
