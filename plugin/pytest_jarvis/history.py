@@ -38,11 +38,13 @@ class HistoryEntry:
     is_replay: bool
     is_twin: bool
     is_baseline: bool
+    is_interrupted: bool
+    """Whether it stopped before its end, so that its gain is of a part; failures alone are no interruption."""
 
     @property
     def in_trend(self) -> bool:
-        """Whether it is a point of its own: a replay repeats another run's, an A/A run has no gain."""
-        return self.gain is not None and not self.is_replay and not self.is_twin
+        """Whether it is a point of its own: a replay repeats another's, an A/A run has no gain, a part is no whole."""
+        return self.gain is not None and not (self.is_replay or self.is_twin or self.is_interrupted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ def history_entry(report: Report, path: str, sha256: str, *, baseline_sha256: st
         is_replay=origin.replay is not None,
         is_twin=TWIN_ARM in metadata.adapters,
         is_baseline=sha256 == baseline_sha256,
+        is_interrupted=_is_interrupted(report),
     )
 
 
@@ -114,3 +117,9 @@ def series_of(runs: Iterable[tuple[HistoryEntry, Report]]) -> tuple[Series, ...]
         )
         before = now
     return tuple(result)
+
+
+def _is_interrupted(report: Report) -> bool:
+    """Tell whether a run stopped before its end: something is missing that is no failure."""
+    undrawn = any(reason.values.get("responses", 0) for reason in report.gate.reasons if reason.code == "missing_pairs")
+    return not report.complete and (undrawn or not report.failures)

@@ -8,7 +8,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from pytest_jarvis.gate import Reason
 from pytest_jarvis.history import HistoryEntry, Series, history_entry, series_of
+from pytest_jarvis.outputs.charts.history import history_png
 from pytest_jarvis.outputs.history import history_lines
 from pytest_jarvis.outputs.wording import width_of
 from pytest_jarvis.report import Report
@@ -127,6 +129,28 @@ def test_replays_and_runs_of_the_base_against_itself_are_listed_and_not_drawn(ma
     assert "relecture" in text
     assert "A/A" in text
     assert "Pas de tendance" in text
+
+
+def test_an_interrupted_run_is_listed_as_such_and_not_drawn(make_report: MakeReport) -> None:
+    whole = dated(make_report(), 1)
+    stopped = change(dated(make_report(gains={"jarvis": 0.1}), 2), complete=False)
+    text = text_of(whole, stopped)
+    table, trend = text.split("\n\n")[1:3]
+    assert ["accepté", "interrompu"] == [line.split()[-1] for line in table.splitlines()[2:]]
+    assert ["2026-03-01"] == [line[:10] for line in trend.splitlines()]
+    assert entry(stopped).gain is not None
+    assert "Pas de tendance" in text_of(stopped)
+    assert history_png(series(whole)) == history_png(series(whole, stopped))
+
+
+@pytest.mark.parametrize(("undrawn", "interrupted"), [(0.0, False), (3.0, True)])
+def test_responses_that_failed_interrupt_no_run_and_those_never_drawn_do(
+    make_report: MakeReport, undrawn: float, interrupted: bool
+) -> None:
+    report = make_report(failing=((0, "jarvis"),))
+    missing = Reason(code="missing_pairs", values={"missing": 0, "selected": 3, "responses": undrawn})
+    report = change(report, gate=replace(report.gate, reasons=(missing,)))
+    assert (False, interrupted) == (report.complete, entry(report).is_interrupted)
 
 
 def test_the_title_of_a_series_says_in_french_how_weights_are_stored(make_report: MakeReport) -> None:

@@ -20,10 +20,13 @@ VERDICTS: Final[Mapping[GateVerdict, str]] = {
     "NOT_JUDGED": "non jugé",
     "OFF": "sans seuil",
 }
-NO_TREND: Final = typeset("Pas de tendance : aucun essai de cette série n’a de gain qui lui soit propre.")
+NO_TREND: Final = typeset(
+    "Pas de tendance : aucun essai mené à son terme dans cette série n’a de gain qui lui soit propre."
+)
 GAIN_AXIS: Final = "gain de pertinence"
 REPLAY: Final = "relecture"
 TWIN: Final = "A/A"
+INTERRUPTED: Final = "interrompu"
 
 
 def no_run(folder: str) -> str:
@@ -47,7 +50,9 @@ def verdict_of(entry: HistoryEntry) -> str:
     """Return the verdict of a run in a word; for one that has none of its own, what it is."""
     if entry.is_twin:
         return TWIN
-    return REPLAY if entry.is_replay else VERDICTS[entry.verdict]
+    if entry.is_replay:
+        return REPLAY
+    return INTERRUPTED if entry.is_interrupted else VERDICTS[entry.verdict]
 
 
 def commit_of(entry: HistoryEntry) -> str:
