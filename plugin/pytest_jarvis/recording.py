@@ -38,6 +38,8 @@ class Recording:
     """The same of the clean commands that were drawn for a comparison; they are no prompts of the run."""
     outcomes: Mapping[ResponseKey, Response | Failure]
     """By the key of the request that an engine is sent for it: the twin's are requests of the base."""
+    reused: frozenset[ResponseKey]
+    """The responses that were the store's then, by their own key: the twin's are the twin's."""
     replicates: int
     """Responses per prompt and arm that were drawn whole."""
     cosine_detail: CosineDetail
@@ -62,15 +64,18 @@ def read_recording(report: Report) -> Recording:
             failure = _failure(row)
             outcomes[failure.key] = failure
     cosines: dict[PairKey, float] = {}
+    reused: set[ResponseKey] = set()
     for result in report.results:
-        for sample in result.samples:
-            response = _response(result.prompt_id, sample)
+        clean_id = clean_prompt_id(result.intended or "")
+        named = [(result.prompt_id, sample) for sample in result.samples]
+        for prompt_id, sample in [*named, *((clean_id, sample) for sample in result.clean_samples)]:
+            response = _response(prompt_id, sample)
             outcomes[response.key] = response
+            if sample.reused:
+                reused.add((prompt_id, sample.arm, sample.replicate))
+        for sample in result.samples:
             if sample.cosine is not None:
                 cosines[result.prompt_id, result.adapter, sample.replicate] = sample.cosine
-        for sample in result.clean_samples:
-            response = _response(clean_prompt_id(result.intended or ""), sample)
-            outcomes[response.key] = response
     means = {
         (row.prompt_id, row.adapter): row.cosine_similarity_score
         for row in report.results
@@ -82,6 +87,7 @@ def read_recording(report: Report) -> Recording:
         texts={row.prompt_id: row.prompt for row in report.results},
         clean_texts={clean_prompt_id(row.intended): row.intended for row in reversed(report.results) if row.intended},
         outcomes=outcomes,
+        reused=frozenset(reused),
         # A run that was stopped in its first look has drawn none whole; what there is of it is that look.
         replicates=drawn or report.metadata.plan.looks[0],
         cosine_detail="responses" if cosines else "prompts" if means else "none",

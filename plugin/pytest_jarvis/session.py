@@ -338,17 +338,22 @@ class BenchmarkRun:
                     cosine=cosines.get(number),
                     extra=more.of_response(case, response),
                     pair={} if base is None else more.of_pair(case, base, response),
-                    reused=response.key in self._drawing.reused,
+                    reused=self._is_reused(response),
                 )
             )
         return result
+
+    def _is_reused(self, response: Response) -> bool:
+        """Tell whether the store gave a response: to this run, or to the recorded one that is scored again."""
+        recording = self.plan.recording
+        return response.key in (self._drawing.reused if recording is None else recording.reused)
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
         cleans = [self._clean.of(case, arm, self._responses) for arm in (BASE_ARM, adapter)]
         clean_samples = [
             msgspec.structs.replace(
                 make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools),
-                reused=response.key in self._drawing.reused,
+                reused=self._is_reused(response),
             )
             for arm in (BASE_ARM, adapter)
             for response, score in self._clean.drawn_for(case, arm)

@@ -209,3 +209,15 @@ class Silent:
     def drawing(self, look: int, progress: Progress) -> None: ...
 
     def drawn(self, look: int, progress: Progress) -> None: ...
+
+
+def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0}, categories=1, prompts=1)
+    (row,) = report.results
+    mine = msgspec.structs.replace(row.of_arm("base_bis")[1], reused=True)
+    clean = msgspec.structs.replace(row.of_arm("base")[0], reused=True)
+    marked = msgspec.structs.replace(
+        row, intended="ouvre chrome", samples=(*row.of_arm("base"), mine), clean_samples=(clean,)
+    )
+    recording = read_recording(msgspec.structs.replace(report, results=(marked,)))
+    assert {(row.prompt_id, "base_bis", 1), (clean_prompt_id("ouvre chrome"), "base", 0)} == recording.reused

@@ -107,6 +107,19 @@ def test_the_times_of_a_replay_are_those_recorded_and_nothing_was_generated(repo
     assert (report.provenance.timings_s, {}) == (facts.timings_s, facts.generated)
 
 
+def test_the_responses_that_were_reused_then_are_still_marked_so(report: Report) -> None:
+    rows = tuple(
+        msgspec.structs.replace(
+            row, samples=tuple(msgspec.structs.replace(one, reused=one.replicate == 1) for one in row.samples)
+        )
+        for row in report.results
+    )
+    report = msgspec.structs.replace(report, results=rows)
+    run, cases = replayed(read_recording(report), cases_of(report), (4,)), cases_of(report)
+    marks = {(one.arm, one.replicate): one.reused for case in cases for one in run.rows(case, NO_METRICS)[0].samples}
+    assert {(arm, number): number == 1 for arm in ("base", "jarvis") for number in range(4)} == marks
+
+
 def test_a_replay_that_wants_another_look_than_was_recorded_stops_and_says_so(report: Report) -> None:
     texts = {("base", 0): "Ouvre.", ("jarvis", 1): "Ouvre.", ("jarvis", 2): "Ouvre."}
     open_question = tuple(
