@@ -57,6 +57,35 @@ def test_a_phone_never_scrolls_sideways(page, asked, write_report, publish) -> N
     assert page.run(f"(([one, other]) => other.top >= one.bottom)({boxes})"), "the answers are not stacked"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_on_a_phone_has_a_shade_where_there_is_more_and_none_at_its_ends(
+    page, small: str, tmp_path, scheme: str
+) -> None:
+    from matplotlib.image import imread
+
+    page.emulate(scheme=scheme)
+    page.open(small)
+    table = "document.querySelector('#categories .table')"
+
+    def shades(width: int, scrolled: int) -> list[bool]:
+        page.resize(width, 844, mobile=width < 500)
+        page.run(f"{table}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        page.run(f"{table}.scrollLeft = {scrolled}")
+        page.settle()
+        page.screenshot(tmp_path / "shot.png")
+        left, right, bottom = page.run(
+            f"(({{ left, right, bottom }}) => [left, right, bottom])({table}.getBoundingClientRect())"
+        )
+        line = imread(tmp_path / "shot.png")[round(bottom) - 9]  # below the text, above the corners
+        card = line[round((left + right) / 2)]
+        return [bool((line[round(place)] != card).any()) for place in (left + 4, right - 5)]
+
+    assert [False, True] == shades(390, 0)
+    assert [True, True] == shades(390, 40)
+    assert [True, False] == shades(390, 10_000)
+    assert [False, False] == shades(1280, 0)
+
+
 CONTRAST = """(() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const rgba = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
