@@ -193,6 +193,7 @@ def _wrapper_class() -> type[Any]:
                 with super()._activate_lora(active_adapters):
                     yield
                 return
+            reading.stays_packed = False
             reading.products = tuple(self.get_delta_factors(name) for name in active_adapters if name in self.lora_A)
             try:
                 yield

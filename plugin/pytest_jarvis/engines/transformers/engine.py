@@ -30,6 +30,8 @@ from pytest_jarvis.engines.transformers.memory import (
     torch_memory_errors,
 )
 from pytest_jarvis.engines.transformers.meter import Meter
+from pytest_jarvis.engines.transformers.packed import use_packed_experts
+from pytest_jarvis.engines.transformers.readings import expert_readings
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
 from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
 from pytest_jarvis.engines.transformers.threads import fastest_threads, threads
@@ -76,7 +78,8 @@ class TransformersEngine:
             base=identifying.BaseFiles(location=self._source.location, files=base_files, commit=self._base.commit),
             adapters={adapter.name: adapter.sha256 for adapter in files},
             storage=f"{self._coverage.label}, {self._coverage.share_4bit}",
-            arithmetic=f"{self._compute_dtype()} on {identifying.device_kinds(device_name(self._model))}",
+            arithmetic=f"{self._compute_dtype()} on {identifying.device_kinds(device_name(self._model))}"
+            + (", experts in 4 bits" if self._packed else ""),
             template=identifying.template_digest(self._base.tokenizer.chat_template)
             if settings.template == "chat"
             else "raw",
@@ -102,6 +105,12 @@ class TransformersEngine:
         self._kept_bytes = 0
         self._threads: int | None = None
         use_steady_experts(base.model)
+        # Why experts in 4 bits are read out at every step of a GPU; None where they are not, or there are none.
+        self._unpacked: str | None = None
+        self._packed = False
+        if base.device.type == "cuda" and expert_readings(base.model):
+            self._unpacked = use_packed_experts(base.model)
+            self._packed = self._unpacked is None
         # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
         plain = Chat(base.tokenizer, replace(self._settings, tools=()), name)
         probes = [plain.encode(text) for text in PROBES]
@@ -333,6 +342,10 @@ class TransformersEngine:
                 f"the weights in 4 bits are also kept dequantised ({self._kept_bytes / 1e6:.0f}MB), "
                 "with the same values, so that no step pays for it"
             )
+        if self._packed:
+            yield "experts are multiplied as they are stored, in 4 bits: no step reads them out in 16 bits"
+        if self._unpacked is not None:
+            yield f"experts are read out of 4 bits at every step, because {self._unpacked}"
         yield self.steadiness.note()
         positions = getattr(self._base.model.config, "max_position_embeddings", None)
         if positions is not None and self._longest + self._settings.max_new_tokens > positions:

@@ -123,11 +123,16 @@ def _cache_shape(model: PreTrainedModel) -> dict[str, int]:
 
 
 def _workspace_bytes(model: PreTrainedModel) -> int:
-    """Return what a step needs whatever its rows: the experts of a layer as they are read out of 4 bits, twice over."""
+    """Return what a step needs whatever its rows: the experts of a layer as they are read out of 4 bits, twice over.
+
+    Nothing where a kernel multiplies by them in 4 bits.
+    """
     from pytest_jarvis.engines.transformers.readings import expert_readings
 
     sizes: dict[int, int] = {}
     for owner, _, entry in expert_readings(model):
+        if entry[0].stays_packed:
+            continue
         state = entry[0].quant_state
         sizes[id(owner)] = sizes.get(id(owner), 0) + state.shape.numel() * state.dtype.itemsize
     return WORKSPACE_COPIES * max(sizes.values(), default=0)

@@ -22,6 +22,8 @@ def expert_reading_class() -> type[Any]:
         """bitsandbytes' parametrization, whose dequantised weights may be kept, and to which an adapter may add."""
 
         kept: torch.Tensor | None = None
+        stays_packed: bool = False
+        """Whether a kernel multiplies by the weights in 4 bits: they are then read out for adapters on experts only."""
         products: tuple[tuple[torch.Tensor, torch.Tensor, float], ...] = ()
         """An adapter's (left, right, scale): scale * left @ right is added, expert by expert."""
 

@@ -22,6 +22,14 @@ NOTES: Final[Translations] = (
         "les poids en 4 bits sont aussi gardés déquantifiés ({size}\u00a0Mo), mêmes valeurs, pour aller plus vite",
     ),
     (
+        r"experts are multiplied as they are stored, in 4 bits: .*",
+        "les experts sont multipliés tels qu’ils sont stockés, en 4 bits : aucune étape ne les relit en 16 bits",
+    ),
+    (
+        r"experts are read out of 4 bits at every step, because (?P<reason>.*)",
+        "à chaque étape les experts sont relus de 4 en 16 bits, car : {reason}",
+    ),
+    (
         r"responses do not depend on their batch: .*",
         "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
     ),
