@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pytest_jarvis.engines.transformers import proof  # noqa: E402  # needs torch only once called
-from pytest_jarvis.engines.transformers.running import accepted  # noqa: E402
+from pytest_jarvis.engines.transformers.stepping import accepted  # noqa: E402
 from pytest_jarvis.records import EngineError  # noqa: E402
 
 PROMPTS = [[1], [2]]

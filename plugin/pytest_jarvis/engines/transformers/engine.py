@@ -12,8 +12,8 @@ from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import Digest, OnProgress
 from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers import adapters as adapting
+from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
-from pytest_jarvis.engines.transformers import loading, proof
 from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial
@@ -32,9 +32,10 @@ from pytest_jarvis.engines.transformers.memory import (
 from pytest_jarvis.engines.transformers.meter import Meter
 from pytest_jarvis.engines.transformers.packed import use_packed_experts
 from pytest_jarvis.engines.transformers.readings import expert_readings
-from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn, OnStep
+from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn
 from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
 from pytest_jarvis.engines.transformers.threads import fastest_threads, threads
+from pytest_jarvis.engines.transformers.watching import OnStep
 from pytest_jarvis.records import (
     BASE_ARM,
     AdapterProof,
@@ -146,15 +147,24 @@ class TransformersEngine:
                 proof.refuse_inert(self._proofs)
             live = {seen.name for seen in self._proofs if seen.live}
             self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad, live=live)
+        two_passes = self._mixed is not None and not self._mixed.works
+        # Why every step of a GPU is launched kernel by kernel; None where steps are recorded, and on a CPU.
+        self._unrecorded: str | None = None
+        on_gpu = base.device.type == "cuda"
+        if on_gpu:
+            batches = [[arm] for arm in self._arms] if two_passes else [list(self._arms)]
+            self._unrecorded = graphs.refuse_fixed(self._model, batches, probes, pad=pad)
         self._longest = 0
         self._runner = BatchRunner(
             self._model,
             settings=self._settings,
             stops=base.stops,
             pad=pad,
-            two_passes=self._mixed is not None and not self._mixed.works,
+            two_passes=two_passes,
             # Where rounding depends on the batch, a text would come to depend on when its neighbours end.
             shrinks=self.steadiness.holds,
+            fixed=on_gpu and self._unrecorded is None,
+            record=graphs.record_graph if on_gpu else None,
         )
 
     def describe(self) -> EngineDescription:
@@ -342,10 +352,7 @@ class TransformersEngine:
                 f"the weights in 4 bits are also kept dequantised ({self._kept_bytes / 1e6:.0f}MB), "
                 "with the same values, so that no step pays for it"
             )
-        if self._packed:
-            yield "experts are multiplied as they are stored, in 4 bits: no step reads them out in 16 bits"
-        if self._unpacked is not None:
-            yield f"experts are read out of 4 bits at every step, because {self._unpacked}"
+        yield from self._gpu_notes()
         yield self.steadiness.note()
         positions = getattr(self._base.model.config, "max_position_embeddings", None)
         if positions is not None and self._longest + self._settings.max_new_tokens > positions:
@@ -361,6 +368,15 @@ class TransformersEngine:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
             if not seen.base_unchanged:
                 yield f"with adapter '{seen.name}' off, the base's logits moved by up to {seen.max_base_drift:.2g}"
+
+    def _gpu_notes(self) -> Iterator[str]:
+        """Yield how steps run on a GPU."""
+        if self._packed:
+            yield "experts are multiplied as they are stored, in 4 bits: no step reads them out in 16 bits"
+        if self._unpacked is not None:
+            yield f"experts are read out of 4 bits at every step, because {self._unpacked}"
+        if self._unrecorded is not None:
+            yield f"every step is launched kernel by kernel, because {self._unrecorded}"
 
 
 def _failure(request: Request, stage: Literal["generate", "timeout"], reason: str) -> Failure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.arms import as_arms, only
 from pytest_jarvis.engines.transformers.batching import STEADY_ROWS, padded_length
-from pytest_jarvis.engines.transformers.running import accepted, causal_model, pad_left
+from pytest_jarvis.engines.transformers.stepping import accepted, causal_model, pad_left
 from pytest_jarvis.records import BASE_ARM
 
 if TYPE_CHECKING:

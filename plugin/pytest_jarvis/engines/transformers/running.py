@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_jarvis.engines.transformers.arms import as_arms
-from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows, rows_to_keep
+from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows
 from pytest_jarvis.engines.transformers.sampling import FiniteWatch, NoisyChoice, noise_key
+from pytest_jarvis.engines.transformers.stepping import (
+    FixedSteps,
+    GrowingSteps,
+    Record,
+    Steps,
+    causal_model,
+    pad_left,
+    prefill,
+)
+from pytest_jarvis.engines.transformers.watching import OnStep, Watch
 from pytest_jarvis.records import FinishReason, GenerationSettings
 
 if TYPE_CHECKING:
     import torch
-
-PROGRESS_EVERY_S = 0.1
-LEAVING_SHARE = 0.25
-"""Share of the rows that must be able to leave before a batch goes on without them: to leave costs about two steps."""
-OnStep = Callable[[int, int], None]
-"""Called with (rows finished, tokens drawn) of the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,87 +39,6 @@ class Drawn:
     """Whether every token was drawn from logits that are numbers."""
 
 
-class Watch:
-    """A stopping criterion that notes when each token came and how far the batch is, and stops it in time.
-
-    With `shrink` it also stops when enough rows are done to go on without them: `staying` then holds the places of the
-    rows to go on with, among those that run, and is None when the batch has come to its end.
-    """
-
-    def __init__(
-        self, *, prompt_length: int, rows: int, stops: torch.Tensor, timeout_s: float | None, on_step: OnStep | None
-    ) -> None:
-        self.started = time.perf_counter()
-        self.step_times: list[float] = []
-        self.timed_out = False
-        self.staying: list[int] | None = None
-        self._prompt_length = prompt_length
-        self._rows = rows
-        self._stops = stops
-        self._timeout_s = timeout_s
-        self._on_step = on_step
-        self._told = self.started
-        self._arms: list[str] | None = None
-        self._over: list[bool] = []
-        self._gone = (0, 0)
-
-    def shrink(self, arms: Sequence[str]) -> None:
-        """Stop, from now on, when enough of the rows, which run as `arms`, are done."""
-        self._arms = list(arms)
-        self._over = [False] * len(self._arms)
-
-    def go_on(self, input_ids: torch.Tensor) -> None:
-        """Go on with the rows that are `staying`; `input_ids` are those of all rows that ran."""
-        staying = self.staying or []
-        here = range(min(self._rows, len(input_ids)))
-        left = [place for place in here if place not in set(staying)]
-        rows, tokens = self._count(input_ids[left, self._prompt_length :])
-        self._gone = (self._gone[0] + rows, self._gone[1] + tokens)
-        self._rows = sum(place < self._rows for place in staying)
-        self._over = [self._over[place] for place in staying]
-        self._arms = [self._arms[place] for place in staying] if self._arms is not None else None
-        self.staying = None
-
-    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-        """Return, for each row, whether it must stop now."""
-        if input_ids.is_cuda:
-            import torch
-
-            torch.cuda.synchronize(input_ids.device)  # what is launched is not computed yet
-        now = time.perf_counter()
-        self.step_times.append(now - self.started)
-        self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
-        if self._on_step is not None and now - self._told >= PROGRESS_EVERY_S:
-            self._told = now
-            rows, tokens = self._count(input_ids[: self._rows, self._prompt_length :])
-            self._on_step(self._gone[0] + rows, self._gone[1] + tokens)
-        self.staying = None if self.timed_out else self._who_stays(input_ids)
-        stop = self.timed_out or self.staying is not None
-        return input_ids.new_full((len(input_ids),), stop, dtype=self._stops.dtype).bool()
-
-    def _who_stays(self, input_ids: torch.Tensor) -> list[int] | None:
-        """Return the rows to go on with, or None when it is not worth it to leave any behind, or nothing is left."""
-        import torch
-
-        if self._arms is None:
-            return None
-        ended = torch.isin(input_ids[:, -1], self._stops).tolist()
-        self._over = [over or end for over, end in zip(self._over, ended, strict=True)]
-        most = int(len(self._over) * (1 - LEAVING_SHARE))
-        if len(self._over) - sum(self._over) > most:
-            return None
-        staying = rows_to_keep(self._arms, self._over)
-        return staying if 0 < len(staying) <= most else None
-
-    def _count(self, new_tokens: torch.Tensor) -> tuple[int, int]:
-        """Return (rows finished, tokens drawn) for the new tokens so far, (rows, tokens)."""
-        import torch
-
-        ended = torch.isin(new_tokens, self._stops)
-        before_end = (ended.cumsum(dim=-1) - ended.long()) == 0
-        return int(ended.any(dim=-1).sum()), int(before_end.sum())
-
-
 class BatchRunner:
     """Draws the answers of a batch of rows of any arms, on one set of weights."""
 
@@ -131,14 +51,21 @@ class BatchRunner:
         pad: int,
         two_passes: bool,
         shrinks: bool = False,
+        fixed: bool = False,
+        record: Record | None = None,
     ) -> None:
-        """`shrinks` lets rows that are done leave their batch: for arithmetic that does not change with the others."""
+        """`shrinks` lets rows that are done leave their batch: for arithmetic that does not change with the others.
+
+        `fixed` has a batch run in steps of fixed length, which are recorded by `record` when it is given.
+        """
         self._model = model
         self._settings = settings
         self._stops = tuple(stops)
         self._pad = pad
         self._two_passes = two_passes
         self._shrinks = shrinks
+        self._fixed = fixed
+        self._record = record
 
     def run(self, batch: Batch, *, fill: bool = True, on_step: OnStep | None = None) -> list[Drawn]:
         """Return what each row of `batch` drew, in the order of its rows.
@@ -158,8 +85,9 @@ class BatchRunner:
         import torch
 
         rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
+        arms, prompts = [row.request.arm for row in rows], [row.tokens for row in rows]
         device, length, kept = self._model.device, batch.length, len(batch.rows)
-        input_ids, attention_mask = pad_left([row.tokens for row in rows], length, self._pad, device)
+        input_ids, mask = pad_left(prompts, length, self._pad, device)
         watch = Watch(
             prompt_length=length,
             rows=kept,
@@ -168,96 +96,104 @@ class BatchRunner:
             on_step=on_step,
         )
         finite = FiniteWatch(prompt_length=length)
-        processors: list[FiniteWatch | NoisyChoice] = [finite, *self._choice(rows, length, device)]
-        new_tokens: dict[int, list[int]] = {}
+        choice = self._choice(rows, length, device)
         with torch.inference_mode():
-            cache = self._prefill(rows, input_ids, attention_mask)
-            if self._shrinks and cache is not None:
-                watch.shrink([row.request.arm for row in rows])
-            places = list(range(len(rows)))
-            while True:
-                output = self._generate(
-                    [rows[place].request.arm for place in places],
-                    input_ids,
-                    attention_mask,
-                    cache,
-                    processors=processors,
-                    watch=watch,
-                    left=self._settings.max_new_tokens - (input_ids.shape[-1] - length),
-                )
-                new_tokens.update(zip(places, output[:, length:].tolist(), strict=True))
-                if watch.staying is None:
-                    break
-                staying = torch.tensor(watch.staying, device=device)
-                places = [places[place] for place in watch.staying]
-                watch.go_on(output)
-                for processor in processors:
-                    processor.keep(staying)
-                drawn = output.shape[-1] - attention_mask.shape[-1]
-                attention_mask = torch.nn.functional.pad(attention_mask, (0, drawn), value=1)[staying]
-                input_ids = output[staying]
-                cache.batch_select_indices(staying)
+            cache = prefill(self._model, arms, prompts, input_ids, mask)
+            if cache is None:
+                new_tokens = self._generate(arms, input_ids, mask, processors=[finite, *choice], watch=watch)
+            else:
+                # A recording costs a few steps, which one response by itself would not win back.
+                steps = self._steps(cache, mask, fixed=self._fixed and fill)
+                new_tokens = self._step_through(arms, input_ids, steps, finite=finite, choice=choice, watch=watch)
         broken = finite.broken_at(kept)
         return [
-            self._read(row, new_tokens[place], watch, broken_at=position)
-            for place, (row, position) in enumerate(zip(batch.rows, broken, strict=True))
+            self._read(row, tokens, watch, broken_at=position)
+            for row, tokens, position in zip(batch.rows, new_tokens, broken, strict=False)
         ]
+
+    def _steps(self, cache: Any, mask: torch.Tensor, *, fixed: bool) -> Steps:
+        """Return the steps of a batch whose prompts, padded as `mask` says, are in `cache` but for their last token."""
+        if not fixed:
+            return GrowingSteps(self._model, cache, mask)
+        new_tokens = self._settings.max_new_tokens
+        return FixedSteps(self._model, cache, mask, new_tokens=new_tokens, record=self._record)
+
+    def _step_through(
+        self,
+        arms: Sequence[str],
+        input_ids: torch.Tensor,
+        steps: Steps,
+        *,
+        finite: FiniteWatch,
+        choice: Sequence[NoisyChoice],
+        watch: Watch,
+    ) -> list[list[int]]:
+        """Return the new tokens of each row, row i running as `arms[i]`: those that `generate` would draw."""
+        import torch
+
+        length, stops = input_ids.shape[-1], torch.tensor(self._stops, device=input_ids.device)
+        places = list(range(len(arms)))
+        new_tokens: dict[int, list[int]] = {}
+        if self._shrinks and steps.shrinks:
+            watch.shrink(arms)
+        # Tokens of prompts and answers; what an answer that has ended draws is padding.
+        sequence = torch.nn.functional.pad(input_ids, (0, self._settings.max_new_tokens), value=self._pad)
+        ended = torch.zeros(len(arms), dtype=torch.bool, device=input_ids.device)
+        width = length
+        while True:
+            with as_arms(self._model, [arms[place] for place in places]):
+                going = True
+                while going:
+                    logits = finite(sequence[:, :width], steps(sequence[:, width - 1]).float())
+                    tokens = choice[0].choose(logits, position=width - length) if choice else logits.argmax(dim=-1)
+                    sequence[:, width] = torch.where(ended, self._pad, tokens)
+                    ended |= torch.isin(tokens, stops)
+                    width += 1
+                    going = not watch.stops_at(sequence[:, :width])
+                    going = going and width < sequence.shape[-1] and not bool(ended.all())
+            new_tokens.update(zip(places, sequence[:, length:width].tolist(), strict=True))
+            if watch.staying is None or width == sequence.shape[-1]:
+                return [new_tokens[place] for place in range(len(arms))]
+            staying = torch.tensor(watch.staying, device=input_ids.device)
+            places = [places[place] for place in watch.staying]
+            watch.go_on(sequence[:, :width])
+            finite.keep(staying)
+            for one in choice:
+                one.keep(staying)
+            steps.keep(staying)
+            sequence, ended = sequence[staying], ended[staying]
 
     def _generate(
         self,
         arms: list[str],
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
-        cache: Any,
         *,
         processors: Sequence[FiniteWatch | NoisyChoice],
         watch: Watch,
-        left: int,
-    ) -> torch.Tensor:
-        """Return the rows' tokens, prompts first, after at most `left` more of each; row i runs as `arms[i]`."""
-        from transformers import LogitsProcessorList, StoppingCriteriaList
+    ) -> list[list[int]]:
+        """Return the new tokens of each row, by transformers' own loop: for what keeps more than keys and values."""
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+        # The whole of what `generate` is told: nothing comes from the model's own generation settings.
+        told = GenerationConfig(
+            max_new_tokens=self._settings.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            eos_token_id=list(self._stops) or None,
+            pad_token_id=self._pad,
+        )
         with as_arms(self._model, arms):
             output: torch.Tensor = causal_model(self._model).generate(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
-                past_key_values=cache,
-                generation_config=self._generation_config(left),
+                generation_config=told,
                 logits_processor=LogitsProcessorList(processors),
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
-        return output
-
-    def _prefill(self, rows: Sequence[Row], input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-        """Return the keys and values of all tokens of the prompts but the last, each prompt of an arm computed once.
-
-        Replicates share their prompt. The last token is left to `generate`, which needs one to start from. None when
-        the model keeps more than keys and values, which cannot be shared out this way: `generate` then does it all.
-        """
-        import torch
-        from transformers import DynamicCache
-        from transformers.cache_utils import DynamicLayer
-
-        places: dict[tuple[str, tuple[int, ...]], int] = {}
-        source = [places.setdefault((row.request.arm, row.tokens), len(places)) for row in rows]
-        cache = DynamicCache(config=self._model.config)
-        if any(type(layer) is not DynamicLayer for layer in cache.layers):
-            return None
-        firsts = [source.index(place) for place in range(len(places))]
-        positions = (attention_mask[firsts].cumsum(dim=-1) - 1).clamp(min=0)
-        with as_arms(self._model, [rows[first].request.arm for first in firsts]):
-            inner = causal_model(self._model).base_model
-            inner(
-                input_ids=input_ids[firsts],
-                attention_mask=attention_mask[firsts],
-                past_key_values=cache,
-                use_cache=True,
-                **accepted(inner, position_ids=positions),
-            )
-        # The whole prompt runs, so that its length stays a multiple that keeps attention steady; its last token goes.
-        cache.crop(-1)
-        cache.reorder_cache(torch.tensor(source, device=input_ids.device))
-        return cache
+        new_tokens: list[list[int]] = output[:, input_ids.shape[-1] :].tolist()
+        return new_tokens
 
     def _choice(self, rows: Sequence[Row], length: int, device: torch.device) -> list[NoisyChoice]:
         """Return the processor that samples, or none for greedy answers."""
@@ -276,19 +212,6 @@ class BatchRunner:
             )
         ]
 
-    def _generation_config(self, max_new_tokens: int) -> Any:
-        """Return the whole of what `generate` is told: nothing comes from the model's own generation settings."""
-        from transformers import GenerationConfig
-
-        return GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            use_cache=True,
-            eos_token_id=list(self._stops) or None,
-            pad_token_id=self._pad,
-        )
-
     def _read(self, row: Row, tokens: list[int], watch: Watch, *, broken_at: int | None) -> Drawn:
         """Return what a row drew, cut after its end mark, with its own times."""
         end = next((place for place, token in enumerate(tokens, 1) if token in self._stops), None)
@@ -304,37 +227,6 @@ class BatchRunner:
             first_token_s=watch.step_times[0],
             finite=broken_at is None or broken_at >= count,
         )
-
-
-def causal_model(model: Any) -> Any:
-    """Return the transformers model inside a peft model, or `model` itself."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def accepted(model: Any, **inputs: Any) -> dict[str, Any]:
-    """Return those of `inputs` that the forward of `model` names; what it only gathers, some families refuse."""
-    named = _names_of(type(model).forward)
-    return {name: value for name, value in inputs.items() if name in named}
-
-
-@functools.cache
-def _names_of(forward: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a forward's parameters."""
-    return frozenset(inspect.signature(forward).parameters)
-
-
-def pad_left(
-    sequences: Sequence[Sequence[int]], length: int, pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (tokens, attention mask), both int64 of shape (sequences, length), padded on the left."""
-    import torch
-
-    tokens = torch.full((len(sequences), length), pad, dtype=torch.int64)
-    mask = torch.zeros((len(sequences), length), dtype=torch.int64)
-    for index, sequence in enumerate(sequences):
-        tokens[index, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.int64)
-        mask[index, length - len(sequence) :] = 1
-    return tokens.to(device), mask.to(device)
 
 
 def _after(drawn: Sequence[Drawn], on_step: OnStep | None) -> OnStep | None:

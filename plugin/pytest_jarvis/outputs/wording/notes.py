@@ -30,6 +30,10 @@ NOTES: Final[Translations] = (
         "à chaque étape les experts sont relus de 4 en 16 bits, car : {reason}",
     ),
     (
+        r"every step is launched kernel by kernel, because (?P<reason>.*)",
+        "chaque étape est lancée noyau par noyau, sans graphe CUDA, car : {reason}",
+    ),
+    (
         r"responses do not depend on their batch: .*",
         "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
     ),

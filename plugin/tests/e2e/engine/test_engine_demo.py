@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.demo import DISPLAY_NAME
+from pytest_jarvis.engines.transformers import running
+from pytest_jarvis.engines.transformers.arms import as_arms
 from pytest_jarvis.records import EngineError, GenerationSettings, Progress, Request
 
 TEXTS = [
@@ -66,13 +68,12 @@ def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
     demo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    generate = demo._runner._generate
 
-    def counted(arms: list[str], *args: Any, **kwargs: Any) -> Any:
+    def counted(model: Any, arms: list[str]) -> Any:
         sizes.append(len(arms))
-        return generate(arms, *args, **kwargs)
+        return as_arms(model, arms)
 
-    monkeypatch.setattr(demo._runner, "_generate", counted)
+    monkeypatch.setattr(running, "as_arms", counted)
     asked = requests(replicates=7)
     seen: list[Progress] = []
     fewer = list(demo.generate(asked, seen.append))
