@@ -75,7 +75,9 @@ class Measured:
     """Of as many responses as the run drew, from those that were drawn one by one."""
     floor_s: float
     dequantise_s: float
-    """Reading all experts out of 4 bits once, as each step does."""
+    """Reading all experts out of 4 bits once, as each step does without the kernel."""
+    plain_s: float | None
+    """Of the same responses without the kernel for experts in 4 bits and without recorded steps; None on a CPU."""
 
 
 def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measured:
@@ -110,6 +112,7 @@ def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measur
         one_by_one_s=one_by_one,
         floor_s=new_tokens * bytes_of_a_step(facts.engine) / bandwidth(engine._base.device),
         dequantise_s=dequantise_all(engine),
+        plain_s=draw_plainly(engine, [case.text for case in prompts.cases], arms=plan.arms),
     )
     run.close()
     return measured
@@ -129,6 +132,28 @@ def draw_one_by_one(engine: TransformersEngine, texts: list[str], *, arms: tuple
             request = Request(prompt_id=f"alone-{number}", text=text, arm=arm, replicate=0)
             row = Row(index=0, request=request, tokens=engine._chat.encode(text))
             engine._runner.run(make_batch([row]), fill=False)
+    return time.perf_counter() - started
+
+
+def draw_plainly(engine: Any, texts: list[str], *, arms: tuple[str, ...]) -> float | None:
+    """Return the seconds of a response of each arm to each text, the experts read out at every step, nothing recorded.
+
+    None on a CPU, where it is no other way.
+    """
+    from pytest_jarvis.engines.transformers.experts import NAME
+    from pytest_jarvis.records import Request
+
+    if engine._base.device.type != "cuda":
+        return None
+    engine._base.model.set_experts_implementation(NAME)
+    engine._runner._fixed = False
+    asked = [
+        Request(prompt_id=f"plain-{number}", text=text, arm=arm, replicate=0)
+        for number, text in enumerate(texts)
+        for arm in arms
+    ]
+    started = time.perf_counter()
+    list(engine.generate(asked))
     return time.perf_counter() - started
 
 
@@ -199,6 +224,11 @@ def lines(measured: Measured) -> Iterator[str]:
     yield f"one by one: {alone:.1f} s for as many responses, ratio {alone / generate:.1f}"
     yield f"floor: {measured.floor_s:.2f} s of moving weights, ratio {generate / measured.floor_s:.1f} to it"
     yield f"reading all experts out of 4 bits once: {measured.dequantise_s * 1e3:.1f} ms"
+    if measured.plain_s is not None:
+        plain = measured.plain_s
+        yield f"without the kernel and without recorded steps: {plain:.1f} s, ratio {plain / generate:.2f}"
+    for note in description.notes:
+        yield f"note: {note}"
 
 
 def bars(measured: Measured) -> Iterator[str]:

@@ -57,6 +57,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Go on, with the label in every output, when less than 95 % of the weights are in 4 bits."""
     allow_inert_adapter: bool = False
     """Go on when an adapter changes nothing."""
+    plain_gpu: bool = False
+    """On a GPU, read experts out of 4 bits at every step and record no CUDA graph: slower, to rule both out."""
     device_map: str = "auto"
     """Where the layers go: `auto`, `balanced`, `balanced_low_0`, `sequential`, `cpu`, `cuda` or `cuda:N`."""
     max_memory: dict[str, str] | None = None
@@ -304,6 +306,7 @@ def model_spec(conf: Config, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
         log_level=conf.logging.level,
         allow_partial_4bit=section.allow_partial_4bit,
         allow_inert_adapter=section.allow_inert_adapter,
+        plain_gpu=section.plain_gpu,
     )
 
 

@@ -85,6 +85,11 @@ def _declare_models(add: Callable[..., object]) -> None:
         action="store_true",
         help="go on when less than 95 %% of the weights are in 4 bits",
     )
+    add(
+        "--jarvis-plain-gpu",
+        action="store_true",
+        help="on a GPU, read experts out of 4 bits at every step and record no CUDA graph: slower, to rule both out",
+    )
     add("--jarvis-allow-inert-adapter", action="store_true", help="go on when an adapter changes nothing")
 
 

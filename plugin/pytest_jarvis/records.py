@@ -145,6 +145,8 @@ class ModelSpec:
     """Rows in one batch; None chooses from the free memory."""
     allow_partial_4bit: bool = False
     allow_inert_adapter: bool = False
+    plain_gpu: bool = False
+    """Neither the kernel for experts in 4 bits nor recorded steps."""
     log_level: Literal["error", "warning", "info", "debug"] = "error"
     """From which level on the libraries that load it may say something."""
     server: ServerSpec | None = None

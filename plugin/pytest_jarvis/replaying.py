@@ -29,6 +29,7 @@ _DRAWING: Final[Mapping[str, str]] = {
     "jarvis_tools": "--jarvis-tools",
     "jarvis_allow_partial_4bit": "--jarvis-allow-partial-4bit",
     "jarvis_allow_inert_adapter": "--jarvis-allow-inert-adapter",
+    "jarvis_plain_gpu": "--jarvis-plain-gpu",
     "jarvis_reuse": "--jarvis-reuse",
     "jarvis_base_url": "--jarvis-base-url",
     "jarvis_concurrency": "--jarvis-concurrency",

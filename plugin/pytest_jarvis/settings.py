@@ -46,6 +46,7 @@ OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
     "jarvis_concurrency": ("model", "concurrency"),
     "jarvis_allow_partial_4bit": ("model", "allow_partial_4bit"),
     "jarvis_allow_inert_adapter": ("model", "allow_inert_adapter"),
+    "jarvis_plain_gpu": ("model", "plain_gpu"),
     "jarvis_seed": ("generation", "seed"),
     "jarvis_batch_size": ("generation", "batch_size"),
     "jarvis_max_new_tokens": ("generation", "max_new_tokens"),

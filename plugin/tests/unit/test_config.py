@@ -161,6 +161,7 @@ def test_every_setting_of_the_model_is_handed_on() -> None:
         trust_remote_code=True,
         allow_partial_4bit=True,
         allow_inert_adapter=True,
+        plain_gpu=True,
     )
     conf = Config(model=section, generation=GenerationSection(batch_size=4), logging=LoggingSection(level="info"))
     adapters = (AdapterSpec(name="a", source="b"),)
@@ -175,6 +176,7 @@ def test_every_setting_of_the_model_is_handed_on() -> None:
         batch_size=4,
         allow_partial_4bit=True,
         allow_inert_adapter=True,
+        plain_gpu=True,
         log_level="info",
     )
     assert expected == model_spec(conf, adapters)

@@ -10,7 +10,7 @@ import pytest
 
 import pytest_jarvis
 from pytest_jarvis.engines.scripted import ScriptedEngine
-from pytest_jarvis.engines.transformers import proof
+from pytest_jarvis.engines.transformers import engine, proof
 from pytest_jarvis.engines.transformers.coverage import _label
 from pytest_jarvis.outputs.wording.notes import french_note, french_reason, french_storage
 from pytest_jarvis.records import GenerationSettings, ModelSpec
@@ -70,6 +70,22 @@ def test_the_engines_give_reasons() -> None:
 @pytest.mark.parametrize("reason", engine_reasons())
 def test_every_reason_of_a_failure_has_its_french(reason: str) -> None:
     assert french_reason(reason) != reason
+
+
+def transformers_notes() -> list[str]:
+    """Return the notes that the engine writes in its own module, those of a GPU included."""
+    tree = ast.parse(Path(engine.__file__).read_text(encoding="utf-8"))
+    said = {note for node in ast.walk(tree) if isinstance(node, ast.Yield) for note in written([node.value])}
+    return sorted(note for note in said if " " in note)
+
+
+def test_the_transformers_engine_gives_notes() -> None:
+    assert len(transformers_notes()) >= 8
+
+
+@pytest.mark.parametrize("note", transformers_notes())
+def test_every_note_of_the_transformers_engine_has_its_french(note: str) -> None:
+    assert french_note(note) != note
 
 
 def server_notes() -> list[str]:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_AS_ASKED: Final = "--jarvis-plain-gpu asks for it"
 _NO_MEMORY: Final = "out of memory for this response alone"
 
 
@@ -110,7 +111,7 @@ class TransformersEngine:
         self._unpacked: str | None = None
         self._packed = False
         if base.device.type == "cuda" and expert_readings(base.model):
-            self._unpacked = use_packed_experts(base.model)
+            self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
             self._packed = self._unpacked is None
         # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
         plain = Chat(base.tokenizer, replace(self._settings, tools=()), name)
@@ -153,7 +154,8 @@ class TransformersEngine:
         on_gpu = base.device.type == "cuda"
         if on_gpu:
             batches = [[arm] for arm in self._arms] if two_passes else [list(self._arms)]
-            self._unrecorded = graphs.refuse_fixed(self._model, batches, probes, pad=pad)
+            plain = _AS_ASKED if self._spec.plain_gpu else None
+            self._unrecorded = plain or graphs.refuse_fixed(self._model, batches, probes, pad=pad)
         self._longest = 0
         self._runner = BatchRunner(
             self._model,

@@ -109,7 +109,8 @@ def _trial(owner: Any) -> str | None:
         for name in ("gate_up_proj" if owner.has_gate else "up_proj", "down_proj"):
             packed, state = _packed(owner, name)
             whole = getattr(owner, name)
-            for tokens in (_TRIAL_TOKENS, _TRIAL_TOKENS * kernel.MOST_ROWS):
+            # As many as make programs of each number of rows.
+            for tokens in (_TRIAL_TOKENS, *(state.shape[0] * rows // 2 for rows in (32, kernel.MOST_ROWS))):
                 reason = _compare(kernel, packed, state, whole, tokens=tokens)
                 if reason is not None:
                     return reason
