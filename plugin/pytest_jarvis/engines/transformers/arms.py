@@ -8,11 +8,13 @@ The rows of a batch are ordered by arm here, so that an adapter's rows are a sli
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.expert_adapters import WRAPPERS
+from pytest_jarvis.engines.transformers.experts import adds_shares
 from pytest_jarvis.records import BASE_ARM
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class Rows:
     """Which rows of the batch under way run as which adapter, for every layer that shares this object."""
 
     spans: tuple[Span, ...] | None = None
-    """None when no batch of several arms is under way."""
+    """None when no batch is under way in which rows are told apart."""
+    count: int = 0
+    """The rows of the batch."""
 
 
 def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
@@ -54,11 +58,51 @@ def slice_rows(model: PeftModel) -> None:
     from peft.tuners.lora.layer import LoraLayer
 
     rows = Rows()
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and _is_plain(module):
-            kind: Any = type(module)
-            module.__class__ = _sliced_class(kind)
+    for module in list(model.modules()):
+        kind: Any = type(module)
+        make = _maker(module) if isinstance(module, LoraLayer) else None
+        if make is not None:
+            module.__class__ = make(kind)
             module.jarvis_rows = rows
+
+
+def _maker(layer: Any) -> Callable[[Any], type[Any]] | None:
+    """Return what makes the class of a LoRA layer that takes slices, None for a layer that stays as it is.
+
+    A wrapper of an expert tensor is noted with the experts, by the name of the tensor.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    if not isinstance(layer, ParamWrapper):
+        return _sliced_class if _is_plain(layer) else None
+    owner = layer.get_base_layer()
+    if layer.lora_variant or layer.merged:
+        return None
+    if layer.num_experts == 1 and not hasattr(owner, "parametrizations"):
+        return _apart_class
+    if layer.num_experts == 1 or not adds_shares(owner):
+        return None
+    owner.__dict__.setdefault(WRAPPERS, {})[layer.parameter_name] = layer
+    return _sliced_experts_class
+
+
+@functools.cache
+def _sliced_experts_class(kind: Any) -> type[Any]:
+    """Return the class of peft's wrappers of expert tensors, of one `kind`, whose experts add the shares."""
+
+    class SlicedExperts(kind):  # type: ignore[misc]  # the base is peft's, known only here
+        """peft's wrapper, which in a batch whose rows are told apart leaves everything to the experts."""
+
+        jarvis_rows: Rows
+
+        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            """Return the experts' output, by whatever peft does when rows are not told apart."""
+            plain = self.jarvis_rows.spans is None
+            found: torch.Tensor = super().forward(x, *args, **kwargs) if plain else self.base_layer(x, *args, **kwargs)
+            return found
+
+    SlicedExperts.__name__ = SlicedExperts.__qualname__ = f"SlicedExperts{kind.__name__}"
+    return SlicedExperts
 
 
 def _is_plain(layer: Any) -> bool:
@@ -103,9 +147,57 @@ def _sliced_class(kind: Any) -> type[Any]:
     return SlicedRows
 
 
+@functools.cache
+def _apart_class(kind: Any) -> type[Any]:
+    """Return the class of peft's wrappers of other parameters (a router's weights), of one `kind`."""
+
+    class RowsApart(kind):  # type: ignore[misc]  # the base is peft's, known only here
+        """peft's wrapper, in which each adapter's rows have a pass of their own through the module."""
+
+        jarvis_rows: Rows
+
+        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            """Return what the module returns, a tensor or several, each with a row for every one of `x`."""
+            rows = self.jarvis_rows
+            if rows.spans is None:
+                return super().forward(x, *args, **kwargs)
+            # All rows, so that the base's do not hang on how many of them there are.
+            whole = self.base_layer(x, *args, **kwargs)
+            tensors = whole if isinstance(whole, tuple) else (whole,)
+            per_row, rest = divmod(len(x), rows.count)
+            if rest or any(len(tensor) != len(x) for tensor in tensors):
+                raise ValueError(
+                    f"the output of {type(self.get_base_layer()).__name__} has no row for each of the batch"
+                )
+            for adapter, first, end in rows.spans:
+                if adapter in self.lora_A:
+                    part = slice(first * per_row, end * per_row)
+                    with self._activate_lora([adapter]):
+                        own = self.base_layer(x[part], *args, **kwargs)
+                    for tensor, one in zip(tensors, own if isinstance(own, tuple) else (own,), strict=True):
+                        tensor[part] = one
+            return whole
+
+    RowsApart.__name__ = RowsApart.__qualname__ = f"RowsApart{kind.__name__}"
+    return RowsApart
+
+
 def as_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:
-    """Return the context in which row i of a batch runs as `arms[i]`."""
-    return _mixed(model, arms) if len(set(arms)) > 1 else only(model, arms[0])
+    """Return the context in which row i of a batch runs as `arms[i]`.
+
+    An adapter alone runs as it does beside others, wherever it can: its rounding must not hang on them.
+    """
+    alone = len(set(arms)) == 1
+    return only(model, arms[0]) if alone and (arms[0] == BASE_ARM or not _is_sliced(model)) else _mixed(model, arms)
+
+
+def _is_sliced(model: Any) -> bool:
+    """Tell whether every adapted module of `model` takes slices."""
+    from peft.tuners.lora.layer import LoraLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    adapted = (module for module in model.modules() if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper))
+    return hasattr(model, "peft_config") and all(hasattr(module, "jarvis_rows") for module in adapted)
 
 
 @contextmanager
@@ -145,7 +237,7 @@ def _mixed(model: Any, arms: Sequence[str]) -> Iterator[None]:
         for module in adapted
         if spans is None or not hasattr(module, "jarvis_rows")
     ]
-    rows.spans = spans
+    rows.spans, rows.count = spans, len(arms)
     try:
         yield
     finally:

@@ -7,13 +7,18 @@ the order of its own ranking: a token's output then has the same bits in any bat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.expert_adapters import added, shares
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
 NAME: Final = "jarvis_steady"
+PACKED: Final = "jarvis_packed"
+"""The implementation that multiplies by experts in 4 bits, on a GPU."""
 TILE: Final = 16
 
 
@@ -65,8 +70,10 @@ def steady_experts(
     rows = hidden_states[source]
     up_name = "gate_up_proj" if self.has_gate else "up_proj"
     inner = _project(self, up_name, rows, bounds)
+    add_shares(self, up_name, Products(out=inner, place=place), rows, source=place, experts=top_k_index)
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = _project(self, "down_proj", inner, bounds)
+    add_shares(self, "down_proj", Products(out=outer, place=place), inner, source=place, experts=top_k_index)
     if self.has_post_expert_norm:
         outer = self.post_expert_norm(outer)
     ranked = outer[place].view(tokens, per_token, -1) * top_k_weights.unsqueeze(-1)
@@ -74,6 +81,38 @@ def steady_experts(
     for rank in range(1, per_token):
         total = total + ranked[:, rank].float()
     return total.to(hidden_states.dtype)
+
+
+def adds_shares(owner: Any) -> bool:
+    """Tell whether the forward pass of an experts' module adds what adapters of the experts do to their rows."""
+    chosen = getattr(getattr(owner, "config", None), "_experts_implementation", None)
+    if chosen == PACKED:
+        return True
+    # On a GPU without the kernel transformers' grouped product does it all.
+    return chosen == NAME and not any(tensor.is_cuda for tensor in (*owner.parameters(), *owner.buffers()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """Products of (token, expert) pairs with their experts' weights, and where each pair stands in them."""
+
+    out: torch.Tensor
+    place: torch.Tensor
+    """int64 of shape (pairs,)."""
+
+
+def add_shares(
+    owner: Any, name: str, to: Products, x: torch.Tensor, *, source: torch.Tensor, experts: torch.Tensor
+) -> None:
+    """Add to products with the expert tensor `name` what adapters of the experts add to the rows that are theirs.
+
+    `source` says which of `x` each pair multiplies, int64 of shape (pairs,); `experts` is (tokens, experts per token).
+    """
+    tokens, per_token = experts.shape
+    for share in shares(owner, name, tokens):
+        pairs = slice(share.first * per_token, share.end * per_token)
+        chosen = experts.reshape(-1)[pairs]
+        to.out[to.place[pairs]] += added(share, x[source[pairs]], chosen, is_transposed=owner.is_transposed)
 
 
 def _project(self: Any, name: str, rows: torch.Tensor, bounds: list[tuple[int, int, int]]) -> torch.Tensor:

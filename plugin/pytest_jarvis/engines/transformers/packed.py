@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.experts import PACKED, Products, add_shares
 from pytest_jarvis.engines.transformers.readings import expert_readings
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-NAME: Final = "jarvis_packed"
 _TRIAL_TOKENS: Final = 24
 _TOLERANCE: Final = {"torch.float32": 1e-5, "torch.float16": 2e-3, "torch.bfloat16": 8e-3}
 """How far the kernel may be from the product with the weights read out, relative to the largest: sums are of the same
@@ -30,9 +30,9 @@ def use_packed_experts(model: PreTrainedModel) -> str | None:
         return reason
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-    if NAME not in ALL_EXPERTS_FUNCTIONS:
-        ALL_EXPERTS_FUNCTIONS.register(NAME, packed_experts)
-    model.set_experts_implementation(NAME)
+    if PACKED not in ALL_EXPERTS_FUNCTIONS:
+        ALL_EXPERTS_FUNCTIONS.register(PACKED, packed_experts)
+    model.set_experts_implementation(PACKED)
     for _, _, entry in expert_readings(model):
         entry[0].stays_packed = True
     return None
@@ -43,9 +43,11 @@ def packed_experts(
 ) -> torch.Tensor:
     """Return the experts' output, (tokens, hidden), for `hidden_states` of that shape.
 
-    `top_k_index` and `top_k_weights` are (tokens, experts per token). `self` is the family's experts module. An adapter
-    that adds to the experts themselves has them read out for its passes.
+    `top_k_index` and `top_k_weights` are (tokens, experts per token). `self` is the family's experts module. Where peft
+    itself adds an adapter to the experts' weights, they are read out.
     """
+    import torch
+
     from pytest_jarvis.engines.transformers import kernel
 
     up, down = ("gate_up_proj" if self.has_gate else "up_proj"), "down_proj"
@@ -55,9 +57,16 @@ def packed_experts(
         whole: torch.Tensor = grouped_mm_experts_forward(self, hidden_states, top_k_index, top_k_weights)
         return whole
     groups = kernel.group(top_k_index, self.num_experts)
+    # Products with the first tensor are sorted by expert, those with the second in the order of the pairs.
+    pairs = torch.arange(len(groups.order), device=groups.order.device)
+    place = torch.empty_like(pairs)
+    place[groups.order] = pairs
     inner = kernel.multiply(hidden_states, *_packed(self, up), groups, spread=True)
+    to, token = Products(out=inner, place=place), pairs // top_k_index.shape[-1]
+    add_shares(self, up, to, hidden_states, source=token, experts=top_k_index)
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = kernel.multiply(inner, *_packed(self, down), groups, spread=False)
+    add_shares(self, down, Products(out=outer, place=pairs), inner, source=place, experts=top_k_index)
     weighted = outer.view(*top_k_index.shape, -1) * top_k_weights.unsqueeze(-1)
     return weighted.sum(dim=1).to(hidden_states.dtype)
 

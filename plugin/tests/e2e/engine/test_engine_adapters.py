@@ -28,8 +28,8 @@ LORA = {
     "fused experts": {"target_modules": ["q_proj"], "target_parameters": FUSED},
     "DoRA": {"target_modules": ATTENTION, "use_dora": True},
 }
-# peft takes the experts for linear layers too, and does not mix rows of adapters on them, nor of DoRA.
-MIXED = {"attention only", "rsLoRA", "modules_to_save"}
+# peft does not mix rows of DoRA; nor of adapters on experts, which "all linear layers" means too, but this engine does.
+MIXED = {*LORA, "transformers 4 experts"} - {"DoRA"}
 
 
 def base_weights(folder: Path, *, nf4: bool) -> Any:

@@ -67,6 +67,28 @@ def test_a_text_does_not_depend_on_the_other_arm(
     assert {key: full_run[key] for key in lone} == lone
 
 
+@pytest.mark.parametrize(
+    "lora", [{"target_modules": [], "target_parameters": ["mlp.experts.down_proj"]}, {"target_modules": "all-linear"}]
+)
+def test_texts_of_adapters_on_experts_and_routers_depend_on_nothing_else(
+    tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Load, requests_for: Requests, lora: dict[str, Any]
+) -> None:
+    adapter = make_adapter(tiny_moe, f"on-experts-{len(str(lora))}", **lora)
+    engine = load_engine(tiny_moe, ("ft", adapter))
+    full = texts(engine, requests_for(8))
+    assert "mixed" == engine.describe().batching
+    for some in (
+        requests_for(2),
+        requests_for(3, arms=("ft",)),
+        requests_for(3, arms=("base",)),
+        requests_for(8)[::-1],
+    ):
+        found = texts(engine, some)
+        assert {key: full[key] for key in found} == found
+    engine.close()
+    assert len({text for (_, arm, _), text in full.items() if arm == "ft"}) > 5
+
+
 def test_a_text_depends_on_the_seed(
     tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import pytest_jarvis.engines.transformers as transformers_engine
 from pytest_jarvis.engines.transformers import packed as packing
+from pytest_jarvis.engines.transformers.forward import last_logits
 from pytest_jarvis.engines.transformers.quantize import quantize_tensor
 from pytest_jarvis.engines.transformers.readings import expert_readings
 
@@ -164,7 +165,7 @@ def test_a_kernel_that_does_not_compile_is_not_used(mixture: Any, kernel: Any, m
     assert "RuntimeError: PassManager::run failed at line 3" == packing.use_packed_experts(mixture._base.model)
 
 
-def test_an_adapter_on_the_experts_has_them_read_out(
+def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_packed(
     kernel: Any, tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Callable[..., Any]
 ) -> None:
     import torch
@@ -172,11 +173,18 @@ def test_an_adapter_on_the_experts_has_them_read_out(
     experts = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
     adapter = make_adapter(tiny_moe, "packed-experts", target_modules=[], target_parameters=experts)
     engine = load_engine(tiny_moe, ("ft", adapter))
-    expected = torch.from_numpy(engine.logits(["ouvre chrome"], "ft"))
+    prompts = [engine._chat.encode(text) for text in ("ouvre chrome", "monte le son")] * 2
+
+    def logits() -> Any:
+        return last_logits(engine._model, prompts, ["base"] * 2 + ["ft"] * 2, pad=engine._pad)
+
+    expected = logits()
+    assert (expected[:2] - expected[2:]).abs().max() > 0.1
     assert packing.use_packed_experts(engine._base.model) is None
-    found = torch.from_numpy(engine.logits(["ouvre chrome"], "ft"))
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
-    assert not any(entry[0].stays_packed for _, _, entry in expert_readings(engine._base.model))
+    found = logits()
+    assert 0 < (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert all(entry[0].stays_packed for _, _, entry in expert_readings(engine._base.model))
+    assert torch.isfinite(found).all()
 
 
 def test_experts_of_another_layout_are_named(kernel: Any, tiny_gpt_oss: Path, load_engine: Callable[..., Any]) -> None:
