@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.identity import commit_of
+from pytest_jarvis.engines.transformers.load_errors import explained, refuse_files, refuse_incomplete
 from pytest_jarvis.engines.transformers.quantize import nf4_config, quantizer_class
 from pytest_jarvis.engines.transformers.serialized import read_by
 from pytest_jarvis.engines.transformers.sources import Source
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
 _HEAVIEST: Final = "transformers.modeling_utils"
-_LOAD_ERRORS: Final = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError)
-"""What transformers raises for a model that it cannot load; all of them end as one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +149,10 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     }
     try:
         config = AutoConfig.from_pretrained(source.location, **common)
-    except _LOAD_ERRORS as error:
-        raise EngineError(f"{source.display_name}: the model cannot be loaded: {_first_line(error)}") from error
+    except Exception as error:  # see `explained`
+        raise explained(error, source) from error
     commit = commit_of(source, spec.revision, getattr(config, "auto_map", None))
+    refuse_files(source)
     # From here on exactly this commit: a branch may move between the loading of one file and the next.
     common["revision"] = commit or spec.revision
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
@@ -169,10 +168,9 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **common)
         with read_by(quantizer_class(), config, compute_dtype=compute_dtype):
             model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
-    except _LOAD_ERRORS as error:
-        reason = _explain(error, source.location, nf4=spec.quantization == "nf4")
-        raise EngineError(f"{source.display_name}: the model cannot be loaded: {reason}") from error
-    _refuse_incomplete(source.display_name, report)
+    except Exception as error:  # see `explained`
+        raise explained(error, source, nf4=spec.quantization == "nf4") from error
+    refuse_incomplete(source.display_name, report)
     if not on_gpu and hasattr(model, "hf_device_map"):
         # peft would take it for an offloaded model and put its hooks on every module.
         del model.hf_device_map
@@ -237,41 +235,3 @@ def _max_memory(spec: ModelSpec) -> dict[int | str, str] | None:
     if spec.max_memory is None:
         return None
     return {int(device) if device.isdigit() else device: cap for device, cap in spec.max_memory.items()}
-
-
-def _refuse_incomplete(name: str, report: dict[str, Any]) -> None:
-    """Raise EngineError when the checkpoint did not fill the model: the rest would be random."""
-    missing = sorted(report.get("missing_keys") or ())
-    mismatched = sorted(str(entry[0]) for entry in report.get("mismatched_keys") or ())
-    errors = report.get("conversion_errors") or {}
-    if errors:
-        raise EngineError(f"{name}: {len(errors)} weights cannot be converted, the first is {next(iter(errors))}")
-    if missing:
-        raise EngineError(
-            f"{name}: the checkpoint lacks {len(missing)} weights of the model, the first is {missing[0]}"
-        )
-    if mismatched:
-        raise EngineError(f"{name}: {len(mismatched)} weights have another shape, the first is {mismatched[0]}")
-
-
-def _explain(error: BaseException, location: str, *, nf4: bool) -> str:
-    """Return what stopped a load, in one sentence, with what to do where that is known."""
-    import torch
-
-    too_small = isinstance(error, torch.OutOfMemoryError) or "dispatched on the CPU or the disk" in str(error)
-    if not too_small:
-        return _first_line(error)
-    there = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-    files = sum(file.stat().st_size for file in Path(location).glob("*.safetensors"))
-    # 4 bits and a scale of 8 bits for 64 weights, of files that hold 16 bits a weight.
-    needed = f"needs about {files * (4.13 / 16 if nf4 else 1) / 1e9:.1f}GB and " if files else ""
-    return (
-        f"it {needed}does not fit the free GPU memory ({there / 1e9:.1f}GB); free some, add a GPU, "
-        "or hide the GPUs (CUDA_VISIBLE_DEVICES='') to run on the CPU"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first sentence of an exception's message, or its type when it has none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -8,11 +8,13 @@ time where the checkpoint holds them apart, so that not even one layer's experts
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.transformers.checkpoints import refuse_wrong_experts, shown
 from pytest_jarvis.engines.transformers.readings import expert_reading_class
 from pytest_jarvis.engines.transformers.serialized import unpacking_class
+from pytest_jarvis.records import EngineError
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +106,7 @@ def _operation_class() -> type[Any]:
             quantized: dict[str, Any] = {}
             linear: dict[str, Any] = {}
             for name, value in input_dict.items():
-                if name in self._quantizer.expert_names:
+                if name in self._quantizer.expert_shapes:
                     tensor = value[0] if isinstance(value, list) else value
                     quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
                 else:
@@ -119,7 +121,7 @@ def _operation_class() -> type[Any]:
 @functools.cache
 def _streaming_class() -> type[Any]:
     """Return the class of a conversion that fuses experts one at a time; its base needs transformers."""
-    from transformers.core_model_loading import WeightConverter, log_conversion_errors
+    from transformers.core_model_loading import WeightConverter
 
     class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
         """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
@@ -134,17 +136,20 @@ def _streaming_class() -> type[Any]:
             hf_quantizer: Any = None,
             loading_info: Any = None,
         ) -> dict[str, Any]:
-            """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor."""
-            sources = self.collected_tensors
-            count = min((len(tensors) for tensors in sources.values()), default=0)
-            streamed = (
-                layer_name in getattr(hf_quantizer, "expert_names", ())
-                and all(len(tensors) == count and callable(tensors[0]) for tensors in sources.values())
-                and model.get_parameter(layer_name)[0].numel() % BLOCK == 0
-            )
-            if not streamed:
-                converted: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
-                return converted
+            """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor.
+
+            Raises EngineError for experts that are not those the model has, in number or in shape.
+            """
+            if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
+                plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+                return plain
+            sources, shape = self.collected_tensors, model.get_parameter(layer_name).shape
+            refuse_wrong_experts(self.layer_targets[layer_name], shape[0])
+            _refuse_other_counts(layer_name, sources, shape[0])
+            lazy = all(callable(tensors[0]) for tensors in sources.values())
+            if not lazy or shape[1:].numel() % BLOCK:
+                stacked: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+                return stacked
             waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
 
             def fused(expert: int) -> torch.Tensor:
@@ -163,14 +168,42 @@ def _streaming_class() -> type[Any]:
                 whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
                 return whole
 
-            # Whatever goes wrong is noted for the caller, who refuses the model by the names of its weights.
-            with log_conversion_errors(layer_name, loading_info, (count, layer_name), self.operations):
-                packed, state = quantize_slices(fused(expert) for expert in range(count))
-                state.dtype = model.get_parameter(layer_name).dtype
-                hf_quantizer.expert_states[layer_name] = state
+            slices = (_checked(fused, expert, layer_name, shape) for expert in range(shape[0]))
+            packed, state = quantize_slices(slices)
+            state.dtype = model.get_parameter(layer_name).dtype
+            hf_quantizer.expert_states[layer_name] = state
             return {layer_name: packed}
 
     return StreamedExperts
+
+
+def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int) -> None:
+    """Raise EngineError unless each projection of a layer has one tensor an expert, whatever their names are."""
+    for pattern, tensors in sources.items():
+        if len(tensors) != count:
+            raise EngineError(
+                f"{layer_name}: the checkpoint holds {len(tensors)} experts ({pattern}) where the model has {count}; "
+                "download the checkpoint again, or correct the number of experts in config.json"
+            )
+
+
+def _checked(fused: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size) -> torch.Tensor:
+    """Return one expert's slice of a fused tensor; EngineError when it is not of the model's shape."""
+    import torch
+
+    try:
+        tensor = fused(expert)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).partition("\n")[0]
+        raise EngineError(f"{layer_name}: the weights of expert {expert} do not fit together: {reason}") from error
+    if tensor.shape != (1, *shape[1:]):
+        raise EngineError(
+            f"{layer_name}: expert {expert} is {shown(tensor.shape[1:])} in the checkpoint, and {shown(shape[1:])} by "
+            "config.json; download the checkpoint again, or correct config.json"
+        )
+    return tensor
 
 
 def _stream(conversion: Any) -> Any:
@@ -213,6 +246,29 @@ def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[
             parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
 
 
+def _refuse_other_shapes(
+    model: PreTrainedModel, shapes: Mapping[str, torch.Size], states: Mapping[str, QuantState]
+) -> None:
+    """Raise EngineError for the first 4-bit tensor that was not packed from the shape its place has.
+
+    transformers compares shapes too, but not those of what was quantised.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    packed = [(name, state, shapes[name]) for name, state in states.items()]
+    packed += [
+        (f"{path}.weight", module.weight.quant_state, (module.out_features, module.in_features))
+        for path, module in model.named_modules()
+        if isinstance(module, Linear4bit) and getattr(module.weight, "quant_state", None) is not None
+    ]
+    for name, state, shape in packed:
+        if tuple(state.shape) != tuple(shape):
+            raise EngineError(
+                f"{name} is {shown(state.shape)} in the checkpoint, and {shown(shape)} by config.json; "
+                "download the checkpoint again, or correct config.json"
+            )
+
+
 @functools.cache
 def quantizer_class() -> type[Any]:
     """Return the quantiser class; made on demand because its base needs torch and transformers."""
@@ -225,12 +281,12 @@ def quantizer_class() -> type[Any]:
 
         def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
             super().__init__(quantization_config, **kwargs)
-            self.expert_names: tuple[str, ...] = ()
+            self.expert_shapes: dict[str, torch.Size] = {}
             self.expert_states: dict[str, QuantState] = {}
 
         def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
             """Tell whether a parameter is to be quantised while it is loaded."""
-            if param_name in self.expert_names:
+            if param_name in self.expert_shapes:
                 return True
             return bool(super().param_needs_quantization(model, param_name, **kwargs))
 
@@ -252,11 +308,12 @@ def quantizer_class() -> type[Any]:
 
         def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
             super()._process_model_before_weight_loading(model, device_map, **kwargs)
-            self.expert_names = tuple(name for name, _, _ in fused_experts(model))
+            self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
 
         def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
             model = super()._process_model_after_weight_loading(model, **kwargs)
-            _show_in_full(model, self.expert_names, self.expert_states)
+            _refuse_other_shapes(model, self.expert_shapes, self.expert_states)
+            _show_in_full(model, self.expert_shapes, self.expert_states)
             self.expert_states.clear()
             return model
 

@@ -1,0 +1,129 @@
+"""Why a base model cannot be loaded, in one sentence: what, where, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_jarvis.engines.transformers.checkpoints import (
+    read_shapes,
+    refuse_damaged,
+    refuse_unlike_experts,
+    refuse_wrong_experts,
+    shown,
+)
+from pytest_jarvis.engines.transformers.sources import Source
+from pytest_jarvis.records import EngineError
+
+_REPORTING: Final = frozenset({"_finalize_model_loading", "log_state_dict_report"})
+"""Functions of transformers that know which weights did not fit, once all of them were read."""
+
+
+def explained(error: Exception, source: Source, *, nf4: bool = False) -> EngineError:
+    """Return what stopped a load as one sentence, with what to do where that is known.
+
+    Whatever it is: transformers, the tokenizers, a model's own code and the readers of files raise types of their own,
+    the bare `Exception` among them.
+    """
+    name = source.display_name
+    try:
+        if isinstance(error, EngineError):
+            raise error
+        reason = _no_memory(error, source.location, nf4=nf4)
+        if reason is None:
+            refuse_files(source, alike=True)
+            refuse_incomplete(name, _loading_info(error))
+            reason = first_line(error)
+    except EngineError as known:
+        reason = str(known)
+    return EngineError(reason if reason.startswith(f"{name}: ") else f"{name}: the model cannot be loaded: {reason}")
+
+
+def refuse_files(source: Source, *, alike: bool = False) -> None:
+    """Raise EngineError for files of a folder that are damaged, or hold other experts than those from 0 on.
+
+    `alike`: also for experts of different shapes, which some models do have.
+    """
+    folder = Path(source.location)
+    if not folder.is_dir():
+        return
+    try:
+        refuse_damaged(folder)
+        shapes = read_shapes(folder)
+        refuse_wrong_experts(shapes)
+        if alike:
+            refuse_unlike_experts(shapes)
+    except EngineError as error:
+        raise EngineError(f"{source.display_name}: the model cannot be loaded: {error}") from error
+
+
+def refuse_incomplete(name: str, report: Mapping[str, Any]) -> None:
+    """Raise EngineError when the checkpoint did not fill the model, where the rest would be random, or holds more.
+
+    `report` is what transformers tells of a load: the weights it names as unexpected are those that the family does
+    not declare to be of no use.
+    """
+    missing = sorted(report.get("missing_keys") or ())
+    mismatched = sorted(report.get("mismatched_keys") or (), key=lambda entry: str(entry[0]))
+    unexpected = sorted(report.get("unexpected_keys") or ())
+    errors = report.get("conversion_errors") or {}
+    if mismatched:
+        key, found, expected = mismatched[0]
+        raise EngineError(
+            f"{name}: {len(mismatched)} weights have another shape than config.json says, the first is {key}: "
+            f"{shown(found)} in the checkpoint, {shown(expected)} in the model; correct config.json, or download the "
+            "checkpoint again"
+        )
+    if errors:
+        raise EngineError(
+            f"{name}: {len(errors)} weights cannot be converted, the first is {next(iter(errors))}; "
+            "config.json is not of this checkpoint, or the checkpoint is damaged"
+        )
+    if missing:
+        raise EngineError(
+            f"{name}: the checkpoint lacks {len(missing)} weights of the model, the first is {missing[0]}; "
+            "config.json is not of this checkpoint, or a file of it is missing"
+        )
+    if unexpected:
+        more = f" and {len(unexpected) - 3} more" if len(unexpected) > 3 else ""
+        raise EngineError(
+            f"{name}: the checkpoint holds {len(unexpected)} weights that the model has no place for: "
+            f"{', '.join(unexpected[:3])}{more}; config.json is not of this checkpoint (number of layers, of experts?)"
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first sentence of an exception's message, or its type when it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _loading_info(error: BaseException) -> Mapping[str, Any]:
+    """Return what transformers knew of the weights when it gave up: it raises a pointer to a report it logs."""
+    traceback, found = error.__traceback__, None
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name in _REPORTING:
+            found = frame.f_locals.get("loading_info") or found
+        traceback = traceback.tb_next
+    kinds = ("missing_keys", "mismatched_keys", "conversion_errors")
+    return {kind: getattr(found, kind, ()) for kind in kinds} if found is not None else {}
+
+
+def _no_memory(error: BaseException, location: str, *, nf4: bool) -> str | None:
+    """Return what a load that ran out of memory needs; None for any other error."""
+    import torch
+
+    if isinstance(error, MemoryError):
+        return "it does not fit the free memory; free some, or take a smaller model"
+    if not isinstance(error, torch.OutOfMemoryError) and "dispatched on the CPU or the disk" not in str(error):
+        return None
+    there = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+    files = sum(file.stat().st_size for file in Path(location).glob("*.safetensors"))
+    # 4 bits and a scale of 8 bits for 64 weights, of files that hold 16 bits a weight.
+    needed = f"needs about {files * (4.13 / 16 if nf4 else 1) / 1e9:.1f}GB and " if files else ""
+    return (
+        f"it {needed}does not fit the free GPU memory ({there / 1e9:.1f}GB); free some, add a GPU, "
+        "or hide the GPUs (CUDA_VISIBLE_DEVICES='') to run on the CPU"
+    )

@@ -1,0 +1,164 @@
+"""A checkpoint that does not hold the model that its configuration states is one sentence, in 4 bits as in 16."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.records import EngineError
+
+Load = Callable[..., Any]
+Edit = Callable[..., Path]
+LAYER = "model.layers.0.mlp.experts"
+both_storages = pytest.mark.parametrize("quantization", ["nf4", "none"])
+
+
+@pytest.fixture
+def edited(tiny_moe: Path, tmp_path: Path) -> Edit:
+    """A function that copies the tiny mixture with its weights or its configuration changed."""
+
+    def edit(weights: Callable[[dict[str, Any]], object] | None = None, **config: Any) -> Path:
+        from safetensors.torch import load_file, save_file
+
+        folder = shutil.copytree(tiny_moe, tmp_path / "edited")
+        file = folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **config}), encoding="utf-8")
+        if weights is not None:
+            tensors = load_file(folder / "model.safetensors")
+            weights(tensors)
+            save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return edit
+
+
+def refusal(load_engine: Load, folder: Path, **spec: Any) -> str:
+    """The sentence that a folder is refused with."""
+    with pytest.raises(EngineError) as refused:
+        load_engine(folder, **spec)
+    assert "\n" not in str(refused.value)
+    assert str(folder) in str(refused.value)
+    return str(refused.value)
+
+
+def drop(*marks: str) -> Callable[[dict[str, Any]], None]:
+    def change(tensors: dict[str, Any]) -> None:
+        for name in [name for name in tensors if all(mark in name for mark in marks)]:
+            del tensors[name]
+
+    return change
+
+
+def shift(tensors: dict[str, Any]) -> None:
+    """Give expert 0 of the first layer the number 8."""
+    for name in [name for name in tensors if f"{LAYER}.0." in name]:
+        tensors[name.replace(f"{LAYER}.0.", f"{LAYER}.8.")] = tensors.pop(name)
+
+
+def narrow(tensors: dict[str, Any]) -> None:
+    tensors[f"{LAYER}.3.down_proj.weight"] = tensors[f"{LAYER}.3.down_proj.weight"][:, :10].contiguous()
+
+
+def narrow_pair(tensors: dict[str, Any]) -> None:
+    for name in [name for name in tensors if f"{LAYER}.3." in name]:
+        tensors[name] = tensors[name][:32].contiguous() if "down" not in name else tensors[name][:, :32].contiguous()
+
+
+@both_storages
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop(f"{LAYER}.0."), f"{LAYER}: expert 0 is missing in the checkpoint"),
+        (drop(f"{LAYER}.0.", "down_proj"), f"{LAYER}: expert 0 is missing in the checkpoint (down_proj.weight)"),
+        (drop(f"{LAYER}.3."), f"{LAYER}: expert 3 is missing in the checkpoint"),
+        (shift, f"{LAYER}: expert 0 is missing"),
+    ],
+    ids=["expert 0", "one projection", "expert 3", "numbered from 1"],
+)
+def test_experts_that_are_not_those_of_the_model_are_refused_by_name(
+    change: Any, said: str, quantization: str, edited: Edit, load_engine: Load
+) -> None:
+    assert said in refusal(load_engine, edited(change), quantization=quantization)
+
+
+@both_storages
+@pytest.mark.parametrize(("change", "size"), [(narrow, "10"), (narrow_pair, "32")])
+def test_an_expert_of_another_shape_is_refused_by_name(
+    change: Any, size: str, quantization: str, edited: Edit, load_engine: Load
+) -> None:
+    said = refusal(load_engine, edited(change), quantization=quantization)
+    assert LAYER in said
+    assert "3" in said.partition(LAYER)[2]
+    assert size in said.partition(LAYER)[2]
+
+
+@both_storages
+@pytest.mark.parametrize(("stated", "found"), [(16, "8"), (4, "8")])
+def test_another_number_of_experts_than_the_configuration_states_is_refused_with_both(
+    stated: int, found: str, quantization: str, edited: Edit, load_engine: Load
+) -> None:
+    file = edited()
+    key = next(key for key in json.loads((file / "config.json").read_text("utf-8")) if key.endswith("_experts"))
+    shutil.rmtree(file)
+    said = refusal(load_engine, edited(**{key: stated}), quantization=quantization)
+    assert found in said
+    assert str(stated) in said
+
+
+@both_storages
+def test_the_last_expert_missing_in_every_layer_is_refused(quantization: str, edited: Edit, load_engine: Load) -> None:
+    said = refusal(load_engine, edited(drop(".experts.7.")), quantization=quantization)
+    assert LAYER in said
+    assert "7" in said
+    assert "8" in said
+
+
+def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
+    edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder is looked at beforehand; files that are only now downloaded are not.
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.load_errors.refuse_files", lambda *_, **__: None)
+    assert f"{LAYER}: expert 0 is missing" in refusal(load_engine, edited(drop(f"{LAYER}.0.")))
+
+
+@pytest.mark.parametrize("change", [narrow, narrow_pair])
+def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(
+    change: Any, edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.load_errors.refuse_files", lambda *_, **__: None)
+    assert "expert 3" in refusal(load_engine, edited(change))
+
+
+@both_storages
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"hidden_size": 128}, "64 in the checkpoint"),
+        ({"moe_intermediate_size": 32}, "64 in the checkpoint"),
+        ({"num_hidden_layers": 3}, "lacks "),
+        ({"num_hidden_layers": 1}, "holds 11 weights that the model has no place for: model.layers.1."),
+    ],
+)
+def test_a_configuration_of_another_checkpoint_is_refused_by_the_first_weight(
+    config: dict[str, Any], said: str, quantization: str, edited: Edit, load_engine: Load
+) -> None:
+    found = refusal(load_engine, edited(**config), quantization=quantization)
+    assert said in found
+    assert "report" not in found
+
+
+def test_a_dense_layer_of_another_shape_than_its_configuration_is_refused(
+    tiny_dense: Path, tmp_path: Path, load_engine: Load
+) -> None:
+    folder = shutil.copytree(tiny_dense, tmp_path / "narrow")
+    file = folder / "config.json"
+    config = {**json.loads(file.read_text("utf-8")), "intermediate_size": 64}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    assert "gate_proj.weight is 128 x 64 in the checkpoint, and 64 x 64 by config.json" in refusal(load_engine, folder)
