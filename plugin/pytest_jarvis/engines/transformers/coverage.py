@@ -51,13 +51,28 @@ def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str |
         if kind in counts
     )
     storages = {storage for kind in _SHOULD_BE_4BIT for storage in counts.get(kind, ())}
-    foreign = prequantized is not None and not held
+    foreign = prequantized is not None and not held and _is_packed(model)
     share = held / due if asked and due and not foreign else None
     return QuantizationCoverage(
         label=_label(share, storages, prequantized=prequantized if foreign else None),
         share_4bit=share,
         kinds=kinds,
         not_4bit=tuple(not_4bit) if share is not None else (),
+    )
+
+
+def refuse_unpacked(name: str, coverage: QuantizationCoverage, *, prequantized: str | None) -> None:
+    """Raise EngineError for a checkpoint that says it is quantised where nothing of it is stored in less than 16 bits.
+
+    What its files say is not what is compared, and nothing else would tell that it is not in 4 bits either.
+    """
+    if prequantized is None or coverage.share_4bit or coverage.label == _by_checkpoint(prequantized):
+        return
+    raise EngineError(
+        f"{name}: its config.json says that it is quantised ({prequantized}), and once it is loaded none of its expert "
+        "and linear weights is stored in less than 16 bits: its weights are plain, or are unpacked on this machine; "
+        "take quantization_config out of config.json where the weights are plain, or run it as it is with the "
+        "quantization 'none'"
     )
 
 
@@ -76,11 +91,33 @@ def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
 
 def _label(share: float | None, storages: set[str], *, prequantized: str | None) -> str:
     if prequantized is not None:
-        return f"quantised by its checkpoint ({prequantized})"
+        return _by_checkpoint(prequantized)
     if share is None:
         return "32 bits" if storages == {"float32"} else "16 bits"
     name = "NF4 (double quantisation)" if "nf4" in storages else "FP4" if "fp4" in storages else "4 bits"
     return name if share >= LEAST_SHARE else f"{name}, partial: {share:.1%} of the expert and linear weights"
+
+
+def _by_checkpoint(method: str) -> str:
+    return f"quantised by its checkpoint ({method})"
+
+
+def _is_packed(model: PreTrainedModel) -> bool:
+    """Tell whether a layer of `model` keeps its weights in less than 16 bits a weight, as any method does it.
+
+    By the storages: codes in integers or in 8-bit floats, as parameters or as buffers, or tensors of a class of their
+    own. Whole numbers of 64 bits are positions and counts.
+    """
+    import torch
+
+    for module in model.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if type(tensor.data) is not torch.Tensor:
+                return True
+            small = tensor.element_size() == 1 if tensor.is_floating_point() else tensor.element_size() < 8
+            if tensor.ndim > 1 and small and tensor.dtype != torch.bool:
+                return True
+    return False
 
 
 def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:

@@ -16,7 +16,7 @@ from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
-from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial
+from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial, refuse_unpacked
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
@@ -99,6 +99,8 @@ class TransformersEngine:
         self._base_notes = tuple(note for note in stated if note is not None)
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
+        if spec.quantization == "nf4":
+            refuse_unpacked(name, self._coverage, prequantized=base.prequantized)
         if not spec.allow_partial_4bit:
             refuse_partial(name, self._coverage)
         self._chat = Chat(base.tokenizer, self._settings, name)

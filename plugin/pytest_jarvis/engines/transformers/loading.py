@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers")
+_NO_METHOD: Final = "unknown"
 _HEAVIEST: Final = "transformers.modeling_utils"
 
 
@@ -158,6 +159,8 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
     compute_dtype = torch.bfloat16 if on_gpu else torch.float32
     prequantized = _prequantized(config)
+    if spec.quantization == "nf4":
+        _refuse_unknown_method(source.display_name, prequantized)
     kwargs: dict[str, Any] = dict(common, config=config, dtype=compute_dtype)
     if on_gpu:
         # Without a GPU a device map would only add a hook to every module.
@@ -218,7 +221,21 @@ def _prequantized(config: PreTrainedConfig) -> str | None:
     if stated is None:
         return None
     method = stated.get("quant_method") if isinstance(stated, dict) else stated.quant_method
-    return str(getattr(method, "value", method) or "unknown")
+    if isinstance(stated, dict) and method is None and (stated.get("load_in_4bit") or stated.get("load_in_8bit")):
+        return "bitsandbytes"
+    return str(getattr(method, "value", method) or _NO_METHOD)
+
+
+def _refuse_unknown_method(name: str, method: str | None) -> None:
+    """Raise EngineError for a method of quantisation that transformers would pass over."""
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    known = {known.removesuffix("_4bit").removesuffix("_8bit") for known in AUTO_QUANTIZATION_CONFIG_MAPPING}
+    if method is not None and method != _NO_METHOD and method not in known:
+        raise EngineError(
+            f"{name}: its config.json says that it is quantised with '{method}', which transformers does not know; "
+            "take quantization_config out of config.json where the weights are plain, or use another checkpoint"
+        )
 
 
 def _to_32_bits(model: PreTrainedModel) -> None:

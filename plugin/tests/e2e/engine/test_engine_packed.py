@@ -135,17 +135,45 @@ def test_a_quantisation_whose_library_is_missing_is_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Path) -> None:
+@pytest.mark.parametrize("place", ["parameter", "buffer"])
+def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Path, place: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial
+    from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial, refuse_unpacked
 
     model = AutoModelForCausalLM.from_pretrained(tiny_dense, dtype=torch.float32)
+    for projection in [module for module in model.modules() if isinstance(module, torch.nn.Linear)]:
+        codes = torch.zeros(projection.weight.shape, dtype=torch.int8)
+        if place == "parameter":
+            projection.weight = torch.nn.Parameter(codes, requires_grad=False)
+        else:
+            projection.register_buffer("qweight", codes.int())
     coverage = measure_coverage(model, asked=True, prequantized="gptq")
     assert coverage.label == "quantised by its checkpoint (gptq)"
     assert coverage.share_4bit is None
+    refuse_unpacked("model", coverage, prequantized="gptq")
     refuse_partial("model", coverage)
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"quant_method": "foo"}, "quantised with 'foo', which transformers does not know"),
+        ({"quant_method": "fp8"}, r"quantised \(fp8\), and once it is loaded none of .* less than 16 bits"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_8bit": True},
+            r"quantised \(bitsandbytes\), and once it is loaded none of .* less than 16 bits",
+        ),
+    ],
+)
+def test_plain_weights_that_are_said_to_be_quantised_are_refused(
+    stated: dict[str, Any], said: str, tiny_dense: Path, load_engine: Load, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_dense, tmp_path / "said")
+    state_quantization(folder, stated)
+    with pytest.raises(EngineError, match=said):
+        load_engine(folder)
 
 
 @pytest.mark.parametrize(
