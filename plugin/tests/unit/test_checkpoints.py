@@ -106,7 +106,8 @@ def experts(*numbers: int, part: str = "up.weight") -> list[str]:
         (experts(0, 1), 3, "expert 2 is missing .* it holds 2 where 3 are expected, 0 to 2"),
         (experts(0, 1, 2), 2, "expert 2 is one too many"),
         (experts(1, 2), 2, "expert 0 is missing and expert 2 is one too many"),
-        ([*experts(0, 1), *experts(0, part="down.weight")], None, r"expert 1 is missing .*\(down.weight\)"),
+        ([*experts(0, 1), *experts(1, part="down.weight")], None, r"expert 0 is missing .*\(down.weight\)"),
+        ([*experts(0, 1), *experts(0, part="down.weight")], 2, r"expert 1 is missing .*\(down.weight\)"),
     ],
 )
 def test_experts_other_than_those_from_0_on_are_refused(names: list[str], count: int | None, said: str) -> None:
@@ -114,7 +115,15 @@ def test_experts_other_than_those_from_0_on_are_refused(names: list[str], count:
         refuse_wrong_experts(names, count)
 
 
-@pytest.mark.parametrize("names", [[], ["layers.7.mlp.shared_experts.up.weight"], experts(2, 1, 0)])
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["layers.7.mlp.shared_experts.up.weight"],
+        experts(2, 1, 0),
+        [*experts(0, 1), *experts(0, part="down.weight")],
+    ],
+)
 def test_all_experts_from_0_on_are_accepted(names: list[str]) -> None:
     refuse_wrong_experts(names)
 

@@ -47,7 +47,7 @@ def read_shapes(folder: Path) -> Shapes:
 
 
 def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None:
-    """Raise EngineError unless the experts in a checkpoint's `names` are those from 0 on, each with the same weights.
+    """Raise EngineError unless the experts in a checkpoint's `names` are numbered from 0 on, each projection's.
 
     `count` is the number of experts that the model has, where it is known.
     """
@@ -56,8 +56,9 @@ def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None
         if found := _EXPERT.match(name):
             places[found["place"]][found["part"]].add(int(found["number"]))
     for place, parts in sorted(places.items()):
-        wanted = set(range(count or 1 + max(max(numbers) for numbers in parts.values())))
         for part, numbers in sorted(parts.items()):
+            # Some families have experts that lack a projection, so only its own numbers say how many there are.
+            wanted = set(range(count or 1 + max(numbers)))
             if numbers != wanted:
                 raise EngineError(
                     f"{place}: {_difference(numbers, wanted)} in the checkpoint ({part}): it holds {len(numbers)} "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_jarvis.engines.transformers.routers import expert_counts, is_router
 from pytest_jarvis.records import EngineError, KindCoverage, QuantizationCoverage
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _is_packed(model: PreTrainedModel) -> bool:
 def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
     """Yield every weight of the model once (tied tensors count once), 4-bit ones with their scales."""
     seen: set[int] = set()
+    experts = expert_counts(model.config)
     ends = {id(module): kind for kind, module in _ends(model)}
     for path, module in model.named_modules():
         # torch keeps a parametrized tensor, such as experts in 4 bits, as `OWNER.parametrizations.NAME.original`.
@@ -135,7 +137,8 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
             if parametrized:
                 state = next((child.quant_state for child in module.children() if hasattr(child, "quant_state")), None)
             full = f"{owner_path}.{attribute}" if parametrized else f"{path}.{name}" if path else name
-            kind = ends.get(id(module)) or _kind(model.get_submodule(owner_path), full, parameter, state)
+            shape = parameter.shape if state is None else state.shape
+            kind = ends.get(id(module)) or _kind(model.get_submodule(owner_path), full, shape, experts)
             yield _weigh(full, kind, parameter, state)
 
 
@@ -174,17 +177,20 @@ def _ends(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
             yield kind, module
 
 
-def _kind(owner: torch.nn.Module, name: str, parameter: torch.Tensor, state: object | None) -> str:
-    """Return what a tensor is for, by its owner and its name; routers choose experts and are not counted as due."""
+def _kind(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozenset[int]) -> str:
+    """Return what a tensor is for, by its owner, its name and its shape; `experts` are the model's numbers of them.
+
+    Routers choose experts and are not counted as due.
+    """
     import torch
 
     lowered, holder = name.lower(), type(owner).__name__.lower()
-    dimensions = len(state.shape) if state is not None else parameter.ndim  # type: ignore[attr-defined]
+    dimensions = len(shape)
     marks = (
         ("embeddings", isinstance(owner, torch.nn.Embedding)),
         ("norms", dimensions < 2 and ("norm" in lowered or "norm" in holder)),
         ("other", dimensions < 2 or lowered.endswith("bias")),
-        ("router", "router" in lowered or "router" in holder or lowered.endswith(".gate.weight")),
+        ("router", dimensions == 2 and is_router(name.rpartition(".")[0], holder, shape[0], experts)),
         ("experts", "experts" in lowered or "expert" in holder),
         ("attention", "attn" in lowered or "attention" in lowered),
         ("linear", isinstance(owner, torch.nn.Linear) or dimensions == 2),

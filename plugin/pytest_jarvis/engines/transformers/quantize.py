@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.checkpoints import refuse_wrong_experts, shown
 from pytest_jarvis.engines.transformers.readings import expert_reading_class
+from pytest_jarvis.engines.transformers.routers import router_linears
 from pytest_jarvis.engines.transformers.serialized import unpacking_class
 from pytest_jarvis.records import EngineError
 
@@ -246,6 +247,17 @@ def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[
             parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
 
 
+def _leave_routers(model: PreTrainedModel, config: Any) -> None:
+    """Have the routers stay in 16 bits, beside what is skipped anyway.
+
+    They take little room, and some families multiply by their router's weights themselves.
+    """
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    skipped = config.llm_int8_skip_modules or get_keys_to_not_convert(model)
+    config.llm_int8_skip_modules = [*skipped, *router_linears(model)]
+
+
 def _refuse_other_shapes(
     model: PreTrainedModel, shapes: Mapping[str, torch.Size], states: Mapping[str, QuantState]
 ) -> None:
@@ -307,6 +319,8 @@ def quantizer_class() -> type[Any]:
             return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
 
         def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
+            if not self.pre_quantized:
+                _leave_routers(model, self.quantization_config)
             super()._process_model_before_weight_loading(model, device_map, **kwargs)
             self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
 

@@ -79,23 +79,32 @@ def tiny(family: str, folder: Path, *, seed: int, **settings: Any) -> Path:
     import torch
     import transformers
 
+    shape = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_experts_per_tok": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.2,
+        **settings,
+    }
     config = getattr(transformers, f"{family}Config")(
         vocab_size=write_tokenizer(folder),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_experts_per_tok=2,
-        max_position_embeddings=512,
-        initializer_range=0.2,
         bos_token_id=None,
         eos_token_id=1,
         pad_token_id=0,
-        **settings,
+        **{name: value for name, value in shape.items() if value is not None},
     )
     torch.manual_seed(seed)
     getattr(transformers, f"{family}ForCausalLM")(config).to(torch.bfloat16).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., Path]:
+    """`tiny`, for a family that one test alone needs; a setting of None is left out."""
+    return tiny
 
 
 @pytest.fixture(scope="session")

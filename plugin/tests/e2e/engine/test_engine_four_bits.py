@@ -33,7 +33,7 @@ def quantised_after_load(folder: Path) -> tuple[Any, dict[str, Any]]:
     packed = {}
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            exact = name.endswith((".gate.weight", ".router.weight", "bias"))
+            exact = ".router." in name or name.endswith((".gate.weight", "bias"))
             if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not exact):
                 code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
                 packed[name] = (code, state)
@@ -248,3 +248,55 @@ def test_the_load_never_holds_much_more_than_what_it_ends_with(
     final = sum(parameter.untyped_storage().nbytes() for parameter in base.model.parameters())
     assert memory.peak > final * 0.9
     assert memory.peak - final < 0.5 * layer_bytes
+
+
+def test_a_router_that_is_a_linear_layer_stays_in_16_bits_as_its_family_reads_it(
+    tmp_path: Path, load_engine: Load, tiny_model: Callable[..., Path]
+) -> None:
+    # This family's router multiplies by its weights itself, which packed ones do not allow.
+    folder = tiny_model(
+        "LongcatFlash",
+        tmp_path,
+        seed=4,
+        num_layers=2,
+        ffn_hidden_size=128,
+        expert_ffn_hidden_size=64,
+        n_routed_experts=4,
+        zero_expert_num=2,
+        moe_topk=2,
+        kv_lora_rank=32,
+        q_lora_rank=32,
+        qk_rope_head_dim=16,
+        qk_nope_head_dim=16,
+        v_head_dim=16,
+        head_dim=16,
+        num_hidden_layers=None,
+        num_key_value_heads=4,
+    )
+    engine = load_engine(folder)
+    coverage = engine.describe().coverage
+    expected, _ = quantised_after_load(folder)
+    logits = reference_logits(engine, expected, PROMPTS)
+    found = engine.logits(PROMPTS)
+    kinds = {kind.kind: set(kind.weights) for kind in coverage.kinds}
+    engine.close()
+    assert (1.0, {"float32"}) == (coverage.share_4bit, kinds["router"])
+    assert np.abs(logits - found).max() < 1e-4 * np.abs(logits).max()
+
+
+@pytest.mark.parametrize(
+    ("path", "outputs", "chooses"),
+    [
+        ("layers.0.mlp.router.classifier", 6, True),
+        ("layers.0.mlp.router_gate", 16, True),
+        ("layers.0.mlp.gate", 8, True),
+        ("layers.0.mlp.gate.wg", 8, True),
+        ("layers.0.mlp.gate", 128, False),
+        ("layers.0.mlp.gate_proj", 8, False),
+        ("layers.0.mlp.shared_expert_gate", 1, False),
+    ],
+)
+def test_a_router_is_known_by_its_name_or_by_one_output_an_expert(path: str, outputs: int, chooses: bool) -> None:
+    from pytest_jarvis.engines.transformers.routers import is_router
+
+    assert chooses == is_router(path, "Linear", outputs, frozenset({8}))
