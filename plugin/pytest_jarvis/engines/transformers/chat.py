@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 class Chat:
     """Writes prompts the way the tokenizer's template wants them and reads answers back."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, model_name: str) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: GenerationSettings,
+        model_name: str,
+        *,
+        vocabulary: int | None = None,
+    ) -> None:
+        """`vocabulary`: how many tokens the model knows; a prompt with others is refused."""
         self._tokenizer = tokenizer
         self._settings = settings
+        self._name = model_name
+        self._vocabulary = vocabulary
         self._rendered: dict[str, str] = {}
         if settings.template == "chat" and not tokenizer.chat_template:
             raise EngineError(
@@ -44,13 +54,20 @@ class Chat:
         messages = [{"role": "user", "content": text}]
         if self._settings.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._settings.system_prompt})
-        rendered: str = self._tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=self._settings.enable_thinking,
-            **({"tools": self._functions} if self._functions else {}),
-        )
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=self._settings.enable_thinking,
+                **({"tools": self._functions} if self._functions else {}),
+            )
+        except Exception as error:  # a template is another's program, and may refuse by any of them
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise EngineError(
+                f"{self._name}: its chat template cannot be used ({type(error).__name__}: {reason}); correct it, or "
+                "use the template 'raw', which sends the prompt as it is"
+            ) from error
         return rendered
 
     def _refuse_other_calls(self, model_name: str) -> None:
@@ -72,7 +89,8 @@ class Chat:
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a prompt; a chat template writes its own special tokens, so none are added to it.
 
-        Raises EngineError for a prompt of no token at all, which a model cannot continue.
+        Raises EngineError for a prompt of no token at all, which a model cannot continue, or of tokens that it does not
+        know.
         """
         rendered = self.render(text)
         tokens = tuple(
@@ -81,6 +99,12 @@ class Chat:
         if not tokens:
             raise EngineError(
                 f"the prompt {text!r} is empty once it is tokens; use the template 'chat' or another prompt"
+            )
+        if self._vocabulary is not None and max(tokens) >= self._vocabulary:
+            raise EngineError(
+                f"{self._name}: the prompt {text!r} has the token {max(tokens)}, and the model knows those from 0 to "
+                f"{self._vocabulary - 1}: its tokenizer ({len(self._tokenizer)} tokens) is not that of the model "
+                f"({self._vocabulary}); copy the tokenizer from where the model comes from"
             )
         return tokens
 

@@ -20,6 +20,7 @@ from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
+from pytest_jarvis.engines.transformers.load_errors import trial
 from pytest_jarvis.engines.transformers.memory import (
     device_memory,
     device_name,
@@ -103,7 +104,8 @@ class TransformersEngine:
             refuse_unpacked(name, self._coverage, prequantized=base.prequantized)
         if not spec.allow_partial_4bit:
             refuse_partial(name, self._coverage)
-        self._chat = Chat(base.tokenizer, self._settings, name)
+        known = loading.vocabulary_of(base.model)
+        self._chat = Chat(base.tokenizer, self._settings, name, vocabulary=known)
         self._pad: int = base.tokenizer.pad_token_id
         self._arms = (BASE_ARM, *(adapter.name for adapter in files))
         self._kept_bytes = 0
@@ -116,17 +118,19 @@ class TransformersEngine:
             self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
             self._packed = self._unpacked is None
         # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
-        plain = Chat(base.tokenizer, replace(self._settings, tools=()), name)
+        plain = Chat(base.tokenizer, replace(self._settings, tools=()), name, vocabulary=known)
         probes = [plain.encode(text) for text in PROBES]
         if base.device.type == "cpu":
             with threads(few):
                 self._kept_bytes = compute_plainly(base.model)
-            self._threads = few or fastest_threads(
-                lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
-            )
         try:
-            with threads(self._threads):
-                self._prove(files, probes)
+            with trial(name):
+                if base.device.type == "cpu":
+                    self._threads = few or fastest_threads(
+                        lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
+                    )
+                with threads(self._threads):
+                    self._prove(files, probes)
         except torch_memory_errors() as error:
             raise EngineError(f"{name}: it fits the memory, but no prompt does beside it: free some memory") from error
         self._loaded_memory = device_memory(self._model)

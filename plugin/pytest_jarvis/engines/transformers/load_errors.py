@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.checkpoints import (
     read_shapes,
@@ -13,8 +14,13 @@ from pytest_jarvis.engines.transformers.checkpoints import (
     refuse_wrong_experts,
     shown,
 )
+from pytest_jarvis.engines.transformers.memory import torch_memory_errors
+from pytest_jarvis.engines.transformers.routers import expert_counts
 from pytest_jarvis.engines.transformers.sources import Source
 from pytest_jarvis.records import EngineError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _REPORTING: Final = frozenset({"_finalize_model_loading", "log_state_dict_report"})
 """Functions of transformers that know which weights did not fit, once all of them were read."""
@@ -91,6 +97,45 @@ def refuse_incomplete(name: str, report: Mapping[str, Any]) -> None:
             f"{name}: the checkpoint holds {len(unexpected)} weights that the model has no place for: "
             f"{', '.join(unexpected[:3])}{more}; config.json is not of this checkpoint (number of layers, of experts?)"
         )
+
+
+def refuse_config(name: str, config: PreTrainedConfig) -> None:
+    """Raise EngineError for a model that is stated to be of a kind that cannot be run here."""
+    text = config.get_text_config(decoder=True)
+    if not getattr(text, "num_attention_heads", None):
+        raise EngineError(
+            f"{name}: models without attention ({config.model_type}) are not supported, as they keep no keys and "
+            "values; use a model with attention layers"
+        )
+    chosen, counts = getattr(text, "num_experts_per_tok", None), expert_counts(config)
+    if type(chosen) is int and counts and chosen > max(counts):
+        raise EngineError(
+            f"{name}: its config.json has each token choose {chosen} experts (num_experts_per_tok) of {max(counts)}; "
+            "correct it"
+        )
+
+
+@contextmanager
+def trial(name: str) -> Iterator[None]:
+    """Have whatever goes wrong in a trial of a loaded model end as one sentence, but for memory that runs out."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except torch_memory_errors():
+        raise
+    except Exception as error:
+        raise EngineError(
+            f"{name}: it is loaded, and fails at the first prompt with {named(error)}; its config.json is not of this "
+            "checkpoint, or this kind of model is not supported"
+        ) from error
+
+
+def named(error: BaseException) -> str:
+    """Return an exception as a sentence has it: its type and its first line."""
+    line = first_line(error)
+    kind = type(error).__name__
+    return kind if line == kind else f"{kind}: {line}"
 
 
 def first_line(error: BaseException) -> str:

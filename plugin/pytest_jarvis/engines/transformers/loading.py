@@ -5,14 +5,20 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.identity import commit_of
-from pytest_jarvis.engines.transformers.load_errors import explained, refuse_files, refuse_incomplete
+from pytest_jarvis.engines.transformers.load_errors import (
+    explained,
+    named,
+    refuse_config,
+    refuse_files,
+    refuse_incomplete,
+)
 from pytest_jarvis.engines.transformers.quantize import nf4_config, quantizer_class
 from pytest_jarvis.engines.transformers.serialized import read_by
 from pytest_jarvis.engines.transformers.sources import Source
@@ -141,7 +147,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     Raises EngineError with one sentence for whatever transformers cannot load.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     common: dict[str, Any] = {
         "revision": spec.revision,
@@ -154,6 +160,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         raise explained(error, source) from error
     commit = commit_of(source, spec.revision, getattr(config, "auto_map", None))
     refuse_files(source)
+    refuse_config(source.display_name, config)
     # From here on exactly this commit: a branch may move between the loading of one file and the next.
     common["revision"] = commit or spec.revision
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
@@ -167,8 +174,8 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
     if spec.quantization == "nf4" and prequantized is None:
         kwargs["quantization_config"] = nf4_config(compute_dtype)
+    tokenizer = _load_tokenizer(source, common)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.location, **common)
         with read_by(quantizer_class(), config, compute_dtype=compute_dtype):
             model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
     except Exception as error:  # see `explained`
@@ -181,7 +188,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         _to_32_bits(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
-    _prepare_tokenizer(tokenizer, source.display_name)
+    _prepare_tokenizer(tokenizer, source.display_name, vocabulary=vocabulary_of(model))
     stops = _stop_tokens(model.generation_config, model.config, tokenizer)
     # `generate` fills what it is not told from here: a repetition penalty or a top-k would come in by this way.
     model.generation_config = GenerationConfig()
@@ -205,11 +212,41 @@ def _stop_tokens(*holders: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """Return how many tokens a model knows."""
+    return len(model.get_input_embeddings().weight)
+
+
+def _load_tokenizer(source: Source, common: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+    """Return the tokenizer; EngineError for one that cannot be loaded, or makes nothing of a text."""
+    from transformers import AutoTokenizer
+
+    name = source.display_name
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source.location, **common)
+        tokens = tokenizer.encode("Bonjour", add_special_tokens=False)
+    except Exception as error:
+        raise EngineError(
+            f"{name}: its tokenizer cannot be loaded ({named(error)}); copy tokenizer.json and tokenizer_config.json "
+            "anew from where the model comes from"
+        ) from error
+    if not tokens:
+        raise EngineError(
+            f"{name}: its tokenizer is missing or empty: it makes no token of a text; copy tokenizer.json and "
+            "tokenizer_config.json from where the model comes from"
+        )
+    return tokenizer
+
+
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str, *, vocabulary: int) -> None:
+    """Have the tokenizer pad on the left, with a token that the model knows: some were given one that it does not."""
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token_id is None:
-            raise EngineError(f"{name}: its tokenizer has neither a padding token nor an end token")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= vocabulary:
+        if tokenizer.eos_token_id is None or tokenizer.eos_token_id >= vocabulary:
+            raise EngineError(
+                f"{name}: its tokenizer has neither a padding token nor an end token among the {vocabulary} tokens of "
+                "the model"
+            )
         tokenizer.pad_token = tokenizer.eos_token
 
 

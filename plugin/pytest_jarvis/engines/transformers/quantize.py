@@ -247,13 +247,17 @@ def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[
             parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
 
 
-def _leave_routers(model: PreTrainedModel, config: Any) -> None:
+def _leave_routers(model: PreTrainedModel, quantizer: Any) -> None:
     """Have the routers stay in 16 bits, beside what is skipped anyway.
 
-    They take little room, and some families multiply by their router's weights themselves.
+    They take little room, and some families multiply by their router's weights themselves. A checkpoint that is packed
+    already is read as it is.
     """
     from transformers.quantizers.base import get_keys_to_not_convert
 
+    config = quantizer.quantization_config
+    if quantizer.pre_quantized:
+        return
     skipped = config.llm_int8_skip_modules or get_keys_to_not_convert(model)
     config.llm_int8_skip_modules = [*skipped, *router_linears(model)]
 
@@ -319,8 +323,7 @@ def quantizer_class() -> type[Any]:
             return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
 
         def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
-            if not self.pre_quantized:
-                _leave_routers(model, self.quantization_config)
+            _leave_routers(model, self)
             super()._process_model_before_weight_loading(model, device_map, **kwargs)
             self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
 

@@ -14,7 +14,8 @@ def expert_counts(config: Any) -> frozenset[int]:
     found: set[int] = set()
     for part in (config, config.get_text_config(decoder=True)):
         for key, value in vars(part).items():
-            if "expert" in key and "per_tok" not in key and type(value) is int and value > 1:
+            counts = key.endswith("experts") and not any(word in key for word in ("shared", "top"))
+            if counts and type(value) is int and value > 1:
                 found.add(value)
     return frozenset(found)
 

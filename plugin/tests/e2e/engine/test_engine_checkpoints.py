@@ -162,3 +162,96 @@ def test_a_dense_layer_of_another_shape_than_its_configuration_is_refused(
     config = {**json.loads(file.read_text("utf-8")), "intermediate_size": 64}
     file.write_text(json.dumps(config), encoding="utf-8")
     assert "gate_proj.weight is 128 x 64 in the checkpoint, and 64 x 64 by config.json" in refusal(load_engine, folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "model.safetensors is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 16\n", "run 'git lfs pull'"),
+    ],
+)
+def test_weights_that_were_not_downloaded_are_refused_by_their_file(
+    content: bytes, said: str, edited: Edit, load_engine: Load
+) -> None:
+    folder = edited()
+    (folder / "model.safetensors").write_bytes(content)
+    assert said in refusal(load_engine, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("chat_template.jinja", "{% for x in %}", "its chat template cannot be used (TemplateSyntaxError: "),
+        (
+            "chat_template.jinja",
+            "{{ raise_exception('no') }}",
+            "its chat template cannot be used (TemplateError: no)",
+        ),
+        ("tokenizer.json", "{}", "its tokenizer cannot be loaded (KeyError: 'added_tokens')"),
+        ("tokenizer.json", "nope", "its tokenizer cannot be loaded (JSONDecodeError: "),
+        ("tokenizer.json", None, "its tokenizer is missing or empty: it makes no token of a text"),
+    ],
+)
+def test_a_tokenizer_or_a_template_that_cannot_be_used_is_one_sentence(
+    file: str, content: str | None, said: str, edited: Edit, load_engine: Load
+) -> None:
+    folder = edited()
+    if content is None:
+        for path in folder.glob("tokenizer*"):
+            path.unlink()
+    else:
+        (folder / file).write_text(content, encoding="utf-8")
+    assert said in refusal(load_engine, folder)
+
+
+def test_more_experts_a_token_than_there_are_is_refused_with_both_numbers(edited: Edit, load_engine: Load) -> None:
+    assert "choose 99 experts (num_experts_per_tok) of 8" in refusal(load_engine, edited(num_experts_per_tok=99))
+
+
+def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_with_both_sizes(edited: Edit, load_engine: Load) -> None:
+    def shorten(tensors: dict[str, Any]) -> None:
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            tensors[name] = tensors[name][:100].contiguous()
+
+    said = refusal(load_engine, edited(shorten, vocab_size=100))
+    assert "its tokenizer (259 tokens) is not that of the model (100)" in said
+
+
+def test_a_padding_token_that_the_model_does_not_know_is_not_used(edited: Edit, load_engine: Load) -> None:
+    folder = edited()
+    file = folder / "tokenizer_config.json"
+    config = {**json.loads(file.read_text("utf-8")), "pad_token": "<|new|>"}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    engine = load_engine(folder)
+    assert 1 == engine._pad
+    engine.close()
+
+
+@both_storages
+@pytest.mark.parametrize("family", ["Mamba", "Mamba2"])
+def test_a_model_without_attention_is_refused_by_its_kind(
+    family: str, quantization: str, tiny_model: Edit, load_engine: Load, tmp_path: Path
+) -> None:
+    none = dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_experts_per_tok"))
+    shape = (
+        {"state_size": 8} if family == "Mamba" else {"state_size": 16, "num_heads": 8, "head_dim": 16, "n_groups": 1}
+    )
+    folder = tiny_model(family, tmp_path, seed=5, max_position_embeddings=None, **none, **shape)
+    said = refusal(load_engine, folder, quantization=quantization)
+    assert f"models without attention ({family.lower()}) are not supported" in said
+
+
+def test_whatever_fails_at_the_first_prompt_is_one_sentence_with_its_cause(
+    tiny_dense: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Qwen3Model
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("no luck\nat all")
+
+    monkeypatch.setattr(Qwen3Model, "forward", fail)
+    with pytest.raises(EngineError, match="fails at the first prompt with ZeroDivisionError: no luck;") as refused:
+        load_engine(tiny_dense)
+    assert isinstance(refused.value.__cause__, ZeroDivisionError)
+    assert str(tiny_dense) in str(refused.value)
