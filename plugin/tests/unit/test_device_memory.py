@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from pytest_jarvis.engines.transformers.load_errors import refuse_device  # noqa: E402
 from pytest_jarvis.engines.transformers.memory import (  # noqa: E402
     MOST_ROWS_CPU,
     device_memory,
@@ -16,6 +17,7 @@ from pytest_jarvis.engines.transformers.memory import (  # noqa: E402
     forget_peak,
     rows_in_time,
 )
+from pytest_jarvis.records import EngineError  # noqa: E402
 
 
 def model_on(*devices: str) -> Any:
@@ -59,3 +61,21 @@ def test_rows_with_long_prompts_are_fewer_for_the_same_time() -> None:
     assert (MOST_ROWS_CPU, 30) == (rows(0), rows(4_800_000))
     assert 1 == rows(10**12)
     assert MOST_ROWS_CPU == rows_in_time(timeout_s=None, new_tokens=100, row_token_s=1.0, cache_bytes=10**12)
+
+
+@pytest.mark.parametrize("device_map", ["auto", "cpu", "balanced", "cuda", "cuda:0", "cuda:3"])
+def test_a_gpu_that_is_there_may_be_asked_for(device_map: str) -> None:
+    refuse_device("the model", device_map)
+
+
+@pytest.mark.parametrize(
+    ("count", "device_map", "found"),
+    [(4, "cuda:4", "cuda:0 to cuda:3"), (1, "cuda:9", "cuda:0 alone"), (0, "cuda:0", "no GPU"), (0, "cuda", "no GPU")],
+)
+def test_a_gpu_that_is_not_there_is_refused_and_never_replaced_by_the_cpu(
+    count: int, device_map: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    with pytest.raises(EngineError, match=rf"the model: device_map asks for '{device_map}', .* has {found}"):
+        refuse_device("the model", device_map)

@@ -99,6 +99,23 @@ def refuse_incomplete(name: str, report: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_device(name: str, device_map: str) -> None:
+    """Raise EngineError for a GPU that is asked for and is not there; which there are, is left to `auto`."""
+    import torch
+
+    if not device_map.startswith("cuda"):
+        return
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = int(device_map.partition(":")[2] or 0)
+    if number < there:
+        return
+    found = f"has cuda:0 to cuda:{there - 1}" if there > 1 else "has cuda:0 alone" if there else "has no GPU to use"
+    raise EngineError(
+        f"{name}: device_map asks for '{device_map}', and this machine {found}; use 'auto', which takes the CPU where "
+        "there is no GPU, or 'cpu'"
+    )
+
+
 def refuse_config(name: str, config: PreTrainedConfig) -> None:
     """Raise EngineError for a model that is stated to be of a kind that cannot be run here."""
     text = config.get_text_config(decoder=True)

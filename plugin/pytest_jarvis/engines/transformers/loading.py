@@ -16,6 +16,7 @@ from pytest_jarvis.engines.transformers.load_errors import (
     explained,
     named,
     refuse_config,
+    refuse_device,
     refuse_files,
     refuse_incomplete,
 )
@@ -149,6 +150,7 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+    refuse_device(source.display_name, spec.device_map)
     common: dict[str, Any] = {
         "revision": spec.revision,
         "trust_remote_code": spec.trust_remote_code,

@@ -169,3 +169,8 @@ def test_a_tokenizer_without_a_template_asks_for_raw(
     tokenizer_in(folder, template=None)
     with pytest.raises(EngineError, match="its tokenizer has no chat template; use the template 'raw'"):
         load_engine(folder)
+
+
+def test_a_gpu_that_is_asked_for_and_is_not_there_is_refused(tiny_moe: Path, load_engine: Load) -> None:
+    with pytest.raises(EngineError, match="device_map asks for 'cuda:99', and this machine has"):
+        load_engine(tiny_moe, device_map="cuda:99")
