@@ -121,7 +121,8 @@ def _explain(message: str, document: object, kind: object) -> str:
     if allowed := _literals_in(kind):
         choice = ", ".join(repr(value) for value in allowed)
         expected = f"{expected.replace('a string or ', '')} or {choice}" if "object" in said else f"one of {choice}"
-    return f"{prefix}expected {expected}, found {_shown(found)}"
+    none = " (null for none)" if isinstance(found, int | float) and ">" in said and _allows_none(kind) else ""
+    return f"{prefix}expected {expected}{none}, found {_shown(found)}"
 
 
 def _shown(found: object) -> str:
@@ -190,6 +191,14 @@ def _struct_in(kind: object) -> type[msgspec.Struct] | None:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
     return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
+
+
+def _allows_none(kind: object) -> bool:
+    """Tell whether `kind` is a value or null, as what 0 often stands for elsewhere."""
+    from types import NoneType, UnionType
+    from typing import Union, get_args, get_origin
+
+    return get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
 
 
 def _literals_in(kind: object) -> list[object]:

@@ -48,7 +48,10 @@ CONFIGURATIONS: dict[str, tuple[bytes, str]] = {
         "generation: temperature: expected a number >= 0.0, found -1",
     ),
     "a top_p above 1": (b'{"generation": {"top_p": 1.5}}', "generation: top_p: expected a number <= 1.0, found 1.5"),
-    "a timeout of 0": (b'{"generation": {"timeout_s": 0}}', "generation: timeout_s: expected a number > 0.0, found 0"),
+    "a timeout of 0": (
+        b'{"generation": {"timeout_s": 0}}',
+        "generation: timeout_s: expected a number > 0.0 (null for none), found 0",
+    ),
     "a seed below 0": (b'{"generation": {"seed": -1}}', "generation: seed: expected a whole number >= 0, found -1"),
     "a template of no kind": (
         b'{"generation": {"template": "alpaca"}}',
