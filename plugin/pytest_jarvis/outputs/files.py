@@ -72,11 +72,16 @@ def write_outputs(
 
 
 def encode_thresholds(report: Report) -> bytes:
-    """Return `thresholds.json`: the verdict, its reasons, and each threshold with value, bar, verdict and why."""
+    """Return `thresholds.json`: how the weights were stored, the verdict, its reasons, and each threshold.
+
+    A threshold has its value, bar, verdict and why. The storage is here because one that is partly in 4 bits must be
+    known wherever a verdict is.
+    """
     # A count is an int in the session that judged and a float once read back: the file is the same of both.
     gate = msgspec.convert(msgspec.to_builtins(report.gate), GateOutcome)
     document: dict[str, object] = {
         "schema_version": report.schema_version,
+        "quantization": report.metadata.quantization,
         "verdict": gate.verdict,
         "exit_failed": gate.exit_failed,
         "reasons": gate.reasons,

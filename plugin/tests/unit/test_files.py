@@ -45,6 +45,14 @@ def test_each_threshold_has_value_bar_verdict_and_why(make_report: MakeReport) -
     assert gain["value"] > 0.05
 
 
+def test_the_thresholds_say_how_the_weights_were_stored(make_report: MakeReport) -> None:
+    label = "NF4 (double quantisation), partial: 20.0% of the expert and linear weights"
+    report = make_report()
+    metadata = msgspec.structs.replace(report.metadata, quantization=label)
+    partly = msgspec.structs.replace(report, metadata=metadata)
+    assert label == json.loads(encode_thresholds(partly))["quantization"]
+
+
 def test_a_failing_chart_keeps_all_the_rest(
     make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,9 @@ from pytest_jarvis.outputs.wording import (
     typeset,
     verdict_line,
 )
+from pytest_jarvis.outputs.wording.comparing import change_sentence
 from pytest_jarvis.outputs.wording.thresholds import threshold_rules
+from pytest_jarvis.regressions import SettingChange
 from pytest_jarvis.statistics import Decision, decide
 from pytest_jarvis.thresholds import Threshold, ThresholdName
 
@@ -242,3 +244,11 @@ def test_a_ratio_of_durations_says_what_it_compares(name: ThresholdName, batchin
         name=name, adapter="v", value=1.0, bar=2.0, direction="at_most", verdict="PASS", meets=True, why="seen"
     )
     assert len(threshold_rules([bar], batching)) == rules
+
+
+def test_a_comparison_says_in_french_how_the_weights_were_stored() -> None:
+    before = "NF4 (double quantisation), partial: 20.0% of the expert and linear weights"
+    said = change_sentence(SettingChange(name="quantization", stored=before, new="quantised by its checkpoint (gptq)"))
+    assert "partiel" in said
+    assert "quantifié par ses fichiers (gptq)" in said
+    assert not {"partial", "quantisation", "weights"} & set(said.replace(",", " ").replace("(", " ").split())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pytest_jarvis.outputs.wording.formats import bar_percent, percent, plural, printable, typeset
+from pytest_jarvis.outputs.wording.notes import french_storage
 from pytest_jarvis.regressions import PromptOverlap, SettingChange
 from pytest_jarvis.report import ReplayOf, Report
 from pytest_jarvis.runs import MetricName
@@ -170,7 +171,10 @@ def setting_label(name: str) -> str:
 def change_sentence(change: SettingChange) -> str:
     """Return one setting that differs: its name, before and after."""
     label = setting_label(change.name)
-    before, after = (printable(value) or "–" for value in (change.stored, change.new))
+    values = (change.stored, change.new)
+    if change.name == "quantization":
+        values = (french_storage(change.stored), french_storage(change.new))
+    before, after = (printable(value) or "–" for value in values)
     return typeset(f"{printable(label)} : {before} → {after}")
 
 
