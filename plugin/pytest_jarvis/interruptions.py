@@ -1,8 +1,12 @@
-"""What Ctrl-C leaves, made such that pytest can show it."""
+"""What Ctrl-C or a refusal leaves, made such that pytest can show it."""
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def with_lines(traceback: TracebackType | None) -> TracebackType | None:
@@ -15,3 +19,10 @@ def with_lines(traceback: TracebackType | None) -> TracebackType | None:
         line = entry.tb_lineno or entry.tb_frame.f_code.co_firstlineno
         traceback = TracebackType(traceback, entry.tb_frame, entry.tb_lasti, line)
     return traceback
+
+
+def leave_to_summary(config: pytest.Config) -> None:
+    """Have pytest say nothing of its own of the exit that ends the session: our summary says why."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter._keyboardinterrupt_memo = None  # noqa: SLF001  # there is no public way

@@ -17,7 +17,7 @@ from pytest_jarvis.benchmark import DEVICE_KEY, worker_count
 from pytest_jarvis.closing import Gathered, decide_rows, exits_failed, judge_gate, make_report
 from pytest_jarvis.engines import LOADS_MODEL
 from pytest_jarvis.handles import Measured, ModelHandle
-from pytest_jarvis.interruptions import with_lines
+from pytest_jarvis.interruptions import leave_to_summary, with_lines
 from pytest_jarvis.live import LiveTerminal
 from pytest_jarvis.metrics import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.outputs.json import encode_report, write_report
@@ -119,7 +119,8 @@ class Recorder:
         self.folder: Path | None = None
         self.problems: list[OutputProblem] = []
         self._told = False
-        self._error: str | None = None
+        self.error: str | None = None
+        """Why the model cannot be used; it ends the session."""
         self.hook_error: str | None = None
         self.unwritten: str | None = None
         """Why the report could not be written; None when it was, or was not asked for."""
@@ -147,7 +148,7 @@ class Recorder:
             self._give_up(str(error))
 
     def _give_up(self, sentence: str) -> NoReturn:
-        self._error = sentence
+        self.error = sentence
         if hasattr(self.config, "workeroutput"):
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
@@ -179,7 +180,7 @@ class Recorder:
 
     def _worker_notes(self) -> WorkerNotes:
         """Return what a worker tells the controller of itself."""
-        return WorkerNotes(facts=self.runs.facts(), error=self._error, metrics=self.metrics.specs)
+        return WorkerNotes(facts=self.runs.facts(), error=self.error, metrics=self.metrics.specs)
 
     @contextmanager
     def _recorded_if_raised(
@@ -246,9 +247,12 @@ class Recorder:
             interrupt.__traceback__ = with_lines(interrupt.__traceback__)
             raise
 
+    @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Take note that the report will be partial."""
         self.interrupted = True
+        if self.error is not None:
+            leave_to_summary(self.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.outputs import terminal
-from pytest_jarvis.outputs.wording import encodable, typeset
+from pytest_jarvis.outputs.wording import encodable, printable, typeset
 from pytest_jarvis.outputs.wording.session import (
     NOT_ASKED_TO_JUDGE,
     NOT_ASKED_TO_JUDGE_PART,
@@ -61,8 +61,10 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
 def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
     settings = recorder.benchmark.settings
-    judged = settings.write_report and recorder.gate is not None and not settings.twin
-    if not (recorder.shown or recorder.report or judged):
+    # Of a run that never began there is nothing to judge; that it was refused is the whole of it.
+    refused = recorder.error is not None and recorder.report is None
+    judged = settings.write_report and recorder.gate is not None and not (settings.twin or refused)
+    if not (recorder.shown or recorder.report or judged or refused):
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
@@ -79,12 +81,23 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
     _write_regression(reporter, recorder.report)
     _write_problems(reporter, recorder)
-    if recorder.interrupted and settings.keeps_responses:
+    _write_end(reporter, recorder)
+
+
+def _write_end(reporter: TerminalReporter, recorder: Recorder) -> None:
+    """Print how the run can go on, why it could not, and where its report is."""
+    if recorder.interrupted and recorder.benchmark.settings.keeps_responses and _has_drawn(recorder.report):
         _write(reporter, RESUME, yellow=True)
+    if recorder.error is not None:
+        _write(reporter, f"ERROR: {recorder.error}", red=True, bold=True)
     if recorder.unwritten is not None:
         _write(reporter, f"ERROR: {recorder.unwritten}", red=True, bold=True)
     if recorder.folder is not None:
         _write(reporter, terminal.folder_line(recorder.folder))
+
+
+def _has_drawn(report: Report | None) -> bool:
+    return report is not None and any(row.samples for row in report.results)
 
 
 def _write_problems(reporter: TerminalReporter, recorder: Recorder) -> None:
@@ -133,6 +146,12 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
 
 def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
     _line(reporter.config.get_terminal_writer(), text, **markup)
+
+
+def _write_as_is(reporter: TerminalReporter, text: str, **markup: bool) -> None:
+    """Print what may hold a path or a command to copy, whose marks must stay what they are."""
+    writer = reporter.config.get_terminal_writer()
+    writer.line(encodable(printable(text), encoding_of(writer)), **markup)
 
 
 def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
+
+from pytest_jarvis.records import EngineError
+
 
 def test_each_prompt_has_one_line_with_both_arms(project, scripted_by: Callable[[str], str]) -> None:
     engine = scripted_by("def script(request):\n    return 'ouvre chrome' if request.arm == 'jarvis' else 'non'")
@@ -64,3 +68,31 @@ def test_what_a_test_asks_to_show_is_in_the_summary(project) -> None:
 
 def test_a_part_of_the_prompts_is_told_that_a_verdict_wants_them_all(project) -> None:
     project.run("-k", "questions").stdout.fnmatch_lines(["Non jugé*une partie des prompts seulement*"])
+
+
+REFUSED = "from pytest_jarvis.records import EngineError\ndef script(request):\n    raise EngineError('le modèle: non')"
+
+
+def test_a_refused_model_is_one_sentence_and_nothing_of_a_run_that_never_was(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EngineError("the model cannot be loaded: run 'git lfs pull'")
+
+    monkeypatch.setattr("pytest_jarvis.engines.scripted.ScriptedEngine.__init__", refuse)
+    result = project.run("--jarvis-report-dir", "out")
+    shown = result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert 1 == shown.count("the model cannot be loaded")
+    assert "\nERROR: the model cannot be loaded: run 'git lfs pull'\n" in shown
+    assert [] == [word for word in ("Exit", "NON JUGÉ", "--jarvis-reuse", "Interrompu", "Traceback") if word in shown]
+
+
+def test_what_was_refused_while_drawing_comes_without_advice_to_resume_nothing(
+    project, scripted_by: Callable[[str], str]
+) -> None:
+    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(REFUSED))
+    shown = result.stdout.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert 1 == shown.count("ERROR: le modèle")
+    assert [] == [word for word in ("outcomes.Exit", "--jarvis-reuse") if word in shown]
