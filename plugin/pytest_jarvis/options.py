@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def _declare_models(add: Callable[..., object]) -> None:
     add(
         "--jarvis-model",
         metavar="ID",
-        help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo)",
+        help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "
+        "where no folder of tests is named, a path needs the equals sign: --jarvis-model=PATH",
     )
     add(
         "--jarvis-adapter",
@@ -171,6 +174,37 @@ def _declare_gate(add: Callable[..., object]) -> None:
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
     return any(is_given(value) for name, value in vars(config.option).items() if name.startswith("jarvis_"))
+
+
+def refuse_other_root(config: pytest.Config) -> None:
+    """Raise pytest.UsageError where pytest took the value of an option of the group for what is to be tested.
+
+    It looks for its configuration beside every argument that is a path, before it knows any option of a plugin: without
+    a path to tests, a model's folder as a word of its own then decides, and the project's own settings are not read.
+    """
+    import pytest
+
+    option, here = config.option, config.invocation_params.dir
+    if option.file_or_dir or option.inifilename or hasattr(config, "workerinput"):
+        return
+    words = [str(word) for word in config.invocation_params.args]
+    taken = [
+        (word, value)
+        for word, value in pairwise(words)
+        if word.startswith("--jarvis-") and "=" not in word and not value.startswith("-") and (here / value).exists()
+    ]
+    found = config.inipath is not None and here.is_relative_to(config.inipath.parent)
+    if taken and not found and any(map(_configures_pytest, (here, *here.parents))):
+        word, value = taken[0]
+        raise pytest.UsageError(
+            f"pytest takes the value of {word} for what is to be tested, and does not read the configuration of "
+            f"{here}; write {word}={value}, with an equals sign, or name the folder of the tests"
+        )
+
+
+def _configures_pytest(folder: Path) -> bool:
+    project = folder / "pyproject.toml"
+    return (folder / "pytest.ini").is_file() or (project.is_file() and b"[tool.pytest" in project.read_bytes())
 
 
 def is_given(value: object) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_jarvis import hookspecs
 from pytest_jarvis.fixtures import FIXTURES, base_model, jarvis_engine, jarvis_measure, jarvis_show, lora_model
-from pytest_jarvis.options import add_options, is_asked_for
+from pytest_jarvis.options import add_options, is_asked_for, refuse_other_root
 
 if TYPE_CHECKING:
     from pytest_jarvis.collector import Collector
@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if is_asked_for(config) and not config.option.help:
+        refuse_other_root(config)
         collector = _collector(config)
         collector.check()
         collector.watch_workers()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_jarvis.engines import NEEDS
@@ -152,3 +154,46 @@ def test_prompts_without_their_tools_are_refused_with_what_is_missing(project) -
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no tools: expected tools.toml beside the prompts" in result.stderr.str()
+
+
+@pytest.fixture
+def elsewhere(project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside of the project, whose pytest.ini names the folder of its tests."""
+    (project.folder / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n", encoding="utf-8")
+    (project.folder / "tests").mkdir()
+    (project.folder / "test_benchmark.py").rename(project.folder / "tests" / "test_benchmark.py")
+    return tmp_path_factory.mktemp("models")
+
+
+def test_a_path_that_pytest_takes_for_the_tests_is_refused_with_the_way_to_write_it(project, elsewhere: Path) -> None:
+    result = project.run("--jarvis-model", str(elsewhere))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *write --jarvis-model={elsewhere}, with an equals sign, or name the folder*"])
+
+
+ADAPTER = ("--jarvis-adapter", "jarvis=x")
+
+
+def test_a_path_after_an_equals_sign_leaves_pytest_its_configuration(project, elsewhere: Path) -> None:
+    result = project.run(f"--jarvis-model={elsewhere}", *ADAPTER)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["configfile: pytest.ini", "testpaths: tests"])
+
+
+@pytest.mark.parametrize("named", [("tests",), ("-c", "pytest.ini")])
+def test_a_path_as_a_word_of_its_own_is_taken_where_the_project_is_named(
+    project, elsewhere: Path, named: tuple[str, ...]
+) -> None:
+    assert project.run(*named, "--jarvis-model", str(elsewhere), *ADAPTER).ret == pytest.ExitCode.OK
+
+
+def test_a_name_that_is_no_path_may_be_a_word_of_its_own(project, elsewhere: Path) -> None:
+    assert elsewhere.is_dir()
+    assert project.run("--jarvis-model", "Qwen/Qwen3-30B-A3B", *ADAPTER).ret == pytest.ExitCode.OK
+
+
+def test_a_project_without_a_configuration_of_pytest_takes_a_path_as_a_word_of_its_own(
+    project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = str(tmp_path_factory.mktemp("models"))
+    assert project.run("--jarvis-model", folder, *ADAPTER).ret == pytest.ExitCode.OK
