@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.engines.transformers.routers import expert_counts, is_router
-from pytest_jarvis.records import EngineError, KindCoverage, QuantizationCoverage
+from pytest_jarvis.records import EngineError, KindCoverage, ModelSpec, QuantizationCoverage
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,14 @@ def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str |
         kinds=kinds,
         not_4bit=tuple(not_4bit) if share is not None else (),
     )
+
+
+def refuse_storage(name: str, coverage: QuantizationCoverage, spec: ModelSpec, *, prequantized: str | None) -> None:
+    """Raise EngineError for a model that is not stored as `spec` asks, or as its checkpoint says."""
+    if spec.quantization == "nf4":
+        refuse_unpacked(name, coverage, prequantized=prequantized)
+    if not spec.allow_partial_4bit:
+        refuse_partial(name, coverage)
 
 
 def refuse_unpacked(name: str, coverage: QuantizationCoverage, *, prequantized: str | None) -> None:

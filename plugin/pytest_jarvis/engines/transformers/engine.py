@@ -16,7 +16,7 @@ from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
-from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial, refuse_unpacked
+from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_storage
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
 from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.linears import compute_plainly
@@ -100,10 +100,7 @@ class TransformersEngine:
         self._base_notes = tuple(note for note in stated if note is not None)
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
-        if spec.quantization == "nf4":
-            refuse_unpacked(name, self._coverage, prequantized=base.prequantized)
-        if not spec.allow_partial_4bit:
-            refuse_partial(name, self._coverage)
+        refuse_storage(name, self._coverage, spec, prequantized=base.prequantized)
         known = loading.vocabulary_of(base.model)
         self._chat = Chat(base.tokenizer, self._settings, name, vocabulary=known)
         self._pad: int = base.tokenizer.pad_token_id
@@ -123,16 +120,13 @@ class TransformersEngine:
         if base.device.type == "cpu":
             with threads(few):
                 self._kept_bytes = compute_plainly(base.model)
-        try:
-            with trial(name):
-                if base.device.type == "cpu":
-                    self._threads = few or fastest_threads(
-                        lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
-                    )
-                with threads(self._threads):
-                    self._prove(files, probes)
-        except torch_memory_errors() as error:
-            raise EngineError(f"{name}: it fits the memory, but no prompt does beside it: free some memory") from error
+        with trial(name):
+            if base.device.type == "cpu":
+                self._threads = few or fastest_threads(
+                    lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
+                )
+            with threads(self._threads):
+                self._prove(files, probes)
         self._loaded_memory = device_memory(self._model)
         forget_peak(self._model)
 

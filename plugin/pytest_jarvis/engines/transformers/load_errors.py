@@ -134,13 +134,13 @@ def refuse_config(name: str, config: PreTrainedConfig) -> None:
 
 @contextmanager
 def trial(name: str) -> Iterator[None]:
-    """Have whatever goes wrong in a trial of a loaded model end as one sentence, but for memory that runs out."""
+    """Have whatever goes wrong in a trial of a loaded model end as one sentence."""
     try:
         yield
     except EngineError:
         raise
-    except torch_memory_errors():
-        raise
+    except torch_memory_errors() as error:
+        raise EngineError(f"{name}: it fits the memory, but no prompt does beside it: free some memory") from error
     except Exception as error:
         raise EngineError(
             f"{name}: it is loaded, and fails at the first prompt with {named(error)}; its config.json is not of this "
