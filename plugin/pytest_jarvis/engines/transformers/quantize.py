@@ -8,7 +8,7 @@ time where the checkpoint holds them apart, so that not even one layer's experts
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.checkpoints import refuse_wrong_experts, shown
@@ -169,7 +169,10 @@ def _streaming_class() -> type[Any]:
                 whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
                 return whole
 
-            slices = (_checked(fused, expert, layer_name, shape) for expert in range(shape[0]))
+            absent = [
+                pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in waiting
+            ]
+            slices = (_checked(fused, expert, layer_name, shape, absent) for expert in range(shape[0]))
             packed, state = quantize_slices(slices)
             state.dtype = model.get_parameter(layer_name).dtype
             hf_quantizer.expert_states[layer_name] = state
@@ -188,8 +191,13 @@ def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int
             )
 
 
-def _checked(fused: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size) -> torch.Tensor:
-    """Return one expert's slice of a fused tensor; EngineError when it is not of the model's shape."""
+def _checked(
+    fused: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size, absent: Sequence[str]
+) -> torch.Tensor:
+    """Return one expert's slice of a fused tensor; EngineError when it is not of the model's shape.
+
+    `absent`: the kinds of weights that the checkpoint has none of in this layer.
+    """
     import torch
 
     try:
@@ -197,7 +205,7 @@ def _checked(fused: Callable[[int], torch.Tensor], expert: int, layer_name: str,
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = f"the checkpoint holds no {absent[0]}" if absent else str(error).partition("\n")[0]
         raise EngineError(f"{layer_name}: the weights of expert {expert} do not fit together: {reason}") from error
     if tensor.shape != (1, *shape[1:]):
         raise EngineError(

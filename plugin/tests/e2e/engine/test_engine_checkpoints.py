@@ -118,6 +118,12 @@ def test_the_last_expert_missing_in_every_layer_is_refused(quantization: str, ed
     assert "8" in said
 
 
+def test_a_kind_of_weights_that_a_layer_has_none_of_is_named(edited: Edit, load_engine: Load) -> None:
+    said = refusal(load_engine, edited(drop(f"{LAYER}.", ".up_proj.")))
+    assert "gate_up_proj: the weights of expert 0 do not fit together: the checkpoint holds no mlp.experts" in said
+    assert "up_proj" in said.partition("holds no")[2]
+
+
 def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
     edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Pa
     [
         ({"quant_method": "foo"}, "quantised with 'foo', which transformers does not know"),
         ({"quant_method": "fp8"}, r"quantised \(fp8\), and once it is loaded none of .* less than 16 bits"),
+        (PACKED, r"quantised \(bitsandbytes\), and once it is loaded none of .* less than 16 bits"),
         (
             {"quant_method": "bitsandbytes", "load_in_8bit": True},
             r"quantised \(bitsandbytes\), and once it is loaded none of .* less than 16 bits",
