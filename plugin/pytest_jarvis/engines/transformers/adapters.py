@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, plain_name, targets_of
-from pytest_jarvis.engines.transformers.arms import PEFT_BASE, slice_rows
+from pytest_jarvis.engines.transformers.arms import PEFT_BASE, peft_name, slice_rows, with_own_names
 from pytest_jarvis.engines.transformers.readings import stand_ins
 from pytest_jarvis.engines.transformers.sources import DEMO, Source
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
@@ -134,6 +134,7 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:
 
     peft_model: PeftModel | None = None
     for adapter in adapters:
+        name = peft_name(adapter.name)
         try:
             with warnings.catch_warnings(), stand_ins(model):
                 # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
@@ -141,14 +142,14 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:
                 if peft_model is None:
                     config = LoraConfig.from_pretrained(str(adapter.folder))
                     config.inference_mode = True
-                    peft_model = PeftModelForCausalLM(model, config, adapter_name=adapter.name)
-                outcome = peft_model.load_adapter(str(adapter.folder), adapter.name, torch_device=str(model.device))
+                    peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
+                outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
         except _ATTACH_ERRORS as error:
             raise EngineError(
                 f"adapter '{adapter.name}': it cannot be attached to this base: {_brief(error)}"
             ) from error
         # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
-        own = re.compile(rf"\.{re.escape(adapter.name)}(\.|$)")
+        own = re.compile(rf"\.{re.escape(name)}(\.|$)")
         missing = [key for key in outcome.missing_keys if own.search(key)]
         _refuse_keys(adapter, missing=missing, unexpected=list(outcome.unexpected_keys))
     if peft_model is None:
@@ -229,11 +230,11 @@ def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[
     """Raise EngineError for weights that the file lacks or that the model has no place for."""
     for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
         if found:
-            shown = ", ".join(sorted(found)[:3])
+            shown = with_own_names(", ".join(sorted(found)[:3]))
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise EngineError(f"adapter '{adapter.name}': {what} {len(found)} of its weights: {shown}{more}")
 
 
 def _brief(error: BaseException) -> str:
     """Return an exception's message on one line, shortened."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return with_own_names(" ".join(str(error).split()))[:300] or type(error).__name__

@@ -25,6 +25,7 @@ PEFT_BASE: Final = "__base__"
 """What peft calls a row of a mixed batch that no adapter touches."""
 Span = tuple[str, int, int]
 """(adapter, first row, last row + 1)."""
+_PEFT_PREFIX: Final = "jarvis-arm-"
 
 
 @dataclass(slots=True)
@@ -32,9 +33,22 @@ class Rows:
     """Which rows of the batch under way run as which adapter, for every layer that shares this object."""
 
     spans: tuple[Span, ...] | None = None
-    """None when no batch is under way in which rows are told apart."""
+    """By the names that peft knows; None when no batch is under way in which rows are told apart."""
     count: int = 0
     """The rows of the batch."""
+
+
+def peft_name(arm: str) -> str:
+    """Return what peft calls an adapter: its arm's name behind a prefix that no module or parameter of a model has.
+
+    peft makes the name a part of its parameters' names, and looks for it anywhere in them.
+    """
+    return f"{_PEFT_PREFIX}{arm}"
+
+
+def with_own_names(text: str) -> str:
+    """Return what peft says, with the adapters called as their arms are."""
+    return text.replace(_PEFT_PREFIX, "")
 
 
 def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
@@ -209,7 +223,7 @@ def only(model: Any, arm: str) -> Iterator[None]:
         with model.disable_adapter():
             yield
     else:
-        model.set_adapter(arm, inference_mode=True)
+        model.set_adapter(peft_name(arm), inference_mode=True)
         yield
 
 
@@ -222,7 +236,7 @@ def _mixed(model: Any, arms: Sequence[str]) -> Iterator[None]:
     from peft.tuners.lora.layer import LoraLayer
     from peft.utils import AuxiliaryTrainingWrapper
 
-    names = [PEFT_BASE if arm == BASE_ARM else arm for arm in arms]
+    names = [PEFT_BASE if arm == BASE_ARM else peft_name(arm) for arm in arms]
     spans = spans_of(arms)
 
     def name_rows(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -237,7 +251,8 @@ def _mixed(model: Any, arms: Sequence[str]) -> Iterator[None]:
         for module in adapted
         if spans is None or not hasattr(module, "jarvis_rows")
     ]
-    rows.spans, rows.count = spans, len(arms)
+    rows.spans = None if spans is None else tuple((peft_name(arm), first, end) for arm, first, end in spans)
+    rows.count = len(arms)
     try:
         yield
     finally:

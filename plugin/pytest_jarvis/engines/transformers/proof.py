@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers.adapters import AdapterFiles
+from pytest_jarvis.engines.transformers.arms import peft_name, with_own_names
 from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.forward import last_logits
 from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
@@ -107,7 +108,9 @@ def try_mixed(
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        return MixedTrial(works=False, reason=" ".join(str(error).split()).rstrip(".") or type(error).__name__)
+        return MixedTrial(
+            works=False, reason=with_own_names(" ".join(str(error).split())).rstrip(".") or type(error).__name__
+        )
     if not bool(together.isfinite().all()):
         return MixedTrial(works=False, reason="in one batch the logits are not finite")
     expected = torch.cat(list(apart.values()))
@@ -176,5 +179,5 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
 
 def _count_weights(model: Any, name: str) -> int:
     """Return the number of weights that the adapter `name` holds."""
-    marked = f".{name}."
+    marked = f".{peft_name(name)}."
     return sum(parameter.numel() for full, parameter in model.named_parameters() if marked in f"{full}.")

@@ -225,6 +225,17 @@ def test_the_proof_says_what_was_attached(pair: Any, live_adapter: Path) -> None
     assert 2 * 4 * ((64 + 64) * 2 + (64 + 32) * 2) == proof.weights
 
 
+@pytest.mark.parametrize("name", ["0", "layers", "q_proj", "model", "weight", "lora_A", "default"])
+def test_an_adapter_may_be_called_as_a_part_of_the_model(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, pair: Any, name: str
+) -> None:
+    engine = load_engine(tiny_moe, (name, live_adapter))
+    found, (proof,) = engine.logits(PROMPTS, name), engine.describe().adapters
+    engine.close()
+    assert (name, pair.describe().adapters[0].weights) == (proof.name, proof.weights)
+    assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
+
+
 def test_the_digest_changes_with_the_files(
     tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make, pair: Any
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines.transformers import arms as arms_module
-from pytest_jarvis.engines.transformers.arms import Rows
+from pytest_jarvis.engines.transformers.arms import Rows, peft_name
 from pytest_jarvis.engines.transformers.forward import last_logits
 
 ARMS = ["base"] * 3 + ["ft"] * 3 + ["other"] * 3
@@ -82,5 +82,5 @@ def test_no_row_runs_as_an_adapter_after_a_forward_that_failed(two: Any) -> None
     with pytest.raises(RuntimeError, match="no room"):
         logits_of(two)
     handle.remove()
-    assert [(("ft", 16, 32), ("other", 32, 48))] == seen
+    assert [((peft_name("ft"), 16, 32), (peft_name("other"), 32, 48))] == seen
     assert rows[0].spans is None
