@@ -236,7 +236,7 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     found: FoundAdapter = look_at(folder)
     problem = found.problem or (None if may_fit(found.base, base) else "other_base")
     values |= {"problem": problem, "base": found.base, "rank": found.rank, "size_bytes": found.size_bytes}
-    values["broken_at"] = found.broken_at
+    values |= {"broken_at": found.broken_at, "fault": found.fault}
     values |= {"targets": list(found.targets), "parameters": found.parameters}
     return Finding(
         step=5,

@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pytest_jarvis.lora_config import Fault, first_fault
 from pytest_jarvis.reading import InputError
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
@@ -19,18 +20,21 @@ WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 AUTO: Final = "auto"
 """Stands for a path: the newest usable adapter under the configured folders."""
 
-Problem = Literal["no_weights", "no_config", "bad_config", "not_lora", "cut", "other_base"]
+Problem = Literal["no_weights", "no_config", "bad_config", "bad_value", "not_lora", "pointer", "cut", "other_base"]
 
 _DEPTH: Final = 4
 """Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
 _LONGEST_HEADER: Final = 100_000_000
 """What safetensors itself allows its header, in bytes."""
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _SAID: Final[Mapping[Problem, str]] = {
     "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
     "no_config": f"holds weights without {ADAPTER_CONFIG}",
     "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
+    "bad_value": f"has an {ADAPTER_CONFIG} with a value that cannot be used",
     "not_lora": "is not a LoRA",
+    "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
     "cut": "has weights that are cut or damaged",
     "other_base": "was trained on another base",
 }
@@ -56,6 +60,8 @@ class FoundAdapter:
     """Why it cannot be used; None for a whole one."""
     broken_at: tuple[int, int] | None = None
     """Line and column, from 1, where its configuration stops being JSON."""
+    fault: Fault | None = None
+    """The first value of its configuration that cannot be used."""
 
     @property
     def name(self) -> str:
@@ -109,6 +115,7 @@ def look_at(folder: Path) -> FoundAdapter:
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
     stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
+    problem = _problem(config_file, config, weights)
     return FoundAdapter(
         folder=folder,
         base=base if isinstance(base, str) and base else None,
@@ -117,8 +124,9 @@ def look_at(folder: Path) -> FoundAdapter:
         parameters=parameters,
         size_bytes=0 if weights is None else weights.stat().st_size,
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
-        problem=_problem(config_file, config, weights, parameters),
+        problem=problem,
         broken_at=broken_at,
+        fault=first_fault(config) if config is not None and problem == "bad_value" else None,
     )
 
 
@@ -171,7 +179,7 @@ def targets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     found: list[str] = []
     for key in ("target_modules", "target_parameters", "modules_to_save"):
         value = config.get(key) or ()
-        found.extend([value] if isinstance(value, str) else [str(one) for one in value])
+        found.extend([str(one) for one in value] if isinstance(value, list | tuple | set) else [str(value)])
     return tuple(sorted(found))
 
 
@@ -220,20 +228,28 @@ def _read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] 
     return (config if isinstance(config, dict) else None), None
 
 
-def _problem(
-    config_file: Path, config: Mapping[str, Any] | None, weights: Path | None, parameters: int | None
-) -> Problem | None:
+def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path | None) -> Problem | None:
     if not config_file.is_file():
         return "no_config"
     if config is None:
         return "bad_config"
     if config.get("peft_type") != "LORA":
         return "not_lora"
-    if weights is None:
-        return "no_weights"
-    if weights.suffix == ".bin":
-        return None if _is_torch_file(weights) else "cut"
-    return "cut" if parameters is None else None
+    if first_fault(config) is not None:
+        return "bad_value"
+    return "no_weights" if weights is None else problem_of_weights(weights)
+
+
+def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
+    """Return why a file of weights is none, from its beginning and its end; None where it looks whole."""
+    try:
+        with weights.open("rb") as stream:
+            if stream.read(len(_POINTER)) == _POINTER:
+                return "pointer"
+        whole = _is_torch_file(weights) if weights.suffix == ".bin" else _count_parameters(weights) is not None
+    except OSError:
+        return "cut"
+    return None if whole else "cut"
 
 
 def _count_parameters(weights: Path) -> int | None:
@@ -274,7 +290,9 @@ def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _place(broken_at: tuple[int, int] | None) -> str:
+def _place(broken_at: tuple[int, int] | None, fault: Fault | None) -> str:
+    if fault is not None:
+        return f" ({fault})"
     return "" if broken_at is None else f" (line {broken_at[0]}, column {broken_at[1]})"
 
 
@@ -286,7 +304,8 @@ def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[Fo
         said += f" (no such folder: {', '.join(missing)})"
     if passed_over:
         shown = "; ".join(
-            f"{found.folder} {_SAID[problem]}{_place(found.broken_at)}" for found, problem in passed_over[:3]
+            f"{found.folder} {_SAID[problem]}{_place(found.broken_at, found.fault)}"
+            for found, problem in passed_over[:3]
         )
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
         said += f": {shown}{more}"

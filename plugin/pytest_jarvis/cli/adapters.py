@@ -68,6 +68,7 @@ def _row(adapter: FoundAdapter, digest: str | None) -> dict[str, object]:
         "usable": adapter.problem is None,
         "problem": adapter.problem,
         "broken_at": adapter.broken_at,
+        "fault": None if adapter.fault is None else str(adapter.fault),
         "base": adapter.base,
         "rank": adapter.rank,
         "targets": list(adapter.targets),

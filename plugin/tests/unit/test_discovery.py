@@ -18,6 +18,7 @@ from pytest_jarvis.discovery import (
     find_adapters,
     look_at,
     may_fit,
+    problem_of_weights,
     targets_of,
 )
 from pytest_jarvis.outputs.wording.adapters import list_lines
@@ -35,6 +36,11 @@ def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
         end += size
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + bytes(end - missing)
+
+
+def printed(line: str) -> str:
+    """Return a line with plain spaces."""
+    return line.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def make(folder: Path, *, when: float = 1000.0, weights: bytes | None = None, **config: object) -> Path:
@@ -117,6 +123,37 @@ def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
     ):
         detect([tmp_path], "demo")
     assert any("illisible, ligne 1, colonne 15" in line for line in list_lines(find_adapters([tmp_path]), {}, []))
+
+
+def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usable(tmp_path: Path) -> None:
+    make(tmp_path / "bad", when=2.0, target_modules=5)
+    make(tmp_path / "good", when=1.0)
+    found = detect([tmp_path], "demo")
+    assert (tmp_path / "good", [("bad", "bad_value")]) == (
+        found.chosen.folder,
+        [(one.name, problem) for one, problem in found.passed_over],
+    )
+    lines = list_lines(find_adapters([tmp_path]), {}, [tmp_path])
+    assert lines[0].startswith("✗ bad")
+    assert "target_modules vaut 5 (attendu : une liste de noms ou une expression régulière)" in printed(lines[1])
+
+
+def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: Path) -> None:
+    make(tmp_path / "bad", r="four")
+    with pytest.raises(
+        InputError, match=r'a value that cannot be used \(r is "four", expected a whole number from 1\)'
+    ):
+        detect([tmp_path], "demo")
+
+
+def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path: Path) -> None:
+    make(tmp_path / "a", weights=b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    assert "pointer" == look_at(tmp_path / "a").problem
+    assert "git lfs pull" in printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
+
+
+def test_weights_that_cannot_be_read_are_no_weights(tmp_path: Path) -> None:
+    assert "cut" == problem_of_weights(tmp_path / "absent.bin")
 
 
 @pytest.mark.parametrize("kind", ["archive", "pickle"])

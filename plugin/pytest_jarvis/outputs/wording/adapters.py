@@ -8,15 +8,34 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
+from pytest_jarvis.lora_config import Fault, Wanted
 from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 _PROBLEMS: Final[Mapping[Problem, str]] = {
     "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
     "no_config": f"{ADAPTER_CONFIG} absent",
     "bad_config": f"{ADAPTER_CONFIG} illisible",
+    "bad_value": f"{ADAPTER_CONFIG} porte une valeur inutilisable",
     "not_lora": "ce n’est pas une LoRA",
+    "pointer": "un pointeur Git LFS tient lieu de poids (« git lfs pull » les apporte)",
     "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
     "other_base": "entraîné sur une autre base",
+}
+
+
+_WANTED: Final[Mapping[Wanted, str]] = {
+    "rank": "un nombre entier à partir de 1",
+    "number": "un nombre",
+    "share": "un nombre de 0 inclus à 1 exclu",
+    "flag": "true ou false",
+    "names": "une liste de noms",
+    "regex or names": "une liste de noms ou une expression régulière",
+    "ranks": "une table de noms avec des nombres entiers à partir de 1",
+    "numbers": "une table de noms avec des nombres",
+    "layers": "un numéro de couche ou une liste de tels numéros",
+    "tokens": "une liste de numéros de jetons, ou une table de noms avec de telles listes",
+    "bias": "« none », « all » ou « lora_only »",
+    "init": "true, false ou le nom d’une méthode",
 }
 
 
@@ -29,7 +48,8 @@ def detection_sentence(detection: Detection) -> str:
     said = f"adaptateur « {printable(detection.arm)} » choisi par « auto » : {path(chosen.folder)}, {of}"
     if detection.passed_over:
         others = ", ".join(
-            f"{path(found.folder)} ({problem_of(problem, found.broken_at)})" for found, problem in detection.passed_over
+            f"{path(found.folder)} ({problem_of(problem, found.broken_at, found.fault)})"
+            for found, problem in detection.passed_over
         )
         said += f" ; plus récents mais écartés : {others}"
     return typeset(said)
@@ -50,8 +70,13 @@ def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folde
     ]
 
 
-def problem_of(problem: Problem, broken_at: tuple[int, int] | None) -> str:
-    """Return why an adapter cannot be used; `broken_at` is the place where its configuration stops being JSON."""
+def problem_of(problem: Problem, broken_at: tuple[int, int] | None, fault: Fault | None) -> str:
+    """Return why an adapter cannot be used.
+
+    `broken_at` is the place where its configuration stops being JSON, `fault` its first value that cannot be used.
+    """
+    if fault is not None:
+        return f"{ADAPTER_CONFIG} : {fault.key} vaut {printable(fault.found)} (attendu : {_WANTED[fault.wanted]})"
     if broken_at is None:
         return _PROBLEMS[problem]
     return f"{_PROBLEMS[problem]}, ligne {broken_at[0]}, colonne {broken_at[1]}"
@@ -69,7 +94,7 @@ def path(folder: Path) -> str:
 
 def _facts(adapter: FoundAdapter, digest: str | None) -> str:
     if adapter.problem is not None:
-        return problem_of(adapter.problem, adapter.broken_at)
+        return problem_of(adapter.problem, adapter.broken_at, adapter.fault)
     parts = [
         f"base {printable(adapter.base) if adapter.base else DASH}",
         f"rang {adapter.rank if adapter.rank is not None else DASH}",

@@ -146,7 +146,7 @@ def _adapter(values: Values) -> str:
     said = f"{values['name']} : {values['source']}"
     problem = values["problem"]
     if problem is not None:
-        why = "pas de tel dossier" if problem == "absent" else problem_of(problem, values["broken_at"])
+        why = "pas de tel dossier" if problem == "absent" else problem_of(problem, values["broken_at"], values["fault"])
         return f"{said}, {why} ({values['base']})" if problem == "other_base" else f"{said}, {why}"
     weights = f", {count_of(values['parameters'])} poids" if values["parameters"] is not None else ""
     rank = DASH if values["rank"] is None else values["rank"]
