@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from pytest_jarvis.lora_config import Fault, first_fault
 from pytest_jarvis.reading import InputError
+from pytest_jarvis.same_base import is_another
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
@@ -158,12 +159,15 @@ def detect(folders: Iterable[Path], base: str, *, arm: str | None = None) -> Det
 def may_fit(stated: str | None, base: str) -> bool:
     """Tell whether an adapter that names the base `stated` may belong to `base`, a folder, a hub id or `demo`.
 
-    A folder may be called anything: its name contradicts only an adapter of the embedded base.
+    A folder may be called anything: its name contradicts only an adapter of the embedded base, and one that names
+    another folder whose model is surely not the same.
     """
     if stated is None:
         return True
     if base == "demo" or stated == "demo":
         return stated == base
+    if is_another(stated, base):
+        return False
     return Path(base).expanduser().is_dir() or plain_name(stated) == plain_name(base)
 
 

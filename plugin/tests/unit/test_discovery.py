@@ -212,6 +212,18 @@ def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path: Pat
     assert [(one.name, problem) for one, problem in found.passed_over] == [("torn", "cut"), ("other", "other_base")]
 
 
+def test_auto_passes_over_a_newer_adapter_of_another_folder(tmp_path: Path) -> None:
+    for name, size in (("mine", 64), ("theirs", 128)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"hidden_size": size}), encoding="utf-8")
+    make(tmp_path / "a" / "good", when=1.0, base_model_name_or_path=str(tmp_path / "mine"))
+    make(tmp_path / "a" / "other", when=2.0, base_model_name_or_path=str(tmp_path / "theirs"))
+    make(tmp_path / "a" / "older", when=0.5, base_model_name_or_path=str(tmp_path / "gone"))
+    found = detect([tmp_path / "a"], str(tmp_path / "mine"))
+    assert (found.arm, found.usable) == ("good", 2)
+    assert [(one.name, problem) for one, problem in found.passed_over] == [("other", "other_base")]
+
+
 def test_auto_may_be_given_a_name(tmp_path: Path) -> None:
     make(tmp_path / "a")
     assert detect([tmp_path], "demo", arm="mine").arm == "mine"

@@ -1,0 +1,67 @@
+"""Whether two folders hold the same base model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.same_base import is_another, is_folder_of_a_model, other_shape
+
+CONFIG = {"model_type": "qwen3", "hidden_size": 64, "num_hidden_layers": 2}
+WEIGHTS = bytes(range(256)) * 80
+
+
+def model(folder: Path, *, weights: bytes = WEIGHTS, config: object = CONFIG) -> str:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_a_copy_is_the_same(tmp_path: Path) -> None:
+    a, b = model(tmp_path / "a"), model(tmp_path / "b")
+    assert (None, False) == (other_shape(a, b), is_another(a, b))
+
+
+def test_a_folder_is_the_same_by_any_path(tmp_path: Path) -> None:
+    a = model(tmp_path / "a")
+    (tmp_path / "link").symlink_to(a)
+    assert (None, False) == (other_shape(a, str(tmp_path / "link")), is_another(a, str(tmp_path / "link")))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({**CONFIG, "hidden_size": 128}, "hidden_size is 64 there and 128 here"),
+        ({"text_config": {**CONFIG, "model_type": "qwen2"}}, "model_type is 'qwen3' there and 'qwen2' here"),
+    ],
+)
+def test_another_shape_is_said(tmp_path: Path, config: object, said: str) -> None:
+    a, b = model(tmp_path / "a"), model(tmp_path / "b", config=config)
+    assert (said, True) == (other_shape(a, b), is_another(a, b))
+
+
+def test_other_weights_of_the_same_shape_are_another(tmp_path: Path) -> None:
+    a, b = model(tmp_path / "a"), model(tmp_path / "b", weights=WEIGHTS[:-1] + b"!")
+    assert (None, True) == (other_shape(a, b), is_another(a, b))
+
+
+def test_weights_in_another_format_prove_nothing(tmp_path: Path) -> None:
+    a, b = model(tmp_path / "a"), model(tmp_path / "b", weights=b"short")
+    assert not is_another(a, b)
+
+
+@pytest.mark.parametrize("config", ["{", [], "text"])
+def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path: Path, config: object) -> None:
+    a, b = model(tmp_path / "a"), model(tmp_path / "b", config=config)
+    if config == "{":
+        (tmp_path / "b" / "config.json").write_text("{", encoding="utf-8")
+    assert other_shape(a, b) is None
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "a\0b", "~no-such-user/model"])
+def test_a_name_that_is_no_folder_proves_nothing(tmp_path: Path, name: str) -> None:
+    here = model(tmp_path / "a")
+    assert (None, False, False) == (other_shape(name, here), is_another(name, here), is_folder_of_a_model(name))
