@@ -12,7 +12,7 @@ import pytest
 
 from pytest_jarvis.engines.base import determining
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo
-from pytest_jarvis.engines.transformers.adapters import read_adapter, refuse_changed
+from pytest_jarvis.engines.transformers.adapter_files import read_adapter, refuse_changed
 from pytest_jarvis.engines.transformers.identity import (
     BaseFiles,
     Identities,
@@ -226,10 +226,11 @@ def test_the_engine_is_known_by_its_source() -> None:
 def test_an_adapter_that_changes_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
     weights = tmp_path / "adapter_model.safetensors"
-    weights.write_bytes(b"step 1")
+    header = b'{"a": {"dtype": "U8", "shape": [6], "data_offsets": [0, 6]}}'
+    weights.write_bytes(len(header).to_bytes(8, "little") + header + b"step 1")
     adapter = read_adapter(AdapterSpec(name="ft", source=str(tmp_path)))
     refuse_changed(adapter)
-    weights.write_bytes(b"step 2")
+    weights.write_bytes(weights.read_bytes().replace(b"step 1", b"step 2"))
     with pytest.raises(EngineError, match="adapter 'ft': its files changed while they were loaded"):
         refuse_changed(adapter)
     os.remove(weights)  # noqa: PTH107  # as a training does that begins anew

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines.transformers import sources
-from pytest_jarvis.engines.transformers.adapters import AdapterFiles, read_adapter, refuse_other_base
+from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles, read_adapter, refuse_other_base
 from pytest_jarvis.engines.transformers.sources import Source, find_source, refuse_missing_packages
 from pytest_jarvis.records import AdapterSpec, EngineError, ModelSpec
 

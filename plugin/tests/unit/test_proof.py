@@ -21,7 +21,7 @@ ADAPTER = torch.tensor([[23.0, 0.5, -3.0], [0.0, 22.5, 1.0]])
 def trial(monkeypatch: pytest.MonkeyPatch, together: Any, adapter: Any = ADAPTER, *, live: bool = True) -> Any:
     """Return what is found when the mixed batch gives `together`: the base's rows, then the adapter's."""
     monkeypatch.setattr(proof, "last_logits", lambda *_, **__: together)
-    model = SimpleNamespace(dtype=torch.bfloat16)
+    model = SimpleNamespace(dtype=torch.bfloat16, modules=list)
     apart = {"base": BASE, "ft": adapter}
     return proof.try_mixed(model, apart, PROMPTS, pad=0, live={"ft"} if live else set())
 
@@ -75,6 +75,34 @@ def test_finite_logits_are_accepted() -> None:
 def test_a_model_already_in_32_bits_is_not_sent_to_the_cpu() -> None:
     with pytest.raises(EngineError, match=r"overflow in float32; compare its files with their source$"):
         proof.refuse_not_finite("m", {"base": BASE / 0}, dtype=torch.float32)
+
+
+def moved(by: float, *, dtype: Any) -> None:
+    """Refuse a base, or an adapter, whose logits moved by so much."""
+    before = BASE.clone()
+    proof.refuse_moved_adapters({"a": before}, {"a": before + by}, dtype=dtype)
+    adapters: Any = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
+    proof.refuse_moved_base(adapters, {"base": before + by}, before, dtype=dtype)
+
+
+def test_on_a_cpu_an_arm_may_not_move_by_one_bit() -> None:
+    moved(0.0, dtype=torch.float32)
+    with pytest.raises(EngineError, match="adapter 'a': its logits moved by up to"):
+        moved(2e-6, dtype=torch.float32)
+
+
+def test_in_16_bits_an_arm_may_move_by_rounding_alone() -> None:
+    moved(0.4, dtype=torch.bfloat16)
+    with pytest.raises(EngineError, match="adapter 'a': its logits moved by up to 1"):
+        moved(1.0, dtype=torch.bfloat16)
+
+
+def test_a_base_that_moved_is_told_with_every_adapter() -> None:
+    adapters: Any = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
+    with pytest.raises(
+        EngineError, match=r"^adapters 'a', 'b': with all of them off, the base's logits moved by up to"
+    ):
+        proof.refuse_moved_base(adapters, {"base": BASE + 1}, BASE, dtype=torch.float32)
 
 
 class Full:

@@ -1,166 +1,200 @@
-"""Adapters: found on disk, checked against the base, attached to the same weights, never merged."""
+"""Adapters attached to the weights of the base: none is merged, none changes them, none changes another's arm."""
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, plain_name, targets_of
-from pytest_jarvis.engines.transformers.arms import PEFT_BASE, peft_name, slice_rows, with_own_names
+from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles, read_bin
+from pytest_jarvis.engines.transformers.arms import peft_name, slice_rows, with_own_names
 from pytest_jarvis.engines.transformers.readings import stand_ins
-from pytest_jarvis.engines.transformers.sources import DEMO, Source
-from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
+from pytest_jarvis.engines.transformers.untouched import Untouched
+from pytest_jarvis.engines.transformers.variants import refuse_variants_in_4_bits
+from pytest_jarvis.records import EngineError
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-_ATTACH_ERRORS: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, UnpicklingError)
+_ATTACH_ERRORS: Final = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    re.error,
+)
 """What peft and torch raise for files that do not fit; all of them end as one sentence."""
+_SIZES: Final = re.compile(
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[([\d, ]*)\]\)"
+)
+_LONGEST: Final = 300
+OnAttached = Callable[["PeftModel", AdapterFiles], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterFiles:
-    """An adapter's folder, read and checked, before anything is attached."""
-
-    name: str
-    source: str
-    folder: Path
-    weights: Path
-    config: Mapping[str, Any]
-    sha256: str
-
-    @property
-    def rank(self) -> int | None:
-        """The LoRA rank its configuration states."""
-        rank = self.config.get("r")
-        return rank if isinstance(rank, int) else None
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """What it adapts: module names, `all-linear`, or fused parameters, sorted."""
-        return targets_of(self.config)
-
-
-def read_adapter(spec: AdapterSpec) -> AdapterFiles:
-    """Return the files of an adapter. Raises EngineError for a folder or a file that is missing or unreadable."""
-    if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
-        raise EngineError(
-            f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
-        )
-    folder = _folder(spec)
-    config_file = folder / ADAPTER_CONFIG
-    if not config_file.is_file():
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}")
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if weights is None:
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}")
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise EngineError(f"adapter '{spec.name}': {config_file} is not readable JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        found = config.get("peft_type") if isinstance(config, dict) else None
-        raise EngineError(f"adapter '{spec.name}': its peft_type is {found!r}, this engine attaches LORA adapters only")
-    return AdapterFiles(
-        name=spec.name,
-        source=spec.source,
-        folder=folder,
-        weights=weights,
-        config=config,
-        sha256=files_digest(config_file, weights),
-    )
-
-
-def refuse_changed(adapter: AdapterFiles) -> None:
-    """Raise EngineError when the files of an attached adapter are no longer those whose digest was taken.
-
-    A training that goes on writing would else have its answers stored under the digest of an older state.
-    """
-    try:
-        same = files_digest(adapter.folder / ADAPTER_CONFIG, adapter.weights) == adapter.sha256
-    except OSError:
-        same = False
-    if not same:
-        raise EngineError(
-            f"adapter '{adapter.name}': its files changed while they were loaded; wait until its training is done"
-        )
-
-
-def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> str | None:
-    """Return a note when the adapter names another base than the folder loaded, None when it names the one loaded.
-
-    Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
-    folder may be called anything, so its name proves nothing; the shapes are checked when the adapter is attached.
-    """
-    stated = adapter.config.get("base_model_name_or_path")
-    if not stated:
-        return None
-    expected = DEMO if source.is_demo else source.location
-    known = {plain_name(expected), plain_name(str(getattr(model.config, "_name_or_path", "") or expected))}
-    if source.is_demo:
-        known = {DEMO}
-    if plain_name(str(stated)) in known:
-        return None
-    if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
-        return (
-            f"adapter '{adapter.name}' says that it was trained on {stated!r}, and the base is the folder "
-            f"{source.display_name!r}: only the shapes of the weights were seen to agree"
-        )
-    raise EngineError(
-        f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
-        "choose its own base, or, if they are the same, correct base_model_name_or_path in "
-        f"{adapter.folder / ADAPTER_CONFIG}"
-    )
-
-
-def attach(model: PreTrainedModel, adapters: list[AdapterFiles]) -> PeftModel:
+def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: OnAttached | None = None) -> PeftModel:
     """Return `model` with every adapter attached by name, frozen, in evaluation mode; none is merged.
 
-    Raises EngineError naming the keys when an adapter's file and its configuration do not agree, or when its shapes are
-    not those of this base.
+    `on_attached` is called with each adapter once it is there, before the next. Raises EngineError naming the keys when
+    an adapter's file and its configuration do not agree, or when its shapes are not those of this base; and whenever
+    attaching would change a weight of the base, which all arms share.
     """
-    import warnings
+    _refuse_single_tokens_beside_others(adapters)
+    untouched = Untouched(model)
+    peft_model: PeftModel | None = None
+    for adapter in adapters:
+        if _is_in_4_bits(model):
+            refuse_variants_in_4_bits(adapter.name, adapter.config)
+        peft_model = _attach_one(model, peft_model, adapter)
+        changed = untouched.first_change()
+        if changed is not None:
+            raise EngineError(
+                f"adapter '{adapter.name}': attaching it changed the base itself ({changed}), so that there is no base "
+                "left to compare it with; save it as a plain LoRA, or take another adapter"
+            )
+        if on_attached is not None:
+            on_attached(peft_model, adapter)
+    if peft_model is None:
+        raise ValueError("attach needs at least one adapter")
+    slice_rows(peft_model)
+    return peft_model
 
+
+def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
+    """Return the model with one adapter more."""
     from peft import LoraConfig, PeftModelForCausalLM
     from peft.tuners.lora.layer import ParamWrapper
 
-    peft_model: PeftModel | None = None
-    for adapter in adapters:
-        name = peft_name(adapter.name)
-        try:
-            with warnings.catch_warnings(), stand_ins(model):
-                # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
-                warnings.simplefilter("ignore")
-                if peft_model is None:
-                    config = LoraConfig.from_pretrained(str(adapter.folder))
-                    config.inference_mode = True
-                    peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
-                outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
-        except _ATTACH_ERRORS as error:
-            raise EngineError(
-                f"adapter '{adapter.name}': it cannot be attached to this base: {_brief(error)}"
-            ) from error
-        # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
-        own = re.compile(rf"\.{re.escape(name)}(\.|$)")
-        missing = [key for key in outcome.missing_keys if own.search(key)]
-        _refuse_keys(adapter, missing=missing, unexpected=list(outcome.unexpected_keys))
-    if peft_model is None:
-        raise ValueError("attach needs at least one adapter")
+    name = peft_name(adapter.name)
+    try:
+        with warnings.catch_warnings(), stand_ins(model):
+            # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
+            warnings.simplefilter("ignore")
+            config = LoraConfig.from_pretrained(str(adapter.folder))
+            config.inference_mode = True
+            # How a training began may rewrite the base; every weight comes from the file, or is refused as missing.
+            config.init_lora_weights = False
+            # Biases of the base are shared by all arms: other ones in the file are refused, the base's own are there.
+            config.bias = "none"
+            if peft_model is None:
+                peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
+            else:
+                peft_model.add_adapter(name, config)
+            _refuse_base_weights(peft_model, adapter)
+            outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
+    except _ATTACH_ERRORS as error:
+        raise EngineError(_why_not(adapter, error, model)) from error
+    # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
+    own = re.compile(rf"\.{re.escape(name)}(\.|$)")
+    missing = [key for key in outcome.missing_keys if own.search(key)]
+    _refuse_keys(adapter, missing=[own.sub(r"\1", key) for key in missing], unexpected=list(outcome.unexpected_keys))
     for module in peft_model.modules():
         if isinstance(module, ParamWrapper):
             module.__class__ = _wrapper_class()
-    slice_rows(peft_model)
     peft_model.eval()
     peft_model.requires_grad_(requires_grad=False)
     return peft_model
+
+
+def unknown_keys(adapter: AdapterFiles) -> list[str]:
+    """Return what an adapter's configuration asks for by keys that this peft does not know, and passes over."""
+    from dataclasses import fields
+
+    from peft import LoraConfig
+
+    known = {field.name for field in fields(LoraConfig)}
+    return sorted(key for key, value in adapter.config.items() if value and key not in known)
+
+
+def _is_in_4_bits(model: PreTrainedModel) -> bool:
+    from bitsandbytes.nn import Linear4bit
+
+    return any(isinstance(module, Linear4bit) for module in model.modules())
+
+
+def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:
+    """Raise EngineError for an adapter of single tokens among several: peft takes it for a part of all of them."""
+    for adapter in adapters if len(adapters) > 1 else ():
+        if adapter.config.get("trainable_token_indices"):
+            raise EngineError(
+                f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
+                "cannot be attached beside others; compare it with the base in a run of its own"
+            )
+
+
+def _refuse_base_weights(peft_model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError when an adapter's file holds weights of the base itself that are not those of this base.
+
+    peft would put them in the base's place, for all arms. It saves such copies by itself, of the embeddings; the same
+    values do no harm.
+    """
+    import torch
+
+    found = list(_not_of_lora(adapter, _saved_whole(peft_model, peft_name(adapter.name))))
+    held: dict[str, torch.Tensor] = peft_model.state_dict() if found else {}
+    others: list[str] = []
+    for key, tensor in found:
+        weight = held.get(key)
+        if weight is None:
+            continue  # named afterwards, with what else the model has no place for
+        if weight.shape != tensor.shape:
+            raise EngineError(_other_size(adapter, key, tuple(tensor.shape), tuple(weight.shape), peft_model))
+        if not torch.equal(tensor.to(device=weight.device, dtype=weight.dtype), weight):
+            others.append(key)
+    if not others:
+        return
+    shown = _few([key.removeprefix("base_model.model.") for key in others])
+    cure = "save it with save_embedding_layers=False, or train these as modules_to_save"
+    if adapter.config.get("bias", "none") != "none":
+        cure = f"its bias is {adapter.config['bias']!r}, train it with bias 'none'"
+    raise EngineError(
+        f"adapter '{adapter.name}': its file also holds weights of the base itself that are not this base's "
+        f"({shown}), and the base would answer with them; {cure}"
+    )
+
+
+def _saved_whole(peft_model: PeftModel, name: str) -> set[str]:
+    """Return the keys of an adapter's file that belong to modules it replaces, or whose tokens it trains."""
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    return {
+        f"{path}.{key}"
+        for path, module in peft_model.named_modules()
+        if isinstance(module, AuxiliaryTrainingWrapper)
+        for key in module.adapter_state_dict_load_map(name)
+    }
+
+
+def _not_of_lora(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the name and the tensor of what an adapter's file holds beside its own weights."""
+
+    def is_other(key: str) -> bool:
+        return key not in saved_whole and not any(part.startswith("lora_") for part in key.split("."))
+
+    if adapter.weights.suffix == ".bin":
+        tensors = read_bin(adapter.name, adapter.weights, device="cpu")
+        yield from ((key, tensor) for key, tensor in tensors.items() if is_other(key))
+        return
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(adapter.weights, framework="pt") as file:
+            yield from [(key, file.get_tensor(key)) for key in file.keys() if is_other(key)]  # noqa: SIM118  # no dict
+    except SafetensorError as error:
+        raise EngineError(
+            f"adapter '{adapter.name}': {adapter.weights} is damaged: copy it again from its source"
+        ) from error
 
 
 @functools.cache
@@ -204,37 +238,52 @@ def _wrapper_class() -> type[Any]:
     return FourBitParamWrapper
 
 
-def _folder(spec: AdapterSpec) -> Path:
-    """Return the folder of an adapter's files."""
-    if spec.source.startswith(f"{DEMO}:"):
-        from pytest_jarvis.demo import ADAPTERS, adapter_path
-
-        wanted = spec.source.removeprefix(f"{DEMO}:")
-        try:
-            folder = Path(adapter_path(wanted))
-        except (KeyError, ValueError, OSError) as error:
-            known = ", ".join(f"{DEMO}:{name}" for name in ADAPTERS)
-            raise EngineError(
-                f"adapter '{spec.name}': there is no embedded adapter {wanted!r}; known: {known}"
-            ) from error
-    else:
-        folder = Path(spec.source).expanduser()
-    if not folder.is_dir():
-        raise EngineError(
-            f"adapter '{spec.name}': no such folder: {spec.source}; pytest-jarvis adapters lists those that are there"
-        )
-    return folder
-
-
 def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:
     """Raise EngineError for weights that the file lacks or that the model has no place for."""
     for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
         if found:
-            shown = with_own_names(", ".join(sorted(found)[:3]))
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            raise EngineError(f"adapter '{adapter.name}': {what} {len(found)} of its weights: {shown}{more}")
+            raise EngineError(f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_few(found)}")
 
 
-def _brief(error: BaseException) -> str:
-    """Return an exception's message on one line, shortened."""
-    return with_own_names(" ".join(str(error).split()))[:300] or type(error).__name__
+def _few(keys: list[str]) -> str:
+    """Return the first keys of some, and how many more there are."""
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(sorted(keys)[:3]) + more
+
+
+def _why_not(adapter: AdapterFiles, error: BaseException, model: PreTrainedModel) -> str:
+    """Return why an adapter cannot be attached, as a sentence."""
+    said = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"adapter '{adapter.name}': its file lacks a weight that its configuration names: {_key(error)}"
+    sizes = _SIZES.search(said)
+    if sizes is not None:
+        theirs, ours = (tuple(int(one) for one in found.split(",") if one.strip()) for found in sizes.groups()[1:])
+        return _other_size(adapter, sizes[1].replace(f".{peft_name(adapter.name)}", ""), theirs, ours, model)
+    said = with_own_names(said)
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST].rpartition(' ')[0]}…"
+    return f"adapter '{adapter.name}': it cannot be attached to this base: {said or type(error).__name__}"
+
+
+def _key(error: KeyError) -> str:
+    return with_own_names(str(error.args[0])) if error.args else "unnamed"
+
+
+def _other_size(
+    adapter: AdapterFiles, key: str, theirs: tuple[int, ...], ours: tuple[int, ...], model: PreTrainedModel | PeftModel
+) -> str:
+    """Return that a weight of an adapter has another size than this base's, or, where that is why, the vocabulary."""
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = embeddings.weight.shape[0]
+    differing = [sizes for sizes in zip(theirs, ours, strict=False) if sizes[0] != sizes[1]]
+    if len(theirs) == len(ours) and len(differing) == 1 and differing[0][1] == vocabulary:
+        return (
+            f"adapter '{adapter.name}': it was trained with a vocabulary of {differing[0][0]} tokens, and this base "
+            f"has {vocabulary}; take the base as it was trained on, with its tokenizer"
+        )
+    return (
+        f"adapter '{adapter.name}': it cannot be attached to this base: size mismatch, {key} is of "
+        f"shape {theirs} in its file and {ours} here; take the base it was trained on, or correct the ranks in its "
+        "configuration"
+    )

@@ -8,6 +8,7 @@ The rows of a batch are ordered by arm here, so that an adapter's rows are a sli
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ PEFT_BASE: Final = "__base__"
 """What peft calls a row of a mixed batch that no adapter touches."""
 Span = tuple[str, int, int]
 """(adapter, first row, last row + 1)."""
-_PEFT_PREFIX: Final = "jarvis-arm-"
+_PEFT_NAME: Final = "jarvis-arm-{}-jarvis"
 
 
 @dataclass(slots=True)
@@ -39,16 +40,17 @@ class Rows:
 
 
 def peft_name(arm: str) -> str:
-    """Return what peft calls an adapter: its arm's name behind a prefix that no module or parameter of a model has.
+    """Return what peft calls an adapter: its arm's name within what no module or parameter of a model has.
 
-    peft makes the name a part of its parameters' names, and looks for it anywhere in them.
+    peft makes the name a part of its modules' and parameters' names, looks for it anywhere in them, and looks for
+    modules by how their names end.
     """
-    return f"{_PEFT_PREFIX}{arm}"
+    return _PEFT_NAME.format(arm)
 
 
 def with_own_names(text: str) -> str:
     """Return what peft says, with the adapters called as their arms are."""
-    return text.replace(_PEFT_PREFIX, "")
+    return re.sub(_PEFT_NAME.format("(.*?)"), r"\1", text)
 
 
 def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
@@ -194,6 +196,23 @@ def _apart_class(kind: Any) -> type[Any]:
 
     RowsApart.__name__ = RowsApart.__qualname__ = f"RowsApart{kind.__name__}"
     return RowsApart
+
+
+def unmixable(adapters: Sequence[str], model: Any) -> str | None:
+    """Return why rows of some adapters cannot share a batch for sure, None where it takes a trial to know.
+
+    peft asks the adapter that is on whether a module is replaced at all: what a row gets where only some adapters
+    replace a module would hang on what ran before.
+    """
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    for module in model.modules() if len(adapters) > 1 else ():
+        if not isinstance(module, AuxiliaryTrainingWrapper):
+            continue
+        owners = [name for name in adapters if module.adapter_state_dict_load_map(peft_name(name))]
+        if 0 < len(owners) < len(adapters):
+            return f"adapter '{owners[0]}' replaces a module of the base that another adapter does not replace"
+    return None
 
 
 def as_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:

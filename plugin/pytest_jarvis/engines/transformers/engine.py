@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import Digest, OnProgress
 from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.transformers import adapters as adapting
+from pytest_jarvis.engines.transformers import adapter_files as adapting
 from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
+from pytest_jarvis.engines.transformers.adapters import attach, unknown_keys
 from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_storage
@@ -53,6 +54,7 @@ from pytest_jarvis.records import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
 
 _AS_ASKED: Final = "--jarvis-plain-gpu asks for it"
@@ -98,6 +100,7 @@ class TransformersEngine:
             base = loading.load_base(spec, self._source)
         stated = [adapting.refuse_other_base(adapter, self._source, base.model) for adapter in files]
         self._base_notes = tuple(note for note in stated if note is not None)
+        self._unknown_keys = {adapter.name: keys for adapter in files if (keys := unknown_keys(adapter))}
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
         refuse_storage(name, self._coverage, spec, prequantized=base.prequantized)
@@ -140,9 +143,17 @@ class TransformersEngine:
         self._proofs: tuple[AdapterProof, ...] = ()
         self._mixed: proof.MixedTrial | None = None
         if files:
-            self._model = adapting.attach(base.model, files)
+            alone: dict[str, torch.Tensor] = {}
+
+            def look(model: Any, adapter: adapting.AdapterFiles) -> None:
+                if adapter is not files[-1]:
+                    alone.update(proof.logits_by_arm(model, [adapter.name], probes, pad=pad))
+
+            self._model = attach(base.model, files, look)
             logits = proof.logits_by_arm(self._model, self._arms, probes, pad=pad)
-            proof.refuse_not_finite(name, logits, dtype=base.compute_dtype)
+            proof.refuse_not_finite(name, alone | logits, dtype=base.compute_dtype)
+            proof.refuse_moved_base(files, logits, before, dtype=base.compute_dtype)
+            proof.refuse_moved_adapters(alone, logits, dtype=base.compute_dtype)
             self._proofs = proof.prove_adapters(self._model, files, logits, before)
             if not self._spec.allow_inert_adapter:
                 proof.refuse_inert(self._proofs)
@@ -365,6 +376,8 @@ class TransformersEngine:
         if self._mixed is not None and not self._mixed.works:
             yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
         yield from self._base_notes
+        for name, keys in self._unknown_keys.items():
+            yield f"adapter '{name}': this version of peft does not know {', '.join(keys)} in its configuration"
         for seen in self._proofs:
             if not seen.live:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.transformers.adapters import AdapterFiles
-from pytest_jarvis.engines.transformers.arms import peft_name, with_own_names
+from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles
+from pytest_jarvis.engines.transformers.arms import peft_name, unmixable, with_own_names
 from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.forward import last_logits
 from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MIXED_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
 """How far the mixed batch may be from separate passes, relative to the largest logit."""
+_DRIFT_TOLERANCE: Final = {"torch.float32": 1e-5, "torch.float16": 5e-3, "torch.bfloat16": 2e-2}
+"""How far a device's rounding may move an arm that must be as it was, relative to the largest logit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +103,16 @@ def try_mixed(
     """
     import torch
 
+    reason = unmixable([arm for arm in apart if arm != BASE_ARM], model)
+    if reason is not None:
+        return MixedTrial(works=False, reason=reason)
     rows = [prompt for _ in apart for prompt in prompts]
     names = [arm for arm in apart for _ in prompts]
     try:
         together = last_logits(model, rows, names, pad=pad)
     except torch.OutOfMemoryError:
         raise
-    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
         return MixedTrial(
             works=False, reason=with_own_names(" ".join(str(error).split())).rstrip(".") or type(error).__name__
         )
@@ -165,6 +170,43 @@ def prove_adapters(
         )
         for adapter in adapters
     )
+
+
+def refuse_moved_base(
+    adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor, *, dtype: torch.dtype
+) -> None:
+    """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached."""
+    moved = _moved(logits[BASE_ARM], before, dtype=dtype)
+    if moved is not None:
+        names = ", ".join(f"'{adapter.name}'" for adapter in adapters)
+        who = f"adapter {names}: with it off" if len(adapters) == 1 else f"adapters {names}: with all of them off"
+        raise EngineError(
+            f"{who}, the base's logits moved by up to {moved:.2g} on the probe prompts, so that there is no base left "
+            "to compare with; save the adapter as a plain LoRA, or take another one"
+        )
+
+
+def refuse_moved_adapters(
+    alone: Mapping[str, torch.Tensor], logits: Mapping[str, torch.Tensor], *, dtype: torch.dtype
+) -> None:
+    """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached."""
+    for name, expected in alone.items():
+        moved = _moved(logits[name], expected, dtype=dtype)
+        if moved is not None:
+            raise EngineError(
+                f"adapter '{name}': its logits moved by up to {moved:.2g} on the probe prompts when the other adapters "
+                "were attached; compare it with the base in a run of its own"
+            )
+
+
+def _moved(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype) -> float | None:
+    """Return how far logits moved that had to stay, None where they did: to the bit on a CPU in 32 bits."""
+    import torch
+
+    distance = float((found - expected).abs().max())
+    exact = dtype == torch.float32 and expected.device.type == "cpu"
+    allowed = 0.0 if exact else _DRIFT_TOLERANCE.get(str(dtype), 1e-5) * max(1.0, float(expected.abs().max()))
+    return None if distance <= allowed else distance
 
 
 def refuse_inert(proofs: Sequence[AdapterProof]) -> None:

@@ -132,6 +132,21 @@ def tiny_gpt_oss(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_biased(models: Path) -> Path:
+    """A model with biases, which are not zero."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny("Qwen2", models / "tiny-qwen2", seed=4, intermediate_size=128)
+    tensors = load_file(folder / "model.safetensors")
+    for key in tensors:
+        if key.endswith(".bias"):
+            torch.nn.init.normal_(tensors[key])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_adapter(models: Path) -> Callable[..., Path]:
     """A function that writes a random adapter for a base and returns its folder; each name is written once."""
 
@@ -212,10 +227,14 @@ def requests_for() -> Callable[..., list[Request]]:
 
 @pytest.fixture
 def edited_adapter(tmp_path: Path) -> Callable[..., Path]:
-    """A function that copies an adapter with its configuration or its weights changed."""
+    """A function that copies an adapter with its configuration, its weights or its files changed."""
 
     def edit(
-        source: Path, *, config: dict[str, Any] | None = None, weights: Callable[[dict[str, Any]], None] | None = None
+        source: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        weights: Callable[[dict[str, Any]], None] | None = None,
+        files: Callable[[Path], None] | None = None,
     ) -> Path:
         from safetensors.torch import load_file, save_file
 
@@ -227,6 +246,19 @@ def edited_adapter(tmp_path: Path) -> Callable[..., Path]:
             tensors = load_file(folder / "adapter_model.safetensors")
             weights(tensors)
             save_file(tensors, folder / "adapter_model.safetensors")
+        if files is not None:
+            files(folder)
         return folder
 
     return edit
+
+
+@pytest.fixture
+def load_edited(tiny_moe: Path, live_adapter: Path, edited_adapter: Callable[..., Path]) -> Callable[..., Any]:
+    """A function that loads the tiny mixture with its adapter changed, after other adapters."""
+
+    def load(*before: tuple[str, Path], quantization: str = "nf4", **changes: Any) -> Any:
+        adapter = ("ft", edited_adapter(live_adapter, **changes))
+        return engine_for(tiny_moe, *before, adapter, quantization=quantization)
+
+    return load

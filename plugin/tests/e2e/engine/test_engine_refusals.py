@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.engines.transformers.adapter_files import read_adapter
+from pytest_jarvis.records import AdapterSpec, EngineError
 
 Load = Callable[..., Any]
 Make = Callable[..., Path]
 PREFIX = "base_model.model."
-
-
-@pytest.fixture
-def load_edited(tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make) -> Callable[..., Any]:
-    """A function that loads the tiny mixture with its adapter changed."""
-    return lambda **changes: load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, **changes)))
 
 
 def drop_one(tensors: dict[str, Any]) -> None:
@@ -111,6 +107,109 @@ def test_a_configuration_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(EngineError, match=message):
         load_edited(config=config)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"r": "four"}, 'r is "four", expected a whole number from 1'),
+        ({"lora_alpha": None}, "lora_alpha is null, expected a number"),
+        ({"target_modules": "(("}, r'target_modules is "\(\(", expected a list of names or a regular expression'),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_with_its_key(
+    load_edited: Callable[..., Any], config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(EngineError, match=rf"adapter 'ft': in .*adapter_config\.json, {said}; correct it"):
+        load_edited(config=config)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("adapter_model.safetensors", b"", "is damaged or cut short, or holds no weights"),
+        ("adapter_model.safetensors", None, "is damaged or cut short, or holds no weights"),
+        ("adapter_model.safetensors", LFS, "is a pointer of Git LFS, not the weights: fetch them with git lfs pull"),
+        ("adapter_model.bin", b"garbage", "is damaged or cut short, or holds no weights"),
+        ("adapter_model.bin", LFS, "is a pointer of Git LFS"),
+        ("adapter_model.bin", b"\x80\x02garbage", "is damaged, or is no file of weights alone"),
+        ("adapter_model.bin", [1, 2], "holds no table of weights"),
+        ("adapter_model.bin", {}, "holds no table of weights"),
+    ],
+)
+def test_a_damaged_file_of_weights_is_named(
+    live_adapter: Path, tmp_path: Path, name: str, content: Any, said: str
+) -> None:
+    import torch
+
+    folder = shutil.copytree(live_adapter, tmp_path / "adapter")
+    whole = (folder / "adapter_model.safetensors").read_bytes()
+    (folder / "adapter_model.safetensors").unlink()
+    if content is None:
+        content = whole[: len(whole) // 2]
+    if isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        torch.save(content, folder / name)
+    with pytest.raises(EngineError, match=rf"^adapter 'ft': .*{name} {said}[^\n]*$") as refused:
+        read_adapter(AdapterSpec(name="ft", source=str(folder)))
+    assert "weights_only" not in str(refused.value)
+
+
+def test_a_header_of_weights_that_contradicts_itself_is_damage(load_edited: Callable[..., Any]) -> None:
+    def write(folder: Path) -> None:
+        file = folder / "adapter_model.safetensors"
+        file.write_bytes(file.read_bytes().replace(b'"F32"', b'"F64"'))
+
+    with pytest.raises(EngineError, match=r"adapter 'ft': .*adapter_model\.safetensors is damaged"):
+        load_edited(files=write)
+
+
+@pytest.mark.parametrize("whole", [["embed_tokens", "lm_head"], None])
+def test_another_vocabulary_is_said_with_both_numbers(
+    tiny_moe: Path, load_engine: Load, tmp_path: Path, whole: list[str] | None
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        base = AutoModelForCausalLM.from_pretrained(tiny_moe, dtype=torch.float32)
+        base.resize_token_embeddings(270)
+        config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=whole)
+        get_peft_model(base, config).save_pretrained(tmp_path, save_embedding_layers=True)
+    with pytest.raises(EngineError, match="trained with a vocabulary of 270 tokens, and this base has 259; take"):
+        load_engine(tiny_moe, ("ft", tmp_path))
+
+
+def test_an_adapter_of_another_folder_is_refused_when_its_base_has_another_shape(
+    tiny_moe: Path, tiny_dense: Path, load_edited: Callable[..., Any]
+) -> None:
+    with pytest.raises(
+        EngineError,
+        match=r"adapter 'ft': it was trained on the model in '.*tiny-qwen3', .* model_type is 'qwen3' there",
+    ):
+        load_edited(config={"base_model_name_or_path": str(tiny_dense)})
+
+
+def test_an_adapter_of_another_folder_of_the_same_name_is_noted(
+    tiny_moe: Path, load_edited: Callable[..., Any], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(tiny_moe, tmp_path / tiny_moe.name)
+    tensors = load_file(other / "model.safetensors")
+    save_file(
+        {key: tensor + 1 for key, tensor in tensors.items()}, other / "model.safetensors", metadata={"format": "pt"}
+    )
+    engine = load_edited(config={"base_model_name_or_path": str(other)})
+    notes = engine.describe().notes
+    engine.close()
+    assert any("only the shapes of the weights were seen to agree" in note for note in notes)
 
 
 @pytest.mark.parametrize("missing", ["adapter_config.json", "adapter_model.safetensors"])

@@ -1,0 +1,280 @@
+"""Attaching an adapter changes no weight of the base and no other adapter's arm, or it is refused by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_jarvis.engines.transformers import adapters as attaching
+from pytest_jarvis.engines.transformers.untouched import Untouched
+from pytest_jarvis.records import EngineError
+
+Load = Callable[..., Any]
+Make = Callable[..., Path]
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+FUSED = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
+HEAD = "base_model.model.lm_head.weight"
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("method", ["pissa", "pissa_niter_4", "olora", "OLoRA", "corda", "lora_ga", "loftq", "new"])
+def test_a_training_that_began_by_changing_the_base_is_refused_by_name(
+    load_edited: Load, method: str, quantization: str
+) -> None:
+    with pytest.raises(EngineError, match=f"adapter 'ft': it was trained with init_lora_weights '{method}', which"):
+        load_edited(config={"init_lora_weights": method}, quantization=quantization)
+
+
+def test_what_can_be_converted_is_told_how(
+    load_edited: Load,
+) -> None:
+    with pytest.raises(EngineError, match="path_initial_model_for_weight_conversion"):
+        load_edited(config={"init_lora_weights": "pissa"})
+
+
+@pytest.fixture
+def converted(tiny_moe: Path, tmp_path: Path) -> tuple[Any, Path]:
+    """A model trained from OLoRA, and the folder it was saved to as a plain LoRA."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", target_modules=ATTENTION, init_lora_weights="olora")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_moe, dtype=torch.float32), config)
+        config.init_lora_weights = True
+        model.save_pretrained(tmp_path / "initial")
+        config.init_lora_weights = "olora"
+        for key, weight in model.named_parameters():
+            if "lora_" in key:
+                weight.data.add_(torch.randn_like(weight) * 0.05)
+        initial = str(tmp_path / "initial")
+        model.save_pretrained(tmp_path / "plain", path_initial_model_for_weight_conversion=initial)
+    return model.eval(), tmp_path / "plain"
+
+
+def test_a_converted_adapter_gives_the_logits_it_was_trained_to(
+    tiny_moe: Path, converted: tuple[Any, Path], load_engine: Load
+) -> None:
+    import torch
+
+    model, folder = converted
+    engine = load_engine(tiny_moe, ("ft", folder), quantization="none")
+    found = engine.logits(PROMPTS, "ft")
+    prompts = [torch.tensor([engine._chat.encode(text)]) for text in PROMPTS]
+    engine.close()
+    with torch.inference_mode():
+        expected = np.stack([model(prompt).logits[0, -1].numpy() for prompt in prompts])
+    assert np.abs(expected - found).max() < 2e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("method", ["gaussian", "orthogonal", "eva", "mica", False])
+def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_began(
+    load_edited: Load, pair: Any, method: str | bool
+) -> None:
+    engine = load_edited(config={"init_lora_weights": method})
+    found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "ft")}
+    engine.close()
+    assert [True, True] == [np.array_equal(pair.logits(PROMPTS, arm), found[arm]) for arm in ("base", "ft")]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"layer_replication": [[0, 2], [1, 2]]}, "it repeats layers of the base, by layer_replication"),
+        ({"alora_invocation_tokens": [5, 6]}, "it works from certain tokens of a prompt on only"),
+        ({"kasa_config": {}}, "it cuts the base's weights down"),
+        ({"monteclora_config": {}}, "it adds random samples"),
+        ({"arrow_config": {"top_k": 1}}, "it chooses among other adapters"),
+        ({"megatron_config": {"a": 1}}, "it is made for the layers of Megatron"),
+        ({"use_qalora": True, "qalora_group_size": 16}, "a QALoRA .* works on a base that is not quantised only"),
+        ({"use_bdlora": {"nblocks": 2}}, "a BD-LoRA .* works on a base that is not quantised only"),
+    ],
+)
+def test_a_variant_that_is_no_product_beside_the_base_is_refused_by_name(
+    load_edited: Load, config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(EngineError, match=f"adapter 'ft': {said}"):
+        load_edited(config=config)
+
+
+@pytest.fixture
+def trained_biases(tiny_biased: Path, make_adapter: Make, edited_adapter: Make) -> Callable[[str], Path]:
+    """A function that returns an adapter whose training moved biases of its base."""
+
+    def move(tensors: dict[str, Any]) -> None:
+        for key in tensors:
+            if key.endswith(".bias"):
+                tensors[key] += 0.5
+
+    def find(bias: str) -> Path:
+        adapter = make_adapter(tiny_biased, f"bias-{bias}", target_modules=ATTENTION, bias=bias)
+        return edited_adapter(adapter, weights=move)
+
+    return find
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_trained_biases_of_the_base_are_refused(
+    tiny_biased: Path, trained_biases: Callable[[str], Path], load_engine: Load, bias: str
+) -> None:
+    with pytest.raises(EngineError, match=rf"adapter 'ft': .*q_proj\.base_layer\.bias.*its bias is '{bias}'"):
+        load_engine(tiny_biased, ("ft", trained_biases(bias)))
+
+
+def test_trained_biases_are_refused_beside_a_plain_adapter(
+    tiny_biased: Path, trained_biases: Callable[[str], Path], make_adapter: Make, load_engine: Load
+) -> None:
+    plain = make_adapter(tiny_biased, "plain", target_modules=ATTENTION)
+    with pytest.raises(EngineError, match=r"adapter 'ft': .*q_proj\.base_layer\.bias"):
+        load_engine(tiny_biased, ("plain", plain), ("ft", trained_biases("all")))
+
+
+def test_a_setting_for_biases_that_the_base_does_not_have_does_no_harm(live_adapter: Path, load_edited: Load) -> None:
+    engine = load_edited(("a", live_adapter), config={"bias": "all"})
+    assert np.array_equal(engine.logits(PROMPTS, "a"), engine.logits(PROMPTS, "ft"))
+    engine.close()
+
+
+def with_another_head(tensors: dict[str, Any]) -> None:
+    import torch
+
+    tensors[HEAD] = torch.randn(259, 64)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_whole_weight_of_the_base_that_is_another_is_refused(
+    live_adapter: Path, load_edited: Load, beside: bool
+) -> None:
+    adapters = [("plain", live_adapter)] if beside else []
+    with pytest.raises(EngineError, match=r"adapter 'ft': .*lm_head\.weight.*save_embedding_layers=False"):
+        load_edited(*adapters, weights=with_another_head)
+
+
+def test_copies_of_the_bases_own_embeddings_do_no_harm(
+    tiny_moe: Path, make_adapter: Make, load_engine: Load, pair: Any
+) -> None:
+    from safetensors.torch import load_file
+
+    adapter = make_adapter(tiny_moe, "embedding", target_modules=["embed_tokens", "q_proj"])
+    assert any("base_layer" in key for key in load_file(adapter / "adapter_model.safetensors")), "peft saves them"
+    engine = load_engine(tiny_moe, ("ft", adapter))
+    (proof,), found = engine.describe().adapters, engine.logits(PROMPTS)
+    engine.close()
+    assert (True, True) == (proof.base_unchanged, np.array_equal(pair.logits(PROMPTS), found))
+
+
+def test_a_changed_base_is_refused_whatever_changed_it(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaking = edited_adapter(live_adapter, weights=with_another_head)
+    monkeypatch.setattr(attaching, "_refuse_base_weights", lambda *_: None)
+    with pytest.raises(EngineError, match=r"adapter 'ft': attaching it changed the base itself \(lm_head\.weight\)"):
+        load_engine(tiny_moe, ("ft", leaking))
+    monkeypatch.setattr(Untouched, "first_change", lambda _: None)
+    with pytest.raises(EngineError, match="adapter 'ft': with it off, the base's logits moved by up to"):
+        load_engine(tiny_moe, ("ft", leaking))
+
+
+@pytest.mark.parametrize("place", ["self_attn.q_proj.weight", "mlp.experts"])
+def test_a_change_of_packed_weights_is_seen_though_their_copies_hide_it(
+    tiny_moe: Path, load_engine: Load, place: str
+) -> None:
+    engine = load_engine(tiny_moe)
+    model = engine._base.model
+    untouched, before = Untouched(model), engine.logits(PROMPTS)
+    assert untouched.first_change() is None
+    weight = next(weight for name, weight in model.named_parameters() if place in name)
+    weight.data[0] += 1
+    assert np.array_equal(before, engine.logits(PROMPTS))
+    assert untouched.first_change() is not None
+    engine.close()
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"target_modules": ATTENTION},
+    "head": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "norm": {"target_modules": ["v_proj"], "modules_to_save": ["norm"]},
+    "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
+    "dora": {"target_modules": ATTENTION, "use_dora": True},
+    "experts": {"target_modules": ["q_proj"], "target_parameters": FUSED},
+}
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("plain", "head"),
+        ("head", "plain"),
+        ("head", "norm"),
+        ("plain", "embedding"),
+        ("head", "embedding", "plain"),
+        ("dora", "plain"),
+        ("plain", "experts"),
+        ("experts", "head"),
+    ],
+    ids="+".join,
+)
+def test_each_of_several_adapters_gives_the_logits_and_the_texts_it_gives_alone(
+    tiny_moe: Path, make_adapter: Make, load_engine: Load, requests_for: Callable[..., Any], kinds: tuple[str, ...]
+) -> None:
+    adapters = [(kind, make_adapter(tiny_moe, f"kind-{kind}", **KINDS[kind])) for kind in kinds]
+    logits, texts = {}, {}
+    for adapter in adapters:
+        engine = load_engine(tiny_moe, adapter)
+        logits[adapter[0]] = engine.logits(PROMPTS, adapter[0])
+        texts |= {answer.key: answer.text for answer in engine.generate(requests_for(2, arms=("base", adapter[0])))}
+        engine.close()
+    engine = load_engine(tiny_moe, *adapters)
+    found = {kind: engine.logits(PROMPTS, kind) for kind in reversed(kinds)}
+    together = {answer.key: answer.text for answer in engine.generate(requests_for(2, arms=("base", *kinds)))}
+    engine.close()
+    assert [True] * len(kinds) == [np.array_equal(logits[kind], found[kind]) for kind in kinds]
+    assert texts == together
+
+
+def test_an_adapter_that_others_change_is_refused(
+    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach_one = attaching._attach_one
+
+    def change_the_first(model: Any, peft_model: Any, adapter: Any) -> Any:
+        if peft_model is not None:
+            next(weight for name, weight in peft_model.named_parameters() if "lora_B" in name).data.mul_(2)
+        return attach_one(model, peft_model, adapter)
+
+    monkeypatch.setattr(attaching, "_attach_one", change_the_first)
+    other = make_adapter(tiny_moe, "kind-plain", **KINDS["plain"])
+    with pytest.raises(EngineError, match=r"adapter 'a': its logits moved by up to .* when the other adapters were"):
+        load_engine(tiny_moe, ("a", live_adapter), ("b", other))
+
+
+@pytest.mark.parametrize("first", ["tokens", "plain"])
+def test_an_adapter_of_single_tokens_is_compared_by_itself(
+    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load, first: str
+) -> None:
+    tokens = make_adapter(tiny_moe, "tokens", target_modules=["q_proj"], trainable_token_indices=[5, 70])
+    adapters = [("tokens", tokens), ("plain", live_adapter)]
+    with pytest.raises(EngineError, match=r"adapter 'tokens': it trains single tokens .* in a run of its own"):
+        load_engine(tiny_moe, *(adapters if first == "tokens" else adapters[::-1]))
+    engine = load_engine(tiny_moe, adapters[0])
+    assert engine.describe().adapters[0].base_unchanged
+    engine.close()
+
+
+def test_a_key_of_the_configuration_that_peft_does_not_know_is_noted(
+    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+) -> None:
+    engine = load_engine(
+        tiny_moe, ("ft", edited_adapter(live_adapter, config={"use_newlora": True, "use_other": None}))
+    )
+    notes = engine.describe().notes
+    engine.close()
+    assert "adapter 'ft': this version of peft does not know use_newlora in its configuration" in notes
