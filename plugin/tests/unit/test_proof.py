@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,24 +79,28 @@ def test_a_model_already_in_32_bits_is_not_sent_to_the_cpu() -> None:
         proof.refuse_not_finite("m", {"base": BASE / 0}, dtype=torch.float32)
 
 
-def moved(by: float, *, dtype: Any) -> None:
-    """Refuse a base, or an adapter, whose logits moved by so much."""
-    before = BASE.clone()
-    proof.refuse_moved_adapters({"a": before}, {"a": before + by}, dtype=dtype)
-    adapters: Any = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
-    proof.refuse_moved_base(adapters, {"base": before + by}, before, dtype=dtype)
+STEADY = proof.Steadiness(holds=True, largest_difference=0.0, row_token_s=0.0)
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-def test_on_a_cpu_an_arm_may_not_move_by_one_bit() -> None:
-    moved(0.0, dtype=torch.float32)
-    with pytest.raises(EngineError, match="adapter 'a': its logits moved by up to"):
-        moved(2e-6, dtype=torch.float32)
+@pytest.mark.parametrize(
+    ("dtype", "device", "holds", "expected"),
+    [
+        (torch.float32, CPU, True, 0.0),
+        (torch.float32, CPU, False, 1e-5),
+        (torch.float32, GPU, True, 1e-5),
+        (torch.bfloat16, GPU, True, 2e-2),
+    ],
+)
+def test_an_arm_may_move_by_what_its_device_rounds(dtype: Any, device: Any, holds: bool, expected: float) -> None:
+    assert expected == proof.may_round(dtype, device, replace(STEADY, holds=holds))
 
 
-def test_in_16_bits_an_arm_may_move_by_rounding_alone() -> None:
-    moved(0.4, dtype=torch.bfloat16)
-    with pytest.raises(EngineError, match="adapter 'a': its logits moved by up to 1"):
-        moved(1.0, dtype=torch.bfloat16)
+@pytest.mark.parametrize(("by", "rounding", "stays"), [(0.0, 0.0, True), (2e-6, 0.0, False), (0.4, 2e-2, True)])
+def test_an_adapter_that_moved_by_more_than_rounding_is_refused(by: float, rounding: float, stays: bool) -> None:
+    refused = nullcontext() if stays else pytest.raises(EngineError, match="adapter 'a': its logits moved by up to")
+    with refused:
+        proof.refuse_moved_adapters({"a": BASE}, {"a": BASE + by}, rounding=rounding)
 
 
 def test_a_base_that_moved_is_told_with_every_adapter() -> None:
@@ -102,7 +108,7 @@ def test_a_base_that_moved_is_told_with_every_adapter() -> None:
     with pytest.raises(
         EngineError, match=r"^adapters 'a', 'b': with all of them off, the base's logits moved by up to"
     ):
-        proof.refuse_moved_base(adapters, {"base": BASE + 1}, BASE, dtype=torch.float32)
+        proof.refuse_moved_base(adapters, {"base": BASE + 1}, BASE, rounding=2e-2)
 
 
 class Full:

@@ -91,6 +91,7 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
                 peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
             else:
                 peft_model.add_adapter(name, config)
+            _refuse_replaced_in_4_bits(peft_model, adapter)
             _refuse_base_weights(peft_model, adapter)
             outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
     except _ATTACH_ERRORS as error:
@@ -130,6 +131,21 @@ def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:
             raise EngineError(
                 f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
                 "cannot be attached beside others; compare it with the base in a run of its own"
+            )
+
+
+def _refuse_replaced_in_4_bits(peft_model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError when an adapter replaces linear layers that this base holds in 4 bits."""
+    from bitsandbytes.nn import Linear4bit
+    from peft.utils import ModulesToSaveWrapper
+
+    for path, module in peft_model.named_modules():
+        if not isinstance(module, ModulesToSaveWrapper) or peft_name(adapter.name) not in module.modules_to_save:
+            continue
+        if any(isinstance(part, Linear4bit) for part in module.modules_to_save.modules()):
+            raise EngineError(
+                f"adapter '{adapter.name}': it replaces whole layers (modules_to_save) that this base holds in 4 bits: "
+                f"{path.removeprefix('base_model.model.')}; set quantization to 'none'"
             )
 
 

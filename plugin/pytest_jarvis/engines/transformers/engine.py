@@ -152,8 +152,9 @@ class TransformersEngine:
             self._model = attach(base.model, files, look)
             logits = proof.logits_by_arm(self._model, self._arms, probes, pad=pad)
             proof.refuse_not_finite(name, alone | logits, dtype=base.compute_dtype)
-            proof.refuse_moved_base(files, logits, before, dtype=base.compute_dtype)
-            proof.refuse_moved_adapters(alone, logits, dtype=base.compute_dtype)
+            rounding = proof.may_round(base.compute_dtype, base.device, self.steadiness)
+            proof.refuse_moved_base(files, logits, before, rounding=rounding)
+            proof.refuse_moved_adapters(alone, logits, rounding=rounding)
             self._proofs = proof.prove_adapters(self._model, files, logits, before)
             if not self._spec.allow_inert_adapter:
                 proof.refuse_inert(self._proofs)

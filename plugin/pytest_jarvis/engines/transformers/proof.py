@@ -173,10 +173,13 @@ def prove_adapters(
 
 
 def refuse_moved_base(
-    adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor, *, dtype: torch.dtype
+    adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor, *, rounding: float
 ) -> None:
-    """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached."""
-    moved = _moved(logits[BASE_ARM], before, dtype=dtype)
+    """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached.
+
+    `rounding` is what `may_round` says, here and below.
+    """
+    moved = _moved(logits[BASE_ARM], before, rounding)
     if moved is not None:
         names = ", ".join(f"'{adapter.name}'" for adapter in adapters)
         who = f"adapter {names}: with it off" if len(adapters) == 1 else f"adapters {names}: with all of them off"
@@ -187,11 +190,11 @@ def refuse_moved_base(
 
 
 def refuse_moved_adapters(
-    alone: Mapping[str, torch.Tensor], logits: Mapping[str, torch.Tensor], *, dtype: torch.dtype
+    alone: Mapping[str, torch.Tensor], logits: Mapping[str, torch.Tensor], *, rounding: float
 ) -> None:
     """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached."""
     for name, expected in alone.items():
-        moved = _moved(logits[name], expected, dtype=dtype)
+        moved = _moved(logits[name], expected, rounding)
         if moved is not None:
             raise EngineError(
                 f"adapter '{name}': its logits moved by up to {moved:.2g} on the probe prompts when the other adapters "
@@ -199,14 +202,22 @@ def refuse_moved_adapters(
             )
 
 
-def _moved(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype) -> float | None:
-    """Return how far logits moved that had to stay, None where they did: to the bit on a CPU in 32 bits."""
+def may_round(dtype: torch.dtype, device: torch.device, steadiness: Steadiness) -> float:
+    """Return how far an arm's logits may be from those it gave before, relative to the largest: on a CPU, not at all.
+
+    Where a CPU's rounding was seen to depend on the batch, it is not trusted to the bit.
+    """
     import torch
 
+    if dtype == torch.float32 and device.type == "cpu" and steadiness.holds:
+        return 0.0
+    return _DRIFT_TOLERANCE.get(str(dtype), 1e-5)
+
+
+def _moved(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> float | None:
+    """Return how far logits moved that had to stay, None where they did."""
     distance = float((found - expected).abs().max())
-    exact = dtype == torch.float32 and expected.device.type == "cpu"
-    allowed = 0.0 if exact else _DRIFT_TOLERANCE.get(str(dtype), 1e-5) * max(1.0, float(expected.abs().max()))
-    return None if distance <= allowed else distance
+    return None if distance <= rounding * max(1.0, float(expected.abs().max())) else distance
 
 
 def refuse_inert(proofs: Sequence[AdapterProof]) -> None:

@@ -269,6 +269,17 @@ def test_an_adapter_of_single_tokens_is_compared_by_itself(
     engine.close()
 
 
+def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(
+    tiny_moe: Path, make_adapter: Make, load_engine: Load
+) -> None:
+    adapter = make_adapter(tiny_moe, "whole-layer", target_modules=["q_proj"], modules_to_save=["o_proj"])
+    with pytest.raises(EngineError, match=r"adapter 'ft': it replaces whole layers .*layers\.0\.self_attn\.o_proj"):
+        load_engine(tiny_moe, ("ft", adapter))
+    engine = load_engine(tiny_moe, ("ft", adapter), quantization="none")
+    assert engine.describe().adapters[0].base_unchanged
+    engine.close()
+
+
 def test_a_key_of_the_configuration_that_peft_does_not_know_is_noted(
     tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
 ) -> None:
