@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pytest_jarvis.lora_config import Fault, first_fault
+from pytest_jarvis.lora_config import Fault, first_fault, unlike_plain
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.same_base import is_another
 
@@ -21,7 +21,9 @@ WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 AUTO: Final = "auto"
 """Stands for a path: the newest usable adapter under the configured folders."""
 
-Problem = Literal["no_weights", "no_config", "bad_config", "bad_value", "not_lora", "pointer", "cut", "other_base"]
+Problem = Literal[
+    "no_weights", "no_config", "bad_config", "bad_value", "not_lora", "variant", "pointer", "cut", "other_base"
+]
 
 _DEPTH: Final = 4
 """Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
@@ -35,6 +37,7 @@ _SAID: Final[Mapping[Problem, str]] = {
     "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
     "bad_value": f"has an {ADAPTER_CONFIG} with a value that cannot be used",
     "not_lora": "is not a LoRA",
+    "variant": "is a LoRA that cannot be compared with its base on the same weights",
     "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
     "cut": "has weights that are cut or damaged",
     "other_base": "was trained on another base",
@@ -62,7 +65,7 @@ class FoundAdapter:
     broken_at: tuple[int, int] | None = None
     """Line and column, from 1, where its configuration stops being JSON."""
     fault: Fault | None = None
-    """The first value of its configuration that cannot be used."""
+    """The first value of its configuration that cannot be used, of a bad value or a variant."""
 
     @property
     def name(self) -> str:
@@ -127,7 +130,7 @@ def look_at(folder: Path) -> FoundAdapter:
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
         problem=problem,
         broken_at=broken_at,
-        fault=first_fault(config) if config is not None and problem == "bad_value" else None,
+        fault=(first_fault(config) or unlike_plain(config)) if config and problem in {"bad_value", "variant"} else None,
     )
 
 
@@ -241,6 +244,8 @@ def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path 
         return "not_lora"
     if first_fault(config) is not None:
         return "bad_value"
+    if unlike_plain(config) is not None:
+        return "variant"
     return "no_weights" if weights is None else problem_of_weights(weights)
 
 

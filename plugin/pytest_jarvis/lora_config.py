@@ -10,7 +10,19 @@ from math import isfinite
 from typing import Any, Final, Literal
 
 Wanted = Literal[
-    "rank", "number", "share", "flag", "names", "regex or names", "ranks", "numbers", "layers", "tokens", "bias", "init"
+    "rank",
+    "number",
+    "share",
+    "flag",
+    "names",
+    "regex or names",
+    "ranks",
+    "numbers",
+    "layers",
+    "tokens",
+    "bias",
+    "init",
+    "plain",
 ]
 
 SAID: Final[Mapping[Wanted, str]] = {
@@ -26,8 +38,20 @@ SAID: Final[Mapping[Wanted, str]] = {
     "tokens": "a list of token numbers, or a table of names with such lists",
     "bias": '"none", "all" or "lora_only"',
     "init": "true, false or the name of a method",
+    "plain": "a LoRA that leaves its base as it is",
 }
 """What a key wants, for a sentence in English."""
+PLAIN_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
+"""Ways to begin a training that leave the base as it was: what is saved is a plain LoRA, however it began."""
+_VARIANTS: Final = (
+    "layer_replication",
+    "alora_invocation_tokens",
+    "kasa_config",
+    "monteclora_config",
+    "arrow_config",
+    "megatron_config",
+)
+"""Keys that ask for more than to add a product to weights of the base."""
 _LONGEST: Final = 60
 
 
@@ -51,9 +75,30 @@ def first_fault(config: Mapping[str, Any]) -> Fault | None:
         value = config.get(key)
         if key not in config or (value is None and key not in _NEVER_NULL) or _FITS[wanted](value):
             continue
-        found = json.dumps(value, ensure_ascii=False, default=str)
-        return Fault(key=key, found=found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…", wanted=wanted)
+        return _fault(key, value, wanted)
     return None
+
+
+def unlike_plain(config: Mapping[str, Any]) -> Fault | None:
+    """Return the first value that makes a LoRA more than a product beside weights of its base; None for a plain one.
+
+    Such an adapter and its base cannot be compared on the same weights.
+    """
+    init = config.get("init_lora_weights", True)
+    if isinstance(init, str) and init.lower() not in PLAIN_INITS:
+        return _fault("init_lora_weights", init, "plain")
+    return next((_fault(key, config[key], "plain") for key in _VARIANTS if asks_for(config, key)), None)
+
+
+def asks_for(config: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key asks for its variant; an empty table of settings does, with all settings at their defaults."""
+    value = config.get(key)
+    return bool(value) or isinstance(value, dict)
+
+
+def _fault(key: str, value: object, wanted: Wanted) -> Fault:
+    found = json.dumps(value, ensure_ascii=False, default=str)
+    return Fault(key=key, found=found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…", wanted=wanted)
 
 
 def _is_whole(value: object, least: int = 0) -> bool:
@@ -119,6 +164,7 @@ _FITS: Final[Mapping[Wanted, Callable[[Any], bool]]] = {
     "tokens": _are_tokens,
     "bias": lambda value: value in ("none", "all", "lora_only"),
     "init": lambda value: isinstance(value, bool | str),
+    "plain": lambda _: True,
 }
 _WANTED: Final[Mapping[str, Wanted]] = {
     "r": "rank",

@@ -146,6 +146,15 @@ def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: 
         detect([tmp_path], "demo")
 
 
+def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path: Path) -> None:
+    make(tmp_path / "pissa", when=2.0, init_lora_weights="pissa")
+    make(tmp_path / "plain", when=1.0)
+    found = detect([tmp_path], "demo")
+    assert ("plain", ["variant"]) == (found.arm, [problem for _, problem in found.passed_over])
+    line = printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
+    assert 'init_lora_weights vaut "pissa" (attendu : une LoRA qui laisse sa base telle quelle)' in line
+
+
 def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path: Path) -> None:
     make(tmp_path / "a", weights=b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     assert "pointer" == look_at(tmp_path / "a").problem

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pytest_jarvis.lora_config import first_fault
+from pytest_jarvis.lora_config import first_fault, unlike_plain
 
 WHOLE = {
     "r": 8,
@@ -64,3 +64,18 @@ def test_values_of_the_right_kind_have_no_fault(config: dict[str, object]) -> No
 )
 def test_a_fault_says_the_key_what_was_found_and_what_is_expected(key: str, value: object, said: str) -> None:
     assert said in str(first_fault({**WHOLE, key: value}))
+
+
+@pytest.mark.parametrize("init", [True, False, "gaussian", "EVA", "mica"])
+def test_a_lora_is_plain_however_its_training_began_beside_the_base(init: object) -> None:
+    assert unlike_plain({"init_lora_weights": init, "alora_invocation_tokens": [], "kasa_config": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("init_lora_weights", "PiSSA"), ("layer_replication", [[0, 1]]), ("kasa_config", {}), ("arrow_config", {"k": 1})],
+)
+def test_a_lora_that_does_more_than_add_is_not_plain(key: str, value: object) -> None:
+    fault = unlike_plain({**WHOLE, key: value})
+    assert fault is not None
+    assert (key, "plain") == (fault.key, fault.wanted)

@@ -17,6 +17,7 @@ _PROBLEMS: Final[Mapping[Problem, str]] = {
     "bad_config": f"{ADAPTER_CONFIG} illisible",
     "bad_value": f"{ADAPTER_CONFIG} porte une valeur inutilisable",
     "not_lora": "ce n’est pas une LoRA",
+    "variant": "variante de LoRA qui ne se compare pas à sa base sur les mêmes poids",
     "pointer": "un pointeur Git LFS tient lieu de poids (« git lfs pull » les apporte)",
     "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
     "other_base": "entraîné sur une autre base",
@@ -36,6 +37,7 @@ _WANTED: Final[Mapping[Wanted, str]] = {
     "tokens": "une liste de numéros de jetons, ou une table de noms avec de telles listes",
     "bias": "« none », « all » ou « lora_only »",
     "init": "true, false ou le nom d’une méthode",
+    "plain": "une LoRA qui laisse sa base telle quelle",
 }
 
 
