@@ -87,9 +87,9 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
     ("dtype", "device", "holds", "expected"),
     [
         (torch.float32, CPU, True, 0.0),
-        (torch.float32, CPU, False, 1e-5),
-        (torch.float32, GPU, True, 1e-5),
-        (torch.bfloat16, GPU, True, 2e-2),
+        (torch.float32, CPU, False, 1e-4),
+        (torch.float32, GPU, True, 1e-4),
+        (torch.bfloat16, GPU, True, 1e-1),
     ],
 )
 def test_an_arm_may_move_by_what_its_device_rounds(dtype: Any, device: Any, holds: bool, expected: float) -> None:

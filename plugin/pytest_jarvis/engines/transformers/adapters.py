@@ -59,16 +59,25 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
         peft_model = _attach_one(model, peft_model, adapter)
         changed = untouched.first_change()
         if changed is not None:
-            raise EngineError(
-                f"adapter '{adapter.name}': attaching it changed the base itself ({changed}), so that there is no base "
-                "left to compare it with; save it as a plain LoRA, or take another adapter"
-            )
+            raise EngineError(_what_changed(adapter, changed))
+        if adapter is not adapters[-1]:
+            untouched = Untouched(peft_model)
         if on_attached is not None:
             on_attached(peft_model, adapter)
     if peft_model is None:
         raise ValueError("attach needs at least one adapter")
     slice_rows(peft_model)
     return peft_model
+
+
+def _what_changed(adapter: AdapterFiles, weight: str) -> str:
+    """Return that attaching an adapter changed what all arms share, or another arm's own, as a sentence."""
+    own = with_own_names(weight)
+    what = "the base itself" if own == weight else "another adapter"
+    return (
+        f"adapter '{adapter.name}': attaching it changed {what} ({own.removeprefix('base_model.model.')}), so that the "
+        "comparison would not be the one that was asked for; save it as a plain LoRA, or take another adapter"
+    )
 
 
 def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
@@ -108,14 +117,17 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
     return peft_model
 
 
-def unknown_keys(adapter: AdapterFiles) -> list[str]:
-    """Return what an adapter's configuration asks for by keys that this peft does not know, and passes over."""
+def unknown_keys(adapter: AdapterFiles) -> str | None:
+    """Return a note of what a configuration asks for by keys that this peft passes over; None when it knows all."""
     from dataclasses import fields
 
     from peft import LoraConfig
 
     known = {field.name for field in fields(LoraConfig)}
-    return sorted(key for key, value in adapter.config.items() if value and key not in known)
+    unknown = sorted(key for key, value in adapter.config.items() if value and key not in known)
+    if not unknown:
+        return None
+    return f"adapter '{adapter.name}': this version of peft does not know {', '.join(unknown)} in its configuration"
 
 
 def _is_in_4_bits(model: PreTrainedModel) -> bool:

@@ -14,7 +14,7 @@ from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers import adapter_files as adapting
 from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
-from pytest_jarvis.engines.transformers.adapters import attach, unknown_keys
+from pytest_jarvis.engines.transformers.adapters import unknown_keys
 from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_storage
@@ -33,6 +33,7 @@ from pytest_jarvis.engines.transformers.memory import (
 )
 from pytest_jarvis.engines.transformers.meter import Meter
 from pytest_jarvis.engines.transformers.packed import use_packed_experts
+from pytest_jarvis.engines.transformers.proving import Probes, attach_and_prove
 from pytest_jarvis.engines.transformers.readings import expert_readings
 from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn
 from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
@@ -54,7 +55,6 @@ from pytest_jarvis.records import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
 
 _AS_ASKED: Final = "--jarvis-plain-gpu asks for it"
@@ -99,8 +99,8 @@ class TransformersEngine:
         with threads(few):
             base = loading.load_base(spec, self._source)
         stated = [adapting.refuse_other_base(adapter, self._source, base.model) for adapter in files]
+        stated += [unknown_keys(adapter) for adapter in files]
         self._base_notes = tuple(note for note in stated if note is not None)
-        self._unknown_keys = {adapter.name: keys for adapter in files if (keys := unknown_keys(adapter))}
         self._base = base
         self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
         refuse_storage(name, self._coverage, spec, prequantized=base.prequantized)
@@ -143,23 +143,9 @@ class TransformersEngine:
         self._proofs: tuple[AdapterProof, ...] = ()
         self._mixed: proof.MixedTrial | None = None
         if files:
-            alone: dict[str, torch.Tensor] = {}
-
-            def look(model: Any, adapter: adapting.AdapterFiles) -> None:
-                if adapter is not files[-1]:
-                    alone.update(proof.logits_by_arm(model, [adapter.name], probes, pad=pad))
-
-            self._model = attach(base.model, files, look)
-            logits = proof.logits_by_arm(self._model, self._arms, probes, pad=pad)
-            proof.refuse_not_finite(name, alone | logits, dtype=base.compute_dtype)
-            rounding = proof.may_round(base.compute_dtype, base.device, self.steadiness)
-            proof.refuse_moved_base(files, logits, before, rounding=rounding)
-            proof.refuse_moved_adapters(alone, logits, rounding=rounding)
-            self._proofs = proof.prove_adapters(self._model, files, logits, before)
-            if not self._spec.allow_inert_adapter:
-                proof.refuse_inert(self._proofs)
-            live = {seen.name for seen in self._proofs if seen.live}
-            self._mixed = proof.try_mixed(self._model, logits, probes, pad=pad, live=live)
+            seen = Probes(name=name, prompts=probes, pad=pad, before=before, steadiness=self.steadiness)
+            proven = attach_and_prove(base, files, seen, allow_inert=self._spec.allow_inert_adapter)
+            self._model, self._proofs, self._mixed = proven.model, proven.proofs, proven.mixed
         two_passes = self._mixed is not None and not self._mixed.works
         # Why every step of a GPU is launched kernel by kernel; None where steps are recorded, and on a CPU.
         self._unrecorded: str | None = None
@@ -377,8 +363,6 @@ class TransformersEngine:
         if self._mixed is not None and not self._mixed.works:
             yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
         yield from self._base_notes
-        for name, keys in self._unknown_keys.items():
-            yield f"adapter '{name}': this version of peft does not know {', '.join(keys)} in its configuration"
         for seen in self._proofs:
             if not seen.live:
                 yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
@@ -66,7 +67,7 @@ def stand_ins(model: PreTrainedModel) -> Iterator[None]:
             parametrize.register_parametrization(owner, name, reading, unsafe=True)
 
 
-def expert_readings(model: PreTrainedModel) -> list[tuple[torch.nn.Module, str, Any]]:
+def expert_readings(model: PreTrainedModel | PeftModel) -> list[tuple[torch.nn.Module, str, Any]]:
     """Return (owner, parameter name, its list of parametrizations) of each expert tensor in 4 bits."""
     from torch.nn.utils import parametrize
 

@@ -1,4 +1,4 @@
-"""Whether the base's weights are still those that were loaded: sums of their bytes, before and after."""
+"""Whether weights are still those that were loaded: sums of their bytes, before and after something is attached."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pytest_jarvis.engines.transformers.readings import expert_readings
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
 class Untouched:
-    """Remembers the weights of a base by the modules that hold them, whatever is wrapped around these later.
+    """Remembers the weights of a model by the modules that hold them, whatever is wrapped around these later.
 
     The copies that a CPU keeps dequantised hide a change of the packed weights from every logit; the sums do not.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self._model = model
         packed = {id(entry.original) for _, _, entry in expert_readings(model)}
         self._places: list[tuple[str, Any, str]] = [

@@ -252,6 +252,9 @@ def test_an_adapter_that_others_change_is_refused(
 
     monkeypatch.setattr(attaching, "_attach_one", change_the_first)
     other = make_adapter(tiny_moe, "kind-plain", **KINDS["plain"])
+    with pytest.raises(EngineError, match=r"adapter 'b': attaching it changed another adapter \(.*lora_B\.a\.weight\)"):
+        load_engine(tiny_moe, ("a", live_adapter), ("b", other))
+    monkeypatch.setattr(Untouched, "first_change", lambda _: None)
     with pytest.raises(EngineError, match=r"adapter 'a': its logits moved by up to .* when the other adapters were"):
         load_engine(tiny_moe, ("a", live_adapter), ("b", other))
 
