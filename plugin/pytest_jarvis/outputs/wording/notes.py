@@ -54,6 +54,15 @@ NOTES: Final[Translations] = (
         "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
     ),
     (
+        r"adapter '(?P<name>[^']*)' says that it was trained on (?P<stated>.*), and the base is the folder (?P<base>.*): .*",
+        "l’adaptateur « {name} » se dit entraîné sur {stated}, et la base est le dossier {base} : "
+        "seules les formes des poids ont été vues s’accorder",
+    ),
+    (
+        r"adapter '(?P<name>[^']*)': this version of peft does not know (?P<keys>.*) in its configuration",
+        "l’adaptateur « {name} » : cette version de peft ignore {keys} dans sa configuration",
+    ),
+    (
         r"the longest prompt takes (?P<prompt>\d+) tokens .* (?P<answer>\d+): more than the (?P<most>\d+) positions .*",
         "un prompt et sa réponse prennent jusqu’à {prompt} + {answer} tokens, plus que les {most} positions du modèle",
     ),
@@ -116,6 +125,10 @@ REASONS: Final[Translations] = (
     (
         r"in one batch a row of adapter '(?P<name>[^']*)' is nearer to the base than to the adapter",
         "dans un lot commun, une ligne de l’adaptateur « {name} » est plus proche de la base que de l’adaptateur",
+    ),
+    (
+        r"adapter '(?P<name>[^']*)' replaces a module of the base that another adapter does not replace",
+        "l’adaptateur « {name} » remplace un module de la base qu’un autre adaptateur ne remplace pas",
     ),
     *SERVER_REASONS,
 )
