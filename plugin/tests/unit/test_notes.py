@@ -22,14 +22,15 @@ def test_figures_and_names_of_a_note_are_kept() -> None:
     assert "«\u00a0v2\u00a0»" in french_note("adapter 'v2' changes nothing, and was accepted as asked")
 
 
+APART = "base and adapter rows run in separate passes"
+
+
 @pytest.mark.parametrize(
     "note",
     [
-        "adapter 'v2' says that it was trained on '/a/b', and the base is the folder 'c': only the shapes of the weights "
-        "were seen to agree",
+        "adapter 'v2' says that it was trained on '/a/b', and the base is the folder 'c': only the shapes of the",
         "adapter 'v2': this version of peft does not know use_new in its configuration",
-        "base and adapter rows run in separate passes, because adapter 'v2' replaces a module of the base that another "
-        "adapter does not replace",
+        f"{APART}, because adapter 'v2' replaces a module of the base that another adapter does not replace",
     ],
 )
 def test_what_is_said_of_an_adapter_is_said_in_french(note: str) -> None:

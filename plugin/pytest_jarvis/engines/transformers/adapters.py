@@ -11,7 +11,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles, read_bin
-from pytest_jarvis.engines.transformers.arms import peft_name, slice_rows, with_own_names
+from pytest_jarvis.engines.transformers.arms import peft_name, slice_rows, whole_rows, with_own_names
 from pytest_jarvis.engines.transformers.readings import stand_ins
 from pytest_jarvis.engines.transformers.untouched import Untouched
 from pytest_jarvis.engines.transformers.variants import refuse_variants_in_4_bits
@@ -62,11 +62,11 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
             raise EngineError(_what_changed(adapter, changed))
         if adapter is not adapters[-1]:
             untouched = Untouched(peft_model)
+        slice_rows(peft_model)
         if on_attached is not None:
             on_attached(peft_model, adapter)
     if peft_model is None:
         raise ValueError("attach needs at least one adapter")
-    slice_rows(peft_model)
     return peft_model
 
 
@@ -99,6 +99,7 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
             if peft_model is None:
                 peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
             else:
+                whole_rows(peft_model)
                 peft_model.add_adapter(name, config)
             _refuse_replaced_in_4_bits(peft_model, adapter)
             _refuse_base_weights(peft_model, adapter)

@@ -73,6 +73,7 @@ def slice_rows(model: PeftModel) -> None:
     """
     from peft.tuners.lora.layer import LoraLayer
 
+    whole_rows(model)
     rows = Rows()
     for module in list(model.modules()):
         kind: Any = type(module)
@@ -80,6 +81,15 @@ def slice_rows(model: PeftModel) -> None:
         if make is not None:
             module.__class__ = make(kind)
             module.jarvis_rows = rows
+
+
+def whole_rows(model: Any) -> None:
+    """Give the LoRA layers of `model` back the classes that peft made them of, to attach another adapter to them."""
+    for module in model.modules():
+        module.__dict__.pop(WRAPPERS, None)
+        if "jarvis_rows" in module.__dict__:
+            module.__class__ = type(module).__bases__[0]
+            del module.__dict__["jarvis_rows"]
 
 
 def _maker(layer: Any) -> Callable[[Any], type[Any]] | None:

@@ -118,7 +118,7 @@ def try_mixed(
     if not bool(together.isfinite().all()):
         return MixedTrial(works=False, reason="in one batch the logits are not finite")
     expected = torch.cat(list(apart.values()))
-    allowed = _TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(expected.abs().max()))
+    allowed = tolerance(model.dtype) * max(1.0, float(expected.abs().max()))
     difference = float((together - expected).abs().max())
     if difference > allowed:
         return MixedTrial(
@@ -176,7 +176,7 @@ def refuse_moved_base(
 ) -> None:
     """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached.
 
-    `rounding` is what `may_round` says, here and below.
+    `rounding` is what `may_round` says.
     """
     moved = _moved(logits[BASE_ARM], before, rounding)
     if moved is not None:
@@ -191,7 +191,10 @@ def refuse_moved_base(
 def refuse_moved_adapters(
     alone: Mapping[str, torch.Tensor], logits: Mapping[str, torch.Tensor], *, rounding: float
 ) -> None:
-    """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached."""
+    """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached.
+
+    Not to the bit: beside an adapter that cannot share a batch, another path through the layers is taken.
+    """
     for name, expected in alone.items():
         moved = _moved(logits[name], expected, rounding)
         if moved is not None:
@@ -202,14 +205,18 @@ def refuse_moved_adapters(
 
 
 def may_round(dtype: torch.dtype, device: torch.device, steadiness: Steadiness) -> float:
-    """Return how far an arm's logits may be from those it gave before, relative to the largest: on a CPU, not at all.
+    """Return how far the base's logits may be from those it gave before, relative to the largest: on a CPU, not at all.
 
     Where a CPU's rounding was seen to depend on the batch, it is not trusted to the bit.
     """
     import torch
 
-    if dtype == torch.float32 and device.type == "cpu" and steadiness.holds:
-        return 0.0
+    exact = dtype == torch.float32 and device.type == "cpu" and steadiness.holds
+    return 0.0 if exact else tolerance(dtype)
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Return how far rounding may take logits that another path through the layers gives, relative to the largest."""
     return _TOLERANCE.get(str(dtype), 1e-4)
 
 

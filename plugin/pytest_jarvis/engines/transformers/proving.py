@@ -55,7 +55,7 @@ def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, a
     proof.refuse_not_finite(probes.name, logits, dtype=dtype)
     rounding = proof.may_round(dtype, base.device, probes.steadiness)
     proof.refuse_moved_base(files, logits, probes.before, rounding=rounding)
-    proof.refuse_moved_adapters(alone, logits, rounding=rounding)
+    proof.refuse_moved_adapters(alone, logits, rounding=proof.tolerance(dtype))
     proofs = proof.prove_adapters(model, files, logits, probes.before)
     if not allow_inert:
         proof.refuse_inert(proofs)

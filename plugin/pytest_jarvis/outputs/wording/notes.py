@@ -54,9 +54,8 @@ NOTES: Final[Translations] = (
         "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
     ),
     (
-        r"adapter '(?P<name>[^']*)' says that it was trained on (?P<stated>.*), and the base is the folder (?P<base>.*): .*",
-        "l’adaptateur « {name} » se dit entraîné sur {stated}, et la base est le dossier {base} : "
-        "seules les formes des poids ont été vues s’accorder",
+        r"adapter '(?P<name>[^']*)' says that it was trained on (?P<stated>.*), and .* folder (?P<base>.*): .*",
+        "l’adaptateur « {name} » se dit entraîné sur {stated} et non sur {base} : seules les formes ont été comparées",
     ),
     (
         r"adapter '(?P<name>[^']*)': this version of peft does not know (?P<keys>.*) in its configuration",

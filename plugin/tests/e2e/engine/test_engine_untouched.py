@@ -230,13 +230,14 @@ def test_each_of_several_adapters_gives_the_logits_and_the_texts_it_gives_alone(
     for adapter in adapters:
         engine = load_engine(tiny_moe, adapter)
         logits[adapter[0]] = engine.logits(PROMPTS, adapter[0])
-        texts |= {answer.key: answer.text for answer in engine.generate(requests_for(2, arms=("base", adapter[0])))}
+        texts |= {answer.key: answer.text for answer in engine.generate(requests_for(8, arms=("base", adapter[0])))}
         engine.close()
     engine = load_engine(tiny_moe, *adapters)
     found = {kind: engine.logits(PROMPTS, kind) for kind in reversed(kinds)}
-    together = {answer.key: answer.text for answer in engine.generate(requests_for(2, arms=("base", *kinds)))}
+    together = {answer.key: answer.text for answer in engine.generate(requests_for(8, arms=("base", *kinds)))}
     engine.close()
-    assert [True] * len(kinds) == [np.array_equal(logits[kind], found[kind]) for kind in kinds]
+    for kind in kinds:
+        assert np.abs(logits[kind] - found[kind]).max() < 1e-4 * np.abs(logits[kind]).max(), kind
     assert texts == together
 
 
