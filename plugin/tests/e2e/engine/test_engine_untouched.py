@@ -217,6 +217,7 @@ KINDS: dict[str, dict[str, Any]] = {
         ("plain", "embedding"),
         ("head", "embedding", "plain"),
         ("dora", "plain"),
+        ("plain", "dora"),
         ("plain", "experts"),
         ("experts", "head"),
     ],
