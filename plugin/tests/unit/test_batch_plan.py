@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,11 +12,11 @@ from pytest_jarvis.engines.transformers.batching import (
     LENGTH_STEP,
     STEADY_ROWS,
     Row,
-    filler_rows,
     make_batch,
     padded_length,
     plan_batches,
     rows_to_keep,
+    steadied,
 )
 from pytest_jarvis.records import Request
 
@@ -64,18 +65,16 @@ def test_the_bases_rows_come_first() -> None:
     assert ("base", "ft", "other") == batch.arms()
 
 
-def test_each_adapter_gets_rows_enough_for_its_own_products() -> None:
-    rows = rows_of([5], arms=("base", "ft", "other"), replicates=3)
-    added = Counter(row.request.arm for row in filler_rows(make_batch(rows)))
-    assert {"ft": STEADY_ROWS - 3, "other": STEADY_ROWS - 3} == dict(added)
-
-
-def test_the_base_alone_gets_rows_enough() -> None:
-    assert STEADY_ROWS - 1 == len(list(filler_rows(make_batch(rows_of([5], arms=("base",))))))
-
-
-def test_a_full_batch_gets_no_more_rows() -> None:
-    assert [] == list(filler_rows(make_batch(rows_of([5] * STEADY_ROWS))))
+@pytest.mark.parametrize("arms", [("base", "ft", "other"), ("base",), ("ft",), ("base", "ft")], ids=" ".join)
+@pytest.mark.parametrize("replicates", [1, 3, STEADY_ROWS, STEADY_ROWS + 2])
+def test_each_adapter_gets_rows_enough_side_by_side(arms: tuple[str, ...], replicates: int) -> None:
+    batch = make_batch(rows_of([5], arms=arms, replicates=replicates))
+    rows, places = steadied(batch)
+    ran = [row.request.arm for row in rows]
+    needy = [arm for arm in arms if arm != "base"] or ["base"]
+    assert {arm: max(replicates, STEADY_ROWS if arm in needy else 0) for arm in arms} == dict(Counter(ran))
+    assert sorted(ran, key=arms.index) == ran, "an arm's rows stand together"
+    assert list(batch.rows) == [rows[place] for place in places]
 
 
 def test_the_halves_of_a_batch_hold_its_rows() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_jarvis.records import BASE_ARM, Request
@@ -82,28 +82,28 @@ def plan_batches(rows: Sequence[Row], *, rows_per_batch: int) -> list[Batch]:
     return batches
 
 
-def filler_rows(batch: Batch) -> Iterator[Row]:
-    """Yield the rows to add, and to throw away, so that every matrix product sees at least `STEADY_ROWS` rows.
+def steadied(batch: Batch) -> tuple[list[Row], list[int]]:
+    """Return the rows to run, with those that are added so that every matrix product sees `STEADY_ROWS` rows at least.
 
-    An adapter's own products see its rows only, so each adapter of the batch needs that many; the base's products see
-    all of them.
+    Then where the rows of `batch` stand among them; what the others draw is thrown away. An adapter's own products see
+    its rows only, so each adapter of the batch needs that many, side by side; the base's products see all rows.
     """
-    counts: dict[str, int] = {}
-    firsts: dict[str, Row] = {}
-    for row in batch.rows:
-        counts[row.request.arm] = counts.get(row.request.arm, 0) + 1
-        firsts.setdefault(row.request.arm, row)
-    adapters = [arm for arm in counts if arm != BASE_ARM]
-    for arm in adapters or list(counts):
-        for _ in range(STEADY_ROWS - counts[arm]):
-            yield firsts[arm]
+    arms = batch.arms()
+    needy = [arm for arm in arms if arm != BASE_ARM] or list(arms)
+    rows: list[Row] = []
+    places: list[int] = []
+    for arm in arms:
+        own = [row for row in batch.rows if row.request.arm == arm]
+        places += range(len(rows), len(rows) + len(own))
+        rows += own + [own[0]] * (STEADY_ROWS - len(own) if arm in needy else 0)
+    return rows, places
 
 
 def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
     """Return the places of the rows that must go on, in their order: those that are not done, and who steadies them.
 
     `arms` and `done` are those of the rows that run now. Rows that are done stay where an arm would fall under
-    `STEADY_ROWS` without them, as in `filler_rows`; nobody stays when all are done.
+    `STEADY_ROWS` without them, as in `steadied`; nobody stays when all are done.
     """
     going = [place for place, over in enumerate(done) if not over]
     live = {arms[place] for place in going}

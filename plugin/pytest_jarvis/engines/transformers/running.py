@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_jarvis.engines.transformers.arms import as_arms
-from pytest_jarvis.engines.transformers.batching import Batch, Row, filler_rows
+from pytest_jarvis.engines.transformers.batching import Batch, Row, steadied
 from pytest_jarvis.engines.transformers.sampling import FiniteWatch, NoisyChoice, noise_key
 from pytest_jarvis.engines.transformers.stepping import (
     FixedSteps,
@@ -84,13 +84,13 @@ class BatchRunner:
         """Return what the rows of `batch` drew, all of them run together."""
         import torch
 
-        rows = [*batch.rows, *(filler_rows(batch) if fill else ())]
+        rows, places = steadied(batch) if fill else (list(batch.rows), list(range(len(batch.rows))))
         arms, prompts = [row.request.arm for row in rows], [row.tokens for row in rows]
-        device, length, kept = self._model.device, batch.length, len(batch.rows)
+        device, length = self._model.device, batch.length
         input_ids, mask = pad_left(prompts, length, self._pad, device)
         watch = Watch(
             prompt_length=length,
-            rows=kept,
+            counted=places,
             stops=torch.tensor(self._stops, device=device),
             timeout_s=self._settings.timeout_s,
             on_step=on_step,
@@ -105,11 +105,8 @@ class BatchRunner:
                 # A recording costs a few steps, which one response by itself would not win back.
                 steps = self._steps(cache, mask, fixed=self._fixed and fill)
                 new_tokens = self._step_through(arms, input_ids, steps, finite=finite, choice=choice, watch=watch)
-        broken = finite.broken_at(kept)
-        return [
-            self._read(row, tokens, watch, broken_at=position)
-            for row, tokens, position in zip(batch.rows, new_tokens, broken, strict=False)
-        ]
+        broken = finite.broken_at(len(rows))
+        return [self._read(rows[place], new_tokens[place], watch, broken_at=broken[place]) for place in places]
 
     def _steps(self, cache: Any, mask: torch.Tensor, *, fixed: bool) -> Steps:
         """Return the steps of a batch whose prompts, padded as `mask` says, are in `cache` but for their last token."""

@@ -26,14 +26,21 @@ class Watch:
     """
 
     def __init__(
-        self, *, prompt_length: int, rows: int, stops: torch.Tensor, timeout_s: float | None, on_step: OnStep | None
+        self,
+        *,
+        prompt_length: int,
+        counted: Sequence[int],
+        stops: torch.Tensor,
+        timeout_s: float | None,
+        on_step: OnStep | None,
     ) -> None:
+        """Tell of the rows at the places `counted` alone: the others only steady the arithmetic."""
         self.started = time.perf_counter()
         self.step_times: list[float] = []
         self.timed_out = False
         self.staying: list[int] | None = None
         self._prompt_length = prompt_length
-        self._rows = rows
+        self._counted = list(counted)
         self._stops = stops
         self._timeout_s = timeout_s
         self._on_step = on_step
@@ -50,11 +57,11 @@ class Watch:
     def go_on(self, input_ids: torch.Tensor) -> None:
         """Go on with the rows that are `staying`; `input_ids` are those of all rows that ran."""
         staying = self.staying or []
-        here = range(min(self._rows, len(input_ids)))
-        left = [place for place in here if place not in set(staying)]
+        counted, kept = set(self._counted), set(staying)
+        left = [place for place in self._counted if place not in kept]
         rows, tokens = self._count(input_ids[left, self._prompt_length :])
         self._gone = (self._gone[0] + rows, self._gone[1] + tokens)
-        self._rows = sum(place < self._rows for place in staying)
+        self._counted = [new for new, place in enumerate(staying) if place in counted]
         self._over = [self._over[place] for place in staying]
         self._arms = [self._arms[place] for place in staying] if self._arms is not None else None
         self.staying = None
@@ -74,7 +81,7 @@ class Watch:
         self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
         if self._on_step is not None and now - self._told >= PROGRESS_EVERY_S:
             self._told = now
-            rows, tokens = self._count(input_ids[: self._rows, self._prompt_length :])
+            rows, tokens = self._count(input_ids[self._counted, self._prompt_length :])
             self._on_step(self._gone[0] + rows, self._gone[1] + tokens)
         self.staying = None if self.timed_out else self._who_stays(input_ids)
         return self.timed_out or self.staying is not None

@@ -89,6 +89,19 @@ def test_texts_of_adapters_on_experts_and_routers_depend_on_nothing_else(
     assert len({text for (_, arm, _), text in full.items() if arm == "ft"}) > 5
 
 
+def test_an_adapter_on_experts_answers_beside_another_with_few_rows_each(
+    tiny_moe: Path, live_adapter: Path, make_adapter: Callable[..., Path], load_engine: Load, requests_for: Requests
+) -> None:
+    experts = make_adapter(tiny_moe, "on-experts", target_modules=[], target_parameters=["mlp.experts.gate_up_proj"])
+    engine = load_engine(tiny_moe, ("ft", experts), ("other", live_adapter))
+    assert "mixed" == engine.describe().batching
+    together = texts(engine, requests_for(2, arms=("base", "ft", "other")))
+    for arm in ("base", "ft", "other"):
+        alone = texts(engine, requests_for(2, arms=(arm,)))
+        assert {key: together[key] for key in alone} == alone
+    engine.close()
+
+
 def test_a_text_depends_on_the_seed(
     tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
 ) -> None:
