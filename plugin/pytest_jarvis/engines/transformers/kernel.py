@@ -63,7 +63,8 @@ def _rows_by_packed_experts(  # type: ignore[no-untyped-def]
     The inputs of `x` are in the order of `_in_words`. `packed` is read as words of 8 weights.
     """
     WORDS: tl.constexpr = CHUNK // 8
-    tile = tl.program_id(1)
+    # On the first axis, which alone takes more than 65,535 programs.
+    tile = tl.program_id(0)
     every = tl.arange(0, EXPERTS)
     ends = tl.load(tile_ends + every, mask=every < experts, other=2147483647)
     expert = tl.sum((ends <= tile).to(tl.int32), axis=0)
@@ -74,7 +75,7 @@ def _rows_by_packed_experts(  # type: ignore[no-untyped-def]
         is_row = rows < tl.load(row_ends + expert)
         inputs = tl.load(source + rows, mask=is_row, other=0).to(tl.int64)
         outputs = tl.load(target + rows, mask=is_row, other=0).to(tl.int64)
-        columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+        columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
         is_column = columns < width
         # The first weight of each column, counted over all experts: beyond 31 bits in large layers.
         first = (expert.to(tl.int64) * width + columns) * depth
@@ -171,7 +172,7 @@ def multiply(x: torch.Tensor, packed: torch.Tensor, state: QuantState, groups: G
     experts, width, depth = state.shape
     out = torch.empty((len(groups.order), width), dtype=x.dtype, device=x.device)
     sorted_places = torch.arange(len(groups.order), device=x.device)
-    launch: Any = _rows_by_packed_experts[(-(-width // COLUMNS), groups.tiles)]
+    launch: Any = _rows_by_packed_experts[(groups.tiles, -(-width // COLUMNS))]
     # Triton launches on the device that torch takes for the current one, which need not hold this layer.
     with torch.cuda.device_of(x):
         launch(
