@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,7 @@ from pytest_jarvis.records import (
     GenerationSettings,
     ModelSpec,
     Progress,
+    PromptCase,
 )
 from pytest_jarvis.session import BenchmarkRun, Plan
 
@@ -112,7 +113,7 @@ def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measur
         one_by_one_s=one_by_one,
         floor_s=new_tokens * bytes_of_a_step(facts.engine) / bandwidth(engine._base.device),
         dequantise_s=dequantise_all(engine),
-        plain_s=draw_plainly(engine, [case.text for case in prompts.cases], arms=plan.arms),
+        plain_s=draw_plainly(engine, prompts.cases, arms=plan.arms),
     )
     run.close()
     return measured
@@ -135,23 +136,22 @@ def draw_one_by_one(engine: TransformersEngine, texts: list[str], *, arms: tuple
     return time.perf_counter() - started
 
 
-def draw_plainly(engine: Any, texts: list[str], *, arms: tuple[str, ...]) -> float | None:
-    """Return the seconds of a response of each arm to each text, the experts read out at every step, nothing recorded.
+def draw_plainly(engine: Any, cases: Sequence[PromptCase], *, arms: tuple[str, ...]) -> float | None:
+    """Return the seconds of a response of each arm to each case, the experts read out at every step, nothing recorded.
 
     None on a CPU, where it is no other way.
     """
     from pytest_jarvis.engines.transformers.experts import NAME
+    from pytest_jarvis.engines.transformers.readings import expert_readings
     from pytest_jarvis.records import Request
 
     if engine._base.device.type != "cuda":
         return None
     engine._base.model.set_experts_implementation(NAME)
     engine._runner._fixed = False
-    asked = [
-        Request(prompt_id=f"plain-{number}", text=text, arm=arm, replicate=0)
-        for number, text in enumerate(texts)
-        for arm in arms
-    ]
+    for _, _, entry in expert_readings(engine._base.model):
+        entry[0].stays_packed = False  # a batch leaves room for them again
+    asked = [Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=0) for case in cases for arm in arms]
     started = time.perf_counter()
     list(engine.generate(asked))
     return time.perf_counter() - started

@@ -231,16 +231,18 @@ def as_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:
     An adapter alone runs as it does beside others, wherever it can: its rounding must not hang on them.
     """
     alone = len(set(arms)) == 1
-    return only(model, arms[0]) if alone and (arms[0] == BASE_ARM or not _is_sliced(model)) else _mixed(model, arms)
+    if alone and (arms[0] == BASE_ARM or not hasattr(model, "peft_config") or picks_by_lists(model)):
+        return only(model, arms[0])
+    return _mixed(model, arms)
 
 
-def _is_sliced(model: Any) -> bool:
-    """Tell whether every adapted module of `model` takes slices."""
+def picks_by_lists(model: Any) -> bool:
+    """Tell whether an adapted module of `model` has its rows picked by peft's lists of places in a mixed batch."""
     from peft.tuners.lora.layer import LoraLayer
     from peft.utils import AuxiliaryTrainingWrapper
 
     adapted = (module for module in model.modules() if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper))
-    return hasattr(model, "peft_config") and all(hasattr(module, "jarvis_rows") for module in adapted)
+    return any(not hasattr(module, "jarvis_rows") for module in adapted)
 
 
 @contextmanager

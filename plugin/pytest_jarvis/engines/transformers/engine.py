@@ -115,7 +115,8 @@ class TransformersEngine:
         self._unpacked: str | None = None
         self._packed = False
         if base.device.type == "cuda" and expert_readings(base.model):
-            self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
+            with trial(name):
+                self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
             self._packed = self._unpacked is None
         # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
         plain = Chat(base.tokenizer, replace(self._settings, tools=()), name, vocabulary=known)
@@ -164,7 +165,7 @@ class TransformersEngine:
             # Where rounding depends on the batch, a text would come to depend on when its neighbours end.
             shrinks=self.steadiness.holds,
             fixed=on_gpu and self._unrecorded is None,
-            record=graphs.record_graph if on_gpu else None,
+            record=graphs.recorder(base.device) if on_gpu else None,
         )
 
     def describe(self) -> EngineDescription:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WRAPPERS: Final = "jarvis_wrappers"
 """Where an experts' module keeps peft's wrappers of its parameters, by the parameters' names."""
-_PAIRS_AT_ONCE: Final = 2048
+PAIRS_AT_ONCE: Final = 2048
 """Each pair's matrices are copied out of its expert's: this many at once."""
 
 
@@ -54,14 +54,11 @@ def shares(owner: Any, name: str, tokens: int) -> Iterator[Share]:
 def added(share: Share, x: torch.Tensor, experts: torch.Tensor, *, is_transposed: bool) -> torch.Tensor:
     """Return what an adapter adds to the products of `x`, (pairs, in), with the experts of each pair: (pairs, out).
 
-    `experts` is (pairs,). Each pair is a product of its own: its bits do not hang on the others.
+    `experts` is (pairs,). Each pair is a product of its own: on a CPU its bits do not hang on the others.
     """
     import torch
 
-    parts = []
-    for some, chosen in zip(x.split(_PAIRS_AT_ONCE), experts.split(_PAIRS_AT_ONCE), strict=True):
-        left, right = share.left[chosen], share.right[chosen]
-        first, second = (left, right) if is_transposed else (right.transpose(1, 2), left.transpose(1, 2))
-        inner = torch.bmm(some.unsqueeze(1).to(first.dtype), first)
-        parts.append(torch.bmm(inner, second).squeeze(1) * share.scale)
-    return torch.cat(parts).to(x.dtype)
+    left, right = share.left[experts], share.right[experts]
+    first, second = (left, right) if is_transposed else (right.transpose(1, 2), left.transpose(1, 2))
+    inner = torch.bmm(x.unsqueeze(1).to(first.dtype), first)
+    return (torch.bmm(inner, second).squeeze(1) * share.scale).to(x.dtype)

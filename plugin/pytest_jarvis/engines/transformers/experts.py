@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.expert_adapters import added, shares
+from pytest_jarvis.engines.transformers.expert_adapters import PAIRS_AT_ONCE, added, shares
 
 if TYPE_CHECKING:
     import torch
@@ -110,9 +110,10 @@ def add_shares(
     """
     tokens, per_token = experts.shape
     for share in shares(owner, name, tokens):
-        pairs = slice(share.first * per_token, share.end * per_token)
-        chosen = experts.reshape(-1)[pairs]
-        to.out[to.place[pairs]] += added(share, x[source[pairs]], chosen, is_transposed=owner.is_transposed)
+        for first in range(share.first * per_token, share.end * per_token, PAIRS_AT_ONCE):
+            pairs = slice(first, min(first + PAIRS_AT_ONCE, share.end * per_token))
+            chosen = experts.reshape(-1)[pairs]
+            to.out[to.place[pairs]] += added(share, x[source[pairs]], chosen, is_transposed=owner.is_transposed)
 
 
 def _project(self: Any, name: str, rows: torch.Tensor, bounds: list[tuple[int, int, int]]) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.arms import as_arms
+from pytest_jarvis.engines.transformers.arms import as_arms, picks_by_lists
 from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.stepping import FixedSteps, GrowingSteps, Record, Step, pad_left, prefill
 
@@ -18,22 +18,32 @@ _TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat
 """How far logits may be from those of growing keys and values, relative to the largest: rounding follows the length."""
 
 
-def record_graph(step: Step) -> Step:
-    """Return what replays `step` on its GPU: all of its launches at once, from and into the same memory.
+def recorder(device: torch.device) -> Record:
+    """Return what records steps that run on `device`, a GPU.
 
+    A replay is all launches of a step at once, from and into the same memory:
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
     import torch
 
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        logits = step()
+    def record(step: Step) -> Step:
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
+        try:
+            # On a stream of its own: torch's own one for recordings is on the first GPU.
+            with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
+                logits = step()
+        except BaseException:
+            # torch leaves the stream it records on the current one when a recording fails.
+            torch.cuda.set_stream(before)
+            raise
 
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return logits
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return logits
 
-    return replay
+        return replay
+
+    return record
 
 
 def refuse_fixed(
@@ -42,7 +52,11 @@ def refuse_fixed(
     """Return why `model` cannot take recorded steps, None when it can; `batches` holds the arms that run together."""
     if len({parameter.device for parameter in model.parameters()}) > 1:
         return "the model lies on several devices"
-    reasons = (try_fixed(model, arms, prompts, pad=pad, record=record_graph) for arms in batches)
+    if any(len(set(arms)) > 1 for arms in batches) and picks_by_lists(model):
+        # Each list would be copied to the device, which a recording does not allow.
+        return "an adapter's layers pick their rows by lists of places"
+    record = recorder(model.device)
+    reasons = (try_fixed(model, arms, prompts, pad=pad, record=record) for arms in batches)
     return next((reason for reason in reasons if reason is not None), None)
 
 
@@ -59,13 +73,23 @@ def try_fixed(
     names = [arm for arm in arms for _ in prompts]
     length = max(padded_length(len(prompt)) for prompt in prompts)
     input_ids, mask = pad_left(rows, length, pad, model.device)
+    failures: list[Exception] = []
+
+    def noted(step: Step) -> Step:
+        """Record, and note why it fails: a batch would go on without."""
+        try:
+            return record(step) if record is not None else step
+        except Exception as error:
+            failures.append(error)
+            raise
+
     try:
         with torch.inference_mode():
             caches = [prefill(model, names, rows, input_ids, mask) for _ in range(2)]
             if caches[0] is None:
                 return "the model keeps more than keys and values"
             growing = GrowingSteps(model, caches[0], mask)
-            fixed = FixedSteps(model, caches[1], mask, new_tokens=_TRIAL_STEPS, record=record)
+            fixed = FixedSteps(model, caches[1], mask, new_tokens=_TRIAL_STEPS, record=record and noted)
             tokens = input_ids[:, -1]
             with as_arms(model, names):
                 for step in range(_TRIAL_STEPS):
@@ -77,6 +101,10 @@ def try_fixed(
                     tokens = expected.argmax(dim=-1)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-    return None
+    except Exception as error:  # noqa: BLE001  # a driver, a compiler or a family that does not fit raises what it likes
+        failures.append(error)
+    return _said(failures[0]) if failures else None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": .")

@@ -197,6 +197,8 @@ def multiply(x: torch.Tensor, packed: torch.Tensor, state: QuantState, groups: G
             CHUNK=CHUNK,
             SCALES_OF_A_SCALE=state.state2.blocksize,
             num_warps=4 if groups.rows == LEAST_ROWS else 8,
+            # As bitsandbytes rounds: a product and a sum apart.
+            enable_fp_fusion=False,
         )
     return out
 
@@ -209,5 +211,5 @@ def _in_words(x: torch.Tensor) -> torch.Tensor:
     import torch
 
     rows, depth = x.shape
-    padded = torch.nn.functional.pad(x, (0, -depth % CHUNK))
+    padded = torch.nn.functional.pad(x, (0, -depth % CHUNK)) if depth % CHUNK else x
     return padded.view(rows, -1, WORDS, 8).transpose(2, 3).contiguous()

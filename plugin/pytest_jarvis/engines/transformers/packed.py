@@ -22,9 +22,7 @@ def use_packed_experts(model: PreTrainedModel) -> str | None:
 
     Tried first on the first experts of the model, against the product with the weights as they are read out.
     """
-    owners = _owners(model)
-    if not owners:
-        return "no experts in 4 bits"
+    owners = [module for module in model.modules() if hasattr(module, "_apply_gate")]
     reason = _unfit(owners) or _trial(owners[0])
     if reason is not None:
         return reason
@@ -67,7 +65,8 @@ def packed_experts(
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = kernel.multiply(inner, *_packed(self, down), groups, spread=False)
     add_shares(self, down, Products(out=outer, place=pairs), inner, source=place, experts=top_k_index)
-    weighted = outer.view(*top_k_index.shape, -1) * top_k_weights.unsqueeze(-1)
+    # In place: with long prompts a copy of these products is gigabytes.
+    weighted = outer.view(*top_k_index.shape, -1).mul_(top_k_weights.unsqueeze(-1).to(outer.dtype))
     return weighted.sum(dim=1).to(hidden_states.dtype)
 
 
@@ -77,19 +76,18 @@ def _packed(owner: Any, name: str) -> tuple[torch.Tensor, Any]:
     return entry.original, entry[0].quant_state
 
 
-def _owners(model: PreTrainedModel) -> list[Any]:
-    """Return the modules that hold experts in 4 bits, each once."""
-    return list({id(owner): owner for owner, _, _ in expert_readings(model)}.values())
-
-
 def _unfit(owners: list[Any]) -> str | None:
     """Return why the experts of a family are not what the kernel multiplies by, None when they are."""
+    if not owners:
+        return "the experts of this family cannot be exchanged"
     for owner in owners:
-        if not hasattr(owner, "_apply_gate") or owner.is_transposed or owner.has_bias or owner.has_post_expert_norm:
+        if owner.is_transposed or owner.has_bias or owner.has_post_expert_norm:
             return "the experts of this family are laid out in another way"
         for name in ("gate_up_proj" if owner.has_gate else "up_proj", "down_proj"):
-            state = owner.parametrizations[name][0].quant_state if name in owner.parametrizations else None
-            if state is None or not _is_readable(state):
+            entries = getattr(owner, "parametrizations", {})
+            if name not in entries:
+                return "not all experts are in 4 bits"
+            if not _is_readable(entries[name][0].quant_state):
                 return "the experts' rows are not whole blocks of 64 weights in NF4"
     return None
 
@@ -150,5 +148,6 @@ def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor,
         expected[rows] = x[groups.token[rows]].float() @ whole[expert].float().T
     again = kernel.multiply(x[groups.token], packed, state, groups, spread=False).float()
     allowed = _TOLERANCE.get(str(whole.dtype), 1e-5) * float(expected.abs().max())
-    error = max(float((found - expected).abs().max()), float((again[groups.order] - expected).abs().max()))
+    # Of tensors: Python's own maximum passes over what is not a number.
+    error = float(torch.stack([(one - expected).abs().max() for one in (found, again[groups.order])]).max())
     return None if error <= allowed else f"products are off by {error:.3g} where {allowed:.3g} is rounding"

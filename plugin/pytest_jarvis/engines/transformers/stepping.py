@@ -1,8 +1,9 @@
 """One step of a batch: the next token's logits from the last one's, with the keys and values of what came before.
 
-On a CPU the keys and values grow by a token a step, and rows may leave. On a GPU a step of Qwen3-30B-A3B launches some
-6,000 kernels, which takes the processor longer than the GPU needs to run them. There the keys and values have the
-length they will have at the end, so that every step is the same launches, recorded once as a CUDA graph and replayed.
+On a CPU the keys and values grow by a token a step, and rows may leave. On a GPU a step of Qwen3-30B-A3B launches a
+kernel for each of some 5,800 operations, which takes the processor longer than the GPU should need to run them. There
+the keys and values have the length they will have at the end, so that every step is the same launches, recorded once as
+a CUDA graph and replayed.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class GrowingSteps:
     def keep(self, places: torch.Tensor) -> None:
         """Go on with the rows at `places` only."""
         self._mask = self._mask[places]
-        self._cache.batch_select_indices(places)
+        # Not `batch_select_indices`: this one takes the places to each layer's device.
+        self._cache.reorder_cache(places)
 
 
 class FixedSteps:
@@ -113,8 +115,20 @@ class FixedSteps:
             self._seen += 1
         self._steps += 1
         if self._recorded is None and self._record is not None and self._steps > _UNRECORDED:
-            self._recorded = self._record(self._step)
+            self._recorded = self._recording(self._record)
         return self._step() if self._recorded is None else self._recorded()
+
+    def _recording(self, record: Record) -> Step | None:
+        """Return the recorded step, or None when recording fails: nothing has run, and steps go on one by one."""
+        import torch
+
+        try:
+            return record(self._step)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            self._record = None
+            return None
 
     def keep(self, places: torch.Tensor) -> None:  # noqa: ARG002  # as every kind of steps
         """Raise ValueError: a recorded step has the rows it was recorded with."""

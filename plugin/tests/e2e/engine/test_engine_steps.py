@@ -11,7 +11,7 @@ import pytest
 from pytest_jarvis.engines.transformers import running
 from pytest_jarvis.engines.transformers.arms import as_arms
 from pytest_jarvis.engines.transformers.batching import padded_length
-from pytest_jarvis.engines.transformers.graphs import try_fixed
+from pytest_jarvis.engines.transformers.graphs import refuse_fixed, try_fixed
 from pytest_jarvis.engines.transformers.running import BatchRunner
 from pytest_jarvis.engines.transformers.stepping import FixedSteps, Step, pad_left, prefill
 from pytest_jarvis.records import GenerationSettings, Request
@@ -102,7 +102,53 @@ def test_the_trial_says_why_a_step_cannot_be_recorded(pair: Any, probes: Any) ->
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with it.")
 
     reason = try_fixed(pair._model, ARMS, probes, pad=pair._pad, record=fail)
-    assert "CUDA error: operation not permitted when stream is capturing Compile with it" == reason
+    assert "RuntimeError: CUDA error: operation not permitted when stream is capturing Compile with it" == reason
+
+
+def test_texts_are_the_same_when_a_recording_fails(
+    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Step] = []
+
+    def fail(step: Step) -> Step:
+        tried.append(step)
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    growing = texts(engine, requests_for())
+    monkeypatch.setattr(engine._runner, "_fixed", True)
+    monkeypatch.setattr(engine._runner, "_record", fail)
+    assert growing == texts(engine, requests_for())
+    assert 1 == len(tried)
+
+
+def test_a_recording_that_does_not_fit_has_the_batch_halved(
+    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    tried: list[Step] = []
+
+    def full(step: Step) -> Step:
+        tried.append(step)
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step
+
+    growing = texts(engine, requests_for())
+    monkeypatch.setattr(engine._runner, "_fixed", True)
+    monkeypatch.setattr(engine._runner, "_record", full)
+    assert growing == texts(engine, requests_for())
+    assert 3 == len(tried), "the batch, and its two halves"
+
+
+def test_an_adapter_whose_rows_are_picked_by_lists_is_not_recorded(
+    tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Callable[..., Any], probes: Any
+) -> None:
+    adapter = make_adapter(tiny_moe, "with-head", target_modules=["q_proj"], modules_to_save=["lm_head"])
+    engine = load_engine(tiny_moe, ("ft", adapter))
+    assert "an adapter's layers pick their rows by lists of places" == refuse_fixed(
+        engine._model, [ARMS], probes, pad=engine._pad
+    )
 
 
 def test_the_trial_leaves_the_model_as_it_was(pair: Any, probes: Any) -> None:

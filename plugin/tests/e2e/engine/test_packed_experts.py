@@ -157,6 +157,27 @@ def test_a_kernel_that_is_wrong_is_not_used(mixture: Any, kernel: Any, monkeypat
     assert before == mixture._base.model.config._experts_implementation
 
 
+@pytest.mark.parametrize("spread", [True, False])
+def test_a_kernel_that_gives_what_is_no_number_is_not_used(
+    mixture: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch, spread: bool
+) -> None:
+    right = kernel.multiply
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        return right(*args, **kwargs) * (float("nan") if kwargs["spread"] is spread else 1.0)
+
+    monkeypatch.setattr(kernel, "multiply", broken)
+    assert str(packing.use_packed_experts(mixture._base.model)).startswith("products are off by nan")
+
+
+def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture: Any) -> None:
+    from torch.nn.utils import parametrize
+
+    *_, (owner, name, _) = expert_readings(mixture._base.model)
+    parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
+    assert "not all experts are in 4 bits" == packing.use_packed_experts(mixture._base.model)
+
+
 def test_a_kernel_that_does_not_compile_is_not_used(mixture: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("PassManager::run failed\n  at line 3")
