@@ -72,7 +72,7 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
         _write(reporter, text)
     if recorder.report is not None:
         timings = settings.config.logging.timings
-        _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings)
+        _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings, judged=judged)
         if not (judged or settings.twin):
             whole = recorder.report.metadata.full_selection
             _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
@@ -124,7 +124,7 @@ def _parallel_lines(recorder: Recorder) -> list[str]:
     return [parallel(recorder.workers, recorder.benchmark.settings.looks[-1])] if recorder.workers > 1 else []
 
 
-def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool) -> None:
+def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool, judged: bool) -> None:
     for line in terminal.warnings(report):
         _write(reporter, line, yellow=True)
     if verbosity >= 0:
@@ -139,7 +139,7 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
         if report.noise_floor
-        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth)
+        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, asked=judged)
     ):
         _write(reporter, line)
 

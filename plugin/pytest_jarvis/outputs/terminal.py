@@ -148,12 +148,15 @@ def failure_lines(failures: Sequence[FailureRow], most: int = 10) -> list[str]:
     return lines
 
 
-def decision_lines(report: Report, *, width: int = 80) -> list[str]:
-    """Return each adapter's decision: one line where the terminal is wide enough, else broken between its parts."""
+def decision_lines(report: Report, *, width: int = 80, asked: bool = True) -> list[str]:
+    """Return each adapter's decision: one line where the terminal is wide enough, else broken between its parts.
+
+    No verdict is in it unless one is `asked` for.
+    """
     named = len(report.decisions) > 1
     lines = []
     for name, decision in report.decisions.items():
-        said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, decision)}"
+        said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, decision, asked=asked)}"
         lines += [said] if width_of(said) < width else _packed(said.split(_BETWEEN), width - 1)
     return lines
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -18,8 +16,7 @@ def refuse(stated: str | None, base: str, *, is_demo: bool = False) -> str | Non
     files = {"folder": Path("/adapter"), "weights": Path("/adapter/adapter_model.safetensors")}
     config = {"base_model_name_or_path": stated}
     adapter = AdapterFiles(name="ft", source="/adapter", config=config, sha256="0", **files)
-    model: Any = SimpleNamespace(config=SimpleNamespace(_name_or_path=""))
-    return refuse_other_base(adapter, Source(location=base, display_name=base, is_demo=is_demo), model)
+    return refuse_other_base(adapter, Source(location=base, display_name=base, is_demo=is_demo))
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,9 @@ def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
     run = judge_failure_share(0, 10, bar=0.05, policy="proven")
     assert "" == thresholds.whose(run, several=True)
     assert "(v1)" == thresholds.whose(dataclasses.replace(run, adapter="v1"), several=False)
+
+
+def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report: Callable[..., Report]) -> None:
+    report = make_report()
+    asked, not_asked = (" ".join(terminal.decision_lines(report, asked=asked)) for asked in (True, False))
+    assert ("PROUVÉ" in asked, "PROUVÉ" in not_asked, "non jugé" in not_asked) == (True, False, True)

@@ -25,7 +25,6 @@ from pytest_jarvis.same_base import is_another, other_shape
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +91,8 @@ def refuse_changed(adapter: AdapterFiles) -> None:
         )
 
 
-def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedModel) -> str | None:
-    """Return a note when the adapter names another base than the folder loaded, None when it names the one loaded.
+def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
+    """Return a note when the adapter names another base than the folder that is to be loaded, None when it names that.
 
     Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
     folder may be called anything, so its name proves nothing: another folder that is still there is refused when the
@@ -110,10 +109,9 @@ def refuse_other_base(adapter: AdapterFiles, source: Source, model: PreTrainedMo
             f"base_model_name_or_path in {adapter.folder / ADAPTER_CONFIG}"
         )
     expected = DEMO if source.is_demo else source.location
-    known = {plain_name(expected), plain_name(str(getattr(model.config, "_name_or_path", "") or expected))}
-    if source.is_demo:
-        known = {DEMO}
-    if plain_name(stated) in known and not is_another(stated, source.location):
+    if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)) and not is_another(
+        stated, source.location
+    ):
         return None
     if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
         return (

@@ -96,9 +96,10 @@ class TransformersEngine:
         """Load the base, attach the adapters, and prove both."""
         spec, name = self._spec, self._source.display_name
         few = 1 if is_small(self._source) else None
+        # Before the load, which may take minutes.
+        stated = [adapting.refuse_other_base(adapter, self._source) for adapter in files]
         with threads(few):
             base = loading.load_base(spec, self._source)
-        stated = [adapting.refuse_other_base(adapter, self._source, base.model) for adapter in files]
         stated += [unknown_keys(adapter) for adapter in files]
         self._base_notes = tuple(note for note in stated if note is not None)
         self._base = base

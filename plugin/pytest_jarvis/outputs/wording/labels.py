@@ -200,7 +200,7 @@ BATCHING: Final[Mapping[str, str]] = {
     "mixed": "tous les bras dans les mêmes lots",
     "two passes": "un passage par bras",
     "server": "par le serveur, tous les bras en même temps",
-    "none": "sans lots",
+    "none": "sans adaptateur",
 }
 POLICIES: Final[Mapping[str, str]] = {
     "proven": "un gain de {bar} doit être prouvé (erreur ≤ {error}), {looks} par prompt et par bras",

@@ -33,10 +33,10 @@ NOISE_METRICS: Final[Mapping[str, str]] = {
 COSINE: Final = "cosinus"
 
 _BATCHING: Final[Mapping[str, str]] = {
-    "mixed": "les deux bras dans les mêmes lots",
+    "mixed": "tous les bras dans les mêmes lots",
     "two passes": "un passage par bras",
     "server": "tous les bras en même temps",
-    "none": "sans lots",
+    "none": "sans adaptateur",
 }
 
 

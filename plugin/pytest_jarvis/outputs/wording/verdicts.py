@@ -28,12 +28,11 @@ _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
 
 
-def decision_line(report: Report, decision: Decision) -> str:
-    """Return one decision of a report in one line; it is no verdict where the run is not judged."""
+def decision_line(report: Report, decision: Decision, *, asked: bool = True) -> str:
+    """Return one decision of a report in one line; no verdict where the run is not judged, or none is `asked` for."""
     plan = report.metadata.plan
-    return verdict_line(
-        decision, plan.looks[-1], plan.alpha, drawn=report.metadata.samples_per_prompt, judged=is_judged(report)
-    )
+    judged, drawn = asked and is_judged(report), report.metadata.samples_per_prompt
+    return verdict_line(decision, plan.looks[-1], plan.alpha, drawn=drawn, judged=judged)
 
 
 def is_judged(report: Report) -> bool:
