@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.discovery import (
     ADAPTER_CONFIG,
@@ -25,6 +25,8 @@ from pytest_jarvis.same_base import is_another, other_shape
 
 if TYPE_CHECKING:
     import torch
+
+_GIVE: Final = "give the folder that peft's save_pretrained wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,10 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
     folder = _folder(spec)
     config_file = folder / ADAPTER_CONFIG
     if not config_file.is_file():
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}")
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}; {_GIVE}")
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None:
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}")
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}; {_GIVE}")
     config = _config(spec.name, config_file)
     refuse_variants(spec.name, config)
     _refuse_no_weights(spec.name, weights)
@@ -135,7 +137,10 @@ def _config(name: str, file: Path) -> Mapping[str, Any]:
         raise EngineError(f"adapter '{name}': {file} holds no JSON table; save the adapter again")
     if config.get("peft_type") != "LORA":
         found = config.get("peft_type")
-        raise EngineError(f"adapter '{name}': its peft_type is {found!r}, this engine attaches LORA adapters only")
+        raise EngineError(
+            f"adapter '{name}': its peft_type is {found!r}, this engine attaches LORA adapters only; train one with "
+            "peft's LoraConfig"
+        )
     fault = first_fault(config)
     if fault is not None:
         raise EngineError(f"adapter '{name}': in {file}, {fault}; correct it, or save the adapter again")

@@ -271,7 +271,11 @@ def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[
     """Raise EngineError for weights that the file lacks or that the model has no place for."""
     for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
         if found:
-            raise EngineError(f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_few(found)}")
+            raise EngineError(
+                f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_few(found)}; its "
+                "adapter_config.json and its file are not of one training, or it is for another base: save it again "
+                "with peft's save_pretrained"
+            )
 
 
 def _few(keys: list[str]) -> str:

@@ -40,7 +40,10 @@ def find_source(spec: ModelSpec) -> Source:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise EngineError(f"{name}: this folder holds no model (no config.json in it)")
+            raise EngineError(
+                f"{name}: this folder holds no model (no config.json in it); "
+                "give the one that holds the model's config.json, tokenizer and weights"
+            )
         return Source(location=str(folder), display_name=name, is_demo=False)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
         raise EngineError(
