@@ -25,12 +25,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each weight of a checkpoint, by its name there."""
 
 
-def refuse_damaged(folder: Path) -> None:
-    """Raise EngineError for the first file of a model's folder that is no more than a pointer, empty or cut off."""
+def refuse_damaged(folder: Path) -> Shapes:
+    """Raise EngineError for the first file of a model's folder that is no more than a pointer, empty or cut off.
+
+    Returns what `read_shapes` does, which sees the most of it.
+    """
     for file in sorted(folder.iterdir()):
         if file.suffix in _KINDS and file.is_file() and file.stat().st_size <= _LARGEST_POINTER:
             _refuse_pointer(file)
-    read_shapes(folder)
+    return read_shapes(folder)
 
 
 def read_shapes(folder: Path) -> Shapes:

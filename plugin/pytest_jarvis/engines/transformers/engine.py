@@ -377,8 +377,9 @@ class TransformersEngine:
             yield "experts are multiplied as they are stored, in 4 bits: no step reads them out in 16 bits"
         if self._unpacked is not None:
             yield f"experts are read out of 4 bits at every step, because {self._unpacked}"
-        if self._unrecorded is not None:
-            yield f"every step is launched kernel by kernel, because {self._unrecorded}"
+        unrecorded = self._unrecorded or self._runner.unrecorded
+        if unrecorded is not None:
+            yield f"every step is launched kernel by kernel, because {unrecorded}"
 
 
 def _failure(request: Request, stage: Literal["generate", "timeout"], reason: str) -> Failure:

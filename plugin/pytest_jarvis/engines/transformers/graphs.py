@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.arms import as_arms, picks_by_lists
 from pytest_jarvis.engines.transformers.batching import padded_length
+from pytest_jarvis.engines.transformers.proof import tolerance
 from pytest_jarvis.engines.transformers.stepping import FixedSteps, GrowingSteps, Record, Step, pad_left, prefill
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 _TRIAL_STEPS: Final = 6
 """Enough for steps before the recording, the recording, and several replays."""
-_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
-"""How far logits may be from those of growing keys and values, relative to the largest: rounding follows the length."""
 
 
 def recorder(device: torch.device) -> Record:
@@ -94,7 +93,7 @@ def try_fixed(
             with as_arms(model, names):
                 for step in range(_TRIAL_STEPS):
                     expected, found = growing(tokens).float(), fixed(tokens).float()
-                    allowed = _TOLERANCE.get(str(model.dtype), 1e-4) * max(1.0, float(expected.abs().max()))
+                    allowed = tolerance(model.dtype) * max(1.0, float(expected.abs().max()))
                     difference = float((found - expected).abs().max())
                     if not difference <= allowed:
                         return f"logits differ by {difference:.3g} from those of growing keys and values at step {step}"

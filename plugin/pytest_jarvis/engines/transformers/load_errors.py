@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.checkpoints import (
-    read_shapes,
     refuse_damaged,
     refuse_unlike_experts,
     refuse_wrong_experts,
@@ -55,8 +54,7 @@ def refuse_files(source: Source, *, alike: bool = False) -> None:
     if not folder.is_dir():
         return
     try:
-        refuse_damaged(folder)
-        shapes = read_shapes(folder)
+        shapes = refuse_damaged(folder)
         refuse_wrong_experts(shapes)
         if alike:
             refuse_unlike_experts(shapes)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 _TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
-"""How far a device's rounding may take the mixed batch from separate passes, and an arm from what it gave before
-others were attached (their experts are read out of 4 bits, which a kernel does not), relative to the largest logit."""
+"""How far a device's rounding may take the mixed batch from separate passes, steps of fixed length from growing ones,
+and an arm from what it gave before others were attached, relative to the largest logit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

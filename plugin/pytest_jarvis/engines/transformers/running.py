@@ -65,6 +65,8 @@ class BatchRunner:
         self._two_passes = two_passes
         self._shrinks = shrinks
         self._fixed = fixed
+        self.unrecorded: str | None = None
+        """Why a batch's steps could not be recorded, when they could not; its texts are the same."""
         self._record = record
 
     def run(self, batch: Batch, *, fill: bool = True, on_step: OnStep | None = None) -> list[Drawn]:
@@ -105,6 +107,7 @@ class BatchRunner:
                 # A recording costs a few steps, which one response by itself would not win back.
                 steps = self._steps(cache, mask, fixed=self._fixed and fill)
                 new_tokens = self._step_through(arms, input_ids, steps, finite=finite, choice=choice, watch=watch)
+                self.unrecorded = steps.failure or self.unrecorded
         broken = finite.broken_at(len(rows))
         return [self._read(rows[place], new_tokens[place], watch, broken_at=broken[place]) for place in places]
 

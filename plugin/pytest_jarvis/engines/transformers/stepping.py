@@ -32,6 +32,7 @@ class Steps(Protocol):
 
     shrinks: bool
     """Whether rows may leave."""
+    failure: str | None
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after `tokens`, int64 of shape (rows,): (rows, vocabulary)."""
@@ -46,6 +47,7 @@ class GrowingSteps:
     """Steps whose keys and values grow."""
 
     shrinks = True
+    failure: str | None = None
 
     def __init__(self, model: Any, cache: Any, attention_mask: torch.Tensor) -> None:
         """`cache` holds all tokens of the prompts but the last; `attention_mask` is (rows, length of the prompts)."""
@@ -105,6 +107,8 @@ class FixedSteps:
         self._record = record
         self._steps = 0
         self._recorded: Step | None = None
+        self.failure: str | None = None
+        """Why a step could not be recorded; the steps then went on one by one."""
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after `tokens`; they stay as they are until the next call."""
@@ -126,7 +130,8 @@ class FixedSteps:
             return record(self._step)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:
+        except RuntimeError as error:
+            self.failure = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
             self._record = None
             return None
 

@@ -119,6 +119,8 @@ def test_texts_are_the_same_when_a_recording_fails(
     monkeypatch.setattr(engine._runner, "_record", fail)
     assert growing == texts(engine, requests_for())
     assert 1 == len(tried)
+    told = "because CUDA error: operation failed due to a previous error during capture"
+    assert any(note.endswith(told) for note in engine._gpu_notes())
 
 
 def test_a_recording_that_does_not_fit_has_the_batch_halved(
