@@ -100,7 +100,11 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
                 peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
             else:
                 whole_rows(peft_model)
-                peft_model.add_adapter(name, config)
+                # peft knows its wrappers by the name of their class, to add to them.
+                _exchange(peft_model, _wrapper_class(), ParamWrapper)
+                with _parameters_unsaid(peft_model):
+                    peft_model.add_adapter(name, config)
+                _refuse_parts(peft_model, adapter)
             _refuse_replaced_in_4_bits(peft_model, adapter)
             _refuse_base_weights(peft_model, adapter)
             outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
@@ -110,12 +114,59 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
     own = re.compile(rf"\.{re.escape(name)}(\.|$)")
     missing = [key for key in outcome.missing_keys if own.search(key)]
     _refuse_keys(adapter, missing=[own.sub(r"\1", key) for key in missing], unexpected=list(outcome.unexpected_keys))
-    for module in peft_model.modules():
-        if isinstance(module, ParamWrapper):
-            module.__class__ = _wrapper_class()
+    _exchange(peft_model, ParamWrapper, _wrapper_class())
     peft_model.eval()
     peft_model.requires_grad_(requires_grad=False)
     return peft_model
+
+
+def _exchange(model: PeftModel, kind: type[Any], other: type[Any]) -> None:
+    """Make the modules of one kind of wrapper ones of another."""
+    for module in model.modules():
+        if type(module) is kind:
+            module.__class__ = other
+
+
+@contextmanager
+def _parameters_unsaid(model: PeftModel) -> Iterator[None]:
+    """Have the configurations of adapters that are attached name no parameters while another one is attached.
+
+    peft refuses adapters whose lists of parameters differ, as texts. What must not differ is checked on the modules.
+    """
+    configs: list[Any] = list(model.peft_config.values())
+    said = [config.target_parameters for config in configs]
+    try:
+        for config in configs:
+            config.target_parameters = None
+        yield
+    finally:
+        for config, parameters in zip(configs, said, strict=True):
+            config.target_parameters = parameters
+
+
+def _refuse_parts(model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError where two adapters are on different parameters of one module.
+
+    peft wraps a module once for each of its parameters, and a file says by the place of the wrapper which is meant.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    for name, module in model.named_modules():
+        if not isinstance(module, ParamWrapper) or name.endswith(".base_layer"):
+            continue
+        wrappers = [module]
+        while isinstance(wrappers[-1].base_layer, ParamWrapper):
+            wrappers.append(wrappers[-1].base_layer)
+        for own in {own for wrapper in wrappers for own in wrapper.lora_A}:
+            parameters = sorted(wrapper.parameter_name for wrapper in wrappers if own in wrapper.lora_A)
+            if len(parameters) < len(wrappers):
+                every = sorted(wrapper.parameter_name for wrapper in wrappers)
+                raise EngineError(
+                    f"adapter '{adapter.name}': it cannot share a base with the adapters named before it: of the "
+                    f"parameters {', '.join(every)} of {name.removeprefix('base_model.model.')}, adapter "
+                    f"'{with_own_names(own)}' is on {', '.join(parameters)} only; compare them in runs of their own "
+                    "(--jarvis-reuse keeps the base's responses)"
+                )
 
 
 def unknown_keys(adapter: AdapterFiles) -> str | None:

@@ -150,12 +150,12 @@ def per_expert_adapter(base: Path, folder: Path) -> Path:
 
 
 @pytest.fixture
-def adapter_of(tiny_moe: Path, make_adapter: Make, tmp_path: Path) -> Callable[[str], Path]:
+def adapter_of(tiny_moe: Path, make_adapter: Make, tmp_path: Path) -> Callable[..., Path]:
     """A function that returns the folder of an adapter of one of the kinds."""
 
-    def find(kind: str) -> Path:
+    def find(kind: str, *, seed: int = 0) -> Path:
         if kind in LORA:
-            return make_adapter(tiny_moe, kind.replace(" ", "-"), **LORA[kind])
+            return make_adapter(tiny_moe, f"{kind.replace(' ', '-')}-{seed}", seed=seed, **LORA[kind])
         return per_expert_adapter(tiny_moe, tmp_path / "v4")
 
     return find
@@ -179,6 +179,47 @@ def test_logits_are_those_of_weights_merged_by_hand(
     assert ("mixed" if kind in MIXED else "two passes") == described.batching
     assert described.adapters[0].base_unchanged
     assert np.abs(expected["ft"] - expected["base"]).max() > 0.01
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("fused experts", "transformers 4 experts"),
+        ("transformers 4 experts", "fused experts"),
+        ("all linear layers", "all linear layers"),
+        ("all linear layers", "fused experts"),
+        ("fused experts", "all linear layers"),
+        ("attention only", "fused experts"),
+        ("all linear layers", "attention only"),
+    ],
+)
+def test_two_adapters_of_which_one_is_on_experts_give_the_logits_of_weights_merged_by_hand(
+    tiny_moe: Path, adapter_of: Callable[..., Path], load_engine: Load, kinds: tuple[str, str], quantization: str
+) -> None:
+    adapters = {"a": adapter_of(kinds[0]), "b": adapter_of(kinds[1], seed=1)}
+    engine = load_engine(tiny_moe, *adapters.items(), quantization=quantization)
+    found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "a", "b")}
+    expected = {"base": by_hand(base_weights(tiny_moe, nf4=quantization == "nf4"), engine)}
+    for arm, folder in adapters.items():
+        expected[arm] = by_hand(merge_by_hand(base_weights(tiny_moe, nf4=quantization == "nf4"), folder), engine)
+    described = engine.describe()
+    engine.close()
+    for arm, logits in expected.items():
+        assert np.abs(logits - found[arm]).max() < 2e-4 * np.abs(logits).max(), arm
+    assert "mixed" == described.batching
+    assert np.abs(expected["a"] - expected["b"]).max() > 0.01
+
+
+def test_adapters_on_different_parameters_of_one_module_are_refused_by_name(
+    tiny_moe: Path, make_adapter: Make, load_engine: Load
+) -> None:
+    both = make_adapter(tiny_moe, "both", target_modules=["q_proj"], target_parameters=FUSED)
+    one = make_adapter(tiny_moe, "one", target_modules=["q_proj"], target_parameters=FUSED[:1])
+    for first, second, lesser in (("both", "one", "one"), ("one", "both", "one")):
+        folders = {"both": both, "one": one}
+        with pytest.raises(EngineError, match=rf"'{second}': .* adapter '{lesser}' is on gate_up_proj only; compare"):
+            load_engine(tiny_moe, (first, folders[first]), (second, folders[second]))
 
 
 def test_one_batch_and_two_passes_give_the_same_texts(pair: Any, requests_for: Callable[..., list[Request]]) -> None:
