@@ -48,7 +48,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """How many responses a store holds of one base or one adapter."""
+    """How many responses a store holds of one arm: of a base without adapters, or of one adapter."""
 
     name: str
     digest: str
@@ -171,10 +171,10 @@ class ResponseStore:
     def stats(self) -> StoreStats:
         """Return what the store holds."""
 
-        def held(name: str, digest: str) -> tuple[Held, ...]:
+        def held(name: str, digest: str, own: str) -> tuple[Held, ...]:
             rows = self._connection.execute(
-                f"SELECT max({name}), {digest}, count(*) FROM responses JOIN arms ON arms.id = responses.arm "  # noqa: S608
-                f"WHERE {digest} IS NOT NULL GROUP BY {digest} ORDER BY count(*) DESC, {digest}"
+                f"SELECT max({name}), {digest}, sum({own}) FROM responses JOIN arms ON arms.id = responses.arm "  # noqa: S608
+                f"WHERE {digest} IS NOT NULL GROUP BY {digest} ORDER BY sum({own}) DESC, {digest}"
             )
             return tuple(Held(name=row[0], digest=row[1], responses=row[2]) for row in rows)
 
@@ -183,8 +183,8 @@ class ResponseStore:
         return StoreStats(
             responses=count,
             vectors=ask("SELECT count(*) FROM vectors").fetchone()[0],
-            bases=held("base_name", "base"),
-            adapters=held("adapter_name", "adapter"),
+            bases=held("base_name", "base", "adapter IS NULL"),
+            adapters=held("adapter_name", "adapter", "1"),
             size_bytes=size_of(self.path),
             oldest=oldest,
             newest=newest,

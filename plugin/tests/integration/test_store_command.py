@@ -74,7 +74,7 @@ def left() -> int:
         return store.stats().responses
 
 
-def test_stats_count_by_base_and_adapter(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = filled.read_bytes()
     assert main(["store", "stats"]) == 0
     said = capsys.readouterr().out.replace("\xa0", " ").splitlines()
@@ -82,7 +82,7 @@ def test_stats_count_by_base_and_adapter(filled: Path, capsys: pytest.CaptureFix
     assert said[1].startswith("  20 réponses, 0 vecteur, ")
     assert said[2].startswith("  de 20")
     assert said[3:] == [
-        "  base demo [0123456789ab] : 20 réponses",
+        "  base demo [0123456789ab] : 10 réponses",
         "  adaptateur jarvis (demo:jarvis) [fedcba987654] : 10 réponses",
     ]
     assert before == filled.read_bytes()

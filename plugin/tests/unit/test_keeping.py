@@ -235,7 +235,7 @@ def test_a_vector_that_could_not_be_had_is_asked_for_again(path: Path) -> None:
 def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
     with closing(ResponseStore(filled)) as store:
         stats = store.stats()
-    assert [(one.name, one.responses) for one in stats.bases] == [("demo", 6)]
+    assert [(one.name, one.responses) for one in stats.bases] == [("demo", 3)]
     assert [(one.name, one.responses) for one in stats.adapters] == [("lora (x)", 3)]
 
 
