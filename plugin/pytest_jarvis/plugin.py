@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_jarvis import hookspecs
 from pytest_jarvis.fixtures import FIXTURES, base_model, jarvis_engine, jarvis_measure, jarvis_show, lora_model
-from pytest_jarvis.options import add_options, is_asked_for, refuse_other_root
+from pytest_jarvis.options import add_options, is_asked_for, refuse_other_root, refuse_unknown, refuse_values
 
 if TYPE_CHECKING:
     from pytest_jarvis.collector import Collector
@@ -32,11 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Generator[None, object, object]:
+    """Name the nearest option for a mistyped one, once the project's own conftest.py has declared what it has."""
+    outcome = yield
+    refuse_unknown(parser, args)
+    return outcome
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers; read the configuration at once when an option of the group is given."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if is_asked_for(config) and not config.option.help:
+        refuse_values(config)
         refuse_other_root(config)
         collector = _collector(config)
         collector.check()

@@ -12,7 +12,14 @@ BAD_OPTIONS = {
     "a share of a sample": (["--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
     "a word for a number": (["--jarvis-samples", "beaucoup"], "expected a whole number from 1, found 'beaucoup'"),
     "a gain that is not one": (["--jarvis-min-gain", "nan"], "expected a percentage such as 5, found 'nan'"),
-    "a gate of no kind": (["--jarvis-gate", "peut-etre"], "invalid choice: 'peut-etre'"),
+    "a gate of no kind": (["--jarvis-gate", "peut-etre"], "expected one of proven, point, off, found 'peut-etre'"),
+    "a gate mistyped": (["--jarvis-gate", "provn"], "found 'provn'; did you mean 'proven'?"),
+    "an option mistyped": (
+        ["--jarvis-adaptr", "x"],
+        "--jarvis-adaptr: there is no such option; did you mean '--jarvis-adapter'?",
+    ),
+    "an option mistyped, with a value": (["--jarvis-sample=4"], "did you mean '--jarvis-samples'?"),
+    "an option of no kind": (["--jarvis-xyzzy"], "there is no such option; 'pytest --help' lists those there are"),
     "an engine of no name": (["--jarvis-engine", "scriptd"], "unknown engine 'scriptd'; did you mean 'scripted'?"),
     "no such prompts": (["--jarvis-prompts", "nulle_part"], "there is no such folder of prompts"),
     "no such configuration": (["--jarvis-config", "rien.json"], "rien.json: cannot be read"),
@@ -28,8 +35,32 @@ BAD_OPTIONS = {
 def test_a_bad_option_gives_one_sentence(project, arguments: list[str], sentence: str) -> None:
     result = project.run(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert sentence in result.stderr.str()
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith("ERROR: ")
+    assert sentence in line
     assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+def test_a_bad_value_of_the_environment_is_said_to_be_there(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--jarvis-samples=beaucoup")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line]
+    assert line == (
+        "ERROR: --jarvis-samples (of addopts or PYTEST_ADDOPTS): expected a whole number from 1, found 'beaucoup'; "
+        "give such a value, or leave the option out"
+    )
+
+
+def test_an_option_that_a_conftest_declares_is_no_mistyped_one(project) -> None:
+    project.pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--jarvis-mine', type=int)")
+    assert project.run("--jarvis-mine", "3").ret == pytest.ExitCode.OK
+
+
+def test_the_help_is_shown_whatever_else_is_typed(project) -> None:
+    result = project.run("--help", "--jarvis-gate", "x", "--jarvis-samples", "x", "--jarvis-adaptr")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*--jarvis-gate={proven,point,off}*"])
 
 
 def test_a_bad_prompt_gives_one_sentence_even_when_no_option_is_given(project) -> None:

@@ -74,7 +74,9 @@ def left() -> int:
         return store.stats().responses
 
 
-def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = filled.read_bytes()
     assert main(["store", "stats"]) == 0
     said = capsys.readouterr().out.replace("\xa0", " ").splitlines()
