@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from pytest_jarvis.discovery import AUTO, Detection, arm_name
-from pytest_jarvis.reading import InputError, nearest, read_json
+from pytest_jarvis.reading import InputError, nearest, read_json, read_text, refuse_repeated_keys
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
 CONFIG_FILE = "benchmark_config.json"
@@ -232,6 +232,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def load_config(path: Path) -> Config:
     """Return the file's configuration; raise InputError with the place of what is wrong."""
     conf = read_json(path, Config)
+    refuse_repeated_keys(read_text(path), str(path))
     refuse_impossible(conf, str(path))
     return conf
 

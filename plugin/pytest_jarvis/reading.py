@@ -30,6 +30,8 @@ _PLAIN = {
     "str": "a string",
 }
 _LONGEST_FOUND = 60
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
+"""What tells keys from values in a text that is known to be JSON."""
 
 
 class InputError(ValueError):
@@ -57,6 +59,30 @@ def read_toml(path: Path, kind: type[T]) -> T:
 def read_json(path: Path, kind: type[T]) -> T:
     """Return the JSON file as a `kind`; raise InputError with the place of the first thing wrong."""
     return _read(path, kind, lambda text: msgspec.json.decode(text.encode()), msgspec.DecodeError, "JSON")
+
+
+def refuse_repeated_keys(text: str, where: str) -> None:
+    """Raise InputError, starting with `where`, for a key that stands twice in one table of a text that is JSON.
+
+    Parsers keep the last of the two and say nothing.
+    """
+    tables: list[dict[str, int]] = []
+    before = ""
+    start = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{[":
+            tables.append({})
+        elif token[0] in "}]":
+            tables.pop()
+        elif token[0] == ":":
+            key, line = json.loads(before), text.count("\n", 0, start) + 1
+            first = tables[-1].get(key)
+            if first is not None:
+                raise InputError(
+                    f"{where}: line {line}: the key '{key}' stands on line {first} already; keep one of the two"
+                )
+            tables[-1][key] = line
+        before, start = token[0], token.start()
 
 
 def convert(value: object, kind: type[T], where: str) -> T:

@@ -23,6 +23,10 @@ CONFIGURATIONS: dict[str, tuple[bytes, str]] = {
     "a number too large": (b'{"generation": {"seed": 1e400}}', "not valid JSON: Number out of range"),
     "a section misspelt": (b'{"generations": {}}', "unknown key 'generations'; did you mean 'generation'?"),
     "a section that is a list": (b'{"model": []}', "model: expected a table, found []"),
+    "a key that stands twice": (
+        b'{"generation": {"seed": 1,\n"seed": 2}}',
+        "line 2: the key 'seed' stands on line 1 already; keep one of the two",
+    ),
     "a key misspelt": (
         b'{"generation": {"temprature": 0.5}}',
         "generation: unknown key 'temprature'; did you mean 'temperature'?",

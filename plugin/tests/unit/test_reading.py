@@ -10,7 +10,16 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from pytest_jarvis.reading import InputError, _explain, convert, nearest, read_json, read_text, read_toml
+from pytest_jarvis.reading import (
+    InputError,
+    _explain,
+    convert,
+    nearest,
+    read_json,
+    read_text,
+    read_toml,
+    refuse_repeated_keys,
+)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -243,3 +252,26 @@ def test_a_wrong_value_that_cannot_be_found_again_is_still_told() -> None:
 )
 def test_an_unknown_name_is_followed_by(name: str, expected: str) -> None:
     assert expected == nearest(name, ["volume_tool", "mute_tool"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1, "a": 2}', "x: line 1: the key 'a' stands on line 1 already; keep one of the two"),
+        (
+            '{"a": {"b": "}:{",\n "c": [{"b": 1}, {"b": 2}],\n "b": null}}',
+            "x: line 3: the key 'b' stands on line 1 already; keep one of the two",
+        ),
+        ('{"é": 1,\n\n"\\u00e9": 1}', "x: line 3: the key 'é' stands on line 1 already; keep one of the two"),
+        ('{"a\\":": 1, "a\\":": 1}', "x: line 1: the key 'a\":' stands on line 1 already; keep one of the two"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_table_is_refused_with_its_lines(text: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_repeated_keys(text, "x")
+    assert expected == str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["5", "[]", '"a"', '{"a": {"a": ["a", "a", {"a": "a"}]}, "b": {"a": "\\\\"}}'])
+def test_a_key_may_stand_in_several_tables(text: str) -> None:
+    refuse_repeated_keys(text, "x")
