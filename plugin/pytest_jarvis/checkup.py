@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal
 from pytest_jarvis import surroundings
 from pytest_jarvis.base_files import BaseFiles, find_base, hub_cache
 from pytest_jarvis.config import DEMO, Config, bytes_of
-from pytest_jarvis.discovery import FoundAdapter, find_adapters, look_at, may_fit
+from pytest_jarvis.discovery import ADAPTER_CONFIG, FoundAdapter, find_adapters, look_at, may_fit
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.prompts import load_prompts
@@ -230,21 +231,35 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     if asked.engine == SERVER:
         return Finding(step=5, name="adapter.served", status="ok", values=values)
     if folder is None or not folder.is_dir():
-        return Finding(
-            step=5, name="adapter", status="error", values={**values, "problem": "absent"}, command=LIST_ADAPTERS
-        )
+        values |= {"problem": "absent", "known": [] if folder is not None else _embedded()}
+        return Finding(step=5, name="adapter", status="error", values=values, command=_beside(folder))
     found: FoundAdapter = look_at(folder)
     problem = found.problem or (None if may_fit(found.base, base) else "other_base")
     values |= {"problem": problem, "base": found.base, "rank": found.rank, "size_bytes": found.size_bytes}
-    values |= {"broken_at": found.broken_at, "fault": found.fault}
+    values |= {"broken_at": found.broken_at, "fault": found.fault, "mismatch": found.mismatch, "adapter": found}
     values |= {"targets": list(found.targets), "parameters": found.parameters}
     return Finding(
         step=5,
         name="adapter",
         status="error" if problem else "ok",
         values=values,
-        command=LIST_ADAPTERS if problem else None,
+        command=f"git -C {shlex.quote(str(folder))} lfs pull" if problem == "pointer" else None,
     )
+
+
+def _beside(folder: Path | None) -> str | None:
+    """Return the command that lists the adapters beside a folder that is not there; None where there are none."""
+    try:
+        there = folder is not None and any((other / ADAPTER_CONFIG).is_file() for other in folder.parent.iterdir())
+    except OSError:
+        return None
+    return f"{LIST_ADAPTERS} {shlex.quote(str(folder.parent))}" if folder is not None and there else None
+
+
+def _embedded() -> list[str]:
+    from pytest_jarvis.demo import ADAPTERS
+
+    return [f"{DEMO}:{name}" for name in ADAPTERS]
 
 
 def _adapter_folder(spec: AdapterSpec) -> Path | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pytest_jarvis.lora_config import Fault, first_fault, unlike_plain
+from pytest_jarvis.lora_config import Fault, first_fault, other_method, unlike_plain
+from pytest_jarvis.lora_weights import Mismatch, first_mismatch
 from pytest_jarvis.reading import InputError
 from pytest_jarvis.same_base import is_another
+from pytest_jarvis.weight_files import count_weights, problem_of_weights, read_shapes
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
@@ -22,15 +23,21 @@ AUTO: Final = "auto"
 """Stands for a path: the newest usable adapter under the configured folders."""
 
 Problem = Literal[
-    "no_weights", "no_config", "bad_config", "bad_value", "not_lora", "variant", "pointer", "cut", "other_base"
+    "no_weights",
+    "no_config",
+    "bad_config",
+    "bad_value",
+    "not_lora",
+    "variant",
+    "pointer",
+    "cut",
+    "mismatch",
+    "other_base",
 ]
 
 _DEPTH: Final = 4
 """Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
-_LONGEST_HEADER: Final = 100_000_000
-"""What safetensors itself allows its header, in bytes."""
-_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _SAID: Final[Mapping[Problem, str]] = {
     "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
     "no_config": f"holds weights without {ADAPTER_CONFIG}",
@@ -40,8 +47,16 @@ _SAID: Final[Mapping[Problem, str]] = {
     "variant": "is a LoRA that cannot be compared with its base on the same weights",
     "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
     "cut": "has weights that are cut or damaged",
+    "mismatch": f"has weights that are not those of its {ADAPTER_CONFIG}",
     "other_base": "was trained on another base",
 }
+
+_FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
+    "not_lora": other_method,
+    "bad_value": first_fault,
+    "variant": unlike_plain,
+}
+"""Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +80,9 @@ class FoundAdapter:
     broken_at: tuple[int, int] | None = None
     """Line and column, from 1, where its configuration stops being JSON."""
     fault: Fault | None = None
-    """The first value of its configuration that cannot be used, of a bad value or a variant."""
+    """The first value of its configuration that cannot be used, of a bad value, a variant or another method."""
+    mismatch: Mismatch | None = None
+    """In what its weights and its configuration contradict each other."""
 
     @property
     def name(self) -> str:
@@ -115,22 +132,25 @@ def look_at(folder: Path) -> FoundAdapter:
     """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
     config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
     config, broken_at = _read_config(config_file)
-    parameters = None if weights is None else _count_parameters(weights)
+    shapes = None if weights is None else read_shapes(weights)
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
     stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
-    problem = _problem(config_file, config, weights)
+    problem, mismatch = _problem(config_file, config, weights), None
+    if problem is None and config is not None and shapes is not None:
+        mismatch = first_mismatch(config, shapes)
     return FoundAdapter(
         folder=folder,
         base=base if isinstance(base, str) and base else None,
         rank=rank if isinstance(rank, int) else None,
         targets=targets_of(config or {}),
-        parameters=parameters,
+        parameters=None if shapes is None else count_weights(shapes),
         size_bytes=0 if weights is None else weights.stat().st_size,
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
-        problem=problem,
+        problem="mismatch" if mismatch is not None else problem,
         broken_at=broken_at,
-        fault=(first_fault(config) or unlike_plain(config)) if config and problem in {"bad_value", "variant"} else None,
+        fault=_FAULTS[problem](config) if config is not None and problem is not None and problem in _FAULTS else None,
+        mismatch=mismatch,
     )
 
 
@@ -240,56 +260,10 @@ def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path 
         return "no_config"
     if config is None:
         return "bad_config"
-    if config.get("peft_type") != "LORA":
-        return "not_lora"
-    if first_fault(config) is not None:
-        return "bad_value"
-    if unlike_plain(config) is not None:
-        return "variant"
+    for problem, fault_of in _FAULTS.items():
+        if fault_of(config) is not None:
+            return problem
     return "no_weights" if weights is None else problem_of_weights(weights)
-
-
-def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
-    """Return why a file of weights is none, from its beginning and its end; None where it looks whole."""
-    try:
-        with weights.open("rb") as stream:
-            if stream.read(len(_POINTER)) == _POINTER:
-                return "pointer"
-        whole = _is_torch_file(weights) if weights.suffix == ".bin" else _count_parameters(weights) is not None
-    except OSError:
-        return "cut"
-    return None if whole else "cut"
-
-
-def _count_parameters(weights: Path) -> int | None:
-    """Return how many weights a safetensors file holds; None for another file, or one that is not whole.
-
-    The file is: the header's length in 8 bytes, little end first; the header, JSON that gives each tensor's shape and
-    place; the tensors. https://huggingface.co/docs/safetensors
-    """
-    if weights.suffix != ".safetensors":
-        return None
-    try:
-        with weights.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > _LONGEST_HEADER:
-                return None
-            header = json.loads(stream.read(length))
-        tensors = [value for key, value in header.items() if key != "__metadata__"]
-        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-        count = sum(prod(tensor["shape"]) for tensor in tensors)
-    except (OSError, ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
-        return None
-    return count if weights.stat().st_size == 8 + length + end else None
-
-
-def _is_torch_file(file: Path) -> bool:
-    """Tell whether a file begins, and for the usual kind ends, as what `torch.save` writes."""
-    import zipfile  # only where such a file is met
-
-    with file.open("rb") as stream:
-        first = stream.read(2)
-    return zipfile.is_zipfile(file) if first == b"PK" else first[:1] == b"\x80"
 
 
 def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
@@ -299,23 +273,22 @@ def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _place(broken_at: tuple[int, int] | None, fault: Fault | None) -> str:
-    if fault is not None:
-        return f" ({fault})"
-    return "" if broken_at is None else f" (line {broken_at[0]}, column {broken_at[1]})"
+def _place(found: FoundAdapter) -> str:
+    if found.fault is not None or found.mismatch is not None:
+        return f" ({found.fault or found.mismatch})"
+    return "" if found.broken_at is None else f" (line {found.broken_at[0]}, column {found.broken_at[1]})"
 
 
 def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
     where = ", ".join(str(folder) for folder in folders)
     said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
     missing = [str(folder) for folder in folders if not folder.is_dir()]
-    if missing:
+    if len(missing) == len(folders):
+        said += ", which is not there" if len(folders) == 1 else ", none of which is there"
+    elif missing:
         said += f" (no such folder: {', '.join(missing)})"
     if passed_over:
-        shown = "; ".join(
-            f"{found.folder} {_SAID[problem]}{_place(found.broken_at, found.fault)}"
-            for found, problem in passed_over[:3]
-        )
+        shown = "; ".join(f"{found.folder} {_SAID[problem]}{_place(found)}" for found, problem in passed_over[:3])
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
         said += f": {shown}{more}"
     return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"

@@ -23,6 +23,7 @@ Wanted = Literal[
     "bias",
     "init",
     "plain",
+    "lora",
 ]
 
 SAID: Final[Mapping[Wanted, str]] = {
@@ -39,6 +40,7 @@ SAID: Final[Mapping[Wanted, str]] = {
     "bias": '"none", "all" or "lora_only"',
     "init": "true, false or the name of a method",
     "plain": "a LoRA that leaves its base as it is",
+    "lora": '"LORA"',
 }
 """What a key wants, for a sentence in English."""
 PLAIN_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
@@ -77,6 +79,12 @@ def first_fault(config: Mapping[str, Any]) -> Fault | None:
             continue
         return _fault(key, value, wanted)
     return None
+
+
+def other_method(config: Mapping[str, Any]) -> Fault | None:
+    """Return what peft calls another method than LoRA in a configuration; None for a LoRA's."""
+    method = config.get("peft_type")
+    return None if method == "LORA" else _fault("peft_type", method, "lora")
 
 
 def unlike_plain(config: Mapping[str, Any]) -> Fault | None:
@@ -165,6 +173,7 @@ _FITS: Final[Mapping[Wanted, Callable[[Any], bool]]] = {
     "bias": lambda value: value in ("none", "all", "lora_only"),
     "init": lambda value: isinstance(value, bool | str),
     "plain": lambda _: True,
+    "lora": lambda value: value == "LORA",
 }
 _WANTED: Final[Mapping[str, Wanted]] = {
     "r": "rank",

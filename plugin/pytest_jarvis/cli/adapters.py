@@ -49,7 +49,8 @@ def list_adapters(folders: Sequence[Path], *, as_json: bool, named: bool = True)
         rows = [_row(adapter, digests.get(adapter.folder)) for adapter in found]
         say(json.dumps(rows, ensure_ascii=False, indent=1), sys.stdout)
         return 0
-    for line in list_lines(found, digests, folders):
+    absent = [folder for folder in folders if not folder.is_dir()]
+    for line in list_lines(found, digests, folders, absent):
         say(line, sys.stdout)
     return 0
 
@@ -69,6 +70,7 @@ def _row(adapter: FoundAdapter, digest: str | None) -> dict[str, object]:
         "problem": adapter.problem,
         "broken_at": adapter.broken_at,
         "fault": None if adapter.fault is None else str(adapter.fault),
+        "mismatch": None if adapter.mismatch is None else str(adapter.mismatch),
         "base": adapter.base,
         "rank": adapter.rank,
         "targets": list(adapter.targets),

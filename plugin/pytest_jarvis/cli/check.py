@@ -56,8 +56,8 @@ def _probe() -> Probe:
 def _row(finding: Finding) -> dict[str, object]:
     from pytest_jarvis.outputs.wording.checkup import finding_sentence
 
-    # What was detected is in the sentence, and the adapter that it gave in a finding of its own.
-    values = {name: value for name, value in finding.values.items() if name != "detection"}
+    # What was detected is in the sentence, and the adapter that it gave in a finding of its own, value by value.
+    values = {name: value for name, value in finding.values.items() if name not in {"detection", "adapter"}}
     return {
         "step": finding.step,
         "name": finding.name,

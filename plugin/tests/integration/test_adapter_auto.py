@@ -62,7 +62,7 @@ def test_workers_are_told_which_adapter_the_controller_found(project, adapters: 
 def test_auto_without_an_adapter_is_one_sentence_and_exit_4(project) -> None:
     result = project.run("--jarvis-adapter", "auto")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "--jarvis-adapter auto: no usable adapter for demo under adapters, outputs" in result.stderr.str()
+    assert "no usable adapter for demo under adapters, outputs, checkpoints, none of which" in result.stderr.str()
 
 
 def test_a_detected_name_that_is_taken_is_one_sentence_and_exit_4(project) -> None:
@@ -94,7 +94,9 @@ def test_the_list_looks_in_the_configured_folders(
 ) -> None:
     monkeypatch.chdir(adapters.parent)
     assert cli.main(["adapters"]) == 0
-    assert capsys.readouterr().out.startswith("Aucun adaptateur sous adapters, outputs, checkpoints")
+    said = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+    assert said[0] == "Aucun adaptateur sous adapters, outputs, checkpoints : aucun de ces dossiers n’existe"
+    assert "pytest-jarvis adapters DOSSIER" in said[1]
     Path("benchmark_config.json").write_text('{"model": {"adapter_folders": ["runs"]}}', encoding="utf-8")
     assert cli.main(["adapters"]) == 0
     assert "récent" in capsys.readouterr().out

@@ -75,10 +75,14 @@ def test_the_real_machine_is_checked_without_torch_within_a_second() -> None:
 
 
 def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["check", "--jarvis-adapter", "nulle-part"]) == 1
+    shutil.copytree(adapter_path("jarvis"), "mes LoRA/bon")
+    assert cli.main(["check", "--jarvis-adapter", "mes LoRA/nulle-part"]) == 1
     lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
-    place = lines.index("   ✗ nulle-part : nulle-part, pas de tel dossier")
-    assert lines[place + 1] == "       → pytest-jarvis adapters"
+    place = lines.index(
+        f"   ✗ nulle-part : {Path('mes LoRA/nulle-part')}, pas de tel dossier ; donnez le dossier qu’a écrit "
+        "save_pretrained de peft"
+    )
+    assert lines[place + 1] == "       → pytest-jarvis adapters 'mes LoRA'"
     assert lines[-1].startswith("1 point à corriger (")
 
 
@@ -258,6 +262,43 @@ def test_the_newest_adapter_is_named_with_why(check: Check) -> None:
 )
 def test_what_is_not_there_is_an_error(check: Check, arguments: tuple[str, ...], name: str) -> None:
     assert check(*arguments)[name]["status"] == "error"
+
+
+def spoil(folder: Path, what: str) -> None:
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    stated = json.loads(config.read_text(encoding="utf-8"))
+    if what == "pointer":
+        weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    elif what == "rank":
+        config.write_text(json.dumps({**stated, "r": 4}), encoding="utf-8")
+    elif what == "method":
+        config.write_text(json.dumps({**stated, "peft_type": "LOHA"}), encoding="utf-8")
+    elif what == "other base":
+        config.write_text(json.dumps({**stated, "base_model_name_or_path": "Qwen/Qwen3-8B"}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "command"),
+    [
+        ("pointer", "pointeur Git LFS", "git -C 'ma LoRA' lfs pull"),
+        ("rank", ".lora_A.weight est de rang 16 au lieu de 4 ; recopiez ensemble la configuration et les", None),
+        ("method", 'peft_type vaut "LOHA" (attendu : « LORA ») ; entraînez une LoRA', None),
+        ("other base", "autre base (Qwen/Qwen3-8B) ; choisissez sa base avec --jarvis-model", None),
+    ],
+)
+def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
+    check: Check, what: str, said: str, command: str | None
+) -> None:
+    spoil(shutil.copytree(adapter_path("jarvis"), Path("ma LoRA"), copy_function=shutil.copyfile), what)
+    found = check("--jarvis-adapter", "a=ma LoRA")["adapter"]
+    assert said in str(found["text"]).replace("\u00a0", " ")
+    assert ("error", command) == (found["status"], found["command"])
+
+
+def test_an_embedded_adapter_that_there_is_not_lists_those_there_are(check: Check) -> None:
+    found = check("--jarvis-adapter", "demo:inconnu")["adapter"]
+    assert "demo:inconnu, inconnu\u00a0; connus\u00a0: demo:jarvis, demo:faible" in str(found["text"])
+    assert found["command"] is None
 
 
 def test_an_a_a_run_needs_no_adapter(check: Check) -> None:

@@ -18,13 +18,15 @@ from pytest_jarvis.discovery import (
     find_adapters,
     look_at,
     may_fit,
-    problem_of_weights,
     targets_of,
 )
 from pytest_jarvis.outputs.wording.adapters import list_lines
 from pytest_jarvis.reading import InputError
+from pytest_jarvis.weight_files import problem_of_weights
 
 CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
+
+PROJECTION = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
 def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
@@ -32,7 +34,11 @@ def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for number, shape in enumerate(shapes):
         size = 4 * shape[0] * shape[1]
-        header[f"t{number}"] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
+        header[f"{PROJECTION}.lora_{'AB'[number]}.weight"] = {
+            "dtype": "F32",
+            "shape": list(shape),
+            "data_offsets": [end, end + size],
+        }
         end += size
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + bytes(end - missing)
@@ -247,6 +253,34 @@ def test_auto_without_any_usable_adapter_says_what_it_saw(tmp_path: Path) -> Non
     assert said.startswith(f"--jarvis-adapter auto: no usable adapter for demo under {tmp_path}, {tmp_path / 'absent'}")
     assert f"(no such folder: {tmp_path / 'absent'}): {tmp_path / 'a3'} has weights that are cut or damaged" in said
     assert "; and 1 more; give a folder with --jarvis-adapter PATH" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["a", "b"], "under a, b, none of which is there; give"), (["a"], "under a, which is not there; give")],
+)
+def test_auto_without_any_folder_names_each_once(names: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=rf"^--jarvis-adapter auto: no usable adapter for demo {said} a folder"):
+        detect(map(Path, names), "demo")
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ((), "Aucun adaptateur sous a, b"),
+        (("a",), "Aucun adaptateur sous a, b (dossiers absents : a)"),
+        (("a", "b"), "Aucun adaptateur sous a, b : aucun de ces dossiers n’existe"),
+    ],
+)
+def test_a_list_without_adapters_says_where_it_looked_and_what_to_type(absent: tuple[str, ...], said: str) -> None:
+    first, second = (
+        printed(line) for line in list_lines([], {}, [Path("a"), Path("b")], [Path(one) for one in absent])
+    )
+    assert (said, True) == (first, "pytest-jarvis adapters DOSSIER" in second)
+
+
+def test_a_single_folder_that_is_not_there_is_said() -> None:
+    assert "ce dossier n’existe pas" in list_lines([], {}, [Path("a")], [Path("a")])[0]
 
 
 def test_auto_in_an_empty_folder_says_so(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ from pytest_jarvis.discovery import (
     WEIGHT_FILES,
     files_digest,
     plain_name,
-    problem_of_weights,
     targets_of,
 )
 from pytest_jarvis.engines.transformers.arms import PEFT_BASE
 from pytest_jarvis.engines.transformers.sources import DEMO, Source
 from pytest_jarvis.engines.transformers.variants import refuse_variants
 from pytest_jarvis.lora_config import first_fault
+from pytest_jarvis.lora_weights import first_mismatch
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
 from pytest_jarvis.same_base import is_another, other_shape
+from pytest_jarvis.weight_files import Shapes, problem_of_weights, read_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +68,7 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
         raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}; {_GIVE}")
     config = _config(spec.name, config_file)
     refuse_variants(spec.name, config)
-    _refuse_no_weights(spec.name, weights)
+    _refuse_mismatch(spec.name, config, weights)
     return AdapterFiles(
         name=spec.name,
         source=spec.source,
@@ -132,7 +133,9 @@ def _config(name: str, file: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise EngineError(f"adapter '{name}': {file} is not readable JSON: {error}") from error
+        raise EngineError(
+            f"adapter '{name}': {file} is not readable JSON: {error}; save the adapter again, or copy the file anew"
+        ) from error
     if not isinstance(config, dict):
         raise EngineError(f"adapter '{name}': {file} holds no JSON table; save the adapter again")
     if config.get("peft_type") != "LORA":
@@ -147,8 +150,18 @@ def _config(name: str, file: Path) -> Mapping[str, Any]:
     return config
 
 
-def _refuse_no_weights(name: str, file: Path) -> None:
-    """Raise EngineError for a file that holds no whole weights."""
+def _refuse_mismatch(name: str, config: Mapping[str, Any], weights: Path) -> None:
+    """Raise EngineError when an adapter's weights are not those of its configuration, whatever the base is."""
+    mismatch = first_mismatch(config, _shapes(name, weights))
+    if mismatch is not None:
+        raise EngineError(
+            f"adapter '{name}': {mismatch}; {ADAPTER_CONFIG} and {weights.name} in {weights.parent} are not of one "
+            "training: copy both from where it was trained, or save it again with peft's save_pretrained"
+        )
+
+
+def _shapes(name: str, file: Path) -> Shapes:
+    """Return what a file of weights holds. Raises EngineError for one that holds no whole weights."""
     problem = problem_of_weights(file)
     if problem == "pointer":
         raise EngineError(
@@ -159,7 +172,8 @@ def _refuse_no_weights(name: str, file: Path) -> None:
             f"adapter '{name}': {file} is damaged or cut short, or holds no weights: copy it again from its source"
         )
     if file.suffix == ".bin":
-        read_bin(name, file, device="meta")
+        return {key: tuple(tensor.shape) for key, tensor in read_bin(name, file, device="meta").items()}
+    return read_shapes(file) or {}
 
 
 def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
@@ -203,6 +217,7 @@ def _folder(spec: AdapterSpec) -> Path:
         folder = Path(spec.source).expanduser()
     if not folder.is_dir():
         raise EngineError(
-            f"adapter '{spec.name}': no such folder: {spec.source}; pytest-jarvis adapters lists those that are there"
+            f"adapter '{spec.name}': no such folder: {spec.source}; {_GIVE} (one of the hub is downloaded first: "
+            "hf download ID --local-dir DIR)"
         )
     return folder

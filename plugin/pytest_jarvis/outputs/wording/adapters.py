@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.discovery import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
-from pytest_jarvis.lora_config import Fault, Wanted
+from pytest_jarvis.lora_config import Wanted
+from pytest_jarvis.lora_weights import Mismatch, MismatchKind
 from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 _PROBLEMS: Final[Mapping[Problem, str]] = {
@@ -20,9 +21,25 @@ _PROBLEMS: Final[Mapping[Problem, str]] = {
     "variant": "variante de LoRA qui ne se compare pas à sa base sur les mêmes poids",
     "pointer": "un pointeur Git LFS tient lieu de poids (« git lfs pull » les apporte)",
     "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
+    "mismatch": f"ses poids ne sont pas ceux que décrit {ADAPTER_CONFIG}",
     "other_base": "entraîné sur une autre base",
 }
 
+_SAVE: Final = "enregistrez de nouveau l’adaptateur avec save_pretrained de peft"
+GIVE: Final = "donnez le dossier qu’a écrit save_pretrained de peft"
+_REMEDIES: Final[Mapping[Problem, str]] = {
+    "no_weights": f"copiez aussi le fichier des poids, ou {GIVE}",
+    "no_config": f"copiez aussi {ADAPTER_CONFIG}, ou {GIVE}",
+    "bad_config": f"recopiez ce fichier, ou {_SAVE}",
+    "bad_value": f"corrigez cette valeur, ou {_SAVE}",
+    "not_lora": "entraînez une LoRA (LoraConfig de peft) : rien d’autre ne s’attache ici",
+    "variant": "entraînez une LoRA simple, ou donnez un autre adaptateur",
+    "pointer": "",
+    "cut": "recopiez le fichier depuis sa source",
+    "mismatch": f"recopiez ensemble la configuration et les poids depuis leur source, ou {_SAVE}",
+    "other_base": "choisissez sa base avec --jarvis-model ou, si c’est la même, corrigez base_model_name_or_path",
+}
+"""What mends a problem; what is said of a pointer says it already."""
 
 _WANTED: Final[Mapping[Wanted, str]] = {
     "rank": "un nombre entier à partir de 1",
@@ -38,6 +55,18 @@ _WANTED: Final[Mapping[Wanted, str]] = {
     "bias": "« none », « all » ou « lora_only »",
     "init": "true, false ou le nom d’une méthode",
     "plain": "une LoRA qui laisse sa base telle quelle",
+    "lora": "« LORA »",
+}
+
+_MISMATCHES: Final[Mapping[MismatchKind, str]] = {
+    "no_lora": "aucun poids de LoRA dans le fichier, alors que {key} vaut {wanted}",
+    "empty": "{key} ne contient aucun nombre ({found})",
+    "half": "il manque {wanted}, qui va avec {key}",
+    "halves": "{key} est de rang {found}, et son lora_B de rang {wanted}",
+    "rank": "{key} est de rang {found} au lieu de {wanted}",
+    "targets": "le fichier porte des poids pour {found}, alors que target_modules vaut {wanted}",
+    "lacks": "{key} vaut true, et le fichier ne porte aucun {wanted}",
+    "more": "le fichier porte {found}, et {key} ne vaut pas true",
 }
 
 
@@ -50,15 +79,21 @@ def detection_sentence(detection: Detection) -> str:
     said = f"adaptateur « {printable(detection.arm)} » choisi par « auto » : {path(chosen.folder)}, {of}"
     if detection.passed_over:
         others = ", ".join(
-            f"{path(found.folder)} ({problem_of(problem, found.broken_at, found.fault)})"
-            for found, problem in detection.passed_over
+            f"{path(found.folder)} ({problem_of(found, problem)})" for found, problem in detection.passed_over
         )
         said += f" ; plus récents mais écartés : {others}"
     return typeset(said)
 
 
-def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folders: Sequence[Path]) -> list[str]:
-    """Return the adapters of some folders, the newest first: two lines each, then their number."""
+def list_lines(
+    found: Sequence[FoundAdapter], digests: Mapping[Path, str], folders: Sequence[Path], absent: Sequence[Path] = ()
+) -> list[str]:
+    """Return the adapters of some folders, the newest first: two lines each, then their number.
+
+    Where there are none, what to do; `absent` are the folders that are not there.
+    """
+    if not found:
+        return _none_lines(folders, absent)
     lines: list[str] = []
     for adapter in found:
         mark = "✗" if adapter.problem else "✓"
@@ -67,21 +102,27 @@ def list_lines(found: Sequence[FoundAdapter], digests: Mapping[Path, str], folde
     where = ", ".join(path(folder) for folder in folders)
     whole = sum(adapter.problem is None for adapter in found)
     counted = f"{plural(whole, 'adaptateur utilisable', 'adaptateurs utilisables')} sur {len(found)}"
-    return [
-        typeset(line) for line in [*lines, f"{counted} sous {where}" if found else f"Aucun adaptateur sous {where}"]
-    ]
+    return [typeset(line) for line in [*lines, f"{counted} sous {where}"]]
 
 
-def problem_of(problem: Problem, broken_at: tuple[int, int] | None, fault: Fault | None) -> str:
-    """Return why an adapter cannot be used.
-
-    `broken_at` is the place where its configuration stops being JSON, `fault` its first value that cannot be used.
-    """
+def problem_of(adapter: FoundAdapter, problem: Problem) -> str:
+    """Return why an adapter cannot be used, with the place in its configuration, the value or the weight."""
+    fault, mismatch, broken_at = adapter.fault, adapter.mismatch, adapter.broken_at
     if fault is not None:
         return f"{ADAPTER_CONFIG} : {fault.key} vaut {printable(fault.found)} (attendu : {_WANTED[fault.wanted]})"
+    if mismatch is not None:
+        return f"{_PROBLEMS[problem]} : {_mismatch(mismatch)}"
     if broken_at is None:
         return _PROBLEMS[problem]
     return f"{_PROBLEMS[problem]}, ligne {broken_at[0]}, colonne {broken_at[1]}"
+
+
+def problem_and_remedy(adapter: FoundAdapter, problem: Problem) -> str:
+    """Return why an adapter cannot be used, and what to do."""
+    said = problem_of(adapter, problem)
+    if problem == "other_base":
+        said += f" ({printable(adapter.base or DASH)})"
+    return f"{said} ; {_REMEDIES[problem]}" if _REMEDIES[problem] else said
 
 
 def moment(seconds: float) -> str:
@@ -94,9 +135,28 @@ def path(folder: Path) -> str:
     return printable(str(folder))
 
 
+def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
+    missing = ", ".join(path(folder) for folder in absent)
+    told = f" (dossiers absents : {missing})" if missing else ""
+    if absent and len(absent) == len(folders):
+        told = " : ce dossier n’existe pas" if len(folders) == 1 else " : aucun de ces dossiers n’existe"
+    return [
+        typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{told}"),
+        typeset(
+            "    Ailleurs : pytest-jarvis adapters DOSSIER, ou model.adapter_folders de la configuration. "
+            "Pour en donner un : --jarvis-adapter DOSSIER"
+        ),
+    ]
+
+
+def _mismatch(mismatch: Mismatch) -> str:
+    said = {"key": mismatch.key, "found": mismatch.found, "wanted": mismatch.wanted}
+    return _MISMATCHES[mismatch.kind].format(**{name: printable(value) for name, value in said.items()})
+
+
 def _facts(adapter: FoundAdapter, digest: str | None) -> str:
     if adapter.problem is not None:
-        return problem_of(adapter.problem, adapter.broken_at, adapter.fault)
+        return problem_and_remedy(adapter, adapter.problem)
     parts = [
         f"base {printable(adapter.base) if adapter.base else DASH}",
         f"rang {adapter.rank if adapter.rank is not None else DASH}",

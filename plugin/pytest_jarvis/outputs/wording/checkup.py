@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.outputs.wording.adapters import detection_sentence, problem_of
+from pytest_jarvis.outputs.wording.adapters import GIVE, detection_sentence, problem_and_remedy
 from pytest_jarvis.outputs.wording.formats import DASH, count_of, plural, printable, size, typeset
 
 if TYPE_CHECKING:
@@ -145,9 +145,11 @@ def _adapters(values: Values) -> str:
 def _adapter(values: Values) -> str:
     said = f"{values['name']} : {values['source']}"
     problem = values["problem"]
+    if problem == "absent":
+        known = values["known"]
+        return f"{said}, " + (f"inconnu ; connus : {', '.join(known)}" if known else f"pas de tel dossier ; {GIVE}")
     if problem is not None:
-        why = "pas de tel dossier" if problem == "absent" else problem_of(problem, values["broken_at"], values["fault"])
-        return f"{said}, {why} ({values['base']})" if problem == "other_base" else f"{said}, {why}"
+        return f"{said}, {problem_and_remedy(values['adapter'], problem)}"
     weights = f", {count_of(values['parameters'])} poids" if values["parameters"] is not None else ""
     rank = DASH if values["rank"] is None else values["rank"]
     return f"{said}, rang {rank}, {', '.join(values['targets'])}{weights}, {size(values['size_bytes'])}"

@@ -20,11 +20,14 @@ PREFIX = "base_model.model."
 
 
 def drop_one(tensors: dict[str, Any]) -> None:
-    del tensors[f"{PREFIX}model.layers.1.self_attn.v_proj.lora_B.weight"]
+    for half in "AB":
+        del tensors[f"{PREFIX}model.layers.1.self_attn.v_proj.lora_{half}.weight"]
 
 
 def add_one(tensors: dict[str, Any]) -> None:
-    tensors[f"{PREFIX}model.layers.7.self_attn.v_proj.lora_A.weight"] = next(iter(tensors.values())).clone()
+    for half in "AB":
+        name = f"self_attn.v_proj.lora_{half}.weight"
+        tensors[f"{PREFIX}model.layers.7.{name}"] = tensors[f"{PREFIX}model.layers.1.{name}"].clone()
 
 
 def rename_all(tensors: dict[str, Any]) -> None:
@@ -35,8 +38,8 @@ def rename_all(tensors: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop_one, r"adapter 'ft': its file lacks 1 of its weights: .*layers\.1\.self_attn\.v_proj\.lora_B"),
-        (add_one, r"adapter 'ft': the model has no place for 1 of its weights: .*layers\.7\.self_attn\.v_proj"),
+        (drop_one, r"adapter 'ft': its file lacks 2 of its weights: .*layers\.1\.self_attn\.v_proj\.lora_A"),
+        (add_one, r"adapter 'ft': the model has no place for 2 of its weights: .*layers\.7\.self_attn\.v_proj"),
         (rename_all, r"adapter 'ft': its file lacks 16 of its weights: .* and 13 more"),
     ],
 )
@@ -99,7 +102,10 @@ def test_an_adapter_of_another_shape_is_refused(
     [
         ({"base_model_name_or_path": "demo"}, "it was trained on 'demo'"),
         ({"peft_type": "IA3"}, "its peft_type is 'IA3', this engine attaches LORA adapters only"),
-        ({"target_modules": ["no_such_proj"]}, "it cannot be attached to this base: .*no_such_proj"),
+        (
+            {"target_modules": ["no_such_proj"]},
+            "its file holds weights for .*k_proj, .* and target_modules is no_such_proj",
+        ),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
