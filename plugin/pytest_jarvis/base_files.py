@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_jarvis.discovery import plain_name
+from pytest_jarvis.discovery import may_fit, plain_name
 from pytest_jarvis.footprint import KNOWN_CONFIGS
+from pytest_jarvis.same_base import other_shape
 
 Place = Literal["demo", "folder", "cache", "absent", "impossible"]
 
@@ -53,6 +54,26 @@ def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
         if found.config is not None:
             return found
     return BaseFiles(place="absent", folder=None, config=KNOWN_CONFIGS.get(plain_name(name)), whole=False, size_bytes=0)
+
+
+def fits_base(stated: str | None, base: str) -> bool:
+    """Tell whether an adapter that names the base `stated` may belong to `base`, by all that is known here."""
+    return may_fit(stated, base) and (stated is None or other_known_shape(stated, base, hub_cache()) is None)
+
+
+def other_known_shape(stated: str, base: str, cache: Path) -> str | None:
+    """Return in what the model called `stated` differs from `base`, where one is a folder and the other of the hub.
+
+    By what the hub's cache, in the folder `cache`, or this package knows of the latter; None where it knows nothing, or
+    nothing differs. Vocabularies may: an adapter that was trained with more tokens names the model it began with.
+    """
+    try:
+        theirs, ours = find_base(stated, None, cache), find_base(base, None, cache)
+    except (OSError, RuntimeError):
+        return None  # a folder that cannot be looked into, or of a user that there is not
+    if theirs.config is None or ours.config is None or (theirs.place == "folder") == (ours.place == "folder"):
+        return None
+    return other_shape(theirs.config, ours.config, but=("vocab_size",))
 
 
 def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:

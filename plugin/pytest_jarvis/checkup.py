@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pytest_jarvis import surroundings
-from pytest_jarvis.base_files import BaseFiles, find_base, hub_cache
+from pytest_jarvis.base_files import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.config import DEMO, Config, bytes_of
-from pytest_jarvis.discovery import ADAPTER_CONFIG, FoundAdapter, find_adapters, look_at, may_fit
+from pytest_jarvis.discovery import ADAPTER_CONFIG, FoundAdapter, find_adapters, look_at
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.prompts import load_prompts
@@ -234,7 +234,7 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
         values |= {"problem": "absent", "known": [] if folder is not None else _embedded()}
         return Finding(step=5, name="adapter", status="error", values=values, command=_beside(folder))
     found: FoundAdapter = look_at(folder)
-    problem = found.problem or (None if may_fit(found.base, base) else "other_base")
+    problem = found.problem or (None if fits_base(found.base, base) else "other_base")
     values |= {"problem": problem, "base": found.base, "rank": found.rank, "size_bytes": found.size_bytes}
     values |= {"broken_at": found.broken_at, "fault": found.fault, "mismatch": found.mismatch, "adapter": found}
     values |= {"targets": list(found.targets), "parameters": found.parameters}

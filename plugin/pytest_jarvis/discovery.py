@@ -154,16 +154,19 @@ def look_at(folder: Path) -> FoundAdapter:
     )
 
 
-def detect(folders: Iterable[Path], base: str, *, arm: str | None = None) -> Detection:
+def detect(
+    folders: Iterable[Path], base: str, *, arm: str | None = None, fits: Callable[[str | None, str], bool] | None = None
+) -> Detection:
     """Return the newest whole adapter under `folders` that may belong to `base`.
 
-    Raises InputError, with what was seen there, when there is none.
+    `fits` tells whether one may, of the base that it names and of `base`; by default, `may_fit`. Raises InputError with
+    what was seen there when there is none.
     """
     looked = tuple(folders)
     passed_over: list[tuple[FoundAdapter, Problem]] = []
     usable: list[FoundAdapter] = []
     for found in find_adapters(looked):
-        problem = found.problem or (None if may_fit(found.base, base) else "other_base")
+        problem = found.problem or (None if (fits or may_fit)(found.base, base) else "other_base")
         if problem is None:
             usable.append(found)
         elif not usable:

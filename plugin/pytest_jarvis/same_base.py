@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from pytest_jarvis.weight_files import read_layout
 
 _SHAPE: Final = (
     "model_type",
@@ -23,34 +25,41 @@ _SHAPE: Final = (
 _SAMPLE_BYTES: Final = 4096
 
 
-def other_shape(stated: str, base: str) -> str | None:
+def other_model(stated: str, base: str) -> str | None:
     """Return in what the model in the folder `stated` differs from the one in `base`, as a part of a sentence.
 
-    None when nothing in their configurations does, when they are one folder, or when one of them is no folder with a
-    model (any more).
+    None when nothing shows that they are two, when they are one folder, or when one of them is no folder with a model
+    (any more). Weights are compared by a few bytes of each file, and only where all files are laid out alike: another
+    format or precision of a model has other bytes too.
     """
     there, here = _folder(stated), _folder(base)
     if there is None or here is None or there.samefile(here):
         return None
-    theirs, ours = _config(there), _config(here)
+    difference = other_shape(_config(there), _config(here))
+    if difference is not None:
+        return difference
+    theirs, ours = dict(_layouts(there)), dict(_layouts(here))
+    if theirs != ours or None in theirs.values():
+        return None
+    other = next((name for name in sorted(theirs) if _sample(there / name) != _sample(here / name)), None)
+    return None if other is None else f"{other} has other weights there, of the same names and shapes"
+
+
+def other_shape(theirs: Mapping[str, Any], ours: Mapping[str, Any], but: Iterable[str] = ()) -> str | None:
+    """Return in what two configurations of models differ, as a part of a sentence; `but` names keys that may differ.
+
+    Of a model of several parts, its text part.
+    """
+    theirs, ours = _text_part(theirs), _text_part(ours)
     for key in _SHAPE:
-        if key in theirs and key in ours and theirs[key] != ours[key]:
+        if key in theirs and key in ours and theirs[key] != ours[key] and key not in but:
             return f"{key} is {theirs[key]!r} there and {ours[key]!r} here"
     return None
 
 
 def is_another(stated: str, base: str) -> bool:
-    """Tell whether two folders hold models that are surely not the same: of another shape, or with other weights.
-
-    Weights are compared by a few bytes of each file, and only where files of the same names and sizes hold them.
-    """
-    there, here = _folder(stated), _folder(base)
-    if there is None or here is None or there.samefile(here):
-        return False
-    if other_shape(stated, base) is not None:
-        return True
-    theirs, ours = dict(_weights(there)), dict(_weights(here))
-    return theirs == ours and any(_sample(there / name) != _sample(here / name) for name in theirs)
+    """Tell whether two folders hold models that are surely not the same: of another shape, or with other weights."""
+    return other_model(stated, base) is not None
 
 
 def is_folder_of_a_model(name: str) -> bool:
@@ -67,25 +76,27 @@ def _folder(name: str) -> Path | None:
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
-    """Return a model's configuration, its text part where it has several; empty when it cannot be read."""
+    """Return a model's configuration; empty when it cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(config, dict):
-        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     part = config.get("text_config")
-    return part if isinstance(part, dict) else config
+    return part if isinstance(part, Mapping) else config
 
 
-def _weights(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the name and the size of each file of weights."""
+def _layouts(folder: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the name of each file of weights, and how it is laid out; None where its bytes prove nothing."""
     for file in folder.glob("*.safetensors"):
-        yield file.name, file.stat().st_size
+        yield file.name, read_layout(file)
 
 
 def _sample(file: Path) -> list[bytes]:
-    """Return a few bytes from the beginning, the middle and the end of a file."""
+    """Return a few bytes of a file, from its beginning to its end."""
     size, found = file.stat().st_size, []
     with file.open("rb") as stream:
         for share in (0, 1, 2, 3, 4):

@@ -212,7 +212,7 @@ def resolve_adapters(
     for spec in named:
         if spec.source == AUTO:
             arm = None if spec.name == AUTO else spec.name
-            detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm)
+            detection = _detect(adapter_folders(conf, beside), conf.model.base_model_id, arm)
             detections.append(detection)
             specs.append(detected_spec(detection, str(detection.chosen.folder)))
         elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
@@ -221,6 +221,13 @@ def resolve_adapters(
             specs.append(replace(spec, source=_beside(beside, spec.source)))
     refuse_names(tuple(specs))
     return tuple(specs), tuple(detections)
+
+
+def _detect(folders: tuple[Path, ...], base: str, arm: str | None) -> Detection:
+    """Return which adapter `auto` stands for; what knows of bases is imported for it alone."""
+    from pytest_jarvis.base_files import fits_base
+
+    return detect(folders, base, arm=arm, fits=fits_base)
 
 
 def _run_name(conf: Config, adapter: str) -> str:

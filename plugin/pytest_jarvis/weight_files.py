@@ -15,7 +15,7 @@ _LONGEST_HEADER: Final = 100_000_000
 """What safetensors itself allows its header, in bytes."""
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _BITS: Final[Mapping[str, int]] = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}
-"""Of the types whose sizes are held against the header; others are left to safetensors."""
+"""Of the types of plain numbers; the sizes of others are left to safetensors."""
 
 
 def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
@@ -31,7 +31,26 @@ def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
 
 
 def read_shapes(weights: Path) -> Shapes | None:
-    """Return what a safetensors file holds; None for another file, or one that is not whole.
+    """Return what a safetensors file holds; None for another file, or one that is not whole."""
+    header = _read_header(weights)
+    return None if header is None else {key: tuple(tensor["shape"]) for key, tensor in header.items()}
+
+
+def read_layout(weights: Path) -> bytes | None:
+    """Return the header of a safetensors file as it stands there, names, types, shapes and places.
+
+    None for another file, one that is not whole, and one that holds anything but plain numbers: packed ones may have
+    other bytes and mean the same.
+    """
+    header = _read_header(weights)
+    if header is None or not all(tensor["dtype"] in _BITS for tensor in header.values()):
+        return None
+    with weights.open("rb") as stream:
+        return stream.read(int.from_bytes(stream.read(8), "little"))
+
+
+def _read_header(weights: Path) -> Mapping[str, Mapping[str, Any]] | None:
+    """Return the tensors that the header of a safetensors file names; None for another file, or one that is not whole.
 
     The file is: the header's length in 8 bytes, little end first; the header, JSON that gives each tensor's shape and
     place; the tensors. https://huggingface.co/docs/safetensors
@@ -47,9 +66,9 @@ def read_shapes(weights: Path) -> Shapes | None:
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
         whole = all(_fits(tensor) for tensor in tensors.values()) and weights.stat().st_size == 8 + length + end
-        return {key: tuple(tensor["shape"]) for key, tensor in tensors.items()} if whole else None
     except (OSError, ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
         return None
+    return tensors if whole else None
 
 
 def count_weights(shapes: Shapes) -> int:
@@ -61,7 +80,8 @@ def _fits(tensor: Mapping[str, Any]) -> bool:
     """Tell whether a tensor takes as many bytes as its shape and its type say."""
     start, end = tensor["data_offsets"]
     bits = _BITS.get(tensor["dtype"])
-    return bits is None or 8 * (end - start) == bits * prod(tensor["shape"])
+    size = prod(tuple(tensor["shape"]))
+    return bits is None or 8 * (end - start) == bits * size
 
 
 def _is_torch_file(file: Path) -> bool:

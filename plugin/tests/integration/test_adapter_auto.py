@@ -65,6 +65,24 @@ def test_auto_without_an_adapter_is_one_sentence_and_exit_4(project) -> None:
     assert "no usable adapter for demo under adapters, outputs, checkpoints, none of which" in result.stderr.str()
 
 
+def test_auto_passes_over_an_adapter_of_a_known_model_of_another_shape(
+    adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(adapters.parent)
+    Path("base").mkdir()
+    Path("base/config.json").write_text('{"hidden_size": 64}', encoding="utf-8")
+    Path("benchmark_config.json").write_text('{"model": {"adapter_folders": ["runs"]}}', encoding="utf-8")
+    for name, stated in (("récent", "Qwen/Qwen3-30B-A3B"), ("ancien", "Qwen/Qwen3-8B")):
+        file = adapters / name / "adapter_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**config, "base_model_name_or_path": stated}), encoding="utf-8")
+        os.utime(file, (1e9, 1e9))
+    cli.main(["check", "--jarvis-model", "./base", "--jarvis-adapter", "auto"])
+    said = capsys.readouterr().out.replace("\u00a0", " ")
+    assert "adaptateur « ancien » choisi par « auto »" in said
+    assert "récent (entraîné sur une autre base)" in said
+
+
 def test_a_detected_name_that_is_taken_is_one_sentence_and_exit_4(project) -> None:
     shutil.copytree(adapter_path("jarvis"), project.folder / "adapters" / "base")
     result = project.run("--jarvis-adapter", "auto")

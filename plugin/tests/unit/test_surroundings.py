@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_jarvis import surroundings
-from pytest_jarvis.base_files import find_base, hub_cache
+from pytest_jarvis.base_files import find_base, fits_base, hub_cache, other_known_shape
 from pytest_jarvis.surroundings import (
     Gpu,
     TorchBuild,
@@ -241,3 +241,47 @@ def test_the_target_is_known_before_it_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/nowhere/m", "./m", "~/no-such", "a/b/c", "m", "a\\b"])
 def test_what_is_neither_a_folder_nor_a_hub_id_is_impossible(tmp_path: Path, name: str) -> None:
     assert find_base(name, None, tmp_path).place == "impossible"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache of the hub with a model of two layers, beside a folder `local` with one of three."""
+    make_model(tmp_path / "hub" / "models--a--two" / "snapshots" / "main", num_hidden_layers=2, vocab_size=9)
+    make_model(tmp_path / "local", num_hidden_layers=3, vocab_size=10)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize(
+    ("stated", "base", "said"),
+    [
+        ("a/two", "./local", "num_hidden_layers is 2 there and 3 here"),
+        ("./local", "a/two", "num_hidden_layers is 3 there and 2 here"),
+        ("a/unknown", "./local", None),
+        ("a/two", "a/two", None),
+        ("./gone", "a/two", None),
+        ("./local", "./local", None),
+        ("~no-such-user/m", "a/two", None),
+    ],
+)
+def test_a_model_of_the_hub_and_a_folder_are_two_when_what_is_cached_has_another_shape(
+    hub: Path, stated: str, base: str, said: str | None
+) -> None:
+    assert said == other_known_shape(stated, base, hub)
+
+
+def test_a_vocabulary_that_grew_does_not_make_two_models_of_one(hub: Path) -> None:
+    (hub.parent / "local" / "config.json").write_text('{"num_hidden_layers": 2, "vocab_size": 10}', encoding="utf-8")
+    assert other_known_shape("a/two", "local", hub) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "base", "expected"),
+    [(None, "local", True), ("a/unknown", "local", True), ("a/two", "local", False), ("a/two", "a/three", False)],
+)
+def test_an_adapter_fits_a_base_unless_something_here_says_otherwise(
+    hub: Path, stated: str | None, base: str, expected: bool
+) -> None:
+    assert hub.is_dir()
+    assert expected == fits_base(stated, base)

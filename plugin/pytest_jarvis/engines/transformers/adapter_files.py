@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.base_files import hub_cache, other_known_shape
 from pytest_jarvis.discovery import (
     ADAPTER_CONFIG,
     WEIGHT_FILES,
@@ -21,7 +22,7 @@ from pytest_jarvis.engines.transformers.variants import refuse_variants
 from pytest_jarvis.lora_config import first_fault
 from pytest_jarvis.lora_weights import first_mismatch
 from pytest_jarvis.records import BASE_ARM, AdapterSpec, EngineError
-from pytest_jarvis.same_base import is_another, other_shape
+from pytest_jarvis.same_base import other_model
 from pytest_jarvis.weight_files import Shapes, problem_of_weights, read_shapes
 
 if TYPE_CHECKING:
@@ -99,22 +100,23 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
 
     Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
     folder may be called anything, so its name proves nothing: another folder that is still there is refused when the
-    model in it has another shape, and the shapes of the weights are checked when the adapter is attached.
+    model in it has another shape, or plainly other weights; a name of the hub against a folder, when what is known of
+    the former has another shape. The shapes of the weights are checked when the adapter is attached.
     """
     stated = str(adapter.config.get("base_model_name_or_path") or "")
     if not stated:
         return None
-    difference = None if source.is_demo else other_shape(stated, source.location)
+    difference = None
+    if not source.is_demo and stated != DEMO:
+        difference = other_model(stated, source.location) or other_known_shape(stated, source.location, hub_cache())
     if difference is not None:
         raise EngineError(
-            f"adapter '{adapter.name}': it was trained on the model in {stated!r}, which is not the base "
+            f"adapter '{adapter.name}': it was trained on the model {stated!r}, which is not the base "
             f"{source.display_name!r}: {difference}; choose its own base, or, if it belongs to this one, correct "
             f"base_model_name_or_path in {adapter.folder / ADAPTER_CONFIG}"
         )
     expected = DEMO if source.is_demo else source.location
-    if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)) and not is_another(
-        stated, source.location
-    ):
+    if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)):
         return None
     if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
         return (

@@ -78,11 +78,11 @@ def test_a_base_with_damaged_weights_is_refused_without_an_adapter(
 def test_an_adapter_that_names_another_base_than_the_folder_is_noted(
     tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
 ) -> None:
-    adapter = edited_adapter(live_adapter, config={"base_model_name_or_path": "Qwen/Qwen3-30B-A3B"})
+    adapter = edited_adapter(live_adapter, config={"base_model_name_or_path": "Qwen/Qwen3-8B"})
     engine = load_engine(tiny_moe, ("ft", adapter))
     notes = engine.describe().notes
     engine.close()
-    assert any("trained on 'Qwen/Qwen3-30B-A3B'" in note and "tiny-qwen3-moe" in note for note in notes)
+    assert any("trained on 'Qwen/Qwen3-8B'" in note and "tiny-qwen3-moe" in note for note in notes)
 
 
 def test_an_adapter_of_another_shape_is_refused(
@@ -197,22 +197,47 @@ def test_an_adapter_of_another_folder_is_refused_when_its_base_has_another_shape
 ) -> None:
     with pytest.raises(
         EngineError,
-        match=r"adapter 'ft': it was trained on the model in '.*tiny-qwen3', .* model_type is 'qwen3' there",
+        match=r"adapter 'ft': it was trained on the model '.*tiny-qwen3', .* model_type is 'qwen3' there",
     ):
         load_edited(config={"base_model_name_or_path": str(tiny_dense)})
 
 
-def test_an_adapter_of_another_folder_of_the_same_name_is_noted(
-    tiny_moe: Path, load_edited: Callable[..., Any], tmp_path: Path
+def test_an_adapter_of_a_model_of_the_hub_that_is_known_is_refused_on_a_folder_of_another_shape(
+    load_edited: Callable[..., Any],
 ) -> None:
-    from safetensors.torch import load_file, save_file
+    with pytest.raises(EngineError, match=r"trained on the model 'Qwen/Qwen3-30B-A3B', .* hidden_size is 2048 there"):
+        load_edited(config={"base_model_name_or_path": "Qwen/Qwen3-30B-A3B"})
 
-    other = shutil.copytree(tiny_moe, tmp_path / tiny_moe.name)
-    tensors = load_file(other / "model.safetensors")
-    save_file(
-        {key: tensor + 1 for key, tensor in tensors.items()}, other / "model.safetensors", metadata={"format": "pt"}
-    )
-    engine = load_edited(config={"base_model_name_or_path": str(other)})
+
+@pytest.fixture
+def rewritten(tiny_moe: Path, tmp_path: Path) -> Callable[..., str]:
+    """A function that writes the tiny mixture with its tensors changed, into a folder of its name or another."""
+
+    def write(change: Callable[[Any], Any], name: str = tiny_moe.name) -> str:
+        from safetensors.torch import load_file, save_file
+
+        folder = shutil.copytree(tiny_moe, tmp_path / name)
+        file = folder / "model.safetensors"
+        tensors = {key: change(tensor) for key, tensor in load_file(file).items()}
+        save_file(tensors, file, metadata={"format": "pt"})
+        return str(folder)
+
+    return write
+
+
+def test_an_adapter_of_a_folder_with_other_weights_of_the_same_layout_is_refused(
+    load_edited: Callable[..., Any], rewritten: Callable[..., str]
+) -> None:
+    other = rewritten(lambda tensor: tensor + 1)
+    with pytest.raises(EngineError, match=r"trained on the model '.*': model\.safetensors has other weights there"):
+        load_edited(config={"base_model_name_or_path": other})
+
+
+def test_an_adapter_of_a_folder_with_the_same_model_in_another_precision_is_noted(
+    load_edited: Callable[..., Any], rewritten: Callable[..., str]
+) -> None:
+    other = rewritten(lambda tensor: tensor.half(), "in-half")
+    engine = load_edited(config={"base_model_name_or_path": other})
     notes = engine.describe().notes
     engine.close()
     assert any("only the shapes of the weights were seen to agree" in note for note in notes)
