@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pytest_jarvis import surroundings
 from pytest_jarvis.base_files import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.config import DEMO, Config, bytes_of
-from pytest_jarvis.discovery import ADAPTER_CONFIG, FoundAdapter, find_adapters, look_at
+from pytest_jarvis.discovery import ADAPTER_CONFIG, AUTO, FoundAdapter, find_adapters, look_at
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.prompts import load_prompts
@@ -215,7 +215,11 @@ def _adapters(asked: _Asked) -> Iterator[Finding]:
     try:
         specs, detections = resolve_adapters(asked.conf, asked.option, asked.file.parent)
     except InputError as error:
-        yield Finding(step=5, name="adapters", status="error", values={"problem": str(error)}, command=LIST_ADAPTERS)
+        # The list shows what `auto` had to choose from; of a name that cannot be, the sentence says all there is.
+        named = {text.rpartition("=")[2] for text in asked.option.jarvis_adapter}
+        where = f" --jarvis-config {shlex.quote(asked.option.jarvis_config)}" if asked.option.jarvis_config else ""
+        command = f"{LIST_ADAPTERS}{where}" if not named or AUTO in named else None
+        yield Finding(step=5, name="adapters", status="error", values={"problem": str(error)}, command=command)
         return
     for detection in detections:
         yield Finding(step=5, name="adapter.auto", status="ok", values={"detection": detection})

@@ -295,6 +295,22 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
     assert ("error", command) == (found["status"], found["command"])
 
 
+@pytest.mark.parametrize(
+    ("adapters", "command"),
+    [
+        (("auto",), "pytest-jarvis adapters --jarvis-config 'ma config.json'"),
+        (("v1=auto",), "pytest-jarvis adapters --jarvis-config 'ma config.json'"),
+        (("a=x", "a=y"), None),
+    ],
+)
+def test_the_list_is_proposed_where_auto_had_to_choose_from_it(
+    check: Check, adapters: tuple[str, ...], command: str | None
+) -> None:
+    Path("ma config.json").write_text("{}", encoding="utf-8")
+    given = [f"--jarvis-adapter={adapter}" for adapter in adapters]
+    assert command == check("--config", "ma config.json", *given)["adapters"]["command"]
+
+
 def test_an_embedded_adapter_that_there_is_not_lists_those_there_are(check: Check) -> None:
     found = check("--jarvis-adapter", "demo:inconnu")["adapter"]
     assert "demo:inconnu, inconnu\u00a0; connus\u00a0: demo:jarvis, demo:faible" in str(found["text"])
