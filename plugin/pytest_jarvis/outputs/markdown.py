@@ -18,7 +18,6 @@ from pytest_jarvis.outputs.wording import (
     explanations,
     gain_interval,
     gate_sentence,
-    is_judged,
     labels,
     number,
     percent,
@@ -122,9 +121,9 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         yield "\n".join(reasons)
     if candidate.decision is not None:
         named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
-        yield escaped_sentence(f"{named}{decision_line(report, candidate.decision)}")
+        yield escaped_sentence(f"{named}{decision_line(report, candidate.name)}")
     if candidate.advice is not None:
-        yield escaped_sentence(explanations.advice_line(candidate.advice, judged=is_judged(report)))
+        yield escaped_sentence(explanations.advice_of(report, candidate.name, candidate.advice))
     if report.noise_floor:
         yield labels.NOISE_RULE
         rows = [labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()]
@@ -262,22 +261,27 @@ def _adapters(insights: Insights) -> Iterator[str]:
     yield f"## {labels.ADAPTERS}"
     rows = []
     for one in insights.adapters:
-        decision = one.decision
+        decision, averages = one.decision, one.averages
+        means = [
+            one.name,
+            number(averages.avg_relevance_finetuned, 3),
+            percent(averages.relevance_gain, signed=True),
+        ]
         if decision is None:
-            rows.append([one.name, number(one.averages.avg_relevance_finetuned, 3), DASH, DASH, DASH, DASH])
+            rows.append([*means, DASH, DASH, DASH, DASH])
             continue
-        # An adapter may be settled before the last response is drawn: its figures are those of its verdict.
+        # An adapter may be settled before the last response is drawn: the figures of its verdict are those of then.
         rows.append(
             [
-                one.name,
-                number(decision.finetuned_mean, 3),
+                *means,
                 percent(decision.gain, signed=True),
                 gain_interval(decision.judged_interval),
                 str(decision.replicates[1]),
                 explanations.ADVICE[one.advice.code] if one.advice else DASH,
             ]
         )
-    yield table_of([FIELDS[key] for key in ("adapter", "relevance", "gain", "interval", "per_prompt", "judged")], rows)
+    heads = ("adapter", "relevance", "gain", "gain_then", "interval", "responses_then", "judged")
+    yield table_of([FIELDS[key] for key in heads], rows)
 
 
 def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:

@@ -155,8 +155,8 @@ def decision_lines(report: Report, *, width: int = 80, asked: bool = True) -> li
     """
     named = len(report.decisions) > 1
     lines = []
-    for name, decision in report.decisions.items():
-        said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, decision, asked=asked)}"
+    for name in report.decisions:
+        said = f"{f'{printable(name)}{NBSP}: ' if named else ''}{decision_line(report, name, asked=asked)}"
         lines += [said] if width_of(said) < width else _packed(said.split(_BETWEEN), width - 1)
     return lines
 

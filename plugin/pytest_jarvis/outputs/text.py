@@ -21,7 +21,6 @@ from pytest_jarvis.outputs.wording import (
     fit,
     gain_interval,
     gate_sentence,
-    is_judged,
     labels,
     number,
     percent,
@@ -100,12 +99,9 @@ def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
         return
     yield ""
     named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
-    yield from paragraph(typeset(f"{named}{decision_line(report, candidate.decision)}"))
+    yield from paragraph(typeset(f"{named}{decision_line(report, candidate.name)}"))
     yield ""
-    drawn = report.metadata.samples_per_prompt
-    for sentence in explanations.explain_decision(
-        candidate.decision, plan, candidate.name, drawn=drawn, judged=is_judged(report)
-    ):
+    for sentence in explanations.explain_report(report, candidate.name):
         yield from paragraph(sentence)
 
 
@@ -348,9 +344,9 @@ def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
         yield ""
         yield from paragraph(f"{insight.name} ({report.metadata.adapters[insight.name]})")
         if insight.decision is not None:
-            yield from paragraph(typeset(decision_line(report, insight.decision)))
+            yield from paragraph(typeset(decision_line(report, insight.name)))
         if insight.advice is not None:
-            yield from paragraph(explanations.advice_line(insight.advice, judged=is_judged(report)))
+            yield from paragraph(explanations.advice_of(report, insight.name, insight.advice))
         yield ""
         yield from _categories(report, insight)
 
@@ -370,7 +366,7 @@ def _recommendations(report: Report, candidate: AdapterInsight) -> Iterator[str]
         return
     names = {key: item.label for key, item in report.by_category.items()}
     if candidate.advice is not None:
-        yield from paragraph(explanations.advice_line(candidate.advice, judged=is_judged(report)))
+        yield from paragraph(explanations.advice_of(report, candidate.name, candidate.advice))
     sentences = []
     if candidate.weakest is not None:
         label = names.get(candidate.weakest.category, candidate.weakest.category)

@@ -18,7 +18,17 @@ from pytest_jarvis.outputs.charts.data import chart_data
 from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.markdown import render_markdown
 from pytest_jarvis.outputs.text import render_text
-from pytest_jarvis.outputs.wording import NBSP, adapters_sentence, gate_sentence, reason_sentences, thresholds, width_of
+from pytest_jarvis.outputs.wording import (
+    NBSP,
+    adapters_sentence,
+    gate_sentence,
+    number,
+    percent,
+    reason_sentences,
+    thresholds,
+    width_of,
+)
+from pytest_jarvis.outputs.wording.explanations import explain_report
 from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.records import AdapterProof, Progress
 from pytest_jarvis.report import Report
@@ -45,6 +55,18 @@ def everywhere(report: Report) -> dict[str, str]:
         "box": " ".join([box.verdict_text, box.advice, *box.notes]),
     }
     return {name: " ".join(text.replace(NBSP, " ").split()) for name, text in said.items()}
+
+
+def settled_early(make_report: MakeReport) -> Report:
+    """Return the report of a run that went on for `v2` after `v1` was settled at 2 of 4 responses a prompt."""
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777, gain_these=(0.7, 0.85))
+    plan = msgspec.structs.replace(report.metadata.plan, looks=(2, 4))
+    return msgspec.structs.replace(
+        report,
+        decisions={**report.decisions, "v1": early},
+        metadata=msgspec.structs.replace(report.metadata, plan=plan),
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,18 +111,39 @@ def test_every_output_says_which_adapter_passed(make_report: MakeReport, where: 
 
 @pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
 def test_a_verdict_on_fewer_responses_than_the_means_says_so(make_report: MakeReport, where: str) -> None:
+    report = settled_early(make_report)
+    gain = percent(report.statistics.relevance_gain, signed=True).replace(NBSP, " ")
+    said = everywhere(report)[where]
+    assert "à 2 réponses" in said
+    assert f"sur les 4 réponses tirées en tout : {gain}, hors verdict" in said
+
+
+@pytest.mark.parametrize("where", ["text", "markdown", "page"])
+def test_a_bar_that_an_early_verdict_meets_says_at_how_many_responses(make_report: MakeReport, where: str) -> None:
+    assert "prouvé à 2 réponses" in everywhere(settled_early(make_report))[where]
+
+
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
+def test_responses_that_failed_make_no_verdict_an_early_one(make_report: MakeReport, where: str) -> None:
     report = make_report(gains={"v1": 0.4, "v2": 0.0})
-    early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777)
-    report = msgspec.structs.replace(report, decisions={**report.decisions, "v1": early})
-    drawn = report.metadata.samples_per_prompt
-    assert f"verdict rendu à 2 réponses par prompt ; moyennes sur {drawn}" in everywhere(report)[where]
+    fewer = dataclasses.replace(report.decisions["v1"], replicates=(3, 3))
+    said = everywhere(msgspec.structs.replace(report, decisions={**report.decisions, "v1": fewer}))[where]
+    assert "hors verdict" not in said
+
+
+def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_proven_too_high(make_report) -> None:
+    report = settled_early(make_report)
+    ruled_out = dataclasses.replace(report.decisions["v1"], verdict="FAIL")
+    for decision, word in ((report.decisions["v1"], "trop haut"), (ruled_out, "trop bas")):
+        told = explain_report(msgspec.structs.replace(report, decisions={"v1": decision}), "v1")
+        assert [word in sentence for sentence in told if "Le verdict de v1" in sentence] == [True]
 
 
 def test_the_table_of_adapters_holds_one_gain_with_its_own_interval(make_report: MakeReport) -> None:
-    report = make_report(gains={"v1": 0.4, "v2": 0.0})
-    early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777, gain_these=(0.7, 0.85))
-    report = msgspec.structs.replace(report, decisions={**report.decisions, "v1": early})
-    assert "| +77,7 % | [+70,0 ; +85,0] | 2 |" in everywhere(report)["markdown"]
+    report = settled_early(make_report)
+    mean, gain = report.statistics.avg_relevance_finetuned, report.statistics.relevance_gain
+    means = f"| v1 | {number(mean, 3)} | {percent(gain, signed=True)} |".replace(NBSP, " ")
+    assert f"{means} +77,7 % | [+70,0 ; +85,0] | 2 |" in everywhere(report)["markdown"]
 
 
 @pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])

@@ -15,15 +15,16 @@ from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs.wording import (
     NOTHING_DECIDED,
     adapters_sentence,
+    at_look,
+    early_look,
     explanations,
     gain_interval,
-    is_judged,
+    gain_of_all,
     labels,
     number,
     percent,
     points,
     printable,
-    settled_early,
     signed,
     typeset,
 )
@@ -263,20 +264,19 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
 
 def _advice(report: Report, candidate: AdapterInsight) -> str:
     if candidate.advice is not None:
-        return explanations.advice_line(candidate.advice, judged=is_judged(report))
+        return explanations.advice_of(report, candidate.name, candidate.advice)
     if report.noise_floor:
         return labels.NOISE_RULE
     return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
 
 
 def _early(report: Report, insights: Insights) -> str:
-    """Return which verdicts rest on fewer responses than the means do."""
-    drawn = report.metadata.samples_per_prompt
-    named = len(insights.adapters) > 1
+    """Return which gains are those of verdicts that rest on fewer responses than the means do."""
+    several = len(insights.adapters) > 1
     return " ; ".join(
-        f"{f'{printable(one.name)} : ' if named else ''}{early}"
+        f"{f'{printable(one.name)}, ' if several else ''}{gain_of_all(report, one.name)}"
         for one in insights.adapters[:MOST_ADAPTERS]
-        if one.decision is not None and (early := settled_early(one.decision, drawn))
+        if early_look(report, one.decision)
     )
 
 
@@ -287,7 +287,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
             decision = adapter.decision
             name = f" ({printable(adapter.name)})" if len(insights.adapters) > 1 else ""
             gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.judged_interval)}"
-            rows.append((f"{wording.KEY_GAIN}{name}", gain))
+            rows.append((f"{wording.KEY_GAIN}{at_look(early_look(report, decision))}{name}", gain))
     candidate = insights.candidate
     if candidate.relevance is not None:
         rows.append((labels.FIELDS["relevance"], _both(candidate.relevance, lambda value: number(value, 3), signed)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_jarvis.contrasts import Interval
@@ -49,10 +49,13 @@ class _Axis:
         return [number * step for number in range(first, last + 1)]
 
 
-def draw_intervals(adapters: Sequence[AdapterInsight], min_gain: float) -> Html | None:
+def draw_intervals(
+    adapters: Sequence[AdapterInsight], min_gain: float, *, notes: Mapping[str, str] | None = None
+) -> Html | None:
     """Return the figure of the intervals of all adapters that have a decision; None when none has.
 
-    Gains are relative where one can be estimated, else in points of score, where the bar has no place.
+    Gains are relative where one can be estimated, else in points of score, where the bar has no place. `notes` stand
+    under the names of adapters.
     """
     decided = [(place, one.name, one.decision) for place, one in enumerate(adapters) if one.decision is not None]
     if not decided:
@@ -61,7 +64,13 @@ def draw_intervals(adapters: Sequence[AdapterInsight], min_gain: float) -> Html 
     lines = [
         line
         for place, name, decision in decided
-        for line in _lines(decision, foreign(name) if len(decided) > 1 else None, arm_class(place), relative=relative)
+        for line in _lines(
+            decision,
+            foreign(name) if len(decided) > 1 else None,
+            arm_class(place),
+            (notes or {}).get(name, ""),
+            relative=relative,
+        )
     ]
     bar = min_gain if relative else None
     axis = _axis(lines, bar)
@@ -80,14 +89,14 @@ def _bounded(decision: Decision) -> bool:
     return decision.gain is not None and (decision.gain_these is not None or decision.gain_new is not None)
 
 
-def _lines(decision: Decision, label: Html | None, arm: str, *, relative: bool) -> list[_Line]:
+def _lines(decision: Decision, label: Html | None, arm: str, note: str, *, relative: bool) -> list[_Line]:
     value = decision.gain if relative else decision.absolute_gain
     these = decision.gain_these if relative else decision.absolute_these
     new = decision.gain_new if relative else decision.absolute_new
     return [
         _Line(
             who=join(label, " · " if label else None, wording.prompts_counted(decision.prompts)),
-            note="" if label else wording.THESE_PROMPTS_MEANING,
+            note=note or ("" if label else wording.THESE_PROMPTS_MEANING),
             value=value,
             interval=these,
             kind=f"these {arm}",

@@ -12,18 +12,18 @@ from pytest_jarvis.outputs.wording import (
     NBSP,
     NOTHING_DECIDED,
     adapters_sentence,
+    at_look,
+    early_look,
+    gain_of_all,
     gate_sentence,
-    is_judged,
     number,
     percent,
     reason_sentences,
-    settled_early,
     signed,
-    typeset,
 )
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
-from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_line, explain_decision
+from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_of, explain_report
 from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL, device, quantised
 from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Averages, Report
@@ -73,7 +73,7 @@ def verdict(report: Report, insights: Insights) -> Html:
     several = len(insights.adapters) > 1
     headline = ADVICE[candidate.advice.code] if candidate.advice else _nothing(candidate)
     adapters = adapters_sentence(gate, report.metadata.plan.require)
-    figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain)
+    figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights))
     labels = {name: item.label for name, item in report.by_category.items()}
     return join(
         element(
@@ -81,7 +81,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             element("p", gate_sentence(gate, report.metadata.plan.min_gain), class_="gate"),
             element("h2", listed((element("span", word) for word in headline.split()), " "), id="verdict-titre"),
             element("p", adapters, class_="reason") if adapters else None,
-            _proof(candidate, named=several, judged=is_judged(report)),
+            _proof(report, candidate, named=several),
             *(element("p", reason, class_="reason") for reason in reason_sentences(gate)),
             class_=f"banner {gate.verdict.lower()}",
         ),
@@ -97,16 +97,25 @@ def verdict(report: Report, insights: Insights) -> Html:
     )
 
 
+def _early(report: Report, insights: Insights) -> dict[str, str]:
+    """Return what a reader must know of the interval of an adapter whose verdict was given early."""
+    return {
+        one.name: f"{at_look(early).strip()} ; {gain_of_all(report, one.name)}"
+        for one in insights.adapters
+        if (early := early_look(report, one.decision))
+    }
+
+
 def _nothing(one: AdapterInsight) -> str:
     """Return why there is nothing to say of a gain."""
     return NOTHING_DECIDED if one.changes else NOTHING_MEASURED
 
 
-def _proof(one: AdapterInsight, *, named: bool, judged: bool) -> Html | None:
+def _proof(report: Report, one: AdapterInsight, *, named: bool) -> Html | None:
     """Return what the advice says after its headline."""
     if one.advice is None:
         return None
-    said = advice_line(one.advice, judged=judged).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
+    said = advice_of(report, one.name, one.advice).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
     who = join(element("strong", foreign(one.name)), f"{NBSP}: ") if named else None
     return element("p", who, said if named else said[:1].upper() + said[1:], class_="proof")
 
@@ -115,13 +124,11 @@ def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[
     if named:
         yield element("h3", foreign(one.name))
     if one.advice is not None and named:
-        yield element("p", advice_line(one.advice, judged=is_judged(report)))
+        yield element("p", advice_of(report, one.name, one.advice))
     if one.decision is None:
         yield element("p", _nothing(one))
         return
-    drawn = report.metadata.samples_per_prompt
-    sentences = explain_decision(one.decision, report.metadata.plan, one.name, drawn=drawn, judged=is_judged(report))
-    yield element("ul", *(element("li", sentence) for sentence in sentences))
+    yield element("ul", *(element("li", sentence) for sentence in explain_report(report, one.name)))
 
 
 def key_numbers(report: Report, insights: Insights) -> Html:
@@ -129,10 +136,9 @@ def key_numbers(report: Report, insights: Insights) -> Html:
     averages = report.statistics
     candidate = insights.candidate
     drawn = report.metadata.samples_per_prompt
-    low, high = candidate.decision.replicates if candidate.decision else (0, drawn)
+    early = early_look(report, candidate.decision)
+    low, high = candidate.decision.replicates if candidate.decision and not early else (0, drawn)
     each = wording.responses_each(low or high, high)
-    if candidate.decision is not None and (early := settled_early(candidate.decision, drawn)):
-        each = typeset(early)
     random = report.provenance.mismatched_cosine
     tiles = [
         _tile(

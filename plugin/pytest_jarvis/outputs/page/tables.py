@@ -25,9 +25,9 @@ from pytest_jarvis.outputs.wording import (
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.explanations import no_warning_sentence, warning_sentence, weakest_sentence
 from pytest_jarvis.outputs.wording.labels import STAGES, TOTAL
-from pytest_jarvis.outputs.wording.metrics import figure, label_of, threshold_title
+from pytest_jarvis.outputs.wording.metrics import figure, label_of, threshold_title, why_of
 from pytest_jarvis.outputs.wording.notes import french_reason
-from pytest_jarvis.outputs.wording.thresholds import THRESHOLD_VERDICTS, WHY, bar_of, threshold_rules, threshold_value
+from pytest_jarvis.outputs.wording.thresholds import THRESHOLD_VERDICTS, bar_of, threshold_rules, threshold_value
 from pytest_jarvis.rankings import Ranking
 from pytest_jarvis.report import Averages, Report
 
@@ -250,7 +250,7 @@ def thresholds(report: Report, labels: dict[str, str]) -> Html:
                 threshold_value(one, one.value),
                 bar_of(one),
                 element("span", THRESHOLD_VERDICTS[one.verdict], class_=f"verdict {one.verdict.lower()}"),
-                WHY[one.why],
+                why_of(report, one),
             ]
         )
     rules = [

@@ -52,8 +52,7 @@ def _without(report: Report, found: Contamination) -> Iterator[str]:
     several = len(report.metadata.adapters) > 1
     for name, decision in found.decisions.items():
         named = f", {printable(name)}" if several else ""
-        drawn, judged = report.metadata.samples_per_prompt, is_judged(report)
-        said = verdict_line(decision, plan.looks[-1], plan.alpha, drawn=drawn, judged=judged)
+        said = verdict_line(decision, plan.looks[-1], plan.alpha, judged=is_judged(report))
         yield f"{them}{named} : {said}."
     yield "Le code de sortie reste celui de tous les prompts."
 

@@ -18,7 +18,8 @@ from pytest_jarvis.outputs.wording.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.report import GatePlan
+from pytest_jarvis.outputs.wording.verdicts import at_look, early_look, is_judged
+from pytest_jarvis.report import GatePlan, Report
 from pytest_jarvis.statistics import Caution, CautionCode, Decision
 
 ADVICE: Final[Mapping[AdviceCode, str]] = {
@@ -66,10 +67,20 @@ _WARNINGS: Final[Mapping[WarningCode, str]] = {
 }
 
 
-def advice_line(advice: Advice, *, judged: bool = True) -> str:
-    """Return the advice in one line: the level of the gain seen, and whether that is proven (if the run is judged)."""
+def advice_of(report: Report, name: str, advice: Advice) -> str:
+    """Return the advice on an adapter of a report in one line."""
+    return advice_line(advice, judged=is_judged(report), early=early_look(report, report.decisions.get(name)))
+
+
+def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
+    """Return the advice in one line: the level of the gain seen, and whether that is proven (if the run is judged).
+
+    `early` is `early_look` of the decision.
+    """
     gain = (
-        "gain sans borne (la base est à 0)" if advice.gain is None else f"gain de {percent(advice.gain, signed=True)}"
+        "gain sans borne (la base est à 0)"
+        if advice.gain is None
+        else f"gain de {percent(advice.gain, signed=True)}{at_look(early)}"
     )
     proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
     return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
@@ -124,18 +135,35 @@ def settle_sentence(responses: int) -> str:
     )
 
 
+def explain_report(report: Report, name: str) -> list[str]:
+    """Return what the decision on an adapter of a report says, in plain sentences."""
+    decision, gain = report.decisions[name], report.by_adapter[name].statistics.relevance_gain
+    later = (report.metadata.samples_per_prompt, gain) if early_look(report, decision) else None
+    return explain_decision(decision, report.metadata.plan, name, later=later, judged=is_judged(report))
+
+
 def explain_decision(
-    decision: Decision, plan: GatePlan, name: str, *, drawn: int | None = None, judged: bool = True
+    decision: Decision,
+    plan: GatePlan,
+    name: str,
+    *,
+    later: tuple[int, float | None] | None = None,
+    judged: bool = True,
 ) -> list[str]:
     """Return what a decision says in plain sentences: what was compared, what is shown, how sure, what would help.
 
-    `drawn` is how many responses per prompt the report's means are over; `judged` False leaves out what is shown.
+    `later` is how many responses per prompt were drawn in all after an early verdict, and the gain over them; `judged`
+    False leaves out what is shown.
     """
-    sentences = _explanation(decision, plan, printable(name), drawn=drawn or 0, judged=judged)
-    return [typeset(sentence) for sentence in sentences]
+    shown = printable(name)
+    sentences = [
+        *_explanation(decision, plan, shown, judged=judged),
+        *(_early(decision, shown, *later) if later else _stop(decision, plan, judged=judged)),
+    ]
+    return [*map(typeset, sentences), *map(caution_sentence, decision.cautions)]
 
 
-def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, judged: bool) -> Iterator[str]:
+def _explanation(decision: Decision, plan: GatePlan, name: str, *, judged: bool) -> Iterator[str]:
     low, high = decision.replicates
     each = str(high) if low == high else f"{low} à {high}"
     yield (
@@ -167,17 +195,30 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, drawn: int, j
             f"Le bruit vient pour {percent(decision.decoding_share, 0)} du décodage, pour "
             f"{percent(1 - decision.decoding_share, 0)} des différences entre prompts."
         )
-    if high < drawn:
+
+
+def _early(decision: Decision, name: str, drawn: int, gain: float | None) -> Iterator[str]:
+    """Yield that the verdict came before the last response that was drawn, and what was seen in all of them."""
+    at, every = plural(decision.replicates[1], "réponse"), plural(drawn, "réponse")
+    yield (
+        f"Le verdict de {name} a été rendu à {at} par prompt, dès qu’il était sûr, et il tient ; le gain vu alors est "
+        f"un peu trop {_side(decision)} en moyenne. Le tirage a continué pour un autre adaptateur : les moyennes du "
+        f"rapport portent sur {every} par prompt, où le gain vu est de {percent(gain, signed=True)}."
+    )
+
+
+def _stop(decision: Decision, plan: GatePlan, *, judged: bool) -> Iterator[str]:
+    """Yield that the drawing stopped before the last response that could be drawn, and what that does."""
+    high, most = decision.replicates[1], plan.looks[-1]
+    if high in plan.looks[:-1] and decision.ground == "test" and judged:
         yield (
-            f"Le verdict de {name} a été rendu à {plural(high, 'réponse')} par prompt, dès qu’il était sûr ; les "
-            f"moyennes du rapport portent sur {drawn}. Le gain vu au verdict est un peu trop haut en moyenne."
+            f"Le tirage s’est arrêté à {high} réponses sur {most}, dès que le verdict était sûr ; le gain vu est alors "
+            f"un peu trop {_side(decision)} en moyenne."
         )
-    elif len(plan.looks) > 1 and high < plan.looks[-1] and decision.ground == "test" and judged:
-        yield (
-            f"Le tirage s’est arrêté à {high} réponses sur {plan.looks[-1]}, dès que le verdict était sûr ; le gain vu "
-            "est alors un peu trop haut en moyenne."
-        )
-    yield from (caution_sentence(caution) for caution in decision.cautions)
+
+
+def _side(decision: Decision) -> str:
+    return "bas" if decision.verdict == "FAIL" else "haut"
 
 
 def _finding(decision: Decision, plan: GatePlan) -> str:

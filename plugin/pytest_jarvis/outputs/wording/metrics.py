@@ -8,7 +8,7 @@ from typing import Final
 from pytest_jarvis.metrics import AddedMetric, MetricAverages, MetricSpec
 from pytest_jarvis.outputs.wording import thresholds
 from pytest_jarvis.outputs.wording.formats import DASH, bracket, number, plural, signed, typeset
-from pytest_jarvis.outputs.wording.verdicts import shown_thresholds
+from pytest_jarvis.outputs.wording.verdicts import at_look, early_look, shown_thresholds
 from pytest_jarvis.report import Report
 from pytest_jarvis.thresholds import Threshold
 
@@ -38,8 +38,14 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         )
         title = " ".join(part for part in parts if part)
         value, bar = thresholds.threshold_value(one, one.value), thresholds.bar_of(one)
-        rows.append((title, value, bar, thresholds.THRESHOLD_VERDICTS[one.verdict], thresholds.WHY[one.why]))
+        rows.append((title, value, bar, thresholds.THRESHOLD_VERDICTS[one.verdict], why_of(report, one)))
     return rows
+
+
+def why_of(report: Report, threshold: Threshold) -> str:
+    """Return why a bar has its verdict, and at how many responses where that is not all that were drawn."""
+    early = early_look(report, report.decisions.get(threshold.adapter or ""))
+    return typeset(f"{thresholds.WHY[threshold.why]}{at_look(early) if threshold.name == 'relevance_gain' else ''}")
 
 
 def names_of(report: Report) -> dict[str, MetricSpec]:

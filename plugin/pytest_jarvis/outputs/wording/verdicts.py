@@ -28,11 +28,11 @@ _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
 
 
-def decision_line(report: Report, decision: Decision, *, asked: bool = True) -> str:
-    """Return one decision of a report in one line; no verdict where the run is not judged, or none is `asked` for."""
-    plan = report.metadata.plan
-    judged, drawn = asked and is_judged(report), report.metadata.samples_per_prompt
-    return verdict_line(decision, plan.looks[-1], plan.alpha, drawn=drawn, judged=judged)
+def decision_line(report: Report, name: str, *, asked: bool = True) -> str:
+    """Return the decision on an adapter in one line; no verdict where the run is not judged, or none is `asked` for."""
+    decision, plan = report.decisions[name], report.metadata.plan
+    later = gain_of_all(report, name) if early_look(report, decision) else ""
+    return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=asked and is_judged(report))
 
 
 def is_judged(report: Report) -> bool:
@@ -40,39 +40,55 @@ def is_judged(report: Report) -> bool:
     return report.gate.verdict != "NOT_JUDGED"
 
 
-def settled_early(decision: Decision, drawn: int) -> str:
-    """Return that a verdict rests on fewer responses than the means beside it; empty where it does not."""
-    at = decision.replicates[1]
-    if at >= drawn:
-        return ""
-    return typeset(f"verdict rendu à {plural(at, 'réponse')} par prompt ; moyennes sur {drawn}")
+def early_look(report: Report, decision: Decision | None) -> int:
+    """Return the responses per prompt of a verdict that was given before the last was drawn; 0 where it was not."""
+    at = 0 if decision is None else decision.replicates[1]
+    # Fewer responses than a look has are failures, not a verdict of an earlier one.
+    return at if at in report.metadata.plan.looks and at < report.metadata.samples_per_prompt else 0
+
+
+def at_look(responses: int) -> str:
+    """Return what stands behind a figure of an early verdict: « à 4 réponses »; empty where there is none (0)."""
+    return f" à {plural(responses, 'réponse')}" if responses else ""
+
+
+def gain_of_all(report: Report, name: str) -> str:
+    """Return an adapter's gain over all responses, as it stands beside that of a verdict given before the last."""
+    gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
+    drawn = plural(report.metadata.samples_per_prompt, "réponse")
+    return typeset(f"sur les {drawn} tirées en tout : {gain}, hors verdict")
 
 
 def verdict_line(
-    decision: Decision, most_responses: int, error: float, *, drawn: int | None = None, judged: bool = True
+    decision: Decision,
+    most_responses: int,
+    error: float,
+    *,
+    later: str = "",
+    judged: bool = True,
 ) -> str:
     """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
 
-    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters; `drawn`
-    how many responses per prompt the report's means are over; `judged` False says « non jugé » for the verdict.
+    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters; `later`
+    what is said of the responses drawn after an early verdict; `judged` False says « non jugé » for the verdict.
     """
+    figure = f"pertinence{at_look(decision.replicates[1]) if later else ''}"
     bar = bar_percent(decision.min_gain)
     claim = f"{VERDICTS[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})" if judged else NOT_JUDGED
     prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
     gain = percent(decision.gain, signed=True)
     if decision.target == "new":
         parts = [
-            f"pertinence {gain} sur {prompts}",
+            f"{figure} {gain} sur {prompts}",
             f"nouveaux prompts du même genre {gain_interval(decision.gain_new)} : {claim}",
         ]
     else:
-        parts = [f"pertinence {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
+        parts = [f"{figure} {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
         if decision.verdict_new is not None:
             shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
             said = f"{NBSP}: {shown}" if judged else ""
             parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{said}")
-    early = settled_early(decision, drawn or 0)
-    parts.append(early or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
+    parts.append(later or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
     if decision.detectable_gain is not None:
         parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
     if decision.decoding_share is not None:
