@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_jarvis import ModelHandle
 
@@ -40,14 +40,17 @@ def test_gpu_configuration(jarvis_show: Show) -> None:
         assert device.total_memory > 0
 
 
-def test_model_loading(base_model: ModelHandle, lora_model: ModelHandle, jarvis_show: Show) -> None:
-    """One base is loaded, and both arms are handles on it."""
-    jarvis_show(f"{lora_model.label} | {lora_model.storage}")
-    assert base_model.engine is lora_model.engine
+def test_model_loading(base_model: ModelHandle, lora_models: Sequence[ModelHandle], jarvis_show: Show) -> None:
+    """One base is loaded, and all arms are handles on it."""
+    for model in lora_models:
+        jarvis_show(f"{model.label} | {model.storage}")
+        assert base_model.engine is model.engine
 
 
-def test_generation(lora_model: ModelHandle, jarvis_show: Show) -> None:
-    """The fine-tuned model answers a command."""
-    answer = lora_model.generate("ouvre chrome")
-    jarvis_show(f"« ouvre chrome » → {answer.text[:100]}")
-    assert answer.text
+def test_generation(lora_models: Sequence[ModelHandle], jarvis_show: Show) -> None:
+    """Each fine-tuned model answers a command."""
+    for model in lora_models:
+        answer = model.generate("ouvre chrome")
+        named = f"{model.arm} : " if len(lora_models) > 1 else ""
+        jarvis_show(f"{named}« ouvre chrome » → {answer.text[:100]}")
+        assert answer.text

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pytest_jarvis.recorder import Recorder
     from pytest_jarvis.records import PromptCase
 
-FIXTURES = frozenset({"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model"})
+FIXTURES = frozenset(
+    {"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model", "lora_models"}
+)
 """A test that asks for one of these makes its session a benchmark session."""
 
 
@@ -26,13 +28,20 @@ def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture(scope="session")
 def base_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the base: the loaded weights with every adapter off."""
-    return _handle(request, of_candidate=False)
+    return _recorder_with_model(request).handle(None)
 
 
 @pytest.fixture(scope="session")
 def lora_model(request: pytest.FixtureRequest) -> ModelHandle:
     """Return a handle on the candidate: the same weights with the first adapter on."""
-    return _handle(request, of_candidate=True)
+    return _recorder_with_model(request).handle(0)
+
+
+@pytest.fixture(scope="session")
+def lora_models(request: pytest.FixtureRequest) -> tuple[ModelHandle, ...]:
+    """Return a handle on each adapter, the candidate's first."""
+    recorder = _recorder_with_model(request)
+    return tuple(map(recorder.handle, range(len(recorder.benchmark.settings.adapters))))
 
 
 @pytest.fixture
@@ -55,14 +64,14 @@ def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return show
 
 
-def _handle(request: pytest.FixtureRequest, *, of_candidate: bool) -> ModelHandle:
-    """Return a handle on one arm; the test is skipped where no model is loaded."""
+def _recorder_with_model(request: pytest.FixtureRequest) -> Recorder:
+    """Return what records this session; the test is skipped where no model is loaded."""
     recorder = _recorder(request)
     if recorder.benchmark.settings.replay is not None:
         from pytest_jarvis.collector import NO_MODEL
 
         pytest.skip(NO_MODEL)
-    return recorder.handle(of_candidate=of_candidate)
+    return recorder
 
 
 def _recorder(request: pytest.FixtureRequest) -> Recorder:

@@ -138,7 +138,7 @@ def insights(report: Report) -> Insights:
     arms = (BASE_ARM, *report.metadata.adapters)
     return Insights(
         adapters=tuple(_of_adapter(report, name) for name in report.metadata.adapters),
-        ranking=_rank(report, arms),
+        ranking=rank_adapters(report),
         failures=_count_failures(report, arms),
         responses_planned=report.statistics.planned_tests * report.metadata.samples_per_prompt * len(arms),
     )
@@ -246,8 +246,11 @@ def _variance(decision: Decision | None) -> VarianceSplit | None:
     )
 
 
-def _rank(report: Report, arms: Sequence[str]) -> Ranking | None:
-    """Rank all arms that answered, on the prompts, and the replicates, that all of them hold."""
+def rank_adapters(report: Report) -> Ranking | None:
+    """Rank the base and the adapters that answered, on the prompts, and the replicates, that all of them hold.
+
+    None with fewer than two adapters, or without such a prompt.
+    """
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.results:
         arms_of_prompt = found.setdefault(row.prompt_id, {})
@@ -255,7 +258,7 @@ def _rank(report: Report, arms: Sequence[str]) -> Ranking | None:
             if sample.relevance is not None:
                 arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = sample.relevance
     answered = {arm for by_arm in found.values() for arm in by_arm}
-    arms = [arm for arm in arms if arm in answered]
+    arms = [arm for arm in (BASE_ARM, *report.metadata.adapters) if arm in answered]
     if len(arms) < 3 or BASE_ARM not in answered:
         return None
     scores: dict[str, list[list[float]]] = {arm: [] for arm in arms}

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_jarvis import hookspecs
-from pytest_jarvis.fixtures import FIXTURES, base_model, jarvis_engine, jarvis_measure, jarvis_show, lora_model
+from pytest_jarvis.fixtures import (
+    FIXTURES,
+    base_model,
+    jarvis_engine,
+    jarvis_measure,
+    jarvis_show,
+    lora_model,
+    lora_models,
+)
 from pytest_jarvis.options import add_options, is_asked_for, refuse_other_root, refuse_unknown, refuse_values
 
 if TYPE_CHECKING:
     from pytest_jarvis.collector import Collector
 
-__all__ = ["base_model", "jarvis_engine", "jarvis_measure", "jarvis_show", "lora_model"]
+__all__ = ["base_model", "jarvis_engine", "jarvis_measure", "jarvis_show", "lora_model", "lora_models"]
 
 MARKERS = (
     "quick: four tests that say in a minute whether models load and answer here.",

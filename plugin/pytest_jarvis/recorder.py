@@ -153,12 +153,12 @@ class Recorder:
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
 
-    def handle(self, *, of_candidate: bool) -> ModelHandle:
-        """Return the handle on the base, or on the first adapter named."""
+    def handle(self, place: int | None) -> ModelHandle:
+        """Return the handle on the base (None), or on the adapter that was named at this place."""
         label = labels.model_label(self.engine.describe())
-        if not of_candidate or self.benchmark.settings.twin:
+        if place is None or self.benchmark.settings.twin:
             return ModelHandle(self.engine, BASE_ARM, label)
-        name = self.benchmark.settings.adapters[0].name
+        name = self.benchmark.settings.adapters[place].name
         return ModelHandle(self.engine, name, f"{label} + {name}")
 
     def show(self, item: pytest.Item, text: str) -> None:

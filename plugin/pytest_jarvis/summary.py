@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pytest_jarvis.insights import rank_adapters
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.wording import encodable, printable, typeset
 from pytest_jarvis.outputs.wording.session import (
@@ -134,7 +135,7 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
             _write(reporter, line, red=True)
     if verbosity >= 0 and timings:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
-    for line in terminal.choice_lines(report):
+    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, rank_adapters(report), asked=judged)]:
         _write(reporter, line)
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_jarvis.gate import GateOutcome, Require
+from pytest_jarvis.outputs.aggregates import aggregate_table, ranking_sentences
 from pytest_jarvis.outputs.layout import wrap
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -14,9 +15,9 @@ from pytest_jarvis.outputs.wording import (
     decision_line,
     fit,
     gate_sentence,
+    is_judged,
     labels,
     number,
-    percent,
     printable,
     reason_sentences,
     routing,
@@ -28,15 +29,13 @@ from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.metrics import metric_line, not_measured
 from pytest_jarvis.outputs.wording.regression import regression_details, regression_sentence
 from pytest_jarvis.outputs.wording.routing import run_notes
-from pytest_jarvis.rankings import NoiseFloor
+from pytest_jarvis.rankings import NoiseFloor, Ranking
 from pytest_jarvis.records import DeviceMemory, EngineDescription, Progress
-from pytest_jarvis.report import Averages, FailureRow, Report, ResultRow
+from pytest_jarvis.report import FailureRow, Report, ResultRow
 
 _LABEL_WIDTH = 24
 _BETWEEN = " | "
 _LINE = 79
-_TABLE = (22, 9, 13, 13, 10, 7)
-"""Widths of the summary's columns: with the spaces between them, a line."""
 
 
 def loading_line(label: str) -> str:
@@ -100,25 +99,32 @@ def answer_lines(row: ResultRow, width: int) -> list[str]:
 
 
 def summary_table(report: Report) -> list[str]:
-    """Return the table of categories for the candidate: prompts, keywords, relevance, gain, cosine; 79 columns.
+    """Return the table of categories, of several adapters with a line each: prompts to cosine; 79 columns."""
+    return aggregate_table(report)
 
-    An A/A run has no gain.
-    """
-    gains = not report.noise_floor
-    rows = [(item.label, item.averages) for item in report.by_category.values()]
-    heads = [head if gains or head != labels.FIELDS["gain"] else "" for head in session.TABLE_HEADS]
-    return [
-        _cells("", *heads),
-        *(_row(label, averages, gains=gains) for label, averages in [*rows, (labels.TOTAL, report.statistics)]),
-    ]
+
+def ranking_lines(report: Report, ranking: Ranking | None, *, asked: bool = True) -> list[str]:
+    """Return which of several adapters is ahead of which; none is said to be shown unless a verdict is `asked` for."""
+    said = ranking_sentences(ranking, judged=asked and is_judged(report))
+    pairs = [line for one in said[1:] for line in _indented(wrap(one, _LINE - 4))]
+    return [*(line for one in said[:1] for line in wrap(one, _LINE)), *pairs]
 
 
 def metric_lines(report: Report) -> list[str]:
-    """Return a line for each metric that others added, for the candidate."""
-    name = report.metadata.lora_adapter
-    found = [(metric.spec, metric.by_adapter[name].overall) for metric in report.metrics.values()]
-    said = [sentence for one in found for sentence in (metric_line(*one), not_measured(*one)) if sentence]
-    return [line for sentence in said for line in _packed([printable(sentence)], _LINE)]
+    """Return a line for each metric that others added and each adapter."""
+    return [
+        line
+        for metric in report.metrics.values()
+        for name, averages in metric.by_adapter.items()
+        for sentence in (metric_line(metric.spec, averages.overall), not_measured(metric.spec, averages.overall))
+        if sentence
+        for line in _packed([printable(f"{_named(report, name)}{sentence}")], _LINE)
+    ]
+
+
+def _named(report: Report, name: str) -> str:
+    """Return what stands before an adapter's figures: its name, where there are several."""
+    return f"{name} · " if len(report.metadata.adapters) > 1 else ""
 
 
 def shown_line(text: str) -> str:
@@ -162,26 +168,28 @@ def decision_lines(report: Report, *, width: int = 80, asked: bool = True) -> li
 
 
 def choice_lines(report: Report) -> list[str]:
-    """Return how often the candidate chose the right tool, and understood what was misheard, where that was judged."""
-    means = report.statistics
-    found = (
-        (routing.TITLE, means.avg_tool_routing_base, means.avg_tool_routing_finetuned),
-        (routing.UNDERSTOOD_TITLE, means.avg_understood_base, means.avg_understood_finetuned),
-    )
+    """Return how often each adapter chose the right tool, and understood what was misheard, where that was judged."""
+    found = [
+        (title, name, getattr(one.statistics, f"{measure}_base"), getattr(one.statistics, f"{measure}_finetuned"))
+        for title, measure in ((routing.TITLE, "avg_tool_routing"), (routing.UNDERSTOOD_TITLE, "avg_understood"))
+        for name, one in report.by_adapter.items()
+    ]
     return [
-        routing.averages_line(label, base, tuned)
-        for label, base, tuned in found
+        f"{printable(_named(report, name))}{routing.averages_line(title, base, tuned)}"
+        for title, name, base, tuned in found
         if base is not None and tuned is not None
     ]
 
 
 def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = None) -> list[str]:
-    """Return the verdict of the run, that of each adapter where there are several, then the reasons.
+    """Return the verdict of the run, that of each adapter where there are several, then the reasons; 79 columns.
 
     `require` is the rule of the run: which adapters had to pass.
     """
     more = [sentence for sentence in (adapters_sentence(gate, require), *reason_sentences(gate)) if sentence]
-    return [gate_sentence(gate, min_gain), *(f"  {sentence}" for sentence in more)]
+    details = [line for sentence in more for line in _indented(wrap(sentence, _LINE - 4))]
+    first, *others = wrap(gate_sentence(gate, min_gain), _LINE - 2)
+    return [first, *(f"  {line}" for line in others), *details]
 
 
 def regression_lines(report: Report) -> list[str]:
@@ -232,20 +240,6 @@ def _packed(parts: Sequence[str], width: int) -> list[str]:
             first, *others = wrap(part, width - 4)
             lines += [f"    {first}" if lines else first, *(f"    {line}" for line in others)]
     return lines
-
-
-def _cells(label: str, *cells: str) -> str:
-    return " ".join(
-        [fit(label, _TABLE[0]), *(f"{cell:>{width}}" for cell, width in zip(cells, _TABLE[1:], strict=True))]
-    )
-
-
-def _row(label: str, averages: Averages, *, gains: bool) -> str:
-    prompts = f"{averages.total_tests}/{averages.planned_tests}"
-    keywords = f"{percent(averages.avg_keyword_match_base, 0)} → {percent(averages.avg_keyword_match_finetuned, 0)}"
-    relevance = f"{number(averages.avg_relevance_base, 3)} → {number(averages.avg_relevance_finetuned, 3)}"
-    gain = percent(averages.relevance_gain, signed=True) if gains else ""
-    return _cells(label, prompts, keywords, relevance, gain, number(averages.avg_cosine_similarity))
 
 
 def _found(share: float | None, total: int) -> str:

@@ -66,6 +66,40 @@ def test_what_a_test_asks_to_show_is_in_the_summary(project) -> None:
     project.run().stdout.fnmatch_lines(["*= JARVIS =*", "*bien reçu"])
 
 
+def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(
+    project, scripted_by: Callable[[str], str]
+) -> None:
+    engine = scripted_by(
+        "ANSWERS = {'v1': 'ouvre', 'v2': 'ouvre une application'}\n"
+        "def script(request):\n    return ANSWERS.get(request.arm, 'non')"
+    )
+    adapters = [part for name in ("v1", "v2") for part in ("--jarvis-adapter", f"{name}=demo:{name}")]
+    result = project.run("--jarvis-report-dir", "out", *adapters, engine=engine)
+    result.stdout.fnmatch_lines(
+        [
+            "4*réponses/prompt * prompts *gain cosinus",
+            "Commandes",
+            "  v1 *2/2*",
+            "  v2 *2/2*",
+            "Ensemble",
+            "  v1 *3/3*",
+            "  v2 *3/3*",
+            "v1 · Bon outil choisi*",
+            "v2 · Bon outil choisi*",
+            "Classement*: v2 *, v1 *, base *",
+            "  v2 devant v1, écart *",
+        ]
+    )
+
+
+def test_without_a_report_no_adapter_is_said_to_be_shown_ahead(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by("def script(request):\n    return 'ouvre' if request.arm == 'v2' else 'non'")
+    adapters = [part for name in ("v1", "v2") for part in ("--jarvis-adapter", f"{name}=demo:{name}")]
+    shown = project.run(*adapters, engine=engine).stdout.str()
+    assert "Classement" in shown
+    assert "montré" not in shown
+
+
 def test_a_part_of_the_prompts_is_told_that_a_verdict_wants_them_all(project) -> None:
     project.run("-k", "questions").stdout.fnmatch_lines(["Non jugé*une partie des prompts seulement*"])
 

@@ -228,7 +228,8 @@ def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:
     statistics = msgspec.structs.replace(
         misheard(report, None).statistics, avg_tool_routing_base=0.25, avg_tool_routing_finetuned=0.75
     )
-    shown = msgspec.structs.replace(report, statistics=statistics)
+    of_one = msgspec.structs.replace(report.by_adapter[report.metadata.lora_adapter], statistics=statistics)
+    shown = msgspec.structs.replace(report, by_adapter={report.metadata.lora_adapter: of_one})
     assert [
         "Bon outil choisi\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)",
         "Commandes mal entendues, et comprises\u00a0: 50,0\u00a0% → 100,0\u00a0% (+50,0\u00a0pt)",

@@ -122,6 +122,14 @@ def fit(text: str, width: int) -> str:
     return f"{text[:end]}…{' ' * (width - 1 - used)}" if width > 0 else ""
 
 
+def shortened(text: str, width: int) -> str:
+    """Return `text` in at most `width` columns; of a longer one its beginning and its end, where names differ."""
+    if width_of(text) <= width:
+        return text
+    tail = fit(text[::-1], width // 2).rstrip("… ")[::-1]
+    return f"{fit(text, width - width_of(tail)).rstrip()}{tail}"
+
+
 def printable(text: str) -> str:
     """Return `text` on one line, without any character that could command a terminal or turn it around."""
     spaced = "".join(" " if char.isspace() and char != NBSP else char for char in text)

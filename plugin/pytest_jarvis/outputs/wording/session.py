@@ -105,6 +105,11 @@ def per_prompt(look: int) -> str:
     return f"{look} par prompt et par bras"
 
 
+def responses_each(count: int) -> str:
+    """Return how many responses per prompt the means are over."""
+    return f"{plural(count, 'réponse')}/prompt"
+
+
 def noise_line(name: str, floor: NoiseFloor) -> str:
     """Return what an A/A run says of a metric: the difference seen and the noise floor."""
     digits = 0 if name == "characters" else 3
