@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from pytest_jarvis.outputs.wording import bracket, fit, labels, number, percent, printable, session, shortened, signed
+from pytest_jarvis.outputs.wording import (
+    bracket,
+    fit,
+    labels,
+    number,
+    percent,
+    printable,
+    routing,
+    session,
+    shortened,
+    signed,
+)
 from pytest_jarvis.rankings import Ranking
 from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.report import AdapterStatistics, Averages, Report
@@ -41,6 +52,21 @@ def aggregate_table(report: Report, *, label_width: int = LABEL_WIDTH) -> list[s
             for name, averages in by_adapter.items()
         ]
     return lines
+
+
+def choice_sentences(report: Report) -> list[str]:
+    """Return how often each adapter chose the right tool, and understood what was misheard, where that was judged."""
+    several = len(report.by_adapter) > 1
+    found = [
+        (title, name, getattr(one.statistics, f"{measure}_base"), getattr(one.statistics, f"{measure}_finetuned"))
+        for title, measure in ((routing.TITLE, "avg_tool_routing"), (routing.UNDERSTOOD_TITLE, "avg_understood"))
+        for name, one in report.by_adapter.items()
+    ]
+    return [
+        f"{f'{printable(name)} · ' if several else ''}{routing.averages_line(title, base, tuned)}"
+        for title, name, base, tuned in found
+        if base is not None and tuned is not None
+    ]
 
 
 def ranking_sentences(ranking: Ranking | None, *, judged: bool) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_jarvis.gate import GateOutcome, Require
-from pytest_jarvis.outputs.aggregates import aggregate_table, ranking_sentences
+from pytest_jarvis.outputs.aggregates import aggregate_table, choice_sentences, ranking_sentences
 from pytest_jarvis.outputs.layout import wrap
 from pytest_jarvis.outputs.wording import (
     DASH,
@@ -20,7 +20,6 @@ from pytest_jarvis.outputs.wording import (
     number,
     printable,
     reason_sentences,
-    routing,
     seconds,
     session,
     width_of,
@@ -112,19 +111,15 @@ def ranking_lines(report: Report, ranking: Ranking | None, *, asked: bool = True
 
 def metric_lines(report: Report) -> list[str]:
     """Return a line for each metric that others added and each adapter."""
+    several = len(report.metadata.adapters) > 1
     return [
         line
         for metric in report.metrics.values()
         for name, averages in metric.by_adapter.items()
         for sentence in (metric_line(metric.spec, averages.overall), not_measured(metric.spec, averages.overall))
         if sentence
-        for line in _packed([printable(f"{_named(report, name)}{sentence}")], _LINE)
+        for line in _packed([printable(f"{f'{name} · ' if several else ''}{sentence}")], _LINE)
     ]
-
-
-def _named(report: Report, name: str) -> str:
-    """Return what stands before an adapter's figures: its name, where there are several."""
-    return f"{name} · " if len(report.metadata.adapters) > 1 else ""
 
 
 def shown_line(text: str) -> str:
@@ -169,16 +164,7 @@ def decision_lines(report: Report, *, width: int = 80, asked: bool = True) -> li
 
 def choice_lines(report: Report) -> list[str]:
     """Return how often each adapter chose the right tool, and understood what was misheard, where that was judged."""
-    found = [
-        (title, name, getattr(one.statistics, f"{measure}_base"), getattr(one.statistics, f"{measure}_finetuned"))
-        for title, measure in ((routing.TITLE, "avg_tool_routing"), (routing.UNDERSTOOD_TITLE, "avg_understood"))
-        for name, one in report.by_adapter.items()
-    ]
-    return [
-        f"{printable(_named(report, name))}{routing.averages_line(title, base, tuned)}"
-        for title, name, base, tuned in found
-        if base is not None and tuned is not None
-    ]
+    return [line for sentence in choice_sentences(report) for line in _packed([sentence], _LINE)]
 
 
 def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = None) -> list[str]:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from pytest_jarvis.changes import Flip, Flips, MetricComparison, PromptChange
+from pytest_jarvis.changes import Flip, PromptChange
 from pytest_jarvis.choices import offers_tools
-from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.insights import AdapterInsight, Insights
-from pytest_jarvis.outputs import text_choices, text_metrics, text_provenance, text_regression
-from pytest_jarvis.outputs.layout import INDENT, WIDTH, pairs, paragraph, section, table
+from pytest_jarvis.outputs import text_adapters, text_choices, text_figures, text_provenance, text_regression
+from pytest_jarvis.outputs.layout import INDENT, WIDTH, paragraph, section, table
 from pytest_jarvis.outputs.wording import (
-    DASH,
     NOTHING_DECIDED,
     adapters_sentence,
-    bracket,
     decision_line,
     explanations,
     fit,
-    gain_interval,
     gate_sentence,
     labels,
     number,
     percent,
-    points,
     printable,
     reason_sentences,
     shown_thresholds,
@@ -46,63 +40,71 @@ _MOST_LINES = 12
 _MOST_FLIPS = 10
 _ARM_WIDTH = 12
 
-Writer = Callable[[float], str]
-
 
 def render_text(report: Report, insights: Insights) -> str:
     """Return the text of `report.txt`; no line holds a control character, whatever a model wrote."""
     candidate, gains = insights.candidate, not report.noise_floor
-    lines = [
+    # Of several adapters most sections are the candidate's, which their titles say.
+    whose = f" – {candidate.name}" if len(insights.adapters) > 1 else ""
+    written = [
         *_heading(report),
         *section(SECTIONS["identity"], text_provenance.identity(report, insights)),
-        *section(SECTIONS["verdict"], _verdict(report, candidate)),
+        *section(SECTIONS["verdict"], _verdict(report, insights)),
         *section(SECTIONS["thresholds"], _thresholds(report)),
+        *section(SECTIONS["side_by_side"], text_adapters.side_by_side(report, insights)),
         *section(REGRESSION, text_regression.regression(report)),
-        *section(SECTIONS["statistics"], _statistics(report, candidate)),
-        *section(SECTIONS["categories"], _categories(report, candidate, gains=gains)),
-        *section(wording_routing.TITLE.upper(), text_choices.routing(candidate, offered=offers_tools(report))),
-        *section(wording_routing.UNDERSTOOD_TITLE.upper(), text_choices.understanding(candidate)),
-        *section(SECTIONS["improvements"], _improvements(report, candidate) if gains else ()),
-        *section(SECTIONS["weaknesses"], _weaknesses(report, candidate) if gains else ()),
-        *section(SECTIONS["regressions"], _regressions(report, candidate)),
-        *section(SECTIONS["flips"], _flips(candidate)),
+        *(
+            line
+            for title, of in _own_sections(report, candidate, gains=gains)
+            for line in section(f"{title}{whose}", of)
+        ),
+        *section(SECTIONS["adapters"], text_adapters.others(report, insights)),
         *section(SECTIONS["failures"], _failures(report, insights)),
-        *section(SECTIONS["responses"], _responses(candidate)),
-        *section(SECTIONS["adapters"], _other_adapters(report, insights)),
         *section(SECTIONS["noise"], _noise(report)),
         *section(SECTIONS["provenance"], text_provenance.provenance(report)),
-        *section(SECTIONS["recommendations"], _recommendations(report, candidate)),
+        *section(SECTIONS["recommendations"], _recommendations(report, insights)),
     ]
-    return "".join(f"{printable(line).rstrip()}\n" for line in lines)
+    return "".join(f"{printable(line).rstrip()}\n" for line in written)
+
+
+def _own_sections(report: Report, candidate: AdapterInsight, *, gains: bool) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield the titles and lines of what is said of the candidate alone."""
+    yield SECTIONS["statistics"], text_figures.statistics(report, candidate)
+    yield SECTIONS["categories"], text_figures.categories(report, candidate, gains=gains)
+    yield wording_routing.TITLE.upper(), text_choices.routing(candidate, offered=offers_tools(report))
+    yield wording_routing.UNDERSTOOD_TITLE.upper(), text_choices.understanding(candidate)
+    if gains:
+        yield SECTIONS["improvements"], _improvements(report, candidate)
+        yield SECTIONS["weaknesses"], _weaknesses(report, candidate)
+    yield SECTIONS["regressions"], _regressions(report, candidate)
+    yield SECTIONS["flips"], _flips(candidate)
+    yield SECTIONS["responses"], _responses(candidate)
 
 
 def _heading(report: Report) -> list[str]:
     metadata = report.metadata
-    lines = [
-        "═" * WIDTH,
-        f"{labels.TITLE} – {metadata.base_model_label} + {metadata.lora_adapter}",
-        "═" * WIDTH,
-    ]
-    lines[1:2] = paragraph(lines[1], indent="")
+    title = f"{labels.TITLE} – {metadata.base_model_label} + {', '.join(metadata.adapters)}"
     notes = [*labels.cautions(report), *run_notes(report), *contamination_notes(report)]
-    return [*lines, *(line for note in notes for line in paragraph(note, indent=""))]
+    said = [line for note in notes for line in paragraph(note, indent="")]
+    return ["═" * WIDTH, *paragraph(title, indent=""), "═" * WIDTH, *said]
 
 
-def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+def _verdict(report: Report, insights: Insights) -> Iterator[str]:
     plan = report.metadata.plan
     yield from paragraph(gate_sentence(report.gate, plan.min_gain))
     if adapters := adapters_sentence(report.gate, plan.require):
         yield from paragraph(adapters)
     for reason in reason_sentences(report.gate):
         yield from paragraph(reason, indent=f"{INDENT}  ", first=f"{INDENT}- ")
-    if candidate.decision is None:
-        return
-    yield ""
-    named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
-    yield from paragraph(typeset(f"{named}{decision_line(report, candidate.name)}"))
-    yield ""
-    for sentence in explanations.explain_report(report, candidate.name):
-        yield from paragraph(sentence)
+    decided = [one.name for one in insights.adapters if one.decision is not None]
+    for name in decided:
+        yield ""
+        named = f"{name} : " if len(insights.adapters) > 1 else ""
+        yield from paragraph(typeset(f"{named}{decision_line(report, name)}"))
+    if insights.candidate.name in decided:
+        yield ""
+        for sentence in explanations.explain_report(report, insights.candidate.name):
+            yield from paragraph(sentence)
 
 
 def _thresholds(report: Report) -> Iterator[str]:
@@ -111,114 +113,6 @@ def _thresholds(report: Report) -> Iterator[str]:
     yield from table(heads, rows, (23, 9, 9, 13, 20))
     for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
         yield from paragraph(rule)
-
-
-def _statistics(report: Report, candidate: AdapterInsight) -> Iterator[str]:
-    measures: list[tuple[str, MetricComparison | None, Writer, Writer]] = [
-        (FIELDS["relevance"], candidate.relevance, lambda value: number(value, 3), signed),
-        (FIELDS["keywords"], candidate.keywords, percent, points),
-        *((labels.CRITERIA[flips.criterion], flips.share, percent, points) for flips in candidate.flips),
-        (FIELDS["characters"], candidate.characters, lambda value: number(value, 0), lambda value: signed(value, 0)),
-        (FIELDS["seconds"], candidate.seconds, lambda value: number(value, 2), lambda value: signed(value, 2)),
-    ]
-    unbounded = {FIELDS["characters"], FIELDS["seconds"]}
-    rows: list[tuple[str, ...]] = []
-    for label, metric, write, write_change in measures:
-        rows += _measure_rows(label, metric, write, write_change, highest=math.inf if label in unbounded else 1.0)
-    rows += text_metrics.statistics_rows(report, candidate.name)
-    if all(metric is None for _, metric, _, _ in measures):
-        yield from paragraph(labels.NOTHING_MEASURED)
-        return
-    yield from table((FIELDS["measure"], labels.BASE, candidate.name, FIELDS["change"]), rows, (27, 15, 15, 18))
-    cosine = candidate.averages.avg_cosine_similarity
-    reference = report.provenance.mismatched_cosine
-    yield ""
-    yield from pairs(
-        [
-            (FIELDS["cosine"], number(cosine) if cosine is not None else ""),
-            (FIELDS["mismatched"], labels.mismatched_sentence(reference) if reference is not None else ""),
-        ]
-    )
-    yield from text_metrics.left_out(report, candidate.name)
-
-
-def _measure_rows(
-    label: str, metric: MetricComparison | None, write: Writer, write_change: Writer, *, highest: float
-) -> list[tuple[str, ...]]:
-    """Return a metric's row of values and, under it, the row of their intervals."""
-    if metric is None:
-        return [(label, DASH, DASH, DASH)]
-    values = (label, write(metric.base.mean), write(metric.finetuned.mean), write_change(metric.change.difference))
-    if metric.change.interval is None:
-        return [values]
-    return [
-        values,
-        (
-            "",
-            bracket(_between(metric.base.interval, highest), write),
-            bracket(_between(metric.finetuned.interval, highest), write),
-            bracket(metric.change.interval, write_change),
-        ),
-    ]
-
-
-def _between(interval: Interval | None, highest: float) -> Interval | None:
-    """Return what of an interval a metric that goes from 0 to `highest` can be."""
-    return None if interval is None else (max(0.0, interval[0]), min(highest, interval[1]))
-
-
-def _categories(report: Report, insight: AdapterInsight, *, gains: bool = True) -> Iterator[str]:
-    widths = (22, 7, 8, 8, 9, 19)
-    heads = (FIELDS["counted"], labels.BASE, insight.name)
-    relevance, keywords = [], []
-    write = _gain_cells if gains else _change_cells
-    for item in insight.categories:
-        counted = f"{item.averages.total_tests}/{item.averages.planned_tests}"
-        relevance.append((item.label, counted, *write(item.relevance)))
-        keywords.append((item.label, counted, *_keyword_cells(item.keywords)))
-    counted = f"{insight.averages.total_tests}/{insight.averages.planned_tests}"
-    relevance.append((labels.TOTAL, counted, *write(insight.relevance)))
-    keywords.append((labels.TOTAL, counted, *_keyword_cells(insight.keywords)))
-    change = FIELDS["gain" if gains else "change"]
-    yield from table((FIELDS["relevance"], *heads, change, FIELDS["interval"]), relevance, widths)
-    yield ""
-    yield from table((FIELDS["keywords"], *heads, FIELDS["change"], FIELDS["interval"]), keywords, widths)
-    yield from text_metrics.category_tables(report, insight.name)
-    if insight.name == report.metadata.lora_adapter:
-        yield from ("", *paragraph(labels.INTERVALS_RULE))
-
-
-def _gain_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
-    if metric is None:
-        return (DASH, DASH, DASH, DASH)
-    ratio = metric.ratio
-    ends = None if ratio.interval is None else (ratio.interval[0] - 1, ratio.interval[1] - 1)
-    return (
-        number(metric.base.mean, 3),
-        number(metric.finetuned.mean, 3),
-        percent(None if ratio.value is None else ratio.value - 1, signed=True),
-        gain_interval(ends),
-    )
-
-
-def _change_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
-    """Return the difference instead of a gain, which a base against itself has not."""
-    if metric is None:
-        return (DASH, DASH, DASH, DASH)
-    change = metric.change
-    means = (number(metric.base.mean, 3), number(metric.finetuned.mean, 3))
-    return (*means, signed(change.difference), bracket(change.interval, signed))
-
-
-def _keyword_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
-    if metric is None:
-        return (DASH, DASH, DASH, DASH)
-    return (
-        percent(metric.base.mean),
-        percent(metric.finetuned.mean),
-        points(metric.change.difference),
-        bracket(metric.change.interval, points),
-    )
 
 
 def _improvements(report: Report, candidate: AdapterInsight) -> Iterator[str]:
@@ -280,18 +174,13 @@ def _flips(candidate: AdapterInsight) -> Iterator[str]:
     yield from paragraph(labels.FLIP_RULE)
     for flips in candidate.flips:
         yield ""
-        yield from paragraph(_flip_head(flips, candidate.name))
+        yield from paragraph(text_choices.flip_head(flips, candidate.name))
         for label, entries in ((labels.GAINED, flips.gained), (labels.LOST, flips.lost)):
             yield from paragraph(typeset(f"{label} : {len(entries) or labels.NO_FLIP}"), indent=f"{INDENT}  ")
             for flip in entries[:_MOST_FLIPS]:
                 yield from paragraph(_flip(flip), indent=" " * 8, first=f"{INDENT}    - ")
             if len(entries) > _MOST_FLIPS:
                 yield from paragraph(labels.more(len(entries) - _MOST_FLIPS), indent=f"{INDENT}      ")
-
-
-def _flip_head(flips: Flips, name: str) -> str:
-    counts = f"{labels.BASE} {flips.base_right}/{flips.prompts}, {name} {flips.finetuned_right}/{flips.prompts}"
-    return typeset(f"{labels.CRITERIA[flips.criterion]} : {counts}")
 
 
 def _flip(flip: Flip) -> str:
@@ -332,25 +221,6 @@ def _responses(candidate: AdapterInsight) -> Iterator[str]:
         yield from paragraph(sentence, indent=f"{INDENT}  ", first=f"{INDENT}- ")
 
 
-def _other_adapters(report: Report, insights: Insights) -> Iterator[str]:
-    if insights.ranking is not None:
-        places = [f"{place.name} {number(place.estimate.mean, 3)}" for place in insights.ranking.arms]
-        yield from paragraph(typeset(f"{labels.RANKING} : {', '.join(places)}"))
-        for pair in insights.ranking.pairs:
-            change = f"{signed(pair.difference.difference)} {bracket(pair.difference.interval, signed)}"
-            text = f"{labels.shown_sentence(pair.better, pair.worse, shown=pair.shown)} ({change})"
-            yield from paragraph(text, indent=f"{INDENT}  ", first=f"{INDENT}- ")
-    for insight in insights.adapters[1:]:
-        yield ""
-        yield from paragraph(f"{insight.name} ({report.metadata.adapters[insight.name]})")
-        if insight.decision is not None:
-            yield from paragraph(typeset(decision_line(report, insight.name)))
-        if insight.advice is not None:
-            yield from paragraph(explanations.advice_of(report, insight.name, insight.advice))
-        yield ""
-        yield from _categories(report, insight)
-
-
 def _noise(report: Report) -> Iterator[str]:
     if not report.noise_floor:
         return
@@ -360,25 +230,32 @@ def _noise(report: Report) -> Iterator[str]:
     yield from table([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows, (24, 14, 14, 14))
 
 
-def _recommendations(report: Report, candidate: AdapterInsight) -> Iterator[str]:
-    if candidate.advice is None and not report.noise_floor:
-        yield from paragraph(NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED)
+def _recommendations(report: Report, insights: Insights) -> Iterator[str]:
+    for place, one in enumerate(insights.adapters):
+        yield from ("",) if place else ()
+        yield from _recommended(report, one, named=len(insights.adapters) > 1)
+
+
+def _recommended(report: Report, one: AdapterInsight, *, named: bool) -> Iterator[str]:
+    who = f"{one.name} : " if named else ""
+    if one.advice is None and not report.noise_floor:
+        yield from paragraph(typeset(f"{who}{NOTHING_DECIDED if one.changes else labels.NOTHING_MEASURED}"))
         return
     names = {key: item.label for key, item in report.by_category.items()}
-    if candidate.advice is not None:
-        yield from paragraph(explanations.advice_of(report, candidate.name, candidate.advice))
+    if one.advice is not None:
+        yield from paragraph(typeset(f"{who}{explanations.advice_of(report, one.name, one.advice)}"))
     sentences = []
-    if candidate.weakest is not None:
-        label = names.get(candidate.weakest.category, candidate.weakest.category)
-        sentences.append(explanations.weakest_sentence(candidate.weakest, label))
-    if candidate.changes:
-        named = ", ".join(change.row.prompt_id for change in candidate.regressions[:_MOST_FLIPS])
-        head = explanations.regressions_sentence(len(candidate.regressions), len(candidate.changes))
-        sentences.append(f"{head} {named}".strip())
-        if len(candidate.regressions) > _MOST_FLIPS:
-            sentences[-1] += f" {labels.more(len(candidate.regressions) - _MOST_FLIPS)}"
-    sentences += [explanations.warning_sentence(warning) for warning in candidate.warnings]
-    if candidate.decision is not None and candidate.decision.responses_to_settle is not None:
-        sentences.append(explanations.settle_sentence(candidate.decision.responses_to_settle))
+    if one.weakest is not None:
+        label = names.get(one.weakest.category, one.weakest.category)
+        sentences.append(explanations.weakest_sentence(one.weakest, label))
+    if one.changes:
+        named_prompts = ", ".join(change.row.prompt_id for change in one.regressions[:_MOST_FLIPS])
+        head = explanations.regressions_sentence(len(one.regressions), len(one.changes))
+        sentences.append(f"{head} {named_prompts}".strip())
+        if len(one.regressions) > _MOST_FLIPS:
+            sentences[-1] += f" {labels.more(len(one.regressions) - _MOST_FLIPS)}"
+    sentences += [explanations.warning_sentence(warning) for warning in one.warnings]
+    if one.decision is not None and one.decision.responses_to_settle is not None:
+        sentences.append(explanations.settle_sentence(one.decision.responses_to_settle))
     for sentence in sentences:
         yield from paragraph(sentence, indent=f"{INDENT}  ", first=f"{INDENT}- ")

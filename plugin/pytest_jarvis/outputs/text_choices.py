@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_jarvis.changes import Flips
 from pytest_jarvis.choices import Confusion, RoutingInsight
 from pytest_jarvis.insights import AdapterInsight
 from pytest_jarvis.outputs.layout import INDENT, paragraph, table
-from pytest_jarvis.outputs.wording import DASH, NBSP, labels, percent
+from pytest_jarvis.outputs.wording import DASH, NBSP, labels, percent, typeset
 from pytest_jarvis.outputs.wording import routing as wording
 from pytest_jarvis.outputs.wording.labels import FIELDS
 
@@ -22,10 +23,7 @@ def routing(insight: AdapterInsight, *, offered: bool) -> Iterator[str]:
         return
     yield from paragraph(wording.rule(offered=offered))
     yield ""
-    rows = [(one.label, str(one.prompts), *wording.share_cells(one.share)) for one in found.categories]
-    rows.append((labels.TOTAL, str(found.share.prompts), *wording.share_cells(found.share)))
-    heads = (wording.SHARE_HEAD, FIELDS["counted"], labels.BASE, insight.name, FIELDS["change"], FIELDS["interval"])
-    yield from table(heads, rows, _SHARE_WIDTHS)
+    yield from shares(found, insight.name)
     yield ""
     yield from _reasons(found, insight.name)
     yield ""
@@ -36,6 +34,20 @@ def routing(insight: AdapterInsight, *, offered: bool) -> Iterator[str]:
     )
     yield ""
     yield from paragraph(wording.CONFUSION_NOTE)
+
+
+def shares(found: RoutingInsight, name: str) -> list[str]:
+    """Return the table of right choices: a row per category, then all of them."""
+    rows = [(one.label, str(one.prompts), *wording.share_cells(one.share)) for one in found.categories]
+    rows.append((labels.TOTAL, str(found.share.prompts), *wording.share_cells(found.share)))
+    heads = (wording.SHARE_HEAD, FIELDS["counted"], labels.BASE, name, FIELDS["change"], FIELDS["interval"])
+    return table(heads, rows, _SHARE_WIDTHS)
+
+
+def flip_head(flips: Flips, name: str) -> str:
+    """Return how many prompts each arm gets right, by one criterion."""
+    counts = f"{labels.BASE} {flips.base_right}/{flips.prompts}, {name} {flips.finetuned_right}/{flips.prompts}"
+    return typeset(f"{labels.CRITERIA[flips.criterion]} : {counts}")
 
 
 def understanding(insight: AdapterInsight) -> Iterator[str]:

@@ -40,6 +40,12 @@ def text_of(report: Report) -> str:
     return render_text(report, insights(report))
 
 
+def part_of(text: str, section: str) -> str:
+    """Return the lines under the title of a section, up to the next one."""
+    after = text.partition(f"\n{SECTIONS[section]}\n{'─' * 80}")[2]
+    return after.partition(f"\n{'─' * 80}")[0]
+
+
 @pytest.mark.parametrize("changes", REPORTS, ids=range(len(REPORTS)))
 def test_no_line_is_wider_than_eighty_columns(make_report: MakeReport, changes: dict[str, object]) -> None:
     assert [line for line in text_of(make_report(**changes)).splitlines() if width_of(line) > 80] == []
@@ -59,8 +65,37 @@ def test_the_same_report_gives_the_same_text(make_report: MakeReport, changes: d
 
 def test_a_whole_report_has_every_part_and_more_than_a_hundred_lines(make_report: MakeReport) -> None:
     lines = text_of(make_report(gains={"jarvis": 0.4, "faible": 0.0})).splitlines()
-    assert [title for title in SECTIONS.values() if title not in lines] == [SECTIONS["noise"]]
+    titles = {line.removesuffix(" – jarvis") for line in lines}
+    assert [title for title in SECTIONS.values() if title not in titles] == [SECTIONS["noise"]]
     assert len(lines) > 100
+
+
+def test_with_several_adapters_every_part_says_whose_it_is(make_report: MakeReport) -> None:
+    text = text_of(make_report(gains={"v1": 0.6, "v2": 0.0}))
+    assert "modèle de démonstration embarqué + v1, v2" in text
+    assert {f"{SECTIONS[key]} – v1" for key in ("statistics", "categories", "flips", "responses")} <= set(
+        text.split("\n")
+    )
+    verdict, advice = part_of(text, "verdict"), part_of(text, "recommendations")
+    for name in ("v1", "v2"):
+        assert f"\n  {name}\u00a0: pertinence" in verdict
+        assert f"\n  {name}\u00a0: " in advice
+
+
+def test_all_adapters_stand_side_by_side_and_each_other_has_its_own_figures(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.6, "v2": 0.0, "v3": 0.2})
+    text = text_of(report)
+    table = part_of(text, "side_by_side")
+    assert [4, 4, 4] == [len(re.findall(rf"^    {name} ", table, re.MULTILINE)) for name in ("v1", "v2", "v3")]
+    others = part_of(text, "adapters")
+    for name in ("v2", "v3"):
+        assert re.search(rf"Mesure +base +{name} +écart", others)
+        assert re.search(rf"Pertinence JARVIS +prompts +base +{name} +gain", others)
+
+
+def test_one_adapter_has_nothing_beside_it(make_report: MakeReport) -> None:
+    lines = text_of(make_report()).splitlines()
+    assert {SECTIONS["side_by_side"], SECTIONS["adapters"], f"{SECTIONS['flips']} – jarvis"}.isdisjoint(lines)
 
 
 def test_punctuation_has_its_no_break_spaces(make_report: MakeReport) -> None:

@@ -113,6 +113,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "identity": "CE QUI A ÉTÉ COMPARÉ",
     "verdict": "VERDICT",
     "thresholds": "SEUILS",
+    "side_by_side": "LES ADAPTATEURS CÔTE À CÔTE",
     "statistics": "STATISTIQUES GLOBALES",
     "categories": "PAR CATÉGORIE",
     "improvements": "LES PLUS FORTES AMÉLIORATIONS",
