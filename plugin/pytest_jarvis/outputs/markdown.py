@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.changes import MetricComparison, PromptChange
-from pytest_jarvis.choices import offers_tools
+from pytest_jarvis.choices import RoutingInsight, offers_tools
 from pytest_jarvis.insights import AdapterInsight, Insights
+from pytest_jarvis.outputs.aggregates import ranking_sentences
 from pytest_jarvis.outputs.wording import (
     DASH,
     adapters_sentence,
@@ -18,6 +19,7 @@ from pytest_jarvis.outputs.wording import (
     explanations,
     gain_interval,
     gate_sentence,
+    is_judged,
     labels,
     number,
     percent,
@@ -43,6 +45,10 @@ STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
 _MOST_ROWS = 40
 _MOST_CASES = 5
+_MOST_CASES_EACH = 2
+"""The same of each of several adapters."""
+_MOST_ADAPTERS = 4
+"""Adapters of which more is said than the tables hold; of more, those named first."""
 _MOST_CONFUSIONS = 8
 _MOST_LABEL = 80
 _MOST_TEXT = 400
@@ -53,18 +59,18 @@ _TICKS = re.compile("`+")
 
 def render_markdown(report: Report, insights: Insights) -> str:
     """Return the text of `summary.md`: verdict, tables, worst prompts; always under 60,000 characters."""
-    candidate = insights.candidate
+    shown = insights.adapters[:_MOST_ADAPTERS]
     blocks = [
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
         *(f"> {escaped_sentence(note)}" for note in _notes(report)),
-        *_verdict(report, candidate),
-        *_categories(candidate, gains=not report.noise_floor),
-        *_added(report, candidate.name),
-        *_choices(candidate, offered=offers_tools(report)),
+        *_verdict(report, shown),
+        *_adapters(report, insights),
+        *_categories(insights.adapters, gains=not report.noise_floor),
+        *_added(report),
+        *_choices(shown, offered=offers_tools(report)),
         *_thresholds(report),
         *_regression(report),
-        *_adapters(insights),
-        *_worst(report, candidate),
+        *_worst(report, shown),
         *_failures(insights),
         _foot(report),
     ]
@@ -111,30 +117,36 @@ def _notes(report: Report) -> list[str]:
     return [*labels.cautions(report), *run_notes(report), *contamination_notes(report), *regression.drop_notes(report)]
 
 
-def _verdict(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+def _verdict(report: Report, adapters: Sequence[AdapterInsight]) -> Iterator[str]:
     plan = report.metadata.plan
     yield f"**{escaped_sentence(gate_sentence(report.gate, plan.min_gain))}**"
-    if adapters := adapters_sentence(report.gate, plan.require):
-        yield escaped_sentence(adapters)
+    if said := adapters_sentence(report.gate, plan.require):
+        yield escaped_sentence(said)
     reasons = [f"- {escaped_sentence(sentence)}" for sentence in reason_sentences(report.gate)]
     if reasons:
         yield "\n".join(reasons)
-    if candidate.decision is not None:
-        named = f"{candidate.name} : " if len(report.metadata.adapters) > 1 else ""
-        yield escaped_sentence(f"{named}{decision_line(report, candidate.name)}")
-    if candidate.advice is not None:
-        yield escaped_sentence(explanations.advice_of(report, candidate.name, candidate.advice))
+    several = len(report.metadata.adapters) > 1
+    for one in adapters:
+        named = f"{one.name} : " if several else ""
+        if one.decision is not None:
+            yield escaped_sentence(f"{named}{decision_line(report, one.name)}")
+        if one.advice is not None:
+            yield escaped_sentence(f"{named}{explanations.advice_of(report, one.name, one.advice)}")
     if report.noise_floor:
         yield labels.NOISE_RULE
         rows = [labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()]
         yield table_of([FIELDS[key] for key in ("measure", "change", "floor", "relative")], rows)
-    names = {key: item.label for key, item in report.by_category.items()}
-    more = [explanations.warning_sentence(warning) for warning in candidate.warnings]
-    if candidate.weakest is not None:
-        label = names.get(candidate.weakest.category, candidate.weakest.category)
-        more.append(explanations.weakest_sentence(candidate.weakest, label))
+    more = [f"{f'{one.name} : ' if several else ''}{sentence}" for one in adapters for sentence in _beware(report, one)]
     if more:
         yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in more)
+
+
+def _beware(report: Report, one: AdapterInsight) -> Iterator[str]:
+    """Yield what to beware of and where to work first."""
+    yield from (explanations.warning_sentence(warning) for warning in one.warnings)
+    if one.weakest is not None:
+        known = report.by_category.get(one.weakest.category)
+        yield explanations.weakest_sentence(one.weakest, known.label if known else one.weakest.category)
 
 
 def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -148,52 +160,65 @@ def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(body)
 
 
-def _categories(candidate: AdapterInsight, *, gains: bool) -> Iterator[str]:
+def _categories(adapters: Sequence[AdapterInsight], *, gains: bool) -> Iterator[str]:
+    """Yield the table of categories; of several adapters each has a row under each category."""
     yield f"## {labels.PER_CATEGORY}"
-    name = candidate.name
     heads = [
-        FIELDS["category"],
         FIELDS["counted"],
         f"{FIELDS['relevance']}, {labels.BASE}",
-        name,
+        _tuned(adapters),
         FIELDS["gain" if gains else "change"],
         FIELDS["interval"],
         f"{FIELDS['keywords']}, {labels.BASE}",
-        name,
+        _tuned(adapters),
     ]
-    entries = [(item.label, item.averages, item.relevance, item.keywords) for item in candidate.categories]
-    total = (labels.TOTAL, candidate.averages, candidate.relevance, candidate.keywords)
-    rows = [
-        [
-            label,
-            f"{averages.total_tests}/{averages.planned_tests}",
-            *_relevance(relevance, gains=gains),
-            *_keywords(keywords),
-        ]
-        for label, averages, relevance, keywords in [*entries[: _MOST_ROWS - 1], total]
-    ]
-    yield table_of(heads, rows)
-    if len(entries) >= _MOST_ROWS:
-        yield labels.more(len(entries) - _MOST_ROWS + 1)
+    count = len(adapters[0].categories)
+    kept = min(count, max(0, _MOST_ROWS // len(adapters) - 1))
+    rows: list[list[str]] = []
+    for place in (*range(kept), None):
+        for one in adapters:
+            part = one if place is None else one.categories[place]
+            averages, label = part.averages, labels.TOTAL if place is None else one.categories[place].label
+            counted = f"{averages.total_tests}/{averages.planned_tests}"
+            cells = [counted, *_relevance(part.relevance, gains=gains), *_keywords(part.keywords)]
+            rows.append([label, *_whose(adapters, one.name), *cells])
+    yield table_of([FIELDS["category"], *_whose(adapters, FIELDS["adapter"]), *heads], rows)
+    if kept < count:
+        yield labels.more(count - kept)
 
 
-def _added(report: Report, adapter: str) -> Iterator[str]:
+def _tuned(adapters: Sequence[AdapterInsight]) -> str:
+    """Return the head of a column of the arm beside the base: its name, where there is one."""
+    return adapters[0].name if len(adapters) == 1 else labels.TUNED
+
+
+def _whose(adapters: Sequence[AdapterInsight], name: str) -> list[str]:
+    """Return the cell that says whose a row is, where there are several adapters."""
+    return [name] if len(adapters) > 1 else []
+
+
+def _added(report: Report) -> Iterator[str]:
     """Yield the table of the metrics that others added: overall, then per category."""
     if not report.metrics:
         return
     names = {key: item.label for key, item in report.by_category.items()}
-    rows = []
+    several = len(report.metadata.adapters) > 1
+    rows, sentences = [], []
     for metric in report.metrics.values():
-        of = metric.by_adapter[adapter]
-        entries = [(labels.TOTAL, of.overall), *((names.get(key, key), one) for key, one in of.by_category.items())]
-        for label, one in entries:
-            rows.append([added.label_of(metric.spec), label, str(one.prompts), *added.metric_cells(metric.spec, one)])
+        for name, of in metric.by_adapter.items():
+            whose = [name] if several else []
+            entries = [(labels.TOTAL, of.overall), *((names.get(key, key), one) for key, one in of.by_category.items())]
+            for label, one in entries:
+                cells = [str(one.prompts), *added.metric_cells(metric.spec, one)]
+                rows.append([added.label_of(metric.spec), label, *whose, *cells])
+            if said := added.not_measured(metric.spec, of.overall):
+                sentences.append(f"{f'{name}, ' if several else ''}{said}")
     yield f"## {added.TITLE}"
-    heads = (FIELDS["measure"], FIELDS["category"], FIELDS["counted"], labels.BASE, adapter)
+    whose, arm = ([FIELDS["adapter"]], labels.TUNED) if several else ([], report.metadata.lora_adapter)
+    heads = (FIELDS["measure"], FIELDS["category"], *whose, FIELDS["counted"], labels.BASE, arm)
     yield table_of((*heads, FIELDS["change"], FIELDS["interval"]), rows)
-    sentences = [added.not_measured(one.spec, one.by_adapter[adapter].overall) for one in report.metrics.values()]
-    if any(sentences):
-        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in sentences if sentence)
+    if sentences:
+        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in sentences)
 
 
 def _relevance(metric: MetricComparison | None, *, gains: bool) -> list[str]:
@@ -213,26 +238,43 @@ def _keywords(metric: MetricComparison | None) -> list[str]:
     return [DASH, DASH] if metric is None else [percent(metric.base.mean), percent(metric.finetuned.mean)]
 
 
-def _choices(candidate: AdapterInsight, *, offered: bool) -> Iterator[str]:
+def _choices(adapters: Sequence[AdapterInsight], *, offered: bool) -> Iterator[str]:
     """Yield the choice of the tool, its commonest confusions, and how many misheard commands were understood."""
-    if (found := candidate.routing) is not None:
+    judged = [(one.name, one.routing) for one in adapters if one.routing is not None]
+    if judged:
         yield f"## {wording_routing.TITLE}"
         yield wording_routing.rule(offered=offered)
-        heads = [wording_routing.SHARE_HEAD, labels.BASE, candidate.name, FIELDS["change"], FIELDS["interval"]]
-        shares = [*((one.label, one.share) for one in found.categories), (labels.TOTAL, found.share)]
-        yield table_of(heads, [[label, *wording_routing.share_cells(share)] for label, share in shares])
-        heads = [*wording_routing.CONFUSION_HEADS, labels.BASE, candidate.name]
-        wrong = [
-            (wording_routing.chosen_name(one.expected), wording_routing.chosen_name(key), *counts)
-            for one in found.confusions
-            for key in dict.fromkeys((*one.base, *one.finetuned))
-            if key != one.expected and any(counts := (one.base.get(key, 0), one.finetuned.get(key, 0)))
+        rows = [
+            [label, *_whose(adapters, name), *wording_routing.share_cells(share)]
+            for place, label in enumerate([*(one.label for one in judged[0][1].categories), labels.TOTAL])
+            for name, found in judged
+            for share in [[*(one.share for one in found.categories), found.share][place]]
         ]
-        wrong.sort(key=lambda row: -row[2] - row[3])
-        if wrong:
-            yield table_of(heads, [[*map(str, row)] for row in wrong[:_MOST_CONFUSIONS]])
-    if candidate.understanding is not None:
-        yield wording_routing.share_line(wording_routing.UNDERSTOOD_TITLE, candidate.understanding.share)
+        heads = [wording_routing.SHARE_HEAD, *_whose(adapters, FIELDS["adapter"]), labels.BASE, _tuned(adapters)]
+        yield table_of([*heads, FIELDS["change"], FIELDS["interval"]], rows)
+        yield from _confusions(judged)
+    for one in adapters:
+        if one.understanding is not None:
+            named = f"{escaped(one.name)} · " if len(adapters) > 1 else ""
+            yield f"{named}{wording_routing.share_line(wording_routing.UNDERSTOOD_TITLE, one.understanding.share)}"
+
+
+def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[str]:
+    """Yield the table of what was chosen in place of the tool that was wanted, by each arm, the commonest first."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for place, (_, found) in enumerate(judged):
+        for one in found.confusions:
+            for key in dict.fromkeys((*one.base, *one.finetuned)):
+                if key != one.expected:
+                    row = counts.setdefault((one.expected, key), [0] * (1 + len(judged)))
+                    row[0] = max(row[0], one.base.get(key, 0))
+                    row[1 + place] = one.finetuned.get(key, 0)
+    if counts:
+        most = sorted(counts.items(), key=lambda item: -sum(item[1]))[:_MOST_CONFUSIONS]
+        yield table_of(
+            [*wording_routing.CONFUSION_HEADS, labels.BASE, *(name for name, _ in judged)],
+            [[*map(wording_routing.chosen_name, names), *map(str, row)] for names, row in most],
+        )
 
 
 def _thresholds(report: Report) -> Iterator[str]:
@@ -255,7 +297,7 @@ def _regression(report: Report) -> Iterator[str]:
         yield table_of(regression.HEADS, [regression.cells_of(test, report) for test in outcome.tests])
 
 
-def _adapters(insights: Insights) -> Iterator[str]:
+def _adapters(report: Report, insights: Insights) -> Iterator[str]:
     if len(insights.adapters) < 2:
         return
     yield f"## {labels.ADAPTERS}"
@@ -282,21 +324,27 @@ def _adapters(insights: Insights) -> Iterator[str]:
         )
     heads = ("adapter", "relevance", "gain", "gain_then", "interval", "responses_then", "judged")
     yield table_of([FIELDS[key] for key in heads], rows)
+    if said := ranking_sentences(insights.ranking, judged=is_judged(report)):
+        yield "\n".join(f"- {escaped_sentence(sentence)}" for sentence in said[:_MOST_ROWS])
 
 
-def _worst(report: Report, candidate: AdapterInsight) -> Iterator[str]:
+def _worst(report: Report, adapters: Sequence[AdapterInsight]) -> Iterator[str]:
     """Yield the prompts that got worse: those shown to have, else the lowest changes."""
-    if not candidate.changes or report.noise_floor:
+    changed = [] if report.noise_floor else [one for one in adapters if one.changes]
+    if not changed:
         return
     yield f"## {labels.REGRESSIONS}"
-    yield escaped_sentence(explanations.regressions_sentence(len(candidate.regressions), len(candidate.changes)))
     names = {key: item.label for key, item in report.by_category.items()}
-    worst = candidate.regressions[:_MOST_CASES]
-    if not worst:
-        yield labels.WEAKNESSES_RULE
-        worst = candidate.weaknesses[:_MOST_CASES]
-    for change in worst:
-        yield _case(change, names.get(change.row.category, change.row.category))
+    most = _MOST_CASES if len(adapters) == 1 else _MOST_CASES_EACH
+    for one in changed:
+        yield from (f"### {name}" for name in _whose(adapters, escaped(one.name)))
+        yield escaped_sentence(explanations.regressions_sentence(len(one.regressions), len(one.changes)))
+        worst = one.regressions[:most]
+        if not worst:
+            yield labels.WEAKNESSES_RULE
+            worst = one.weaknesses[:most]
+        for change in worst:
+            yield _case(change, names.get(change.row.category, change.row.category))
 
 
 def _case(change: PromptChange, label: str) -> str:

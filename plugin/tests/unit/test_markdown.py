@@ -33,6 +33,28 @@ def test_the_summary_has_the_verdict_first_then_a_row_per_category(make_report: 
         assert [row for row in rows if row.startswith(f"| {label} |")] != []
 
 
+def test_each_of_several_adapters_has_a_row_per_category_a_verdict_and_its_prompts(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.6, "v2": 0.0})
+    text = summary_of(report)
+    for name in ("v1", "v2"):
+        for label in (*(item.label for item in report.by_category.values()), "Ensemble"):
+            assert f"| {label} | {name} | " in text
+        assert f"\n{name}\u00a0: pertinence" in text
+        assert f"\n{name}\u00a0: {'✓' if name == 'v1' else '✗'} Fine-tuning" in text
+        assert f"\n### {name}\n" in text
+    assert "- Classement\u00a0: v1 " in text
+
+
+def test_the_total_of_each_adapter_is_there_however_many_categories(make_report: MakeReport) -> None:
+    text = summary_of(make_report(categories=50, prompts=1, replicates=2, gains={"v1": 0.6, "v2": 0.0}))
+    assert [f"| Ensemble | {name} | " in text for name in ("v1", "v2")] == [True, True]
+    assert "… et 31 de plus" in text
+
+
+def test_one_adapter_has_no_column_of_names(make_report: MakeReport) -> None:
+    assert "| Catégorie | prompts | Pertinence JARVIS, base | jarvis | gain |" in summary_of(make_report())
+
+
 @pytest.mark.parametrize(
     "changes",
     [
