@@ -1,8 +1,8 @@
-"""Saved runs over time: a line for each, in series of runs that may be held against each other."""
+"""Saved runs over time: a line for each of their adapters, in series of runs that may be held against each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_jarvis.contrasts import Interval
@@ -14,7 +14,7 @@ from pytest_jarvis.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One run: its candidate's gain, and what is needed to know it again."""
+    """One adapter of one run: its gain, and what is needed to know it again."""
 
     report: str
     sha256: str
@@ -28,12 +28,16 @@ class HistoryEntry:
     prompt_hash: str
     machine: str
     replicates: int
+    """Responses per prompt and arm that the gain rests on: of an adapter that was settled early, those of then."""
     prompts: int
     gain: float | None
     interval: Interval | None
     """Of the gain, on the prompts of the run; as the gate judged it."""
     min_gain: float
     verdict: GateVerdict
+    """The adapter's own; the run's where it is its only one, or where the run is not judged."""
+    is_candidate: bool
+    """Whether it is the first named of its run: the one that the gate is about."""
     is_real: bool
     is_replay: bool
     is_twin: bool
@@ -58,47 +62,68 @@ class Series:
     differs: tuple[str, ...]
     """What is another than in the series before: names of `kinship.series_key`; empty in the first."""
     entries: tuple[HistoryEntry, ...]
+    """Those of one run follow each other."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs its entries are of."""
+        return len({entry.report for entry in self.entries})
+
+    @property
+    def trends(self) -> dict[str, tuple[HistoryEntry, ...]]:
+        """The points of each adapter's trend, oldest first, by its name; an adapter without any is left out."""
+        points = [entry for entry in self.entries if entry.in_trend]
+        names = dict.fromkeys(entry.adapter for entry in points)
+        return {name: tuple(entry for entry in points if entry.adapter == name) for name in names}
 
 
-def history_entry(report: Report, path: str, sha256: str, *, baseline_sha256: str | None = None) -> HistoryEntry:
-    """Return the line of a run."""
+def history_entries(
+    report: Report, path: str, sha256: str, *, baseline_sha256: str | None = None
+) -> tuple[HistoryEntry, ...]:
+    """Return the lines of a run: one for each adapter, the candidate's first."""
     metadata, origin = report.metadata, report.provenance
-    decision = report.decisions.get(metadata.lora_adapter)
-    interval = None
-    if decision is not None:
-        interval = decision.gain_these if decision.target == "these" else decision.gain_new
-    proof = next((one for one in origin.engine.adapters if one.name == metadata.lora_adapter), None)
-    return HistoryEntry(
-        report=path,
-        sha256=sha256,
-        timestamp=metadata.timestamp,
-        commit=origin.commit,
-        dirty=origin.dirty,
-        base_model=metadata.base_model,
-        quantization=metadata.quantization,
-        adapter=metadata.lora_adapter,
-        adapter_sha256=None if proof is None else proof.sha256,
-        prompt_hash=origin.prompt_hash,
-        machine=origin.machine.label,
-        replicates=metadata.samples_per_prompt,
-        prompts=report.statistics.total_tests,
-        gain=report.statistics.relevance_gain if decision is None else decision.gain,
-        interval=interval,
-        min_gain=metadata.plan.min_gain,
-        verdict=report.gate.verdict,
-        is_real=metadata.is_real,
-        is_replay=origin.replay is not None,
-        is_twin=TWIN_ARM in metadata.adapters,
-        is_baseline=sha256 == baseline_sha256,
-        is_interrupted=_is_interrupted(report),
-    )
+    digests = {one.name: one.sha256 for one in origin.engine.adapters}
+    # Of one adapter the run's verdict is the adapter's; of a run that is not judged there is no other.
+    own = len(metadata.adapters) > 1 and report.gate.verdict not in {"NOT_JUDGED", "OFF"}
+    verdicts: dict[str, GateVerdict] = {one.name: one.verdict for one in report.gate.adapters} if own else {}
+    entries = []
+    for name in metadata.adapters:
+        decision, averages = report.decisions.get(name), report.by_adapter[name].statistics
+        entries.append(
+            HistoryEntry(
+                report=path,
+                sha256=sha256,
+                timestamp=metadata.timestamp,
+                commit=origin.commit,
+                dirty=origin.dirty,
+                base_model=metadata.base_model,
+                quantization=metadata.quantization,
+                adapter=name,
+                adapter_sha256=digests.get(name),
+                prompt_hash=origin.prompt_hash,
+                machine=origin.machine.label,
+                replicates=metadata.samples_per_prompt if decision is None else decision.replicates[1],
+                prompts=averages.total_tests,
+                gain=averages.relevance_gain if decision is None else decision.gain,
+                interval=None if decision is None else decision.judged_interval,
+                min_gain=metadata.plan.min_gain,
+                verdict=verdicts.get(name, report.gate.verdict),
+                is_candidate=name == metadata.lora_adapter,
+                is_real=metadata.is_real,
+                is_replay=origin.replay is not None,
+                is_twin=TWIN_ARM in metadata.adapters,
+                is_baseline=sha256 == baseline_sha256,
+                is_interrupted=_is_interrupted(report),
+            )
+        )
+    return tuple(entries)
 
 
-def series_of(runs: Iterable[tuple[HistoryEntry, Report]]) -> tuple[Series, ...]:
-    """Return the runs by what makes them comparable; the series that holds the newest run comes last."""
+def series_of(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Series, ...]:
+    """Return the runs, each with its entries, by what makes them comparable; the newest run's series comes last."""
     found: dict[tuple[tuple[str, str], ...], list[HistoryEntry]] = {}
-    for entry, report in sorted(runs, key=lambda run: (run[0].timestamp, run[0].report)):
-        found.setdefault(series_key(report), []).append(entry)
+    for entries, report in sorted(runs, key=lambda run: (run[0][0].timestamp, run[0][0].report)):
+        found.setdefault(series_key(report), []).extend(entries)
     ordered = sorted(found.items(), key=lambda item: item[1][-1].timestamp)
     result: list[Series] = []
     before: dict[str, str] = {}

@@ -52,7 +52,7 @@ def history(folder: Path | None, *, png: Path | None, as_json: bool) -> int:
 
 def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
     """Return the runs of a folder in series, and what is wrong with each report that cannot be read."""
-    from pytest_jarvis.history import history_entry, series_of
+    from pytest_jarvis.history import history_entries, series_of
     from pytest_jarvis.references import current_baseline, saved_runs
 
     baseline = current_baseline(folder)
@@ -62,8 +62,8 @@ def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
         if isinstance(run, InputError):
             damaged.append(str(run))
             continue
-        entry = history_entry(run.report, run.path.as_posix(), run.sha256, baseline_sha256=baseline_sha256)
-        runs.append((entry, run.report))
+        entries = history_entries(run.report, run.path.as_posix(), run.sha256, baseline_sha256=baseline_sha256)
+        runs.append((entries, run.report))
     return series_of(runs), damaged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.gate import Reason
-from pytest_jarvis.history import HistoryEntry, Series, history_entry, series_of
+from pytest_jarvis.history import HistoryEntry, Series, history_entries, series_of
 from pytest_jarvis.outputs.charts.history import history_png
 from pytest_jarvis.outputs.history import history_lines
 from pytest_jarvis.outputs.wording import width_of
@@ -25,11 +26,16 @@ def dated(report: Report, day: int, **provenance: object) -> Report:
 
 
 def series(*reports: Report) -> tuple[Series, ...]:
-    return series_of([(entry(report, str(number)), report) for number, report in enumerate(reports)])
+    return series_of([(entries(report, str(number)), report) for number, report in enumerate(reports)])
+
+
+def entries(report: Report, name: str = "run", **more: str) -> tuple[HistoryEntry, ...]:
+    return history_entries(report, f"reports/{name}/report.json", name, **more)
 
 
 def entry(report: Report, name: str = "run", **more: str) -> HistoryEntry:
-    return history_entry(report, f"reports/{name}/report.json", name, **more)
+    [one] = entries(report, name, **more)
+    return one
 
 
 def text_of(*reports: Report) -> str:
@@ -47,6 +53,55 @@ def test_an_entry_holds_the_gain_and_interval_that_the_gate_judged(make_report: 
 def test_one_response_a_prompt_has_the_interval_for_new_prompts(make_report: MakeReport) -> None:
     report = make_report(replicates=1)
     assert entry(report).interval == report.decisions["jarvis"].gain_new
+
+
+def test_each_adapter_of_a_run_has_its_own_line_with_its_own_gain_and_verdict(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.9, "v2": 0.0})
+    found = entries(report)
+    assert [(one.adapter, one.gain, one.is_candidate) for one in found] == [
+        (name, report.decisions[name].gain, name == "v1") for name in ("v1", "v2")
+    ]
+    assert [one.verdict for one in found] == ["PASS", "FAIL"]
+    table = [line for line in text_of(report).splitlines() if re.search(r"  *v[12]  ", line)]
+    assert [line.split()[-1] for line in table] == ["accepté", "refusé"]
+    assert table[0].startswith("2026-03-01")
+    assert table[1].startswith(" " * 25)
+
+
+def test_an_unjudged_run_of_several_is_unjudged_for_each(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.9, "v2": 0.0})
+    report = change(report, gate=replace(report.gate, verdict="NOT_JUDGED"))
+    assert [one.verdict for one in entries(report)] == ["NOT_JUDGED"] * 2
+
+
+def test_a_verdict_given_early_counts_the_responses_it_rests_on(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.9, "v2": 0.0})
+    early = replace(report.decisions["v1"], replicates=(2, 2))
+    report = change(report, decisions={**report.decisions, "v1": early})
+    assert [one.replicates for one in entries(report)] == [2, 4]
+
+
+def test_each_adapter_has_a_trend_of_its_own_by_name(make_report: MakeReport) -> None:
+    both = {"v1": 0.4, "v2": 0.1}
+    reports = [dated(make_report(gains=gains), day) for day, gains in ((1, both), (2, {"v2": 0.2}), (3, both))]
+    [one] = series(*reports)
+    assert (3, {"v1": 2, "v2": 3}) == (one.runs, {name: len(points) for name, points in one.trends.items()})
+    text = text_of(*reports)
+    assert "(3 essais)" in text
+    first, second = (text.partition(f"\nTendance : {name}\n")[2].partition("\n\n")[0] for name in ("v1", "v2"))
+    assert [line[:10] for line in first.splitlines()] == ["2026-03-01", "2026-03-03"]
+    assert [line[:10] for line in second.splitlines()] == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert history_png([one]) != history_png([replace(one, entries=one.entries[::2])])
+
+
+def test_the_trend_of_one_adapter_needs_no_name(make_report: MakeReport) -> None:
+    assert "Tendance :" not in text_of(dated(make_report(), 1), dated(make_report(), 2))
+
+
+def test_a_hundred_responses_are_not_cut(make_report: MakeReport) -> None:
+    report = make_report()
+    many = replace(report.decisions["jarvis"], replicates=(128, 128))
+    assert " 128 " in text_of(change(report, decisions={"jarvis": many}))
 
 
 def test_a_run_without_a_decision_has_no_interval_and_no_place_in_the_trend(make_report: MakeReport) -> None:

@@ -13,6 +13,7 @@ from pytest_jarvis.outputs.wording.notes import french_storage
 
 TITLE: Final = "Gain de pertinence au fil des essais"
 HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
+TREND_OF: Final = "Tendance"
 VERDICTS: Final[Mapping[GateVerdict, str]] = {
     "PASS": "accepté",
     "FAIL": "refusé",
@@ -39,7 +40,7 @@ def series_title(place: int, series: Series) -> str:
     fake = "" if series.is_real else ", moteur factice"
     said = (
         f"Série {place} : {printable(series.base_model)}, {printable(french_storage(series.quantization))}, prompts "
-        f"{series.prompt_hash[:8]}{fake} ({plural(len(series.entries), 'essai')})"
+        f"{series.prompt_hash[:8]}{fake} ({plural(series.runs, 'essai')})"
     )
     if not series.differs:
         return typeset(said)
@@ -53,6 +54,11 @@ def verdict_of(entry: HistoryEntry) -> str:
     if entry.is_replay:
         return REPLAY
     return INTERRUPTED if entry.is_interrupted else VERDICTS[entry.verdict]
+
+
+def trend_title(adapter: str) -> str:
+    """Return whose trend follows, where a series has several."""
+    return typeset(f"{TREND_OF} : {printable(adapter)}")
 
 
 def commit_of(entry: HistoryEntry) -> str:
@@ -83,6 +89,6 @@ def written(path: str) -> str:
 def legend(*, dirty: bool) -> str:
     """Return how the list is to be read."""
     return typeset(
-        "[──o──] : intervalle et gain vu ; │ : gain nul."
+        "[──o──] : intervalle et gain vu ; │ : gain nul. k : réponses par prompt sur lesquelles porte le verdict."
         + (" + : fichiers modifiés depuis le commit." if dirty else "")
     )
