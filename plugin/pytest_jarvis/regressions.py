@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pytest_jarvis.comparisons import Difference
-from pytest_jarvis.contrasts import Scores
+from pytest_jarvis.contrasts import Interval, Scores
 from pytest_jarvis.looks import holm
 from pytest_jarvis.rankings import REGRESSION_ALPHA, compare_with_stored
 
@@ -32,6 +32,7 @@ other_dictionary: the relevance counts other terms, or another share of them as 
 no_common_prompt: no prompt has the same id and text in both.
 not_measured: one of the two has no relevance.
 """
+Direction = Literal["rise", "drop"]
 Choice = Literal["named", "baseline", "newest"]
 """How the stored run was found: named on the command line, the baseline, or the newest comparable report."""
 
@@ -46,6 +47,21 @@ class ScopeTest:
     difference: Difference
     """new - stored of the candidate's relevance, its interval at the level Holm gave the test."""
     proven_drop: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeShift:
+    """How a metric moved, over all prompts or over one category."""
+
+    category: str
+    """Empty over all prompts."""
+    prompts: int
+    difference: Difference
+    """new - stored, its interval at the level that was asked."""
+    corrected: Interval | None
+    """The interval at the level that Holm gave the way it moved: 0 is outside it wherever that is `proven`."""
+    proven: Direction | None
+    """None where noise may explain it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +144,33 @@ def find_drops(
         )
         for (name, (stored, new)), step in zip(scopes.items(), holm(p_values, alpha), strict=True)
     )
+
+
+def find_shifts(
+    scopes: Mapping[str, tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
+) -> tuple[ScopeShift, ...]:
+    """Give back how each scope moved: its scores stored and new, same prompts in both, as `find_drops`.
+
+    Holm over the scopes for drops and again for rises, each at `alpha`: of what did not move, one is called a drop in
+    at most `alpha` of runs, and one a rise in as many.
+    """
+    seen = [compare_with_stored(stored, new, alpha=alpha).difference for stored, new in scopes.values()]
+    drops = holm([1.0 if one.p_less is None else one.p_less for one in seen], alpha)
+    rises = holm([1.0 if one.p_greater is None else one.p_greater for one in seen], alpha)
+    shifts = []
+    for (name, (stored, new)), difference, drop, rise in zip(scopes.items(), seen, drops, rises, strict=True):
+        way: Direction = "drop" if difference.difference < 0 else "rise"
+        step = drop if way == "drop" else rise
+        shifts.append(
+            ScopeShift(
+                category=name,
+                prompts=len(stored),
+                difference=difference,
+                corrected=compare_with_stored(stored, new, alpha=step.alpha).difference.interval,
+                proven=way if step.rejected and difference.difference else None,
+            )
+        )
+    return tuple(shifts)
 
 
 def settle(outcome: RegressionOutcome, *, fail: bool, strict: bool) -> RegressionOutcome:

@@ -9,16 +9,20 @@ from typing import Literal
 
 from pytest_jarvis.changes import Metric, keywords_of, relevance_of, routing_of
 from pytest_jarvis.comparisons import Difference
+from pytest_jarvis.contrasts import Interval
 from pytest_jarvis.kinship import obstacles_between, overlap_of, pair_adapters, setting_changes
-from pytest_jarvis.rankings import REGRESSION_ALPHA, compare_with_stored, find_worse_prompts
+from pytest_jarvis.rankings import REGRESSION_ALPHA, find_worse_prompts
 from pytest_jarvis.records import BASE_ARM
 from pytest_jarvis.regressions import (
     OVERALL,
+    Direction,
+    Obstacle,
     PromptOverlap,
     RegressionOutcome,
     SettingChange,
     StoredRun,
     find_drops,
+    find_shifts,
     settle,
 )
 from pytest_jarvis.report import Report, ResultRow, Sample
@@ -39,6 +43,10 @@ class MetricDifference:
     """Empty over all prompts."""
     prompts: int
     difference: Difference
+    corrected: Interval | None
+    """The interval at the level that Holm's correction over the metric's scopes gave it."""
+    proven: Direction | None
+    """Whether it rose or dropped by more than noise explains, with that correction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,8 @@ class RunComparison:
 
     alpha: float
     overlap: PromptOverlap
+    obstacles: tuple[Obstacle, ...]
+    """What keeps the two from being judged against each other."""
     changes: tuple[SettingChange, ...]
     arms: tuple[ArmComparison, ...]
 
@@ -93,6 +103,7 @@ def compare_runs(
     return RunComparison(
         alpha=alpha,
         overlap=overlap,
+        obstacles=obstacles_between(stored, new),
         changes=setting_changes(stored, new, pairs),
         arms=tuple(_compare_arm(stored, new, pair, overlap.common, alpha) for pair in pairs),
     )
@@ -210,14 +221,20 @@ def _metrics(
     }
     categories = dict.fromkeys(row.category for row in after.values())
     for metric, table in tables.items():
+        scopes: dict[str, tuple[Table, Table]] = {}
         for scope in (OVERALL, *categories) if len(categories) > 1 else (OVERALL,):
             both = [pair for name, pair in table.items() if scope in {OVERALL, after[name].category}]
-            if not both:
-                continue
-            difference = compare_with_stored(
-                [stored for stored, _ in both], [new for _, new in both], alpha=alpha
-            ).difference
-            yield MetricDifference(metric=metric, category=scope, prompts=len(both), difference=difference)
+            if both:
+                scopes[scope] = ([stored for stored, _ in both], [new for _, new in both])
+        for shift in find_shifts(scopes, alpha=alpha):
+            yield MetricDifference(
+                metric=metric,
+                category=shift.category,
+                prompts=shift.prompts,
+                difference=shift.difference,
+                corrected=shift.corrected,
+                proven=shift.proven,
+            )
 
 
 def _understood_of(sample: Sample) -> float | None:

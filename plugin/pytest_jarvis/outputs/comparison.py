@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_jarvis.outputs.layout import INDENT, WIDTH, paragraph, section, table
 from pytest_jarvis.outputs.markdown import escaped, escaped_sentence, table_of
-from pytest_jarvis.outputs.wording import bracket, comparing, labels, number, percent, points, signed
+from pytest_jarvis.outputs.wording import bracket, comparing, conclusions, labels, number, percent, points, signed
 from pytest_jarvis.report import Report
 from pytest_jarvis.runs import ArmComparison, MetricDifference, PromptDifference, RunComparison
 
@@ -66,6 +66,7 @@ def comparison_markdown(runs: ComparedRuns) -> str:
             blocks.append(table_of(comparing.PROMPT_HEADS, [_prompt_cells(one) for one in changed]))
         else:
             blocks.append(comparing.NOTHING_CHANGED)
+        blocks.append(" ".join(map(escaped_sentence, conclusions.conclusion(found, arm, runs.new))))
     return "\n\n".join(blocks)
 
 
@@ -109,9 +110,15 @@ def _arm_lines(runs: ComparedRuns, arm: ArmComparison) -> Iterator[str]:
     yield from paragraph(comparing.interval_rule(runs.comparison.alpha))
     yield ""
     rows = [_metric_cells(runs, one) for one in arm.metrics]
-    yield from table(comparing.METRIC_HEADS, rows, (24, 7, 8, 8, 9, 17))
-    changed = _changed(arm)
+    yield from table(comparing.METRIC_HEADS, rows, (22, 7, 8, 8, 11, 17))
     yield ""
+    yield from _prompt_lines(_changed(arm), len(arm.prompts))
+    yield ""
+    for sentence in conclusions.conclusion(runs.comparison, arm, runs.new):
+        yield from paragraph(sentence)
+
+
+def _prompt_lines(changed: Sequence[PromptDifference], prompts: int) -> Iterator[str]:
     yield f"{INDENT}{comparing.PROMPTS_CHANGED}"
     if not changed:
         yield from paragraph(comparing.NOTHING_CHANGED)
@@ -120,7 +127,7 @@ def _arm_lines(runs: ComparedRuns, arm: ArmComparison) -> Iterator[str]:
     yield from table(comparing.PROMPT_HEADS, cells, (19, 15, 16, 13, 7))
     if len(changed) > _MOST_PROMPTS:
         yield from paragraph(labels.more(len(changed) - _MOST_PROMPTS))
-    if same := len(arm.prompts) - len(changed):
+    if same := prompts - len(changed):
         yield from paragraph(comparing.unchanged_sentence(same))
 
 
@@ -144,12 +151,13 @@ def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
     write: Callable[[float], str] = percent if share else _score
     change: Callable[[float], str] = points if share else signed
     difference = one.difference
+    mark = comparing.mark_of(one.proven) if not conclusions.is_of_other_scale(runs.comparison, one.metric) else ""
     return (
         label,
         str(one.prompts),
         write(difference.first_mean),
         write(difference.second_mean),
-        change(difference.difference),
+        f"{change(difference.difference)}{mark}",
         bracket(difference.interval, change),
     )
 
@@ -164,7 +172,7 @@ def _label(report: Report, category: str) -> str:
 
 
 def _prompt_cells(one: PromptDifference) -> Sequence[str]:
-    mark = f" {comparing.WORSE_MARK}" if one.p_worse is not None else ""
+    mark = comparing.mark_of("drop" if one.p_worse is not None else None)
     return (
         one.prompt_id,
         f"{number(one.relevance[0])} → {number(one.relevance[1])}{mark}",

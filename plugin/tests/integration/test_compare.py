@@ -59,6 +59,31 @@ def test_markdown_is_a_table_and_json_holds_every_prompt(runs: Path, capsys) -> 
     assert document["arms"][0]["metrics"][0]["difference"]["interval"] is not None
 
 
+def flat(text: str) -> str:
+    return " ".join(text.replace("\u00a0", " ").split())
+
+
+def test_the_last_words_say_what_is_shown_and_rows_that_moved_have_a_mark(runs: Path, capsys) -> None:
+    text = said(capsys, runs / "a", runs / "b")
+    assert "la pertinence de jarvis a baissé, de " in flat(text).partition("Conclusion : sur 29 prompts communs, ")[2]
+    rows = [line for line in text.splitlines() if line.startswith("  Pertinence ")]
+    assert [row.count("▼") for row in rows] == [1]
+    markdown = said(capsys, runs / "a", runs / "b", "--format", "markdown")
+    assert markdown.rstrip().rpartition("\n\n")[2].startswith("Conclusion")
+
+
+def test_a_difference_that_noise_may_explain_is_called_neither_a_rise_nor_a_drop(
+    make_report: MakeReport, tmp_path: Path, capsys
+) -> None:
+    write_report(make_report(), tmp_path / "a")
+    write_report(make_report(seed=2), tmp_path / "b")
+    text = said(capsys, tmp_path / "a", tmp_path / "b")
+    assert "ni hausse ni baisse de la pertinence n’est montrée pour jarvis" in flat(text)
+    assert "le vrai écart peut aller de −" in flat(text)
+    table = text.partition("Prompt par prompt")[0].partition("intervalle\n")[2]
+    assert {"▲", "▼"}.isdisjoint(table)
+
+
 def test_further_reports_are_each_compared_with_the_first(runs: Path, capsys) -> None:
     documents = json.loads(said(capsys, runs / "a", runs / "b", runs / "a", "--format", "json"))
     assert [(runs / "b").as_posix(), (runs / "a").as_posix()] == [one["new"]["report"] for one in documents]
@@ -70,6 +95,7 @@ def test_a_run_against_itself_has_nothing_to_say(runs: Path, capsys) -> None:
         plain = said(capsys, runs / "a", runs / "a", "--format", kind).replace("\u00a0", " ")
         assert "Mêmes réglages, mêmes versions, même machine." in plain
         assert "Aucun prompt n’a changé" in plain
+        assert "mêmes réponses, mot pour mot" in plain
 
 
 def test_runs_without_a_common_prompt_say_so(make_report: MakeReport, tmp_path: Path, capsys) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.outputs.wording.formats import bar_percent, percent, plural, printable, typeset
 from pytest_jarvis.outputs.wording.notes import french_storage
-from pytest_jarvis.regressions import PromptOverlap, SettingChange
+from pytest_jarvis.regressions import Direction, PromptOverlap, SettingChange
 from pytest_jarvis.report import ReplayOf, Report
 from pytest_jarvis.runs import MetricName
 
@@ -101,7 +101,7 @@ NOTHING_CHANGED: Final = typeset("Aucun prompt n’a changé : mêmes notes, mê
 NO_COMMON_PROMPT: Final = typeset("Aucun prompt commun (même identifiant et même texte) : rien ne peut être comparé.")
 DIFFERENT_SETTINGS: Final = "Ce qui diffère entre les deux essais"
 PROMPTS_CHANGED: Final = "Prompt par prompt"
-WORSE_MARK: Final = "▼"
+_MARKS: Final[Mapping[Direction | None, str]] = {"rise": " ▲", "drop": " ▼", None: ""}
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "base_model": "modèle de base",
@@ -189,8 +189,14 @@ def interval_rule(alpha: float) -> str:
     """Return what the intervals of a comparison are."""
     return typeset(
         f"Intervalles à {percent(1 - 2 * alpha, 0)} de l’écart (après − avant) sur ces prompts, bruits indépendants. "
-        f"{WORSE_MARK} : baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} pour toute la liste)."
+        f"▲ et ▼ : hausse et baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} pour toutes les lignes "
+        "d’une mesure, et pour toute la liste des prompts)."
     )
+
+
+def mark_of(proven: Direction | None) -> str:
+    """Return the mark of a change that noise does not explain, with the space before it."""
+    return _MARKS[proven]
 
 
 def unchanged_sentence(count: int) -> str:

@@ -15,7 +15,7 @@ PAGE_OF_TEXT: Final = "RÉGRESSION"
 HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
 _MOST_CHANGES: Final = 8
 
-_OBSTACLES: Final[Mapping[Obstacle, str]] = {
+OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "nothing_stored": "aucune référence fixée (pytest-jarvis baseline set) ni essai comparable sous le dossier des "
     "rapports",
     "run_not_judged": "cet essai est une sélection, a trop d’échecs ou il lui manque des réponses",
@@ -37,7 +37,7 @@ def regression_sentence(outcome: RegressionOutcome) -> str:
     """Return what the comparison says, in one sentence."""
     name = printable(outcome.adapter)
     if outcome.verdict == "NOT_JUDGED":
-        return typeset(f"~ RÉGRESSION NON JUGÉE : {' ; '.join(_OBSTACLES[one] for one in outcome.obstacles)}.")
+        return typeset(f"~ RÉGRESSION NON JUGÉE : {' ; '.join(OBSTACLES[one] for one in outcome.obstacles)}.")
     if outcome.verdict == "DROP":
         return typeset(
             f"✗ RÉGRESSION PROUVÉE : la pertinence de {name} a baissé (erreur ≤ {percent(outcome.alpha, 0)})."
