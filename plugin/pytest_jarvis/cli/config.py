@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ def add(commands: Commands) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pytest_jarvis.outputs.wording.configuration import settings_lines
+    from pytest_jarvis.outputs.configuration import settings_lines
     from pytest_jarvis.settings import origins, resolve
 
     if options.file is not None:
@@ -48,7 +49,9 @@ def _show(options: argparse.Namespace) -> int:
             values.setdefault(origin.section, {})[origin.key] = told
         say(json.dumps({"values": values, "result": result}, ensure_ascii=False, indent=1), sys.stdout)
         return 0
-    for line in settings_lines(come_from, result):
+    # Who pipes the lines elsewhere wants one for each key.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in settings_lines(come_from, result, width=width):
         say(line, sys.stdout)
     return 0
 

@@ -9,6 +9,9 @@ import pytest
 
 from pytest_jarvis import cli
 from pytest_jarvis.config_schema import encode_schema, keys_table
+from pytest_jarvis.outputs.configuration import settings_lines
+from pytest_jarvis.outputs.wording import width_of
+from pytest_jarvis.settings import Origin
 
 
 def configure(project, **sections: object) -> None:
@@ -90,6 +93,26 @@ def test_show_prints_every_value_with_where_it_comes_from(project, capsys: pytes
     assert "samples 2 option --jarvis-samples" in lines
     assert "temperature 0.7 défaut" in lines
     assert any(line.startswith('adaptateurs {"jarvis": "demo:jarvis"}') for line in lines)
+
+
+LONG = "/data/" + "/".join(f"dossier-{number}" for number in range(30)) + "/essais : v2"
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 1000])
+def test_a_narrow_terminal_shows_every_key_and_value_whole(width: int) -> None:
+    origins = (
+        Origin(section="benchmark", key="min_keyword_gain_percent", value=[LONG, 1.5], kind="file", by="c.json"),
+        Origin(section="benchmark", key="seed", value=4, kind="option", by="--jarvis-seed"),
+    )
+    result = {"looks": [4, 8, 16], "reports": LONG}
+    lines = settings_lines(origins, result, width=width)
+    together = "".join("".join(line.split()) for line in lines)
+    for part in ("min_keyword_gain_percent", json.dumps([LONG, 1.5]), "fichier", "seed4option--jarvis-seed", LONG):
+        assert "".join(part.split()) in together
+    assert any("réponses par prompt et bras" in line for line in lines)
+    widest = max(map(width_of, lines))
+    assert widest <= max(width, len("  réponses par prompt et bras"))
+    assert settings_lines(origins, result) == settings_lines(origins, result, width=5000)
 
 
 def test_show_is_json_for_a_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,12 @@
-"""The configuration as `pytest-jarvis config show` prints it: each value with where it comes from, in French."""
+"""Words for the configuration as `pytest-jarvis config show` prints it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from pytest_jarvis.outputs.wording.formats import fit, printable, typeset, width_of
-
-if TYPE_CHECKING:
-    from pytest_jarvis.settings import Origin
+from pytest_jarvis.outputs.wording.formats import printable, typeset
 
 _FROM: Final[Mapping[str, str]] = {"option": "option {by}", "file": "fichier", "default": "défaut"}
 _RESULT: Final[Mapping[str, str]] = {
@@ -19,31 +16,24 @@ _RESULT: Final[Mapping[str, str]] = {
     "looks": "réponses par prompt et bras",
     "reports": "rapport",
 }
-_KEY_WIDTH: Final = 26
-_VALUE_WIDTH: Final = 34
+RESULTS: Final = "Ce qui en résulte"
 
 
-def settings_lines(origins: Sequence[Origin], result: Mapping[str, Any]) -> list[str]:
-    """Return a line per key under its section, then what they come to together."""
-    files = {origin.by for origin in origins if origin.kind == "file"}
-    lines = [f"Fichier : {printable(', '.join(sorted(map(str, files))))}" if files else "Fichier : aucun"]
-    section = ""
-    for origin in origins:
-        if origin.section != section:
-            section = origin.section
-            lines += ["", section]
-        told = _FROM[origin.kind].format(by=origin.by)
-        lines.append(_line(origin.key, shown(origin.value), told))
-    lines += ["", "Ce qui en résulte"]
-    lines += [_line(_RESULT.get(name, name), shown(value), "") for name, value in result.items()]
-    return [typeset(line) for line in lines]
+def files_line(files: Sequence[str]) -> str:
+    """Return which files the configuration is of."""
+    return typeset(f"Fichier : {printable(', '.join(files)) or 'aucun'}")
+
+
+def come_from(kind: str, by: str | None) -> str:
+    """Return where a value comes from."""
+    return _FROM[kind].format(by=by)
+
+
+def result_name(name: str) -> str:
+    """Return what is called so that comes of everything together."""
+    return _RESULT.get(name, name)
 
 
 def shown(value: object) -> str:
     """Return a value as the file has it, on one line."""
     return printable(json.dumps(value, ensure_ascii=False))
-
-
-def _line(key: str, value: str, told: str) -> str:
-    room = max(_VALUE_WIDTH, width_of(value))
-    return f"  {fit(key, _KEY_WIDTH)} {fit(value, room)}  {told}".rstrip()
