@@ -118,6 +118,35 @@ def test_scores_of_one_stay_in_the_last_bin(make_report: MakeReport) -> None:
     assert scores.shares[0][-1] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("terms", [0.0, 1.0, 4.0, 40.0])
+def test_no_bin_of_scores_is_below_0_or_above_1(make_report: MakeReport, terms: float) -> None:
+    report = make_report(base_terms=terms, gains={"jarvis": 0.0})
+    scores = chart_data(report, insights(report)).scores
+    assert scores.edges[0] == 0
+    assert scores.edges[-1] <= 1
+    assert list(scores.edges) == sorted(set(scores.edges))
+
+
+def test_each_score_is_counted_in_the_bin_around_it(make_report: MakeReport) -> None:
+    report = make_report()
+    scores = chart_data(report, insights(report)).scores
+    relevance = [one.relevance for row in report.results for one in row.of_arm("base")]
+    for place, share in enumerate(scores.shares[0]):
+        low, high = scores.edges[place : place + 2]
+        inside = sum(low <= score < high or (score == high == scores.edges[-1]) for score in relevance)
+        assert share == pytest.approx(inside / len(relevance))
+
+
+def test_with_several_adapters_every_number_and_the_advice_say_whose_they_are(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    box = chart_data(report, insights(report)).key_numbers
+    unnamed = [label for label, _ in box.rows if not label.endswith(("(v1)", "(v2)"))]
+    assert unnamed == ["Prompts mesurés"]
+    assert len(box.rows) == 7
+    assert box.advice.startswith("v1\u00a0: ")
+    assert box.title.endswith(" + v1, v2")
+
+
 def test_what_was_not_measured_has_no_bar(make_report: MakeReport) -> None:
     report = make_report(measured=False)
     data = chart_data(report, insights(report))
@@ -128,7 +157,19 @@ def test_what_was_not_measured_has_no_bar(make_report: MakeReport) -> None:
 def test_the_key_numbers_name_every_adapters_gain(make_report: MakeReport) -> None:
     report = make_report(gains=FOUR)
     rows = [label for label, _ in chart_data(report, insights(report)).key_numbers.rows]
-    assert [name for name in FOUR if not any(name in label for label in rows)] == []
+    assert [row.partition(" (")[2].rstrip(")") for row in rows[:4]] == [
+        "jarvis",
+        "faible",
+        "variante-a…ment-long",
+        "pire",
+    ]
+
+
+@pytest.mark.parametrize("adapters", [1, 2, 3, 4])
+def test_a_key_number_is_shown_of_every_adapter_or_of_none(make_report: MakeReport, adapters: int) -> None:
+    report = make_report(gains=dict(list(FOUR.items())[:adapters]))
+    rows = [label.partition(" (")[0] for label, _ in chart_data(report, insights(report)).key_numbers.rows]
+    assert {rows.count(label) for label in rows if label in {"Gain de pertinence", "Pertinence JARVIS"}} == {adapters}
 
 
 def test_the_picture_is_one_that_pillow_reads(make_report: MakeReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,7 @@ from pytest_jarvis.outputs.wording import (
     percent,
     points,
     printable,
+    shortened,
     signed,
     typeset,
 )
@@ -38,6 +40,9 @@ MOST_GROUPS: Final = 12
 MOST_ADAPTERS: Final = 4
 """Adapters on one panel, in the order they were named."""
 _MOST_BINS = 24
+_MOST_ROWS = 8
+"""Key numbers of several adapters."""
+_MOST_NAME = 20
 _ROUNDING = 1e-9
 
 
@@ -127,7 +132,7 @@ def chart_data(report: Report, insights: Insights) -> ChartData:
 
 
 def _relevance(value: float) -> str:
-    return number(value, 2)
+    return number(value, 3)
 
 
 def _keywords(value: float) -> str:
@@ -211,13 +216,17 @@ def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
 
 
 def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
-    """Return bins centred on the scores there can be: multiples of what one term is worth, some together if many."""
+    """Return bins around the scores there can be: multiples of what one term is worth, some together if many.
+
+    The first begins at 0 and the last ends at 1 at most: a score is nowhere else.
+    """
     if not scores:
         return (0.0, 1.0)
     step = min((worth for row in report.results for one in row.samples if (worth := _worth(one))), default=0.05)
     together = max(1, math.ceil((max(scores) / step + 1) / _MOST_BINS))
     count = math.floor(max(scores) / (step * together) + _ROUNDING) + 1
-    return tuple((place * together - 0.5) * step for place in range(count + 1))
+    ends = (min(1.0, (place * together - 0.5) * step) for place in range(1, count + 1))
+    return (0.0, *ends)
 
 
 def _worth(sample: Sample) -> float | None:
@@ -229,9 +238,8 @@ def _worth(sample: Sample) -> float | None:
 
 def _shares(scores: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:
     counts = [0] * (len(edges) - 1)
-    width = edges[1] - edges[0]
     for score in scores:
-        counts[min(len(counts) - 1, max(0, math.floor((score - edges[0]) / width + _ROUNDING)))] += 1
+        counts[min(len(counts) - 1, bisect_right(edges, score + _ROUNDING) - 1)] += 1
     return tuple(count / len(scores) if scores else 0.0 for count in counts)
 
 
@@ -247,7 +255,7 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         *([typeset(early)] if (early := _early(report, insights)) else []),
     ]
     return KeyNumbers(
-        title=f"{printable(metadata.base_model_label)} + {printable(metadata.lora_adapter)}",
+        title=f"{printable(metadata.base_model_label)} + {', '.join(map(printable, metadata.adapters))}",
         subtitle=wording.subtitle(
             metadata.timestamp,
             printable(labels.quantised(metadata.quantization)),
@@ -264,7 +272,8 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
 
 def _advice(report: Report, candidate: AdapterInsight) -> str:
     if candidate.advice is not None:
-        return explanations.advice_of(report, candidate.name, candidate.advice)
+        named = f"{printable(candidate.name)} : " if len(report.metadata.adapters) > 1 else ""
+        return typeset(f"{named}{explanations.advice_of(report, candidate.name, candidate.advice)}")
     if report.noise_floor:
         return labels.NOISE_RULE
     return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
@@ -281,31 +290,52 @@ def _early(report: Report, insights: Insights) -> str:
 
 
 def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for adapter in insights.adapters[:MOST_ADAPTERS]:
-        if adapter.decision is not None:
-            decision = adapter.decision
-            name = f" ({printable(adapter.name)})" if len(insights.adapters) > 1 else ""
-            gain = f"{percent(decision.gain, signed=True)} {gain_interval(decision.judged_interval)}"
-            rows.append((f"{wording.KEY_GAIN}{at_look(early_look(report, decision))}{name}", gain))
-    candidate = insights.candidate
-    if candidate.relevance is not None:
-        rows.append((labels.FIELDS["relevance"], _both(candidate.relevance, lambda value: number(value, 3), signed)))
-    if candidate.keywords is not None:
-        rows.append((labels.FIELDS["keywords"], _both(candidate.keywords, percent, points)))
-    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
-    rows.append((labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt)))
-    rows += [
+    """Return the numbers to keep; with several adapters those of each by its name, and nothing of one alone."""
+    shown = insights.adapters[:MOST_ADAPTERS]
+    several = len(insights.adapters) > 1
+    gains = [
         (
-            f"{labels.CRITERIA[flips.criterion]}",
-            labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts),
+            _of(one, f"{wording.KEY_GAIN}{at_look(early_look(report, one.decision))}", named=several),
+            f"{percent(one.decision.gain, signed=True)} {gain_interval(one.decision.judged_interval)}",
         )
+        for one in shown
+        if one.decision is not None
+    ]
+    relevance = [
+        (
+            _of(one, labels.FIELDS["relevance"], named=several),
+            _both(one.relevance, lambda mean: number(mean, 3), signed),
+        )
+        for one in shown
+        if one.relevance is not None
+    ]
+    keywords = [
+        (_of(one, labels.FIELDS["keywords"], named=several), _both(one.keywords, percent, points))
+        for one in shown
+        if one.keywords is not None
+    ]
+    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
+    measured = [(labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt))]
+    if not several:
+        return [*gains, *relevance, *keywords, *measured, *_more_of(insights.candidate)]
+    rows = [*gains, *measured]
+    for group in (relevance, keywords):
+        # A number of some adapters and not of others would compare what is not there.
+        rows += group if len(rows) + len(group) <= _MOST_ROWS else []
+    return rows
+
+
+def _of(adapter: AdapterInsight, label: str, *, named: bool) -> str:
+    return f"{label} ({shortened(printable(adapter.name), _MOST_NAME)})" if named else label
+
+
+def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
+    rows = [
+        (labels.CRITERIA[flips.criterion], labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts))
         for flips in candidate.flips
     ]
     cosine = candidate.averages.avg_cosine_similarity
-    if cosine is not None:
-        rows.append((labels.FIELDS["cosine"], number(cosine)))
-    return rows
+    return rows if cosine is None else [*rows, (labels.FIELDS["cosine"], number(cosine))]
 
 
 def _both(metric: MetricComparison, write: Callable[[float], str], write_change: Callable[[float], str]) -> str:
