@@ -52,7 +52,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "verdict": join(summary.verdict(report, insights), regression(report)),
         "key_numbers_title": wording.KEY_NUMBERS,
         "key_numbers": summary.key_numbers(report, insights),
-        "variance": summary.variance(insights.candidate.variance),
+        "variance": summary.variance(insights.adapters),
         "sections": join(
             _section("categories", tables.categories(insights, report.metrics, gains=not report.noise_floor)),
             _section("outils", choices(insights, offered=offers_tools(report))),

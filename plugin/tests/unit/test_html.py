@@ -17,6 +17,9 @@ from pytest_jarvis.outputs.html import render_html
 from pytest_jarvis.outputs.page.intervals import draw_intervals
 from pytest_jarvis.outputs.page.markup import Html, element, join, listed, plain, text
 from pytest_jarvis.outputs.page.payload import case_anchor
+from pytest_jarvis.outputs.wording import page as wording
+from pytest_jarvis.outputs.wording import percent
+from pytest_jarvis.outputs.wording.labels import GATE_SHORT
 from pytest_jarvis.rankings import noise_floor
 from pytest_jarvis.report import Report
 
@@ -191,6 +194,29 @@ def test_a_response_that_several_adapters_are_compared_with_is_held_once(make_re
 def test_a_case_has_a_link_of_its_own_for_each_adapter() -> None:
     assert "cas-tr-01" == case_anchor("tr-01", "v1", "v1")
     assert "cas-tr-01--v2" == case_anchor("tr-01", "v2", "v1")
+
+
+def test_of_several_adapters_the_headline_is_the_runs_and_each_has_its_own_figures(make_report) -> None:
+    report = make_report(gains={"v1": -0.4, "v2": 0.9})
+    page = page_of(report)
+    headline = re.search(r'id="verdict-titre">(.*?)</h2>', page)
+    assert headline is not None
+    assert re.sub("<.*?>", "", headline[1]) == GATE_SHORT[report.gate.verdict].replace("\u00a0", " ")
+    banner = page.partition('class="banner')[2].partition("</div>")[0]
+    figures = page.partition(f">{wording.KEY_NUMBERS}</h2>")[2].partition("<h3")[0]
+    for name, mark in (("v1", "✗"), ("v2", "✓")):
+        assert f"<strong><bdi>{name}</bdi></strong>\u00a0: {mark} Fine-tuning" in banner
+        gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
+        assert re.search(rf"<bdi>{name}</bdi></td>.*?{re.escape(gain)}", figures) is not None
+    assert 'class="tiles"' not in page.partition("<body")[2]
+    assert 2 == page.count('<svg class="split"')
+
+
+def test_the_categories_of_a_few_adapters_are_all_there_to_be_compared(make_report) -> None:
+    for count, unfolded in ((2, 1), (3, 2), (4, 0)):
+        page = page_of(make_report(gains={f"v{number}": 0.1 for number in range(count)}, prompts=2))
+        part = page.partition('id="categories"')[2].partition("<section")[0]
+        assert unfolded == part.count("<details open>")
 
 
 def test_the_interval_and_the_bar_are_drawn_where_they_are(make_report) -> None:

@@ -295,7 +295,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     several = len(insights.adapters) > 1
     gains = [
         (
-            _of(one, f"{wording.KEY_GAIN}{at_look(early_look(report, one.decision))}", named=several),
+            _of(one, wording.key_gain(at_look(early_look(report, one.decision)), several=several), named=several),
             f"{percent(one.decision.gain, signed=True)} {gain_interval(one.decision.judged_interval)}",
         )
         for one in shown

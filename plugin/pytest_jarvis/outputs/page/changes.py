@@ -23,7 +23,8 @@ def changes(insights: Insights) -> Html:
         element("details", element("summary", foreign(one.name)), _changes_of(one, candidate))
         for one in insights.adapters[1:]
     )
-    return join(_changes_of(insights.candidate, candidate), *folded)
+    named = element("h3", foreign(candidate)) if len(insights.adapters) > 1 else None
+    return join(named, _changes_of(insights.candidate, candidate), *folded)
 
 
 def case_link(row: ResultRow, candidate: str) -> Html:

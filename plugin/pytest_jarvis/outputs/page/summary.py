@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_jarvis.insights import AdapterInsight, Insights, VarianceSplit
 from pytest_jarvis.outputs.page.intervals import draw_intervals
 from pytest_jarvis.outputs.page.markup import Html, arm_class, element, foreign, join, listed
-from pytest_jarvis.outputs.page.tables import duration, thresholds
+from pytest_jarvis.outputs.page.tables import duration, table, thresholds
 from pytest_jarvis.outputs.wording import (
     NBSP,
     NOTHING_DECIDED,
@@ -24,11 +24,22 @@ from pytest_jarvis.outputs.wording import (
 from pytest_jarvis.outputs.wording import page as wording
 from pytest_jarvis.outputs.wording.contamination import contamination_notes
 from pytest_jarvis.outputs.wording.explanations import ADVICE, advice_of, explain_report
-from pytest_jarvis.outputs.wording.labels import FAKE_ENGINE, INCOMPLETE, NOTHING_MEASURED, PARTIAL, device, quantised
+from pytest_jarvis.outputs.wording.labels import (
+    FAKE_ENGINE,
+    GATE_SHORT,
+    INCOMPLETE,
+    NOTHING_MEASURED,
+    PARTIAL,
+    device,
+    quantised,
+)
+from pytest_jarvis.outputs.wording.routing import TITLE as ROUTING
 from pytest_jarvis.outputs.wording.routing import run_notes
 from pytest_jarvis.report import Averages, Report
 
 _ARROW = " → "
+_MOST_PROOFS = 12
+"""Adapters whose advice stands in the banner."""
 
 
 def heading(report: Report) -> Html:
@@ -68,10 +79,15 @@ def banners(report: Report) -> Html:
 
 
 def verdict(report: Report, insights: Insights) -> Html:
-    """Return the verdict: the advice, the gate's sentence and reasons, the intervals, what the measure says."""
+    """Return the verdict: the advice, the gate's sentence and reasons, the intervals, what the measure says.
+
+    Of several adapters the headline is the run's own verdict, and each adapter's advice follows by its name.
+    """
     gate, candidate = report.gate, insights.candidate
     several = len(insights.adapters) > 1
     headline = ADVICE[candidate.advice.code] if candidate.advice else _nothing(candidate)
+    if several and any(one.advice for one in insights.adapters):
+        headline = GATE_SHORT[gate.verdict]
     adapters = adapters_sentence(gate, report.metadata.plan.require)
     figure = draw_intervals(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights))
     labels = {name: item.label for name, item in report.by_category.items()}
@@ -81,7 +97,7 @@ def verdict(report: Report, insights: Insights) -> Html:
             element("p", gate_sentence(gate, report.metadata.plan.min_gain), class_="gate"),
             element("h2", listed((element("span", word) for word in headline.split()), " "), id="verdict-titre"),
             element("p", adapters, class_="reason") if adapters else None,
-            _proof(report, candidate, named=several),
+            *(_proof(report, one, named=several) for one in insights.adapters[:_MOST_PROOFS]),
             *(element("p", reason, class_="reason") for reason in reason_sentences(gate)),
             class_=f"banner {gate.verdict.lower()}",
         ),
@@ -112,12 +128,14 @@ def _nothing(one: AdapterInsight) -> str:
 
 
 def _proof(report: Report, one: AdapterInsight, *, named: bool) -> Html | None:
-    """Return what the advice says after its headline."""
+    """Return what the advice says after its headline; all of it where the headline is not the adapter's."""
     if one.advice is None:
         return None
-    said = advice_of(report, one.name, one.advice).removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
-    who = join(element("strong", foreign(one.name)), f"{NBSP}: ") if named else None
-    return element("p", who, said if named else said[:1].upper() + said[1:], class_="proof")
+    said = advice_of(report, one.name, one.advice)
+    if named:
+        return element("p", element("strong", foreign(one.name)), f"{NBSP}: {said}", class_="proof")
+    said = said.removeprefix(ADVICE[one.advice.code]).lstrip(f"{NBSP}: ")
+    return element("p", said[:1].upper() + said[1:], class_="proof")
 
 
 def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[Html]:
@@ -132,7 +150,43 @@ def _explained(one: AdapterInsight, report: Report, *, named: bool) -> Iterator[
 
 
 def key_numbers(report: Report, insights: Insights) -> Html:
-    """Return the numbers that are read first, as tiles."""
+    """Return the numbers that are read first, as tiles; of several adapters as a table with a row for each."""
+    return _numbers_of_several(report, insights) if len(insights.adapters) > 1 else _tiles(report, insights)
+
+
+def _numbers_of_several(report: Report, insights: Insights) -> Html:
+    drawn, random = report.metadata.samples_per_prompt, report.provenance.mismatched_cosine
+    judged = report.statistics.avg_tool_routing_base is not None
+    rows = []
+    for one in insights.adapters:
+        averages = one.averages
+        chosen = (averages.avg_tool_routing_base, averages.avg_tool_routing_finetuned)
+        rows.append(
+            [
+                foreign(one.name),
+                _both(averages.avg_relevance_base, averages.avg_relevance_finetuned, 3),
+                percent(averages.relevance_gain, signed=True),
+                _shares(averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned),
+                *([_shares(*chosen)] if judged else []),
+                number(averages.avg_cosine_similarity),
+                duration(averages),
+                _counted(averages),
+            ]
+        )
+    heads = [head for head in wording.KEY_HEADS if judged or head != ROUTING]
+    notes = [
+        wording.responses_each(drawn, drawn),
+        *([wording.against_random(number(random))] if random is not None else []),
+        wording.failed_of_planned(len(report.failures), insights.responses_planned),
+    ]
+    return join(table(heads, rows), element("p", listed(notes, " · "), class_="note"))
+
+
+def _shares(before: float | None, after: float | None) -> str:
+    return _ARROW.join(percent(value, 0) for value in (before, after))
+
+
+def _tiles(report: Report, insights: Insights) -> Html:
     averages = report.statistics
     candidate = insights.candidate
     drawn = report.metadata.samples_per_prompt
@@ -148,9 +202,7 @@ def key_numbers(report: Report, insights: Insights) -> Html:
         ),
         _tile(
             wording.KEYWORDS,
-            _ARROW.join(
-                percent(value, 0) for value in (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
-            ),
+            _shares(averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned),
         ),
         _tile(
             wording.COSINE,
@@ -185,14 +237,20 @@ def _counted(averages: Averages) -> str:
     return f"{averages.total_tests}/{averages.planned_tests}"
 
 
-def variance(split: VarianceSplit | None) -> Html:
-    """Return where the noise of the gain comes from, as one bar in two parts."""
-    if split is None:
+def variance(adapters: Sequence[AdapterInsight]) -> Html:
+    """Return where the noise of each adapter's gain comes from, as one bar in two parts."""
+    split = [(one.name, one.variance) for one in adapters if one.variance is not None]
+    if not split:
         return join(element("h3", wording.VARIANCE), element("p", wording.NO_VARIANCE, class_="note"))
+    bars = [_split(found, foreign(name) if len(adapters) > 1 else None) for name, found in split]
+    return join(element("h3", wording.VARIANCE), *bars, element("p", wording.VARIANCE_MEANING, class_="note"))
+
+
+def _split(split: VarianceSplit, name: Html | None) -> Html:
     decoding = f"{split.decoding_share * 100:.3f}%"
     rest = f"{split.prompts_share * 100:.3f}%"
     return join(
-        element("h3", wording.VARIANCE),
+        element("p", element("strong", name), class_="whose") if name else None,
         element(
             "svg",
             element("rect", class_="decoding", x="0", y="0", width=decoding, height="18"),
@@ -214,5 +272,4 @@ def variance(split: VarianceSplit | None) -> Html:
             ),
             class_="key",
         ),
-        element("p", wording.VARIANCE_MEANING, class_="note"),
     )

@@ -33,6 +33,8 @@ from pytest_jarvis.report import Averages, Report
 
 MOST_FAILURES: Final = 200
 _ARROW: Final = " → "
+_MOST_UNFOLDED: Final = 3
+"""Adapters whose tables of categories are all there to be compared."""
 
 Cell = str | None
 
@@ -64,7 +66,7 @@ def table(
 
 
 def categories(insights: Insights, metrics: Mapping[str, AddedMetric], *, gains: bool = True) -> Html:
-    """Return the table of categories of each adapter, all but the candidate's folded.
+    """Return the table of categories of each adapter; of many, all but the candidate's folded.
 
     `gains` False shows differences instead: what an A/A run sees is no gain.
     """
@@ -74,7 +76,7 @@ def categories(insights: Insights, metrics: Mapping[str, AddedMetric], *, gains:
         for place, one in enumerate(insights.adapters)
     ]
     folded = (
-        element("details", element("summary", foreign(one.name)), part)
+        element("details", element("summary", foreign(one.name)), part, open=len(parts) <= _MOST_UNFOLDED)
         for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
     )
     return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), _ranking(insights.ranking))

@@ -28,6 +28,11 @@ CHART_TEXTS: Final[Mapping[str, str]] = {
 """What each chart shows, for who cannot see it."""
 
 
+def key_gain(look: str, *, several: bool) -> str:
+    """Return what the gain of a verdict is called, with « à 4 réponses » of an early one; short before a name."""
+    return f"Gain{look}" if look and several else f"{KEY_GAIN}{look}"
+
+
 def chart_note(shown: int, total: int) -> str:
     """Return how to read the bars' intervals, and which categories are left out."""
     left_out = f" ; {shown} catégories sur {total}" if shown < total else ""

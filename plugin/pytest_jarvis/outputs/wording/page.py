@@ -7,6 +7,7 @@ from typing import Final
 
 from pytest_jarvis.outputs.wording.contamination import BADGE
 from pytest_jarvis.outputs.wording.formats import DASH, NBSP, number, percent, plural, typeset
+from pytest_jarvis.outputs.wording.routing import TITLE as TOOL_CHOICE
 
 TITLE: Final = "Rapport JARVIS"
 SKIP_TO_CASES: Final = "Aller aux cas"
@@ -55,6 +56,17 @@ COSINE_MEANING: Final = "entre les deux réponses"
 DURATION: Final = "Durée d’une réponse"
 MEASURED: Final = "Prompts mesurés"
 FAILED: Final = "Échecs"
+KEY_HEADS: Final = (
+    "Adaptateur",
+    RELEVANCE,
+    "Gain",
+    KEYWORDS,
+    TOOL_CHOICE,
+    "Cosinus",
+    DURATION,
+    "Prompts",
+)
+"""The heads of the key figures of several adapters."""
 BASE: Final = "Base"
 AGAINST_BASE: Final = "contre la base"
 RANDOM_PAIRS: Final = "au hasard"
@@ -280,6 +292,11 @@ def against_random(cosine: str) -> str:
 def of_planned(responses: int) -> str:
     """Return how many responses were planned."""
     return f"sur {plural(responses, 'réponse prévue', 'réponses prévues')}"
+
+
+def failed_of_planned(failed: int, planned: int) -> str:
+    """Return how many responses failed of those that were planned."""
+    return f"{plural(failed, 'échec')} {of_planned(planned)}"
 
 
 def failures_counted(count: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 COUNT = "document.getElementById('count').textContent"
@@ -55,6 +57,18 @@ def test_a_phone_never_scrolls_sideways(page, asked, write_report, publish) -> N
     assert 360 == page.run("document.documentElement.scrollWidth")
     boxes = "[...document.querySelectorAll('.answer')].map((one) => one.getBoundingClientRect())"
     assert page.run(f"(([one, other]) => other.top >= one.bottom)({boxes})"), "the answers are not stacked"
+
+
+@pytest.mark.parametrize("width", [360, 430, 700, 1000, 1200, 1290, 1600])
+def test_no_key_figure_stands_alone_on_its_line_or_leaves_its_card(page, small: str, width: int) -> None:
+    page.resize(width, 900, mobile=width < 500)
+    page.open(small)
+    tops = page.run(
+        "[...document.querySelectorAll('.tiles > div')].map((one) => Math.round(one.getBoundingClientRect().top))"
+    )
+    assert 1 == len(set(Counter(tops).values())), tops
+    wide = "[...document.querySelectorAll('.tiles dd')].filter((one) => one.scrollWidth > one.clientWidth)"
+    assert [] == page.run(f"{wide}.map((one) => one.textContent)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
