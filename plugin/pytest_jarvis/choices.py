@@ -34,6 +34,7 @@ class Confusion:
 class CategoryChoice:
     """The share of right choices in one category."""
 
+    category: str
     label: str
     prompts: int
     share: MetricComparison
@@ -83,7 +84,7 @@ def routing_insight(
     for name, item in categories.items():
         own = [row for row in rows if row.category == name]
         if (part := compare_rows(own, routing_of, alpha, shared_noise=shared_noise)) is not None:
-            found.append(CategoryChoice(label=item.label, prompts=part.prompts, share=part))
+            found.append(CategoryChoice(category=name, label=item.label, prompts=part.prompts, share=part))
     return RoutingInsight(
         share=share, categories=tuple(found), reasons=_count_reasons(rows), confusions=tuple(_confusions(rows))
     )

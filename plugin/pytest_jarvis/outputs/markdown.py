@@ -244,11 +244,16 @@ def _choices(adapters: Sequence[AdapterInsight], *, offered: bool) -> Iterator[s
     if judged:
         yield f"## {wording_routing.TITLE}"
         yield wording_routing.rule(offered=offered)
+        # An adapter that measured nothing in a category has none of it.
+        shares = {name: {one.category: one.share for one in found.categories} for name, found in judged}
+        labelled = {one.category: one.label for _, found in judged for one in found.categories}
         rows = [
-            [label, *_whose(adapters, name), *wording_routing.share_cells(share)]
-            for place, label in enumerate([*(one.label for one in judged[0][1].categories), labels.TOTAL])
-            for name, found in judged
-            for share in [[*(one.share for one in found.categories), found.share][place]]
+            [label, *_whose(adapters, name), *wording_routing.share_cells(shares[name].get(category))]
+            for category, label in labelled.items()
+            for name in shares
+        ]
+        rows += [
+            [labels.TOTAL, *_whose(adapters, name), *wording_routing.share_cells(found.share)] for name, found in judged
         ]
         heads = [wording_routing.SHARE_HEAD, *_whose(adapters, FIELDS["adapter"]), labels.BASE, _tuned(adapters)]
         yield table_of([*heads, FIELDS["change"], FIELDS["interval"]], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -121,6 +122,30 @@ def test_the_confusions_say_what_was_chosen_where_a_tool_or_none_was_wanted(repo
         Confusion(expected="", prompts=1, base={"": 1, "mute_tool": 1}, finetuned={"": 1, "?malformed_call": 1}),
     )
     assert expected == found.confusions
+
+
+def test_the_choices_of_several_adapters_stand_beside_each_other_by_name(make_report) -> None:
+    made = make_report(gains={"v1": 0.4, "v2": 0.1}, categories=2, prompts=1, replicates=2)
+    ways = {("v1", "categorie_0"): RIGHT, ("v2", "categorie_0"): WRONG, ("v1", "categorie_1"): RIGHT}
+    rows = tuple(
+        routed(row, [NO_CALL] * 2, [ways[row.adapter, row.category]] * 2, expected_tool="open_app_tool")
+        if (row.adapter, row.category) in ways
+        else row
+        for row in made.results
+    )
+    several = msgspec.structs.replace(made, results=rows)
+    summary = render_markdown(several, insights(several)).replace("\u00a0", " ")
+    for row in (
+        "| Commandes vocales | v1 | 0,0 % | 100,0 % |",
+        "| Commandes vocales | v2 | 0,0 % | 0,0 % |",
+        "| Corrections vocales | v1 | 0,0 % | 100,0 % |",
+        "| Corrections vocales | v2 | – | – |",
+        "| Attendu | Choisi | base | v1 | v2 |",
+        r"| open\_app\_tool | mute\_tool | 0 | 0 | 2 |",
+    ):
+        assert row in summary
+    others = render_text(several, insights(several)).partition("LES AUTRES ADAPTATEURS")[2].partition("PROVENANCE")[0]
+    assert re.search("Choix justes +prompts +base +v2 +écart", others) is not None
 
 
 def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:

@@ -156,7 +156,7 @@ def key_numbers(report: Report, insights: Insights) -> Html:
 
 def _numbers_of_several(report: Report, insights: Insights) -> Html:
     drawn, random = report.metadata.samples_per_prompt, report.provenance.mismatched_cosine
-    judged = report.statistics.avg_tool_routing_base is not None
+    judged = any(one.averages.avg_tool_routing_base is not None for one in insights.adapters)
     rows = []
     for one in insights.adapters:
         averages = one.averages
