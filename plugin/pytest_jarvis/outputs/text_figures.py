@@ -45,7 +45,8 @@ def statistics(report: Report, insight: AdapterInsight) -> Iterator[str]:
         return
     yield from table((FIELDS["measure"], labels.BASE, insight.name, FIELDS["change"]), rows, (27, 15, 15, 18))
     cosine = insight.averages.avg_cosine_similarity
-    reference = report.provenance.mismatched_cosine
+    # What any two texts reach was measured with the candidate's responses.
+    reference = report.provenance.mismatched_cosine if insight.name == report.metadata.lora_adapter else None
     yield ""
     yield from pairs(
         [

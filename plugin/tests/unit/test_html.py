@@ -208,6 +208,7 @@ def test_of_several_adapters_the_headline_is_the_runs_and_each_has_its_own_figur
         assert f"<strong><bdi>{name}</bdi></strong>\u00a0: {mark} Fine-tuning" in banner
         gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
         assert re.search(rf"<bdi>{name}</bdi></td>.*?{re.escape(gain)}", figures) is not None
+    assert "deux réponses de la base et de v1 au hasard" in page
     assert 'class="tiles"' not in page.partition("<body")[2]
     assert 2 == page.count('<svg class="split"')
 

@@ -93,6 +93,14 @@ def test_all_adapters_stand_side_by_side_and_each_other_has_its_own_figures(make
         assert re.search(rf"Pertinence JARVIS +prompts +base +{name} +gain", others)
 
 
+def test_the_cosine_of_any_two_texts_stands_beside_that_of_the_adapter_it_was_measured_with(
+    make_report: MakeReport,
+) -> None:
+    text = text_of(make_report(gains={"v1": 0.6, "v2": 0.0}))
+    assert "Cosinus de référence" in text.partition("LES AUTRES ADAPTATEURS")[0]
+    assert "Cosinus de référence" not in part_of(text, "adapters")
+
+
 def test_one_adapter_has_nothing_beside_it(make_report: MakeReport) -> None:
     lines = text_of(make_report()).splitlines()
     assert {SECTIONS["side_by_side"], SECTIONS["adapters"], f"{SECTIONS['flips']} – jarvis"}.isdisjoint(lines)

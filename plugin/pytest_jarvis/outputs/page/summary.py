@@ -176,7 +176,7 @@ def _numbers_of_several(report: Report, insights: Insights) -> Html:
     heads = [head for head in wording.KEY_HEADS if judged or head != ROUTING]
     notes = [
         wording.responses_each(drawn, drawn),
-        *([wording.against_random(number(random))] if random is not None else []),
+        *([wording.against_random(number(random), insights.candidate.name)] if random is not None else []),
         wording.failed_of_planned(len(report.failures), insights.responses_planned),
     ]
     return join(table(heads, rows), element("p", listed(notes, " · "), class_="note"))

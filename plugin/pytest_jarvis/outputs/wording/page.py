@@ -284,9 +284,10 @@ def responses_each(lowest: int, highest: int) -> str:
     return f"{each} {'réponse' if highest < 2 else 'réponses'} {PER_PROMPT}"
 
 
-def against_random(cosine: str) -> str:
-    """Return what the cosine of any two responses is, beside that of the pairs."""
-    return f"deux réponses {RANDOM_PAIRS}{NBSP}: {cosine}"
+def against_random(cosine: str, adapter: str = "") -> str:
+    """Return what the cosine of any two responses is, beside that of the pairs; of several, with which `adapter`."""
+    pair = f"de la base et de {adapter} " if adapter else ""
+    return f"deux réponses {pair}{RANDOM_PAIRS}{NBSP}: {cosine}"
 
 
 def of_planned(responses: int) -> str:
