@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.insights import rank_adapters
 from pytest_jarvis.outputs import terminal
+from pytest_jarvis.outputs.aggregates import MOST_ADAPTERS
 from pytest_jarvis.outputs.wording import encodable, printable, typeset
 from pytest_jarvis.outputs.wording.session import (
     NOT_ASKED_TO_JUDGE,
@@ -135,7 +136,8 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
             _write(reporter, line, red=True)
     if verbosity >= 0 and timings:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
-    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, rank_adapters(report), asked=judged)]:
+    ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
+    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, asked=judged)]:
         _write(reporter, line)
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)

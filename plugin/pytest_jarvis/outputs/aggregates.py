@@ -25,6 +25,8 @@ from pytest_jarvis.report import AdapterStatistics, Averages, Report
 LABEL_WIDTH: Final = 22
 _WIDTHS: Final = (9, 13, 13, 10, 7)
 """Of the columns of figures: with the spaces between them and a label of `LABEL_WIDTH`, 79."""
+MOST_ADAPTERS: Final = 12
+"""Of more adapters only the totals are shown, and a terminal ranks none: that takes time by their square."""
 _MOST_RANKED: Final = 3
 """Adapters of which every pair is told; of more, only those that follow each other."""
 
@@ -32,7 +34,8 @@ _MOST_RANKED: Final = 3
 def aggregate_table(report: Report, *, label_width: int = LABEL_WIDTH) -> list[str]:
     """Return prompts, keywords, relevance, gain and cosine of each category, and of all; an A/A run has no gain.
 
-    Of several adapters each has a line under the category's name; the corner says what the means are over.
+    Of several adapters each has a line under the category's name; the corner says what the means are over. Of more than
+    `MOST_ADAPTERS` there are the totals alone.
     """
     gains = not report.noise_floor
     heads = [head if gains or head != labels.FIELDS["gain"] else "" for head in session.TABLE_HEADS]
@@ -98,7 +101,7 @@ def ranking_sentences(ranking: Ranking | None, *, judged: bool) -> list[str]:
 def _blocks(report: Report) -> Iterator[tuple[str, Mapping[str, Averages]]]:
     """Yield each category's label, and the total's, with the averages of each adapter."""
     by_adapter: Mapping[str, AdapterStatistics] = report.by_adapter
-    for category, item in report.by_category.items():
+    for category, item in report.by_category.items() if len(by_adapter) <= MOST_ADAPTERS else ():
         yield item.label, {name: one.by_category[category].averages for name, one in by_adapter.items()}
     yield labels.TOTAL, {name: one.statistics for name, one in by_adapter.items()}
 

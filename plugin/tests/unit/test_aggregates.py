@@ -9,7 +9,7 @@ import pytest
 
 from pytest_jarvis.insights import rank_adapters
 from pytest_jarvis.outputs import terminal
-from pytest_jarvis.outputs.aggregates import aggregate_table, ranking_sentences
+from pytest_jarvis.outputs.aggregates import MOST_ADAPTERS, aggregate_table, ranking_sentences
 from pytest_jarvis.outputs.wording import NBSP, number, percent, shortened, width_of
 from pytest_jarvis.report import Report
 
@@ -33,6 +33,12 @@ def test_each_adapter_has_its_own_figures_under_each_category(make_report: MakeR
 
 def test_the_corner_says_how_many_responses_the_means_are_over(make_report: MakeReport) -> None:
     assert aggregate_table(make_report(gains=TWO))[0].replace(NBSP, " ").startswith("4 réponses/prompt ")
+
+
+def test_many_adapters_have_their_totals_alone(make_report: MakeReport) -> None:
+    for count, lines in ((MOST_ADAPTERS, 4 * (MOST_ADAPTERS + 1)), (MOST_ADAPTERS + 1, MOST_ADAPTERS + 2)):
+        report = make_report(gains={f"v{number}": 0.1 for number in range(count)}, prompts=2, replicates=2)
+        assert len(aggregate_table(report)) == 1 + lines
 
 
 def test_one_adapter_has_one_line_a_category(make_report: MakeReport) -> None:
