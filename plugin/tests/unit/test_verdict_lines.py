@@ -118,6 +118,15 @@ def test_a_verdict_on_fewer_responses_than_the_means_says_so(make_report: MakeRe
     assert f"sur les 4 réponses tirées en tout : {gain}, hors verdict" in said
 
 
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page", "box"])
+def test_where_nothing_is_judged_no_gain_is_called_beside_the_verdict(make_report: MakeReport, where: str) -> None:
+    report = settled_early(make_report)
+    report = msgspec.structs.replace(report, gate=dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=()))
+    said = everywhere(report)[where]
+    assert "sur les 4 réponses tirées en tout" in said
+    assert "hors verdict" not in said
+
+
 @pytest.mark.parametrize("where", ["text", "markdown", "page"])
 def test_a_bar_that_an_early_verdict_meets_says_at_how_many_responses(make_report: MakeReport, where: str) -> None:
     assert "prouvé à 2 réponses" in everywhere(settled_early(make_report))[where]

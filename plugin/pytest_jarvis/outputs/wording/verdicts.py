@@ -31,7 +31,7 @@ _MOST_ADAPTERS: Final = 12
 def decision_line(report: Report, name: str, *, asked: bool = True) -> str:
     """Return the decision on an adapter in one line; no verdict where the run is not judged, or none is `asked` for."""
     decision, plan = report.decisions[name], report.metadata.plan
-    later = gain_of_all(report, name) if early_look(report, decision) else ""
+    later = gain_of_all(report, name, asked=asked) if early_look(report, decision) else ""
     return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=asked and is_judged(report))
 
 
@@ -52,11 +52,15 @@ def at_look(responses: int) -> str:
     return f" à {plural(responses, 'réponse')}" if responses else ""
 
 
-def gain_of_all(report: Report, name: str) -> str:
-    """Return an adapter's gain over all responses, as it stands beside that of a verdict given before the last."""
+def gain_of_all(report: Report, name: str, *, asked: bool = True) -> str:
+    """Return an adapter's gain over all responses, as it stands beside the one it was settled with before the last.
+
+    It is called « hors verdict » where there is one: the run is judged, and that is `asked` for.
+    """
     gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
     drawn = plural(report.metadata.samples_per_prompt, "réponse")
-    return typeset(f"sur les {drawn} tirées en tout : {gain}, hors verdict")
+    beside = ", hors verdict" if asked and is_judged(report) else ""
+    return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
 
 
 def verdict_line(
