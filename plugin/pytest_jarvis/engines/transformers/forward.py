@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.arms import as_arms, only
@@ -37,8 +38,27 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str
     with torch.inference_mode(), as_arms(model, names):
         causal = causal_model(model)
         inputs = _inputs(causal, rows, pad=pad, device=model.device)
-        logits: torch.Tensor = causal(**inputs, **accepted(causal, logits_to_keep=1), use_cache=False).logits
+        with _closed_up(causal):
+            logits: torch.Tensor = causal(**inputs, **accepted(causal, logits_to_keep=1), use_cache=False).logits
     return logits[[places[index] for index in range(len(prompts))], -1].float()
+
+
+@contextmanager
+def _closed_up(causal: Any) -> Iterator[None]:
+    """Have the head multiply all rows at once, as it does at every step of a batch.
+
+    The hidden states of the last tokens alone have gaps between them: torch would multiply row by row and read the head
+    anew for each, 7 times as long on a CPU (26 rows, 151,936 tokens).
+    """
+    head = causal.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def embed_tokens(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> list[npt.NDArray[np.float32] | None]:
