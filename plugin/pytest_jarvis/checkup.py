@@ -376,6 +376,7 @@ def _need(asked: _Asked, shapes: Shapes, *, on_gpu: bool) -> Need:
         shapes,
         nf4=asked.conf.model.quantization == "nf4",
         on_gpu=on_gpu,
-        tokens=asked.conf.generation.max_new_tokens + _PROMPT_TOKENS,
+        prompt_tokens=_PROMPT_TOKENS,
+        new_tokens=asked.conf.generation.max_new_tokens,
         adapter_weights=sum(look_at(folder).parameters or 0 for folder in folders if folder.is_dir()),
     )

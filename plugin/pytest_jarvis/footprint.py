@@ -37,6 +37,7 @@ KNOWN_CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "head_dim": 128,
         "intermediate_size": 6144,
         "num_experts": 128,
+        "num_experts_per_tok": 8,
         "moe_intermediate_size": 768,
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
@@ -61,10 +62,11 @@ class Shapes:
     """What the memory of a decoder depends on."""
 
     vocabulary: int
-    hidden: int
     layers: int
     key_value_heads: int
     head_size: int
+    activations: int
+    """Elements that a token of a prompt holds at once."""
     tensors: tuple[Tensors, ...]
 
     @property
@@ -131,20 +133,47 @@ def cache_bytes(*, layers: int, key_value_heads: int, head_size: int, tokens: in
 
 
 def row_bytes(
-    *, layers: int, key_value_heads: int, head_size: int, vocabulary: int, hidden: int, tokens: int, element: int
+    *,
+    layers: int,
+    key_value_heads: int,
+    head_size: int,
+    vocabulary: int,
+    prompt_tokens: int,
+    new_tokens: int,
+    element: int,
+    activations: int,
 ) -> int:
-    """Return what a row of `tokens` tokens (prompt and answer) takes in a batch.
+    """Return what a row takes in a batch, at the larger of two moments.
 
-    Its keys and values in every layer, twice while the cache grows; its logits, which are held a few times over in 32
-    bits; and the activations of its prompt.
+    As its prompt runs: the keys and values so far, and for each token `activations` elements. At its last step: the
+    keys and values of all tokens, one layer's twice, as they grow by a copy; and its logits, which are held a few times
+    over in 32 bits.
     """
-    cache = cache_bytes(
-        layers=layers, key_value_heads=key_value_heads, head_size=head_size, tokens=tokens, element=element
-    )
-    return 2 * cache + 6 * 4 * vocabulary + 16 * hidden * tokens * element
+    held = {"layers": layers, "key_value_heads": key_value_heads, "head_size": head_size, "element": element}
+    prompt = cache_bytes(**held, tokens=prompt_tokens) + activations * prompt_tokens * element
+    whole = cache_bytes(**held, tokens=prompt_tokens + new_tokens)
+    return max(prompt, whole + whole // layers + 6 * 4 * vocabulary)
 
 
-def estimate(shapes: Shapes, *, nf4: bool, on_gpu: bool, tokens: int, adapter_weights: int) -> Need:
+def activations_of(config: Mapping[str, Any]) -> int:
+    """Return how many elements a token of a prompt holds at once, by the text part of a model's `config.json`.
+
+    Some 10 times the hidden size around attention and norms, and the feed-forward part: the inputs and the outputs of
+    each of a token's experts three times over or their inner activations, whichever is more. Counted on GPUs whose
+    allocations are counted (plugin/tests/e2e/engine/on_gpus), where it is a few percent too much.
+    """
+    hidden = int(config["hidden_size"])
+    experts = next((config[key] for key in ("num_experts_per_tok", "moe_topk", "top_k") if config.get(key)), None)
+    width = config.get("intermediate_size") or 4 * hidden
+    if not isinstance(experts, int):
+        return 10 * hidden + 4 * int(width)
+    inner = int(config.get("moe_intermediate_size") or width)
+    return 10 * hidden + max(experts * max(4 * hidden, hidden + 4 * inner), 4 * int(width))
+
+
+def estimate(
+    shapes: Shapes, *, nf4: bool, on_gpu: bool, prompt_tokens: int, new_tokens: int, adapter_weights: int
+) -> Need:
     """Return what a run takes: in bfloat16 on a GPU, in 32 bits on a CPU; adapters are held in 32 bits by peft."""
     element = 2 if on_gpu else 4
     return Need(
@@ -156,9 +185,10 @@ def estimate(shapes: Shapes, *, nf4: bool, on_gpu: bool, tokens: int, adapter_we
             key_value_heads=shapes.key_value_heads,
             head_size=shapes.head_size,
             vocabulary=shapes.vocabulary,
-            hidden=shapes.hidden,
-            tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
             element=element,
+            activations=shapes.activations,
         ),
     )
 
@@ -189,10 +219,10 @@ def _shapes(config: Mapping[str, Any], family: str) -> Shapes:
     )
     return Shapes(
         vocabulary=vocabulary,
-        hidden=hidden,
         layers=layers,
         key_value_heads=pairs,
         head_size=size,
+        activations=activations_of(config),
         tensors=tuple(tensors for tensors in table if tensors.count),
     )
 

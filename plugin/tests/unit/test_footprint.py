@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.footprint import KNOWN_CONFIGS, Need, estimate, read_shapes, row_bytes, stored_bytes
+from pytest_jarvis.footprint import (
+    KNOWN_CONFIGS,
+    Need,
+    activations_of,
+    estimate,
+    read_shapes,
+    row_bytes,
+    stored_bytes,
+)
 
 TARGET = dict(KNOWN_CONFIGS["qwen3-30b-a3b"])
 
@@ -47,10 +55,32 @@ def test_a_mixture_without_experts_is_dense() -> None:
     assert shapes.layer_experts == 0
 
 
-def test_a_row_takes_its_cache_its_logits_and_its_activations() -> None:
-    assert row_bytes(layers=2, key_value_heads=3, head_size=5, vocabulary=7, hidden=11, tokens=13, element=2) == (
-        2 * (2 * 2 * 3 * 5 * 13 * 2) + 24 * 7 + 16 * 11 * 13 * 2
-    )
+ROW = {"layers": 2, "key_value_heads": 3, "head_size": 5, "prompt_tokens": 13, "new_tokens": 4, "element": 2}
+
+
+def test_a_row_takes_its_prompts_activations_where_they_are_more_than_what_comes_after() -> None:
+    cache = 2 * 2 * 3 * 5 * 2
+    assert row_bytes(**ROW, vocabulary=7, activations=1000) == 13 * (cache + 2 * 1000)
+
+
+def test_a_row_takes_its_whole_cache_and_its_logits_at_its_end() -> None:
+    cache = 2 * 2 * 3 * 5 * 2
+    assert row_bytes(**ROW, vocabulary=7, activations=1) == 17 * cache * 3 // 2 + 24 * 7
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"hidden_size": 10, "intermediate_size": 30}, 100 + 120),
+        ({"hidden_size": 10}, 100 + 160),
+        ({"hidden_size": 10, "num_experts_per_tok": 8, "moe_intermediate_size": 3, "intermediate_size": 9}, 100 + 320),
+        ({"hidden_size": 10, "num_experts_per_tok": 2, "intermediate_size": 50}, 100 + 2 * 210),
+        ({"hidden_size": 10, "num_experts_per_tok": 1, "moe_intermediate_size": 1, "intermediate_size": 90}, 100 + 360),
+    ],
+    ids=["dense", "no width", "narrow experts", "wide experts", "wide dense layers"],
+)
+def test_activations_are_those_of_the_widest_part(config: dict[str, int], expected: int) -> None:
+    assert activations_of(config) == expected
 
 
 def test_what_is_needed_and_what_fits_agree() -> None:
@@ -65,14 +95,14 @@ def test_what_is_needed_and_what_fits_agree() -> None:
 def test_experts_are_read_out_of_4_bits_into_a_workspace(nf4: bool, workspace: int) -> None:
     shapes = read_shapes(TARGET)
     assert shapes is not None
-    need = estimate(shapes, nf4=nf4, on_gpu=True, tokens=100, adapter_weights=5)
+    need = estimate(shapes, nf4=nf4, on_gpu=True, prompt_tokens=80, new_tokens=20, adapter_weights=5)
     assert (need.workspace, need.adapters) == (workspace, 20)
 
 
 def test_on_a_cpu_what_is_not_in_4_bits_takes_32() -> None:
     shapes = read_shapes(TARGET)
     assert shapes is not None
-    on_cpu = estimate(shapes, nf4=False, on_gpu=False, tokens=100, adapter_weights=0)
+    on_cpu = estimate(shapes, nf4=False, on_gpu=False, prompt_tokens=80, new_tokens=20, adapter_weights=0)
     assert on_cpu.weights == 4 * shapes.weights
 
 

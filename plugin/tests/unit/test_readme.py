@@ -53,7 +53,7 @@ def test_every_command_that_the_pages_name_exists(capsys: pytest.CaptureFixture[
 def test_the_figures_of_the_real_model_are_those_computed() -> None:
     shapes = read_shapes(KNOWN_CONFIGS["qwen3-30b-a3b"])
     assert shapes is not None
-    need = estimate(shapes, nf4=True, on_gpu=True, tokens=256, adapter_weights=0)
+    need = estimate(shapes, nf4=True, on_gpu=True, prompt_tokens=128, new_tokens=128, adapter_weights=0)
     assert f"{need.weights / 1e9:.1f} GB of\nweights in 4 bits" in TEXT
     assert f"{need.workspace / 1e9:.1f} GB for a layer's experts" in TEXT
     assert f"{STORED_BYTES * shapes.weights / 1e9:.0f} GB on the disk" in TEXT

@@ -15,7 +15,7 @@ from pytest_jarvis.engines.transformers import adapter_files as adapting
 from pytest_jarvis.engines.transformers import graphs, loading, proof
 from pytest_jarvis.engines.transformers import identity as identifying
 from pytest_jarvis.engines.transformers.adapters import unknown_keys
-from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, plan_batches
+from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, padded_length, plan_batches
 from pytest_jarvis.engines.transformers.chat import Chat
 from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_storage
 from pytest_jarvis.engines.transformers.experts import use_steady_experts
@@ -324,16 +324,16 @@ class TransformersEngine:
         """Return the rows of a batch: as asked, else as many as the free memory, and on a CPU the timeout, take."""
         if self._spec.batch_size is not None:
             return self._spec.batch_size
-        settings = self._settings
-        longest = max(len(row.tokens) for row in rows) + settings.max_new_tokens
-        fitting = rows_that_fit(self._base.model, tokens=longest, dtype=self._base.compute_dtype)
+        settings, dtype = self._settings, self._base.compute_dtype
+        prompt, new = padded_length(max(len(row.tokens) for row in rows)), settings.max_new_tokens
+        fitting = rows_that_fit(self._base.model, prompt_tokens=prompt, new_tokens=new, dtype=dtype)
         if self._base.device.type != "cpu":
             return fitting
         in_time = rows_in_time(
             timeout_s=settings.timeout_s,
-            new_tokens=settings.max_new_tokens,
+            new_tokens=new,
             row_token_s=self.steadiness.row_token_s,
-            cache_bytes=row_cache_bytes(self._base.model, tokens=longest, dtype=self._base.compute_dtype),
+            cache_bytes=row_cache_bytes(self._base.model, tokens=prompt + new, dtype=dtype),
         )
         return min(fitting, in_time)
 

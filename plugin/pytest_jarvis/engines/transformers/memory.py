@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.footprint import BATCH_SHARE, WORKSPACE_COPIES, cache_bytes, row_bytes
+from pytest_jarvis.footprint import BATCH_SHARE, WORKSPACE_COPIES, activations_of, cache_bytes, row_bytes
 from pytest_jarvis.records import DeviceMemory
 
 if TYPE_CHECKING:
@@ -89,17 +89,18 @@ def torch_memory_errors() -> tuple[type[BaseException], ...]:
     return (MemoryError, torch.OutOfMemoryError)
 
 
-def rows_that_fit(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
-    """Return how many rows of `tokens` tokens, prompt and answer, a batch may hold in the memory that is free now."""
+def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int, dtype: torch.dtype) -> int:
+    """Return how many rows of so many tokens a batch may hold in the memory that is free now."""
     import torch
 
     config = model.config.get_text_config(decoder=True)
     row = row_bytes(
         **_cache_shape(model),
         vocabulary=config.vocab_size,
-        hidden=config.hidden_size,
-        tokens=tokens,
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
         element=torch.empty((), dtype=dtype).element_size(),
+        activations=activations_of(config.to_dict()),
     )
     fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * BATCH_SHARE) // row
     return max(1, min(MOST_ROWS, fitting))
