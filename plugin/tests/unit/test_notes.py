@@ -43,10 +43,11 @@ def test_a_note_that_is_not_known_is_left_as_it_is() -> None:
     assert french_note("something new") == "something new"
 
 
-@pytest.mark.parametrize("holds", [True, False])
-def test_what_the_engine_says_of_its_steadiness_is_known(holds: bool) -> None:
-    note = proof.Steadiness(holds=holds, largest_difference=0.0 if holds else 0.25, row_token_s=0.0).note()
-    assert french_note(note) != note
+@pytest.mark.parametrize(("holds", "exact"), [(True, True), (True, False), (False, True), (False, False)])
+def test_what_the_engine_says_of_its_steadiness_is_known(holds: bool, exact: bool) -> None:
+    found = proof.Steadiness(holds=holds, exact=exact, largest_difference=0.0 if holds else 0.25, row_token_s=0.0)
+    assert french_note(found.note()) != found.note()
+    assert (holds and exact) == found.note().startswith("responses do not depend on their batch")
 
 
 def test_what_the_scripted_engine_says_of_itself_is_known() -> None:

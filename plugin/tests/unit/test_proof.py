@@ -62,6 +62,33 @@ def test_a_mixed_batch_whose_logits_are_not_finite_does_not_work(monkeypatch: py
     assert (False, "in one batch the logits are not finite") == (found.works, found.reason)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "moved", "expected"),
+    [
+        (torch.float32, [0.0, 0.0, 0.0, 5.0], 5.0),
+        (torch.bfloat16, [0.1, 5.0, 0.0, 0.2], 0.2),
+        (torch.float16, [5.0, 0.1, 0.3, 4.0], 4.0),
+        (torch.bfloat16, [0.1, 0.3, 5.0], 5.0),
+    ],
+    ids=["exact", "one of four", "two of four", "one of three"],
+)
+def test_of_what_16_bits_compute_a_quarter_of_the_rows_is_set_aside(
+    dtype: Any, moved: list[float], expected: float
+) -> None:
+    rows = torch.zeros((len(moved), 3))
+    found = rows.clone()
+    found[:, 1] = torch.tensor(moved)
+    assert proof.distance(found, rows, dtype=dtype) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_distance_to_what_is_no_number_is_none(value: float) -> None:
+    found = torch.zeros((8, 3))
+    found[2, 2] = value
+    distance = proof.distance(found, torch.zeros((8, 3)), dtype=torch.bfloat16)
+    assert distance != distance  # noqa: PLR0124  # not a number
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize(("arm", "who"), [("base", "the base"), ("ft", "adapter 'ft'")])
 def test_logits_that_are_not_finite_are_refused_with_their_arm(value: float, arm: str, who: str) -> None:

@@ -31,9 +31,16 @@ class Steadiness:
     """Of a logit, between the two batches."""
     row_token_s: float
     """Seconds that one token of one row took in the larger batch."""
+    exact: bool = True
+    """Whether 32 bits are computed, which near-ties hardly ever notice; in 16, what probes show holds for probes."""
 
     def note(self) -> str:
         """Return the finding as a sentence for the report."""
+        if self.holds and not self.exact:
+            return (
+                "probe rows gave the same bits in batches of two shapes; in 16 bits a text may yet differ between two "
+                "selections"
+            )
         if self.holds:
             return "responses do not depend on their batch: probe rows gave the same bits in batches of two shapes"
         return (
@@ -63,6 +70,7 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
         holds=bool((alone == among).all()),
         largest_difference=difference,
         row_token_s=seconds / (len(crowd) * padded_length(max(map(len, crowd)))),
+        exact=model.dtype.itemsize >= 4,
     )
 
 
@@ -117,31 +125,58 @@ def try_mixed(
         )
     if not bool(together.isfinite().all()):
         return MixedTrial(works=False, reason="in one batch the logits are not finite")
-    expected = torch.cat(list(apart.values()))
-    allowed = tolerance(model.dtype) * max(1.0, float(expected.abs().max()))
-    difference = float((together - expected).abs().max())
+    allowed = tolerance(model.dtype) * max(1.0, *(float(logits.abs().max()) for logits in apart.values()))
+    found = dict(zip(apart, together.split(len(prompts)), strict=True))
+    difference = max(distance(found[arm], logits, dtype=model.dtype) for arm, logits in apart.items())
     if difference > allowed:
         return MixedTrial(
             works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
         )
-    found = dict(zip(apart, together.split(len(prompts)), strict=True))
-    reasons = (_lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM]) for arm in apart if arm in live)
+    reasons = (
+        _lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], dtype=model.dtype)
+        for arm in apart
+        if arm in live
+    )
     reason = next((reason for reason in reasons if reason is not None), None)
     return MixedTrial(works=reason is None, reason=reason)
 
 
-def _lost_adapter(arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor) -> str | None:
+def _lost_adapter(
+    arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, dtype: torch.dtype
+) -> str | None:
     """Return how the rows `found` of an adapter in a mixed batch lack its effect, None when they have it.
 
     `own` and `base` are the logits of the adapter and of the base alone. A tolerance relative to the logits cannot
     tell: it is wider than what an adapter may change.
     """
-    change, error = float((own - base).abs().max()), float((found - own).abs().max())
+    change, error = float((own - base).abs().max()), distance(found, own, dtype=dtype)
     if error >= change / 2:
         return f"in one batch adapter '{arm}' is off by {error:.3g}, half or more of what it changes ({change:.3g})"
-    if bool(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).any()):
+    lost = int(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).sum())
+    if lost > _set_aside(len(found), dtype):
         return f"in one batch a row of adapter '{arm}' is nearer to the base than to the adapter"
     return None
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype) -> float:
+    """Return how far logits of shape (rows, vocabulary) are from those expected, by the largest difference of a logit.
+
+    Computed in 16 bits, a quarter of the rows is set aside: rounding may send a token to another expert, which moves
+    all logits of its row, now and then; what is wrong is so in every row. Not a number where any difference is none.
+    """
+    import torch
+
+    rows = (found - expected).abs().amax(dim=-1)
+    # Of tensors: Python's own maximum passes over what is not a number.
+    if not bool(rows.isfinite().all()):
+        return float("nan")
+    kept = torch.sort(rows).values[: len(rows) - _set_aside(len(rows), dtype)]
+    return float(kept.max())
+
+
+def _set_aside(rows: int, dtype: torch.dtype) -> int:
+    """Return how many rows rounding may have moved."""
+    return rows // 4 if dtype.itemsize < 4 else 0
 
 
 def prove_adapters(

@@ -38,6 +38,10 @@ NOTES: Final[Translations] = (
         "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
     ),
     (
+        r"probe rows gave the same bits in batches of two shapes; in 16 bits .*",
+        "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec -k",
+    ),
+    (
         r"rounding depends on the shape of the batch on this device: probe logits moved by up to (?P<size>\S+) .*",
         "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus) : un texte peut changer avec -k",
     ),
