@@ -116,6 +116,26 @@ def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load: Load, kind:
 
 
 @pytest.mark.usefixtures("packed")
+@pytest.mark.parametrize("plain_gpu", [False, True])
+def test_matrices_for_experts_are_rounded_once_and_give_the_same_logits(
+    gpus: Any, load: Load, monkeypatch: pytest.MonkeyPatch, plain_gpu: bool
+) -> None:
+    from pytest_jarvis.engines.transformers import adapters
+
+    found, held = {}, {}
+    for rounded in (True, False):
+        if not rounded:
+            monkeypatch.setattr(adapters, "_round_once", lambda *_: None)
+        engine = load({"plain_gpu": plain_gpu}, ft=("experts", 0))
+        found[rounded] = engine.logits(PROMPTS, "ft")
+        held[rounded] = gpus.allocated_bytes()
+        engine.close()
+    assert np.array_equal(found[True], found[False])
+    # Both matrices of both tensors of 8 experts in 2 layers, at rank 4: 2 bytes less for each number.
+    assert held[False] - held[True] == 2 * (2 * 8 * 4 * ((64 + 128) + (64 + 64)))
+
+
+@pytest.mark.usefixtures("packed")
 def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(
     gpus: Any, load: Load, texts: Texts
 ) -> None:
