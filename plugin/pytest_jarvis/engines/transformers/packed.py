@@ -20,10 +20,10 @@ weights, in another order, and rounded once more."""
 def use_packed_experts(model: PreTrainedModel) -> str | None:
     """Make `model` multiply by its experts in 4 bits, not read out; return why it cannot, None when it does.
 
-    Tried first on the first experts of the model, against the product with the weights as they are read out.
+    Tried first on the first experts of each device, against the product with the weights as they are read out.
     """
     owners = [module for module in model.modules() if hasattr(module, "_apply_gate")]
-    reason = _unfit(owners) or _trial(owners[0])
+    reason = _unfit(owners) or _trials(owners)
     if reason is not None:
         return reason
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
@@ -101,6 +101,12 @@ def _is_readable(state: Any) -> bool:
         and state.quant_type == "nf4"
         and state.nested
     )
+
+
+def _trials(owners: list[Any]) -> str | None:
+    """Return how the kernel fails on a device that holds experts, None where it does on none: cards may differ."""
+    firsts = {_packed(owner, "down_proj")[0].device: owner for owner in reversed(owners)}
+    return next((reason for owner in firsts.values() if (reason := _trial(owner)) is not None), None)
 
 
 def _trial(owner: Any) -> str | None:

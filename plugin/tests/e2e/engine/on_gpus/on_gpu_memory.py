@@ -124,6 +124,25 @@ def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(
         assert np.abs(packed - read_out).max() < 0.1 * np.abs(read_out).max()
 
 
+@pytest.mark.parametrize("gpu", [0, 1])
+def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(
+    gpus: Any, load_base: Load, monkeypatch: pytest.MonkeyPatch, gpu: int
+) -> None:
+    from pytest_jarvis.engines.transformers import kernel
+
+    packed_on_host.put_in_place(monkeypatch)
+    gpus.set(count=2)
+    plain = kernel.multiply
+
+    def wrong(x: Any, *arguments: Any, **named: Any) -> Any:
+        return plain(x, *arguments, **named) * (1.5 if x.device.index == gpu else 1)
+
+    monkeypatch.setattr(kernel, "multiply", wrong)
+    engine = load_base(device_map="balanced")
+    assert "read out of 4 bits at every step, because products are off by" in "\n".join(engine.describe().notes)
+    engine.close()
+
+
 def test_a_gpu_by_name_takes_the_whole_model(gpus: Any, heavy_moe: Path, load_engine: Load) -> None:
     gpus.set(count=2)
     engine = load_engine(heavy_moe, device_map="cuda:1")
