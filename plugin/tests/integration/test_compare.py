@@ -95,7 +95,7 @@ def test_a_run_against_itself_has_nothing_to_say(runs: Path, capsys) -> None:
         plain = said(capsys, runs / "a", runs / "a", "--format", kind).replace("\u00a0", " ")
         assert "Mêmes réglages, mêmes versions, même machine." in plain
         assert "Aucun prompt n’a changé" in plain
-        assert "mêmes réponses, mot pour mot" in plain
+        assert "réponses communes de jarvis sont les mêmes, mot pour mot" in plain
 
 
 def test_runs_without_a_common_prompt_say_so(make_report: MakeReport, tmp_path: Path, capsys) -> None:

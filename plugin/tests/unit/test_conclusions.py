@@ -26,7 +26,7 @@ def said(before: Report, after: Report, edit: Callable[[RunComparison], RunCompa
 def test_a_rise_is_told_with_its_figures_and_its_error(make_report: MakeReport) -> None:
     text = said(make_report(gains={"jarvis": 0.0}), make_report(gains={"jarvis": 0.9}, seed=2))
     assert text.startswith("Conclusion : sur 30 prompts communs, la pertinence de jarvis a monté, de 0,")
-    assert "ce que le bruit n’explique pas (erreur ≤ 1 %)" in text
+    assert "ce que le bruit n’explique pas (erreur ≤ 1 % de chaque côté)" in text
     assert "Par catégorie, au-delà du bruit : Commandes vocales +0,1" in text
 
 
@@ -52,7 +52,19 @@ def test_one_response_of_one_prompt_says_that_it_says_nothing(make_report: MakeR
 
 
 def test_the_same_responses_are_told_apart_by_nothing(make_report: MakeReport) -> None:
-    assert "les mêmes réponses, mot pour mot" in said(make_report(), make_report())
+    assert "les réponses communes de jarvis sont les mêmes, mot pour mot" in said(make_report(), make_report())
+
+
+def test_two_adapters_with_the_same_responses_are_named_and_the_runs_are_not_said_to_be_the_same(
+    make_report: MakeReport,
+) -> None:
+    text = said(
+        make_report(gains={"v1": 0.4}),
+        make_report(gains={"v1": 0.4}),
+        lambda found: replace(found, arms=(replace(found.arms[0], new_adapter="v2"),)),
+    )
+    assert "les réponses communes de v1 et de v2 sont les mêmes" in text
+    assert "les deux essais ont les mêmes" not in text
 
 
 @pytest.mark.parametrize("obstacle", ["other_dictionary", "other_kind"])
@@ -84,6 +96,30 @@ def test_a_base_that_moved_and_settings_that_differ_are_named_as_causes(make_rep
         provenance=change(after.provenance, generation=replace(after.provenance.generation, temperature=0.1)),
     )
     assert "Des réglages diffèrent aussi" in said(make_report(gains={"jarvis": 0.0}), hotter)
+
+
+def test_a_base_that_went_the_other_way_is_not_said_to_have_moved_too(make_report: MakeReport) -> None:
+    text = said(
+        make_report(base_terms=6.0, gains={"jarvis": 0.0}), make_report(base_terms=4.0, gains={"jarvis": 2.0}, seed=2)
+    )
+    assert "la pertinence de jarvis a monté" in text
+    assert "La base, elle, a baissé (" in text
+    assert "l’écart ne vient pas du seul adaptateur" in text
+    assert "La base aussi" not in text
+
+
+@pytest.mark.parametrize("edited", ["version", "machine", "timeout"])
+def test_what_ran_the_model_is_named_as_a_cause_where_it_differs(make_report: MakeReport, edited: str) -> None:
+    after = make_report(gains={"jarvis": 0.9}, seed=2)
+    origin = after.provenance
+    other = {
+        "version": change(origin, versions={**origin.versions, "torch": "9.9"}),
+        "machine": change(origin, machine=change(origin.machine, processor="autre")),
+        "timeout": change(origin, generation=replace(origin.generation, timeout_s=7.0)),
+    }[edited]
+    before = make_report(gains={"jarvis": 0.0})
+    assert "Des réglages diffèrent" not in said(before, after)
+    assert "Des réglages diffèrent aussi" in said(before, change(after, provenance=other))
 
 
 def test_a_shift_is_proven_only_where_its_corrected_interval_leaves_zero_out() -> None:

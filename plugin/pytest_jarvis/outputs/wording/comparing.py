@@ -189,8 +189,8 @@ def interval_rule(alpha: float) -> str:
     """Return what the intervals of a comparison are."""
     return typeset(
         f"Intervalles à {percent(1 - 2 * alpha, 0)} de l’écart (après − avant) sur ces prompts, bruits indépendants. "
-        f"▲ et ▼ : hausse et baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} pour toutes les lignes "
-        "d’une mesure, et pour toute la liste des prompts)."
+        f"▲ et ▼ : hausse et baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} de chaque côté pour "
+        "toutes les lignes d’une mesure, et pour toute la liste des prompts)."
     )
 
 

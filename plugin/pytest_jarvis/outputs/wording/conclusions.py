@@ -19,8 +19,8 @@ _RESERVES: Final[Mapping[Obstacle, str]] = {
     "run_not_judged": "l’essai d’après est une sélection, a trop d’échecs ou il lui manque des réponses",
     "stored_not_judged": "l’essai d’avant est une sélection, a trop d’échecs ou il lui manque des réponses",
 }
-_OF_THE_ADAPTER: Final = ("adapter.", "versions.", "generation.seed", "generation.timeout_s", "responses", "machine")
-"""Settings that differ between two draws of one experiment, or are what is compared: names that begin so."""
+_EXPECTED: Final = ("adapter.", "generation.seed", "responses")
+"""What is compared, or differs between two draws of one experiment: names of settings that begin so."""
 _SAME: Final[Mapping[Direction, str]] = {"rise": "a monté", "drop": "a baissé"}
 _OTHER: Final[Mapping[Direction, str]] = {"rise": "est plus haute", "drop": "est plus basse"}
 
@@ -46,7 +46,11 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
         return
     overall = relevance.pop(OVERALL)
     if _is_the_same(arm, overall):
-        yield "les deux essais ont les mêmes réponses, mot pour mot : rien ne les distingue."
+        names = dict.fromkeys((printable(arm.stored_adapter), printable(arm.new_adapter)))
+        yield (
+            f"les réponses communes de {' et de '.join(names)} sont les mêmes, mot pour mot : rien n’y distingue les "
+            "deux essais."
+        )
         return
     yield _overall(found, arm, overall)
     labels = {name: item.label for name, item in report.by_category.items()}
@@ -57,7 +61,7 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
     if worse:
         yield f"En baisse avérée : {plural(worse, 'prompt')} sur {len(arm.prompts)} (▼)."
     if overall.proven is not None or moved:
-        yield from _causes(found, arm)
+        yield from _causes(found, arm, overall.proven)
     for one in found.obstacles:
         if one in _RESERVES:
             yield f"Réserve : {_RESERVES[one]}."
@@ -73,7 +77,7 @@ def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) ->
     means = (number(one.difference.first_mean, 3), number(one.difference.second_mean, 3))
     where = f"sur {plural(one.prompts, 'prompt commun', 'prompts communs')}"
     if one.proven is not None:
-        proof = f"{_figures(one)}, ce que le bruit n’explique pas (erreur ≤ {percent(found.alpha, 0)})"
+        proof = f"{_figures(one)}, ce que le bruit n’explique pas (erreur ≤ {percent(found.alpha, 0)} de chaque côté)"
         if before == after:
             return f"{where}, la pertinence de {after} {_SAME[one.proven]}, de {means[0]} à {means[1]} : {proof}."
         return (
@@ -95,10 +99,11 @@ def _figures(one: MetricDifference) -> str:
     return f"{signed(one.difference.difference)} {bracket(one.corrected, signed)}"
 
 
-def _causes(found: RunComparison, arm: ArmComparison) -> Iterator[str]:
-    """Yield what else than the adapter the change may come from."""
+def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -> Iterator[str]:
+    """Yield what else than the adapter the change may come from; `moved` is the way its relevance went overall."""
     base = next((one for one in arm.metrics if one.metric == "base_relevance" and one.category == OVERALL), None)
     if base is not None and base.proven is not None:
-        yield f"La base aussi {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
-    elif any(not change.name.startswith(_OF_THE_ADAPTER) for change in found.changes):
+        subject = "La base aussi" if base.proven == moved else "La base, elle,"
+        yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
+    elif any(not change.name.startswith(_EXPECTED) for change in found.changes):
         yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est pas celui des seuls poids."
