@@ -54,7 +54,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         "key_numbers": summary.key_numbers(report, insights),
         "variance": summary.variance(insights.adapters),
         "sections": join(
-            _section("categories", tables.categories(insights, report.metrics, gains=not report.noise_floor)),
+            _section("categories", tables.categories(report, insights)),
             _section("outils", choices(insights, offered=offers_tools(report))),
             _section("graphiques", _charts(svgs)),
             _section("changements", changes(insights)),

@@ -8,7 +8,7 @@ from pytest_jarvis.insights import AdapterInsight, Insights
 from pytest_jarvis.outputs import text_choices, text_figures
 from pytest_jarvis.outputs.aggregates import LABEL_WIDTH, aggregate_table, choice_sentences
 from pytest_jarvis.outputs.layout import INDENT, paragraph
-from pytest_jarvis.outputs.wording import bracket, explanations, labels, number, printable, signed, typeset
+from pytest_jarvis.outputs.wording import bracket, explanations, is_judged, labels, number, printable, signed, typeset
 from pytest_jarvis.report import Report
 
 _MOST_NAMED = 10
@@ -16,7 +16,10 @@ _MOST_NAMED = 10
 
 
 def side_by_side(report: Report, insights: Insights) -> Iterator[str]:
-    """Yield the table of all adapters and which is ahead of which; nothing of one."""
+    """Yield the table of all adapters and which is ahead of which; nothing of one.
+
+    Where the run is not judged no difference is said to be shown.
+    """
     if len(insights.adapters) < 2:
         return
     yield from (f"{INDENT}{line}" for line in aggregate_table(report, label_width=LABEL_WIDTH - len(INDENT)))
@@ -29,7 +32,7 @@ def side_by_side(report: Report, insights: Insights) -> Iterator[str]:
     yield ""
     places = [f"{place.name} {number(place.estimate.mean, 3)}" for place in insights.ranking.arms]
     yield from paragraph(typeset(f"{labels.RANKING} : {', '.join(places)}"))
-    for pair in insights.ranking.pairs:
+    for pair in insights.ranking.pairs if is_judged(report) else ():
         change = f"{signed(pair.difference.difference)} {bracket(pair.difference.interval, signed)}"
         text = f"{labels.shown_sentence(pair.better, pair.worse, shown=pair.shown)} ({change})"
         yield from paragraph(text, indent=f"{INDENT}  ", first=f"{INDENT}- ")

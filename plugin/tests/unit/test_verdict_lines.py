@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
-from pytest_jarvis.insights import insights
+from pytest_jarvis.insights import insights, rank_adapters
 from pytest_jarvis.outputs import terminal
 from pytest_jarvis.outputs.charts import chart_svgs
 from pytest_jarvis.outputs.charts.data import chart_data
@@ -125,6 +125,30 @@ def test_where_nothing_is_judged_no_gain_is_called_beside_the_verdict(make_repor
     said = everywhere(report)[where]
     assert "sur les 4 réponses tirées en tout" in said
     assert "hors verdict" not in said
+
+
+def test_where_nothing_is_judged_no_verdict_is_said_to_have_been_given_early(make_report: MakeReport) -> None:
+    report = settled_early(make_report)
+    report = msgspec.structs.replace(report, gate=dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=()))
+    told = " ".join(explain_report(report, "v1")).replace(NBSP, " ")
+    assert "verdict" not in told
+    assert "portent sur 2 réponses par prompt, les moyennes du rapport sur 4 réponses par prompt" in told
+
+
+@pytest.mark.parametrize("where", ["terminal", "text", "markdown", "page"])
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_difference_between_adapters_is_shown_only_where_the_run_is_judged(
+    make_report: MakeReport, where: str, judged: bool
+) -> None:
+    report = make_report(gains={"v1": 0.0, "v2": 0.9})
+    if not judged:
+        gate = dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=())
+        report = msgspec.structs.replace(report, gate=gate)
+    said = everywhere(report)[where]
+    if where == "terminal":
+        said = " ".join(terminal.ranking_lines(report, rank_adapters(report)))
+    sign = ">Montré</th>" if where == "page" else "écart montré"
+    assert judged == (sign in said)
 
 
 @pytest.mark.parametrize("where", ["text", "markdown", "page"])

@@ -16,6 +16,7 @@ from pytest_jarvis.outputs.wording import (
     NBSP,
     bracket,
     gain_interval,
+    is_judged,
     number,
     percent,
     seconds,
@@ -65,12 +66,12 @@ def table(
     )
 
 
-def categories(insights: Insights, metrics: Mapping[str, AddedMetric], *, gains: bool = True) -> Html:
+def categories(report: Report, insights: Insights) -> Html:
     """Return the table of categories of each adapter; of many, all but the candidate's folded.
 
-    `gains` False shows differences instead: what an A/A run sees is no gain.
+    An A/A run has differences instead: what it sees is no gain.
     """
-    most = _scale(insights)
+    most, metrics, gains = _scale(insights), report.metrics, not report.noise_floor
     parts = [
         element("div", _categories_of(one, most, metrics, gains=gains), class_=arm_class(place))
         for place, one in enumerate(insights.adapters)
@@ -79,7 +80,8 @@ def categories(insights: Insights, metrics: Mapping[str, AddedMetric], *, gains:
         element("details", element("summary", foreign(one.name)), part, open=len(parts) <= _MOST_UNFOLDED)
         for one, part in zip(insights.adapters[1:], parts[1:], strict=True)
     )
-    return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), _ranking(insights.ranking))
+    ranking = _ranking(insights.ranking, judged=is_judged(report))
+    return join(parts[0], *folded, element("p", wording.CATEGORY_NOTE, class_="note"), ranking)
 
 
 def _categories_of(one: AdapterInsight, most: float, metrics: Mapping[str, AddedMetric], *, gains: bool) -> Html:
@@ -171,7 +173,8 @@ def _span(before: float | None, after: float | None, most: float) -> Html | None
     )
 
 
-def _ranking(ranking: Ranking | None) -> Html | None:
+def _ranking(ranking: Ranking | None, *, judged: bool) -> Html | None:
+    """Return the places, and the differences with which of them are shown; without these where nothing is `judged`."""
     if ranking is None:
         return None
     arms = [
@@ -197,7 +200,7 @@ def _ranking(ranking: Ranking | None) -> Html | None:
         element(
             "div",
             table(wording.RANKING_HEADS, arms, texts=(0, 1)),
-            table(wording.PAIR_HEADS, pairs),
+            table(wording.PAIR_HEADS, pairs) if judged else None,
             class_="side-by-side",
         ),
     )

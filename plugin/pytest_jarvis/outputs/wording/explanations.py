@@ -158,7 +158,7 @@ def explain_decision(
     shown = printable(name)
     sentences = [
         *_explanation(decision, plan, shown, judged=judged),
-        *(_early(decision, shown, *later) if later else _stop(decision, plan, judged=judged)),
+        *(_early(decision, shown, *later, judged=judged) if later else _stop(decision, plan, judged=judged)),
     ]
     return [*map(typeset, sentences), *map(caution_sentence, decision.cautions)]
 
@@ -197,9 +197,18 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, judged: bool)
         )
 
 
-def _early(decision: Decision, name: str, drawn: int, gain: float | None) -> Iterator[str]:
-    """Yield that the verdict came before the last response that was drawn, and what was seen in all of them."""
+def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, judged: bool) -> Iterator[str]:
+    """Yield that the verdict came before the last response that was drawn, and what was seen in all of them.
+
+    Of a run that is not `judged`, which has no verdict, only what each figure is over.
+    """
     at, every = plural(decision.replicates[1], "réponse"), plural(drawn, "réponse")
+    if not judged:
+        yield (
+            f"Ces chiffres de {name} portent sur {at} par prompt, les moyennes du rapport sur {every} par prompt, où "
+            f"le gain vu est de {percent(gain, signed=True)}."
+        )
+        return
     yield (
         f"Le verdict de {name} a été rendu à {at} par prompt, dès qu’il était sûr, et il tient ; le gain vu alors est "
         f"un peu trop {_side(decision)} en moyenne. Le tirage a continué pour un autre adaptateur : les moyennes du "
