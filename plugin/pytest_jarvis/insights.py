@@ -5,6 +5,7 @@ Every output is made of a `Report` and of these; nothing here is judged, the gat
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from pytest_jarvis.changes import (
 )
 from pytest_jarvis.choices import RoutingInsight, UnderstandingInsight, routing_insight, understanding_insight
 from pytest_jarvis.diagnostics import ArmDiagnostics, DiagnosticWarning, ResponseFacts, describe_arm, warn_about
+from pytest_jarvis.looks import look_alpha
 from pytest_jarvis.rankings import Ranking, rank_arms
 from pytest_jarvis.records import BASE_ARM, TWIN_ARM
 from pytest_jarvis.report import Averages, CategoryAverages, Report, ResultRow
@@ -249,7 +251,9 @@ def _variance(decision: Decision | None) -> VarianceSplit | None:
 def rank_adapters(report: Report) -> Ranking | None:
     """Rank the base and the adapters that answered, on the prompts, and the replicates, that all of them hold.
 
-    None with fewer than two adapters, or without such a prompt.
+    None with fewer than two adapters, or without such a prompt. Where the drawing could stop at several looks their
+    sizes were chosen by what was seen, so every pair is tested at the level that all looks together leave it (Pocock's,
+    `look_alpha`): at that of Holm's smallest share, which is the strictest, for all shares.
     """
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.results:
@@ -266,7 +270,16 @@ def rank_adapters(report: Report) -> Ranking | None:
         shared = sorted(set.intersection(*(set(by_arm.get(arm, {})) for arm in arms)))
         for arm in arms if shared else ():
             scores[arm].append([by_arm[arm][replicate] for replicate in shared])
-    return rank_arms(scores, alpha=report.metadata.plan.alpha) if scores[BASE_ARM] else None
+    return rank_arms(scores, alpha=_ranking_alpha(report, len(arms))) if scores[BASE_ARM] else None
+
+
+def _ranking_alpha(report: Report, arms: int) -> float:
+    plan = report.metadata.plan
+    if len(plan.looks) == 1:
+        return plan.alpha
+    # Tests of both sides of each pair.
+    tests = 2 * math.comb(arms, 2)
+    return look_alpha(plan.alpha / tests, plan.looks) * tests
 
 
 def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, ...]:

@@ -54,7 +54,7 @@ class Ranking:
     arms: tuple[RankedArm, ...]
     pairs: tuple[Pair, ...]
     alpha: float
-    """Probability that any difference is called shown where there is none."""
+    """Probability that any difference is called shown where there is none, over scores whose number was fixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from pytest_jarvis.changes import is_right
-from pytest_jarvis.insights import insights
+from pytest_jarvis.insights import insights, rank_adapters
+from pytest_jarvis.looks import crossing_probability
 from pytest_jarvis.report import Report, ResultRow, Sample
 
 MakeReport = Callable[..., Report]
@@ -147,6 +148,22 @@ def test_several_adapters_are_ranked_with_the_base(make_report: MakeReport) -> N
     assert found.of_adapter("pire").advice is not None
     with pytest.raises(KeyError):
         found.of_adapter("base")
+
+
+def test_a_ranking_of_responses_that_were_drawn_in_looks_is_held_to_all_of_them(make_report: MakeReport) -> None:
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    plan = report.metadata.plan
+
+    def level(looks: tuple[int, ...]) -> float:
+        metadata = msgspec.structs.replace(report.metadata, plan=msgspec.structs.replace(plan, looks=looks))
+        ranking = rank_adapters(msgspec.structs.replace(report, metadata=metadata))
+        assert ranking is not None
+        return ranking.alpha
+
+    assert plan.alpha == level((4,))
+    # Whatever share Holm gives a pair, all looks together err with no more than it.
+    for pairs in (1, 2, 3):
+        assert crossing_probability(level((4, 8, 16)) / pairs / 2, (4, 8, 16)) <= 1.01 * plan.alpha / pairs / 2
 
 
 def test_the_bases_twin_shares_no_noise_with_it(make_report: MakeReport) -> None:
