@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,11 @@ class _Asked:
     @property
     def needs_torch(self) -> bool:
         return "torch" in NEEDS.get(self.engine, ())
+
+
+def typed(word: str, *, windows: bool = os.name == "nt") -> str:
+    """Return an argument as it is typed: in the quotes that the shell of this system knows, where it needs some."""
+    return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
 def check_up(option: argparse.Namespace, root: Path, probe: Probe | None = None) -> list[Finding]:
@@ -193,7 +199,7 @@ def _folders(asked: _Asked) -> Iterator[Finding]:
         there = folder.is_dir()
         if there or asked.conf.model.adapter_folders is not None:
             values = {"folder": str(folder), "found": there and len(find_adapters([folder]))}
-            command = None if there else f"mkdir {folder}"
+            command = None if there else f"mkdir {typed(str(folder))}"
             yield Finding(
                 step=4, name="folder.adapters", status="ok" if there else "warning", values=values, command=command
             )
@@ -217,7 +223,7 @@ def _adapters(asked: _Asked) -> Iterator[Finding]:
     except InputError as error:
         # The list shows what `auto` had to choose from; of a name that cannot be, the sentence says all there is.
         named = {text.rpartition("=")[2] for text in asked.option.jarvis_adapter}
-        where = f" --jarvis-config {shlex.quote(asked.option.jarvis_config)}" if asked.option.jarvis_config else ""
+        where = f" --jarvis-config {typed(asked.option.jarvis_config)}" if asked.option.jarvis_config else ""
         command = f"{LIST_ADAPTERS}{where}" if not named or AUTO in named else None
         yield Finding(step=5, name="adapters", status="error", values={"problem": str(error)}, command=command)
         return
@@ -247,7 +253,7 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
         name="adapter",
         status="error" if problem else "ok",
         values=values,
-        command=f"git -C {shlex.quote(str(folder))} lfs pull" if problem == "pointer" else None,
+        command=f"git -C {typed(str(folder))} lfs pull" if problem == "pointer" else None,
     )
 
 
@@ -257,7 +263,7 @@ def _beside(folder: Path | None) -> str | None:
         there = folder is not None and any((other / ADAPTER_CONFIG).is_file() for other in folder.parent.iterdir())
     except OSError:
         return None
-    return f"{LIST_ADAPTERS} {shlex.quote(str(folder.parent))}" if folder is not None and there else None
+    return f"{LIST_ADAPTERS} {typed(str(folder.parent))}" if folder is not None and there else None
 
 
 def _embedded() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import checkup, cli, surroundings
+from pytest_jarvis.checkup import typed
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.surroundings import Gpu, Requirement, TorchBuild
 
@@ -82,7 +83,7 @@ def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder: Path, caps
         f"   ✗ nulle-part : {Path('mes LoRA/nulle-part')}, pas de tel dossier ; donnez le dossier qu’a écrit "
         "save_pretrained de peft"
     )
-    assert lines[place + 1] == "       → pytest-jarvis adapters 'mes LoRA'"
+    assert lines[place + 1] == f"       → pytest-jarvis adapters {typed('mes LoRA')}"
     assert lines[-1].startswith("1 point à corriger (")
 
 
@@ -280,7 +281,7 @@ def spoil(folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "said", "command"),
     [
-        ("pointer", "pointeur Git LFS", "git -C 'ma LoRA' lfs pull"),
+        ("pointer", "pointeur Git LFS", f"git -C {typed('ma LoRA')} lfs pull"),
         ("rank", ".lora_A.weight est de rang 16 au lieu de 4 ; recopiez ensemble la configuration et les", None),
         ("method", 'peft_type vaut "LOHA" (attendu : « LORA ») ; entraînez une LoRA', None),
         ("other base", "autre base (Qwen/Qwen3-8B) ; choisissez sa base avec --jarvis-model", None),
@@ -296,10 +297,22 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
 
 
 @pytest.mark.parametrize(
+    ("word", "windows", "expected"),
+    [
+        ("ma LoRA", False, "'ma LoRA'"),
+        ("ma LoRA", True, '"ma LoRA"'),
+        (r"C:\loras\v1", True, r"C:\loras\v1"),
+    ],
+)
+def test_a_folder_is_quoted_as_the_shell_of_the_system_reads_it(word: str, windows: bool, expected: str) -> None:
+    assert expected == typed(word, windows=windows)
+
+
+@pytest.mark.parametrize(
     ("adapters", "command"),
     [
-        (("auto",), "pytest-jarvis adapters --jarvis-config 'ma config.json'"),
-        (("v1=auto",), "pytest-jarvis adapters --jarvis-config 'ma config.json'"),
+        (("auto",), f"pytest-jarvis adapters --jarvis-config {typed('ma config.json')}"),
+        (("v1=auto",), f"pytest-jarvis adapters --jarvis-config {typed('ma config.json')}"),
         (("a=x", "a=y"), None),
     ],
 )
