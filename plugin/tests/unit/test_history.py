@@ -94,6 +94,23 @@ def test_each_adapter_has_a_trend_of_its_own_by_name(make_report: MakeReport) ->
     assert history_png([one]) != history_png([replace(one, entries=one.entries[::2])])
 
 
+def test_a_fifth_adapter_has_a_colour_of_the_first_and_another_marker(
+    make_report: MakeReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    looks, scatter = set(), Axes.scatter
+
+    def seen(axes: Axes, *places: object, **style: object) -> object:
+        looks.add((style["color"], style["marker"]))
+        return scatter(axes, *places, **style)
+
+    monkeypatch.setattr(Axes, "scatter", seen)
+    history_png(series(make_report(gains={f"v{number}": 0.1 for number in range(5)}, prompts=2, replicates=2)))
+    assert len(looks) == 5
+    assert len({colour for colour, _ in looks}) == 4
+
+
 def test_the_trend_of_one_adapter_needs_no_name(make_report: MakeReport) -> None:
     assert "Tendance :" not in text_of(dated(make_report(), 1), dated(make_report(), 2))
 

@@ -33,8 +33,8 @@ _HEIGHT_IN: Final = 5.2
 _LEAST_WIDTH_IN: Final = 8.0
 _MOST_WIDTH_IN: Final = 40.0
 _MOST_TICKS: Final = 60
-_MARKERS: Final = "osD^"
-"""As many as there are colours."""
+_MARKERS: Final = "osD^v"
+"""One more than there are colours, so that a colour comes back with another marker: twenty trends look different."""
 _APART: Final = 0.14
 """Between the adapters of one run; runs are 1 apart."""
 _MOST_NAMES: Final = 4
