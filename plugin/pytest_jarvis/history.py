@@ -37,7 +37,7 @@ class HistoryEntry:
     verdict: GateVerdict
     """The adapter's own; the run's where it is its only one, or where the run is not judged."""
     is_candidate: bool
-    """Whether it is the first named of its run: the one that the gate is about."""
+    """Whether it is the first named of its run: the candidate."""
     is_real: bool
     is_replay: bool
     is_twin: bool

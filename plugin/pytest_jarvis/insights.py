@@ -120,7 +120,7 @@ class Insights:
 
     @property
     def candidate(self) -> AdapterInsight:
-        """The adapter named first: the one the gate is about."""
+        """The adapter named first."""
         return self.adapters[0]
 
     def of_adapter(self, name: str) -> AdapterInsight:
