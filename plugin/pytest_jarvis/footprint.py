@@ -46,6 +46,11 @@ KNOWN_CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Shapes of the model this project is for, by the plain name of the base: told before it is downloaded."""
 
+EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_topk")
+"""The keys by which configurations say how many experts a token goes to."""
+ACTIVATION_KEYS: Final = ("hidden_size", "intermediate_size", "moe_intermediate_size", *EXPERTS_PER_TOKEN)
+"""What `activations_of` reads."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
@@ -163,12 +168,16 @@ def activations_of(config: Mapping[str, Any]) -> int:
     allocations are counted (plugin/tests/e2e/engine/on_gpus), where it is a few percent too much.
     """
     hidden = int(config["hidden_size"])
-    experts = next((config[key] for key in ("num_experts_per_tok", "moe_topk", "top_k") if config.get(key)), None)
-    width = config.get("intermediate_size") or 4 * hidden
-    if not isinstance(experts, int):
-        return 10 * hidden + 4 * int(width)
-    inner = int(config.get("moe_intermediate_size") or width)
-    return 10 * hidden + max(experts * max(4 * hidden, hidden + 4 * inner), 4 * int(width))
+    width = _largest(config.get("intermediate_size")) or 4 * hidden
+    experts = next((found for key in EXPERTS_PER_TOKEN if (found := _largest(config.get(key)))), 0)
+    inner = _largest(config.get("moe_intermediate_size")) or width
+    return 10 * hidden + max(experts * max(4 * hidden, hidden + 4 * inner), 4 * width)
+
+
+def _largest(value: object) -> int:
+    """Return a size, or the largest where a model states one for each layer; 0 for none."""
+    sizes = value if isinstance(value, list | tuple) else [value]
+    return max((size for size in sizes if isinstance(size, int)), default=0)
 
 
 def estimate(

@@ -48,13 +48,20 @@ def other_model(stated: str, base: str) -> str | None:
 def other_shape(theirs: Mapping[str, Any], ours: Mapping[str, Any], but: Iterable[str] = ()) -> str | None:
     """Return in what two configurations of models differ, as a part of a sentence; `but` names keys that may differ.
 
-    Of a model of several parts, its text part.
+    Of a model of several parts, its text part. What one of them leaves open is no difference.
     """
     theirs, ours = _text_part(theirs), _text_part(ours)
     for key in _SHAPE:
-        if key in theirs and key in ours and theirs[key] != ours[key] and key not in but:
-            return f"{key} is {theirs[key]!r} there and {ours[key]!r} here"
+        there, here = theirs.get(key), ours.get(key)
+        known = key not in but and there is not None and here is not None
+        if known and _plain(there) != _plain(here):
+            return f"{key} is {there!r} there and {here!r} here"
     return None
+
+
+def _plain(value: object) -> object:
+    """Return a value as two versions of transformers write it: the type of a text part has an ending in one of them."""
+    return value.removesuffix("_text") if isinstance(value, str) else value
 
 
 def is_another(stated: str, base: str) -> bool:

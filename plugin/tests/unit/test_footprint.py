@@ -73,11 +73,21 @@ def test_a_row_takes_its_whole_cache_and_its_logits_at_its_end() -> None:
     [
         ({"hidden_size": 10, "intermediate_size": 30}, 100 + 120),
         ({"hidden_size": 10}, 100 + 160),
+        ({"hidden_size": 10, "intermediate_size": [30, 20], "num_experts_per_tok": None}, 100 + 120),
+        ({"hidden_size": 10, "intermediate_size": 30, "top_k": 50}, 100 + 120),
         ({"hidden_size": 10, "num_experts_per_tok": 8, "moe_intermediate_size": 3, "intermediate_size": 9}, 100 + 320),
         ({"hidden_size": 10, "num_experts_per_tok": 2, "intermediate_size": 50}, 100 + 2 * 210),
         ({"hidden_size": 10, "num_experts_per_tok": 1, "moe_intermediate_size": 1, "intermediate_size": 90}, 100 + 360),
     ],
-    ids=["dense", "no width", "narrow experts", "wide experts", "wide dense layers"],
+    ids=[
+        "dense",
+        "no width",
+        "a width a layer",
+        "top-k of sampling",
+        "narrow experts",
+        "wide experts",
+        "wide dense layers",
+    ],
 )
 def test_activations_are_those_of_the_widest_part(config: dict[str, int], expected: int) -> None:
     assert activations_of(config) == expected

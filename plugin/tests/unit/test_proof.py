@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pytest_jarvis.engines.transformers import proof  # noqa: E402  # needs torch only once called
+from pytest_jarvis.engines.transformers import graphs, proof  # noqa: E402  # needs torch only once called
 from pytest_jarvis.engines.transformers.stepping import accepted  # noqa: E402
 from pytest_jarvis.records import EngineError  # noqa: E402
 
@@ -20,10 +20,15 @@ BASE = torch.tensor([[25.0, 0.0, -3.0], [0.0, 24.0, 1.0]])
 ADAPTER = torch.tensor([[23.0, 0.5, -3.0], [0.0, 22.5, 1.0]])
 
 
+def configured(**settings: Any) -> Any:
+    """Return a model's configuration that states `settings`."""
+    return SimpleNamespace(get_text_config=lambda **_: SimpleNamespace(**settings))
+
+
 def trial(monkeypatch: pytest.MonkeyPatch, together: Any, adapter: Any = ADAPTER, *, live: bool = True) -> Any:
     """Return what is found when the mixed batch gives `together`: the base's rows, then the adapter's."""
     monkeypatch.setattr(proof, "last_logits", lambda *_, **__: together)
-    model = SimpleNamespace(dtype=torch.bfloat16, modules=list)
+    model = SimpleNamespace(dtype=torch.bfloat16, modules=list, config=configured())
     apart = {"base": BASE, "ft": adapter}
     return proof.try_mixed(model, apart, PROMPTS, pad=0, live={"ft"} if live else set())
 
@@ -63,29 +68,59 @@ def test_a_mixed_batch_whose_logits_are_not_finite_does_not_work(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("dtype", "moved", "expected"),
+    ("rerouted", "moved", "expected"),
     [
-        (torch.float32, [0.0, 0.0, 0.0, 5.0], 5.0),
-        (torch.bfloat16, [0.1, 5.0, 0.0, 0.2], 0.2),
-        (torch.float16, [5.0, 0.1, 0.3, 4.0], 4.0),
-        (torch.bfloat16, [0.1, 0.3, 5.0], 5.0),
+        (False, [0.0, 0.0, 0.0, 5.0], 5.0),
+        (True, [0.1, 5.0, 0.0, 0.2], 0.2),
+        (True, [5.0, 0.1, 0.3, 4.0], 4.0),
+        (True, [0.1, 0.3, 5.0], 5.0),
     ],
     ids=["exact", "one of four", "two of four", "one of three"],
 )
-def test_of_what_16_bits_compute_a_quarter_of_the_rows_is_set_aside(
-    dtype: Any, moved: list[float], expected: float
-) -> None:
+def test_where_rows_may_be_rerouted_a_quarter_is_set_aside(rerouted: bool, moved: list[float], expected: float) -> None:
     rows = torch.zeros((len(moved), 3))
     found = rows.clone()
     found[:, 1] = torch.tensor(moved)
-    assert proof.distance(found, rows, dtype=dtype) == pytest.approx(expected)
+    assert proof.distance(found, rows, rerouted=rerouted) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "settings", "expected"),
+    [
+        (torch.bfloat16, {"num_experts_per_tok": 8}, True),
+        (torch.bfloat16, {"num_experts_per_tok": None}, False),
+        (torch.bfloat16, {}, False),
+        (torch.float32, {"num_experts_per_tok": 8}, False),
+    ],
+)
+def test_only_mixtures_in_16_bits_may_reroute(dtype: Any, settings: dict[str, Any], expected: bool) -> None:
+    assert proof.may_reroute(SimpleNamespace(config=configured(**settings), dtype=dtype)) is expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "probes", "reason"),
+    [
+        ([2], [1], None),
+        (range(6), [1], "logits differ by 50 from"),
+        (range(3, 6), range(4), "logits differ by 50 from"),
+    ],
+    ids=["a row at a step", "one probe at every step", "all from a step on"],
+)
+def test_the_trial_of_steps_tells_a_rerouted_row_from_a_wrong_one(steps: Any, probes: Any, reason: str | None) -> None:
+    logits = torch.zeros((6, 8, 3))
+    found = logits.clone()
+    for step in steps:
+        for probe in probes:
+            found[step, 4 + probe] = 50.0
+    said = graphs._other_logits(list(zip(logits, found, strict=True)), arms=2, dtype=torch.bfloat16, rerouted=True)
+    assert reason == (said and said[: len(str(reason))])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_distance_to_what_is_no_number_is_none(value: float) -> None:
     found = torch.zeros((8, 3))
     found[2, 2] = value
-    distance = proof.distance(found, torch.zeros((8, 3)), dtype=torch.bfloat16)
+    distance = proof.distance(found, torch.zeros((8, 3)), rerouted=True)
     assert distance != distance  # noqa: PLR0124  # not a number
 
 

@@ -77,6 +77,22 @@ def test_a_key_may_be_left_out_of_the_shape() -> None:
     assert other_shape({"vocab_size": 1}, {"vocab_size": 2}, but=["vocab_size"]) is None
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"num_key_value_heads": None}, {"num_key_value_heads": 32}),
+        ({"model_type": "qwen2_5_vl"}, {"text_config": {"model_type": "qwen2_5_vl_text"}}),
+        ({"intermediate_size": [3, 4]}, {"intermediate_size": [3, 4]}),
+    ],
+    ids=["left open", "a text part", "a list"],
+)
+def test_what_two_versions_of_transformers_write_is_one_shape(
+    theirs: dict[str, object], ours: dict[str, object]
+) -> None:
+    assert other_shape(theirs, ours) is None
+    assert other_shape(ours, theirs) is None
+
+
 @pytest.mark.parametrize("config", ["{", [], "text"])
 def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path: Path, config: object) -> None:
     a, b = model(tmp_path / "a"), model(tmp_path / "b", config=config)

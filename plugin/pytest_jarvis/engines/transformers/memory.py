@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.footprint import BATCH_SHARE, WORKSPACE_COPIES, activations_of, cache_bytes, row_bytes
+from pytest_jarvis.footprint import (
+    ACTIVATION_KEYS,
+    BATCH_SHARE,
+    WORKSPACE_COPIES,
+    activations_of,
+    cache_bytes,
+    row_bytes,
+)
 from pytest_jarvis.records import DeviceMemory
 
 if TYPE_CHECKING:
@@ -100,7 +107,8 @@ def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
         element=torch.empty((), dtype=dtype).element_size(),
-        activations=activations_of(config.to_dict()),
+        # By attribute: a family may have another name for a key of its own.
+        activations=activations_of({key: getattr(config, key, None) for key in ACTIVATION_KEYS}),
     )
     fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * BATCH_SHARE) // row
     return max(1, min(MOST_ROWS, fitting))

@@ -12,6 +12,7 @@ from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles
 from pytest_jarvis.engines.transformers.arms import peft_name, unmixable, with_own_names
 from pytest_jarvis.engines.transformers.batching import padded_length
 from pytest_jarvis.engines.transformers.forward import last_logits
+from pytest_jarvis.footprint import EXPERTS_PER_TOKEN
 from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
 
 if TYPE_CHECKING:
@@ -127,13 +128,14 @@ def try_mixed(
         return MixedTrial(works=False, reason="in one batch the logits are not finite")
     allowed = tolerance(model.dtype) * max(1.0, *(float(logits.abs().max()) for logits in apart.values()))
     found = dict(zip(apart, together.split(len(prompts)), strict=True))
-    difference = max(distance(found[arm], logits, dtype=model.dtype) for arm, logits in apart.items())
+    rerouted = may_reroute(model)
+    difference = max(distance(found[arm], logits, rerouted=rerouted) for arm, logits in apart.items())
     if difference > allowed:
         return MixedTrial(
             works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
         )
     reasons = (
-        _lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], dtype=model.dtype)
+        _lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], rerouted=rerouted)
         for arm in apart
         if arm in live
     )
@@ -142,27 +144,33 @@ def try_mixed(
 
 
 def _lost_adapter(
-    arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, dtype: torch.dtype
+    arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, rerouted: bool
 ) -> str | None:
     """Return how the rows `found` of an adapter in a mixed batch lack its effect, None when they have it.
 
     `own` and `base` are the logits of the adapter and of the base alone. A tolerance relative to the logits cannot
     tell: it is wider than what an adapter may change.
     """
-    change, error = float((own - base).abs().max()), distance(found, own, dtype=dtype)
+    change, error = (distance(one, own, rerouted=rerouted) for one in (base, found))
     if error >= change / 2:
         return f"in one batch adapter '{arm}' is off by {error:.3g}, half or more of what it changes ({change:.3g})"
-    lost = int(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).sum())
-    if lost > _set_aside(len(found), dtype):
+    if bool(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).any()):
         return f"in one batch a row of adapter '{arm}' is nearer to the base than to the adapter"
     return None
 
 
-def distance(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype) -> float:
+def may_reroute(model: Any) -> bool:
+    """Tell whether rounding may send a token of `model` to another expert: in 16 bits, where it has a router."""
+    config = model.config.get_text_config(decoder=True)
+    routes = any(getattr(config, key, None) for key in EXPERTS_PER_TOKEN)
+    return bool(model.dtype.itemsize < 4 and routes)
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor, *, rerouted: bool) -> float:
     """Return how far logits of shape (rows, vocabulary) are from those expected, by the largest difference of a logit.
 
-    Computed in 16 bits, a quarter of the rows is set aside: rounding may send a token to another expert, which moves
-    all logits of its row, now and then; what is wrong is so in every row. Not a number where any difference is none.
+    Where rows may be `rerouted`, a quarter of them is set aside: a token that rounding sends to another expert moves
+    all logits of its row, now and then. Not a number where any difference is none.
     """
     import torch
 
@@ -170,13 +178,8 @@ def distance(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype)
     # Of tensors: Python's own maximum passes over what is not a number.
     if not bool(rows.isfinite().all()):
         return float("nan")
-    kept = torch.sort(rows).values[: len(rows) - _set_aside(len(rows), dtype)]
-    return float(kept.max())
-
-
-def _set_aside(rows: int, dtype: torch.dtype) -> int:
-    """Return how many rows rounding may have moved."""
-    return rows // 4 if dtype.itemsize < 4 else 0
+    kept = len(rows) - (len(rows) // 4 if rerouted else 0)
+    return float(torch.sort(rows).values[:kept].max())
 
 
 def prove_adapters(

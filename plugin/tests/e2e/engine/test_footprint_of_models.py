@@ -64,3 +64,27 @@ def test_the_bytes_of_the_embedded_pair_are_those_measured() -> None:
     for kind, size in measured.items():
         assert computed[kind] == pytest.approx(size, rel=0.02), kind  # type: ignore[index]
     assert look_at(adapter_path("jarvis")).parameters == description.adapters[0].weights
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 96},
+        {"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 96},
+        {"model_type": "qwen3", **SMALL},
+        {"model_type": "qwen3_moe", **SMALL, **MIXTURE},
+    ],
+    ids=lambda settings: settings["model_type"],
+)
+def test_rows_are_planned_for_families_that_call_their_sizes_otherwise(settings: dict[str, Any]) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from pytest_jarvis.engines.transformers.memory import MOST_ROWS, rows_that_fit
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings))
+    few, many = (
+        rows_that_fit(model, prompt_tokens=tokens, new_tokens=9, dtype=torch.float32) for tokens in (20_000_000, 20)
+    )
+    assert 1 <= few < many == MOST_ROWS
