@@ -61,7 +61,9 @@ class Gathered:
     planned: tuple[PromptCase, ...]
     facts: RunFacts
     finished: bool
-    """False when the session was interrupted, or stopped before the end of its plan."""
+    """Whether every test of the plan was run."""
+    interrupted: bool = False
+    """Whether the session was stopped by hand."""
     metrics: tuple[MetricSpec, ...] = ()
     """Those that others declared."""
     workers: int = 1
@@ -111,6 +113,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
         responses_planned=planned,
         responses_failed=len(failed),
         responses_missing=max(0, planned - len(drawn) - len(failed)),
+        interrupted=gathered.interrupted,
         prompts_changed=settings.config.benchmark.prompts_sha256 not in {None, prompt_hash(benchmark.cases)},
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
@@ -167,6 +170,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
     candidate = by_adapter[settings.adapters[0].name]
     complete = (
         gathered.finished
+        and not gathered.interrupted
         and not gathered.failures
         and candidate.statistics.total_tests == len(gathered.planned)
         and not any(reason.code == "missing_pairs" for reason in gate.reasons)

@@ -23,6 +23,7 @@ Require = Literal["first", "any", "all"]
 
 ReasonCode = Literal[
     "nothing_measured",
+    "interrupted",
     "partial_selection",
     "failures",
     "missing_pairs",
@@ -33,6 +34,7 @@ ReasonCode = Literal[
     "tolerated",
 ]
 """nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
+interrupted: the session was stopped by hand before its end, whatever was drawn by then.
 partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
 failures: `failed` of `planned` responses (of the run, or of its worst arm), a share of `share` where `allowed` is.
 missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
@@ -72,6 +74,8 @@ class Facts:
     responses_failed: int
     responses_missing: int = 0
     """Neither drawn nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
+    interrupted: bool = False
+    """Stopped by hand (Ctrl-C) before its end."""
     prompts_changed: bool = False
     failures_by_arm: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Arm (`base` for the base) -> responses failed and planned; when empty, the whole run is held to the bar."""
@@ -185,6 +189,8 @@ def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[R
     measured = (max if rules.require == "any" else min)(counts, default=0)
     if measured == 0:
         yield Reason(code="nothing_measured", values={"others": float(max(counts))} if any(counts) else {})
+    if facts.interrupted:
+        yield Reason(code="interrupted")
     if facts.prompts_selected < facts.prompts_planned:
         yield Reason(
             code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}

@@ -145,6 +145,7 @@ def series_of(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Se
 
 
 def _is_interrupted(report: Report) -> bool:
-    """Tell whether a run stopped before its end: something is missing that is no failure."""
+    """Tell whether a run stopped before its end: by hand, or with something missing that is no failure."""
     undrawn = any(reason.values.get("responses", 0) for reason in report.gate.reasons if reason.code == "missing_pairs")
-    return not report.complete and (undrawn or not report.failures)
+    stopped = any(reason.code == "interrupted" for reason in report.gate.reasons)
+    return stopped or (not report.complete and (undrawn or not report.failures))

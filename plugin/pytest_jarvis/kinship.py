@@ -10,7 +10,7 @@ from pytest_jarvis.records import TWIN_ARM
 from pytest_jarvis.regressions import Obstacle, PromptOverlap, SettingChange
 from pytest_jarvis.report import Report
 
-_NOT_JUDGED: Final = frozenset({"nothing_measured", "partial_selection", "failures", "missing_pairs"})
+_NOT_JUDGED: Final = frozenset({"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs"})
 """Reasons of a gate that speak of the run, not of its scores."""
 _OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
 """Settings under which the same model draws other texts, or none, of the same distribution."""

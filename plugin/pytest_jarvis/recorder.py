@@ -349,7 +349,8 @@ class Recorder:
             failures=tuple(failures),
             planned=cases,
             facts=facts,
-            finished=not self.interrupted and len(recorded) == len(cases),
+            finished=len(recorded) == len(cases),
+            interrupted=self.interrupted,
             metrics=metrics,
             workers=self.workers,
             contamination=self.contamination,
@@ -357,8 +358,7 @@ class Recorder:
 
     def _label(self, record: CaseRecord) -> str:
         """Return the label of the record's category."""
-        names = {category.name: category.label for category in self.benchmark.prompts.categories}
-        return names[record.rows[0].category]
+        return next(one.label for one in self.benchmark.prompts.categories if one.name == record.rows[0].category)
 
     def _last_word(self, report: Report) -> Report:
         """Return the report as the hooks leave it, written again if it changed; a hook that raises changes nothing."""

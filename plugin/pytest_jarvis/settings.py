@@ -132,6 +132,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     benchmark = conf.benchmark
     folder = _report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
+    if option.jarvis_strict and not written:
+        raise InputError("--jarvis-strict: nothing is judged without a report; add --jarvis-report")
     if written and folder is None:
         _refuse_unwritable(root / conf.output.folder, "output.folder of the configuration")
     return Settings(

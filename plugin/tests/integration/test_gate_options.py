@@ -191,3 +191,9 @@ def test_an_adapter_that_cannot_answer_costs_only_its_own_verdict(
     assert (verdict, list(report.decisions)) == (report.gate.verdict, ["bon"])
     assert {one.name: one.verdict for one in report.gate.adapters}["casse"] == "NOT_JUDGED"
     result.stdout.fnmatch_lines(["*étape génération*logits non finis*"])
+
+
+def test_strictness_without_a_report_to_be_strict_about_is_refused(project) -> None:
+    result = project.run("--jarvis-strict")
+    assert 4 == result.ret
+    result.stderr.fnmatch_lines(["*--jarvis-strict: nothing is judged without a report; add --jarvis-report"])

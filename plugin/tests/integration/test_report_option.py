@@ -147,3 +147,22 @@ def script(request):
     assert not report.complete
     assert "NOT_JUDGED" == report.gate.verdict
     assert ["c-1", "c-2"] == [row.prompt_id for row in report.results]
+
+
+def test_a_run_that_is_interrupted_between_looks_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+    engine = scripted_by(
+        """
+def script(request):
+    if request.replicate >= 4:
+        raise KeyboardInterrupt
+    return "ouvre application" if request.arm == "jarvis" and request.replicate == 1 else "ouvre"
+"""
+    )
+    project.pytester.makeconftest(f"from pytest_jarvis.engines import ENGINES\nENGINES['mine'] = '{engine}:build'")
+    result = project.pytester.runpytest_subprocess("--jarvis-report-dir", "out", "--jarvis-engine", "mine")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    report = project.report()
+    assert not report.complete
+    assert ("NOT_JUDGED", ["interrupted"]) == (report.gate.verdict, [reason.code for reason in report.gate.reasons])
+    assert 3 == len(report.results)
+    assert all(4 == len(row.of_arm("jarvis")) for row in report.results)

@@ -81,6 +81,7 @@ def test_no_adapter_at_all_is_nothing_measured() -> None:
 
 
 OBSTACLES = [
+    (replace(FULL, interrupted=True), "interrupted", {}),
     (PARTIAL, "partial_selection", {"selected": 10, "planned": 30}),
     (replace(FULL, responses_failed=24), "failures", {"failed": 24, "planned": 240, "share": 0.1, "allowed": 0.05}),
     (replace(FULL, prompts_measured=29), "missing_pairs", {"missing": 1, "selected": 30, "responses": 0}),

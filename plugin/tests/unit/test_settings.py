@@ -49,7 +49,7 @@ def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
 def test_an_option_overrides_its_key(tmp_path: Path, name: str) -> None:
     typed, expected = GIVEN.get(name, (None, True))
     flag = f"--{name.replace('_', '-')}"
-    needed = SERVED if name == "jarvis_base_url" else ()
+    needed = {"jarvis_base_url": SERVED, "jarvis_strict": ("--jarvis-report",)}.get(name, ())
     settings = resolved(tmp_path, "{}", *needed, *([flag] if typed is None else [flag, typed]))
     section, key = OPTION_KEYS[name]
     assert expected == getattr(getattr(settings.config, section), key)

@@ -144,7 +144,7 @@ def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
         typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{told}"),
         typeset(
             "    Ailleurs : pytest-jarvis adapters DOSSIER, ou model.adapter_folders de la configuration. "
-            "Pour en donner un : --jarvis-adapter DOSSIER"
+            "Pour en donner un : --jarvis-adapter DOSSIER (demo:jarvis et demo:faible viennent avec le plugin)"
         ),
     ]
 

@@ -199,6 +199,7 @@ def reason_sentence(reason: Reason) -> str:
     allowed = percent(reason.values.get("allowed"))
     sentences = {
         "nothing_measured": "Rien n’a été mesuré" + (" d’un adaptateur exigé." if "others" in reason.values else "."),
+        "interrupted": "La session a été interrompue : une partie n’est pas jugée.",
         "partial_selection": "Sélection partielle : {selected_counted} sur {planned}.",
         "failures": "Trop d’échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
         "missing_pairs": f"Il manque des paires : {', '.join(lacking)}.",
