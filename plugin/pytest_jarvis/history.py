@@ -44,11 +44,18 @@ class HistoryEntry:
     is_baseline: bool
     is_interrupted: bool
     """Whether it stopped before its end, so that its gain is of a part; failures alone are no interruption."""
+    is_selection: bool
+    """Whether it asked a part of the prompts only (-k, -m)."""
 
     @property
     def in_trend(self) -> bool:
         """Whether it is a point of its own: a replay repeats another's, an A/A run has no gain, a part is no whole."""
-        return self.gain is not None and not (self.is_replay or self.is_twin or self.is_interrupted)
+        return self.gain is not None and not (self.is_replay or self.is_twin or self.is_partial)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its gain is of a part of the prompts, or of its responses."""
+        return self.is_interrupted or self.is_selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +121,7 @@ def history_entries(
                 is_twin=TWIN_ARM in metadata.adapters,
                 is_baseline=sha256 == baseline_sha256,
                 is_interrupted=_is_interrupted(report),
+                is_selection=any(reason.code == "partial_selection" for reason in report.gate.reasons),
             )
         )
     return tuple(entries)

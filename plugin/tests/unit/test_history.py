@@ -215,6 +215,16 @@ def test_an_interrupted_run_is_listed_as_such_and_not_drawn(make_report: MakeRep
     assert history_png(series(whole)) == history_png(series(whole, stopped))
 
 
+def test_a_selection_of_prompts_is_listed_as_such_and_not_drawn(make_report: MakeReport) -> None:
+    whole, part = dated(make_report(), 1), dated(make_report(gains={"jarvis": 0.9}), 2)
+    reason = Reason(code="partial_selection", values={"selected": 10, "planned": 30})
+    part = change(part, gate=replace(part.gate, verdict="NOT_JUDGED", reasons=(reason,)))
+    text = text_of(whole, part)
+    table, trend = text.split("\n\n")[1:3]
+    assert ["accepté", "sélection"] == [line.split()[-1] for line in table.splitlines()[2:]]
+    assert ["2026-03-01"] == [line[:10] for line in trend.splitlines()]
+
+
 @pytest.mark.parametrize(("undrawn", "interrupted"), [(0.0, False), (3.0, True)])
 def test_responses_that_failed_interrupt_no_run_and_those_never_drawn_do(
     make_report: MakeReport, undrawn: float, interrupted: bool

@@ -28,6 +28,7 @@ GAIN_AXIS: Final = "gain de pertinence"
 REPLAY: Final = "relecture"
 TWIN: Final = "A/A"
 INTERRUPTED: Final = "interrompu"
+SELECTION: Final = "sélection"
 
 
 def no_run(folder: str) -> str:
@@ -53,7 +54,9 @@ def verdict_of(entry: HistoryEntry) -> str:
         return TWIN
     if entry.is_replay:
         return REPLAY
-    return INTERRUPTED if entry.is_interrupted else VERDICTS[entry.verdict]
+    if entry.is_interrupted:
+        return INTERRUPTED
+    return SELECTION if entry.is_selection else VERDICTS[entry.verdict]
 
 
 def trend_title(adapter: str) -> str:
