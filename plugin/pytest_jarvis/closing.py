@@ -291,7 +291,7 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
 
 def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provenance:
     facts = gathered.facts
-    commit, dirty = provenance.commit(root)
+    commit, dirty = provenance.commit(root, benchmark.settings.reports_root)
     return Provenance(
         versions=provenance.versions(facts.engine.versions),
         commit=commit,

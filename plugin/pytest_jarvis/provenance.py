@@ -36,12 +36,18 @@ def machine() -> Machine:
     )
 
 
-def commit(folder: Path) -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout `folder` is in and whether files differ from it; None without git."""
+def commit(folder: Path, reports: Path | None = None) -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout `folder` is in and whether files differ from it; None without git.
+
+    What is in the folder of `reports` makes no difference: it is what earlier runs wrote.
+    """
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None, None
-    changes = _git(folder, "status", "--porcelain")
+    but: tuple[str, ...] = ()
+    if reports is not None and reports != folder and reports.is_relative_to(folder):
+        but = (f":(exclude,literal){reports.relative_to(folder).as_posix()}",)
+    changes = _git(folder, "status", "--porcelain", "--", ":/", *but)
     return head, None if changes is None else bool(changes)
 
 

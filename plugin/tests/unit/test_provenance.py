@@ -47,6 +47,23 @@ def test_a_changed_or_new_file_makes_a_checkout_dirty(checkout: Path, name: str)
     assert provenance.commit(checkout)[1] is True
 
 
+@pytest.mark.parametrize("here", [".", "b"])
+def test_what_earlier_runs_wrote_makes_no_checkout_dirty(checkout: Path, here: str) -> None:
+    folder = checkout / here
+    (folder / "reports" / "run").mkdir(parents=True)
+    (folder / "reports" / "run" / "report.json").write_text("{}", encoding="utf-8")
+    assert provenance.commit(folder)[1] is True
+    assert provenance.commit(folder, folder / "reports")[1] is False
+    (checkout / "conftest.py").write_text("", encoding="utf-8")
+    assert provenance.commit(folder, folder / "reports")[1] is True
+
+
+def test_reports_beside_everything_else_hide_nothing(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "new.txt").write_text("new", encoding="utf-8")
+    for reports in (checkout, tmp_path.parent / "elsewhere"):
+        assert provenance.commit(checkout, reports)[1] is True
+
+
 def test_a_folder_outside_any_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance.commit(tmp_path) == (None, None)
