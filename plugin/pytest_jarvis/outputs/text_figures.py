@@ -21,6 +21,7 @@ from pytest_jarvis.outputs.wording import (
     signed,
 )
 from pytest_jarvis.outputs.wording.labels import FIELDS
+from pytest_jarvis.outputs.wording.routing import share_cells
 from pytest_jarvis.report import Report
 
 Writer = Callable[[float], str]
@@ -91,10 +92,10 @@ def categories(report: Report, insight: AdapterInsight, *, gains: bool = True) -
     for item in insight.categories:
         counted = f"{item.averages.total_tests}/{item.averages.planned_tests}"
         relevance.append((item.label, counted, *write(item.relevance)))
-        keywords.append((item.label, counted, *_keyword_cells(item.keywords)))
+        keywords.append((item.label, counted, *share_cells(item.keywords)))
     counted = f"{insight.averages.total_tests}/{insight.averages.planned_tests}"
     relevance.append((labels.TOTAL, counted, *write(insight.relevance)))
-    keywords.append((labels.TOTAL, counted, *_keyword_cells(insight.keywords)))
+    keywords.append((labels.TOTAL, counted, *share_cells(insight.keywords)))
     change = FIELDS["gain" if gains else "change"]
     yield from table((FIELDS["relevance"], *heads, change, FIELDS["interval"]), relevance, widths)
     yield ""
@@ -124,14 +125,3 @@ def _change_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
     change = metric.change
     means = (number(metric.base.mean, 3), number(metric.finetuned.mean, 3))
     return (*means, signed(change.difference), bracket(change.interval, signed))
-
-
-def _keyword_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
-    if metric is None:
-        return (DASH, DASH, DASH, DASH)
-    return (
-        percent(metric.base.mean),
-        percent(metric.finetuned.mean),
-        points(metric.change.difference),
-        bracket(metric.change.interval, points),
-    )
