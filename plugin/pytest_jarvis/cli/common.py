@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 if TYPE_CHECKING:
@@ -24,7 +25,15 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the command line in one sentence, and exits as for any wrong input."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence and exit."""
+        """Print the sentence, with the nearest of the names that are known, and exit."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice is not None:
+            import difflib  # only for a message
+
+            known = [name.strip(" '") for name in choice[2].split(",")]
+            close = difflib.get_close_matches(choice[1], known, n=1)
+            if close:
+                self.exit(USAGE_ERROR, f"{self.prog}: {message}; did you mean '{close[0]}'?\n")
         self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
