@@ -43,10 +43,20 @@ def test_a_note_that_is_not_known_is_left_as_it_is() -> None:
     assert french_note("something new") == "something new"
 
 
+@pytest.mark.parametrize("tokens", [0, 187])
 @pytest.mark.parametrize(("holds", "exact"), [(True, True), (True, False), (False, True), (False, False)])
-def test_what_the_engine_says_of_its_steadiness_is_known(holds: bool, exact: bool) -> None:
-    found = proof.Steadiness(holds=holds, exact=exact, largest_difference=0.0 if holds else 0.25, row_token_s=0.0)
-    assert french_note(found.note()) != found.note()
+def test_what_the_engine_says_of_its_steadiness_is_known(holds: bool, exact: bool, tokens: int) -> None:
+    found = proof.Steadiness(
+        holds=holds,
+        exact=exact,
+        largest_difference=0.0 if holds else 0.25,
+        row_token_s=0.0,
+        tokens=tokens,
+        other_tokens=tokens and 3,
+    )
+    said = french_note(found.note())
+    assert said != found.note()
+    assert ("187" in said and "3" in said) == (tokens > 0 and not (holds and exact)), said
     assert (holds and exact) == found.note().startswith("responses do not depend on their batch")
 
 

@@ -43,6 +43,26 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str
     return logits[[places[index] for index in range(len(prompts))], -1].float()
 
 
+def greedy_tokens(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, first: int) -> list[list[int]]:
+    """Return the most probable token after each token of the `first` sequences, by the base, all in one batch.
+
+    None of it for a family without a head that can be asked for.
+    """
+    import torch
+
+    with torch.inference_mode(), only(model, BASE_ARM):
+        causal = causal_model(model)
+        head = causal.get_output_embeddings()
+        if head is None:
+            return []
+        inputs = _inputs(causal.base_model, sequences, pad=pad, device=model.device)
+        states = causal.base_model(**inputs, use_cache=False).last_hidden_state
+        return [
+            head(states[row, -len(sequence) :]).argmax(dim=-1).tolist()
+            for row, sequence in enumerate(sequences[:first])
+        ]
+
+
 @contextmanager
 def _closed_up(causal: Any) -> Iterator[None]:
     """Have the head multiply all rows at once, as it does at every step of a batch.

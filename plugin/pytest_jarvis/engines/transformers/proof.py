@@ -11,7 +11,7 @@ from pytest_jarvis.engines.probes import PROBES
 from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles
 from pytest_jarvis.engines.transformers.arms import peft_name, unmixable, with_own_names
 from pytest_jarvis.engines.transformers.batching import padded_length
-from pytest_jarvis.engines.transformers.forward import last_logits
+from pytest_jarvis.engines.transformers.forward import greedy_tokens, last_logits
 from pytest_jarvis.footprint import EXPERTS_PER_TOKEN
 from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
 
@@ -34,19 +34,24 @@ class Steadiness:
     """Seconds that one token of one row took in the larger batch."""
     exact: bool = True
     """Whether 32 bits are computed, which near-ties hardly ever notice; in 16, what probes show holds for probes."""
+    tokens: int = 0
+    """Places in the probes at which the most probable token was looked at in two batches; 0 where none was."""
+    other_tokens: int = 0
+    """Those of them at which it was another one."""
 
     def note(self) -> str:
         """Return the finding as a sentence for the report."""
+        often = f" ({self.other_tokens} of {self.tokens} tokens of the probes did)" if self.tokens else ""
         if self.holds and not self.exact:
             return (
                 "probe rows gave the same bits in batches of two shapes; in 16 bits a text may yet differ between two "
-                "selections"
+                f"selections{often}"
             )
         if self.holds:
             return "responses do not depend on their batch: probe rows gave the same bits in batches of two shapes"
         return (
             "rounding depends on the shape of the batch on this device: probe logits moved by up to "
-            f"{self.largest_difference:.2g} between two batches, so a text may differ between two selections"
+            f"{self.largest_difference:.2g} between two batches, so a text may differ between two selections{often}"
         )
 
 
@@ -59,7 +64,10 @@ class MixedTrial:
 
 
 def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
-    """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch."""
+    """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch.
+
+    In 16 bits also how often the most probable token is another one in a batch four times as large.
+    """
     shortest = min(prompts, key=len)
     alone = last_logits(model, [shortest], [BASE_ARM], pad=pad)[0]
     crowd = [*prompts, *prompts, *prompts, *prompts, *prompts, shortest]
@@ -67,12 +75,22 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
     among = last_logits(model, crowd, [BASE_ARM] * len(crowd), pad=pad)[-1]
     difference = float((alone - among).abs().max())
     seconds = time.perf_counter() - started
+    exact = model.dtype.itemsize >= 4
+    pairs = [] if exact else _greedy_pairs(model, prompts, pad=pad)
     return Steadiness(
         holds=bool((alone == among).all()),
         largest_difference=difference,
         row_token_s=seconds / (len(crowd) * padded_length(max(map(len, crowd)))),
-        exact=model.dtype.itemsize >= 4,
+        exact=exact,
+        tokens=len(pairs),
+        other_tokens=sum(few != many for few, many in pairs),
     )
+
+
+def _greedy_pairs(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> list[tuple[int, int]]:
+    """Return the most probable token after each token of the probes, in a batch of 4 of each and in one of 16."""
+    few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (4, 16))
+    return [pair for pairs in map(zip, few, many) for pair in pairs]
 
 
 def logits_by_arm(

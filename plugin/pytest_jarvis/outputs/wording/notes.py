@@ -38,8 +38,28 @@ NOTES: Final[Translations] = (
         "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
     ),
     (
+        (
+            r"probe rows gave the same bits in batches of two shapes; in 16 bits [^(]*"
+            r"\((?P<others>\d+) of (?P<tokens>\d+) tokens .*"
+        ),
+        (
+            "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec "
+            "-k (tokens témoins changés : {others} sur {tokens})"
+        ),
+    ),
+    (
         r"probe rows gave the same bits in batches of two shapes; in 16 bits .*",
         "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec -k",
+    ),
+    (
+        (
+            r"rounding depends on the shape of the batch on this device: probe logits moved by up to "
+            r"(?P<size>\S+) [^(]*\((?P<others>\d+) of (?P<tokens>\d+) tokens .*"
+        ),
+        (
+            "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus ; tokens témoins changés : "
+            "{others} sur {tokens}) : un texte peut changer avec -k"
+        ),
     ),
     (
         r"rounding depends on the shape of the batch on this device: probe logits moved by up to (?P<size>\S+) .*",
