@@ -84,7 +84,7 @@ def test_a_part_of_the_prompts_is_a_reserve(make_report: MakeReport) -> None:
     before = make_report(gains={"jarvis": 0.0})
     partial = replace(before.gate, reasons=(Reason(code="partial_selection", values={}),))
     text = said(change(before, gate=partial), make_report(seed=2))
-    assert "Réserve : l’essai d’avant est une sélection" in text
+    assert "Réserve : l’essai d’avant est interrompu ou partiel" in text
 
 
 def test_a_base_that_moved_and_settings_that_differ_are_named_as_causes(make_report: MakeReport) -> None:

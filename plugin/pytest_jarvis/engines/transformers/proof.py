@@ -66,7 +66,7 @@ class MixedTrial:
 def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
     """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch.
 
-    In 16 bits also how often the most probable token is another one in a batch four times as large.
+    In 16 bits also how often the most probable token is another one in a batch five times as large.
     """
     shortest = min(prompts, key=len)
     alone = last_logits(model, [shortest], [BASE_ARM], pad=pad)[0]
@@ -88,8 +88,8 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
 
 
 def _greedy_pairs(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> list[tuple[int, int]]:
-    """Return the most probable token after each token of the probes, in a batch of 4 of each and in one of 16."""
-    few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (4, 16))
+    """Return the most probable token after each token of the probes, in a batch of them and in one of 5 of each."""
+    few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (1, 5))
     return [pair for pairs in map(zip, few, many) for pair in pairs]
 
 

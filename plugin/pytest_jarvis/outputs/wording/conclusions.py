@@ -16,8 +16,8 @@ _ROUNDED: Final = 0.0005
 _FORBIDDING: Final[frozenset[Obstacle]] = frozenset({"other_kind", "other_dictionary"})
 """With these two relevances have no difference; others are a reserve."""
 _RESERVES: Final[Mapping[Obstacle, str]] = {
-    "run_not_judged": "l’essai d’après est une sélection, a trop d’échecs ou il lui manque des réponses",
-    "stored_not_judged": "l’essai d’avant est une sélection, a trop d’échecs ou il lui manque des réponses",
+    "run_not_judged": "l’essai d’après est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
+    "stored_not_judged": "l’essai d’avant est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
 }
 _EXPECTED: Final = ("adapter.", "generation.seed", "responses")
 """What is compared, or differs between two draws of one experiment: names of settings that begin so."""
@@ -106,4 +106,4 @@ def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -
         subject = "La base aussi" if base.proven == moved else "La base, elle,"
         yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
     elif any(not change.name.startswith(_EXPECTED) for change in found.changes):
-        yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est pas celui des seuls poids."
+        yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est peut-être pas celui des seuls poids."

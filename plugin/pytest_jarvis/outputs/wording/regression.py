@@ -18,8 +18,8 @@ _MOST_CHANGES: Final = 8
 OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "nothing_stored": "aucune référence fixée (pytest-jarvis baseline set) ni essai comparable sous le dossier des "
     "rapports",
-    "run_not_judged": "cet essai est une sélection, a trop d’échecs ou il lui manque des réponses",
-    "stored_not_judged": "l’essai de référence est une sélection, a trop d’échecs ou il lui manque des réponses",
+    "run_not_judged": "cet essai est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
+    "stored_not_judged": "la référence est interrompue ou partielle, a trop d’échecs ou il lui manque des réponses",
     "other_kind": "l’un des deux essais est un essai A/A, ou vient d’un moteur factice et l’autre non",
     "other_dictionary": "le dictionnaire des outils (ou la part qui vaut 1) a changé, les pertinences ne sont pas à la "
     "même échelle ; notez la référence à nouveau avec --jarvis-replay",

@@ -510,7 +510,7 @@ TORCH_LIBRARY_IMPL(bitsandbytes, CUDA, m) {
 }
 
 // What stands for a kernel of Triton: see packed_on_host.py, which defines it.
-TORCH_LIBRARY_IMPL(jarvis_packed_on_host, CUDA, m) {
+TORCH_LIBRARY_IMPL(jarvis_packed_products, CUDA, m) {
   m.impl("multiply", torch::CppFunction::makeFromBoxedFunction<&on_host>());
 }
 

@@ -53,7 +53,7 @@ def _launch(  # noqa: PLR0917  # as the kernel takes them
     _define()
     weights = (packed, scales, scale_values, scale_scales, scale_offset)
     words, scale_block = constants["CHUNK"] // 8, constants["SCALES_OF_A_SCALE"]
-    torch.ops.jarvis_packed_on_host.multiply(
+    torch.ops.jarvis_packed_products.multiply(
         x, source, *weights, row_ends, out, target, [experts, width, depth], words, scale_block
     )
 
@@ -63,7 +63,7 @@ def _define() -> Any:
     """Define the operation, once in a process; who holds the library keeps it defined."""
     import torch
 
-    library = torch.library.Library("jarvis_packed_on_host", "DEF")
+    library = torch.library.Library("jarvis_packed_products", "DEF")
     library.define(_SCHEMA)
     library.impl("multiply", _multiply, "CPU")
     return library
