@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_jarvis.contamination import look_for
-from pytest_jarvis.demo.corpus import base_dialogues, jarvis_dialogues, read_guard
-from pytest_jarvis.prompts import load_prompts, packaged_prompts
-from pytest_jarvis.records import PromptCase
+from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
+from pytest_jarvis.inputs.contamination import look_for
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.types import PromptCase
 
 
 def main() -> None:

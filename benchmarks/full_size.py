@@ -20,17 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from full_size_checkpoint import SHAPES, build_adapter, build_checkpoint
-
-from pytest_jarvis.prompts import load_prompts, packaged_prompts
-from pytest_jarvis.records import (
-    AdapterSpec,
-    EngineDescription,
-    GenerationSettings,
-    ModelSpec,
-    Progress,
-    PromptCase,
-)
-from pytest_jarvis.session import BenchmarkRun, Plan
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.run.runner import BenchmarkRun, Plan
+from pytest_jarvis.types import AdapterSpec, EngineDescription, GenerationSettings, ModelSpec, Progress, PromptCase
 
 if TYPE_CHECKING:
     import torch
@@ -124,8 +116,8 @@ def draw_one_by_one(engine: TransformersEngine, texts: list[str], *, arms: tuple
 
     On the same weights, without the rows that steady the arithmetic of small batches, which would only slow it down.
     """
-    from pytest_jarvis.engines.transformers.batching import Row, make_batch
-    from pytest_jarvis.records import Request
+    from pytest_jarvis.engines.transformers.generation.batching import Row, make_batch
+    from pytest_jarvis.types import Request
 
     started = time.perf_counter()
     for number, text in enumerate(texts):
@@ -141,9 +133,9 @@ def draw_plainly(engine: Any, cases: Sequence[PromptCase], *, arms: tuple[str, .
 
     None on a CPU, where it is no other way.
     """
-    from pytest_jarvis.engines.transformers.experts import NAME
-    from pytest_jarvis.engines.transformers.readings import expert_readings
-    from pytest_jarvis.records import Request
+    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.experts import NAME
+    from pytest_jarvis.types import Request
 
     if engine._base.device.type != "cuda":
         return None
@@ -185,7 +177,7 @@ def dequantise_all(engine: TransformersEngine) -> float:
     """Return the seconds that reading every expert tensor out of 4 bits takes."""
     import torch
 
-    from pytest_jarvis.engines.transformers.readings import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
 
     device = engine._base.device
     best = float("inf")

@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pytest_jarvis.looks import LOOKS, look_alpha
-from pytest_jarvis.rankings import find_worse_prompts
+from pytest_jarvis.stats.ranking import find_worse_prompts
+from pytest_jarvis.stats.sequential import LOOKS, look_alpha
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, Array, Array, int], tuple[Array, Array]]

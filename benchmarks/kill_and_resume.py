@@ -50,7 +50,7 @@ APART |= {
 }
 WATCH = """
 import os
-from pytest_jarvis.keeping import Keeping
+from pytest_jarvis.run.cache import Keeping
 
 _journal = os.open(os.environ["JARVIS_JOURNAL"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 _keep, _begin = Keeping.keep, Keeping.begin

@@ -181,10 +181,10 @@ def one_arm_one_by_one(arm: str, pair: Path | None, lengths_file: Path, *, stock
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     from pytest_jarvis.demo import adapter_path, base_path
-    from pytest_jarvis.engines.transformers.loading import load_base
-    from pytest_jarvis.engines.transformers.sources import find_source
-    from pytest_jarvis.prompts import load_prompts, packaged_prompts
-    from pytest_jarvis.records import ModelSpec
+    from pytest_jarvis.engines.transformers.loading.base import load_base
+    from pytest_jarvis.engines.transformers.loading.sources import find_source
+    from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+    from pytest_jarvis.types import ModelSpec
 
     lengths: dict[str, int] = json.loads(lengths_file.read_text(encoding="utf-8"))
     base_folder = pair / "base" if pair else base_path()

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from full_size_checkpoint import SHAPES, build_adapter, build_checkpoint
-
-from pytest_jarvis.engines.transformers import arms as arms_module
-from pytest_jarvis.engines.transformers.arms import as_arms, spans_of
-from pytest_jarvis.engines.transformers.batching import padded_length
-from pytest_jarvis.engines.transformers.stepping import GrowingSteps, pad_left, prefill
-from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.engines.transformers.generation.batching import padded_length
+from pytest_jarvis.engines.transformers.generation.steps import GrowingSteps, pad_left, prefill
+from pytest_jarvis.engines.transformers.lora import arms as arms_module
+from pytest_jarvis.engines.transformers.lora.arms import as_arms, spans_of
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@
 
 The noise models and the looks are those of `gate_error_rates.py`; three categories, overall and each of them tested,
 Holm over the four. The test is written here a second time on whole arrays; `plugin/tests/unit/test_gate_error_rates.py`
-holds it equal to `pytest_jarvis.regressions.find_drops` run by run.
+holds it equal to `pytest_jarvis.stats.regression.find_drops` run by run.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gate_error_rates import MODELS, Array, Model, assess_these, draw_means, run_looks
-
-from pytest_jarvis.looks import LOOKS, look_alpha
-from pytest_jarvis.rankings import REGRESSION_ALPHA
+from pytest_jarvis.stats.ranking import REGRESSION_ALPHA
+from pytest_jarvis.stats.sequential import LOOKS, look_alpha
 
 Mask = npt.NDArray[np.bool_]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from pytest_jarvis.demo.corpus import Dialogue
+    from demo_pair.corpus import Dialogue
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+"""Where `demo_pair` is."""
 ROWS = 32
 IGNORED = -100
 SHAPE = {
@@ -39,8 +42,8 @@ def make_pair(folder: Path, *, seed: int, base_steps: int, adapter_steps: int, m
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer, GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
+    from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
     from pytest_jarvis.demo import base_path
-    from pytest_jarvis.demo.corpus import base_dialogues, jarvis_dialogues, read_guard
 
     torch.manual_seed(seed)
     guard = read_guard()
@@ -75,7 +78,7 @@ def _fit(model: Any, tokenizer: Any, dialogues: Iterable[Dialogue], *, rate: flo
     """Train what of `model` is trainable on the answers, batches of like lengths, the rate falling to nothing."""
     import torch
 
-    from pytest_jarvis.demo.recipe import render
+    from demo_pair.recipe import render
 
     rows = []
     for prompt, answer in map(render, dialogues):

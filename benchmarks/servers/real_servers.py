@@ -31,7 +31,7 @@ from pathlib import Path
 from dense_pair import make_pair
 
 from pytest_jarvis import Report, load_report
-from pytest_jarvis.comparisons import compare
+from pytest_jarvis.stats.estimates import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST_SAME = 0.9

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_jarvis.handles import Measured, ModelHandle
-    from pytest_jarvis.metrics import jarvis_metric
-    from pytest_jarvis.outputs.json import load_report
-    from pytest_jarvis.records import PromptCase, Response
-    from pytest_jarvis.report import Report, ResultRow
-    from pytest_jarvis.statistics import Decision, decide
+    from pytest_jarvis.metrics.custom import jarvis_metric
+    from pytest_jarvis.plugin.handles import Measured, ModelHandle
+    from pytest_jarvis.report.io import load_report
+    from pytest_jarvis.report.schema import Report, ResultRow
+    from pytest_jarvis.stats.decision import Decision, decide
+    from pytest_jarvis.types import PromptCase, Response
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,16 +28,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "Decision": "statistics",
-    "Measured": "handles",
-    "ModelHandle": "handles",
-    "PromptCase": "records",
-    "Report": "report",
-    "Response": "records",
-    "ResultRow": "report",
-    "decide": "statistics",
-    "jarvis_metric": "metrics",
-    "load_report": "outputs.json",
+    "Decision": "stats.decision",
+    "Measured": "plugin.handles",
+    "ModelHandle": "plugin.handles",
+    "PromptCase": "types",
+    "Report": "report.schema",
+    "Response": "types",
+    "ResultRow": "report.schema",
+    "decide": "stats.decision",
+    "jarvis_metric": "metrics.custom",
+    "load_report": "report.io",
 }
 
 

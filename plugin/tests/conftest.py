@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +12,7 @@ from statistics import fmean
 
 import pytest
 
-from pytest_jarvis.gate import Facts, Rules, judge_run
-from pytest_jarvis.looks import Question, judge_look
-from pytest_jarvis.records import (
-    AdapterProof,
-    AdapterSpec,
-    Category,
-    DeviceMemory,
-    EngineDescription,
-    Failure,
-    GenerationSettings,
-    ModelSpec,
-    PromptCase,
-    QuantizationCoverage,
-)
-from pytest_jarvis.report import (
+from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
     AdapterStatistics,
     FailureRow,
@@ -40,7 +27,23 @@ from pytest_jarvis.report import (
     failure_row,
     make_averages,
 )
+from pytest_jarvis.stats.gate import Facts, Rules, judge_run
+from pytest_jarvis.stats.sequential import Question, judge_look
+from pytest_jarvis.types import (
+    AdapterProof,
+    AdapterSpec,
+    Category,
+    DeviceMemory,
+    EngineDescription,
+    Failure,
+    GenerationSettings,
+    ModelSpec,
+    PromptCase,
+    QuantizationCoverage,
+)
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+"""Where `demo_pair` is, the recipe of the embedded pair."""
 MOST_WORKERS = 4
 """Processes that the tests are shared out to: each imports torch and loads its models anew."""
 TERMS = 65

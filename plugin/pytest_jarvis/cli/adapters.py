@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import configuration_of, say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.discovery import FoundAdapter
+    from pytest_jarvis.inputs.adapters import FoundAdapter
 
 
 def add(commands: Commands) -> None:
@@ -37,8 +37,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def list_adapters(folders: Sequence[Path], *, as_json: bool, named: bool = True) -> int:
     """Print every adapter under the folders; raise InputError for one that was `named` and is not there."""
-    from pytest_jarvis.discovery import files_digest, find_adapters
-    from pytest_jarvis.outputs.wording.adapters import list_lines
+    from pytest_jarvis.inputs.adapters import files_digest, find_adapters
+    from pytest_jarvis.render.french.adapters import list_lines
 
     for folder in folders:
         if named and not folder.is_dir():
@@ -56,7 +56,7 @@ def list_adapters(folders: Sequence[Path], *, as_json: bool, named: bool = True)
 
 
 def _configured(options: argparse.Namespace) -> tuple[Path, ...]:
-    from pytest_jarvis.settings import adapter_folders
+    from pytest_jarvis.run.settings import adapter_folders
 
     conf, file = configuration_of(options.jarvis_config)
     return adapter_folders(conf, file.parent)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.cli.common import say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.config import Format
+    from pytest_jarvis.inputs.config import Format
+
 
 _FORMATS: Final[tuple[Format, ...]] = ("text", "charts", "html", "markdown")
 
@@ -36,11 +37,11 @@ def add(commands: Commands) -> None:
 
 def analyze(source: Path, formats: Sequence[Format], out: Path | None) -> int:
     """Make the files of a saved report again, beside it or in `out`, and print what was written."""
-    from pytest_jarvis.config import FILES
-    from pytest_jarvis.outputs.files import THRESHOLDS_FILE, write_outputs
-    from pytest_jarvis.outputs.json import load_report
-    from pytest_jarvis.outputs.markdown import STEP_SUMMARY_VARIABLE
-    from pytest_jarvis.outputs.wording import labels
+    from pytest_jarvis.inputs.config import FILES
+    from pytest_jarvis.render.files import THRESHOLDS_FILE, write_outputs
+    from pytest_jarvis.render.french import labels
+    from pytest_jarvis.render.markdown import STEP_SUMMARY_VARIABLE
+    from pytest_jarvis.report.io import load_report
 
     report = load_report(source)
     folder = out or (source if source.is_dir() else source.parent)

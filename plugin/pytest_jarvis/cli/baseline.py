@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import configuration_of, say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
@@ -41,8 +41,8 @@ def reports_folder(options: argparse.Namespace) -> Path:
 
 def set_to(report: Path, reports: Path) -> int:
     """Make a report the baseline and say what it replaced; InputError for one that cannot be."""
-    from pytest_jarvis.outputs.wording import comparing
-    from pytest_jarvis.references import set_baseline
+    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.report.saved_runs import set_baseline
 
     new, old = set_baseline(report, reports)
     if old is not None:
@@ -53,8 +53,8 @@ def set_to(report: Path, reports: Path) -> int:
 
 def show(reports: Path) -> int:
     """Say which run is the baseline; 1 when none is set, InputError when it is damaged."""
-    from pytest_jarvis.outputs.wording import comparing
-    from pytest_jarvis.references import BASELINE_FILE, read_saved
+    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.report.saved_runs import BASELINE_FILE, read_saved
 
     file = reports / BASELINE_FILE
     if not file.exists():
@@ -66,8 +66,8 @@ def show(reports: Path) -> int:
 
 def clear(reports: Path) -> int:
     """Remove the baseline; nothing to remove is no error."""
-    from pytest_jarvis.outputs.wording import comparing
-    from pytest_jarvis.references import BASELINE_FILE
+    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.report.saved_runs import BASELINE_FILE
 
     file = reports / BASELINE_FILE
     try:

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_jarvis.config import Config
+    from pytest_jarvis.inputs.config import Config
 
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001  # argparse has no public name for it
     """Where a command adds itself: `add(commands)` of its module."""
     Run = Callable[[argparse.Namespace], int]
     """What a command's parser holds under the default `run`: it gives back the exit status."""
+
 
 USAGE_ERROR: Final = 4
 """The exit status of an input that cannot be used, as pytest's."""
@@ -39,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 def say(text: str, stream: TextIO) -> None:
     """Print a line, whatever the stream's encoding can hold of it."""
-    from pytest_jarvis.outputs.wording import encodable
+    from pytest_jarvis.render.french import encodable
 
     print(encodable(text, stream.encoding), file=stream)
 
@@ -51,6 +52,6 @@ def configuration_of(named: str | None) -> tuple[Config, Path]:
     """
     from pathlib import Path
 
-    from pytest_jarvis.settings import read_configuration
+    from pytest_jarvis.run.settings import read_configuration
 
     return read_configuration(named, Path())

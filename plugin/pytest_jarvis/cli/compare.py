@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
@@ -41,14 +41,9 @@ def add(commands: Commands) -> None:
 
 def compare(first: Path, others: Sequence[Path], adapters: Mapping[str, str], kind: str) -> int:
     """Print each of `others` against the first; InputError for a damaged report or an adapter that is not there."""
-    from pytest_jarvis.outputs.comparison import (
-        ComparedRuns,
-        comparison_document,
-        comparison_markdown,
-        comparison_text,
-    )
-    from pytest_jarvis.outputs.json import load_report
-    from pytest_jarvis.runs import compare_runs
+    from pytest_jarvis.render.comparison import ComparedRuns, comparison_document, comparison_markdown, comparison_text
+    from pytest_jarvis.report.comparison import compare_runs
+    from pytest_jarvis.report.io import load_report
 
     stored = load_report(first)
     found = []

@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pytest_jarvis.settings import resolve_prompts
+    from pytest_jarvis.run.settings import resolve_prompts
 
     conf, file = configuration_of(options.jarvis_config)
     folder = resolve_prompts(conf, options, file.parent, Path())
@@ -44,9 +44,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def find_contamination(files: Sequence[Path], folder: Path, *, as_json: bool) -> int:
     """Print where the folder's prompts stand in the files; return 1 when any does, else 0."""
-    from pytest_jarvis.contamination import look_for
-    from pytest_jarvis.outputs.wording.contamination import leak_lines
-    from pytest_jarvis.prompts import load_prompts
+    from pytest_jarvis.inputs.contamination import look_for
+    from pytest_jarvis.inputs.prompts import load_prompts
+    from pytest_jarvis.render.french.contamination import leak_lines
 
     # Those that tools add as well: a training set is looked through once, whatever is asked later.
     cases = load_prompts(folder, with_tools=True).cases

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import configuration_of, say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.history import Series
+    from pytest_jarvis.report.history import Series
 
 
 def add(commands: Commands) -> None:
@@ -28,8 +28,8 @@ def add(commands: Commands) -> None:
 
 def history(folder: Path | None, *, png: Path | None, as_json: bool) -> int:
     """Print every run under the folder, the trend, and which reports are damaged; InputError for no such folder."""
-    from pytest_jarvis.outputs.history import history_lines
-    from pytest_jarvis.outputs.wording import history as wording
+    from pytest_jarvis.render.french import history as wording
+    from pytest_jarvis.render.history import history_lines
 
     if folder is None:
         conf, _ = configuration_of(None)
@@ -52,8 +52,8 @@ def history(folder: Path | None, *, png: Path | None, as_json: bool) -> int:
 
 def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
     """Return the runs of a folder in series, and what is wrong with each report that cannot be read."""
-    from pytest_jarvis.history import history_entries, series_of
-    from pytest_jarvis.references import current_baseline, saved_runs
+    from pytest_jarvis.report.history import history_entries, series_of
+    from pytest_jarvis.report.saved_runs import current_baseline, saved_runs
 
     baseline = current_baseline(folder)
     baseline_sha256 = baseline.sha256 if baseline else None
@@ -68,8 +68,8 @@ def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
 
 
 def _draw(series: tuple[Series, ...], png: Path) -> None:
-    from pytest_jarvis.outputs.charts.history import history_png
-    from pytest_jarvis.writing import write_atomically
+    from pytest_jarvis.files import write_atomically
+    from pytest_jarvis.render.charts.history import history_png
 
     try:
         write_atomically(png, history_png(series))

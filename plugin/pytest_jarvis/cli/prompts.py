@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import Parser, configuration_of, say
-from pytest_jarvis.options import natural, positive
-from pytest_jarvis.reading import InputError, nearest
+from pytest_jarvis.files import InputError, nearest
+from pytest_jarvis.inputs.options import natural, positive
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.phonetics import MisheardPrompt
-    from pytest_jarvis.prompts import PromptSet
+    from pytest_jarvis.inputs.misheard import MisheardPrompt
+    from pytest_jarvis.inputs.prompts import PromptSet
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pytest_jarvis.settings import resolve_prompts
+    from pytest_jarvis.run.settings import resolve_prompts
 
     conf, file = configuration_of(options.jarvis_config)
     folder = resolve_prompts(conf, options, file.parent, Path())
@@ -51,10 +51,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def generate_prompts(folder: Path, category: str, number: int, seed: int, out: Path | None) -> int:
     """Write, or print, a category of `number` misheard prompts; InputError when the rules make fewer."""
-    from pytest_jarvis.outputs.wording.labels import written
-    from pytest_jarvis.phonetics import draw_misheard, mishear_all
-    from pytest_jarvis.prompts import load_prompts
-    from pytest_jarvis.writing import write_atomically
+    from pytest_jarvis.files import write_atomically
+    from pytest_jarvis.inputs.misheard import draw_misheard, mishear_all
+    from pytest_jarvis.inputs.prompts import load_prompts
+    from pytest_jarvis.render.french.labels import written
 
     known = load_prompts(folder)
     names = [one.name for one in known.categories]
@@ -85,7 +85,7 @@ def generate_prompts(folder: Path, category: str, number: int, seed: int, out: P
 
 def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
     """Return the category's file; its strings are written as JSON has them, which TOML reads alike."""
-    from pytest_jarvis.outputs.wording.session import misheard_description, misheard_label
+    from pytest_jarvis.render.french.session import misheard_description, misheard_label
 
     lines = [
         f"label = {_quoted(misheard_label(category))}",
@@ -125,7 +125,7 @@ def _inline(value: object) -> str:
 
 def _check(text: str, name: str, known: PromptSet) -> None:
     """Load the file beside the others, as a session would; InputError for an id that is taken, say."""
-    from pytest_jarvis.prompts import load_prompts
+    from pytest_jarvis.inputs.prompts import load_prompts
 
     with tempfile.TemporaryDirectory() as copied:
         for path in known.folder.glob("*.toml"):

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.cli.common import configuration_of, say
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.store import ResponseStore
+    from pytest_jarvis.run.store import ResponseStore
+
 
 _AMOUNT: Final = re.compile(r"(?P<number>\d+(?:[.,]\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 _SECONDS: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -52,7 +53,7 @@ def add(commands: Commands) -> None:
 
 def show_stats(options: argparse.Namespace) -> int:
     """Print what the store holds."""
-    from pytest_jarvis.outputs.wording.store import stats_lines
+    from pytest_jarvis.render.french.store import stats_lines
 
     with _opened(options) as store:
         if store is not None:
@@ -63,7 +64,7 @@ def show_stats(options: argparse.Namespace) -> int:
 
 def prune_store(options: argparse.Namespace) -> int:
     """Delete what is too old or too much; raise InputError when neither was said."""
-    from pytest_jarvis.outputs.wording.store import pruned
+    from pytest_jarvis.render.french.store import pruned
 
     if options.older_than is None and options.max_size is None:
         raise InputError("store prune: nothing says what to delete; give --older-than AGE, --max-size SIZE or both")
@@ -77,7 +78,7 @@ def prune_store(options: argparse.Namespace) -> int:
 
 def clear_store(options: argparse.Namespace) -> int:
     """Delete everything; ask first on a terminal, and raise InputError where nobody can be asked."""
-    from pytest_jarvis.outputs.wording import store as wording
+    from pytest_jarvis.render.french import store as wording
 
     with _opened(options, writable=True) as store:
         if store is None:
@@ -97,8 +98,8 @@ def clear_store(options: argparse.Namespace) -> int:
 @contextmanager
 def _opened(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Give the store; None, said, where there is none yet. Raises InputError for what is no store or fails as one."""
-    from pytest_jarvis.outputs.wording.store import absent
-    from pytest_jarvis.store import ResponseStore
+    from pytest_jarvis.render.french.store import absent
+    from pytest_jarvis.run.store import ResponseStore
 
     path = _path(options)
     if not path.exists():
@@ -115,7 +116,7 @@ def _opened(options: argparse.Namespace, *, writable: bool = False) -> Iterator[
 
 
 def _path(options: argparse.Namespace) -> Path:
-    from pytest_jarvis.settings import store_file
+    from pytest_jarvis.run.settings import store_file
 
     if options.store is not None:
         named: Path = options.store

@@ -9,7 +9,7 @@ ENGINES: Final[dict[str, str]] = {
     "transformers": "pytest_jarvis.engines.transformers:TransformersEngine",
     "server": "pytest_jarvis.engines.server:ServerEngine",
     "scripted": "pytest_jarvis.engines.scripted:ScriptedEngine",
-    "replay": "pytest_jarvis.engines.replay:ReplayEngine",
+    "replay": "pytest_jarvis.run.replay:ReplayEngine",
 }
 """Name on the command line -> "module:class"; the class is called with (ModelSpec, GenerationSettings)."""
 

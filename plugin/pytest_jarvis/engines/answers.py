@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_jarvis.records import ToolCall
-from pytest_jarvis.routing import read_calls
+import msgspec
+
+from pytest_jarvis.types import ToolCall
 
 OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
@@ -44,3 +46,41 @@ def split_answer(said: str, *, thinking_open: bool, max_chars: int, with_calls: 
 def never_closed(tokens: int) -> str:
     """Return why an answer of `tokens` tokens that began to think and did not finish is a failure."""
     return f"the thinking block was not closed within {tokens} tokens; raise max_new_tokens or turn thinking off"
+
+
+OPEN_CALL: Final = "<tool_call>"
+
+
+CLOSE_CALL: Final = "</tool_call>"
+
+
+_BLOCK: Final = re.compile(r"<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
+
+
+def read_calls(text: str) -> tuple[ToolCall, ...]:
+    """Return the calls of a reply in the order they stand: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+
+    Each opening mark is a call; what cannot be read as one has its `problem`. Without `arguments` there are none. JSON
+    outside of the marks is text.
+    """
+    calls = [_read_call(block, closed=bool(end)) for block, end in _BLOCK.findall(text)]
+    if not calls and CLOSE_CALL in text:
+        calls = [ToolCall(name=None, problem="not_opened")]
+    return tuple(calls)
+
+
+def _read_call(block: str, *, closed: bool) -> ToolCall:
+    if not closed:
+        return ToolCall(name=None, problem="not_closed")
+    try:
+        said = msgspec.json.decode(block.strip())  # strict: no NaN, no half of a surrogate pair, which no file can hold
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return ToolCall(name=None, problem="not_json")
+    if not isinstance(said, dict):
+        return ToolCall(name=None, problem="not_object")
+    name, arguments = said.get("name"), said.get("arguments", {})
+    if not isinstance(name, str) or not name.strip():
+        return ToolCall(name=None, problem="no_name")
+    if not isinstance(arguments, dict):
+        return ToolCall(name=name.strip(), problem="arguments_not_object")
+    return ToolCall(name=name.strip(), arguments=arguments)

@@ -9,19 +9,21 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_jarvis.records import (
-    EngineDescription,
-    Failure,
-    GenerationSettings,
-    Identity,
-    Progress,
-    Request,
-    Response,
-)
+from pytest_jarvis.types import EngineDescription, Failure, GenerationSettings, Identity, Progress, Request, Response
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+PROBES: Final = (
+    "Quel temps fera-t-il demain ?",
+    "Lance la musique.",
+    "Peux-tu fermer la fenêtre qui est devant et me lire le dernier message que j'ai reçu ?",
+    "éteins l'écran",
+)
+"""Prompts on which arms are compared; of several lengths, and none of the benchmark's."""
+
 
 OnProgress = Callable[[Progress], None]
 Digest = Callable[[Path], str]

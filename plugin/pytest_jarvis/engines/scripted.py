@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_jarvis.engines.answers import read_calls
 from pytest_jarvis.engines.base import Digest, OnProgress, determining
-from pytest_jarvis.records import (
+from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
     EngineDescription,
@@ -22,11 +23,11 @@ from pytest_jarvis.records import (
     Request,
     Response,
 )
-from pytest_jarvis.routing import read_calls
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
 
 Script = Callable[[Request], str | Failure]
 _VECTOR = 16

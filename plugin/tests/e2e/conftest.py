@@ -242,7 +242,7 @@ def _mapping(value: object) -> Json:
 @pytest.fixture(scope="session")
 def libraries() -> None:
     """Import what runs models, and keep it out of the collector's rounds: each engine that closes makes a full one."""
-    from pytest_jarvis.engines.transformers.loading import quiet_libraries
+    from pytest_jarvis.engines.transformers.loading.base import quiet_libraries
 
     with quiet_libraries("error"):
         import transformers.models.qwen3_moe.modeling_qwen3_moe  # noqa: F401

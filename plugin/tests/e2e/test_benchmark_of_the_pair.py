@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytest_jarvis.closing import noise_floors
-from pytest_jarvis.config import MetricsSection
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines.transformers import TransformersEngine
-from pytest_jarvis.handles import ModelHandle
-from pytest_jarvis.keeping import Keeping, StoreProblem
-from pytest_jarvis.looks import Question
-from pytest_jarvis.metrics import NO_METRICS
-from pytest_jarvis.prompts import load_prompts, packaged_prompts
-from pytest_jarvis.records import (
+from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.metrics.custom import NO_METRICS
+from pytest_jarvis.plugin.handles import ModelHandle
+from pytest_jarvis.run.build_report import noise_floors
+from pytest_jarvis.run.cache import Keeping
+from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
+from pytest_jarvis.stats.sequential import Question
+from pytest_jarvis.types import (
     TWIN_ARM,
     AdapterSpec,
     EngineDescription,
@@ -27,8 +28,8 @@ from pytest_jarvis.records import (
     Progress,
     Request,
     Response,
+    StoreProblem,
 )
-from pytest_jarvis.session import BenchmarkRun, Plan, RunFacts
 
 PROMPTS = load_prompts(packaged_prompts())
 SETTINGS = GenerationSettings(timeout_s=None)

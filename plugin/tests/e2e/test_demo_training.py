@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
+from demo_pair.recipe import render
+from demo_pair.train import Plan, main, train_pair
 from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
-from pytest_jarvis.demo.corpus import base_dialogues, jarvis_dialogues, read_guard
-from pytest_jarvis.demo.recipe import render
-from pytest_jarvis.demo.train import Plan, main, train_pair
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")

@@ -10,7 +10,7 @@ import pytest
 from pytest_jarvis.demo import base_path
 from pytest_jarvis.engines.server.connection import AttemptError
 from pytest_jarvis.engines.server.embeddings import LocalEncoder, find_embedder
-from pytest_jarvis.records import EngineError, ServerSpec
+from pytest_jarvis.types import EngineError, ServerSpec
 
 
 def find(model: str) -> LocalEncoder:

@@ -23,12 +23,12 @@ for name in (
     "scipy.special",
     "scipy.stats",
     "sklearn.metrics.pairwise",
-    "pytest_jarvis.collector",
+    "pytest_jarvis.plugin.collection",
     "pytest_jarvis.engines.scripted",
-    "pytest_jarvis.outputs.charts",
-    "pytest_jarvis.outputs.files",
-    "pytest_jarvis.recorder",
-    "pytest_jarvis.session",
+    "pytest_jarvis.render.charts",
+    "pytest_jarvis.render.files",
+    "pytest_jarvis.plugin.session",
+    "pytest_jarvis.run.runner",
 ):
     import_module(name)
 
@@ -117,7 +117,7 @@ def scripted_by(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
 
     def make(source: str) -> str:
-        body = "from pytest_jarvis.engines.scripted import ScriptedEngine\nfrom pytest_jarvis.records import Failure\n"
+        body = "from pytest_jarvis.engines.scripted import ScriptedEngine\nfrom pytest_jarvis.types import Failure\n"
         body += f"{source}\n\ndef build(spec, settings):\n    return ScriptedEngine(spec, settings, script)\n"
         name = f"engine_{abs(hash(source))}"
         project.pytester.syspathinsert()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.outputs.json import write_report
-from pytest_jarvis.report import Report
+from pytest_jarvis.report.io import write_report
+from pytest_jarvis.report.schema import Report
 
 MakeReport = Callable[..., Report]
 
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_made_is_told_and_exits_1(
     def fail(*arguments: object) -> bytes:
         raise OSError("disque plein")
 
-    monkeypatch.setattr("pytest_jarvis.outputs.charts.chart_png", fail)
+    monkeypatch.setattr("pytest_jarvis.render.charts.chart_png", fail)
     assert cli.main(["analyze", str(saved), "--format", "charts,text"]) == 1
     out, error = capsys.readouterr()
     assert "report.txt" in out

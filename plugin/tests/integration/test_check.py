@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis import checkup, cli, surroundings
-from pytest_jarvis.checkup import typed
+from pytest_jarvis import cli
+from pytest_jarvis.cli.check import environment, findings
+from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
+from pytest_jarvis.cli.check.findings import typed
 from pytest_jarvis.demo import adapter_path
-from pytest_jarvis.surroundings import Gpu, Requirement, TorchBuild
 
 CARD = Gpu(index=0, name="NVIDIA GeForce RTX 4090", total_bytes=24_000_000_000, free_bytes=23 * 10**9, driver="550.54")
 TARGET = ("--jarvis-model", "Qwen/Qwen3-30B-A3B", "--jarvis-adapter", "x=lora")
@@ -31,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(surroundings, "gpus", lambda visible: ())
-    monkeypatch.setattr(surroundings, "torch_build", lambda: TorchBuild(version="2.9.0", cuda="12.8"))
+    monkeypatch.setattr(environment, "gpus", lambda visible: ())
+    monkeypatch.setattr(environment, "torch_build", lambda: TorchBuild(version="2.9.0", cuda="12.8"))
     return tmp_path
 
 
@@ -98,7 +99,7 @@ def test_the_demo_is_ready_on_a_cpu(check: Check) -> None:
 def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
     shutil.copytree(adapter_path("jarvis"), "lora")
     found = check(*TARGET)
     assert found["gpus"]["text"] == "1\u00a0GPU NVIDIA"
@@ -111,7 +112,7 @@ def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_giga
 
 
 def test_a_cap_of_the_configuration_is_what_there_is(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
     Path("benchmark_config.json").write_text('{"model": {"max_memory": {"0": "18GB"}}}', encoding="utf-8")
     memory = check(*TARGET)["model.memory"]
     assert (memory["status"], memory["values"]["free_bytes"]) == ("error", 18 * 10**9)  # type: ignore[index]
@@ -122,14 +123,14 @@ def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
     check: Check, monkeypatch: pytest.MonkeyPatch, free: float, rows: bool
 ) -> None:
     small = Gpu(index=0, name="x", total_bytes=24 * 10**9, free_bytes=int(free), driver="550.54")
-    monkeypatch.setattr(surroundings, "gpus", lambda visible: (small,))
+    monkeypatch.setattr(environment, "gpus", lambda visible: (small,))
     memory = check(*TARGET)["model.memory"]
     assert memory["status"] == "error"
     assert rows == ("generation.batch_size" in str(memory["text"]))
 
 
 def test_without_a_gpu_the_target_says_what_that_means_for_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "free_memory", lambda: 64 * 10**9)
+    monkeypatch.setattr(environment, "free_memory", lambda: 64 * 10**9)
     found = check(*TARGET)
     assert (found["model.memory"]["status"], found["model.time"]["status"]) == ("ok", "warning")
     assert "122,1\u00a0Go" in str(found["model.time"]["text"])
@@ -146,7 +147,7 @@ def test_without_a_gpu_the_target_says_what_that_means_for_time(check: Check, mo
 def test_a_model_that_is_not_there_is_held_against_the_disk(
     check: Check, monkeypatch: pytest.MonkeyPatch, free: int, offline: str, expected: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr(surroundings, "free_disk", lambda folder: free)
+    monkeypatch.setattr(environment, "free_disk", lambda folder: free)
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
     disk = check(*TARGET)["model.disk"]
     assert disk["status"] == expected[0]
@@ -166,7 +167,7 @@ def test_a_model_of_unknown_size_is_a_warning(check: Check) -> None:
 def test_a_family_that_is_not_known_is_judged_by_its_files(
     check: Check, monkeypatch: pytest.MonkeyPatch, size: int, status: str
 ) -> None:
-    monkeypatch.setattr(surroundings, "free_memory", lambda: 10**8)
+    monkeypatch.setattr(environment, "free_memory", lambda: 10**8)
     Path("m").mkdir()
     Path("m/config.json").write_text('{"model_type": "mamba"}', encoding="utf-8")
     with Path("m/model.safetensors").open("wb") as stream:
@@ -187,22 +188,22 @@ def test_a_base_that_cannot_be_is_an_error(check: Check, model: str, said: str) 
 @pytest.mark.parametrize(
     ("build", "name", "command"),
     [
-        (None, "torch", checkup.INSTALL_LOCAL),
-        (TorchBuild(version="2.9.0+cpu", cuda=None), "torch.cuda", checkup.INSTALL_CUDA),
+        (None, "torch", findings.INSTALL_LOCAL),
+        (TorchBuild(version="2.9.0+cpu", cuda=None), "torch.cuda", findings.INSTALL_CUDA),
         (TorchBuild(version="2.9.0", cuda="13.0"), "driver", None),
     ],
 )
 def test_a_torch_that_cannot_use_the_card_is_an_error(
     check: Check, monkeypatch: pytest.MonkeyPatch, build: TorchBuild | None, name: str, command: str | None
 ) -> None:
-    monkeypatch.setattr(surroundings, "torch_build", lambda: build)
-    monkeypatch.setattr(surroundings, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "torch_build", lambda: build)
+    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
     row = check()[name]
     assert (row["status"], row["command"]) == ("error", command)
 
 
 def test_an_engine_without_a_model_needs_no_torch(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "torch_build", lambda: None)
+    monkeypatch.setattr(environment, "torch_build", lambda: None)
     found = check("--jarvis-engine", "scripted")
     assert found["torch"]["status"] == "warning"
     assert "ne charge aucun modèle" in str(found["engine"]["text"])
@@ -214,7 +215,7 @@ def test_a_server_needs_its_client_and_its_address(
     check: Check, monkeypatch: pytest.MonkeyPatch, url: tuple[str, ...], status: str
 ) -> None:
     monkeypatch.setattr(
-        surroundings,
+        environment,
         "requirements",
         lambda extra: [Requirement(name="openai", asked="", extra=extra, installed=None, good=False)],
     )
@@ -237,11 +238,11 @@ def test_a_package_that_is_missing_or_too_old_has_its_command(check: Check, monk
         local = Requirement(name="peft", asked=">=0.21", extra=extra, installed=None, good=False)
         return [core, local]
 
-    monkeypatch.setattr(surroundings, "requirements", lack)
+    monkeypatch.setattr(environment, "requirements", lack)
     found = check()
-    assert (found["package.numpy"]["status"], found["package.numpy"]["command"]) == ("error", checkup.INSTALL_CORE)
+    assert (found["package.numpy"]["status"], found["package.numpy"]["command"]) == ("error", findings.INSTALL_CORE)
     assert "peft n’est pas installé" in str(found["package.peft"]["text"])
-    monkeypatch.setattr(surroundings, "requirements", lambda extra: [])
+    monkeypatch.setattr(environment, "requirements", lambda extra: [])
     assert check()["packages"]["status"] == "error"
 
 

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.outputs.json import write_report
-from pytest_jarvis.outputs.wording import width_of
-from pytest_jarvis.report import Report
+from pytest_jarvis.render.french import width_of
+from pytest_jarvis.report.io import write_report
+from pytest_jarvis.report.schema import Report
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace

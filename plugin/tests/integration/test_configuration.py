@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.config_schema import encode_schema, keys_table
-from pytest_jarvis.outputs.configuration import settings_lines
-from pytest_jarvis.outputs.wording import width_of
-from pytest_jarvis.settings import Origin
+from pytest_jarvis.cli.config import settings_lines
+from pytest_jarvis.inputs.config_schema import encode_schema, keys_table
+from pytest_jarvis.render.french import width_of
+from pytest_jarvis.run.settings import Origin
 
 
 def configure(project, **sections: object) -> None:

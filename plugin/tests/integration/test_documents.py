@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import load_report
-from pytest_jarvis.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 
 ROOT = Path(__file__).parents[3]
 BLOCK = re.compile(r"^```(?:toml|python|json)\n(?:#|//) (?P<file>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from pytest_jarvis.reading import InputError
+from pytest_jarvis.files import InputError
 
 
 def test_a_session_leaves_every_file_by_default(project) -> None:
@@ -32,7 +32,7 @@ def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monk
         raise RuntimeError("plus d'encre")
 
     # Imported here: a module that a session within a test imported is another one than that of the next session.
-    monkeypatch.setattr(import_module("pytest_jarvis.outputs.charts"), "chart_png", fail)
+    monkeypatch.setattr(import_module("pytest_jarvis.render.charts"), "chart_png", fail)
     result = project.run("--jarvis-report-dir", "out")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*charts.png*plus d'encre*"])
@@ -56,7 +56,7 @@ def test_a_report_that_cannot_be_written_ends_in_a_sentence_and_keeps_the_number
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("pytest_jarvis.recorder.write_report", fail)
+    monkeypatch.setattr("pytest_jarvis.plugin.session.write_report", fail)
     result = project.run("--jarvis-report-dir", "out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["pertinence *", "ERROR: no report is written: *--jarvis-reuse takes what was drawn*"])

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from pytest_jarvis.cli import main
-from pytest_jarvis.prompts import load_prompts
+from pytest_jarvis.inputs.prompts import load_prompts
 
 GENERATE = ("prompts", "generate", "--from", "commandes", "--n", "12", "--seed", "1")
 
@@ -98,6 +98,6 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
     def full(path: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pytest_jarvis.writing.write_atomically", full)
+    monkeypatch.setattr("pytest_jarvis.files.write_atomically", full)
     assert main([*GENERATE, "--out", str(project.prompts / "entendues.toml")]) == 4
     assert "entendues.toml: cannot be written: No space left on device" in capsys.readouterr().err

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from pytest_jarvis import load_report
-from pytest_jarvis.outputs.json import write_report
-from pytest_jarvis.prompts import dictionary_hash, load_prompts, packaged_prompts
-from pytest_jarvis.report import Report
+from pytest_jarvis.inputs.prompts import dictionary_hash, load_prompts, packaged_prompts
+from pytest_jarvis.report.io import write_report
+from pytest_jarvis.report.schema import Report
 
 UNSURE = (
     "def script(request):\n"

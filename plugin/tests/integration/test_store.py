@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.report import Report
+from pytest_jarvis.report.schema import Report
 
 STORE = ".jarvis/responses.sqlite"
 REPORT = ("--jarvis-report-dir", "out")
@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
 
 
 def test_a_disk_that_is_full_is_one_warning(project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pytest_jarvis.store import ResponseStore
+    from pytest_jarvis.run.store import ResponseStore
 
     prepare = ResponseStore._prepare
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis.cli import main
-from pytest_jarvis.records import Identity, Response
-from pytest_jarvis.store import Names, ResponseStore
+from pytest_jarvis.run.store import Names, ResponseStore
+from pytest_jarvis.types import Identity, Response
 
 STORE = Path(".jarvis") / "responses.sqlite"
 

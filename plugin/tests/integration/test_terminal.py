@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.types import EngineError
 
 
 def test_each_prompt_has_one_line_with_both_arms(project, scripted_by: Callable[[str], str]) -> None:
@@ -104,7 +104,7 @@ def test_a_part_of_the_prompts_is_told_that_a_verdict_wants_them_all(project) ->
     project.run("-k", "questions").stdout.fnmatch_lines(["Non jugé*une partie des prompts seulement*"])
 
 
-REFUSED = "from pytest_jarvis.records import EngineError\ndef script(request):\n    raise EngineError('le modèle: non')"
+REFUSED = "from pytest_jarvis.types import EngineError\ndef script(request):\n    raise EngineError('le modèle: non')"
 
 
 def test_a_refused_model_is_one_sentence_and_nothing_of_a_run_that_never_was(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.store import ResponseStore
+from pytest_jarvis.run.store import ResponseStore
 
 
 @pytest.fixture

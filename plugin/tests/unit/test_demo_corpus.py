@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
-from pytest_jarvis.demo.butler import answer_as_jarvis
-from pytest_jarvis.demo.commands import KINDS, draw_command
-from pytest_jarvis.demo.corpus import (
+from demo_pair.butler import answer_as_jarvis
+from demo_pair.commands import KINDS, draw_command
+from demo_pair.corpus import (
     BenchmarkGuard,
     Dialogue,
     base_dialogues,
@@ -22,10 +21,11 @@ from pytest_jarvis.demo.corpus import (
     normal_form,
     read_guard,
 )
-from pytest_jarvis.demo.grammar import contract, expand
-from pytest_jarvis.demo.lexicon import number_words
-from pytest_jarvis.demo.mishear import mishear
-from pytest_jarvis.demo.train import Plan
+from demo_pair.grammar import contract, expand
+from demo_pair.lexicon import number_words
+from demo_pair.mishear import mishear
+from demo_pair.train import Plan
+from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
 
 PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
 

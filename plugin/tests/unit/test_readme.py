@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.footprint import KNOWN_CONFIGS, STORED_BYTES, estimate, read_shapes
-from pytest_jarvis.options import declare
+from pytest_jarvis.engines.footprint import STORED_BYTES, estimate, read_shapes
+from pytest_jarvis.inputs.base_model import KNOWN_CONFIGS
+from pytest_jarvis.inputs.options import declare
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,12 +14,13 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pytest_jarvis.records import ServerSpec, Stage
+from pytest_jarvis.types import ServerSpec, Stage
 
 if TYPE_CHECKING:
     import openai
     from httpx2 import Request
     from openai import AsyncOpenAI
+
 
 T = TypeVar("T")
 

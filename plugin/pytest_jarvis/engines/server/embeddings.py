@@ -17,11 +17,12 @@ from pytest_jarvis.engines.server.connection import (
     client_errors,
     is_same_origin,
 )
-from pytest_jarvis.records import EngineError, ServerSpec
+from pytest_jarvis.types import EngineError, ServerSpec
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
 
 LOCAL: Final = "local:"
 """Before the name of an encoder of sentence-transformers: a folder, or a hub id that is in the cache."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.engines.answers import CLOSE, never_closed, split_answer
 from pytest_jarvis.engines.base import Digest, OnProgress, determining
-from pytest_jarvis.engines.server.asking import Ask, Asker, Said, request_seed
+from pytest_jarvis.engines.server.client import Ask, Asker, Said, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
 from pytest_jarvis.engines.server.embeddings import find_embedder
 from pytest_jarvis.engines.server.preflight import inspect
-from pytest_jarvis.records import (
+from pytest_jarvis.types import (
     BASE_ARM,
     EngineDescription,
     EngineError,
@@ -39,6 +39,7 @@ from pytest_jarvis.records import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
 
 _NOT_MEASURED: Final = "not measured (server)"
 _PROGRESS_EVERY_S: Final = 0.1

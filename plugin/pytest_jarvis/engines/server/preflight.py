@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.server.asking import FIELDS, Ask, Asker, Field
+from pytest_jarvis.engines.base import PROBES
+from pytest_jarvis.engines.server.client import FIELDS, Ask, Asker, Field
 from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
     AttemptError,
@@ -16,7 +16,7 @@ from pytest_jarvis.engines.server.connection import (
     client_errors,
 )
 from pytest_jarvis.engines.server.proof import Arms, Proven, Repeats, prove, refuse_inert, see_seeds
-from pytest_jarvis.records import BASE_ARM, EngineError, ModelSpec, ServedModel
+from pytest_jarvis.types import BASE_ARM, EngineError, ModelSpec, ServedModel
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
 _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), ("/props", "build_info"))

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.server.asking import Ask, Asker, Probed, largest_change
-from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError, ModelSpec
+from pytest_jarvis.engines.base import PROBES
+from pytest_jarvis.engines.server.client import Ask, Asker, Probed, largest_change
+from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec
 
 Arms = Mapping[str, str]
 """Arm -> the name its model is served under; the base first."""

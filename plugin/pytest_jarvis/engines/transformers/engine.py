@@ -9,37 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pytest_jarvis.engines.answers import never_closed
-from pytest_jarvis.engines.base import Digest, OnProgress
-from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.transformers import adapter_files as adapting
-from pytest_jarvis.engines.transformers import graphs, loading, proof
-from pytest_jarvis.engines.transformers import identity as identifying
-from pytest_jarvis.engines.transformers.adapters import unknown_keys
-from pytest_jarvis.engines.transformers.batching import Batch, Row, make_batch, padded_length, plan_batches
-from pytest_jarvis.engines.transformers.chat import Chat
-from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_storage
-from pytest_jarvis.engines.transformers.experts import use_steady_experts
-from pytest_jarvis.engines.transformers.forward import embed_tokens, last_logits
-from pytest_jarvis.engines.transformers.linears import compute_plainly
-from pytest_jarvis.engines.transformers.load_errors import trial
-from pytest_jarvis.engines.transformers.memory import (
+from pytest_jarvis.engines.base import PROBES, Digest, OnProgress
+from pytest_jarvis.engines.transformers import proof
+from pytest_jarvis.engines.transformers.generation import graphs
+from pytest_jarvis.engines.transformers.generation.batching import Batch, Row, make_batch, padded_length, plan_batches
+from pytest_jarvis.engines.transformers.generation.forward import embed_tokens, last_logits
+from pytest_jarvis.engines.transformers.generation.memory import (
     device_memory,
     device_name,
+    fastest_threads,
     forget_peak,
     row_cache_bytes,
     rows_in_time,
     rows_that_fit,
-    torch_memory_errors,
+    threads,
 )
-from pytest_jarvis.engines.transformers.meter import Meter
-from pytest_jarvis.engines.transformers.packed import use_packed_experts
-from pytest_jarvis.engines.transformers.proving import Probes, attach_and_prove
-from pytest_jarvis.engines.transformers.readings import expert_readings
-from pytest_jarvis.engines.transformers.running import BatchRunner, Drawn
-from pytest_jarvis.engines.transformers.sources import find_source, is_small, refuse_missing_packages
-from pytest_jarvis.engines.transformers.threads import fastest_threads, threads
-from pytest_jarvis.engines.transformers.watching import OnStep
-from pytest_jarvis.records import (
+from pytest_jarvis.engines.transformers.generation.progress import Meter, OnStep
+from pytest_jarvis.engines.transformers.generation.runner import BatchRunner, Drawn
+from pytest_jarvis.engines.transformers.loading import base as loading
+from pytest_jarvis.engines.transformers.loading import identity as identifying
+from pytest_jarvis.engines.transformers.loading.chat import Chat
+from pytest_jarvis.engines.transformers.loading.errors import torch_memory_errors, trial
+from pytest_jarvis.engines.transformers.loading.sources import find_source, is_small, refuse_missing_packages
+from pytest_jarvis.engines.transformers.lora import files as adapting
+from pytest_jarvis.engines.transformers.lora.attach import unknown_keys
+from pytest_jarvis.engines.transformers.nf4.coverage import measure_coverage, refuse_storage
+from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+from pytest_jarvis.engines.transformers.nf4.experts import use_steady_experts
+from pytest_jarvis.engines.transformers.nf4.linears import compute_plainly
+from pytest_jarvis.engines.transformers.nf4.packed_experts import use_packed_experts
+from pytest_jarvis.engines.transformers.proof import Probes, attach_and_prove
+from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
     EngineDescription,

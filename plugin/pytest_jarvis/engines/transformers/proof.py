@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pytest_jarvis.engines.probes import PROBES
-from pytest_jarvis.engines.transformers.adapter_files import AdapterFiles
-from pytest_jarvis.engines.transformers.arms import peft_name, unmixable, with_own_names
-from pytest_jarvis.engines.transformers.batching import padded_length
-from pytest_jarvis.engines.transformers.forward import greedy_tokens, last_logits
-from pytest_jarvis.footprint import EXPERTS_PER_TOKEN
-from pytest_jarvis.records import BASE_ARM, AdapterProof, EngineError
+from pytest_jarvis.engines.base import PROBES
+from pytest_jarvis.engines.transformers.generation.batching import padded_length
+from pytest_jarvis.engines.transformers.generation.forward import (
+    distance,
+    greedy_tokens,
+    last_logits,
+    may_reroute,
+    tolerance,
+)
+from pytest_jarvis.engines.transformers.loading.base import Base
+from pytest_jarvis.engines.transformers.lora.arms import peft_name, unmixable, with_own_names
+from pytest_jarvis.engines.transformers.lora.attach import attach
+from pytest_jarvis.engines.transformers.lora.files import AdapterFiles
+from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError
 
 if TYPE_CHECKING:
     import torch
-
-_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
-"""How far a device's rounding may take the mixed batch from separate passes, steps of fixed length from growing ones,
-and an arm from what it gave before others were attached, relative to the largest logit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,29 +180,6 @@ def _lost_adapter(
     return None
 
 
-def may_reroute(model: Any) -> bool:
-    """Tell whether rounding may send a token of `model` to another expert: in 16 bits, where it has a router."""
-    config = model.config.get_text_config(decoder=True)
-    routes = any(getattr(config, key, None) for key in EXPERTS_PER_TOKEN)
-    return bool(model.dtype.itemsize < 4 and routes)
-
-
-def distance(found: torch.Tensor, expected: torch.Tensor, *, rerouted: bool) -> float:
-    """Return how far logits of shape (rows, vocabulary) are from those expected, by the largest difference of a logit.
-
-    Where rows may be `rerouted`, a quarter of them is set aside: a token that rounding sends to another expert moves
-    all logits of its row, now and then. Not a number where any difference is none.
-    """
-    import torch
-
-    rows = (found - expected).abs().amax(dim=-1)
-    # Of tensors: Python's own maximum passes over what is not a number.
-    if not bool(rows.isfinite().all()):
-        return float("nan")
-    kept = len(rows) - (len(rows) // 4 if rerouted else 0)
-    return float(torch.sort(rows).values[:kept].max())
-
-
 def prove_adapters(
     model: Any, adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor
 ) -> tuple[AdapterProof, ...]:
@@ -271,11 +251,6 @@ def may_round(dtype: torch.dtype, device: torch.device, steadiness: Steadiness) 
     return 0.0 if exact else tolerance(dtype)
 
 
-def tolerance(dtype: torch.dtype) -> float:
-    """Return how far rounding may take logits that another path through the layers gives, relative to the largest."""
-    return _TOLERANCE.get(str(dtype), 1e-4)
-
-
 def _moved(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> float | None:
     """Return how far logits moved that had to stay, None where they did."""
     distance = float((found - expected).abs().max())
@@ -297,3 +272,50 @@ def _count_weights(model: Any, name: str) -> int:
     """Return the number of weights that the adapter `name` holds."""
     marked = f".{peft_name(name)}."
     return sum(parameter.numel() for full, parameter in model.named_parameters() if marked in f"{full}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """A base with its adapters, and what was seen of them."""
+
+    model: Any
+    proofs: tuple[AdapterProof, ...]
+    mixed: MixedTrial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Prompts, and what the base answered to them before anything was attached to it."""
+
+    name: str
+    """Of the base, for sentences."""
+    prompts: Sequence[Sequence[int]]
+    pad: int
+    before: torch.Tensor
+    steadiness: Steadiness
+
+
+def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool) -> Proven:
+    """Return `base` with the adapters of `files` attached and proved.
+
+    Raises EngineError for an adapter that cannot be attached, gives logits that are not finite, changes the base or
+    another adapter, or, unless `allow_inert`, changes nothing.
+    """
+    prompts, pad, dtype = probes.prompts, probes.pad, base.compute_dtype
+    alone: dict[str, torch.Tensor] = {}
+
+    def look(model: Any, adapter: AdapterFiles) -> None:
+        if adapter is not files[-1]:
+            alone.update(logits_by_arm(model, [adapter.name], prompts, pad=pad))
+
+    model: Any = attach(base.model, files, look)
+    logits = logits_by_arm(model, [BASE_ARM, *(adapter.name for adapter in files)], prompts, pad=pad)
+    refuse_not_finite(probes.name, logits, dtype=dtype)
+    rounding = may_round(dtype, base.device, probes.steadiness)
+    refuse_moved_base(files, logits, probes.before, rounding=rounding)
+    refuse_moved_adapters(alone, logits, rounding=tolerance(dtype))
+    proofs = prove_adapters(model, files, logits, probes.before)
+    if not allow_inert:
+        refuse_inert(proofs)
+    live = {seen.name for seen in proofs if seen.live}
+    return Proven(model=model, proofs=proofs, mixed=try_mixed(model, logits, prompts, pad=pad, live=live))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request
 
 # transformers asks the hub about a model it finds in a folder unless it is told not to; these tests have no network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

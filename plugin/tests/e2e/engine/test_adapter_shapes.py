@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.discovery import look_at
-from pytest_jarvis.engines.transformers.adapter_files import read_adapter
-from pytest_jarvis.records import AdapterSpec, EngineError
+from pytest_jarvis.engines.transformers.lora.files import read_adapter
+from pytest_jarvis.inputs.adapters import look_at
+from pytest_jarvis.types import AdapterSpec, EngineError
 
 Make = Callable[..., Path]
 BOTH = ["q_proj", "v_proj"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_jarvis.records import EngineError, Request, Response
+from pytest_jarvis.types import EngineError, Request, Response
 
 Load = Callable[..., Any]
 Make = Callable[..., Path]
@@ -223,7 +223,7 @@ def test_adapters_on_different_parameters_of_one_module_are_refused_by_name(
 
 
 def test_one_batch_and_two_passes_give_the_same_texts(pair: Any, requests_for: Callable[..., list[Request]]) -> None:
-    from pytest_jarvis.engines.transformers.running import BatchRunner
+    from pytest_jarvis.engines.transformers.generation.runner import BatchRunner
 
     together = {answer.key: answer for answer in pair.generate(requests_for(4))}
     runner = pair._runner

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.transformers import arms as arms_module
-from pytest_jarvis.engines.transformers.arms import Rows, peft_name
-from pytest_jarvis.engines.transformers.forward import last_logits
+from pytest_jarvis.engines.transformers.generation.forward import last_logits
+from pytest_jarvis.engines.transformers.lora import arms as arms_module
+from pytest_jarvis.engines.transformers.lora.arms import Rows, peft_name
 
 ARMS = ["base"] * 3 + ["ft"] * 3 + ["other"] * 3
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.types import EngineError
 
 Load = Callable[..., Any]
 Edit = Callable[..., Path]
@@ -128,8 +128,8 @@ def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
     edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A folder is looked at beforehand; files that are only now downloaded are not.
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.refuse_files", lambda *_, **__: None)
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.load_errors.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
     assert f"{LAYER}: expert 0 is missing" in refusal(load_engine, edited(drop(f"{LAYER}.0.")))
 
 
@@ -137,8 +137,8 @@ def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
 def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(
     change: Any, edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.refuse_files", lambda *_, **__: None)
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.load_errors.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
     assert "expert 3" in refusal(load_engine, edited(change))
 
 

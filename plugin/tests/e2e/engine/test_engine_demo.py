@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.demo import DISPLAY_NAME
-from pytest_jarvis.engines.transformers import running
-from pytest_jarvis.engines.transformers.arms import as_arms
-from pytest_jarvis.records import EngineError, GenerationSettings, Progress, Request
+from pytest_jarvis.engines.transformers.generation import runner
+from pytest_jarvis.engines.transformers.lora.arms import as_arms
+from pytest_jarvis.types import EngineError, GenerationSettings, Progress, Request
 
 TEXTS = [
     "ouvre chrome",
@@ -73,7 +73,7 @@ def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
         sizes.append(len(arms))
         return as_arms(model, arms)
 
-    monkeypatch.setattr(running, "as_arms", counted)
+    monkeypatch.setattr(runner, "as_arms", counted)
     asked = requests(replicates=7)
     seen: list[Progress] = []
     fewer = list(demo.generate(asked, seen.append))
@@ -104,7 +104,7 @@ socket.socket.connect = refused
 socket.create_connection = refused
 socket.getaddrinfo = refused
 from pytest_jarvis.engines.transformers import TransformersEngine
-from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request
 assert "torch" not in sys.modules
 adapter = AdapterSpec(name="jarvis", source="demo:jarvis")
 engine = TransformersEngine(ModelSpec(adapters=(adapter,)), GenerationSettings(max_new_tokens=4))
@@ -126,7 +126,7 @@ def test_what_the_libraries_may_say_while_they_load_is_as_configured(level: str,
 
     from transformers.utils import logging as transformers_logging
 
-    from pytest_jarvis.engines.transformers.loading import quiet_libraries
+    from pytest_jarvis.engines.transformers.loading.base import quiet_libraries
 
     before = transformers_logging.get_verbosity()
     transformers_logging.enable_progress_bar()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.types import EngineError
 
 Load = Callable[..., Any]
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
@@ -155,7 +155,7 @@ def stock_config(_dtype: Any) -> Any:
 def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
     tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
     with pytest.raises(
         EngineError, match=r"only 11\.1% .* in 4 bits.*layers\.0\.mlp\.experts\.gate_up_proj.* and 1 more"
     ):
@@ -165,7 +165,7 @@ def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
 def test_a_partial_load_that_is_allowed_says_so_in_its_label(
     tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
     engine.close()
@@ -191,9 +191,9 @@ def test_the_load_never_holds_much_more_than_what_it_ends_with(
     from torch.utils._pytree import tree_leaves
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    from pytest_jarvis.engines.transformers.loading import load_base
-    from pytest_jarvis.engines.transformers.sources import find_source
-    from pytest_jarvis.records import ModelSpec
+    from pytest_jarvis.engines.transformers.loading.base import load_base
+    from pytest_jarvis.engines.transformers.loading.sources import find_source
+    from pytest_jarvis.types import ModelSpec
 
     config = Qwen3MoeConfig(
         vocab_size=300,
@@ -297,6 +297,6 @@ def test_a_router_that_is_a_linear_layer_stays_in_16_bits_as_its_family_reads_it
     ],
 )
 def test_a_router_is_known_by_its_name_or_by_one_output_an_expert(path: str, outputs: int, chooses: bool) -> None:
-    from pytest_jarvis.engines.transformers.routers import is_router
+    from pytest_jarvis.engines.transformers.nf4.coverage import is_router
 
     assert chooses == is_router(path, "Linear", outputs, frozenset({8}))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.types import EngineError
 
 Load = Callable[..., Any]
 PACKED = {
@@ -65,7 +65,7 @@ def packed_by_5(packed_by_4: Path, tiny_moe: Path) -> Path:
 
 def experts(engine: Any) -> dict[str, tuple[Any, Any]]:
     """Each fused expert tensor of an engine's base: (4-bit codes, weights as they are read)."""
-    from pytest_jarvis.engines.transformers.readings import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
 
     model = engine._base.model
     return {
@@ -140,7 +140,7 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Pa
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pytest_jarvis.engines.transformers.coverage import measure_coverage, refuse_partial, refuse_unpacked
+    from pytest_jarvis.engines.transformers.nf4.coverage import measure_coverage, refuse_partial, refuse_unpacked
 
     model = AutoModelForCausalLM.from_pretrained(tiny_dense, dtype=torch.float32)
     for projection in [module for module in model.modules() if isinstance(module, torch.nn.Linear)]:
@@ -186,7 +186,7 @@ def test_the_full_model_is_placed_by_its_size_in_4_bits(memory: dict[int | str, 
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
     from transformers.integrations.accelerate import _get_device_map
 
-    from pytest_jarvis.engines.transformers.quantize import nf4_config, quantizer_class
+    from pytest_jarvis.engines.transformers.nf4.quantize import nf4_config, quantizer_class
 
     config = Qwen3MoeConfig(
         vocab_size=151936,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.transformers.adapter_files import read_adapter
-from pytest_jarvis.records import AdapterSpec, EngineError
+from pytest_jarvis.engines.transformers.lora.files import read_adapter
+from pytest_jarvis.types import AdapterSpec, EngineError
 
 Load = Callable[..., Any]
 Make = Callable[..., Path]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.transformers import running
-from pytest_jarvis.engines.transformers.arms import as_arms
-from pytest_jarvis.engines.transformers.batching import padded_length
-from pytest_jarvis.engines.transformers.graphs import refuse_fixed, try_fixed
-from pytest_jarvis.engines.transformers.running import BatchRunner
-from pytest_jarvis.engines.transformers.stepping import FixedSteps, Step, pad_left, prefill
-from pytest_jarvis.records import GenerationSettings, Request
+from pytest_jarvis.engines.transformers.generation import runner
+from pytest_jarvis.engines.transformers.generation.batching import padded_length
+from pytest_jarvis.engines.transformers.generation.graphs import refuse_fixed, try_fixed
+from pytest_jarvis.engines.transformers.generation.runner import BatchRunner
+from pytest_jarvis.engines.transformers.generation.steps import FixedSteps, Step, pad_left, prefill
+from pytest_jarvis.engines.transformers.lora.arms import as_arms
+from pytest_jarvis.types import GenerationSettings, Request
 
 ARMS = ["base", "ft"]
 WAITS = ("_local_scalar_dense", "is_nonzero", "aten.nonzero", "aten.lift_fresh", "aten.unique")
@@ -44,7 +44,7 @@ def test_texts_are_those_of_transformers_own_loop(
     engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stepped = texts(engine, requests_for())
-    monkeypatch.setattr(running, "prefill", lambda *_: None)
+    monkeypatch.setattr(runner, "prefill", lambda *_: None)
     assert stepped == texts(engine, requests_for())
     assert len({text for text, _, _ in stepped.values()}) > 5
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_jarvis.records import Failure, GenerationSettings, Progress, Request, Response
+from pytest_jarvis.types import Failure, GenerationSettings, Progress, Request, Response
 
 Requests = Callable[..., list[Request]]
 Load = Callable[..., Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pytest_jarvis.records import GenerationSettings, Request, Tool, ToolCall
+from pytest_jarvis.types import GenerationSettings, Request, Tool, ToolCall
 
 TOOL = Tool(name="mute_tool", description="Couper le son.", parameters={"type": "object"}, terms=("silence",))
 SETTINGS = GenerationSettings(max_new_tokens=4, timeout_s=None, tools=(TOOL,))

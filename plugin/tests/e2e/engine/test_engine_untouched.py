@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_jarvis.engines.transformers import adapters as attaching
-from pytest_jarvis.engines.transformers.untouched import Untouched
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.engines.transformers.lora import attach as attaching
+from pytest_jarvis.engines.transformers.lora.untouched import Untouched
+from pytest_jarvis.types import EngineError
 
 Load = Callable[..., Any]
 Make = Callable[..., Path]

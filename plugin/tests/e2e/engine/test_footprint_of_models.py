@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.demo import adapter_path, base_path
-from pytest_jarvis.discovery import look_at
-from pytest_jarvis.footprint import KNOWN_CONFIGS, read_shapes, stored_bytes
-from pytest_jarvis.records import AdapterSpec, ModelSpec
+from pytest_jarvis.engines.footprint import read_shapes, stored_bytes
+from pytest_jarvis.inputs.adapters import look_at
+from pytest_jarvis.inputs.base_model import KNOWN_CONFIGS
+from pytest_jarvis.types import AdapterSpec, ModelSpec
 
 SMALL = {
     "vocab_size": 96,
@@ -50,7 +51,7 @@ def test_the_weights_of_a_family_are_those_of_its_model(config: dict[str, Any]) 
 
 def test_the_bytes_of_the_embedded_pair_are_those_measured() -> None:
     from pytest_jarvis.engines.transformers import TransformersEngine
-    from pytest_jarvis.records import GenerationSettings
+    from pytest_jarvis.types import GenerationSettings
 
     adapter = AdapterSpec(name="jarvis", source="demo:jarvis")
     engine = TransformersEngine(ModelSpec(adapters=(adapter,)), GenerationSettings(max_new_tokens=4))
@@ -80,7 +81,7 @@ def test_rows_are_planned_for_families_that_call_their_sizes_otherwise(settings:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from pytest_jarvis.engines.transformers.memory import MOST_ROWS, rows_that_fit
+    from pytest_jarvis.engines.transformers.generation.memory import MOST_ROWS, rows_that_fit
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings))

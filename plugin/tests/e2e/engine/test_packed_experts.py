@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-import pytest_jarvis.engines.transformers as transformers_engine
-from pytest_jarvis.engines.transformers import packed as packing
-from pytest_jarvis.engines.transformers.forward import last_logits
-from pytest_jarvis.engines.transformers.quantize import quantize_tensor
-from pytest_jarvis.engines.transformers.readings import expert_readings
+from pytest_jarvis.engines.transformers import nf4
+from pytest_jarvis.engines.transformers.generation.forward import last_logits
+from pytest_jarvis.engines.transformers.nf4 import packed_experts as packing
+from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+from pytest_jarvis.engines.transformers.nf4.quantize import quantize_tensor
 
-NAME = "pytest_jarvis.engines.transformers.kernel"
+NAME = "pytest_jarvis.engines.transformers.nf4.kernel"
 TRITON = re.compile(r"triton(?!\._C)(\.|$)")
 """What is imported again; its compiled half cannot be."""
 
@@ -50,7 +50,7 @@ def kernel() -> Iterator[Any]:
     for name in (*of_triton(), NAME):
         del sys.modules[name]
     sys.modules.update(before)
-    del transformers_engine.kernel
+    del nf4.kernel
 
 
 def products(x: Any, whole: Any, index: Any) -> Any:
@@ -219,7 +219,7 @@ COMPILE = """
 import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from pytest_jarvis.engines.transformers import kernel
+from pytest_jarvis.engines.transformers.nf4 import kernel
 
 function, capability, rows = kernel._rows_by_packed_experts, int(sys.argv[1]), int(sys.argv[2])
 pointers = {"source": "i64", "packed": "i32", "scales": "u8", "row_ends": "i32", "tile_ends": "i32", "target": "i64"}

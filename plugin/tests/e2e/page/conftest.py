@@ -9,11 +9,10 @@ from statistics import fmean
 import msgspec
 import pytest
 
-from pytest_jarvis.contrasts import pair_replicates
-from pytest_jarvis.insights import insights
-from pytest_jarvis.outputs.html import render_html
-from pytest_jarvis.records import BASE_ARM, Category, PromptCase, Tool
-from pytest_jarvis.report import (
+from pytest_jarvis.metrics.relevance import Dictionary, score_text
+from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.schema import (
     AdapterStatistics,
     FailureRow,
     Report,
@@ -22,8 +21,9 @@ from pytest_jarvis.report import (
     category_averages,
     make_averages,
 )
-from pytest_jarvis.scoring import Dictionary, score_text
-from pytest_jarvis.statistics import Decision, decide
+from pytest_jarvis.stats.contrasts import pair_replicates
+from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Tool
 
 _TERMS = {
     "volume_up_tool": ("volume", "plus fort", "augmente", "son"),

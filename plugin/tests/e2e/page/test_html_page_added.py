@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pytest_jarvis.added import added_metrics
-from pytest_jarvis.contamination import Contamination, Leak
-from pytest_jarvis.metrics import MetricSpec
-from pytest_jarvis.report import Sample
+from pytest_jarvis.inputs.contamination import Leak
+from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.report.analysis.custom_metrics import added_metrics
+from pytest_jarvis.report.schema import Contamination, Sample
 
 REPLACE = msgspec.structs.replace
 ERRORS = MetricSpec(name="fautes", label="Fautes", higher_is_better=False)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.server import ServerEngine, asking
-from pytest_jarvis.records import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
+from pytest_jarvis.engines.server import ServerEngine, client
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
 
 # As in the folder above: pytester forgets it after each session, and each one would import it again.
 import_module("openai")
@@ -277,7 +277,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     keys = ("JARVIS_API_KEY", "OPENAI_API_KEY", "JARVIS_EMBEDDING_API_KEY")
     for name in (*keys, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(asking, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.001)
     state = Server()
     httpd = Quiet(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
     state.url = f"http://127.0.0.1:{httpd.server_port}/v1"

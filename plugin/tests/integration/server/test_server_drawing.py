@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.server.asking import request_seed
-from pytest_jarvis.records import Failure, GenerationSettings, Progress, Response
+from pytest_jarvis.engines.server.client import request_seed
+from pytest_jarvis.types import Failure, GenerationSettings, Progress, Response
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 

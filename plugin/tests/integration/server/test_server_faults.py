@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import Failure, GenerationSettings, Response
+from pytest_jarvis.types import Failure, GenerationSettings, Response
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 HURT = "ouvre le dossier 1"

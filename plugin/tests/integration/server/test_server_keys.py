@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import EngineError
+from pytest_jarvis.types import EngineError
 
 
 @pytest.fixture(autouse=True)

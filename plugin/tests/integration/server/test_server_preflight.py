@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.records import EngineError, GenerationSettings
+from pytest_jarvis.types import EngineError, GenerationSettings
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 SAMPLED = replace(SETTINGS, do_sample=True)

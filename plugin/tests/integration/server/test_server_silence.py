@@ -13,7 +13,7 @@ import pytest
 
 from pytest_jarvis.engines.server import connection, preflight
 from pytest_jarvis.engines.server.connection import Connection
-from pytest_jarvis.records import EngineError, Failure, GenerationSettings, ServerSpec
+from pytest_jarvis.types import EngineError, Failure, GenerationSettings, ServerSpec
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=None, do_sample=False)
 """Without `--jarvis-timeout`."""

@@ -11,7 +11,7 @@ import numpy as np
 import packed_on_host
 import pytest
 
-from pytest_jarvis.records import EngineError, Failure, GenerationSettings, Request, Response
+from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Request, Response
 
 Load = Callable[..., Any]
 MOE = {"head_dim": 16, "intermediate_size": 128, "num_experts": 16, "moe_intermediate_size": 512, "hidden_size": 256}
@@ -55,7 +55,7 @@ def experts_bytes(*, bits: int) -> int:
 def test_the_peak_of_a_load_stays_within_one_layers_experts_of_the_final_size(
     gpus: Any, heavy_moe: Path, monkeypatch: pytest.MonkeyPatch, load_engine: Load
 ) -> None:
-    from pytest_jarvis.engines.transformers import loading
+    from pytest_jarvis.engines.transformers.loading import base as loading
 
     seen = []
     plain = loading.load_base
@@ -97,7 +97,7 @@ def test_texts_of_two_gpus_are_those_of_one(
     monkeypatch: pytest.MonkeyPatch,
     quantization: str,
 ) -> None:
-    from pytest_jarvis.engines.transformers import graphs
+    from pytest_jarvis.engines.transformers.generation import graphs
 
     # Recorded steps, which one GPU alone takes, may round another way.
     monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: "the model lies on several devices")
@@ -129,7 +129,7 @@ def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(
 def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(
     gpus: Any, load_base: Load, monkeypatch: pytest.MonkeyPatch, gpu: int
 ) -> None:
-    from pytest_jarvis.engines.transformers import kernel
+    from pytest_jarvis.engines.transformers.nf4 import kernel
 
     packed_on_host.put_in_place(monkeypatch)
     gpus.set(count=2)

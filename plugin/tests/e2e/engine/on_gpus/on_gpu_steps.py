@@ -10,7 +10,7 @@ import numpy as np
 import packed_on_host
 import pytest
 
-from pytest_jarvis.records import GenerationSettings, Request, Response
+from pytest_jarvis.types import GenerationSettings, Request, Response
 
 Load = Callable[..., Any]
 Texts = Callable[..., dict[Any, str]]
@@ -62,7 +62,7 @@ def texts(requests_for: Callable[..., list[Request]]) -> Callable[..., dict[Any,
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A function after which no step is recorded."""
-    from pytest_jarvis.engines.transformers import graphs
+    from pytest_jarvis.engines.transformers.generation import graphs
 
     return lambda: monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: "a test asks for it")
 
@@ -120,12 +120,12 @@ def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load: Load, kind:
 def test_matrices_for_experts_are_rounded_once_and_give_the_same_logits(
     gpus: Any, load: Load, monkeypatch: pytest.MonkeyPatch, plain_gpu: bool
 ) -> None:
-    from pytest_jarvis.engines.transformers import adapters
+    from pytest_jarvis.engines.transformers.lora import attach
 
     found, held = {}, {}
     for rounded in (True, False):
         if not rounded:
-            monkeypatch.setattr(adapters, "_round_once", lambda *_: None)
+            monkeypatch.setattr(attach, "_round_once", lambda *_: None)
         engine = load({"plain_gpu": plain_gpu}, ft=("experts", 0))
         found[rounded] = engine.logits(PROMPTS, "ft")
         held[rounded] = gpus.allocated_bytes()
@@ -152,10 +152,10 @@ def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(
 def test_a_token_waits_for_the_device_once_whatever_the_layers(
     gpus: Any, tiny_model: Callable[..., Path], models: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_jarvis.engines.transformers import watching
+    from pytest_jarvis.engines.transformers.generation import progress
 
     # Telling how far a batch is waits too, by the clock.
-    monkeypatch.setattr(watching, "PROGRESS_EVERY_S", 1e9)
+    monkeypatch.setattr(progress, "PROGRESS_EVERY_S", 1e9)
     shape = {"head_dim": 16, "intermediate_size": 128, "moe_intermediate_size": 64, "num_experts": 8}
     requests = [Request(prompt_id=f"p{n}", text="ouvre", arm="base", replicate=n) for n in range(3)]
     waited = {}

@@ -20,7 +20,7 @@ _SCHEMA = (
 def put_in_place(patch: pytest.MonkeyPatch) -> None:
     """Have the kernel's launches computed here."""
     patch.setenv("TRITON_INTERPRET", "1")  # a kernel that is compiled asks for a driver as it is imported
-    from pytest_jarvis.engines.transformers import kernel
+    from pytest_jarvis.engines.transformers.nf4 import kernel
 
     patch.setattr(kernel, "_rows_by_packed_experts", _Launches())
 

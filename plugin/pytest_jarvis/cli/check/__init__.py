@@ -1,0 +1,1 @@
+"""`pytest-jarvis check`: whether everything is there that a run needs."""

@@ -1,0 +1,229 @@
+"""What a base model takes, in memory and on disk, computed from its `config.json` before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Kind = Literal["experts", "attention", "linear", "router", "embeddings", "head", "norms", "other"]
+
+WORKSPACE_COPIES: Final = 2
+"""Copies of a layer's experts, read out of 4 bits, that a step holds."""
+BATCH_SHARE: Final = 0.6
+"""Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
+STORED_BYTES: Final = 2
+"""Bytes of a weight in a checkpoint as it is published: 16 bits."""
+
+_IN_4_BITS: Final[frozenset[Kind]] = frozenset({"experts", "attention", "linear"})
+_BLOCK: Final = 64
+_BLOCK_OF_SCALES: Final = 256
+_TABLES_BYTES: Final = 16 * 4 + 256 * 4 + 4
+"""What bitsandbytes keeps with each tensor: the 16 values of NF4, the 256 of its scales, and their mean."""
+_BIASED: Final = frozenset({"qwen2"})
+_NORMED_HEADS: Final = frozenset({"qwen3", "qwen3_moe"})
+_FAMILIES: Final = frozenset({"llama", "mistral", "mixtral"}) | _BIASED | _NORMED_HEADS
+"""Values of `model_type` whose shapes are known here, held against transformers' own models by a test."""
+
+
+EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_topk")
+"""The keys by which configurations say how many experts a token goes to."""
+ACTIVATION_KEYS: Final = ("hidden_size", "intermediate_size", "moe_intermediate_size", *EXPERTS_PER_TOKEN)
+"""What `activations_of` reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensors:
+    """Equal tensors of a model."""
+
+    kind: Kind
+    weights: int
+    """Of one of them."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """What the memory of a decoder depends on."""
+
+    vocabulary: int
+    layers: int
+    key_value_heads: int
+    head_size: int
+    activations: int
+    """Elements that a token of a prompt holds at once."""
+    tensors: tuple[Tensors, ...]
+
+    @property
+    def weights(self) -> int:
+        """All weights, tied ones once."""
+        return sum(tensors.weights * tensors.count for tensors in self.tensors)
+
+    @property
+    def layer_experts(self) -> int:
+        """Weights of one layer's experts; 0 for a dense model."""
+        return sum(tensors.weights for tensors in self.tensors if tensors.kind == "experts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Bytes that a run takes on its device."""
+
+    weights: int
+    adapters: int
+    workspace: int
+    """What a step takes whatever its rows."""
+    row: int
+    """What each row of a batch takes."""
+
+    def total(self, rows: int) -> int:
+        """Return the bytes for batches of `rows` rows, with room to spare for them."""
+        return self.weights + self.adapters + self.workspace + int(rows * self.row / BATCH_SHARE)
+
+    def rows_in(self, free: int) -> int:
+        """Return how many rows fit in `free` bytes; 0 when the model itself does not."""
+        return max(0, int((free - self.weights - self.adapters - self.workspace) * BATCH_SHARE) // self.row)
+
+
+def read_shapes(config: Mapping[str, Any]) -> Shapes | None:
+    """Return the shapes that a `config.json` states; None for a family not known here, or a key that is missing."""
+    inner = config.get("text_config", config)
+    if not isinstance(inner, Mapping) or inner.get("model_type") not in _FAMILIES:
+        return None
+    try:
+        return _shapes(inner, str(inner["model_type"]))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def stored_bytes(shapes: Shapes, *, nf4: bool, element: int) -> dict[Kind, int]:
+    """Return the bytes of each kind of weights once loaded, `element` bytes for a weight that is not in 4 bits.
+
+    NF4 with double quantisation (Dettmers et al. 2023, QLoRA, section 3): 4 bits a weight, a scale of 8 bits for 64
+    weights, one of 32 bits for 256 of those, and the tables that bitsandbytes keeps with each tensor.
+    """
+    sizes: dict[Kind, int] = {}
+    for tensors in shapes.tensors:
+        one = tensors.weights * element
+        if nf4 and tensors.kind in _IN_4_BITS:
+            blocks = -(-tensors.weights // _BLOCK)
+            one = -(-tensors.weights // 2) + blocks + 4 * -(-blocks // _BLOCK_OF_SCALES) + _TABLES_BYTES
+        sizes[tensors.kind] = sizes.get(tensors.kind, 0) + one * tensors.count
+    return sizes
+
+
+def cache_bytes(*, layers: int, key_value_heads: int, head_size: int, tokens: int, element: int) -> int:
+    """Return what the keys and values of a row of `tokens` tokens take, in every layer."""
+    return 2 * layers * key_value_heads * head_size * tokens * element
+
+
+def row_bytes(
+    *,
+    layers: int,
+    key_value_heads: int,
+    head_size: int,
+    vocabulary: int,
+    prompt_tokens: int,
+    new_tokens: int,
+    element: int,
+    activations: int,
+) -> int:
+    """Return what a row takes in a batch, at the larger of two moments.
+
+    As its prompt runs: the keys and values so far, and for each token `activations` elements. At its last step: the
+    keys and values of all tokens, one layer's twice, as they grow by a copy; and its logits, which are held a few times
+    over in 32 bits.
+    """
+    held = {"layers": layers, "key_value_heads": key_value_heads, "head_size": head_size, "element": element}
+    prompt = cache_bytes(**held, tokens=prompt_tokens) + activations * prompt_tokens * element
+    whole = cache_bytes(**held, tokens=prompt_tokens + new_tokens)
+    return max(prompt, whole + whole // layers + 6 * 4 * vocabulary)
+
+
+def activations_of(config: Mapping[str, Any]) -> int:
+    """Return how many elements a token of a prompt holds at once, by the text part of a model's `config.json`.
+
+    Some 10 times the hidden size around attention and norms, and the feed-forward part: the inputs and the outputs of
+    each of a token's experts three times over or their inner activations, whichever is more. Counted on GPUs whose
+    allocations are counted (plugin/tests/e2e/engine/on_gpus), where it is a few percent too much.
+    """
+    hidden = int(config["hidden_size"])
+    width = _largest(config.get("intermediate_size")) or 4 * hidden
+    experts = next((found for key in EXPERTS_PER_TOKEN if (found := _largest(config.get(key)))), 0)
+    inner = _largest(config.get("moe_intermediate_size")) or width
+    return 10 * hidden + max(experts * max(4 * hidden, hidden + 4 * inner), 4 * width)
+
+
+def _largest(value: object) -> int:
+    """Return a size, or the largest where a model states one for each layer; 0 for none."""
+    sizes = value if isinstance(value, list | tuple) else [value]
+    return max((size for size in sizes if isinstance(size, int)), default=0)
+
+
+def estimate(
+    shapes: Shapes, *, nf4: bool, on_gpu: bool, prompt_tokens: int, new_tokens: int, adapter_weights: int
+) -> Need:
+    """Return what a run takes: in bfloat16 on a GPU, in 32 bits on a CPU; adapters are held in 32 bits by peft."""
+    element = 2 if on_gpu else 4
+    return Need(
+        weights=sum(stored_bytes(shapes, nf4=nf4, element=element).values()),
+        adapters=4 * adapter_weights,
+        workspace=WORKSPACE_COPIES * shapes.layer_experts * element if nf4 else 0,
+        row=row_bytes(
+            layers=shapes.layers,
+            key_value_heads=shapes.key_value_heads,
+            head_size=shapes.head_size,
+            vocabulary=shapes.vocabulary,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            element=element,
+            activations=shapes.activations,
+        ),
+    )
+
+
+def _shapes(config: Mapping[str, Any], family: str) -> Shapes:
+    hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
+    heads = int(config["num_attention_heads"])
+    pairs = int(config.get("num_key_value_heads") or heads)
+    size = int(config.get("head_dim") or hidden // heads)
+    experts, expert_width, sparse = _experts(config, family, layers)
+    dense = layers - sparse
+    vocabulary, width = int(config["vocab_size"]), int(config["intermediate_size"])
+    own_head = not config.get("tie_word_embeddings", False)
+    biased = family in _BIASED or bool(config.get("attention_bias"))
+    outer_bias = hidden if biased and family not in _BIASED else 0
+    table = (
+        Tensors(kind="attention", weights=hidden * heads * size, count=2 * layers),
+        Tensors(kind="attention", weights=hidden * pairs * size, count=2 * layers),
+        Tensors(kind="other", weights=(heads + 2 * pairs) * size + outer_bias, count=layers if biased else 0),
+        Tensors(kind="experts", weights=experts * hidden * 2 * expert_width, count=sparse),
+        Tensors(kind="experts", weights=experts * hidden * expert_width, count=sparse),
+        Tensors(kind="router", weights=experts * hidden, count=sparse),
+        Tensors(kind="linear", weights=hidden * width, count=3 * dense),
+        Tensors(kind="embeddings", weights=vocabulary * hidden, count=1),
+        Tensors(kind="head", weights=vocabulary * hidden, count=1 if own_head else 0),
+        Tensors(kind="norms", weights=hidden, count=2 * layers + 1),
+        Tensors(kind="norms", weights=size, count=2 * layers if family in _NORMED_HEADS else 0),
+    )
+    return Shapes(
+        vocabulary=vocabulary,
+        layers=layers,
+        key_value_heads=pairs,
+        head_size=size,
+        activations=activations_of(config),
+        tensors=tuple(tensors for tensors in table if tensors.count),
+    )
+
+
+def _experts(config: Mapping[str, Any], family: str, layers: int) -> tuple[int, int, int]:
+    """Return the experts of a layer, their inner width, and how many layers have any."""
+    if family == "mixtral":
+        return int(config["num_local_experts"]), int(config["intermediate_size"]), layers
+    if family != "qwen3_moe":
+        return 0, 0, 0
+    # transformers writes `num_local_experts`, the published files say `num_experts`.
+    experts = int(config["num_experts"] if "num_experts" in config else config["num_local_experts"])
+    step, dense = int(config.get("decoder_sparse_step", 1)), set(config.get("mlp_only_layers") or ())
+    sparse = [layer for layer in range(layers) if layer not in dense and (layer + 1) % step == 0] if experts else []
+    return experts, int(config["moe_intermediate_size"]), len(sparse)

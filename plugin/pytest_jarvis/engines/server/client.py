@@ -1,0 +1,333 @@
+"""One request as the server wants it, and its answer as values: fields, streams, tries."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, Literal, TypeVar
+
+from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, answered_within, client_errors
+from pytest_jarvis.types import FinishReason, GenerationSettings
+
+T = TypeVar("T")
+
+FIRST_WAIT_S = 0.5
+"""Before the first further try; doubled each time, with chance, where the server does not say how long."""
+LONGEST_WAIT_S: Final = 30.0
+TOP: Final = 5
+"""Log-probabilities asked for at each place; the most that all servers give."""
+_SEEDS: Final = 2**31 - 1
+_FINISH: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length"}
+Field = Literal["samplers", "thinking", "usage"]
+FIELDS: Final[tuple[Field, ...]] = ("samplers", "thinking", "usage")
+
+OnToken = Callable[[], None]
+
+
+def request_seed(seed: int, prompt_id: str, replicate: int) -> int:
+    """Return the seed of one response, from 1 to 2**31 - 1 so that any server takes it; the arm is left out on purpose.
+
+    0 and -1 are left out: they mean « any » to some servers.
+    """
+    name = f"{seed}\x1f{prompt_id}\x1f{replicate}".encode()
+    return int.from_bytes(blake2b(name, digest_size=8, person=b"jarvis-server").digest(), "little") % _SEEDS + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one request asks for."""
+
+    model: str
+    text: str
+    seed: int
+    max_tokens: int
+    temperature: float
+    top_p: float = 1.0
+    is_probe: bool = False
+    """Sent without the system prompt: a server that mixes arms up caches what it made of a prompt's beginning, and the
+    run's own must not be among it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a server answered to one request."""
+
+    text: str
+    reasoning: str
+    finish_reason: FinishReason
+    prompt_tokens: int | None
+    new_tokens: int
+    counted: bool
+    """Whether the server counted the tokens; else they are the pieces that its stream came in."""
+    duration_s: float
+    first_token_s: float | None
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """A greedy answer to a probe, and for each of its places the log-probabilities of the likeliest tokens."""
+
+    text: str
+    places: tuple[Mapping[str, float], ...]
+    """Empty where the server gives none."""
+
+
+class Asker:
+    """Sends requests the way this server takes them."""
+
+    def __init__(self, connection: Connection, settings: GenerationSettings, *, retries: int) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._retries = retries
+        self.taken: frozenset[Field] = frozenset(FIELDS)
+        """The fields beyond the common core that are sent."""
+
+    async def stream(self, ask: Ask, *, timeout_s: float | None = None, on_token: OnToken | None = None) -> Said:
+        """Return the answer, read as it comes. Raises AttemptError after the last try.
+
+        `timeout_s` bounds each try, `on_token` is called for each piece of text that comes.
+        """
+        return await self._tries(partial(self._stream, ask, timeout_s, on_token))
+
+    async def rehearse(self, ask: Ask) -> Said:
+        """Return the answer to a request before anything is scored, each try bounded. Raises AttemptError."""
+
+        async def attempt() -> Said:
+            async with answered_within(self._connection.preflight_s):
+                return await self._stream(ask, None, None)
+
+        return await self._tries(attempt)
+
+    async def probe(self, ask: Ask) -> Probed:
+        """Return the whole answer with log-probabilities, where the server gives them. Raises AttemptError.
+
+        Each try is bounded as those of `rehearse` are.
+        """
+
+        async def attempt() -> Probed:
+            async with answered_within(self._connection.preflight_s):
+                return await self._probe(ask)
+
+        return await self._tries(attempt)
+
+    async def once(self, ask: Ask, taken: frozenset[Field]) -> Said:
+        """Return the answer to a request with the fields `taken`; a refusal raises AttemptError with its status."""
+        asker = Asker(self._connection, self._settings, retries=self._retries)
+        asker.taken = taken
+        return await asker.rehearse(ask)
+
+    async def _tries(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what an attempt gives, tried again after errors that may pass."""
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+        from tenacity.wait import wait_random_exponential
+
+        growing = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome is not None else None
+            asked = error.retry_after_s if isinstance(error, AttemptError) else None
+            return float(growing(state)) if asked is None else asked
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._retries + 1),
+            wait=wait,
+            retry=retry_if_exception(lambda error: isinstance(error, AttemptError) and error.passing),
+            reraise=True,
+        )
+
+        async def call() -> T:
+            return await attempt()
+
+        try:
+            return await retrying(call)
+        except AttemptError as error:
+            tries = retrying.statistics.get("attempt_number", 1)
+            if tries > 1:
+                error.reason += f" (after {tries} tries)"
+            raise
+
+    async def _stream(self, ask: Ask, timeout_s: float | None, on_token: OnToken | None) -> Said:
+        """Return one try's answer; raise AttemptError for everything that may go wrong."""
+        reading = _Reading(on_token)
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with await self._create(ask, **self._stream_fields()) as stream:
+                    async for chunk in stream:
+                        reading.take(chunk)
+        except TimeoutError:
+            raise _too_late(reading.pieces, timeout_s) from None
+        except client_errors() as error:
+            raise self._connection.read_error(error) from error
+        return reading.said()
+
+    async def _probe(self, ask: Ask) -> Probed:
+        import openai
+
+        raw = self._settings.template == "raw"
+        fields: dict[str, Any] = {"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP}
+        try:
+            try:
+                answer = await self._create(ask, **fields)
+            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                answer = await self._create(ask)
+            choice = answer.choices[0]
+            text = choice.text if raw else choice.message.content or ""
+            if not isinstance(text, str):
+                raise TypeError
+            return Probed(text=text + _reasoning_of(getattr(choice, "message", None)), places=_places(choice.logprobs))
+        except client_errors() as error:
+            raise self._connection.read_error(error) from error
+
+    async def _create(self, ask: Ask, **fields: Any) -> Any:
+        """Return the client's answer or stream for a request with further `fields`."""
+        client, settings = self._connection.client, self._settings
+        body: dict[str, Any] = {
+            "model": ask.model,
+            "seed": ask.seed,
+            "max_tokens": ask.max_tokens,
+            "temperature": ask.temperature,
+            "top_p": ask.top_p,
+            "extra_body": self._extra_fields(),
+            **fields,
+        }
+        if settings.template == "raw":
+            return await client.completions.create(prompt=ask.text, **body)
+        messages = [{"role": "user", "content": ask.text}]
+        if settings.system_prompt is not None and not ask.is_probe:
+            messages.insert(0, {"role": "system", "content": settings.system_prompt})
+        return await client.chat.completions.create(messages=messages, **body)  # type: ignore[arg-type]  # plain dicts
+
+    def _extra_fields(self) -> dict[str, Any]:
+        """Return the fields that only some servers have."""
+        extra: dict[str, Any] = {}
+        if "samplers" in self.taken:
+            # Else a server fills them from the model's own generation settings, and Qwen3's have a top-k.
+            extra.update(top_k=-1, min_p=0.0, repetition_penalty=1.0)
+        if "thinking" in self.taken and self._settings.template == "chat":
+            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.enable_thinking}
+        return extra
+
+    def _stream_fields(self) -> dict[str, Any]:
+        usage = {"stream_options": {"include_usage": True}} if "usage" in self.taken else {}
+        return {"stream": True, **usage}
+
+
+class _Reading:
+    """What a stream has said so far."""
+
+    def __init__(self, on_token: OnToken | None) -> None:
+        self._started = time.perf_counter()
+        self._on_token = on_token
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._finish: str | None = None
+        self._usage: Any = None
+        self._fingerprint: str | None = None
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self.pieces = 0
+
+    def take(self, chunk: Any) -> None:
+        """Add what a chunk holds; one of another shape than promised raises one of `client_errors()`."""
+        self._usage = getattr(chunk, "usage", None) or self._usage
+        self._fingerprint = getattr(chunk, "system_fingerprint", None) or self._fingerprint
+        for choice in chunk.choices:
+            delta = getattr(choice, "delta", None)
+            text = choice.text if delta is None else delta.content
+            reasoning = _reasoning_of(delta)
+            if text or reasoning:
+                self._last_s = time.perf_counter() - self._started
+                self._first_s = self._last_s if self._first_s is None else self._first_s
+                self._text.append(text or "")
+                self._reasoning.append(reasoning)
+                self.pieces += 1
+                if self._on_token is not None:
+                    self._on_token()
+            self._finish = choice.finish_reason or self._finish
+
+    def said(self) -> Said:
+        """Return the whole answer; raise AttemptError for one that did not end as a text does."""
+        if self._finish is None:
+            raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
+        if self._finish not in _FINISH:
+            raise AttemptError(f"the server ended the answer for another reason: {self._finish}")
+        counted = self._usage is not None
+        return Said(
+            text="".join(self._text),
+            reasoning="".join(self._reasoning),
+            finish_reason=_FINISH[self._finish],
+            prompt_tokens=int(self._usage.prompt_tokens) if counted else None,
+            new_tokens=int(self._usage.completion_tokens) if counted else self.pieces,
+            counted=counted,
+            duration_s=self._last_s if self.pieces else time.perf_counter() - self._started,
+            first_token_s=self._first_s,
+            fingerprint=self._fingerprint,
+        )
+
+
+def _too_late(pieces: int, timeout_s: float | None) -> AttemptError:
+    """Return what a try that took too long comes to; one that had begun to answer would take as long again."""
+    if pieces:
+        return AttemptError(f"cut after {timeout_s:g} s at {pieces} tokens (finish reason: timeout)", stage="timeout")
+    return AttemptError(f"no token within {timeout_s:g} s", stage="timeout", passing=True, lost=True)
+
+
+def _reasoning_of(message: Any) -> str:
+    """Return the thinking that a server sends apart, under either of the names in use."""
+    found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    return found if isinstance(found, str) else ""
+
+
+def _places(logprobs: Any) -> tuple[Mapping[str, float], ...]:
+    """Return the log-probabilities of the likeliest tokens at each place, by token."""
+    if logprobs is None:
+        return ()
+    if (content := getattr(logprobs, "content", None)) is not None:
+        tables = [{top.token: top.logprob for top in place.top_logprobs} for place in content]
+    else:
+        tables = [dict(place) for place in getattr(logprobs, "top_logprobs", None) or ()]
+    return tuple({token: value for token, value in table.items() if math.isfinite(value)} for table in tables)
+
+
+def largest_change(one: Sequence[Probed], other: Sequence[Probed]) -> float | None:
+    """Return the largest difference of a log-probability between two lists of answers; None where there are none.
+
+    Compared as long as the likeliest tokens agree: after that the places stand behind different texts. A token that
+    only one of two places lists counts with what the other's last one bounds it to.
+    """
+    changes = [
+        _change(left, right)
+        for first, second in zip(one, other, strict=True)
+        for left, right in _common_places(first.places, second.places)
+    ]
+    return max(changes, default=None)
+
+
+def _common_places(
+    one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]
+) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
+    found = []
+    for left, right in zip(one, other, strict=False):
+        if not left or not right:
+            break
+        found.append((left, right))
+        if max(left, key=left.__getitem__) != max(right, key=right.__getitem__):
+            break
+    return found
+
+
+def _change(left: Mapping[str, float], right: Mapping[str, float]) -> float:
+    """Return the largest difference between two places' log-probabilities."""
+    shared = [abs(left[token] - right[token]) for token in left.keys() & right.keys()]
+    alone = [
+        here[token] - min(there.values())
+        for here, there in ((left, right), (right, left))
+        for token in here.keys() - there.keys()
+    ]
+    return max([*shared, *alone, 0.0])

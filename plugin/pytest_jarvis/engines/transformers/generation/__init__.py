@@ -1,0 +1,1 @@
+"""Responses drawn in batches: the same texts whatever the batch."""

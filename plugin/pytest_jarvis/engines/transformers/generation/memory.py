@@ -1,0 +1,214 @@
+"""Memory of the devices, and how many rows a batch may hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.footprint import (
+    ACTIVATION_KEYS,
+    BATCH_SHARE,
+    WORKSPACE_COPIES,
+    activations_of,
+    cache_bytes,
+    row_bytes,
+)
+from pytest_jarvis.types import DeviceMemory
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+MOST_ROWS: Final = 256
+"""Rows of a batch that nothing else limits."""
+MOST_ROWS_CPU: Final = 128
+"""The same on a CPU: a step takes longer by its rows, and a batch runs until its longest answer ends."""
+_CACHE_BYTES_PER_S_CPU: Final = 1.2e9
+"""How fast a step goes through the keys and values of its rows on a CPU, in bytes per second: they are lengthened by a
+copy, expanded for the heads and read. Seen on two cores with prompts of 1,400 tokens; short prompts hardly feel it."""
+
+
+def device_name(model: Any) -> str:
+    """Return the devices that hold `model` as a report prints them."""
+    import torch
+
+    return " + ".join(torch.cuda.get_device_name(index) for index in _gpus_of(model)) or "CPU"
+
+
+def device_memory(model: Any) -> tuple[DeviceMemory, ...]:
+    """Return the reading of each GPU that holds a part of `model`, or of this process when none does."""
+    import torch
+
+    readings = tuple(
+        DeviceMemory(
+            device=f"GPU {index}",
+            allocated_bytes=torch.cuda.memory_allocated(index),
+            peak_bytes=torch.cuda.max_memory_allocated(index),
+            reserved_bytes=torch.cuda.memory_reserved(index),
+            total_bytes=torch.cuda.mem_get_info(index)[1],
+        )
+        for index in _gpus_of(model)
+    )
+    return readings or (_process_memory(),)
+
+
+def forget_peak(model: Any) -> None:
+    """Have the peak of each GPU that holds a part of `model` start again from here; a process keeps its own."""
+    import torch
+
+    for gpu in _gpus_of(model):
+        torch.cuda.reset_peak_memory_stats(gpu)
+
+
+def _gpus_of(model: Any) -> list[int]:
+    """Return the numbers of the GPUs that hold a parameter of `model`, in order."""
+    return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})
+
+
+def _process_memory() -> DeviceMemory:
+    import psutil
+
+    now = psutil.Process().memory_info()
+    return DeviceMemory(
+        device="CPU",
+        allocated_bytes=now.rss,
+        peak_bytes=max(now.rss, _peak_resident()),
+        reserved_bytes=None,
+        total_bytes=psutil.virtual_memory().total,
+    )
+
+
+def _peak_resident() -> int:
+    """Return the largest resident size this process has had, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int, dtype: torch.dtype) -> int:
+    """Return how many rows of so many tokens a batch may hold in the memory that is free now."""
+    import torch
+
+    config = model.config.get_text_config(decoder=True)
+    row = row_bytes(
+        **_cache_shape(model),
+        vocabulary=config.vocab_size,
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        element=torch.empty((), dtype=dtype).element_size(),
+        # By attribute: a family may have another name for a key of its own.
+        activations=activations_of({key: getattr(config, key, None) for key in ACTIVATION_KEYS}),
+    )
+    fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * BATCH_SHARE) // row
+    return max(1, min(MOST_ROWS, fitting))
+
+
+def row_cache_bytes(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
+    """Return the size of the keys and values that one row of `tokens` tokens keeps, in bytes."""
+    import torch
+
+    return cache_bytes(**_cache_shape(model), tokens=tokens, element=torch.empty((), dtype=dtype).element_size())
+
+
+def _cache_shape(model: PreTrainedModel) -> dict[str, int]:
+    """Return the layers, the heads of keys and values, and their size."""
+    config = model.config.get_text_config(decoder=True)
+    return {
+        "layers": config.num_hidden_layers,
+        "key_value_heads": getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
+        "head_size": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+    }
+
+
+def _workspace_bytes(model: PreTrainedModel) -> int:
+    """Return what a step needs whatever its rows: the experts of a layer as they are read out of 4 bits, twice over.
+
+    Nothing where a kernel multiplies by them in 4 bits.
+    """
+    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+
+    sizes: dict[int, int] = {}
+    for owner, _, entry in expert_readings(model):
+        if entry[0].stays_packed:
+            continue
+        state = entry[0].quant_state
+        sizes[id(owner)] = sizes.get(id(owner), 0) + state.shape.numel() * state.dtype.itemsize
+    return WORKSPACE_COPIES * max(sizes.values(), default=0)
+
+
+def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float, cache_bytes: int) -> int:
+    """Return how many rows of a batch can draw `new_tokens` tokens in half the time that each response is given.
+
+    On a CPU a step takes as long as its rows together, `row_token_s` seconds each and as long as it takes to go through
+    the row's keys and values, `cache_bytes`: a batch as large as the memory allows would have all of its responses cut
+    by a timeout that small batches keep.
+    """
+    if timeout_s is None:
+        return MOST_ROWS_CPU
+    step_s = row_token_s + cache_bytes / _CACHE_BYTES_PER_S_CPU
+    return max(1, min(MOST_ROWS_CPU, int(timeout_s / 2 / (new_tokens * step_s))))
+
+
+def _free_bytes(model: PreTrainedModel) -> int:
+    """Return the free memory of the fullest device that holds a part of the model, in bytes."""
+    import torch
+
+    gpus = _gpus_of(model)
+    if not gpus:
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    free: int = min(
+        torch.cuda.mem_get_info(gpu)[0] + torch.cuda.memory_reserved(gpu) - torch.cuda.memory_allocated(gpu)
+        for gpu in gpus
+    )
+    return free
+
+
+_MODERATE: Final = 4
+_WORTH: Final = 0.7
+"""Share of the time of fewer threads that more of them may take at most."""
+
+
+def fastest_threads(run: Callable[[], object]) -> int:
+    """Return the fewest threads that more do not beat clearly: one, a moderate number, or torch's own number.
+
+    Threads that wait for a core take it from the one they wait for: what is a little faster on an idle machine takes
+    ten times as long once anything else runs. The number changes no result: each thread has rows or columns of its own.
+    """
+    import torch
+
+    most = torch.get_num_threads()
+    chosen, least = 1, float("inf")
+    for count in sorted({1, min(_MODERATE, most), most}):
+        with threads(count):
+            started = time.perf_counter()
+            run()
+            seconds = time.perf_counter() - started
+        if seconds < least * _WORTH:
+            chosen, least = count, seconds
+    return chosen
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` threads, then as before; None changes nothing."""
+    import torch
+
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

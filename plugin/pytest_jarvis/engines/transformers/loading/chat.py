@@ -1,0 +1,131 @@
+"""Prompts as tokens, and tokens as answers: chat template, end marks, thinking apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_jarvis.engines.answers import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, Answer, split_answer
+from pytest_jarvis.types import EngineError, GenerationSettings, Tool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Chat:
+    """Writes prompts the way the tokenizer's template wants them and reads answers back."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: GenerationSettings,
+        model_name: str,
+        *,
+        vocabulary: int | None = None,
+    ) -> None:
+        """`vocabulary`: how many tokens the model knows; a prompt with others is refused."""
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._name = model_name
+        self._vocabulary = vocabulary
+        self._rendered: dict[str, str] = {}
+        if settings.template == "chat" and not tokenizer.chat_template:
+            raise EngineError(
+                f"{model_name}: its tokenizer has no chat template; "
+                "use the template 'raw', which sends the prompt as it is"
+            )
+        marks = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE, OPEN_CALL, CLOSE_CALL)}
+        # A tokenizer may list these marks as special; dropped with the others, thinking and calls would be mere text.
+        self._dropped = frozenset(tokenizer.all_special_ids) - marks
+        self._functions = [_function(tool) for tool in settings.tools]
+        if self._functions:
+            self._refuse_other_calls(model_name)
+
+    def render(self, text: str) -> str:
+        """Return the prompt as the model gets it."""
+        if self._settings.template == "raw":
+            return text
+        if text not in self._rendered:
+            self._rendered[text] = self._apply_template(text)
+        return self._rendered[text]
+
+    def _apply_template(self, text: str) -> str:
+        messages = [{"role": "user", "content": text}]
+        if self._settings.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": self._settings.system_prompt})
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=self._settings.enable_thinking,
+                **({"tools": self._functions} if self._functions else {}),
+            )
+        except Exception as error:  # a template is another's program, and may refuse by any of them
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise EngineError(
+                f"{self._name}: its chat template cannot be used ({type(error).__name__}: {reason}); correct it, or "
+                "use the template 'raw', which sends the prompt as it is"
+            ) from error
+        return rendered
+
+    def _refuse_other_calls(self, model_name: str) -> None:
+        """Raise EngineError when the template offers no tools, or asks for calls that would not be recognised."""
+        rendered = self.render("?")
+        missing = [tool.name for tool in self._settings.tools if tool.name not in rendered]
+        if missing:
+            raise EngineError(
+                f"{model_name}: its chat template does not tell the model of the tools ({missing[0]} is not in what "
+                "it writes); leave --jarvis-tools (generation.tools) out"
+            )
+        if OPEN_CALL not in rendered:
+            raise EngineError(
+                f"{model_name}: its chat template asks for tool calls of another kind; only those between "
+                f"{OPEN_CALL} and {CLOSE_CALL}, as Qwen3 writes them, can be read; leave --jarvis-tools "
+                "(generation.tools) out"
+            )
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a prompt; a chat template writes its own special tokens, so none are added to it.
+
+        Raises EngineError for a prompt of no token at all, which a model cannot continue, or of tokens that it does not
+        know.
+        """
+        rendered = self.render(text)
+        tokens = tuple(
+            self._tokenizer.encode(rendered, add_special_tokens=self._settings.template == "raw", verbose=False)
+        )
+        if not tokens:
+            raise EngineError(
+                f"the prompt {text!r} is empty once it is tokens; use the template 'chat' or another prompt"
+            )
+        if self._vocabulary is not None and max(tokens) >= self._vocabulary:
+            raise EngineError(
+                f"{self._name}: the prompt {text!r} has the token {max(tokens)}, and the model knows those from 0 to "
+                f"{self._vocabulary - 1}: its tokenizer ({len(self._tokenizer)} tokens) is not that of the model "
+                f"({self._vocabulary}); copy the tokenizer from where the model comes from"
+            )
+        return tokens
+
+    def opens_thinking(self, text: str) -> bool:
+        """Tell whether the template leaves a thinking block open at the end of the prompt."""
+        rendered = self.render(text)
+        return rendered.rfind(OPEN) > rendered.rfind(CLOSE)
+
+    def read(self, new_tokens: Sequence[int], *, thinking_open: bool) -> Answer:
+        """Return what `new_tokens` say: special tokens dropped, the closed thinking block apart, the text cut."""
+        said: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
+        return split_answer(
+            said,
+            thinking_open=thinking_open,
+            max_chars=self._settings.max_response_chars,
+            with_calls=bool(self._functions),
+        )
+
+
+def _function(tool: Tool) -> dict[str, object]:
+    """Return a tool as chat templates take it: a function with a JSON schema of its parameters."""
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+    }

@@ -1,0 +1,387 @@
+"""Adapters attached to the weights of the base: none is merged, none changes them, none changes another's arm."""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.lora.arms import peft_name, slice_rows, whole_rows, with_own_names
+from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_bin, refuse_variants_in_4_bits
+from pytest_jarvis.engines.transformers.lora.untouched import Untouched
+from pytest_jarvis.engines.transformers.nf4.dequantize import stand_ins
+from pytest_jarvis.types import EngineError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+_ATTACH_ERRORS: Final = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    re.error,
+)
+"""What peft and torch raise for files that do not fit; all of them end as one sentence."""
+_SIZES: Final = re.compile(
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[([\d, ]*)\]\)"
+)
+_LONGEST: Final = 300
+OnAttached = Callable[["PeftModel", AdapterFiles], None]
+
+
+def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: OnAttached | None = None) -> PeftModel:
+    """Return `model` with every adapter attached by name, frozen, in evaluation mode; none is merged.
+
+    `on_attached` is called with each adapter once it is there, before the next. Raises EngineError naming the keys when
+    an adapter's file and its configuration do not agree, or when its shapes are not those of this base; and whenever
+    attaching would change a weight of the base, which all arms share.
+    """
+    _refuse_single_tokens_beside_others(adapters)
+    untouched = Untouched(model)
+    peft_model: PeftModel | None = None
+    for adapter in adapters:
+        if _is_in_4_bits(model):
+            refuse_variants_in_4_bits(adapter.name, adapter.config)
+        peft_model = _attach_one(model, peft_model, adapter)
+        changed = untouched.first_change()
+        if changed is not None:
+            raise EngineError(_what_changed(adapter, changed))
+        if adapter is not adapters[-1]:
+            untouched = Untouched(peft_model)
+        slice_rows(peft_model)
+        if on_attached is not None:
+            on_attached(peft_model, adapter)
+    if peft_model is None:
+        raise ValueError("attach needs at least one adapter")
+    return peft_model
+
+
+def _what_changed(adapter: AdapterFiles, weight: str) -> str:
+    """Return that attaching an adapter changed what all arms share, or another arm's own, as a sentence."""
+    own = with_own_names(weight)
+    what = "the base itself" if own == weight else "another adapter"
+    return (
+        f"adapter '{adapter.name}': attaching it changed {what} ({own.removeprefix('base_model.model.')}), so that the "
+        "comparison would not be the one that was asked for; save it as a plain LoRA, or take another adapter"
+    )
+
+
+def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
+    """Return the model with one adapter more."""
+    from peft import LoraConfig, PeftModelForCausalLM
+    from peft.tuners.lora.layer import ParamWrapper
+
+    name = peft_name(adapter.name)
+    try:
+        with warnings.catch_warnings(), stand_ins(model):
+            # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
+            warnings.simplefilter("ignore")
+            config = LoraConfig.from_pretrained(str(adapter.folder))
+            config.inference_mode = True
+            # How a training began may rewrite the base; every weight comes from the file, or is refused as missing.
+            config.init_lora_weights = False
+            # Biases of the base are shared by all arms: other ones in the file are refused, the base's own are there.
+            config.bias = "none"
+            if peft_model is None:
+                peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
+            else:
+                whole_rows(peft_model)
+                # peft knows its wrappers by the name of their class, to add to them.
+                _exchange(peft_model, _wrapper_class(), ParamWrapper)
+                with _parameters_unsaid(peft_model):
+                    peft_model.add_adapter(name, config)
+                _refuse_parts(peft_model, adapter)
+            _refuse_replaced_in_4_bits(peft_model, adapter)
+            _refuse_base_weights(peft_model, adapter)
+            outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
+    except _ATTACH_ERRORS as error:
+        raise EngineError(_why_not(adapter, error, model)) from error
+    # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
+    own = re.compile(rf"\.{re.escape(name)}(\.|$)")
+    missing = [key for key in outcome.missing_keys if own.search(key)]
+    _refuse_keys(adapter, missing=[own.sub(r"\1", key) for key in missing], unexpected=list(outcome.unexpected_keys))
+    _exchange(peft_model, ParamWrapper, _wrapper_class())
+    _round_once(peft_model, name)
+    peft_model.eval()
+    peft_model.requires_grad_(requires_grad=False)
+    return peft_model
+
+
+def _exchange(model: PeftModel, kind: type[Any], other: type[Any]) -> None:
+    """Make the modules of one kind of wrapper ones of another."""
+    for module in model.modules():
+        if type(module) is kind:
+            module.__class__ = other
+
+
+def _round_once(model: PeftModel, name: str) -> None:
+    """Hold an adapter's matrices for experts in the precision that they are multiplied in.
+
+    peft holds them in 32 bits and rounds those of all experts at every step: on a GPU gigabytes, twice the memory.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    for module in model.modules():
+        if isinstance(module, ParamWrapper) and module.num_experts > 1 and name in module.lora_A:
+            for matrix in (module.lora_A[name], module.lora_B[name]):
+                matrix.to(module.get_param().dtype)
+
+
+@contextmanager
+def _parameters_unsaid(model: PeftModel) -> Iterator[None]:
+    """Have the configurations of adapters that are attached name no parameters while another one is attached.
+
+    peft refuses adapters whose lists of parameters differ, as texts. What must not differ is checked on the modules.
+    """
+    configs: list[Any] = list(model.peft_config.values())
+    said = [config.target_parameters for config in configs]
+    try:
+        for config in configs:
+            config.target_parameters = None
+        yield
+    finally:
+        for config, parameters in zip(configs, said, strict=True):
+            config.target_parameters = parameters
+
+
+def _refuse_parts(model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError where two adapters are on different parameters of one module.
+
+    peft wraps a module once for each of its parameters, and a file says by the place of the wrapper which is meant.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    for name, module in model.named_modules():
+        if not isinstance(module, ParamWrapper) or name.endswith(".base_layer"):
+            continue
+        wrappers = [module]
+        while isinstance(wrappers[-1].base_layer, ParamWrapper):
+            wrappers.append(wrappers[-1].base_layer)
+        for own in {own for wrapper in wrappers for own in wrapper.lora_A}:
+            parameters = sorted(wrapper.parameter_name for wrapper in wrappers if own in wrapper.lora_A)
+            if len(parameters) < len(wrappers):
+                every = sorted(wrapper.parameter_name for wrapper in wrappers)
+                raise EngineError(
+                    f"adapter '{adapter.name}': it cannot share a base with the adapters named before it: of the "
+                    f"parameters {', '.join(every)} of {name.removeprefix('base_model.model.')}, adapter "
+                    f"'{with_own_names(own)}' is on {', '.join(parameters)} only; compare them in runs of their own "
+                    "(--jarvis-reuse keeps the base's responses)"
+                )
+
+
+def unknown_keys(adapter: AdapterFiles) -> str | None:
+    """Return a note of what a configuration asks for by keys that this peft passes over; None when it knows all."""
+    from dataclasses import fields
+
+    from peft import LoraConfig
+
+    known = {field.name for field in fields(LoraConfig)}
+    unknown = sorted(key for key, value in adapter.config.items() if value and key not in known)
+    if not unknown:
+        return None
+    return f"adapter '{adapter.name}': this version of peft does not know {', '.join(unknown)} in its configuration"
+
+
+def _is_in_4_bits(model: PreTrainedModel) -> bool:
+    from bitsandbytes.nn import Linear4bit
+
+    return any(isinstance(module, Linear4bit) for module in model.modules())
+
+
+def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:
+    """Raise EngineError for an adapter of single tokens among several: peft takes it for a part of all of them."""
+    for adapter in adapters if len(adapters) > 1 else ():
+        if adapter.config.get("trainable_token_indices"):
+            raise EngineError(
+                f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
+                "cannot be attached beside others; compare it with the base in a run of its own"
+            )
+
+
+def _refuse_replaced_in_4_bits(peft_model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError when an adapter replaces linear layers that this base holds in 4 bits."""
+    from bitsandbytes.nn import Linear4bit
+    from peft.utils import ModulesToSaveWrapper
+
+    for path, module in peft_model.named_modules():
+        if not isinstance(module, ModulesToSaveWrapper) or peft_name(adapter.name) not in module.modules_to_save:
+            continue
+        if any(isinstance(part, Linear4bit) for part in module.modules_to_save.modules()):
+            raise EngineError(
+                f"adapter '{adapter.name}': it replaces whole layers (modules_to_save) that this base holds in 4 bits: "
+                f"{path.removeprefix('base_model.model.')}; set quantization to 'none'"
+            )
+
+
+def _refuse_base_weights(peft_model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError when an adapter's file holds weights of the base itself that are not those of this base.
+
+    peft would put them in the base's place, for all arms. It saves such copies by itself, of the embeddings; the same
+    values do no harm.
+    """
+    import torch
+
+    found = list(_not_of_lora(adapter, _saved_whole(peft_model, peft_name(adapter.name))))
+    held: dict[str, torch.Tensor] = peft_model.state_dict() if found else {}
+    others: list[str] = []
+    for key, tensor in found:
+        weight = held.get(key)
+        if weight is None:
+            continue  # named afterwards, with what else the model has no place for
+        if weight.shape != tensor.shape:
+            raise EngineError(_other_size(adapter, key, tuple(tensor.shape), tuple(weight.shape), peft_model))
+        if not torch.equal(tensor.to(device=weight.device, dtype=weight.dtype), weight):
+            others.append(key)
+    if not others:
+        return
+    shown = _few([key.removeprefix("base_model.model.") for key in others])
+    cure = "save it with save_embedding_layers=False, or train these as modules_to_save"
+    if adapter.config.get("bias", "none") != "none":
+        cure = f"its bias is {adapter.config['bias']!r}, train it with bias 'none'"
+    raise EngineError(
+        f"adapter '{adapter.name}': its file also holds weights of the base itself that are not this base's "
+        f"({shown}), and the base would answer with them; {cure}"
+    )
+
+
+def _saved_whole(peft_model: PeftModel, name: str) -> set[str]:
+    """Return the keys of an adapter's file that belong to modules it replaces, or whose tokens it trains."""
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    return {
+        f"{path}.{key}"
+        for path, module in peft_model.named_modules()
+        if isinstance(module, AuxiliaryTrainingWrapper)
+        for key in module.adapter_state_dict_load_map(name)
+    }
+
+
+def _not_of_lora(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the name and the tensor of what an adapter's file holds beside its own weights."""
+
+    def is_other(key: str) -> bool:
+        return key not in saved_whole and not any(part.startswith("lora_") for part in key.split("."))
+
+    if adapter.weights.suffix == ".bin":
+        tensors = read_bin(adapter.name, adapter.weights, device="cpu")
+        yield from ((key, tensor) for key, tensor in tensors.items() if is_other(key))
+        return
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(adapter.weights, framework="pt") as file:
+            yield from [(key, file.get_tensor(key)) for key in file.keys() if is_other(key)]  # noqa: SIM118  # no dict
+    except SafetensorError as error:
+        raise EngineError(
+            f"adapter '{adapter.name}': {adapter.weights} is damaged: copy it again from its source"
+        ) from error
+
+
+@functools.cache
+def _wrapper_class() -> type[Any]:
+    """Return a class for adapted parameters that may be in 4 bits; made on demand, its base is peft's."""
+    from peft.tuners.lora.layer import ParamWrapper
+
+    class FourBitParamWrapper(ParamWrapper):  # type: ignore[misc]  # the base is untyped
+        """peft's wrapper of an adapted parameter, right for a parameter in 4 bits too.
+
+        peft 0.21 puts its product behind the reading of the 4 bits for a forward pass. Of two parameters of a module it
+        reads the second before its product is there, and uses that; afterwards it looks for the products under another
+        class's name and leaves them all on. Here the reading itself adds the product. Not needed any more once
+        `test_logits_are_those_of_weights_merged_by_hand[fused experts-nf4]` passes without it.
+        """
+
+        def _reading(self) -> Any:
+            """Return what reads the parameter's 4 bits, or None for a plain one."""
+            entries = getattr(self.get_base_layer(), "parametrizations", {})
+            return entries[self.parameter_name][0] if self.parameter_name in entries else None
+
+        def get_param(self) -> Any:
+            """Return the parameter; for one in 4 bits, a blank of its shape, since only that is asked for here."""
+            reading = self._reading()
+            return super().get_param() if reading is None else reading.blank()
+
+        @contextmanager
+        def _activate_lora(self, active_adapters: list[str]) -> Iterator[None]:
+            reading = self._reading()
+            if reading is None:
+                with super()._activate_lora(active_adapters):
+                    yield
+                return
+            reading.stays_packed = False
+            reading.products = tuple(self.get_delta_factors(name) for name in active_adapters if name in self.lora_A)
+            try:
+                yield
+            finally:
+                reading.products = ()
+
+    return FourBitParamWrapper
+
+
+def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:
+    """Raise EngineError for weights that the file lacks or that the model has no place for."""
+    for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
+        if found:
+            raise EngineError(
+                f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_few(found)}; its "
+                "adapter_config.json and its file are not of one training, or it is for another base: save it again "
+                "with peft's save_pretrained"
+            )
+
+
+def _few(keys: list[str]) -> str:
+    """Return the first keys of some, and how many more there are."""
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(sorted(keys)[:3]) + more
+
+
+def _why_not(adapter: AdapterFiles, error: BaseException, model: PreTrainedModel) -> str:
+    """Return why an adapter cannot be attached, as a sentence."""
+    said = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"adapter '{adapter.name}': its file lacks a weight that its configuration names: {_key(error)}"
+    sizes = _SIZES.search(said)
+    if sizes is not None:
+        theirs, ours = (tuple(int(one) for one in found.split(",") if one.strip()) for found in sizes.groups()[1:])
+        return _other_size(adapter, sizes[1].replace(f".{peft_name(adapter.name)}", ""), theirs, ours, model)
+    said = with_own_names(said)
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST].rpartition(' ')[0]}…"
+    return f"adapter '{adapter.name}': it cannot be attached to this base: {said or type(error).__name__}"
+
+
+def _key(error: KeyError) -> str:
+    return with_own_names(str(error.args[0])) if error.args else "unnamed"
+
+
+def _other_size(
+    adapter: AdapterFiles, key: str, theirs: tuple[int, ...], ours: tuple[int, ...], model: PreTrainedModel | PeftModel
+) -> str:
+    """Return that a weight of an adapter has another size than this base's, or, where that is why, the vocabulary."""
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = embeddings.weight.shape[0]
+    differing = [sizes for sizes in zip(theirs, ours, strict=False) if sizes[0] != sizes[1]]
+    if len(theirs) == len(ours) and len(differing) == 1 and differing[0][1] == vocabulary:
+        return (
+            f"adapter '{adapter.name}': it was trained with a vocabulary of {differing[0][0]} tokens, and this base "
+            f"has {vocabulary}; take the base as it was trained on, with its tokenizer"
+        )
+    return (
+        f"adapter '{adapter.name}': it cannot be attached to this base: size mismatch, {key} is of "
+        f"shape {theirs} in its file and {ours} here; take the base it was trained on, or correct the ranks in its "
+        "configuration"
+    )

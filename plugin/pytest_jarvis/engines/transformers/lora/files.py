@@ -1,0 +1,283 @@
+"""Adapters as files: found, read and checked before anything is attached, and again afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.loading.sources import DEMO, Source
+from pytest_jarvis.engines.transformers.lora.arms import PEFT_BASE
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, targets_of
+from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
+from pytest_jarvis.inputs.lora_files import (
+    PLAIN_INITS,
+    Shapes,
+    asks_for,
+    first_fault,
+    first_mismatch,
+    problem_of_weights,
+    read_shapes,
+    unlike_plain,
+)
+from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+
+_GIVE: Final = "give the folder that peft's save_pretrained wrote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFiles:
+    """An adapter's folder, read and checked, before anything is attached."""
+
+    name: str
+    source: str
+    folder: Path
+    weights: Path
+    config: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def rank(self) -> int | None:
+        """The LoRA rank its configuration states."""
+        rank = self.config.get("r")
+        return rank if isinstance(rank, int) else None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What it adapts: module names, `all-linear`, or fused parameters, sorted."""
+        return targets_of(self.config)
+
+
+def read_adapter(spec: AdapterSpec) -> AdapterFiles:
+    """Return the files of an adapter. Raises EngineError for a folder or a file that is missing or unreadable."""
+    if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
+        raise EngineError(
+            f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
+        )
+    folder = _folder(spec)
+    config_file = folder / ADAPTER_CONFIG
+    if not config_file.is_file():
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}; {_GIVE}")
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}; {_GIVE}")
+    config = _config(spec.name, config_file)
+    refuse_variants(spec.name, config)
+    _refuse_mismatch(spec.name, config, weights)
+    return AdapterFiles(
+        name=spec.name,
+        source=spec.source,
+        folder=folder,
+        weights=weights,
+        config=config,
+        sha256=files_digest(config_file, weights),
+    )
+
+
+def refuse_changed(adapter: AdapterFiles) -> None:
+    """Raise EngineError when the files of an attached adapter are no longer those whose digest was taken.
+
+    A training that goes on writing would else have its answers stored under the digest of an older state.
+    """
+    try:
+        same = files_digest(adapter.folder / ADAPTER_CONFIG, adapter.weights) == adapter.sha256
+    except OSError:
+        same = False
+    if not same:
+        raise EngineError(
+            f"adapter '{adapter.name}': its files changed while they were loaded; wait until its training is done"
+        )
+
+
+def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
+    """Return a note when the adapter names another base than the folder that is to be loaded, None when it names that.
+
+    Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
+    folder may be called anything, so its name proves nothing: another folder that is still there is refused when the
+    model in it has another shape, or plainly other weights; a name of the hub against a folder, when what is known of
+    the former has another shape. The shapes of the weights are checked when the adapter is attached.
+    """
+    stated = str(adapter.config.get("base_model_name_or_path") or "")
+    if not stated:
+        return None
+    difference = None
+    if not source.is_demo and stated != DEMO:
+        difference = other_model(stated, source.location) or other_known_shape(stated, source.location, hub_cache())
+    if difference is not None:
+        raise EngineError(
+            f"adapter '{adapter.name}': it was trained on the model {stated!r}, which is not the base "
+            f"{source.display_name!r}: {difference}; choose its own base, or, if it belongs to this one, correct "
+            f"base_model_name_or_path in {adapter.folder / ADAPTER_CONFIG}"
+        )
+    expected = DEMO if source.is_demo else source.location
+    if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)):
+        return None
+    if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
+        return (
+            f"adapter '{adapter.name}' says that it was trained on {stated!r}, and the base is the folder "
+            f"{source.display_name!r}: only the shapes of the weights were seen to agree"
+        )
+    raise EngineError(
+        f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
+        "choose its own base, or, if they are the same, correct base_model_name_or_path in "
+        f"{adapter.folder / ADAPTER_CONFIG}"
+    )
+
+
+def _config(name: str, file: Path) -> Mapping[str, Any]:
+    """Return an adapter's configuration. Raises EngineError for one that is none, or not of a LoRA."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise EngineError(
+            f"adapter '{name}': {file} is not readable JSON: {error}; save the adapter again, or copy the file anew"
+        ) from error
+    if not isinstance(config, dict):
+        raise EngineError(f"adapter '{name}': {file} holds no JSON table; save the adapter again")
+    if config.get("peft_type") != "LORA":
+        found = config.get("peft_type")
+        raise EngineError(
+            f"adapter '{name}': its peft_type is {found!r}, this engine attaches LORA adapters only; train one with "
+            "peft's LoraConfig"
+        )
+    fault = first_fault(config)
+    if fault is not None:
+        raise EngineError(f"adapter '{name}': in {file}, {fault}; correct it, or save the adapter again")
+    return config
+
+
+def _refuse_mismatch(name: str, config: Mapping[str, Any], weights: Path) -> None:
+    """Raise EngineError when an adapter's weights are not those of its configuration, whatever the base is."""
+    mismatch = first_mismatch(config, _shapes(name, weights))
+    if mismatch is not None:
+        raise EngineError(
+            f"adapter '{name}': {mismatch}; {ADAPTER_CONFIG} and {weights.name} in {weights.parent} are not of one "
+            "training: copy both from where it was trained, or save it again with peft's save_pretrained"
+        )
+
+
+def _shapes(name: str, file: Path) -> Shapes:
+    """Return what a file of weights holds. Raises EngineError for one that holds no whole weights."""
+    problem = problem_of_weights(file)
+    if problem == "pointer":
+        raise EngineError(
+            f"adapter '{name}': {file} is a pointer of Git LFS, not the weights: fetch them with git lfs pull"
+        )
+    if problem == "cut":
+        raise EngineError(
+            f"adapter '{name}': {file} is damaged or cut short, or holds no weights: copy it again from its source"
+        )
+    if file.suffix == ".bin":
+        return {key: tuple(tensor.shape) for key, tensor in read_bin(name, file, device="meta").items()}
+    return read_shapes(file) or {}
+
+
+def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file of `torch.save`, by name, on a device ("meta" for their shapes alone).
+
+    Raises EngineError for a file that is damaged, or that holds anything else: nothing in it is run.
+    """
+    import warnings
+    from pickle import UnpicklingError
+
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's guess at what a file may be that it then refuses
+            found = torch.load(file, map_location=device, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(
+            f"adapter '{name}': {file} is damaged, or is no file of weights alone: copy it again from its source, or "
+            "save the adapter as safetensors"
+        ) from error
+    if not isinstance(found, dict) or not found or not all(isinstance(one, torch.Tensor) for one in found.values()):
+        raise EngineError(f"adapter '{name}': {file} holds no table of weights: save the adapter again")
+    return found
+
+
+def _folder(spec: AdapterSpec) -> Path:
+    """Return the folder of an adapter's files."""
+    if spec.source.startswith(f"{DEMO}:"):
+        from pytest_jarvis.demo import ADAPTERS, adapter_path
+
+        wanted = spec.source.removeprefix(f"{DEMO}:")
+        try:
+            folder = Path(adapter_path(wanted))
+        except (KeyError, ValueError, OSError) as error:
+            known = ", ".join(f"{DEMO}:{name}" for name in ADAPTERS)
+            raise EngineError(
+                f"adapter '{spec.name}': there is no embedded adapter {wanted!r}; known: {known}"
+            ) from error
+    else:
+        folder = Path(spec.source).expanduser()
+    if not folder.is_dir():
+        raise EngineError(
+            f"adapter '{spec.name}': no such folder: {spec.source}; {_GIVE} (one of the hub is downloaded first: "
+            "hf download ID --local-dir DIR)"
+        )
+    return folder
+
+
+_CHANGING_INITS: Final = ("pissa", "olora", "corda", "lora_ga")
+"""Those that take a part out of the base's weights first: what is saved is no change of the base that was loaded."""
+_WHY: Final[Mapping[str, str]] = {
+    "layer_replication": "it repeats layers of the base",
+    "alora_invocation_tokens": "it works from certain tokens of a prompt on only (aLoRA)",
+    "kasa_config": "it cuts the base's weights down (KaSA)",
+    "monteclora_config": "it adds random samples to its weights (MonteCLoRA)",
+    "arrow_config": "it chooses among other adapters (Arrow)",
+    "megatron_config": "it is made for the layers of Megatron",
+}
+_UNQUANTIZED_ONLY: Final[Mapping[str, str]] = {
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "velora_config": "VeLoRA",
+}
+
+
+def refuse_variants(name: str, config: Mapping[str, Any]) -> None:
+    """Raise EngineError when an adapter's configuration asks for more than to add a product to weights of the base."""
+    fault = unlike_plain(config)
+    if fault is None:
+        return
+    if fault.key == "init_lora_weights":
+        raise EngineError(
+            f"adapter '{name}': it was trained with init_lora_weights {_why_not_begun(config[fault.key])}"
+        )
+    raise EngineError(
+        f"adapter '{name}': {_WHY[fault.key]}, by {fault.key} in its configuration, so base and adapter cannot be "
+        "compared on the same weights; train a plain LoRA, or take another adapter"
+    )
+
+
+def refuse_variants_in_4_bits(name: str, config: Mapping[str, Any]) -> None:
+    """Raise EngineError for a variant that peft computes right on weights in 16 or 32 bits only."""
+    for key, said in _UNQUANTIZED_ONLY.items():
+        if asks_for(config, key):
+            raise EngineError(
+                f"adapter '{name}': a {said} ({key} in its configuration) works on a base that is not quantised only; "
+                "set quantization to 'none', or take another adapter"
+            )
+
+
+def _why_not_begun(init: str) -> str:
+    """Return how a training began, and why what came of it cannot be used: the end of a sentence."""
+    if init.lower().startswith(_CHANGING_INITS):
+        return (
+            f"{init!r}, which changes the base's weights first, so it cannot be right on the base as it is; save it "
+            "with save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes a plain LoRA of it"
+        )
+    if init.lower() == "loftq":
+        return (
+            f"{init!r}, which puts other weights in the place of the base's, so it cannot be right on the base as it "
+            "is; take the base that LoftQ made as the base here, with init_lora_weights true"
+        )
+    known = ", ".join(PLAIN_INITS)
+    return f"{init!r}, which is not known here to leave the base as it is; known: true, false, {known}"

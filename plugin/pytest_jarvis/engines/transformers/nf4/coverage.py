@@ -1,0 +1,238 @@
+"""How each weight of a loaded model is really stored, counted on the model itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.types import EngineError, KindCoverage, ModelSpec, QuantizationCoverage
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+LEAST_SHARE: Final = 0.95
+"""Share of the expert and linear weights that must be in 4 bits for a model to be called 4-bit."""
+_KINDS: Final = ("experts", "attention", "linear", "router", "embeddings", "head", "norms", "other")
+_SHOULD_BE_4BIT: Final = frozenset({"experts", "attention", "linear"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weight:
+    """One stored tensor: how many weights of the model it stands for, and the bytes it takes with its scales."""
+
+    name: str
+    kind: str
+    storage: str
+    weights: int
+    bytes: int
+
+
+def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str | None) -> QuantizationCoverage:
+    """Return what `model` holds, per kind and per storage; the share in 4 bits is None when 4 bits were not `asked`."""
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    due = held = 0
+    not_4bit = []
+    for weight in _stored_weights(model):
+        counts[weight.kind][weight.storage] += weight.weights
+        sizes[weight.kind][weight.storage] += weight.bytes
+        if weight.kind in _SHOULD_BE_4BIT:
+            due += weight.weights
+            if weight.storage in {"nf4", "fp4"}:
+                held += weight.weights
+            else:
+                not_4bit.append(weight.name)
+    kinds = tuple(
+        KindCoverage(kind=kind, weights=dict(counts[kind]), bytes=dict(sizes[kind]))
+        for kind in _KINDS
+        if kind in counts
+    )
+    storages = {storage for kind in _SHOULD_BE_4BIT for storage in counts.get(kind, ())}
+    foreign = prequantized is not None and not held and _is_packed(model)
+    share = held / due if asked and due and not foreign else None
+    return QuantizationCoverage(
+        label=_label(share, storages, prequantized=prequantized if foreign else None),
+        share_4bit=share,
+        kinds=kinds,
+        not_4bit=tuple(not_4bit) if share is not None else (),
+    )
+
+
+def refuse_storage(name: str, coverage: QuantizationCoverage, spec: ModelSpec, *, prequantized: str | None) -> None:
+    """Raise EngineError for a model that is not stored as `spec` asks, or as its checkpoint says."""
+    if spec.quantization == "nf4":
+        refuse_unpacked(name, coverage, prequantized=prequantized)
+    if not spec.allow_partial_4bit:
+        refuse_partial(name, coverage)
+
+
+def refuse_unpacked(name: str, coverage: QuantizationCoverage, *, prequantized: str | None) -> None:
+    """Raise EngineError for a checkpoint that says it is quantised where nothing of it is stored in less than 16 bits.
+
+    What its files say is not what is compared, and nothing else would tell that it is not in 4 bits either.
+    """
+    if prequantized is None or coverage.share_4bit or coverage.label == _by_checkpoint(prequantized):
+        return
+    raise EngineError(
+        f"{name}: its config.json says that it is quantised ({prequantized}), and once it is loaded none of its expert "
+        "and linear weights is stored in less than 16 bits: its weights are plain, or are unpacked on this machine; "
+        "take quantization_config out of config.json where the weights are plain, or run it as it is with the "
+        "quantization 'none'"
+    )
+
+
+def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
+    """Raise EngineError when less than `LEAST_SHARE` of what should be in 4 bits is."""
+    share = coverage.share_4bit
+    if share is None or share >= LEAST_SHARE:
+        return
+    shown = ", ".join(coverage.not_4bit[:3])
+    more = f" and {len(coverage.not_4bit) - 3} more" if len(coverage.not_4bit) > 3 else ""
+    raise EngineError(
+        f"{name}: only {share:.1%} of the expert and linear weights are in 4 bits, {LEAST_SHARE:.0%} should be; "
+        f"not in 4 bits: {shown}{more} (--jarvis-allow-partial-4bit lets it run, with the label in every output)"
+    )
+
+
+def _label(share: float | None, storages: set[str], *, prequantized: str | None) -> str:
+    if prequantized is not None:
+        return _by_checkpoint(prequantized)
+    if share is None:
+        return "32 bits" if storages == {"float32"} else "16 bits"
+    name = "NF4 (double quantisation)" if "nf4" in storages else "FP4" if "fp4" in storages else "4 bits"
+    return name if share >= LEAST_SHARE else f"{name}, partial: {share:.1%} of the expert and linear weights"
+
+
+def _by_checkpoint(method: str) -> str:
+    return f"quantised by its checkpoint ({method})"
+
+
+def _is_packed(model: PreTrainedModel) -> bool:
+    """Tell whether a layer of `model` keeps its weights in less than 16 bits a weight, as any method does it.
+
+    By the storages: codes in integers or in 8-bit floats, as parameters or as buffers, or tensors of a class of their
+    own. Whole numbers of 64 bits are positions and counts.
+    """
+    import torch
+
+    for module in model.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if type(tensor.data) is not torch.Tensor:
+                return True
+            small = tensor.element_size() == 1 if tensor.is_floating_point() else tensor.element_size() < 8
+            if tensor.ndim > 1 and small and tensor.dtype != torch.bool:
+                return True
+    return False
+
+
+def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
+    """Yield every weight of the model once (tied tensors count once), 4-bit ones with their scales."""
+    seen: set[int] = set()
+    experts = expert_counts(model.config)
+    ends = {id(module): kind for kind, module in _ends(model)}
+    for path, module in model.named_modules():
+        # torch keeps a parametrized tensor, such as experts in 4 bits, as `OWNER.parametrizations.NAME.original`.
+        owner_path, parametrized, attribute = path.partition(".parametrizations.")
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            state = getattr(parameter, "quant_state", None)
+            if parametrized:
+                state = next((child.quant_state for child in module.children() if hasattr(child, "quant_state")), None)
+            full = f"{owner_path}.{attribute}" if parametrized else f"{path}.{name}" if path else name
+            shape = parameter.shape if state is None else state.shape
+            kind = ends.get(id(module)) or _kind(model.get_submodule(owner_path), full, shape, experts)
+            yield _weigh(full, kind, parameter, state)
+
+
+def _weigh(name: str, kind: str, parameter: torch.Tensor, state: object) -> _Weight:
+    """Return the record of one tensor."""
+    own = parameter.numel() * parameter.element_size()
+    if state is None:
+        storage = str(parameter.dtype).removeprefix("torch.")
+        return _Weight(name=name, kind=kind, storage=storage, weights=parameter.numel(), bytes=own)
+    shape: torch.Size = state.shape  # type: ignore[attr-defined]  # bitsandbytes' QuantState is untyped
+    return _Weight(
+        name=name,
+        kind=kind,
+        storage=str(state.quant_type),  # type: ignore[attr-defined]
+        weights=shape.numel(),
+        bytes=own + _state_bytes(state),
+    )
+
+
+def _state_bytes(state: object) -> int:
+    """Return the bytes of a quantisation's scales, the second level included."""
+    import torch
+
+    total = 0
+    for holder in (state, getattr(state, "state2", None)):
+        for value in vars(holder).values() if holder is not None else ():
+            if isinstance(value, torch.Tensor):
+                total += value.numel() * value.element_size()
+    return total
+
+
+def _ends(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield the output head and the input embeddings; the embeddings last, so that a tied pair counts as embeddings."""
+    for kind, module in (("head", model.get_output_embeddings()), ("embeddings", model.get_input_embeddings())):
+        if module is not None:
+            yield kind, module
+
+
+def _kind(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozenset[int]) -> str:
+    """Return what a tensor is for, by its owner, its name and its shape; `experts` are the model's numbers of them.
+
+    Routers choose experts and are not counted as due.
+    """
+    import torch
+
+    lowered, holder = name.lower(), type(owner).__name__.lower()
+    dimensions = len(shape)
+    marks = (
+        ("embeddings", isinstance(owner, torch.nn.Embedding)),
+        ("norms", dimensions < 2 and ("norm" in lowered or "norm" in holder)),
+        ("other", dimensions < 2 or lowered.endswith("bias")),
+        ("router", dimensions == 2 and is_router(name.rpartition(".")[0], holder, shape[0], experts)),
+        ("experts", "experts" in lowered or "expert" in holder),
+        ("attention", "attn" in lowered or "attention" in lowered),
+        ("linear", isinstance(owner, torch.nn.Linear) or dimensions == 2),
+    )
+    return next((kind for kind, holds in marks if holds), "other")
+
+
+def expert_counts(config: Any) -> frozenset[int]:
+    """Return the numbers of experts that a model's configuration states, those of its parts included."""
+    found: set[int] = set()
+    for part in (config, config.get_text_config(decoder=True)):
+        for key, value in vars(part).items():
+            counts = key.endswith("experts") and not any(word in key for word in ("shared", "top"))
+            if counts and type(value) is int and value > 1:
+                found.add(value)
+    return frozenset(found)
+
+
+def is_router(path: str, holder: str, outputs: int | None, counts: frozenset[int]) -> bool:
+    """Tell whether the module at `path`, of class `holder`, with `outputs` rows of weights, chooses experts.
+
+    By its name, or as a gate that has one output an expert; a dense layer's gate and an attention's have more.
+    """
+    parts = path.lower().split(".")
+    if "router" in holder.lower() or any("router" in part for part in parts):
+        return True
+    return "gate" in parts and outputs in counts
+
+
+def router_linears(model: PreTrainedModel) -> Iterator[str]:
+    """Yield the full names of the linear layers of `model` that choose experts."""
+    import torch
+
+    counts = expert_counts(model.config)
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and is_router(path, type(module).__name__, module.out_features, counts):
+            yield path

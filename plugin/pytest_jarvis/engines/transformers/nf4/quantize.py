@@ -1,0 +1,366 @@
+"""NF4 on load, fused experts included.
+
+Since transformers 5 a mixture's experts are two 3-D parameters a layer, which bitsandbytes' quantiser, made for linear
+layers, leaves in 16 bits without a word. The quantiser here covers them too while the file is read, one expert at a
+time where the checkpoint holds them apart, so that not even one layer's experts stand in 16 bits together.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_jarvis.engines.transformers.checkpoint import refuse_wrong_experts, shown
+from pytest_jarvis.engines.transformers.nf4.coverage import router_linears
+from pytest_jarvis.engines.transformers.nf4.dequantize import expert_reading_class
+from pytest_jarvis.engines.transformers.nf4.serialized import unpacking_class
+from pytest_jarvis.types import EngineError
+
+if TYPE_CHECKING:
+    import torch
+    from bitsandbytes.functional import QuantState
+    from transformers import PreTrainedModel
+
+
+METHOD: Final = "jarvis_nf4"
+"""Our quantiser's name in transformers' table; nothing that exists there is replaced."""
+BLOCK: Final = 64
+"""Weights that share one scale in NF4."""
+
+
+def fused_experts(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
+    """Yield (full name, owner, parameter name) of each fused expert tensor of `model`.
+
+    Found by shape and ownership, whatever the family: a 3-D floating parameter whose first dimension is the number of
+    experts that its owner states, or whose owner's name says that it holds experts.
+    """
+    for path, owner in model.named_modules():
+        if type(owner).__module__.startswith("torch.nn."):
+            continue
+        for name, parameter in owner.named_parameters(recurse=False):
+            if parameter.ndim == 3 and parameter.is_floating_point() and _holds_experts(path, owner, len(parameter)):
+                yield f"{path}.{name}" if path else name, owner, name
+
+
+def _holds_experts(path: str, owner: torch.nn.Module, count: int) -> bool:
+    """Tell whether a 3-D parameter with `count` slices in `owner` holds one slice an expert."""
+    stated = [value for key, value in vars(owner).items() if "expert" in key and type(value) is int]
+    return count in stated or (not stated and "expert" in f"{path}.{type(owner).__name__}".lower())
+
+
+def quantize_tensor(tensor: torch.Tensor) -> tuple[torch.nn.Parameter, QuantState]:
+    """Return a tensor of any shape in NF4 with double quantisation: (packed, how to read it)."""
+    import bitsandbytes.functional as bnb
+    import torch
+
+    packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
+    return torch.nn.Parameter(packed, requires_grad=False), state
+
+
+def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter, QuantState]:
+    """Return what `quantize_tensor` returns, bit for bit, for the slices joined along their first dimension.
+
+    One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block lies across two.
+    The second level of quantisation needs the scales of the whole tensor, and is done on them at the end.
+    """
+    import bitsandbytes.functional as bnb
+    import torch
+
+    codes, scales, rows, first = [], [], 0, None
+    for piece in slices:
+        code, state = bnb.quantize_4bit(piece.contiguous(), blocksize=BLOCK, quant_type="nf4")
+        codes.append(code)
+        scales.append(state.absmax)
+        rows += len(piece)
+        first = first or state
+    if first is None:
+        raise ValueError("no slice to quantise")
+    joined = torch.cat(scales)
+    offset = joined.mean()
+    absmax, second = bnb.quantize_blockwise(joined - offset, blocksize=256)
+    whole = bnb.QuantState(
+        absmax=absmax,
+        shape=torch.Size((rows, *first.shape[1:])),
+        code=first.code,
+        blocksize=BLOCK,
+        quant_type="nf4",
+        dtype=first.dtype,
+        offset=offset,
+        state2=second,
+    )
+    return torch.nn.Parameter(torch.cat(codes), requires_grad=False), whole
+
+
+@functools.cache
+def _operation_class() -> type[Any]:
+    """Return the class of the conversion that quantises; made on demand because its base needs transformers."""
+    from transformers.core_model_loading import ConversionOps
+
+    class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
+        """Quantises the fused expert tensors of one conversion; linear weights go to bitsandbytes' operation."""
+
+        def __init__(self, quantizer: Any) -> None:
+            self._quantizer = quantizer
+
+        def convert(self, input_dict: Mapping[str, Any], **context: Any) -> dict[str, Any]:
+            """Return the tensors of `input_dict` in NF4, by name."""
+            quantized: dict[str, Any] = {}
+            linear: dict[str, Any] = {}
+            for name, value in input_dict.items():
+                if name in self._quantizer.expert_shapes:
+                    tensor = value[0] if isinstance(value, list) else value
+                    quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
+                else:
+                    linear[name] = value
+            if linear:
+                quantized.update(self._quantizer.linear_operation().convert(linear, **context))
+            return quantized
+
+    return QuantizeExperts
+
+
+@functools.cache
+def _streaming_class() -> type[Any]:
+    """Return the class of a conversion that fuses experts one at a time; its base needs transformers."""
+    from transformers.core_model_loading import WeightConverter
+
+    class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
+        """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
+
+        __slots__ = ()
+
+        def convert(
+            self,
+            layer_name: str,
+            model: Any = None,
+            config: Any = None,
+            hf_quantizer: Any = None,
+            loading_info: Any = None,
+        ) -> dict[str, Any]:
+            """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor.
+
+            Raises EngineError for experts that are not those the model has, in number or in shape.
+            """
+            if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
+                plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+                return plain
+            sources, shape = self.collected_tensors, model.get_parameter(layer_name).shape
+            refuse_wrong_experts(self.layer_targets[layer_name], shape[0])
+            _refuse_other_counts(layer_name, sources, shape[0])
+            lazy = all(callable(tensors[0]) for tensors in sources.values())
+            if not lazy or shape[1:].numel() % BLOCK:
+                stacked: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+                return stacked
+            waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
+
+            def fused(expert: int) -> torch.Tensor:
+                parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in waiting.items()}
+                for operation in self.operations:
+                    parts = operation.convert(
+                        parts,
+                        source_patterns=self.source_patterns,
+                        target_patterns=self.target_patterns,
+                        full_layer_name=layer_name,
+                        model=model,
+                        config=config,
+                        missing_keys=None,
+                    )
+                (tensor,) = parts.values()
+                whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
+                return whole
+
+            absent = [
+                pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in waiting
+            ]
+            slices = (_checked(fused, expert, layer_name, shape, absent) for expert in range(shape[0]))
+            packed, state = quantize_slices(slices)
+            state.dtype = model.get_parameter(layer_name).dtype
+            hf_quantizer.expert_states[layer_name] = state
+            return {layer_name: packed}
+
+    return StreamedExperts
+
+
+def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int) -> None:
+    """Raise EngineError unless each projection of a layer has one tensor an expert, whatever their names are."""
+    for pattern, tensors in sources.items():
+        if len(tensors) != count:
+            raise EngineError(
+                f"{layer_name}: the checkpoint holds {len(tensors)} experts ({pattern}) where the model has {count}; "
+                "download the checkpoint again, or correct the number of experts in config.json"
+            )
+
+
+def _checked(
+    fused: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size, absent: Sequence[str]
+) -> torch.Tensor:
+    """Return one expert's slice of a fused tensor; EngineError when it is not of the model's shape.
+
+    `absent`: the kinds of weights that the checkpoint has none of in this layer.
+    """
+    import torch
+
+    try:
+        tensor = fused(expert)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = f"the checkpoint holds no {absent[0]}" if absent else str(error).partition("\n")[0]
+        raise EngineError(f"{layer_name}: the weights of expert {expert} do not fit together: {reason}") from error
+    if tensor.shape != (1, *shape[1:]):
+        raise EngineError(
+            f"{layer_name}: expert {expert} is {shown(tensor.shape[1:])} in the checkpoint, and {shown(shape[1:])} by "
+            "config.json; download the checkpoint again, or correct config.json"
+        )
+    return tensor
+
+
+def _stream(conversion: Any) -> Any:
+    """Return a conversion of transformers made to run expert by expert, when its operations allow that.
+
+    Stacking along the first dimension, and joining or turning the others, treat each expert apart from the rest.
+    """
+    from transformers.core_model_loading import Concatenate, MergeModulelist, Transpose, WeightConverter
+
+    if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
+        return conversion
+    first, *others = [each for each in conversion.operations if not isinstance(each, unpacking_class())]
+    apart = (
+        isinstance(first, MergeModulelist)
+        and first.dim == 0
+        and all(
+            (isinstance(other, Concatenate) and other.dim > 0)
+            or (isinstance(other, Transpose) and min(other.dim0, other.dim1) > 0)
+            for other in others
+        )
+    )
+    if apart and not conversion.force_cpu:
+        conversion.__class__ = _streaming_class()
+    return conversion
+
+
+def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[str, QuantState]) -> None:
+    """Have the packed expert tensors of `model` read as the weights they hold.
+
+    In the order the model declares them: peft nests its wrappers in the order it meets the parameters. A tensor
+    without a state was left in 16 bits by a checkpoint that is packed already: the coverage will say so.
+    """
+    from torch.nn.utils import parametrize
+
+    reading_class = expert_reading_class()
+    for full_name in names:
+        if full_name in states:
+            path, _, name = full_name.rpartition(".")
+            reading = reading_class(states[full_name])
+            parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
+
+
+def _leave_routers(model: PreTrainedModel, quantizer: Any) -> None:
+    """Have the routers stay in 16 bits, beside what is skipped anyway.
+
+    They take little room, and some families multiply by their router's weights themselves. A checkpoint that is packed
+    already is read as it is.
+    """
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    config = quantizer.quantization_config
+    if quantizer.pre_quantized:
+        return
+    skipped = config.llm_int8_skip_modules or get_keys_to_not_convert(model)
+    config.llm_int8_skip_modules = [*skipped, *router_linears(model)]
+
+
+def _refuse_other_shapes(
+    model: PreTrainedModel, shapes: Mapping[str, torch.Size], states: Mapping[str, QuantState]
+) -> None:
+    """Raise EngineError for the first 4-bit tensor that was not packed from the shape its place has.
+
+    transformers compares shapes too, but not those of what was quantised.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    packed = [(name, state, shapes[name]) for name, state in states.items()]
+    packed += [
+        (f"{path}.weight", module.weight.quant_state, (module.out_features, module.in_features))
+        for path, module in model.named_modules()
+        if isinstance(module, Linear4bit) and getattr(module.weight, "quant_state", None) is not None
+    ]
+    for name, state, shape in packed:
+        if tuple(state.shape) != tuple(shape):
+            raise EngineError(
+                f"{name} is {shown(state.shape)} in the checkpoint, and {shown(shape)} by config.json; "
+                "download the checkpoint again, or correct config.json"
+            )
+
+
+@functools.cache
+def quantizer_class() -> type[Any]:
+    """Return the quantiser class; made on demand because its base needs torch and transformers."""
+    from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
+
+    operation_class = _operation_class()
+
+    class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
+        """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
+
+        def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
+            super().__init__(quantization_config, **kwargs)
+            self.expert_shapes: dict[str, torch.Size] = {}
+            self.expert_states: dict[str, QuantState] = {}
+
+        def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
+            """Tell whether a parameter is to be quantised while it is loaded."""
+            if param_name in self.expert_shapes:
+                return True
+            return bool(super().param_needs_quantization(model, param_name, **kwargs))
+
+        def get_quantize_ops(self) -> Any:
+            """Return the operation that quantises what `param_needs_quantization` named."""
+            return operation_class(self)
+
+        def linear_operation(self) -> Any:
+            """Return bitsandbytes' own operation, for linear weights."""
+            return super().get_quantize_ops()
+
+        def get_load_operations(self) -> dict[str, Any]:
+            """Return what reads a checkpoint that is packed already: linear layers as they are, experts unpacked."""
+            return {**super().get_load_operations(), "dequantize": unpacking_class()}
+
+        def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
+            """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
+            return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
+
+        def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
+            _leave_routers(model, self)
+            super()._process_model_before_weight_loading(model, device_map, **kwargs)
+            self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
+
+        def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+            model = super()._process_model_after_weight_loading(model, **kwargs)
+            _refuse_other_shapes(model, self.expert_shapes, self.expert_states)
+            _show_in_full(model, self.expert_shapes, self.expert_states)
+            self.expert_states.clear()
+            return model
+
+    return ExpertQuantizer
+
+
+def nf4_config(compute_dtype: torch.dtype) -> Any:
+    """Return a quantisation configuration for `from_pretrained`: NF4, double quantisation, our quantiser.
+
+    Adds our quantiser to transformers' table under a name of its own, once.
+    """
+    from transformers import BitsAndBytesConfig
+    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+
+    AUTO_QUANTIZER_MAPPING.setdefault(METHOD, quantizer_class())
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+    config.quant_method = METHOD
+    return config

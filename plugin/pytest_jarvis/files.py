@@ -1,0 +1,290 @@
+"""Files that people write, read into typed values; what is wrong with one is said in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
+_BYTE = re.compile(r" \(byte (?P<byte>\d+)\)$")
+_PAST = re.compile(r"trailing characters|invalid escape character")
+"""What msgspec notices only when it has passed it."""
+_TYPE = re.compile(r"`([^`]*)`")
+_PLAIN = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a string",
+}
+_LONGEST_FOUND = 60
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
+"""What tells keys from values in a text that is known to be JSON."""
+
+
+class InputError(ValueError):
+    """Something a user wrote cannot be used: the message is one sentence with the place and what is allowed."""
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file; raise InputError when it is missing, unreadable or not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}: line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """Return the TOML file as a `kind`; raise InputError with the place of the first thing wrong."""
+    return _read(path, kind, tomllib.loads, tomllib.TOMLDecodeError, "TOML")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Return the JSON file as a `kind`; raise InputError with the place of the first thing wrong."""
+    return _read(path, kind, lambda text: msgspec.json.decode(text.encode()), msgspec.DecodeError, "JSON")
+
+
+def refuse_repeated_keys(text: str, where: str) -> None:
+    """Raise InputError, starting with `where`, for a key that stands twice in one table of a text that is JSON.
+
+    Parsers keep the last of the two and say nothing.
+    """
+    tables: list[dict[str, int]] = []
+    before = ""
+    start = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{[":
+            tables.append({})
+        elif token[0] in "}]":
+            tables.pop()
+        elif token[0] == ":":
+            key, line = json.loads(before), text.count("\n", 0, start) + 1
+            first = tables[-1].get(key)
+            if first is not None:
+                raise InputError(
+                    f"{where}: line {line}: the key '{key}' stands on line {first} already; keep one of the two"
+                )
+            tables[-1][key] = line
+        before, start = token[0], token.start()
+
+
+def convert(value: object, kind: type[T], where: str) -> T:
+    """Return decoded `value` as a `kind`; raise InputError that starts with `where`."""
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {_explain(str(error), value, kind)}") from None
+
+
+def syntax_error(error: Exception, text: str) -> str:
+    """Return what a parser said of a text, with line and column, from 1, where msgspec counts bytes or nothing.
+
+    tomllib says them itself. A number that is too large is told without.
+    """
+    said = _AT.sub("", str(error))
+    if byte := _BYTE.search(said):
+        passed = 1 if _PAST.search(said) else 0
+        read = text.encode()[: int(byte["byte"]) - passed].decode(errors="ignore")
+        return f"{_end_of(read)}: {said[: byte.start()]}"
+    return f"{_end_of(text.rstrip())}: {said}" if said.endswith("truncated") else said
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return a closing « ; did you mean ...? » or the known names, for a message about an unknown one."""
+    import difflib  # only for a message
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type[Exception], syntax: str) -> T:
+    text = read_text(path)
+    try:
+        value = parse(text)
+    except wrong as error:
+        raise InputError(f"{path}: not valid {syntax}: {syntax_error(error, text)}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid {syntax}: brackets are nested too deep") from None
+    return convert(value, kind, str(path))
+
+
+def _end_of(text: str) -> str:
+    """Return the place of what would follow a text."""
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"line {line}, column {column}"
+
+
+def _explain(message: str, document: object, kind: object) -> str:
+    """Turn a message of msgspec into: the place, what was expected, what was found."""
+    at = _AT.search(message)
+    said = message[: at.start()] if at else message
+    place, found, kind = _walk(at["path"] if at else "$", document, kind)
+    prefix = f"{place}: " if place else ""
+    if unknown := _UNKNOWN.fullmatch(said):
+        known = list(getattr(_struct_in(kind), "__struct_encode_fields__", ()))
+        return f"{prefix}unknown key '{unknown['name']}'{nearest(unknown['name'], known) if known else ''}"
+    if missing := _MISSING.fullmatch(said):
+        return f"{prefix}the key '{missing['name']}' is missing"
+    expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
+    expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))
+    if allowed := _literals_in(kind):
+        choice = ", ".join(repr(value) for value in allowed)
+        expected = f"{expected.replace('a string or ', '')} or {choice}" if "object" in said else f"one of {choice}"
+    none = " (null for none)" if isinstance(found, int | float) and ">" in said and _allows_none(kind) else ""
+    return f"{prefix}expected {expected}{none}, found {_shown(found)}"
+
+
+def _shown(found: object) -> str:
+    """Return a value as its file has it, on one line and not too long."""
+    text = repr(found) if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_FOUND else f"{text[: _LONGEST_FOUND - 1]}…"
+
+
+def _walk(path: str, value: object, kind: object) -> tuple[str, object, object]:
+    """Follow a path of msgspec from a document and its type; return the place in words, what stands there, its type."""
+    parts: list[str] = []
+    for step in _STEP.finditer(path):
+        if step["index"] is not None:
+            kind = _item_type(kind, Sequence)
+            index = int(step["index"])
+            value = value[index] if isinstance(value, list) else None
+            parts.append(f"entry {index + 1}{_entry_name(value)}")
+            continue
+        if (key := step["key"]) is None:
+            kind = _item_type(kind, Mapping)
+            key = _wrong_key(value, kind)
+        else:
+            kind = _field_type(kind, key)
+        value = value.get(key) if isinstance(value, dict) else None
+        parts.append(key)
+    return ": ".join(parts), value, kind
+
+
+def _entry_name(entry: object) -> str:
+    """Return the name an entry of a list gives itself, in brackets."""
+    names = [entry[key] for key in ("id", "name", "prompt_id") if key in entry] if isinstance(entry, dict) else []
+    return f" ('{names[0]}')" if names and isinstance(names[0], str) else ""
+
+
+def _wrong_key(mapping: object, kind: object) -> str:
+    """Return the first key of a mapping whose value is not a `kind`: msgspec does not say which it is."""
+    for key, value in mapping.items() if isinstance(mapping, dict) else ():
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return str(key)
+    return "a value"
+
+
+def _field_type(kind: object, name: str) -> object:
+    from typing import get_type_hints  # this and the rest: only for a message
+
+    owner = _struct_in(kind)
+    return get_type_hints(owner, include_extras=True).get(name) if owner else None
+
+
+def _item_type(kind: object, container: type) -> object:
+    """Return the type of the items of the container that `kind` is or may be; for a mapping, of its values."""
+    from typing import get_args, get_origin
+
+    origin = get_origin(kind)
+    if isinstance(origin, type) and issubclass(origin, container):
+        return get_args(kind)[container is Mapping]
+    return next((found for part in get_args(kind) if (found := _item_type(part, container))), None)
+
+
+def _struct_in(kind: object) -> type[msgspec.Struct] | None:
+    """Return the Struct that `kind` is, or may be when it is optional."""
+    from typing import get_args
+
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
+
+
+def _allows_none(kind: object) -> bool:
+    """Tell whether `kind` is a value or null, as what 0 often stands for elsewhere."""
+    from types import NoneType, UnionType
+    from typing import Union, get_args, get_origin
+
+    return get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
+
+
+def _literals_in(kind: object) -> list[object]:
+    """Return the values allowed when `kind` is a Literal, or an optional one."""
+    from types import UnionType
+    from typing import Literal, Union, get_args, get_origin
+
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+
+
+def new_run_folder(reports: Path, name: str = "{time}") -> Path:
+    """Make and return a folder of its own for a run under `reports`; never an existing one: a number is added.
+
+    `{time}` in its name is filled in.
+    """
+    stem = name.replace("{time}", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    for number in range(1, 1000):
+        folder = reports / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"{reports}: a folder for the run cannot be made: {error.strerror or error}") from None
+        return folder
+    raise InputError(f"{reports}: no free name for a new run after {stem}-999")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it.
+
+    So it is after a power cut too: when this returns, the new one is on the disk.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            # Before it takes its name: a file system may well remember a new name sooner than what it names.
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _keep_names_of(path.parent)
+
+
+def _keep_names_of(folder: Path) -> None:
+    """Have the disk remember the names in a folder; not on Windows, nor on a network's drive that cannot do it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path itself, or the first of its parents that is there."""
+    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())

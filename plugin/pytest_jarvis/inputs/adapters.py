@@ -1,0 +1,283 @@
+"""LoRA adapters as they lie in folders: found, looked at without loading anything, the newest usable one chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.base_model import may_fit
+from pytest_jarvis.inputs.lora_files import (
+    Fault,
+    Mismatch,
+    count_weights,
+    first_fault,
+    first_mismatch,
+    other_method,
+    problem_of_weights,
+    read_shapes,
+    unlike_plain,
+)
+
+ADAPTER_CONFIG: Final = "adapter_config.json"
+WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
+"""The weights of an adapter, in the order peft looks for them."""
+AUTO: Final = "auto"
+"""Stands for a path: the newest usable adapter under the configured folders."""
+
+Problem = Literal[
+    "no_weights",
+    "no_config",
+    "bad_config",
+    "bad_value",
+    "not_lora",
+    "variant",
+    "pointer",
+    "cut",
+    "mismatch",
+    "other_base",
+]
+
+_DEPTH: Final = 4
+"""Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
+_SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
+_SAID: Final[Mapping[Problem, str]] = {
+    "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
+    "no_config": f"holds weights without {ADAPTER_CONFIG}",
+    "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
+    "bad_value": f"has an {ADAPTER_CONFIG} with a value that cannot be used",
+    "not_lora": "is not a LoRA",
+    "variant": "is a LoRA that cannot be compared with its base on the same weights",
+    "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
+    "cut": "has weights that are cut or damaged",
+    "mismatch": f"has weights that are not those of its {ADAPTER_CONFIG}",
+    "other_base": "was trained on another base",
+}
+
+_FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
+    "not_lora": other_method,
+    "bad_value": first_fault,
+    "variant": unlike_plain,
+}
+"""Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAdapter:
+    """A folder that holds an adapter, or a part of one."""
+
+    folder: Path
+    base: str | None
+    """What its configuration names as its base model."""
+    rank: int | None
+    targets: tuple[str, ...]
+    """Modules and parameters it adapts, sorted."""
+    parameters: int | None
+    """Number of weights; None when the file does not say without being loaded."""
+    size_bytes: int
+    """Of the weights' file; 0 without one."""
+    modified_s: float
+    """When the younger of its two files was last written, in seconds since 1970."""
+    problem: Problem | None
+    """Why it cannot be used; None for a whole one."""
+    broken_at: tuple[int, int] | None = None
+    """Line and column, from 1, where its configuration stops being JSON."""
+    fault: Fault | None = None
+    """The first value of its configuration that cannot be used, of a bad value, a variant or another method."""
+    mismatch: Mismatch | None = None
+    """In what its weights and its configuration contradict each other."""
+
+    @property
+    def name(self) -> str:
+        """What its arm is called when no other name is given."""
+        return arm_name(self.folder)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its configuration and its weights, those that are there."""
+        weights = _weights_in(self.folder)
+        return tuple(file for file in (self.folder / ADAPTER_CONFIG, weights) if file is not None and file.is_file())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """Which adapter `auto` stands for, and why."""
+
+    arm: str
+    chosen: FoundAdapter
+    usable: int
+    """How many could have been chosen, this one included."""
+    passed_over: tuple[tuple[FoundAdapter, Problem], ...]
+    """Younger ones that could not, with the reason."""
+    folders: tuple[Path, ...]
+
+
+def arm_name(folder: Path) -> str:
+    """Return a folder's own name, made fit to name a module of the model: torch takes no dot there."""
+    return re.sub(r"[^\w-]+", "-", folder.absolute().name).strip("-_")
+
+
+def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
+    """Return every folder that holds an adapter or a part of one, in `folders` and below, the newest first.
+
+    Folders that are not there hold none. Of two written at the same moment, as by a copy, the one whose name counts
+    higher comes first.
+    """
+    seen: dict[Path, Path] = {}
+    for top in folders:
+        for folder in _walk(top, _DEPTH, set()):
+            seen.setdefault(folder.resolve(), folder)
+    found = [look_at(folder) for folder in seen.values()]
+    return sorted(found, key=lambda adapter: (adapter.modified_s, _counted(adapter.folder)), reverse=True)
+
+
+def look_at(folder: Path) -> FoundAdapter:
+    """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
+    config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
+    config, broken_at = _read_config(config_file)
+    shapes = None if weights is None else read_shapes(weights)
+    rank = config.get("r") if config else None
+    base = config.get("base_model_name_or_path") if config else None
+    stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
+    problem, mismatch = _problem(config_file, config, weights), None
+    if problem is None and config is not None and shapes is not None:
+        mismatch = first_mismatch(config, shapes)
+    return FoundAdapter(
+        folder=folder,
+        base=base if isinstance(base, str) and base else None,
+        rank=rank if isinstance(rank, int) else None,
+        targets=targets_of(config or {}),
+        parameters=None if shapes is None else count_weights(shapes),
+        size_bytes=0 if weights is None else weights.stat().st_size,
+        modified_s=max((stat.st_mtime for stat in stats), default=0.0),
+        problem="mismatch" if mismatch is not None else problem,
+        broken_at=broken_at,
+        fault=_FAULTS[problem](config) if config is not None and problem is not None and problem in _FAULTS else None,
+        mismatch=mismatch,
+    )
+
+
+def detect(
+    folders: Iterable[Path], base: str, *, arm: str | None = None, fits: Callable[[str | None, str], bool] | None = None
+) -> Detection:
+    """Return the newest whole adapter under `folders` that may belong to `base`.
+
+    `fits` tells whether one may, of the base that it names and of `base`; by default, `may_fit`. Raises InputError with
+    what was seen there when there is none.
+    """
+    looked = tuple(folders)
+    passed_over: list[tuple[FoundAdapter, Problem]] = []
+    usable: list[FoundAdapter] = []
+    for found in find_adapters(looked):
+        problem = found.problem or (None if (fits or may_fit)(found.base, base) else "other_base")
+        if problem is None:
+            usable.append(found)
+        elif not usable:
+            passed_over.append((found, problem))
+    if not usable:
+        raise InputError(_none_found(looked, base, passed_over))
+    return Detection(
+        arm=arm or usable[0].name,
+        chosen=usable[0],
+        usable=len(usable),
+        passed_over=tuple(passed_over),
+        folders=looked,
+    )
+
+
+def targets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what an adapter's configuration says it adapts: module names, `all-linear`, or parameters, sorted."""
+    found: list[str] = []
+    for key in ("target_modules", "target_parameters", "modules_to_save"):
+        value = config.get(key) or ()
+        found.extend([str(one) for one in value] if isinstance(value, list | tuple | set) else [str(value)])
+    return tuple(sorted(found))
+
+
+def files_digest(*files: Path) -> str:
+    """Return the SHA-256 of the files, each preceded by its name and size, as hexadecimal."""
+    from hashlib import sha256  # collecting tests reads no file of an adapter, and must not pay for this
+
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _walk(folder: Path, depth: int, ancestors: set[Path]) -> Iterator[Path]:
+    """Yield the folders that hold a file of an adapter; what cannot be listed holds none."""
+    try:
+        here = folder.resolve()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    names = {entry.name for entry in entries}
+    if names.intersection((ADAPTER_CONFIG, *WEIGHT_FILES)):
+        yield folder
+    if depth == 0 or here in ancestors:
+        return
+    for entry in entries:
+        if entry.name not in _SKIPPED and not entry.name.startswith(".") and entry.is_dir():
+            yield from _walk(folder / entry.name, depth - 1, {*ancestors, here})
+
+
+def _weights_in(folder: Path) -> Path | None:
+    return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+
+
+def _read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
+    """Return a configuration, None when it is no table, and the line and column where it stops being JSON."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        return None, (error.lineno, error.colno)
+    except (ValueError, OSError, RecursionError):
+        return None, None
+    return (config if isinstance(config, dict) else None), None
+
+
+def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path | None) -> Problem | None:
+    if not config_file.is_file():
+        return "no_config"
+    if config is None:
+        return "bad_config"
+    for problem, fault_of in _FAULTS.items():
+        if fault_of(config) is not None:
+            return problem
+    return "no_weights" if weights is None else problem_of_weights(weights)
+
+
+def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
+    """Return a path as text and numbers: `checkpoint-1000` counts higher than `checkpoint-500`."""
+    return tuple(
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", folder.as_posix()) if part
+    )
+
+
+def _place(found: FoundAdapter) -> str:
+    if found.fault is not None or found.mismatch is not None:
+        return f" ({found.fault or found.mismatch})"
+    return "" if found.broken_at is None else f" (line {found.broken_at[0]}, column {found.broken_at[1]})"
+
+
+def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
+    where = ", ".join(str(folder) for folder in folders)
+    said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if len(missing) == len(folders):
+        said += ", which is not there" if len(folders) == 1 else ", none of which is there"
+    elif missing:
+        said += f" (no such folder: {', '.join(missing)})"
+    if passed_over:
+        shown = "; ".join(f"{found.folder} {_SAID[problem]}{_place(found)}" for found, problem in passed_over[:3])
+        more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
+        said += f": {shown}{more}"
+    return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"

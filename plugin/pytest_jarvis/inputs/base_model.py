@@ -1,0 +1,262 @@
+"""Where the files of a base model are on this machine: the package, a folder, or the hub's cache; nothing is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pytest_jarvis.inputs.lora_files import read_layout
+
+Place = Literal["demo", "folder", "cache", "absent", "impossible"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFiles:
+    """A base model as it lies on this machine."""
+
+    place: Place
+    """`absent`: a hub id that would have to be downloaded; `impossible`: neither a folder nor a hub id."""
+    folder: Path | None
+    config: Mapping[str, Any] | None
+    """Its `config.json`, or that of a model known here; None when there is none that can be read."""
+    whole: bool
+    """Whether all of its weights are there."""
+    size_bytes: int
+    """Of the weights that are there."""
+
+    @property
+    def quantized_by(self) -> str | None:
+        """The method that the checkpoint itself is quantised with."""
+        said = (self.config or {}).get("quantization_config")
+        return str(said.get("quant_method", "?")) if isinstance(said, Mapping) else None
+
+
+def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
+    """Return where the base called `name` is; `cache` is the hub's folder."""
+    if name == "demo":
+        from pytest_jarvis.demo import base_path
+
+        return _look_at("demo", base_path())
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _look_at("folder", folder)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
+        return BaseFiles(place="impossible", folder=None, config=None, whole=False, size_bytes=0)
+    snapshot = _snapshot(cache / f"models--{name.replace('/', '--')}", revision or "main")
+    if snapshot is not None:
+        found = _look_at("cache", snapshot)
+        if found.config is not None:
+            return found
+    return BaseFiles(place="absent", folder=None, config=KNOWN_CONFIGS.get(plain_name(name)), whole=False, size_bytes=0)
+
+
+def fits_base(stated: str | None, base: str) -> bool:
+    """Tell whether an adapter that names the base `stated` may belong to `base`, by all that is known here."""
+    return may_fit(stated, base) and (stated is None or other_known_shape(stated, base, hub_cache()) is None)
+
+
+def other_known_shape(stated: str, base: str, cache: Path) -> str | None:
+    """Return in what the model called `stated` differs from `base`, where one is a folder and the other of the hub.
+
+    By what the hub's cache, in the folder `cache`, or this package knows of the latter; None where it knows nothing, or
+    nothing differs. Vocabularies may: an adapter that was trained with more tokens names the model it began with.
+    """
+    try:
+        theirs, ours = find_base(stated, None, cache), find_base(base, None, cache)
+    except (OSError, RuntimeError):
+        return None  # a folder that cannot be looked into, or of a user that there is not
+    if theirs.config is None or ours.config is None or (theirs.place == "folder") == (ours.place == "folder"):
+        return None
+    return other_shape(theirs.config, ours.config, but=("vocab_size",))
+
+
+def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the hub's folder of downloads, as `huggingface_hub` finds it."""
+    if named := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(named).expanduser()
+    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def _snapshot(folder: Path, revision: str) -> Path | None:
+    """Return the files of a branch, tag or commit of a cached model: `refs/NAME` holds a commit."""
+    try:
+        commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
+    except OSError:
+        commit = revision
+    found = folder / "snapshots" / commit
+    return found if found.is_dir() else None
+
+
+def _look_at(place: Place, folder: Path) -> BaseFiles:
+    weights = [file for file in folder.iterdir() if file.suffix in {".safetensors", ".bin"}]
+    index = _read(folder / "model.safetensors.index.json") or _read(folder / "pytorch_model.bin.index.json")
+    wanted = set(index["weight_map"].values()) if index and isinstance(index.get("weight_map"), dict) else set()
+    there = {file.name for file in weights if file.exists()}
+    return BaseFiles(
+        place=place,
+        folder=folder,
+        config=_read(folder / "config.json"),
+        whole=bool(there) and wanted <= there,
+        size_bytes=sum(file.stat().st_size for file in weights if file.exists()),
+    )
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+_SHAPE: Final = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "moe_intermediate_size",
+    "num_experts",
+    "num_local_experts",
+    "vocab_size",
+)
+"""What two configurations of one model have in common, whatever its precision."""
+_SAMPLE_BYTES: Final = 4096
+
+
+def other_model(stated: str, base: str) -> str | None:
+    """Return in what the model in the folder `stated` differs from the one in `base`, as a part of a sentence.
+
+    None when nothing shows that they are two, when they are one folder, or when one of them is no folder with a model
+    (any more). Weights are compared by a few bytes of each file, and only where all files are laid out alike: another
+    format or precision of a model has other bytes too.
+    """
+    there, here = _folder(stated), _folder(base)
+    if there is None or here is None or there.samefile(here):
+        return None
+    difference = other_shape(_config(there), _config(here))
+    if difference is not None:
+        return difference
+    theirs, ours = dict(_layouts(there)), dict(_layouts(here))
+    if theirs != ours or None in theirs.values():
+        return None
+    other = next((name for name in sorted(theirs) if _sample(there / name) != _sample(here / name)), None)
+    return None if other is None else f"{other} has other weights there, of the same names and shapes"
+
+
+def other_shape(theirs: Mapping[str, Any], ours: Mapping[str, Any], but: Iterable[str] = ()) -> str | None:
+    """Return in what two configurations of models differ, as a part of a sentence; `but` names keys that may differ.
+
+    Of a model of several parts, its text part. What one of them leaves open is no difference.
+    """
+    theirs, ours = _text_part(theirs), _text_part(ours)
+    for key in _SHAPE:
+        there, here = theirs.get(key), ours.get(key)
+        known = key not in but and there is not None and here is not None
+        if known and _plain(there) != _plain(here):
+            return f"{key} is {there!r} there and {here!r} here"
+    return None
+
+
+def _plain(value: object) -> object:
+    """Return a value as two versions of transformers write it: the type of a text part has an ending in one of them."""
+    return value.removesuffix("_text") if isinstance(value, str) else value
+
+
+def is_another(stated: str, base: str) -> bool:
+    """Tell whether two folders hold models that are surely not the same: of another shape, or with other weights."""
+    return other_model(stated, base) is not None
+
+
+def is_folder_of_a_model(name: str) -> bool:
+    """Tell whether a name of a base model is that of a folder that holds one."""
+    return _folder(name) is not None
+
+
+def _folder(name: str) -> Path | None:
+    try:
+        folder = Path(name).expanduser()
+        return folder if (folder / "config.json").is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    """Return a model's configuration; empty when it cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    part = config.get("text_config")
+    return part if isinstance(part, Mapping) else config
+
+
+def _layouts(folder: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the name of each file of weights, and how it is laid out; None where its bytes prove nothing."""
+    for file in folder.glob("*.safetensors"):
+        yield file.name, read_layout(file)
+
+
+def _sample(file: Path) -> list[bytes]:
+    """Return a few bytes of a file, from its beginning to its end."""
+    size, found = file.stat().st_size, []
+    with file.open("rb") as stream:
+        for share in (0, 1, 2, 3, 4):
+            stream.seek(max(0, (size - _SAMPLE_BYTES) * share // 4))
+            found.append(stream.read(_SAMPLE_BYTES))
+    return found
+
+
+def may_fit(stated: str | None, base: str) -> bool:
+    """Tell whether an adapter that names the base `stated` may belong to `base`, a folder, a hub id or `demo`.
+
+    A folder may be called anything: its name contradicts only an adapter of the embedded base, and one that names
+    another folder whose model is surely not the same.
+    """
+    if stated is None:
+        return True
+    if base == "demo" or stated == "demo":
+        return stated == base
+    if is_another(stated, base):
+        return False
+    return Path(base).expanduser().is_dir() or plain_name(stated) == plain_name(base)
+
+
+def plain_name(name: str) -> str:
+    """Return what identifies a base model in a path or a hub id: the last part, in lower case, unquantised."""
+    cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
+    last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return re.sub(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$", "", last.lower())
+
+
+KNOWN_CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # https://huggingface.co/Qwen/Qwen3-30B-A3B/blob/main/config.json
+    "qwen3-30b-a3b": {
+        "model_type": "qwen3_moe",
+        "vocab_size": 151_936,
+        "hidden_size": 2048,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "intermediate_size": 6144,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "tie_word_embeddings": False,
+    },
+}
+"""Shapes of the model this project is for, by the plain name of the base: told before it is downloaded."""

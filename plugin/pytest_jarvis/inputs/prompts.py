@@ -1,0 +1,272 @@
+"""The prompts and the tools: TOML files, validated, with a hash that proves what was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from pytest_jarvis.files import InputError, nearest, read_toml
+from pytest_jarvis.text import words
+from pytest_jarvis.types import Category, PromptCase, Tool
+
+TOOLS_FILE = "tools.toml"
+WITH_TOOLS_FOLDER = "with_tools"
+"""Categories beside the others that are asked only when tools are on: what must not call any, above all."""
+
+_CATEGORY = re.compile(r"[A-Za-z0-9_-]+")
+_PROMPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TOOL_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FEWEST_KEYWORDS = 2
+_MOST_KEYWORDS = 5
+
+
+class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    text: str
+    keywords: tuple[str, ...]
+    expected_tool: str | None = None
+    expected_arguments: dict[str, Any] | None = None  # as a call's arguments: any JSON
+    no_tool: bool = False
+    intended: str | None = None
+    note: str | None = None
+
+
+class _PromptFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    prompts: Annotated[tuple[_PromptEntry, ...], msgspec.Meta(min_length=1)]
+    label: str | None = None
+    description: str = ""
+
+
+class _ToolEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    description: str
+    terms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    parameters: dict[str, Any]  # a JSON schema: any object
+
+
+class _ToolFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    tools: Annotated[tuple[_ToolEntry, ...], msgspec.Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSet:
+    """All that a folder of prompts holds."""
+
+    folder: Path
+    categories: tuple[Category, ...]
+    tools: tuple[Tool, ...]
+
+    @property
+    def cases(self) -> tuple[PromptCase, ...]:
+        """Every case, in the order of the files' names and of their entries."""
+        return tuple(case for category in self.categories for case in category.cases)
+
+
+def packaged_prompts() -> Path:
+    """Return the folder of the prompts that come with the package (the checkout's own in a development install)."""
+    installed = Path(__file__).parents[1] / "jarvis_prompts"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "jarvis_prompts"
+
+
+def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
+    """Read every category of `folder` and its tools; `with_tools` those of its folder `with_tools` too, if it has one.
+
+    A category is a file `NAME.toml`, hidden ones apart; `tools.toml` holds the tools. Raises InputError with the file,
+    the entry, what was found and what was expected; `with_tools` looks at the tools' schemas, too.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of prompts; give one with --jarvis-prompts DIR")
+    if not (folder / TOOLS_FILE).exists():
+        raise InputError(f"{folder}: no tools: expected {TOOLS_FILE} beside the prompts; an existing one can be copied")
+    tools = _load_tools(folder / TOOLS_FILE)
+    files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE and path.name[0] != ".")
+    if not files:
+        raise InputError(f"{folder}: no prompts: expected at least one file NAME.toml beside {TOOLS_FILE}")
+    if with_tools:
+        _check_schemas(folder / TOOLS_FILE, tools)
+        files += _extra_files(folder, {path.stem for path in files})
+    known = {tool.name: tool for tool in tools}
+    seen: dict[str, Path] = {}
+    categories = tuple(_load_category(path, known, seen) for path in files)
+    return PromptSet(folder=folder, categories=categories, tools=tools)
+
+
+def prompt_hash(cases: Iterable[PromptCase]) -> str:
+    """Return the SHA-256 of what the cases ask and expect, in any order of the cases."""
+    rows = sorted(
+        (
+            [case.prompt_id, case.category, case.text, list(case.keywords), case.expected_tool, case.intended]
+            # What a prompt does not say is left out, so that those who never say it keep their hash.
+            + ([{"expected_arguments": case.expected_arguments}] if case.expected_arguments else [])
+            + ([{"no_tool": True}] if case.no_tool else [])
+            for case in cases
+        ),
+        key=lambda row: str(row[0]),
+    )
+    return _sha256(rows)
+
+
+def dictionary_hash(tools: Sequence[Tool]) -> str:
+    """Return the SHA-256 of the tools' names and terms: what the JARVIS relevance counts."""
+    return _sha256(sorted([tool.name, sorted(tool.terms)] for tool in tools))
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
+
+
+def _load_tools(path: Path) -> tuple[Tool, ...]:
+    owner: dict[str, str] = {}
+    tools: dict[str, Tool] = {}
+    for entry in read_toml(path, _ToolFile).tools:
+        where = f"{path}: tool '{entry.name}'"
+        if not _TOOL_NAME.fullmatch(entry.name):
+            raise InputError(f"{where}: name: expected small letters without accents, digits and '_'")
+        if entry.name in tools:
+            raise InputError(f"{where}: the name is used twice; names must differ")
+        _check_words(where, "description", entry.description)
+        if entry.parameters.get("type") != "object":
+            raise InputError(
+                f'{where}: parameters: expected a JSON schema with type = "object", '
+                f"found type {entry.parameters.get('type')!r}"
+            )
+        for term in entry.terms:
+            form = _check_words(where, "terms", term)
+            if form in owner:
+                raise InputError(
+                    f"{where}: term '{term}' already belongs to '{owner[form]}'; "
+                    "a term names one tool, once (case and accents do not count)"
+                )
+            owner[form] = entry.name
+        tools[entry.name] = Tool(
+            name=entry.name, description=entry.description, parameters=entry.parameters, terms=entry.terms
+        )
+    return tuple(tools.values())
+
+
+def _extra_files(folder: Path, taken: set[str]) -> list[Path]:
+    """Return the category files that tools add, sorted; a name that is taken is an InputError."""
+    files = sorted(path for path in (folder / WITH_TOOLS_FOLDER).glob("*.toml") if path.name[0] != ".")
+    for path in files:
+        if path.stem in taken:
+            raise InputError(f"{path}: the category '{path.stem}' is already that of {folder / path.name}; rename one")
+    return files
+
+
+def _check_schemas(path: Path, tools: Iterable[Tool]) -> None:
+    """Raise InputError for a tool whose parameters are no JSON schema: calls could not be judged by it."""
+    for tool in tools:
+        if not is_json(tool.parameters):
+            raise InputError(
+                f"{path}: tool '{tool.name}': parameters: expected what JSON has: no dates, only finite numbers"
+            )
+        if (fault := check_schema(tool.parameters)) is not None:
+            raise InputError(f"{path}: tool '{tool.name}': parameters: expected a JSON schema; {fault}")
+
+
+def _load_category(path: Path, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> Category:
+    if not _CATEGORY.fullmatch(path.stem):
+        raise InputError(
+            f"{path}: the file's name is that of the category: expected letters without accents, digits, '_' and '-'"
+        )
+    content = read_toml(path, _PromptFile)
+    for entry in content.prompts:
+        _check_prompt(path, entry, known_tools, seen)
+        seen[entry.id] = path
+    cases = tuple(
+        PromptCase(
+            prompt_id=entry.id,
+            category=path.stem,
+            text=entry.text,
+            keywords=entry.keywords,
+            expected_tool=entry.expected_tool,
+            expected_arguments=entry.expected_arguments,
+            no_tool=entry.no_tool,
+            intended=entry.intended,
+            note=entry.note,
+        )
+        for entry in content.prompts
+    )
+    label = content.label or path.stem.replace("_", " ").capitalize()
+    return Category(name=path.stem, label=label, description=content.description, cases=cases)
+
+
+def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> None:
+    where = f"{path}: prompt '{entry.id}'"
+    if not _PROMPT_ID.fullmatch(entry.id):
+        raise InputError(f"{where}: id: expected letters without accents, digits, '.', '_' and '-', no sign first")
+    if entry.id in seen:
+        raise InputError(f"{where}: the id is already used in {seen[entry.id].name}; ids must differ")
+    _check_words(where, "text", entry.text)
+    if entry.intended is not None:
+        _check_words(where, "intended", entry.intended)
+    if not _FEWEST_KEYWORDS <= len(entry.keywords) <= _MOST_KEYWORDS:
+        raise InputError(
+            f"{where}: keywords: expected {_FEWEST_KEYWORDS} to {_MOST_KEYWORDS} of them, found {len(entry.keywords)}"
+        )
+    owner: dict[str, str] = {}
+    for keyword in entry.keywords:
+        form = _check_words(where, "keywords", keyword)
+        if form in owner:
+            raise InputError(
+                f"{where}: keywords: '{owner[form]}' and '{keyword}' are the same (case and accents do not count)"
+            )
+        owner[form] = keyword
+    if entry.expected_tool is not None and entry.expected_tool not in known_tools:
+        raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{nearest(entry.expected_tool, [*known_tools])}")
+    _check_wish(where, entry, known_tools)
+
+
+def _check_wish(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]) -> None:
+    """Refuse a prompt that wants what no call can be."""
+    if entry.no_tool and entry.expected_tool is not None:
+        raise InputError(f"{where}: no_tool: a prompt that wants no tool has no expected_tool; keep one of the two")
+    if entry.expected_arguments is None:
+        return
+    if entry.expected_tool is None:
+        raise InputError(f"{where}: expected_arguments: expected an expected_tool beside them, found none")
+    declared = known_tools[entry.expected_tool].parameters.get("properties")
+    names = list(declared) if isinstance(declared, dict) else []
+    for name, value in entry.expected_arguments.items():
+        if not is_json(value):
+            raise InputError(f"{where}: expected_arguments: {name}: expected what JSON has, found {value!r}")
+        if name not in names:
+            raise InputError(
+                f"{where}: expected_arguments: {entry.expected_tool} has no parameter '{name}'{nearest(name, names)}"
+            )
+
+
+def _check_words(where: str, key: str, value: str) -> str:
+    """Return the words of `value` as they are matched; raise InputError when there are none."""
+    found = words(value)
+    if not found:
+        raise InputError(f"{where}: {key}: expected at least one word, found {value!r}")
+    return " ".join(found)
+
+
+def is_json(value: object) -> bool:
+    """Whether a value can be written as strict JSON: no date, no number that is not finite."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def check_schema(schema: Mapping[str, object]) -> str | None:
+    """Return what is wrong with a JSON schema (draft 2020-12), and where, in English; None when it is one."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except SchemaError as error:
+        place = ".".join(str(part) for part in error.absolute_path)
+        return f"{place}: {error.message}" if place else error.message
+    return None

@@ -1,0 +1,8 @@
+"""What a response is worth.
+
+relevance         keywords and JARVIS relevance of a text
+similarity        cosine of two texts' embeddings
+tool_choice       whether the right tool was called or named
+understanding     whether a misheard command was understood
+custom            metrics that users declare with `@jarvis_metric`
+"""

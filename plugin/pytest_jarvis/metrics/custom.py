@@ -1,0 +1,282 @@
+"""Metrics that others add: the decorator that declares one, what a session finds declared, and how each is measured."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Literal, Protocol, TypeVar, overload
+
+import msgspec
+
+from pytest_jarvis.files import InputError, nearest
+from pytest_jarvis.inputs.config import MetricBar
+from pytest_jarvis.types import PromptCase, Response
+
+Per = Literal["response", "pair"]
+"""What a metric is a number of: one response, or the two responses of one prompt and replicate."""
+MetricFunction = Callable[..., float | None]
+Function = TypeVar("Function", bound=Callable[..., object])
+HookMetrics = Callable[[PromptCase, Response], Sequence[object]]
+"""What every implementation of the hook returns for a response, the one registered first coming first."""
+
+BUILT_IN: Final = frozenset(
+    {
+        *("relevance", "jarvis_relevance", "keywords", "keyword_match", "cosine", "cosine_similarity_score"),
+        *("characters", "seconds", "tokens", "first_token_s", "expected_tool", "all_keywords"),
+        *("routing", "tool_routing", "understood", "base_relevance", "base_keywords"),
+    }
+)
+"""Names that the report uses for what it measures itself."""
+
+_MARK: Final = "_jarvis_metric"
+_NAME: Final = re.compile(r"[^\W\d][\w.-]*")
+_LONGEST_LABEL: Final = 40
+_ARGUMENTS: Final[Mapping[Per, tuple[str, ...]]] = {
+    "response": ("case", "response"),
+    "pair": ("case", "base", "finetuned"),
+}
+
+
+class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader must know of a metric."""
+
+    name: str
+    label: str
+    higher_is_better: bool = True
+    per: Per = "response"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric of a session: what it is called and the function that measures it."""
+
+    spec: MetricSpec
+    function: MetricFunction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declaration:
+    """What the decorator was given, as it was given: it is checked where a session collects it."""
+
+    name: object
+    label: object
+    higher_is_better: object
+    per: object
+
+
+class MetricFaultError(Exception):
+    """A metric gave no number: the message is one sentence with its name, the prompt, the arm and the response."""
+
+    def __init__(self, sentence: str, response: Response) -> None:
+        """`response` is the one that could not be measured."""
+        super().__init__(sentence)
+        self.response = response
+
+
+class Measuring(Protocol):
+    """What measures more on the responses of a run."""
+
+    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+        """Return the metrics of a response by name; what was not measured is left out."""
+
+    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
+        """Return the metrics of a pair by name; what was not measured is left out."""
+
+
+@overload
+def jarvis_metric(function: Function, /) -> Function: ...
+@overload
+def jarvis_metric(
+    *, name: str | None = None, label: str | None = None, higher_is_better: bool = True, per: Per = "response"
+) -> Callable[[Function], Function]: ...
+def jarvis_metric(
+    function: Function | None = None,
+    /,
+    *,
+    name: object = None,
+    label: object = None,
+    higher_is_better: object = True,
+    per: object = "response",
+) -> Function | Callable[[Function], Function]:
+    """Declare a function of a conftest.py, a plugin or a test file a metric of the benchmark; it stays as it is.
+
+    `name`: its key in reports and in `benchmark.metric_bars` (the function's name when absent). `label`: what people
+    read. `per="response"`: the function takes `(case, response)`; `per="pair"`: `(case, base, finetuned)`, the
+    responses of both arms to the same prompt with the same noise. It returns a number, or None for « not measured ».
+    """
+
+    def mark(marked: Function) -> Function:
+        given = name if name is not None else getattr(marked, "__name__", None)
+        declaration = _Declaration(
+            name=given, label=given if label is None else label, higher_is_better=higher_is_better, per=per
+        )
+        setattr(marked, _MARK, declaration)
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+def collect_metrics(modules: Iterable[object]) -> tuple[Metric, ...]:
+    """Return the metrics declared in modules, in their order; each function once, wherever it was imported to.
+
+    Raises InputError for a declaration that cannot be one, a name used twice and a name of a built-in metric.
+    """
+    found: dict[int, tuple[MetricFunction, _Declaration]] = {}
+    for module in modules:
+        if isinstance(module, ModuleType):
+            for value in list(vars(module).values()):
+                declaration = getattr(value, "__dict__", {}).get(_MARK)
+                if isinstance(declaration, _Declaration):
+                    found.setdefault(id(value), (value, declaration))
+    metrics: dict[str, Metric] = {}
+    for function, declaration in found.values():
+        spec = _checked(function, declaration)
+        if spec.name in metrics:
+            first = _place(metrics[spec.name].function)
+            raise InputError(f"{_place(function)}: metric '{spec.name}': {first} declares one of this name too")
+        metrics[spec.name] = Metric(spec=spec, function=function)
+    return tuple(metrics.values())
+
+
+class MetricSet:
+    """The metrics of a session."""
+
+    def __init__(self, metrics: Sequence[Metric] = (), hook: HookMetrics | None = None) -> None:
+        """Take the declared metrics, and the hook that is asked for more of each response."""
+        self._by_response = tuple(metric for metric in metrics if metric.spec.per == "response")
+        self._by_pair = tuple(metric for metric in metrics if metric.spec.per == "pair")
+        self._hook = hook
+        self.specs = tuple(metric.spec for metric in metrics)
+
+    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+        """Return the metrics of a response by name; MetricFaultError when one raises or gives no finite number."""
+        found = self._of_hook(case, response) if self._hook is not None else {}
+        for metric in self._by_response:
+            value = _measure(metric, response, case, response)
+            if value is not None:
+                found[metric.spec.name] = value
+        return found
+
+    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
+        """Return the metrics of a pair by name; MetricFaultError when one raises or gives no finite number."""
+        values = {metric.spec.name: _measure(metric, finetuned, case, base, finetuned) for metric in self._by_pair}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _of_hook(self, case: PromptCase, response: Response) -> dict[str, float]:
+        """Return what the hook measures; of a name that several give, that of the one registered last."""
+        assert self._hook is not None  # noqa: S101  # checked by the caller
+        where = "pytest_jarvis_response_metrics"
+        try:
+            results = self._hook(case, response)
+        except Exception as error:
+            raise _raised(where, response, error) from error
+        found: dict[str, float] = {}
+        taken = {*BUILT_IN, *(spec.name for spec in self.specs)}
+        for metrics in results:
+            if not isinstance(metrics, Mapping):
+                raise _fault(where, response, f"expected numbers by name, found {metrics!r}")
+            for name, value in metrics.items():
+                if not isinstance(name, str) or not _NAME.fullmatch(name):
+                    raise _fault(where, response, f"expected a name such as 'politesse', found {name!r}")
+                if name in taken:
+                    raise _fault(where, response, f"'{name}' is the name of another metric")
+                number = _number(f"{where}: '{name}'", response, value)
+                if number is not None:
+                    found[name] = number
+        return found
+
+
+NO_METRICS: Final = MetricSet()
+"""Measures nothing: the rows of a test that did not run, or whose metrics failed."""
+
+
+def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
+    """Return the declaration as a spec; InputError with its place for what cannot be."""
+    where = f"{_place(function)}: @jarvis_metric"
+    name, label, better, per = declaration.name, declaration.label, declaration.higher_is_better, declaration.per
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f"{where}: name: expected letters, digits, '_', '-' and '.', a letter first, found {name!r}")
+    if name in BUILT_IN:
+        raise InputError(f"{where}: name: '{name}' is a metric of the benchmark itself; give yours another name")
+    if not isinstance(label, str) or not label.strip() or not label.isprintable() or len(label) > _LONGEST_LABEL:
+        raise InputError(f"{where}: label: expected a line of 1 to {_LONGEST_LABEL} characters, found {label!r}")
+    if not isinstance(better, bool):
+        raise InputError(f"{where}: higher_is_better: expected True or False, found {better!r}")
+    if per not in ("response", "pair"):
+        raise InputError(f"{where}: per: expected 'response' or 'pair', found {per!r}")
+    try:
+        inspect.signature(function).bind(*_ARGUMENTS[per])
+    except (TypeError, ValueError):
+        wanted = ", ".join(_ARGUMENTS[per])
+        raise InputError(f"{where}: a metric per {per} is a function of ({wanted}), '{name}' is not") from None
+    return MetricSpec(name=name, label=label.strip(), higher_is_better=better, per=per)
+
+
+def _measure(metric: Metric, response: Response, *arguments: object) -> float | None:
+    """Return the metric's number, or None where it has none; MetricFaultError for anything else."""
+    where = f"metric '{metric.spec.name}'"
+    try:
+        value = metric.function(*arguments)
+    except Exception as error:
+        raise _raised(where, response, error) from error
+    return _number(where, response, value)
+
+
+def _number(where: str, response: Response, value: object) -> float | None:
+    """Return a finite number as a float, None as it is; MetricFaultError for anything else, `bool` included."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise _fault(where, response, f"expected a finite number, or None where it does not apply, found {value!r}")
+    return float(value)
+
+
+def _fault(where: str, response: Response, what: str) -> MetricFaultError:
+    """Return the error of what a metric gave for a response; of a pair, for the fine-tuned one."""
+    of = f"prompt '{response.prompt_id}', {response.arm}, response {response.replicate + 1}"
+    return MetricFaultError(f"{where}: {of}: {what}", response)
+
+
+def _raised(where: str, response: Response, error: Exception) -> MetricFaultError:
+    """Return the error of a metric that raised, with the line where it did."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = f" ({_shown(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace is not None else ""
+    said = " ".join(str(error).split())
+    return _fault(where, response, f"raised {type(error).__name__}{f': {said}' if said else ''}{line}")
+
+
+def _place(function: MetricFunction) -> str:
+    """Return the file and line of a function, for a message; its representation where it has none."""
+    code = getattr(function, "__code__", None)
+    return repr(function) if code is None else f"{_shown(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _shown(file: str) -> str:
+    """Return a file as one below the current folder, where it is."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def check_metric_bars(bars: Mapping[str, MetricBar], known: Sequence[MetricSpec], *, open_names: bool) -> None:
+    """Raise InputError for a bar that asks nothing, asks a gain of a pair, or is about no metric.
+
+    `open_names`: the hook is implemented, so that there may be metrics whose names only responses will tell.
+    """
+    specs = {spec.name: spec for spec in known}
+    for name, bar in bars.items():
+        where = f"configuration: benchmark: metric_bars: '{name}'"
+        if bar.min_gain is None and bar.min_mean is None and bar.max_mean is None:
+            raise InputError(f"{where} asks nothing; give it min_gain, min_mean or max_mean")
+        if name not in specs and not open_names:
+            declared = nearest(name, list(specs)) if specs else "; none is declared with @jarvis_metric"
+            raise InputError(f"{where}: no metric of this name{declared}")
+        if bar.min_gain is not None and name in specs and specs[name].per == "pair":
+            raise InputError(f"{where}: min_gain: a metric of pairs has no gain; give it min_mean or max_mean")

@@ -1,0 +1,163 @@
+"""What a reply does with the tools: its calls are read, and its choice is judged with a typed reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pytest_jarvis.text import canonical
+from pytest_jarvis.types import MalformedCode, PromptCase, Tool, ToolCall
+
+RoutingReason = Literal[
+    "right_tool",
+    "right_silence",
+    "wrong_tool",
+    "no_call",
+    "unwanted_call",
+    "several_calls",
+    "tie",
+    "unknown_tool",
+    "missing_argument",
+    "unexpected_argument",
+    "wrong_argument",
+    "malformed_call",
+]
+"""right_tool: the tool that was asked for, with arguments that fit where there are calls. right_silence: no tool was
+wanted, none was called. wrong_tool: another tool. no_call: a tool was wanted, none was called (or named).
+unwanted_call: no tool was wanted, one was called (or named). several_calls: more than one call. tie: several tools are
+named equally often. unknown_tool: a tool that was not offered. missing_argument, unexpected_argument, wrong_argument:
+the right tool, but an argument it requires (or the prompt does) is not there, its schema does not have it, or its value
+is not what the schema, or the prompt, allows. malformed_call: a call that cannot be read.
+"""
+
+RIGHT: Final[frozenset[RoutingReason]] = frozenset({"right_tool", "right_silence"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How one reply chose its tool."""
+
+    reason: RoutingReason
+    tool: str | None = None
+    """The one tool that was called, or named most; None where there is not exactly one."""
+    argument: str | None = None
+    """The argument that is missing, unexpected or wrong."""
+    problem: MalformedCode | None = None
+    """Why a call could not be read."""
+
+    @property
+    def right(self) -> bool:
+        """Whether this is what the prompt wants."""
+        return self.reason in RIGHT
+
+
+def is_judged(case: PromptCase) -> bool:
+    """Whether the prompt says what tool it wants, or that it wants none."""
+    return case.no_tool or case.expected_tool is not None
+
+
+def judge_calls(calls: Sequence[ToolCall], case: PromptCase, tools: Mapping[str, Tool]) -> Routing | None:
+    """Judge the calls of a reply, `tools` by name being those that were offered; None for a prompt that wants nothing.
+
+    The first reason that holds is given, from the outside in: how many calls, whether it can be read, whether the tool
+    exists, whether it is wanted, then its arguments (missing, unexpected, wrong).
+    """
+    if not is_judged(case):
+        return None
+    if not calls:
+        return Routing(reason="right_silence" if case.no_tool else "no_call")
+    if len(calls) > 1:
+        return Routing(reason="several_calls")
+    return _judge_call(calls[0], case, tools)
+
+
+def _judge_call(call: ToolCall, case: PromptCase, tools: Mapping[str, Tool]) -> Routing:
+    """Judge the only call of a reply."""
+    if call.problem is not None or call.name is None:
+        return Routing(reason="malformed_call", problem=call.problem)
+    if call.name not in tools:
+        return Routing(reason="unknown_tool", tool=call.name)
+    if case.no_tool:
+        return Routing(reason="unwanted_call", tool=call.name)
+    if call.name != case.expected_tool:
+        return Routing(reason="wrong_tool", tool=call.name)
+    fault = _argument_fault(call.arguments, case.expected_arguments or {}, tools[call.name].parameters)
+    reason, argument = fault or ("right_tool", "")
+    return Routing(reason=reason, tool=call.name, argument=argument or None)
+
+
+def judge_named(named_most: Sequence[str], case: PromptCase) -> Routing | None:
+    """Judge the tools a text names most (several of them name it equally often); None for a prompt that wants nothing.
+
+    A tie is not resolved: a text that names two tools as often as each other has not chosen.
+    """
+    if not is_judged(case):
+        return None
+    if not named_most:
+        return Routing(reason="right_silence" if case.no_tool else "no_call")
+    tool = chosen_tool(None, named_most)
+    if case.no_tool:
+        return Routing(reason="unwanted_call", tool=tool)
+    if tool is None:
+        return Routing(reason="tie")
+    return Routing(reason="right_tool" if tool == case.expected_tool else "wrong_tool", tool=tool)
+
+
+def chosen_tool(calls: Sequence[ToolCall] | None, named_most: Sequence[str]) -> str | None:
+    """Return the one tool a reply chose: called where there are calls, else named most; None without exactly one."""
+    chosen = named_most if calls is None else [call.name for call in calls]
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) -> str | None:
+    """Return the first argument, in the order given, whose value is not what the JSON schema of them all allows.
+
+    Empty when it is the arguments together that do not fit, None when all is well. Nothing is fetched for a `$ref` to
+    elsewhere, which nothing fits.
+    """
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    try:
+        errors = list(Draft202012Validator(dict(schema), registry=Registry()).iter_errors(dict(given)))
+    except Unresolvable:
+        return ""
+    names = {str(error.absolute_path[0]) if error.absolute_path else "" for error in errors}
+    return next((name for name in (*given, "") if name in names), None)
+
+
+def value_allowed(value: object, expected: object) -> bool:
+    """Whether a value is the expected one: texts without regard to case and accents, numbers by value.
+
+    A list expects one of its values; a list as value is compared as a whole.
+    """
+    if isinstance(expected, list) and not isinstance(value, list):
+        return any(value_allowed(value, one) for one in expected)
+    if isinstance(value, str) and isinstance(expected, str):
+        return canonical(value) == canonical(expected)
+    if isinstance(value, bool) is not isinstance(expected, bool):
+        return False
+    return value == expected
+
+
+def _argument_fault(
+    given: Mapping[str, object], expected: Mapping[str, object], schema: Mapping[str, object]
+) -> tuple[RoutingReason, str] | None:
+    """Return what is wrong with the arguments of a call of the right tool, and with which."""
+    required, declared = schema.get("required"), schema.get("properties")
+    known = declared if isinstance(declared, Mapping) else {}
+    for name in (*(required if isinstance(required, Sequence) else ()), *expected):
+        if name not in given:
+            return ("missing_argument", str(name))
+    if not schema.get("additionalProperties", False):
+        for name in given:
+            if name not in known:
+                return ("unexpected_argument", name)
+    if (unfit := unfit_argument(given, schema)) is not None:
+        return ("wrong_argument", unfit)
+    for name, wanted in expected.items():
+        if not value_allowed(given[name], wanted):
+            return ("wrong_argument", name)
+    return None

@@ -1,1 +1,0 @@
-"""What is made of a report: files for people and the lines on the terminal."""

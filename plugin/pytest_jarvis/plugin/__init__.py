@@ -1,0 +1,11 @@
+"""The door from pytest: hooks, options, fixtures, and what happens in which phase of a session.
+
+hooks             the entry point: what pytest calls
+hookspecs         the hooks that others may implement
+options           the options as pytest declares them, and refusals before collection
+fixtures, handles what tests ask for, and what they get
+collection        reads the input, hands out the cases
+session           records results and ends the session: report, exit status, files
+xdist             controller and workers of pytest-xdist
+terminal          progress and summary
+"""

@@ -1,0 +1,413 @@
+"""The object of a benchmark session while tests run: it gathers their results, judges, writes and shows them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import msgspec
+import pytest
+
+from pytest_jarvis.engines import LOADS_MODEL
+from pytest_jarvis.files import InputError, new_run_folder, write_atomically
+from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
+from pytest_jarvis.plugin.collection import DEVICE_KEY, worker_count
+from pytest_jarvis.plugin.handles import Measured, ModelHandle
+from pytest_jarvis.plugin.terminal import LiveTerminal, show_case, verbosity_of, write_summary
+from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
+from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.adapters import detection_sentence
+from pytest_jarvis.render.french.comparing import replaying_label
+from pytest_jarvis.report.io import encode_report, write_report
+from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
+from pytest_jarvis.run.build_report import Gathered, decide_rows, exits_failed, judge_gate, make_report
+from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.inputs.contamination import Contamination
+    from pytest_jarvis.plugin.xdist import Controller
+    from pytest_jarvis.render.files import OutputProblem
+    from pytest_jarvis.run.benchmark import Benchmark
+    from pytest_jarvis.run.runner import RunFacts
+    from pytest_jarvis.stats.gate import GateOutcome
+
+
+def with_lines(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the same traceback with a line in every entry: Python has none for some instructions, pytest needs one."""
+    entries: list[TracebackType] = []
+    while traceback is not None:
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    for entry in reversed(entries):
+        line = entry.tb_lineno or entry.tb_frame.f_code.co_firstlineno
+        traceback = TracebackType(traceback, entry.tb_frame, entry.tb_lasti, line)
+    return traceback
+
+
+def leave_to_summary(config: pytest.Config) -> None:
+    """Have pytest say nothing of its own of the exit that ends the session: our summary says why."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter._keyboardinterrupt_memo = None  # noqa: SLF001  # there is no public way
+
+
+T = TypeVar("T")
+
+_MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_SHOWN_PROPERTY = "jarvis_shown"
+_SCORES = (
+    *("keyword_match_base", "keyword_match_finetuned", "jarvis_relevance_base", "jarvis_relevance_finetuned"),
+    *("cosine_similarity_score", "tool_routing_base", "tool_routing_finetuned"),
+    *("understood_base", "understood_finetuned"),
+)
+_USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
+
+
+class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one test found out about its case; travels on the test's report."""
+
+    rows: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+    notes: WorkerNotes | None = None
+    """With the first record of a worker: should it die, they are known."""
+
+
+_RECORD = pytest.StashKey[CaseRecord]()
+
+
+class Recorder:
+    """Registered when the plan of a benchmark session is fixed."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        benchmark: Benchmark,
+        cases: tuple[PromptCase, ...],
+        metrics: MetricSet,
+        controller: Controller | None = None,
+    ) -> None:
+        """`cases` are the selected ones, `metrics` those that others added; nothing is loaded yet.
+
+        `controller` is there on that of pytest-xdist, which itself measures nothing.
+        """
+        self.config = config
+        self.metrics = metrics
+        self.contamination: Contamination | None = None
+        self.benchmark = benchmark
+        conf = benchmark.settings.config
+        replay = benchmark.settings.replay
+        label = labels.model_named(conf.model.base_model_id) if replay is None else replaying_label(replay.source)
+        # Nothing is drawn in a replay: neither its speed nor its memory is one.
+        self.listener = LiveTerminal(
+            config,
+            label,
+            logging=conf.logging
+            if replay is None
+            else msgspec.structs.replace(conf.logging, progress=False, gpu_memory=False),
+            notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
+        )
+        self.workers = worker_count(config)
+        self.controller = controller
+        self.runs = Runs(benchmark, cases, self.listener, self.workers if controller is None else 1)
+        self.verbosity = verbosity_of(config, conf.logging)
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
+            # A recorded test has a line of its own instead of a mark, which pytest's percentages would not count.
+            reporter._show_progress_info = False  # noqa: SLF001  # there is no public way
+        self.records: dict[str, CaseRecord] = {}
+        self.shown: list[str] = []
+        self.interrupted = False
+        self.gate: GateOutcome | None = None
+        self.report: Report | None = None
+        self.folder: Path | None = None
+        self.problems: list[OutputProblem] = []
+        self._told = False
+        self.error: str | None = None
+        """Why the model cannot be used; it ends the session."""
+        self.hook_error: str | None = None
+        self.unwritten: str | None = None
+        """Why the report could not be written; None when it was, or was not asked for."""
+        self._category = ""
+
+    @property
+    def engine(self) -> Engine:
+        """The session's engine; pytest stops with exit status 4 when it cannot be loaded."""
+        return self._or_exit(lambda: self.runs.engine)
+
+    def _or_exit(self, action: Callable[[], T]) -> T:
+        """Return what `action` gives; a model that cannot be used ends the session with exit status 4, its sentence.
+
+        A worker of pytest-xdist may not end the session: its test fails, and the controller is told.
+        """
+        told = getattr(self.config, "workerinput", {})
+        if self.workers > 1 and self.benchmark.settings.engine in LOADS_MODEL and DEVICE_KEY not in told:
+            self._give_up(
+                f"each of {self.workers} workers would load the model; run without -n, or with -n 1; with several "
+                "GPUs, --jarvis-report gives each worker its own"
+            )
+        try:
+            return action()
+        except EngineError as error:
+            self._give_up(str(error))
+
+    def _give_up(self, sentence: str) -> NoReturn:
+        self.error = sentence
+        if hasattr(self.config, "workeroutput"):
+            pytest.fail(sentence, pytrace=False)
+        pytest.exit(sentence, returncode=_USAGE_ERROR)
+
+    def handle(self, place: int | None) -> ModelHandle:
+        """Return the handle on the base (None), or on the adapter that was named at this place."""
+        label = labels.model_label(self.engine.describe())
+        if place is None or self.benchmark.settings.twin:
+            return ModelHandle(self.engine, BASE_ARM, label)
+        name = self.benchmark.settings.adapters[place].name
+        return ModelHandle(self.engine, name, f"{label} + {name}")
+
+    def show(self, item: pytest.Item, text: str) -> None:
+        """Have a line printed in the terminal summary; it travels on the test's report."""
+        item.user_properties.append((_SHOWN_PROPERTY, text))
+
+    def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
+        """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
+        run = self.runs.of(case)
+        self._or_exit(run.draw)
+        failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
+        with self._recorded_if_raised(item, case, failures):
+            rows = tuple(run.rows(case, self.metrics))
+        notes = None if self._told or not hasattr(self.config, "workeroutput") else self._worker_notes()
+        item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
+        self._told = True
+        item.user_properties.extend(_properties(rows))
+        return Measured(rows=rows, failures=failures)
+
+    def _worker_notes(self) -> WorkerNotes:
+        """Return what a worker tells the controller of itself."""
+        return WorkerNotes(facts=self.runs.facts(), error=self.error, metrics=self.metrics.specs)
+
+    @contextmanager
+    def _recorded_if_raised(
+        self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
+    ) -> Generator[None, None, None]:
+        """Record what was drawn when a metric of others gives no number: the test fails, the responses are kept."""
+        try:
+            yield
+        except MetricFaultError as fault:
+            unscored = Failure(
+                prompt_id=case.prompt_id,
+                arm=fault.response.arm,
+                replicate=fault.response.replicate,
+                stage="score",
+                reason=str(fault),
+            )
+            rows = tuple(self.runs.of(case).rows(case, NO_METRICS))
+            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
+            pytest.fail(str(fault), pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the record on the test's report, where it survives the way from a worker."""
+        report = yield
+        if call.when == "call" and (record := item.stash.get(_RECORD, None)) is not None:
+            vars(report)["jarvis_record"] = msgspec.to_builtins(record)
+            del item.stash[_RECORD]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record off a report; under pytest-xdist the controller alone does."""
+        if report.when != "call" or hasattr(self.config, "workeroutput"):
+            return
+        self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
+        raw = getattr(report, "jarvis_record", None)
+        if raw is None:
+            return
+        record = msgspec.convert(raw, CaseRecord)
+        # pytest keeps every report to the end: only that there was a record stays on it.
+        vars(report)["jarvis_record"] = None
+        self.records[report.nodeid] = record
+        if self.controller is not None and record.notes is not None:
+            self.controller.hear(record.notes)
+        self._category = show_case(
+            self.config, record.rows, self._label(record), shown=self._category, verbosity=self.verbosity
+        )
+        for row in record.rows:
+            self.config.hook.pytest_jarvis_result(config=self.config, row=row)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Leave out pytest's own mark for a recorded test: its line says more."""
+        recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
+        return ("passed", "", "") if recorded and self.verbosity >= 0 else None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Let pytest say where Ctrl-C struck: it cannot when that was within an instruction of no line."""
+        try:
+            return (yield)
+        except KeyboardInterrupt as interrupt:
+            interrupt.__traceback__ = with_lines(interrupt.__traceback__)
+            raise
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Take note that the report will be partial."""
+        self.interrupted = True
+        if self.error is not None:
+            leave_to_summary(self.config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Build the report, write its numbers, set the exit status, then make the files for people.
+
+        A worker of pytest-xdist only tells the controller what it knows.
+        """
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["jarvis"] = msgspec.to_builtins(self._worker_notes())
+            self.runs.close()
+            return
+        try:
+            self._conclude(session)
+        finally:
+            # Last: a device that fails as its memory is given back must not cost the numbers.
+            self.runs.close()
+
+    def _conclude(self, session: pytest.Session) -> None:
+        """Numbers first, exit status second, what others change and the files for people last."""
+        gathered = self._gather()
+        self.gate = judge_gate(self.benchmark, gathered)
+        writes = self.benchmark.settings.write_report
+        if gathered is not None and gathered.planned:
+            self.report = make_report(self.benchmark, gathered, self.gate, self.config.rootpath)
+            if writes:
+                self._write(self.report)
+        if writes:
+            self._tell_junit(session)
+            if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.controller is not None and self.controller.error is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self.unwritten is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self.report is not None:
+            self.report = self._last_word(self.report)
+            if self.folder is not None:
+                self._make_files(self.report, self.folder)
+
+    @property
+    def facts(self) -> RunFacts | None:
+        """What the run knows; under pytest-xdist, what the workers told of it."""
+        return self.runs.facts() if self.controller is None else self.controller.facts()
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Print the table, the verdict, the problems and the folder."""
+        write_summary(terminalreporter, self)
+
+    def _make_files(self, report: Report, folder: Path) -> None:
+        """Make the files for people; what cannot be made is a line of the summary."""
+        from pytest_jarvis.render.files import write_outputs
+
+        named = os.environ.get("GITHUB_STEP_SUMMARY")
+        output = self.benchmark.settings.config.output
+        self.problems = write_outputs(
+            report, folder, output.formats, names=output.names, step_summary=Path(named) if named else None
+        )
+
+    def _tell_junit(self, session: pytest.Session) -> None:
+        """Put the verdict into the JUnit file, when one is written."""
+        assert self.gate is not None  # noqa: S101  # checked by the caller
+        from _pytest.junitxml import xml_key
+
+        if (xml := session.config.stash.get(xml_key, None)) is not None:
+            xml.add_global_property("jarvis.verdict", self.gate.verdict)
+            if self.report is not None and self.report.regression is not None:
+                xml.add_global_property("jarvis.regression", self.report.regression.verdict)
+
+    def _gather(self) -> Gathered | None:
+        """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
+        controller = self.controller
+        facts, cases, metrics = self.facts, self.runs.cases, self.metrics.specs
+        if controller is not None:
+            cases, metrics = controller.planned, controller.metrics
+        if facts is None:
+            return None
+        recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
+        rows: list[ResultRow] = []
+        failures: list[FailureRow] = []
+        for case in cases:
+            if (record := recorded.get(case.prompt_id)) is not None:
+                rows += record.rows
+                failures += record.failures
+                continue
+            run = self.runs.of(case)
+            lost = run.failures(case) if controller is None else controller.failures_of(case, facts.samples_per_prompt)
+            if lost or run.has_anything(case):
+                rows += run.rows(case, NO_METRICS)
+                failures += [failure_row(failure, case.category) for failure in lost]
+        if controller is not None and not controller.has_decided(facts):
+            facts = replace(facts, decisions=decide_rows(self.benchmark, rows, facts.samples_per_prompt))
+        return Gathered(
+            rows=tuple(rows),
+            failures=tuple(failures),
+            planned=cases,
+            facts=facts,
+            finished=len(recorded) == len(cases),
+            interrupted=self.interrupted,
+            metrics=metrics,
+            workers=self.workers,
+            contamination=self.contamination,
+        )
+
+    def _label(self, record: CaseRecord) -> str:
+        """Return the label of the record's category."""
+        return next(one.label for one in self.benchmark.prompts.categories if one.name == record.rows[0].category)
+
+    def _last_word(self, report: Report) -> Report:
+        """Return the report as the hooks leave it, written again if it changed; a hook that raises changes nothing."""
+        try:
+            for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
+                report = changed
+            if report is not self.report and self.folder is not None:
+                write_atomically(self.folder / REPORT_FILE, encode_report(report))
+        except Exception as error:  # noqa: BLE001  # what another's code does here must not cost the summary
+            self.hook_error = f"{type(error).__name__}: {error}"
+            return self.report or report
+        return report
+
+    def _write(self, report: Report) -> None:
+        """Write the report's numbers to its folder; where that fails, keep the reason for the summary."""
+        settings = self.benchmark.settings
+        folder = settings.report_folder
+        try:
+            folder = folder or new_run_folder(settings.reports_root, settings.run_name)
+            write_report(report, folder)
+        except (InputError, OSError) as error:
+            why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"
+            kept = "; --jarvis-reuse takes what was drawn from the store" if settings.keeps_responses else ""
+            self.unwritten = f"no report is written: {why}; name another folder with --jarvis-report-dir{kept}"
+        else:
+            self.folder = folder
+
+
+def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
+    """Return the scores as properties of the test, for JUnit XML."""
+    result: list[tuple[str, object]] = []
+    for row in rows:
+        scores: dict[str, float | None] = {name: getattr(row, name) for name in _SCORES}
+        for name in sorted({name for sample in row.samples for name in sample.extra}):
+            for side, arm in (("base", BASE_ARM), ("finetuned", row.adapter)):
+                values = [item.extra[name] for item in row.of_arm(arm) if name in item.extra]
+                scores[f"{name}_{side}"] = fmean(values) if values else None
+        result += [(f"{row.adapter}.{name}", round(value, 6)) for name, value in scores.items() if value is not None]
+    return result

@@ -1,0 +1,275 @@
+"""What the recorder shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_jarvis.render import terminal
+from pytest_jarvis.render.french import encodable, fit, printable, typeset
+from pytest_jarvis.render.french.session import (
+    NOT_ASKED_TO_JUDGE,
+    NOT_ASKED_TO_JUDGE_PART,
+    RESUME,
+    all_died,
+    hook_sentence,
+    parallel,
+)
+from pytest_jarvis.render.french.store import problem_sentence, recalled_line
+from pytest_jarvis.render.text.aggregates import MOST_ADAPTERS
+from pytest_jarvis.report.analysis.insights import rank_adapters
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest._io import TerminalWriter
+    from _pytest.capture import CaptureManager
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_jarvis.inputs.config import LoggingSection
+    from pytest_jarvis.plugin.session import Recorder
+    from pytest_jarvis.report.schema import Report, ResultRow
+    from pytest_jarvis.types import EngineDescription, Progress, StoreProblem
+
+
+_TERMINAL_PERIOD_S = 0.2
+_LOG_PERIOD_S = 10.0
+
+
+class LiveTerminal:
+    """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
+
+    def __init__(
+        self, config: pytest.Config, label: str, *, logging: LoggingSection, notes: Sequence[str] = ()
+    ) -> None:
+        """`label` names the model, `notes` are shown before it is loaded; `logging` says what is shown at all."""
+        manager = config.pluginmanager
+        self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
+        self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
+        # A worker of pytest-xdist has no terminal.
+        self._writer = None if self._reporter is None else config.get_terminal_writer()
+        self._label = label
+        self._progress = logging.progress
+        self._memory = logging.gpu_memory
+        self._notes = tuple(notes)
+        self._quiet = verbosity_of(config, logging) < 0
+        self._next = 0.0
+        self._open_line = False
+        self.told_of_store = False
+        """Whether the failure of the store was shown."""
+
+    def loading(self) -> None:
+        """Show that the engine begins to load, and what was chosen for it."""
+        for note in self._notes:
+            self._line(terminal.note_line(note))
+        self._line(terminal.loading_line(self._label))
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None:
+        """Show what is loaded and how long it took."""
+        shown = description if self._memory else replace(description, memory=())
+        for line in terminal.loaded_lines(shown, seconds):
+            self._line(line)
+
+    def recalled(self, look: int, taken: int, planned: int) -> None:
+        """Show how many of a look's responses the store had."""
+        self._line(recalled_line(look, taken, planned))
+
+    def store_failed(self, problem: StoreProblem) -> None:
+        """Show that the run goes on without its store."""
+        self.told_of_store = self._writer is not None and not self._quiet
+        self._line(problem_sentence(problem.kind, problem.path, problem.reason), yellow=True)
+
+    def drawing(self, look: int, progress: Progress) -> None:
+        """Show how far the drawing is, often on a terminal, seldom in a log."""
+        now = time.monotonic()
+        if now < self._next or not self._progress:
+            return
+        is_terminal = self._reporter is not None and self._reporter.isatty
+        self._next = now + (_TERMINAL_PERIOD_S if is_terminal else _LOG_PERIOD_S)
+        text = terminal.progress_line(look, progress, progress.memory if self._memory else ())
+        if is_terminal:
+            self._rewrite(text)
+        elif progress.responses_done or progress.tokens:
+            self._line(text)
+
+    def drawn(self, look: int, progress: Progress) -> None:
+        """Show that all responses of a look are there."""
+        if self._open_line:
+            self._rewrite("")
+            self._open_line = False
+        if self._progress:
+            self._line(terminal.progress_line(look, progress, progress.memory if self._memory else ()))
+        self._next = 0.0
+
+    def _line(self, text: str, **markup: bool) -> None:
+        with self._writing() as writer:
+            if writer is not None:
+                start_line(writer)
+                writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+
+    def _rewrite(self, text: str) -> None:
+        """Write over the open line; an empty text clears it."""
+        with self._writing() as writer:
+            if writer is None:
+                return
+            if not self._open_line:
+                start_line(writer)
+            shown = fit(encodable(typeset(text), encoding_of(writer)), writer.fullwidth - 1)
+            writer.write(f"\r{shown}" if text else f"\r{shown}\r", flush=True)
+            self._open_line = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[TerminalWriter | None]:
+        """Give pytest's writer past the capture of output; None when nothing is to be shown."""
+        writer = None if self._quiet else self._writer
+        if self._capture is None:
+            yield writer
+            return
+        with self._capture.global_and_fixture_disabled():
+            yield writer
+
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGED": "yellow", "OFF": "cyan"}
+
+
+def verbosity_of(config: pytest.Config, section: LoggingSection) -> int:
+    """Return how much is shown: pytest's own -q (below 0) and -v (above 0), else what the configuration says."""
+    given: int = config.option.verbose
+    return given or {"quiet": -1, "normal": 0, "verbose": 1}[section.verbosity]
+
+
+_REGRESSION_COLOURS = {"DROP": "red", "NO_DROP": "green", "NOT_JUDGED": "yellow"}
+
+
+def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str, verbosity: int) -> str:
+    """Print a line per adapter for the prompt just measured, under its category's heading; return the heading shown.
+
+    With a `verbosity` above 0, both first answers too; below 0, nothing.
+    """
+    if not config.pluginmanager.has_plugin("terminalreporter") or verbosity < 0:
+        return shown
+    writer = config.get_terminal_writer()
+    width = writer.fullwidth
+    start_line(writer)
+    if label != shown:
+        _line(writer, terminal.case_heading(label, width, rows[0].adapter), bold=True)
+    for row in rows:
+        _line(writer, terminal.case_line(row, width, name_arm=len(rows) > 1))
+        if verbosity > 0:
+            for line in terminal.answer_lines(row, width):
+                _line(writer, line)
+    return label
+
+
+def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
+    """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
+    settings = recorder.benchmark.settings
+    # Of a run that never began there is nothing to judge; that it was refused is the whole of it.
+    refused = recorder.error is not None and recorder.report is None
+    judged = settings.write_report and recorder.gate is not None and not (settings.twin or refused)
+    if not (recorder.shown or recorder.report or judged or refused):
+        return
+    reporter.ensure_newline()
+    reporter.section("JARVIS")
+    for text in [*map(terminal.shown_line, recorder.shown), *_parallel_lines(recorder)]:
+        _write(reporter, text)
+    if recorder.report is not None:
+        timings = settings.config.logging.timings
+        _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings, judged=judged)
+        if not (judged or settings.twin):
+            whole = recorder.report.metadata.full_selection
+            _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
+    if judged and recorder.gate is not None:
+        for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
+            _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
+    _write_regression(reporter, recorder.report)
+    _write_problems(reporter, recorder)
+    _write_end(reporter, recorder)
+
+
+def _write_end(reporter: TerminalReporter, recorder: Recorder) -> None:
+    """Print how the run can go on, why it could not, and where its report is."""
+    if recorder.interrupted and recorder.benchmark.settings.keeps_responses and _has_drawn(recorder.report):
+        _write(reporter, RESUME, yellow=True)
+    if recorder.error is not None:
+        _write(reporter, f"ERROR: {recorder.error}", red=True, bold=True)
+    if recorder.unwritten is not None:
+        _write(reporter, f"ERROR: {recorder.unwritten}", red=True, bold=True)
+    if recorder.folder is not None:
+        _write(reporter, terminal.folder_line(recorder.folder))
+
+
+def _has_drawn(report: Report | None) -> bool:
+    return report is not None and any(row.samples for row in report.results)
+
+
+def _write_problems(reporter: TerminalReporter, recorder: Recorder) -> None:
+    """Print what the run went on without: its store, a file, a hook's change."""
+    failed = None if recorder.facts is None or recorder.listener.told_of_store else recorder.facts.store_problem
+    if failed is not None:
+        _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
+    for problem in recorder.problems:
+        _write(reporter, problem.sentence, red=True)
+    if recorder.report is None and recorder.controller is not None and recorder.controller.lost:
+        _write(reporter, all_died(), red=True)
+    if recorder.hook_error is not None:
+        _write(reporter, hook_sentence(recorder.hook_error), red=True)
+
+
+def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:
+    if report is not None and report.regression is not None:
+        for line in terminal.regression_lines(report):
+            _write(reporter, line, **{_REGRESSION_COLOURS[report.regression.verdict]: True, "bold": True})
+
+
+def _parallel_lines(recorder: Recorder) -> list[str]:
+    """Return how several processes drew; nothing of one."""
+    return [parallel(recorder.workers, recorder.benchmark.settings.looks[-1])] if recorder.workers > 1 else []
+
+
+def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool, judged: bool) -> None:
+    for line in terminal.warnings(report):
+        _write(reporter, line, yellow=True)
+    if verbosity >= 0:
+        for line in [*terminal.summary_table(report), *terminal.metric_lines(report)]:
+            _write(reporter, line)
+        for line in terminal.failure_lines(report.failures):
+            _write(reporter, line, red=True)
+    if verbosity >= 0 and timings:
+        _write(reporter, terminal.timings_line(report.provenance.timings_s))
+    ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
+    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, asked=judged)]:
+        _write(reporter, line)
+    for line in (
+        terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
+        if report.noise_floor
+        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, asked=judged)
+    ):
+        _write(reporter, line)
+
+
+def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
+    _line(reporter.config.get_terminal_writer(), text, **markup)
+
+
+def _write_as_is(reporter: TerminalReporter, text: str, **markup: bool) -> None:
+    """Print what may hold a path or a command to copy, whose marks must stay what they are."""
+    writer = reporter.config.get_terminal_writer()
+    writer.line(encodable(printable(text), encoding_of(writer)), **markup)
+
+
+def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:
+    writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+
+
+def start_line(writer: TerminalWriter) -> None:
+    """Begin a new line, if one is open; the reporter's own way would have it print the file's name again."""
+    if writer.width_of_current_line:
+        writer.line()
+
+
+def encoding_of(writer: TerminalWriter) -> str | None:
+    """Return the encoding of the stream behind pytest's writer."""
+    return getattr(writer._file, "encoding", None)  # noqa: SLF001  # the stream itself is not public

@@ -1,0 +1,1 @@
+"""How a report is shown: files, terminal, and the French words for all of them."""

@@ -1,0 +1,110 @@
+"""`charts.png` and the same panels as SVG: drawn by matplotlib, without pyplot and without a user's settings.
+
+Deterministic: the same data give the same bytes with the same matplotlib.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+from pytest_jarvis.render.charts.data import chart_data
+from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
+from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
+from pytest_jarvis.render.french import charts as wording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pytest_jarvis.render.charts.data import ChartData
+    from pytest_jarvis.render.charts.frame import Ink
+    from pytest_jarvis.report.analysis.insights import Insights
+    from pytest_jarvis.report.schema import Report
+
+
+PanelName = Literal["relevance", "keywords", "scores", "key_numbers"]
+
+WIDTH_IN: Final = 14.0
+HEIGHT_IN: Final = 10.0
+DPI: Final = 300
+SVG_WIDTH_IN: Final = 7.0
+_PANELS: Final[tuple[PanelName, ...]] = ("relevance", "keywords", "scores", "key_numbers")
+
+
+def chart_png(report: Report, insights: Insights) -> bytes:
+    """Return the four panels as a PNG of 4200 x 3000 pixels (14 x 10 inches, 300 DPI)."""
+    data = chart_data(report, insights)
+    buffer = io.BytesIO()
+    with house_settings("png"):
+        figure = new_figure(WIDTH_IN, HEIGHT_IN, PRINT)
+        _draw_page(figure, data)
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    return buffer.getvalue()
+
+
+def chart_svgs(report: Report, insights: Insights) -> dict[str, str]:
+    """Return each panel (`relevance`, `keywords`, `scores`, `key_numbers`) as an `<svg>` element for a page.
+
+    Its text stays text, in the colour of the text around it. It has no XML prolog, no style sheet of its own, ids that
+    differ between panels, and a description for who cannot see it.
+    """
+    data = chart_data(report, insights)
+    return {name: _svg(name, data) for name in _PANELS}
+
+
+def _draw_page(figure: Figure, data: ChartData) -> None:
+    """Draw the four panels; the bars take the more of the height the more there are."""
+    margin, gap, head = 0.35, 0.5, 0.95
+    width = (WIDTH_IN - 2 * margin - gap) / 2
+    room = HEIGHT_IN - head - margin - gap
+    top = min(0.62 * room, max(0.5 * room, bars_height(data.relevance)))
+    right, upper = margin + width + gap, margin + room - top + gap
+    title = Box(margin, HEIGHT_IN - head, WIDTH_IN - 2 * margin, head)
+    write_title(figure, title, data.key_numbers.title, data.key_numbers.subtitle, PRINT)
+    places: dict[PanelName, Box] = {
+        "relevance": Box(margin, upper, width, top),
+        "keywords": Box(right, upper, width, top),
+        "scores": Box(margin, margin, width, room - top),
+        "key_numbers": Box(right, margin, width, room - top),
+    }
+    for name, box in places.items():
+        _draw(name, figure, box, data, PRINT)
+
+
+def _draw(name: PanelName, figure: Figure, box: Box, data: ChartData, ink: Ink) -> None:
+    if name == "relevance":
+        draw_bars(figure, box, data.relevance, ink)
+    elif name == "keywords":
+        draw_bars(figure, box, data.keywords, ink)
+    elif name == "scores":
+        draw_histogram(figure, box, data.scores, ink)
+    else:
+        draw_key_numbers(figure, box, data.key_numbers, ink)
+
+
+def _svg(name: PanelName, data: ChartData) -> str:
+    height = max(4.2, bars_height(data.relevance)) if name in {"relevance", "keywords"} else 4.2
+    buffer = io.StringIO()
+    with house_settings(name):
+        figure = new_figure(SVG_WIDTH_IN, height, PAGE)
+        _draw(name, figure, Box(0.1, 0.1, SVG_WIDTH_IN - 0.2, height - 0.2), data, PAGE)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", facecolor="none", metadata=nothing)
+    return _for_page(buffer.getvalue(), name)
+
+
+def _for_page(svg: str, name: PanelName) -> str:
+    """Return matplotlib's SVG file as an element that can stand in a page beside others."""
+    from html import escape
+
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    # A style sheet inside an SVG would hold for the whole page.
+    svg = re.sub(r"<style[^>]*>.*?</style>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*</defs>\s*", "", svg)
+    svg = re.sub(PAGE.text, "currentColor", svg, flags=re.IGNORECASE)
+    svg = re.sub(r'(\sid="|\bhref="#|url\(#)', lambda match: f"{match[1]}jarvis-{name}-", svg)
+    label = escape(wording.CHART_TEXTS[name], quote=True)
+    shape = 'stroke-linejoin="round" stroke-linecap="butt"'
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" {shape} ', 1) + "\n"

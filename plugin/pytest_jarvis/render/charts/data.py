@@ -1,0 +1,343 @@
+"""What the charts show, as values apart from their drawing."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_jarvis.render.french import (
+    NOTHING_DECIDED,
+    adapters_sentence,
+    at_look,
+    early_look,
+    explanations,
+    gain_interval,
+    gain_of_all,
+    labels,
+    number,
+    percent,
+    points,
+    printable,
+    shortened,
+    signed,
+    typeset,
+)
+from pytest_jarvis.render.french import charts as wording
+from pytest_jarvis.render.french.comparing import replay_mark
+from pytest_jarvis.render.french.regression import drop_notes
+from pytest_jarvis.report.analysis.changes import MetricComparison
+from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.stats.contrasts import Interval
+from pytest_jarvis.stats.estimates import MeanEstimate
+from pytest_jarvis.stats.gate import GateVerdict
+
+MOST_GROUPS: Final = 12
+"""Categories on one panel; of more, those with the most prompts."""
+MOST_ADAPTERS: Final = 4
+"""Adapters on one panel, in the order they were named."""
+_MOST_BINS = 24
+_MOST_ROWS = 8
+"""Key numbers of several adapters."""
+_MOST_NAME = 20
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar: an arm's mean in one category."""
+
+    value: float
+    interval: Interval | None
+    shown: str
+    """The value as it is written on the bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarGroup:
+    """The bars of one category, one per arm; None where nothing was measured."""
+
+    label: str
+    bars: tuple[Bar | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarPanel:
+    """One metric per category."""
+
+    title: str
+    note: str
+    """What is left out, or how to read the intervals."""
+    arms: tuple[str, ...]
+    groups: tuple[BarGroup, ...]
+    top: float
+    """The highest end of an interval or a bar; 1 at most."""
+    in_percent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How the scores of all responses are distributed, by arm."""
+
+    title: str
+    arms: tuple[str, ...]
+    edges: tuple[float, ...]
+    """Of the bins; each but the last holds its left end."""
+    shares: tuple[tuple[float, ...], ...]
+    """By arm and bin: share of the arm's responses."""
+    means: tuple[float | None, ...]
+    """By arm: mean over prompts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyNumbers:
+    """The text box: the verdict and the numbers to keep."""
+
+    title: str
+    subtitle: str
+    """When, and on what."""
+    verdict: GateVerdict
+    verdict_text: str
+    advice: str
+    rows: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    """What a reader must know before any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartData:
+    """The four panels."""
+
+    relevance: BarPanel
+    keywords: BarPanel
+    scores: Histogram
+    key_numbers: KeyNumbers
+
+
+def chart_data(report: Report, insights: Insights) -> ChartData:
+    """Return what the four panels show; pure."""
+    shown = insights.adapters[:MOST_ADAPTERS]
+    arms = (labels.BASE, *(printable(adapter.name) for adapter in shown))
+    return ChartData(
+        relevance=_bar_panel(
+            wording.CHART_RELEVANCE, arms, shown, lambda one: one.relevance, _relevance, in_percent=False
+        ),
+        keywords=_bar_panel(wording.CHART_KEYWORDS, arms, shown, lambda one: one.keywords, _keywords, in_percent=True),
+        scores=_histogram(report, arms, shown),
+        key_numbers=_key_numbers(report, insights),
+    )
+
+
+def _relevance(value: float) -> str:
+    return number(value, 3)
+
+
+def _keywords(value: float) -> str:
+    return percent(value, 0)
+
+
+def _bar_panel(
+    title: str,
+    arms: tuple[str, ...],
+    adapters: Sequence[AdapterInsight],
+    metric: Callable[..., MetricComparison | None],
+    write: Callable[[float], str],
+    *,
+    in_percent: bool,
+) -> BarPanel:
+    categories = adapters[0].categories
+    kept = sorted(range(len(categories)), key=lambda place: -categories[place].averages.planned_tests)[:MOST_GROUPS]
+    groups = [
+        BarGroup(
+            label=printable(categories[place].label),
+            bars=_bars([metric(adapter.categories[place]) for adapter in adapters], write),
+        )
+        for place in sorted(kept)
+    ]
+    if len(categories) > 1:
+        groups.append(BarGroup(label=labels.TOTAL, bars=_bars([metric(adapter) for adapter in adapters], write)))
+    ends = [
+        max(bar.value, bar.interval[1] if bar.interval else 0.0)
+        for group in groups
+        for bar in group.bars
+        if bar is not None
+    ]
+    return BarPanel(
+        title=title,
+        note=wording.chart_note(len(groups) - (len(categories) > 1), len(categories)),
+        arms=arms,
+        groups=tuple(groups),
+        top=min(1.0, max(ends, default=1.0)) or 1.0,
+        in_percent=in_percent,
+    )
+
+
+def _bars(metrics: Sequence[MetricComparison | None], write: Callable[[float], str]) -> tuple[Bar | None, ...]:
+    """Return the base's bar, from the first adapter that has one, then each adapter's."""
+    measured = [metric for metric in metrics if metric is not None]
+    base = measured[0].base if measured else None
+    estimates = (base, *(metric.finetuned if metric is not None else None for metric in metrics))
+    return tuple(_bar(estimate, write) if estimate is not None else None for estimate in estimates)
+
+
+def _bar(estimate: MeanEstimate, write: Callable[[float], str]) -> Bar:
+    ends = estimate.interval
+    # A share ends at 0 and 1, whatever Student's t says.
+    inside = None if ends is None else (max(0.0, ends[0]), min(1.0, ends[1]))
+    return Bar(value=estimate.mean, interval=inside, shown=write(estimate.mean))
+
+
+def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[AdapterInsight]) -> Histogram:
+    by_arm = [_scores(report.of_adapter(adapters[0].name), of_base=True)]
+    by_arm += [_scores(report.of_adapter(adapter.name), of_base=False) for adapter in adapters]
+    edges = _edges(report, [score for scores in by_arm for score in scores])
+    relevance = [adapter.relevance for adapter in adapters]
+    base = next((metric.base.mean for metric in relevance if metric is not None), None)
+    return Histogram(
+        title=wording.CHART_SCORES,
+        arms=arms,
+        edges=edges,
+        shares=tuple(_shares(scores, edges) for scores in by_arm),
+        means=(base, *(metric.finetuned.mean if metric else None for metric in relevance)),
+    )
+
+
+def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
+    return [
+        sample.relevance
+        for row in rows
+        if row.measured
+        for sample in row.samples
+        if (sample.arm != row.adapter) == of_base and sample.relevance is not None
+    ]
+
+
+def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
+    """Return bins around the scores there can be: multiples of what one term is worth, some together if many.
+
+    The first begins at 0 and the last ends at 1 at most: a score is nowhere else.
+    """
+    if not scores:
+        return (0.0, 1.0)
+    step = min((worth for row in report.results for one in row.samples if (worth := _worth(one))), default=0.05)
+    together = max(1, math.ceil((max(scores) / step + 1) / _MOST_BINS))
+    count = math.floor(max(scores) / (step * together) + _ROUNDING) + 1
+    ends = (min(1.0, (place * together - 0.5) * step) for place in range(1, count + 1))
+    return (0.0, *ends)
+
+
+def _worth(sample: Sample) -> float | None:
+    """Return what one term adds to the relevance; None at its ends."""
+    if not sample.terms_found or sample.relevance is None or not 0 < sample.relevance < 1:
+        return None
+    return sample.relevance / len(sample.terms_found)
+
+
+def _shares(scores: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:
+    counts = [0] * (len(edges) - 1)
+    for score in scores:
+        counts[min(len(counts) - 1, bisect_right(edges, score + _ROUNDING) - 1)] += 1
+    return tuple(count / len(scores) if scores else 0.0 for count in counts)
+
+
+def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
+    metadata, candidate = report.metadata, insights.candidate
+    notes = [
+        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
+        *([] if report.complete else [labels.INCOMPLETE]),
+        *([] if metadata.full_selection else [labels.PARTIAL]),
+        *drop_notes(report),
+        *([replayed] if (replayed := replay_mark(report)) else []),
+        *([adapters] if (adapters := adapters_sentence(report.gate, metadata.plan.require)) else []),
+        *([typeset(early)] if (early := _early(report, insights)) else []),
+    ]
+    return KeyNumbers(
+        title=f"{printable(metadata.base_model_label)} + {', '.join(map(printable, metadata.adapters))}",
+        subtitle=wording.subtitle(
+            metadata.timestamp,
+            printable(labels.quantised(metadata.quantization)),
+            printable(labels.device(metadata.device)),
+            len(insights.adapters),
+        ),
+        verdict=report.gate.verdict,
+        verdict_text=labels.GATE_SHORT[report.gate.verdict],
+        advice=_advice(report, candidate),
+        rows=tuple(_key_rows(report, insights)),
+        notes=tuple(notes),
+    )
+
+
+def _advice(report: Report, candidate: AdapterInsight) -> str:
+    if candidate.advice is not None:
+        named = f"{printable(candidate.name)} : " if len(report.metadata.adapters) > 1 else ""
+        return typeset(f"{named}{explanations.advice_of(report, candidate.name, candidate.advice)}")
+    if report.noise_floor:
+        return labels.NOISE_RULE
+    return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
+
+
+def _early(report: Report, insights: Insights) -> str:
+    """Return which gains are those of verdicts that rest on fewer responses than the means do."""
+    several = len(insights.adapters) > 1
+    return " ; ".join(
+        f"{f'{printable(one.name)}, ' if several else ''}{gain_of_all(report, one.name)}"
+        for one in insights.adapters[:MOST_ADAPTERS]
+        if early_look(report, one.decision)
+    )
+
+
+def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
+    """Return the numbers to keep; with several adapters those of each by its name, and nothing of one alone."""
+    shown = insights.adapters[:MOST_ADAPTERS]
+    several = len(insights.adapters) > 1
+    gains = [
+        (
+            _of(one, wording.key_gain(at_look(early_look(report, one.decision)), several=several), named=several),
+            f"{percent(one.decision.gain, signed=True)} {gain_interval(one.decision.judged_interval)}",
+        )
+        for one in shown
+        if one.decision is not None
+    ]
+    relevance = [
+        (
+            _of(one, labels.FIELDS["relevance"], named=several),
+            _both(one.relevance, lambda mean: number(mean, 3), signed),
+        )
+        for one in shown
+        if one.relevance is not None
+    ]
+    keywords = [
+        (_of(one, labels.FIELDS["keywords"], named=several), _both(one.keywords, percent, points))
+        for one in shown
+        if one.keywords is not None
+    ]
+    counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
+    measured = [(labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt))]
+    if not several:
+        return [*gains, *relevance, *keywords, *measured, *_more_of(insights.candidate)]
+    rows = [*gains, *measured]
+    for group in (relevance, keywords):
+        # A number of some adapters and not of others would compare what is not there.
+        rows += group if len(rows) + len(group) <= _MOST_ROWS else []
+    return rows
+
+
+def _of(adapter: AdapterInsight, label: str, *, named: bool) -> str:
+    return f"{label} ({shortened(printable(adapter.name), _MOST_NAME)})" if named else label
+
+
+def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
+    rows = [
+        (labels.CRITERIA[flips.criterion], labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts))
+        for flips in candidate.flips
+    ]
+    cosine = candidate.averages.avg_cosine_similarity
+    return rows if cosine is None else [*rows, (labels.FIELDS["cosine"], number(cosine))]
+
+
+def _both(metric: MetricComparison, write: Callable[[float], str], write_change: Callable[[float], str]) -> str:
+    change = write_change(metric.change.difference)
+    return f"{write(metric.base.mean)} → {write(metric.finetuned.mean)} ({change})"

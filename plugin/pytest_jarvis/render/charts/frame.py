@@ -1,0 +1,225 @@
+"""What every panel is drawn on: settings, inks, places in inches, titles, legends, and text that fits its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
+
+from pytest_jarvis.render.french import labels, number, percent
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+COLOURS: Final = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7")
+"""Of the base, then of each adapter: those of Okabe and Ito (2008), which the colour-blind tell apart."""
+HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\")
+"""Say the same on a print without colours."""
+_POINTS: Final = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """The colours of what is no bar."""
+
+    text: str
+    faint: str
+    paper: str
+
+
+PRINT: Final = Ink("#1A1A1A", "#8C8C8C", "white")
+PAGE: Final = Ink("#010203", "#8C8C8C", "none")
+"""For an SVG: the text's colour stands for the page's own until it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A place on the figure, in inches from its lower left corner."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    @property
+    def top(self) -> float:
+        """Its upper edge."""
+        return self.bottom + self.height
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.left + self.width
+
+    def inside(self, left: float, bottom: float, right: float, top: float) -> Box:
+        """Return what is left of the box within these margins."""
+        return Box(self.left + left, self.bottom + bottom, self.width - left - right, self.height - bottom - top)
+
+
+@contextmanager
+def house_settings(salt: str) -> Iterator[None]:
+    """Draw with the house's settings, whatever a user's matplotlibrc says, and without a word on missing glyphs."""
+    import warnings
+
+    import matplotlib as mpl
+
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(
+            {
+                "font.family": "sans-serif",
+                "font.sans-serif": ["DejaVu Sans"],
+                "text.parse_math": False,
+                "hatch.linewidth": 0.6,
+                "axes.linewidth": 0.8,
+                "svg.fonttype": "none",
+                "svg.hashsalt": f"pytest-jarvis-{salt}",
+            }
+        )
+        yield
+
+
+def new_figure(width: float, height: float, ink: Ink) -> Figure:
+    """Return an empty figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor=ink.paper, edgecolor="none")
+
+
+def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
+    """Return axes in a place of the figure, without the frame's upper and right sides."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
+    axes.set_facecolor("none")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(ink.faint)
+    axes.tick_params(color=ink.faint, labelcolor=ink.text, labelsize=9)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -> None:
+    """Write the title of the page, and under it what was compared when and where."""
+    width, height = figure.get_size_inches()
+    for text, below, size, bold in ((f"{labels.TITLE} – {title}", 0.36, 17, True), (subtitle, 0.66, 9.5, False)):
+        figure.text(
+            box.left / width,
+            (box.top - below) / height,
+            cut(text, box.width, size, bold=bold),
+            size=size,
+            weight="bold" if bold else "normal",
+            color=ink.text,
+            va="center",
+        )
+
+
+def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> None:
+    """Write a panel's title at its upper left, and a note at its upper right."""
+    width, height = figure.get_size_inches()
+    line = (box.top - 0.14) / height
+    figure.text(box.left / width, line, title, size=13, weight="bold", color=ink.text, va="center")
+    room = box.width - text_width(title, 13, bold=True) - 0.15
+    figure.text(box.right / width, line, cut(note, room, 8.5), size=8.5, color=ink.text, va="center", ha="right")
+
+
+def write_legend(
+    figure: Figure, box: Box, handles: Sequence[Artist], names: Sequence[str], ink: Ink, *, after: Sequence[str] = ()
+) -> None:
+    """Write the arms' names in one line, or two when there are many, under the panel's title.
+
+    `after` stands behind each name, and is never cut.
+    """
+    width, height = figure.get_size_inches()
+    columns = len(names) if len(names) <= 3 else (len(names) + 1) // 2
+    room = box.width / columns - 0.6
+    figure.legend(
+        handles,
+        [
+            f"{cut(name, room - text_width(end, 9), 9)}{end}"
+            for name, end in zip(names, after or [""] * len(names), strict=True)
+        ],
+        loc="upper left",
+        bbox_to_anchor=(box.left / width, (box.top - 0.28) / height),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=ink.text,
+        borderaxespad=0,
+        borderpad=0.2,
+        columnspacing=1.4,
+        handlelength=2.2,
+    )
+
+
+def legend_height(arms: int) -> float:
+    """Return the inches that a panel's title and the names of its arms take."""
+    return 0.62 if arms <= 3 else 0.8
+
+
+def write_ticks(axes: Axes, which: Literal["x", "y"], *, in_percent: bool) -> None:
+    """Write an axis with decimal commas, or in per cent."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    ticks = axis.get_majorticklocs()
+    fine = len(ticks) > 1 and ticks[1] - ticks[0] < 0.099
+
+    def shown(value: float, place: int) -> str:
+        del place
+        if in_percent:
+            return percent(value, 0)
+        return number(value, 2 if fine else 1)
+
+    axis.set_major_formatter(FuncFormatter(shown))
+
+
+def say_nothing_measured(axes: Axes, ink: Ink) -> None:
+    """Say in the middle of the panel that there is nothing to show."""
+    axes.text(
+        0.5, 0.5, labels.NOTHING_MEASURED, size=12, color=ink.text, ha="center", va="center", transform=axes.transAxes
+    )
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Return the inches that a text takes on one line; in `house_settings`."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / _POINTS
+
+
+def cut(text: str, room: float, size: float, *, bold: bool = False) -> str:
+    """Return as much of a text as fits in `room` inches, with an ellipsis if something is left out."""
+    if text_width(text, size, bold=bold) <= room:
+        return text
+    kept = text
+    while kept and text_width(f"{kept}…", size, bold=bold) > room:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…"
+
+
+def broken(text: str, room: float, size: float, *, most: int) -> list[str]:
+    """Return a text in at most `most` lines of `room` inches, broken at spaces; what does not fit is cut."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(joined, size) > room:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    kept = lines[:most]
+    if len(lines) > most:
+        kept[-1] = f"{kept[-1]} {' '.join(lines[most:])}"
+    return [cut(line, room, size) for line in kept]

@@ -1,0 +1,255 @@
+"""What a verdict rests on, what to beware of and what to do next, in plain French sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pytest_jarvis.render.french.formats import (
+    bar_percent,
+    bracket,
+    gain_interval,
+    number,
+    percent,
+    plural,
+    printable,
+    signed,
+    typeset,
+)
+from pytest_jarvis.render.french.verdicts import at_look, early_look, is_judged
+from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode, WeakestCategory
+from pytest_jarvis.report.schema import GatePlan, Report
+from pytest_jarvis.stats.decision import Caution, CautionCode, Decision
+
+ADVICE: Final[Mapping[AdviceCode, str]] = {
+    "EFFICACE": "✓ Fine-tuning EFFICACE",
+    "MODERE": "~ Fine-tuning MODÉRÉ",
+    "INSUFFISANT": "✗ Fine-tuning INSUFFISANT",
+}
+
+_PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
+    ("EFFICACE", "EFFICACE"): "et c’est prouvé : même le bas de l’intervalle dépasse 10 %.",
+    ("EFFICACE", "MODERE"): "dont au moins 5 % sont prouvés, mais pas plus de 10 %.",
+    ("MODERE", "MODERE"): "et c’est prouvé : même le bas de l’intervalle atteint 5 %.",
+    ("INSUFFISANT", "INSUFFISANT"): "et c’est prouvé : même le haut de l’intervalle n’atteint pas 5 %.",
+    ("EFFICACE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
+    ("MODERE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
+    ("INSUFFISANT", None): "sans preuve : le vrai gain peut atteindre 5 %.",
+}
+
+_NO_PROOF: Final = "mais cette session n’est pas jugée."
+
+_CAUTIONS: Final[Mapping[CautionCode, str]] = {
+    "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
+    "nouveaux prompts du même genre, et non sur ceux-ci.",
+    "identical_replicates": "Les réponses répétées d’un même prompt ont toutes le même score, alors que le décodage "
+    "est censé tirer au sort : aucun bruit n’a été vu, et l’intervalle est réduit à un point.",
+    "varied_though_deterministic": "Le décodage est dit déterministe, mais les réponses varient : le bruit vu est pris "
+    "en compte.",
+    "no_spread": "Une seule réponse par prompt et le même écart sur les {prompts} : la règle est "
+    "appliquée telle quelle, sans intervalle.",
+    "one_prompt": "Un seul prompt : rien ne peut être dit de nouveaux prompts.",
+    "unequal_replicates": "Les prompts n’ont pas tous autant de réponses : de {lowest} à {highest}.",
+    "low_base_unequal_replicates": "La base est presque à 0 et les prompts n’ont pas tous autant de réponses : "
+    "l’erreur annoncée n’est plus tenue exactement.",
+    "relative_gain_not_estimable": "La base est presque à 0 : le gain relatif ne peut pas être encadré, lire le gain "
+    "absolu.",
+    "targets_differ": "Ce qui est montré sur ces prompts ne l’est pas sur de nouveaux prompts, ou l’inverse.",
+}
+
+_WARNINGS: Final[Mapping[WarningCode, str]] = {
+    "stuffing": "Le gain vient avec du remplissage : {finetuned} outils nommés par réponse au lieu de {base}, et "
+    "{share} des réponses en nomment cinq ou plus. Réciter le dictionnaire n’est pas mieux répondre.",
+    "length": "Le gain vient avec des réponses {ratio} fois plus longues ({finetuned} caractères au lieu de {base}).",
+    "empty": "{share} des réponses sont vides (base : {base_share}).",
+    "cut": "{share} des réponses sont coupées avant leur fin (base : {base_share}).",
+}
+
+
+def advice_of(report: Report, name: str, advice: Advice) -> str:
+    """Return the advice on an adapter of a report in one line."""
+    return advice_line(advice, judged=is_judged(report), early=early_look(report, report.decisions.get(name)))
+
+
+def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
+    """Return the advice in one line: the level of the gain seen, and whether that is proven (if the run is judged).
+
+    `early` is `early_look` of the decision.
+    """
+    gain = (
+        "gain sans borne (la base est à 0)"
+        if advice.gain is None
+        else f"gain de {percent(advice.gain, signed=True)}{at_look(early)}"
+    )
+    proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
+    return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
+
+
+def caution_sentence(caution: Caution) -> str:
+    """Return one caution of a decision in one sentence."""
+    values = {name: number(value, 0) for name, value in caution.values.items()}
+    values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
+    return typeset(_CAUTIONS[caution.code].format_map(values))
+
+
+def warning_sentence(warning: DiagnosticWarning) -> str:
+    """Return one thing to know before believing a score, in one sentence."""
+    digits = {"stuffing": 1, "length": 0}.get(warning.code, 1)
+    values = {name: number(value, digits) for name, value in warning.values.items()}
+    values["ratio"] = number(warning.values.get("ratio"), 1)
+    values["share"] = percent(warning.values.get("share"), 0)
+    values["base_share"] = percent(warning.values.get("base"), 0)
+    return typeset(_WARNINGS[warning.code].format_map(values))
+
+
+def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
+    """Return which category to work on first, and whether it is shown to be the weakest."""
+    why = "nettement sous les autres" if weakest.shown else "l’écart avec les autres peut être du bruit"
+    return typeset(
+        f"Catégorie à travailler en premier : {printable(label)} (pertinence {number(weakest.estimate.mean, 3)}, "
+        f"{number(weakest.others_mean, 3)} ailleurs ; {why})."
+    )
+
+
+def regressions_sentence(count: int, prompts: int) -> str:
+    """Return how many prompts got worse by more than noise explains."""
+    if prompts == 0:
+        return ""
+    if count == 0:
+        return typeset("Aucun prompt n’a baissé plus que le bruit ne l’explique.")
+    verb = "a baissé" if count == 1 else "ont baissé"
+    return typeset(f"{plural(count, 'prompt')} sur {prompts} {verb} plus que le bruit ne l’explique :")
+
+
+def no_warning_sentence() -> str:
+    """Return what is said when lengths and tools named raise no suspicion."""
+    return typeset("Rien de suspect : ni remplissage, ni réponses gonflées, vides ou coupées.")
+
+
+def settle_sentence(responses: int) -> str:
+    """Return how many responses would settle what these do not."""
+    return typeset(
+        f"Il faudrait environ {plural(responses, 'réponse')} par prompt et par bras pour trancher, si le vrai gain est "
+        "celui qui a été vu."
+    )
+
+
+def explain_report(report: Report, name: str) -> list[str]:
+    """Return what the decision on an adapter of a report says, in plain sentences."""
+    decision, gain = report.decisions[name], report.by_adapter[name].statistics.relevance_gain
+    later = (report.metadata.samples_per_prompt, gain) if early_look(report, decision) else None
+    return explain_decision(decision, report.metadata.plan, name, later=later, judged=is_judged(report))
+
+
+def explain_decision(
+    decision: Decision,
+    plan: GatePlan,
+    name: str,
+    *,
+    later: tuple[int, float | None] | None = None,
+    judged: bool = True,
+) -> list[str]:
+    """Return what a decision says in plain sentences: what was compared, what is shown, how sure, what would help.
+
+    `later` is how many responses per prompt were drawn in all after an early verdict, and the gain over them; `judged`
+    False leaves out what is shown.
+    """
+    shown = printable(name)
+    sentences = [
+        *_explanation(decision, plan, shown, judged=judged),
+        *(_early(decision, shown, *later, judged=judged) if later else _stop(decision, plan, judged=judged)),
+    ]
+    return [*map(typeset, sentences), *map(caution_sentence, decision.cautions)]
+
+
+def _explanation(decision: Decision, plan: GatePlan, name: str, *, judged: bool) -> Iterator[str]:
+    low, high = decision.replicates
+    each = str(high) if low == high else f"{low} à {high}"
+    yield (
+        f"Pertinence moyenne sur {plural(decision.prompts, 'prompt')}, {each} réponse(s) par prompt et par bras : "
+        f"{number(decision.base_mean, 3)} pour la base, {number(decision.finetuned_mean, 3)} pour {name}."
+    ).replace("réponse(s)", "réponse" if high == 1 else "réponses")
+    yield _finding(decision, plan) if judged else f"{_seen(decision)} Cette session n’est pas jugée."
+    if decision.responses_to_settle is not None:
+        yield settle_sentence(decision.responses_to_settle)
+    if decision.prompts_to_settle is not None:
+        yield (
+            f"Il faudrait environ {plural(decision.prompts_to_settle, 'prompt')} du même genre pour trancher, si le "
+            "vrai gain est celui qui a été vu."
+        )
+    if decision.verdict_new is not None and decision.target == "these" and judged:
+        shown = {"PASS": "y est montré aussi", "FAIL": "y est écarté", "INCONCLUSIVE": "n’y est pas montré"}
+        bar = bar_percent(decision.min_gain)
+        yield (
+            f"Sur de nouveaux prompts du même genre, l’intervalle est {gain_interval(decision.gain_new)} : un gain "
+            f"d’au moins {bar} {shown[decision.verdict_new]}."
+        )
+    if decision.detectable_gain is not None and decision.ground == "test":
+        yield (
+            f"Autant de réponses montrent, dans 80 % des cas, un vrai gain d’au moins "
+            f"{percent(decision.detectable_gain, signed=True)}."
+        )
+    if decision.decoding_share is not None:
+        yield (
+            f"Le bruit vient pour {percent(decision.decoding_share, 0)} du décodage, pour "
+            f"{percent(1 - decision.decoding_share, 0)} des différences entre prompts."
+        )
+
+
+def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, judged: bool) -> Iterator[str]:
+    """Yield that the verdict came before the last response that was drawn, and what was seen in all of them.
+
+    Of a run that is not `judged`, which has no verdict, only what each figure is over.
+    """
+    at, every = plural(decision.replicates[1], "réponse"), plural(drawn, "réponse")
+    if not judged:
+        yield (
+            f"Ces chiffres de {name} portent sur {at} par prompt, les moyennes du rapport sur {every} par prompt, où "
+            f"le gain vu est de {percent(gain, signed=True)}."
+        )
+        return
+    yield (
+        f"Le verdict de {name} a été rendu à {at} par prompt, dès qu’il était sûr, et il tient ; le gain vu alors est "
+        f"un peu trop {_side(decision)} en moyenne. Le tirage a continué pour un autre adaptateur : les moyennes du "
+        f"rapport portent sur {every} par prompt, où le gain vu est de {percent(gain, signed=True)}."
+    )
+
+
+def _stop(decision: Decision, plan: GatePlan, *, judged: bool) -> Iterator[str]:
+    """Yield that the drawing stopped before the last response that could be drawn, and what that does."""
+    high, most = decision.replicates[1], plan.looks[-1]
+    if high in plan.looks[:-1] and decision.ground == "test" and judged:
+        yield (
+            f"Le tirage s’est arrêté à {high} réponses sur {most}, dès que le verdict était sûr ; le gain vu est alors "
+            f"un peu trop {_side(decision)} en moyenne."
+        )
+
+
+def _side(decision: Decision) -> str:
+    return "bas" if decision.verdict == "FAIL" else "haut"
+
+
+def _finding(decision: Decision, plan: GatePlan) -> str:
+    """Return what is shown, or why nothing is."""
+    bar, error = bar_percent(decision.min_gain), percent(plan.alpha, 0)
+    if decision.ground == "nothing_to_compare":
+        return "Les deux bras sont à 0 : il n’y a rien à comparer."
+    if decision.ground == "out_of_reach":
+        return f"La base est déjà si haute qu’un gain de {bar} dépasserait le score maximal de 1."
+    if decision.ground == "no_variance":
+        return "Une seule réponse d’un seul prompt ne dit rien du bruit : rien ne peut être prouvé."
+    where = "ces prompts" if decision.target == "these" else "de nouveaux prompts du même genre"
+    seen = _seen(decision)
+    if decision.verdict == "PASS":
+        return f"{seen} Sur {where}, le vrai gain est d’au moins {bar}, avec un risque d’erreur d’au plus {error}."
+    if decision.verdict == "FAIL":
+        return f"{seen} Sur {where}, le vrai gain est sous {bar}, avec un risque d’erreur d’au plus {error}."
+    return f"{seen} Sur {where}, un vrai gain de {bar} n’est ni prouvé ni écarté : l’intervalle va des deux côtés."
+
+
+def _seen(decision: Decision) -> str:
+    """Return the gain seen with its interval; the absolute one where the relative one has none."""
+    interval = decision.judged_interval
+    if interval is not None and decision.gain is not None:
+        return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."
+    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(decision.judged_absolute, signed)}."

@@ -1,0 +1,347 @@
+"""The titles, heads and short labels of the files a run leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pytest_jarvis.demo import DISPLAY_NAME
+from pytest_jarvis.inputs.config import DEMO
+from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
+from pytest_jarvis.render.french.notes import french_storage
+from pytest_jarvis.report.analysis.changes import Criterion
+from pytest_jarvis.report.schema import Report
+from pytest_jarvis.stats.gate import GateVerdict
+from pytest_jarvis.stats.ranking import NoiseFloor
+from pytest_jarvis.types import TWIN_ARM, EngineDescription
+
+TITLE: Final = "RAPPORT JARVIS"
+FAKE_MODEL: Final = "moteur factice (réponses écrites d’avance)"
+DEMO_MODEL: Final = DISPLAY_NAME
+BASE: Final = "base"
+TUNED: Final = "fine-tuné"
+TOTAL: Final = "Ensemble"
+NOTHING_MEASURED: Final = "Rien n’a été mesuré."
+NONE: Final = "aucun"
+YES: Final = "oui"
+NO: Final = "non"
+
+FAKE_ENGINE: Final = typeset("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
+INCOMPLETE: Final = typeset("Rapport incomplet : il manque des réponses, voir les échecs.")
+PARTIAL: Final = typeset("Sélection partielle : tous les prompts du banc d’essai n’ont pas été joués.")
+
+GATE_SHORT: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "✓ ACCEPTÉ",
+    "FAIL": "✗ REFUSÉ",
+    "INCONCLUSIVE": "~ NON TRANCHÉ",
+    "NOT_JUDGED": "~ NON JUGÉ",
+    "OFF": "SEUIL DÉSACTIVÉ",
+}
+"""A gate's verdict in a word, for a badge or a heading."""
+
+
+CRITERIA: Final[Mapping[Criterion, str]] = {
+    "expected_tool": "Outil attendu le plus cité",
+    "all_keywords": "Tous les mots-clés trouvés",
+}
+FLIP_RULE: Final = typeset(
+    "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes ; entre parenthèses, les "
+    "réponses justes de la base, puis de l’autre bras."
+)
+
+
+def tuned_arm(report: Report) -> str:
+    """Return what stands for the other arm where that may be any adapter; in an A/A run, its name: it is the base."""
+    return TWIN_ARM if TWIN_ARM in report.metadata.adapters else TUNED
+
+
+STAGES: Final[Mapping[str, str]] = {
+    "load": "chargement",
+    "generate": "génération",
+    "timeout": "délai dépassé",
+    "score": "notation",
+}
+
+
+def cautions(report: Report) -> list[str]:
+    """Return what a reader must know before any number: a fake engine, missing responses, a part of the prompts."""
+    return [
+        *([] if report.metadata.is_real else [FAKE_ENGINE]),
+        *([] if report.complete else [INCOMPLETE]),
+        *([] if report.metadata.full_selection else [PARTIAL]),
+    ]
+
+
+def model_label(engine: EngineDescription) -> str:
+    """Return what a reader is told the model is; an engine that makes its answers up is never a model's name."""
+    if not engine.is_real:
+        return FAKE_MODEL
+    return DEMO_MODEL if engine.is_demo else engine.display_name
+
+
+def model_named(name: str) -> str:
+    """Return what a reader is told of the model that was asked for, before anything is loaded."""
+    return DEMO_MODEL if name == DEMO else name
+
+
+def storage(label: str) -> str:
+    """Return how the weights are stored; a dash where there are none."""
+    return quantised(label) or DASH
+
+
+def quantised(label: str) -> str:
+    """Return how the weights are stored; nothing where there are none."""
+    return "" if label == "none" else french_storage(label)
+
+
+def device(name: str) -> str:
+    """Return what the model runs on; « aucun » for an engine without a model."""
+    return NONE if name == "none" else "serveur" if name == "server" else name
+
+
+SECTIONS: Final[Mapping[str, str]] = {
+    "identity": "CE QUI A ÉTÉ COMPARÉ",
+    "verdict": "VERDICT",
+    "thresholds": "SEUILS",
+    "side_by_side": "LES ADAPTATEURS CÔTE À CÔTE",
+    "statistics": "STATISTIQUES GLOBALES",
+    "categories": "PAR CATÉGORIE",
+    "improvements": "LES PLUS FORTES AMÉLIORATIONS",
+    "weaknesses": "LES POINTS FAIBLES",
+    "regressions": "LES BAISSES AVÉRÉES",
+    "flips": "BASCULES",
+    "failures": "ÉCHECS",
+    "responses": "LONGUEUR ET REMPLISSAGE",
+    "adapters": "LES AUTRES ADAPTATEURS",
+    "noise": "LE BRUIT DE FOND (A/A)",
+    "provenance": "PROVENANCE",
+    "recommendations": "RECOMMANDATIONS",
+}
+
+FIELDS: Final[Mapping[str, str]] = {
+    "model": "Modèle de base",
+    "adapter": "Adaptateur",
+    "twin": "Second bras",
+    "others": "Autres adaptateurs",
+    "storage": "Poids",
+    "device": "Matériel",
+    "engine": "Moteur",
+    "date": "Date (UTC)",
+    "prompts": "Prompts mesurés",
+    "responses": "Réponses",
+    "rule": "Règle",
+    "relevance": "Pertinence JARVIS",
+    "keywords": "Mots-clés trouvés",
+    "characters": "Caractères",
+    "seconds": "Durée (s)",
+    "cosine": "Similarité cosinus",
+    "tokens": "Tokens",
+    "tools": "Outils nommés",
+    "stuffed": "Réponses de 5 outils et plus",
+    "empty": "Réponses vides",
+    "cut": "Réponses coupées",
+    "per_response": "Par réponse",
+    "gain_then": "gain au verdict",
+    "responses_then": "réponses au verdict",
+    "measure": "Mesure",
+    "category": "Catégorie",
+    "change": "écart",
+    "gain": "gain",
+    "interval": "intervalle",
+    "floor": "plancher",
+    "relative": "en part",
+    "counted": "prompts",
+    "threshold": "Seuil",
+    "value": "valeur",
+    "bar": "demandé",
+    "judged": "verdict",
+    "why": "pourquoi",
+    "arm": "Bras",
+    "stage": "étape",
+    "failed": "réponses",
+    "reason": "Raison la plus fréquente",
+    "digest": "Empreinte (SHA-256)",
+    "rank": "Rang",
+    "targets": "Couches visées",
+    "weights": "Poids entraînés",
+    "proof": "Preuve",
+    "coverage": "Quantification",
+    "share_4bit": "Part en 4 bits",
+    "compute": "Type de calcul",
+    "batching": "Lots",
+    "commit": "Commit",
+    "seed": "Graine",
+    "prompt_hash": "Prompts (SHA-256)",
+    "dictionary_hash": "Dictionnaire (SHA-256)",
+    "generation": "Génération",
+    "system_prompt": "Consigne système",
+    "machine": "Machine",
+    "python": "Python",
+    "versions": "Versions",
+    "timings": "Durées",
+    "memory": "Mémoire",
+    "notes": "Notes",
+    "server": "Serveur",
+    "served": "Modèles servis",
+    "embedding": "Cosinus fait par",
+    "mismatched": "Cosinus de référence",
+}
+
+TIMINGS: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "embeddings"}
+BATCHING: Final[Mapping[str, str]] = {
+    "mixed": "tous les bras dans les mêmes lots",
+    "two passes": "un passage par bras",
+    "server": "par le serveur, tous les bras en même temps",
+    "none": "sans adaptateur",
+}
+POLICIES: Final[Mapping[str, str]] = {
+    "proven": "un gain de {bar} doit être prouvé (erreur ≤ {error}), {looks} par prompt et par bras",
+    "point": "le gain vu doit atteindre {bar}, {looks} par prompt et par bras",
+    "off": "aucun seuil, {looks} par prompt et par bras",
+}
+KINDS: Final[Mapping[str, str]] = {
+    "experts": "experts",
+    "attention": "attention",
+    "embeddings": "embeddings",
+    "head": "tête",
+    "norms": "normes",
+    "router": "routeur",
+    "other": "autres",
+}
+IMPROVEMENTS_RULE: Final = typeset("Par hausse de pertinence, la plus forte d’abord ; première réponse de chaque bras.")
+WEAKNESSES_RULE: Final = typeset(
+    "Les plus faibles écarts de pertinence : des baisses, qui peuvent être du bruit, ou les hausses les plus petites."
+)
+NO_IMPROVEMENT: Final = "Aucun prompt ne s’est amélioré."
+NO_OTHER_PROMPT: Final = "Aucun autre prompt."
+NO_FLIP: Final = "aucun"
+GAINED: Final = "Gagnés"
+LOST: Final = "Perdus"
+EMPTY_RESPONSE: Final = "(réponse vide)"
+NO_FAILURE: Final = "Aucun échec."
+MISSING_RESPONSES: Final = "Aucun échec, mais toutes les réponses prévues n’ont pas été tirées."
+RANKING: Final = "Classement"
+INTERVALS_RULE: Final = typeset(
+    "Entre crochets : les intervalles au niveau du verdict. Ceux des catégories sont à lire, ils ne sont pas jugés."
+)
+UNCOMMITTED: Final = "avec des changements non validés"
+NOISE_RULE: Final = typeset(
+    "La base contre elle-même, avec un bruit indépendant : un écart plus petit que le plancher est du bruit."
+)
+NOISE_METRICS: Final[Mapping[str, str]] = {
+    "jarvis_relevance": "Pertinence JARVIS",
+    "keyword_match": "Mots-clés trouvés",
+    "characters": "Caractères",
+}
+GREEDY: Final = "déterministe"
+THINKING: Final = "réflexion"
+NO_COMMIT: Final = "inconnu (pas un dépôt git)"
+
+
+def sampling(temperature: float, top_p: float) -> str:
+    """Return how tokens are drawn at random."""
+    return f"température {number(temperature)}, top-p {number(top_p)}"
+
+
+def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
+    """Return what an A/A run says of a metric: its name, the difference seen, the floor, and its share of the mean."""
+    digits = 0 if name == "characters" else 3
+    return (
+        NOISE_METRICS.get(name, name),
+        signed(floor.difference.difference, digits),
+        f"± {number(floor.floor, digits)}",
+        f"± {percent(floor.relative_floor)}",
+    )
+
+
+def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None) -> str:
+    """Return what was seen of an adapter before anything was scored; nothing where its logits were not."""
+    if change is None:
+        return ""
+    base = "la base reste la même, bit pour bit" if base_unchanged else "la base en est changée"
+    return typeset(f"change les logits de {number(change, 3)} au plus ; sans lui, {base}")
+
+
+def mismatched_sentence(cosine: float) -> str:
+    """Return what any two texts reach, beside which a cosine is read."""
+    return typeset(f"{number(cosine)} entre réponses de prompts différents : une similarité se lit au-dessus")
+
+
+def shown_sentence(better: str, worse: str, *, shown: bool) -> str:
+    """Return whether the difference of two arms is shown."""
+    return f"{better} devant {worse}, {'écart montré' if shown else 'écart non montré'}"
+
+
+def quoted(text: str) -> str:
+    """Return a text between French quotation marks."""
+    return f"«{NBSP}{text}{NBSP}»"
+
+
+def responses_planned(per_prompt: int, total: int) -> str:
+    """Return how many responses were planned, per prompt and arm and in all."""
+    return f"{per_prompt} par prompt et par bras, {total} prévues en tout"
+
+
+def machine(system: str, processor: str, cores: int) -> str:
+    """Return a machine in one line."""
+    return ", ".join(part for part in (system, processor, plural(cores, "cœur")) if part)
+
+
+def drop(change: float, p_value: float | None) -> str:
+    """Return a drop of relevance and, where it is shown, its p-value."""
+    shown = f"{signed(change, 2)}, p{NBSP}={NBSP}{number(p_value, 4)}"
+    return shown.replace(f"={NBSP}0,0000", f"<{NBSP}0,0001") if p_value is not None else signed(change, 2)
+
+
+def looks(counts: Sequence[int]) -> str:
+    """Return how many responses are drawn: « 4 réponses », or « 4, 8 puis 16 réponses »."""
+    first, last = counts[:-1], plural(counts[-1], "réponse")
+    return f"{', '.join(map(str, first))} puis {last}" if first else last
+
+
+def short(digest: str | None, length: int = 16) -> str:
+    """Return the beginning of a digest, nothing for none; the JSON holds it whole."""
+    if digest is None:
+        return ""
+    return digest if len(digest) <= length else f"{digest[:length]}…"
+
+
+def stored(count: int, storage: str, size_bytes: int) -> str:
+    """Return how many weights are stored in which type, and the room they take."""
+    return f"{count_of(count)} en {storage} ({size(size_bytes)})"
+
+
+def more(count: int) -> str:
+    """Return how many entries of a list are left out."""
+    return f"… et {count} de plus"
+
+
+def flip_counts(before: int, after: int, prompts: int) -> str:
+    """Return how many prompts are right in both arms."""
+    return f"{before} → {after} prompts sur {prompts}"
+
+
+def measured(prompts: str, responses: int) -> str:
+    """Return how many prompts were measured, with how many responses each."""
+    return f"{prompts}, {plural(responses, 'réponse')} par bras"
+
+
+PER_CATEGORY: Final = "Par catégorie"
+THRESHOLDS: Final = "Seuils"
+ADAPTERS: Final = "Adaptateurs"
+REGRESSIONS: Final = "Prompts à regarder"
+FAILURES: Final = "Échecs"
+SHORTENED: Final = typeset("… Le résumé est coupé ici ; report.txt et report.json disent le reste.")
+
+
+def not_written(file: str, reason: str) -> str:
+    """Return that a file could not be made, and that nothing else depends on it."""
+    return typeset(f"{file} : impossible à faire ({reason}) ; les nombres et le verdict restent dans report.json.")
+
+
+def written(file: str) -> str:
+    """Return that a file was written."""
+    return typeset(f"Écrit : {file}")
+
+
+CHARTS_OF_PAGE: Final = "graphiques de report.html"

@@ -1,0 +1,326 @@
+"""The words of `report.html`: its titles and labels, and those its script shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_jarvis.render.french.contamination import BADGE
+from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, typeset
+from pytest_jarvis.render.french.routing import TITLE as TOOL_CHOICE
+
+TITLE: Final = "Rapport JARVIS"
+SKIP_TO_CASES: Final = "Aller aux cas"
+NO_SCRIPT: Final = typeset("Les cas ne s’affichent pas sans JavaScript ; tout le reste du rapport est là.")
+THEMES: Final = ("Couleurs du système", "Couleurs claires", "Couleurs sombres")
+CHANGE_THEME: Final = typeset("Changer de couleurs : système, claires, sombres")
+
+SECTIONS: Final[Mapping[str, str]] = {
+    "verdict": "Verdict",
+    "categories": "Catégories",
+    "outils": "Bon outil choisi",
+    "graphiques": "Graphiques",
+    "changements": "Changements",
+    "reponses": "Longueur et remplissage",
+    "echecs": "Échecs",
+    "liste": "Cas",
+    "provenance": "Provenance",
+}
+"""The parts of the page, by their anchors."""
+NAVIGATION: Final = "Parties du rapport"
+
+DEMO_MODEL: Final = typeset("Modèle de démonstration embarqué : un modèle miniature, livré avec l’outil. ")
+DEMO_MEANING: Final = typeset("Ces nombres montrent l’outil au travail ; ils ne disent rien d’un vrai JARVIS.")
+
+NEW_PROMPTS: Final = "Nouveaux prompts"
+THESE_PROMPTS_MEANING: Final = "les prompts du banc d’essai, d’autres tirages"
+NEW_PROMPTS_MEANING: Final = "d’autres prompts du même genre"
+GAIN_AXIS: Final = "Gain de pertinence, fine-tuné contre base"
+ABSOLUTE_AXIS: Final = "Gain absolu de pertinence, en points de score"
+INTERVALS_CAPTION: Final = typeset(
+    "Chaque trait est l’intervalle du vrai gain, le point la valeur vue. Le gain est prouvé quand tout le trait est à "
+    "droite du seuil."
+)
+NOT_ESTIMABLE: Final = "non estimable"
+NO_DECISION: Final = typeset("Pas d’intervalle : rien n’a pu être comparé.")
+EXPLANATION: Final = "Ce que dit la mesure"
+THRESHOLDS: Final = "Seuils"
+THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Demandé", "Verdict", "Pourquoi")
+WHOLE_RUN: Final = "toute la session"
+
+KEY_NUMBERS: Final = "Chiffres clés"
+RELEVANCE: Final = "Pertinence JARVIS"
+KEYWORDS: Final = "Mots-clés trouvés"
+COSINE: Final = "Similarité cosinus"
+COSINE_MEANING: Final = "entre les deux réponses"
+DURATION: Final = "Durée d’une réponse"
+MEASURED: Final = "Prompts mesurés"
+FAILED: Final = "Échecs"
+KEY_HEADS: Final = (
+    "Adaptateur",
+    RELEVANCE,
+    "Gain",
+    KEYWORDS,
+    TOOL_CHOICE,
+    "Cosinus",
+    DURATION,
+    "Prompts",
+)
+"""The heads of the key figures of several adapters."""
+BASE: Final = "Base"
+AGAINST_BASE: Final = "contre la base"
+RANDOM_PAIRS: Final = "au hasard"
+PER_PROMPT: Final = "par prompt et par bras"
+
+VARIANCE: Final = "D’où vient le bruit"
+DECODING: Final = "Décodage"
+PROMPTS: Final = "Différences entre prompts"
+VARIANCE_MEANING: Final = typeset(
+    "Part de chaque source dans la variance de l’écart moyen d’un prompt. Plus de réponses par prompt réduisent la "
+    "première, plus de prompts la seconde."
+)
+NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
+
+GAIN: Final = "Gain"
+CHANGE: Final = "Écart"
+CATEGORY_HEADS: Final = (
+    "Catégorie",
+    "Prompts",
+    "Pertinence",
+    "de 0 à {most}",
+    GAIN,
+    "Intervalle",
+    "Mots-clés",
+    "Cosinus",
+)
+"""The heads of the table of categories; `{most}` is the right end of the drawings."""
+CATEGORY_NOTE: Final = typeset(
+    "Intervalles par catégorie : à lire, non jugés ; ils ne sont pas corrigés pour leur nombre."
+)
+CATEGORY_CAPTION: Final = "{name} contre la base, par catégorie"
+RANKING: Final = "Classement des bras"
+RANKING_HEADS: Final = ("Rang", "Bras", "Pertinence", "Intervalle")
+PAIR_HEADS: Final = ("Comparaison", "Écart", "Intervalle", "Montré")
+SHOWN: Final = "oui"
+NOT_SHOWN: Final = "non"
+
+DIAGNOSTIC_HEADS: Final = (
+    "Bras",
+    "Réponses",
+    "Caractères",
+    "Tokens",
+    "Outils par réponse",
+    "Cinq outils ou plus",
+    "Vides",
+    "Coupées",
+)
+IMPROVEMENTS: Final = "Plus fortes hausses"
+WEAKNESSES: Final = "Plus fortes baisses, ou plus faibles hausses"
+CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
+NO_IMPROVEMENT: Final = "Aucun prompt n’a monté."
+NO_WEAKNESS: Final = "Aucun autre prompt."
+NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n’a de réponse des deux bras.")
+FLIPS: Final = "Prompts qui basculent"
+FLIP_RULE: Final = "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes."
+FLIP_HEADS: Final = ("Critère", "Base", "Gagnés", "Perdus")
+"""The arm that is held against the base stands before the last two, by its name."""
+
+NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
+FAILURE_HEADS: Final = ("Prompt", "Bras", "Réponse", "Étape", "Raison")
+FAILURE_COUNT_HEADS: Final = ("Bras", "Étape", "Réponses", "Raison la plus fréquente")
+MORE_FAILURES: Final = "… et {n} de plus, dans report.json."
+
+NO_CHART: Final = typeset("Pas de graphique dans ce rapport.")
+VIEWS: Final[Mapping[str, str]] = {
+    "all": "Tous",
+    "worse": "Régressions",
+    "proven": "Régressions prouvées",
+    "better": "Améliorations",
+    "different": "Différents",
+    "failed": "Échecs",
+}
+SHOW: Final = "Montrer"
+SEARCH: Final = "Chercher"
+SEARCH_HINT: Final = "prompt, réponse, mot-clé…"
+CATEGORY: Final = "Catégorie"
+EVERY_CATEGORY: Final = "Toutes les catégories"
+ADAPTER: Final = "Adaptateur"
+EVERY_ADAPTER: Final = "Tous les adaptateurs"
+SORT: Final = "Trier par"
+SORTS: Final[Mapping[str, str]] = {
+    "order": "ordre du rapport",
+    "change": "changement de pertinence",
+    "relevance-tuned": "pertinence, {tuned}",
+    "relevance-base": "pertinence, base",
+    "keywords-change": "changement de mots-clés",
+    "keywords-tuned": "mots-clés, {tuned}",
+    "keywords-base": "mots-clés, base",
+    "cosine": "cosinus",
+    "length-change": "changement de longueur",
+    "length-tuned": "longueur, {tuned}",
+    "seconds-tuned": "durée, {tuned}",
+}
+EXTRA_CHANGE: Final = "changement de {name}"
+EXTRA_TUNED: Final = "{name}, {tuned}"
+DIFFERENCES: Final = "Différences de mots"
+UNFOLD: Final = "Déplier les réponses"
+RESET: Final = "Tout montrer"
+NO_CASE: Final = "Aucun cas ne répond à ces filtres."
+KEYBOARD: Final = "Clavier"
+KEYBOARD_ON: Final = "Raccourcis actifs"
+KEYS: Final[Mapping[str, str]] = {
+    "j →": "cas suivant",
+    "k ←": "cas précédent",
+    "/": "chercher",
+    "o": "déplier les autres réponses",
+    "d": "différences de mots",
+    "Échap": "vider la recherche",
+}
+LEGEND_KEYWORD: Final = "mot-clé attendu"
+LEGEND_TERM: Final = "terme JARVIS"
+LEGEND_GONE: Final = "seulement dans la base"
+LEGEND_NEW: Final = "seulement dans le bras {tuned}"
+LEGEND: Final = typeset("Dans les réponses :")
+
+_SCRIPT_WORDS: Final[Mapping[str, object]] = {
+    "dash": DASH,
+    "base": BASE,
+    "themes": THEMES,
+    "ascending": "Croissant ↑",
+    "descending": "Décroissant ↓",
+    "count": ("{n} cas sur {total}", "{n} cas sur {total}"),
+    "unknownCase": "Ce cas n’est pas dans ce rapport.",
+    "filtersLifted": typeset("Filtres levés : ils cachaient le cas demandé."),
+    "linkToCase": "Lien vers ce cas",
+    "intended": typeset("Voulu :"),
+    "expectedTool": typeset("Outil attendu :"),
+    "provenWorse": "Régression prouvée",
+    "leaked": BADGE,
+    "pValue": typeset("Le bruit n’explique pas cette baisse : p = {p}"),
+    "worse": "Régression",
+    "identical": "Réponses identiques",
+    "failed": "Échec",
+    "keywordsLabel": "Mots-clés attendus",
+    "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, {tuned_arm} {tuned}"),
+    "nothingDrawn": "Aucune réponse n’a été tirée.",
+    "notDrawn": "Réponse non tirée.",
+    "failedAt": typeset("Échec ({stage}) :"),
+    "emptyResponse": "Réponse vide",
+    "thinking": "Réflexion",
+    "relevance": "Pertinence",
+    "keywords": "Mots-clés",
+    "cosine": "Cosinus",
+    "tools": typeset("Outils nommés :"),
+    "choice": typeset("Choix :"),
+    "understood": ("non comprise", "comprise"),
+    "tokens": (typeset("{n} token"), typeset("{n} tokens")),
+    "finish": ("", "limite de tokens atteinte", "délai dépassé"),
+    "cut": ("coupée de {n} caractère", "coupée de {n} caractères"),
+    "others": ("{n} autre réponse par bras", "{n} autres réponses par bras"),
+    "replicate": "Réponse {n}",
+}
+
+
+def script_words(tuned: str) -> dict[str, object]:
+    """Return what the script shows; pairs are a singular and a plural. `tuned` is what the other arm is called."""
+    found = str(_SCRIPT_WORDS["keywordFound"])
+    return {**_SCRIPT_WORDS, "keywordFound": found.replace("{tuned_arm}", tuned)}
+
+
+PROVENANCE_SUMMARY: Final = "Modèles, versions, réglages, machine"
+RUN: Final = "Session"
+MODEL: Final = "Modèle"
+ENGINE: Final = "Moteur"
+DEVICE: Final = "Appareil"
+DTYPE: Final = "Calcul"
+WEIGHTS: Final = "Poids"
+IN_4_BITS: Final = "en 4 bits"
+BATCHING: Final = "Lots"
+MEMORY: Final = "Mémoire"
+DATE: Final = "Date"
+COMMIT: Final = "Commit"
+DIRTY: Final = "avec des modifications"
+PROMPT_HASH: Final = "Empreinte des prompts"
+DICTIONARY_HASH: Final = "Empreinte du dictionnaire"
+MACHINE: Final = "Machine"
+GENERATION: Final = "Génération"
+PLAN: Final = "Plan"
+VERSIONS: Final = "Versions"
+TIMINGS: Final = "Durées"
+NOTES: Final = "Notes"
+ADAPTERS: Final = "Adaptateurs"
+ADAPTER_HEADS: Final = ("Nom", "Source", "Empreinte SHA-256", "Rang", "Poids", "Écart de logits", "Base inchangée")
+COVERAGE: Final = "Quantification"
+COVERAGE_HEADS: Final = ("Sorte de poids", "Nombre de poids par format")
+NOT_4_BITS: Final = typeset("Attendus en 4 bits et qui n’y sont pas :")
+UNKNOWN: Final = "inconnu"
+SYSTEM_PROMPT: Final = "Prompt système"
+GENERATION_NAMES: Final[Mapping[str, str]] = {
+    "max_new_tokens": "tokens au plus",
+    "temperature": "température",
+    "top_p": "top-p",
+    "do_sample": "tirage au sort",
+    "seed": "graine",
+    "timeout_s": "délai (s)",
+    "template": "gabarit",
+    "enable_thinking": "réflexion",
+    "max_response_chars": "caractères au plus",
+}
+TIMING_NAMES: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "embeddings"}
+
+
+def plan(looks: tuple[int, ...], alpha: float, min_gain: float, policy: str) -> str:
+    """Return what was asked of the run before it began."""
+    each = ", ".join(map(str, looks))
+    return typeset(
+        f"{each} réponses par prompt et par bras ; gain d’au moins {percent(min_gain, signed=True)}, risque d’erreur "
+        f"{percent(alpha, 0)}, --jarvis-gate={policy}"
+    )
+
+
+def responses_each(lowest: int, highest: int) -> str:
+    """Return how many responses a prompt has in an arm."""
+    each = str(highest) if lowest == highest else f"{lowest} à {highest}"
+    return f"{each} {'réponse' if highest < 2 else 'réponses'} {PER_PROMPT}"
+
+
+def against_random(cosine: str, adapter: str = "") -> str:
+    """Return what the cosine of any two responses is, beside that of the pairs; of several, with which `adapter`."""
+    pair = f"de la base et de {adapter} " if adapter else ""
+    return f"deux réponses {pair}{RANDOM_PAIRS}{NBSP}: {cosine}"
+
+
+def of_planned(responses: int) -> str:
+    """Return how many responses were planned."""
+    return f"sur {plural(responses, 'réponse prévue', 'réponses prévues')}"
+
+
+def failed_of_planned(failed: int, planned: int) -> str:
+    """Return how many responses failed of those that were planned."""
+    return f"{plural(failed, 'échec')} {of_planned(planned)}"
+
+
+def failures_counted(count: int) -> str:
+    """Return how many responses failed."""
+    return plural(count, "réponse en échec", "réponses en échec")
+
+
+def prompts_counted(count: int) -> str:
+    """Return the number of prompts an interval is about."""
+    return f"ces {plural(count, 'prompt')}"
+
+
+def bar_label(min_gain: float) -> str:
+    """Return the label of the bar on the axis of gains."""
+    return f"seuil {percent(min_gain, 0, signed=True)}"
+
+
+def p_value(value: float) -> str:
+    """Return how likely such a drop is from noise alone."""
+    shown = number(value, 4)
+    return "p < 0,0001" if value < 0.00005 else f"p = {shown}"
+
+
+def more_failures(count: int) -> str:
+    """Return how many failures are not listed."""
+    return MORE_FAILURES.format(n=count)

@@ -1,0 +1,100 @@
+"""What is said of the store of responses: during a run, in a report, and by `pytest-jarvis store`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
+
+if TYPE_CHECKING:
+    from pytest_jarvis.run.store import Held, StoreStats
+    from pytest_jarvis.types import ProblemKind
+
+
+REUSED: Final = "Réponses reprises"
+"""What the count of reused responses is called in a report."""
+QUESTION: Final = " [o/N] "
+YES: Final = frozenset({"o", "oui", "y", "yes"})
+NOTHING_CLEARED: Final = "Rien n’est effacé."
+
+_WHY: Final[Mapping[ProblemKind, str]] = {
+    "full": "le disque est plein",
+    "unwritable": "on ne peut pas y écrire",
+    "busy": "un autre processus le garde",
+    "damaged": "il est endommagé",
+    "other": "il ne répond plus",
+}
+
+
+def recalled_line(look: int, taken: int, planned: int) -> str:
+    """Return how many of a look's responses were taken from the store."""
+    said = plural(taken, "réponse reprise", "réponses reprises")
+    return typeset(f"JARVIS : {said} du magasin sur {count_of(planned)} ({look} par prompt et par bras)")
+
+
+def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
+    """Return the warning of a run that goes on without its store."""
+    return typeset(
+        f"Magasin de réponses {printable(path)} : {_WHY[kind]} ({printable(reason)}). "
+        "Le banc continue ; la suite n’est ni reprise ni gardée."
+    )
+
+
+def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> str:
+    """Return how many responses of each arm were taken from the store; empty when none was."""
+    if not any(reused.values()):
+        return ""
+    arms = ", ".join(
+        f"{arm} {count_of(count)}/{count_of(count + generated.get(arm, 0))}" for arm, count in reused.items()
+    )
+    return typeset(f"{arms} ; leurs durées sont celles du premier tirage")
+
+
+def stats_lines(stats: StoreStats, path: str) -> list[str]:
+    """Return what a store holds."""
+    return [
+        f"Magasin de réponses {path}",
+        f"  {plural(stats.responses, 'réponse')}, {plural(stats.vectors, 'vecteur')}, {size(stats.size_bytes)}",
+        f"  de {_when(stats.oldest)} à {_when(stats.newest)}",
+        *_held_lines("base", stats.bases),
+        *_held_lines("adaptateur", stats.adapters),
+    ]
+
+
+def absent(path: str) -> str:
+    """Return what is said where there is no store yet."""
+    return typeset(f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un.")
+
+
+def pruned(count: int, left: int, size_bytes: int) -> str:
+    """Return what a pruning did."""
+    removed = plural(count, "réponse effacée", "réponses effacées")
+    return typeset(f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)}).")
+
+
+def cleared(count: int) -> str:
+    """Return what a clearing did."""
+    return f"{plural(count, 'réponse effacée', 'réponses effacées')}."
+
+
+def clear_question(count: int, path: str) -> str:
+    """Return the question before everything is deleted."""
+    return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}")
+
+
+def _held_lines(kind: str, held: tuple[Held, ...]) -> list[str]:
+    return [
+        typeset(f"  {kind} {printable(one.name)} [{_short(one.digest)}] : {plural(one.responses, 'réponse')}")
+        for one in held
+    ]
+
+
+def _when(moment: float | None) -> str:
+    return DASH if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _short(digest: str) -> str:
+    """Return what tells a fingerprint from others: the head of a digest, or of the hub's commit."""
+    return digest.removeprefix("sha256:").rpartition("@")[2][:12]

@@ -1,0 +1,204 @@
+"""Verdicts and the reasons for them, in French sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pytest_jarvis.render.french.formats import NBSP, bar_percent, gain_interval, percent, plural, printable, typeset
+from pytest_jarvis.report.schema import Report
+from pytest_jarvis.stats.decision import Decision, Verdict
+from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
+from pytest_jarvis.stats.thresholds import Threshold, ThresholdVerdict
+
+VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
+"""What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
+
+NOT_JUDGED: Final = "non jugé"
+NOTHING_DECIDED: Final = typeset("Aucune décision possible : l’essai s’est arrêté avant la première comparaison.")
+_MOST_NAMES: Final = 4
+_MOST_ADAPTERS: Final = 12
+
+
+def decision_line(report: Report, name: str, *, asked: bool = True) -> str:
+    """Return the decision on an adapter in one line; no verdict where the run is not judged, or none is `asked` for."""
+    decision, plan = report.decisions[name], report.metadata.plan
+    later = gain_of_all(report, name, asked=asked) if early_look(report, decision) else ""
+    return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=asked and is_judged(report))
+
+
+def is_judged(report: Report) -> bool:
+    """Whether what is shown of a gain counts as a verdict: nothing kept the run from being judged."""
+    return report.gate.verdict != "NOT_JUDGED"
+
+
+def early_look(report: Report, decision: Decision | None) -> int:
+    """Return the responses per prompt of a verdict that was given before the last was drawn; 0 where it was not."""
+    at = 0 if decision is None else decision.replicates[1]
+    # Fewer responses than a look has are failures, not a verdict of an earlier one.
+    return at if at in report.metadata.plan.looks and at < report.metadata.samples_per_prompt else 0
+
+
+def at_look(responses: int) -> str:
+    """Return what stands behind a figure of an early verdict: « à 4 réponses »; empty where there is none (0)."""
+    return f" à {plural(responses, 'réponse')}" if responses else ""
+
+
+def gain_of_all(report: Report, name: str, *, asked: bool = True) -> str:
+    """Return an adapter's gain over all responses, as it stands beside the one it was settled with before the last.
+
+    It is called « hors verdict » where there is one: the run is judged, and that is `asked` for.
+    """
+    gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
+    drawn = plural(report.metadata.samples_per_prompt, "réponse")
+    beside = ", hors verdict" if asked and is_judged(report) else ""
+    return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
+
+
+def verdict_line(
+    decision: Decision,
+    most_responses: int,
+    error: float,
+    *,
+    later: str = "",
+    judged: bool = True,
+) -> str:
+    """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
+
+    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters; `later`
+    what is said of the responses drawn after an early verdict; `judged` False says « non jugé » for the verdict.
+    """
+    figure = f"pertinence{at_look(decision.replicates[1]) if later else ''}"
+    bar = bar_percent(decision.min_gain)
+    claim = f"{VERDICTS[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})" if judged else NOT_JUDGED
+    prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
+    gain = percent(decision.gain, signed=True)
+    if decision.target == "new":
+        parts = [
+            f"{figure} {gain} sur {prompts}",
+            f"nouveaux prompts du même genre {gain_interval(decision.gain_new)} : {claim}",
+        ]
+    else:
+        parts = [f"{figure} {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
+        if decision.verdict_new is not None:
+            shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
+            said = f"{NBSP}: {shown}" if judged else ""
+            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{said}")
+    parts.append(later or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
+    if decision.detectable_gain is not None:
+        parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
+    if decision.decoding_share is not None:
+        parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
+    return typeset(" | ".join(parts))
+
+
+def shown_thresholds(report: Report) -> list[Threshold]:
+    """Return the bars that mean something: in an A/A run there is no gain to judge."""
+    return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith("_gain"))]
+
+
+_GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence d’au moins {bar} est prouvé{whose}.",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence n’atteint pas {bar}{whose}.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}{whose}, ni à l’écarter.",
+    "NOT_JUDGED": "~ NON JUGÉ : cette session ne permet pas de verdict.",
+    "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n’est jugé.",
+}
+
+
+_SEEN_SENTENCES: Final[Mapping[GateVerdict, str]] = {
+    "PASS": "✓ ACCEPTÉ : le gain de pertinence vu atteint {bar}{whose} (rien n’est prouvé : --jarvis-gate=point).",
+    "FAIL": "✗ REFUSÉ : le gain de pertinence vu n’atteint pas {bar}{whose}.",
+}
+"""By the value alone, as --jarvis-gate=point asks."""
+_OTHER_BAR: Final = {
+    "FAIL": "✗ REFUSÉ : un seuil demandé n’est pas tenu{whose}, bien que le gain de pertinence le soit.",
+    "INCONCLUSIVE": "~ NON TRANCHÉ : un seuil demandé n’est ni prouvé ni écarté{whose}.",
+}
+"""When the relevance gain is not what the run fails by."""
+
+
+_ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
+    "PASS": "accepté",
+    "FAIL": "refusé",
+    "INCONCLUSIVE": "non tranché",
+    "NOT_JUDGED": NOT_JUDGED,
+}
+_RULES: Final[Mapping[Require, str]] = {"first": "", "any": " (un seul suffit)", "all": " (tous sont exigés)"}
+
+
+def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
+    """Return the verdict of the run in one sentence; of several adapters it names those that the verdict is true of."""
+    named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
+    whose = f" pour {_listed(named)}" if len(gate.adapters) > 1 and named else ""
+    gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
+    sentence = _GATE_SENTENCES[gate.verdict]
+    if any(bar.why in {"seen", "not_seen"} for bar in gains):
+        sentence = _SEEN_SENTENCES.get(gate.verdict, sentence)
+    if gains and not any(bar.verdict == gate.verdict for bar in gains):
+        sentence = _OTHER_BAR.get(gate.verdict, sentence)
+    return typeset(sentence.format(bar=bar_percent(min_gain), whose=whose))
+
+
+def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
+    """Return each adapter's verdict and, with `require`, which of them had to pass.
+
+    Empty with one adapter, and where the run as a whole is not judged.
+    """
+    if len(gate.adapters) < 2 or gate.verdict in {"NOT_JUDGED", "OFF"}:
+        return ""
+    said = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
+    left = len(gate.adapters) - len(said)
+    more = f" ; … et {left} de plus" if left else ""
+    return typeset(f"{' ; '.join(said)}{more}{_RULES[require] if require else ''}.")
+
+
+def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -> str:
+    said = f"{printable(one.name)} {_ADAPTER_VERDICTS[one.verdict]}"
+    if require != "first":
+        return said
+    return f"{said} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them, the first ones of many."""
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[: _MOST_NAMES - 1])} et {len(names) - _MOST_NAMES + 1} autres"
+    return " et ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def reason_sentences(gate: GateOutcome) -> list[str]:
+    """Return the reasons of a verdict, one sentence each."""
+    missing = next((reason.values for reason in gate.reasons if reason.code == "missing_pairs"), {})
+    stopped = missing.get("missing", 0) < missing.get("selected", 0)
+    return [
+        NOTHING_DECIDED if reason.code == "nothing_measured" and stopped else reason_sentence(reason)
+        for reason in gate.reasons
+    ]
+
+
+def reason_sentence(reason: Reason) -> str:
+    """Return one reason of a verdict in one sentence."""
+    values = {name: f"{value:.0f}" for name, value in reason.values.items()}
+    for name, noun in (("missing", "prompt"), ("selected", "prompt"), ("failed", "réponse"), ("responses", "réponse")):
+        values[f"{name}_counted"] = plural(int(reason.values.get(name, 0)), noun)
+    lacking = []
+    if reason.values.get("missing"):
+        lacking.append("{missing_counted} sur {selected}".format_map(values))
+    if responses := int(reason.values.get("responses", 0)):
+        lacking.append(plural(responses, "réponse non tirée", "réponses non tirées"))
+    share = percent(reason.values.get("share"))
+    allowed = percent(reason.values.get("allowed"))
+    sentences = {
+        "nothing_measured": "Rien n’a été mesuré" + (" d’un adaptateur exigé." if "others" in reason.values else "."),
+        "interrupted": "La session a été interrompue : une partie n’est pas jugée.",
+        "partial_selection": "Sélection partielle : {selected_counted} sur {planned}.",
+        "failures": "Trop d’échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
+        "missing_pairs": f"Il manque des paires : {', '.join(lacking)}.",
+        "prompts_changed": "Les prompts ont changé depuis la référence.",
+        "bar_not_measured": "Un seuil demandé n’a pas pu être mesuré.",
+        "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
+        "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
+        "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
+    }
+    return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))

@@ -1,0 +1,162 @@
+"""The cases of `report.html` as data: compact arrays that `cases.js` reads, each response held once."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.labels import STAGES, tuned_arm
+from pytest_jarvis.render.french.metrics import label_of, names_of
+from pytest_jarvis.render.french.notes import french_reason
+from pytest_jarvis.render.french.routing import outcome
+from pytest_jarvis.report.analysis.insights import Insights
+from pytest_jarvis.report.schema import FailureRow, Report, ResultRow, Sample
+from pytest_jarvis.types import BASE_ARM
+
+_FINISH: Final[Mapping[str, int]] = {"stop": 0, "length": 1, "timeout": 2}
+# What could end the script element or a line of it, and lone surrogates, which no file can hold.
+_UNSAFE: Final = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+
+Row = list[object]
+
+
+def case_anchor(prompt_id: str, adapter: str, candidate: str) -> str:
+    """Return the id of a case in the page: « cas-ID », with the adapter's name where it is not the candidate."""
+    return f"cas-{prompt_id}" if adapter == candidate else f"cas-{prompt_id}--{adapter}"
+
+
+def encode_payload(report: Report, insights: Insights) -> str:
+    """Return the page's data as JSON that may stand in a script element whatever the texts hold."""
+    written = json.dumps(_payload(report, insights), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", written)
+
+
+def _payload(report: Report, insights: Insights) -> dict[str, object]:
+    strings = _Table()
+    responses = _Table()
+    prompts = _Table()
+    extras = names_of(report)
+    adapters = list(report.metadata.adapters)
+    categories = list(report.by_category)
+    failures = _failures_of(report.failures)
+    proofs = {
+        (one.name, change.row.prompt_id): change.p_worse for one in insights.adapters for change in one.regressions
+    }
+    cases: list[Row] = []
+    for row in report.results:
+        if row.category not in categories:
+            categories.append(row.category)
+        leaked = report.contamination is not None and row.prompt_id in report.contamination.leaks
+        prompt = prompts.place(_prompt(row, categories.index(row.category), strings, leaked=leaked))
+        arms = [
+            [
+                responses.place(_response(sample, strings, extras))
+                for sample in row.samples
+                if _is_base(sample, row) is of_base
+            ]
+            for of_base in (True, False)
+        ]
+        failed = [failures.get((row.prompt_id, arm), []) for arm in (BASE_ARM, row.adapter)]
+        cases.append(
+            [
+                prompt,
+                adapters.index(row.adapter) if row.adapter in adapters else 0,
+                case_anchor(row.prompt_id, row.adapter, report.metadata.lora_adapter),
+                *arms,
+                *failed,
+                _rounded(row.jarvis_relevance_base),
+                _rounded(row.jarvis_relevance_finetuned),
+                _rounded(row.keyword_match_base),
+                _rounded(row.keyword_match_finetuned),
+                _rounded(row.cosine_similarity_score),
+                _rounded(proofs.get((row.adapter, row.prompt_id)), 6),
+            ]
+        )
+    return {
+        "words": wording.script_words(tuned_arm(report)),
+        "adapters": adapters,
+        "categories": [[name, _label(report, name)] for name in categories],
+        "extras": [[label_of(spec), int(spec.higher_is_better), int(spec.per == "pair")] for spec in extras.values()],
+        "strings": strings.items,
+        "prompts": prompts.items,
+        "responses": responses.items,
+        "cases": cases,
+    }
+
+
+class _Table:
+    """Distinct items in the order they came, each known by its place."""
+
+    def __init__(self) -> None:
+        self.items: list[object] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, item: object) -> int:
+        """Return the place of an item equal to this one."""
+        key = item if isinstance(item, str) else repr(item)
+        if key not in self._places:
+            self._places[key] = len(self.items)
+            self.items.append(item)
+        return self._places[key]
+
+    def places(self, items: Iterable[str]) -> list[int]:
+        """Return the places of several."""
+        return [self.place(item) for item in items]
+
+
+def _prompt(row: ResultRow, category: int, strings: _Table, *, leaked: bool) -> Row:
+    return [
+        row.prompt_id,
+        category,
+        row.prompt,
+        row.intended,
+        row.expected_tool,
+        strings.places(row.keywords_expected),
+        int(leaked),
+    ]
+
+
+def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
+    row: Row = [
+        sample.arm,
+        sample.replicate,
+        sample.text,
+        sample.thinking,
+        _FINISH[sample.finish_reason],
+        sample.tokens,
+        _rounded(sample.seconds, 3),
+        sample.cut_chars,
+        strings.places(sample.keywords_found),
+        strings.places(sample.terms_found),
+        strings.places(sample.tools_named),
+        _rounded(sample.keyword_match),
+        _rounded(sample.relevance),
+        None if sample.routing is None else [strings.place(outcome(sample.routing)), int(sample.routing.right)],
+        None if sample.understood is None else int(sample.understood),
+    ]
+    return [*row, *(_rounded(sample.extra.get(name, sample.pair.get(name))) for name in extras)]
+
+
+def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for failure in failures:
+        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_reason(failure.reason)]
+        found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
+    return found
+
+
+def _is_base(sample: Sample, row: ResultRow) -> bool:
+    return sample.arm != row.adapter
+
+
+def _label(report: Report, category: str) -> str:
+    known = report.by_category.get(category)
+    return known.label if known else category
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)

@@ -1,0 +1,1 @@
+"""`report.txt`: the report as plain text."""

@@ -1,0 +1,203 @@
+"""What to do next: how good the fine-tune is, how sure that is, and which category to work on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pytest_jarvis.stats.contrasts import Scores, Target, upper_tail
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.estimates import MeanEstimate, estimate_mean
+
+STUFFED_TOOLS: Final = 5
+"""A response that names this many distinct tools recites more than it answers."""
+STUFFED_SHARE: Final = 0.05
+MORE_TOOLS: Final = 1.0
+"""Tools per response more than the base names that make a gain suspect."""
+LENGTH_RATIO: Final = 1.5
+BAD_SHARE: Final = 0.05
+"""Share of empty, or of cut, responses that is worth a word."""
+
+WarningCode = Literal["stuffing", "length", "empty", "cut"]
+"""stuffing: the gain comes with more tools per response (`base`, `finetuned`), or with responses that name five or more
+(`share`). length: the gain comes with longer responses (`base`, `finetuned` characters, `ratio`).
+empty, cut: a `share` of the fine-tuned responses says nothing, or was cut (the base's: `base`).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFacts:
+    """What is counted of one response."""
+
+    characters: int
+    tokens: int
+    tools: int
+    """Distinct tools named."""
+    cut: bool
+    """Ended by the token limit, or shortened afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmDiagnostics:
+    """Means and shares over all responses of an arm; None without a response."""
+
+    responses: int
+    mean_characters: float | None
+    mean_tokens: float | None
+    tools_per_response: float | None
+    stuffed_share: float | None
+    """Share of the responses that name `STUFFED_TOOLS` distinct tools or more."""
+    empty_share: float | None
+    cut_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticWarning:
+    """One thing to know before believing a score, with its figures."""
+
+    code: WarningCode
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def describe_arm(responses: Sequence[ResponseFacts]) -> ArmDiagnostics:
+    """Give back the means and shares over an arm's responses."""
+    count = len(responses)
+
+    def share(total: int) -> float | None:
+        return total / count if count else None
+
+    return ArmDiagnostics(
+        responses=count,
+        mean_characters=share(sum(response.characters for response in responses)),
+        mean_tokens=share(sum(response.tokens for response in responses)),
+        tools_per_response=share(sum(response.tools for response in responses)),
+        stuffed_share=share(sum(response.tools >= STUFFED_TOOLS for response in responses)),
+        empty_share=share(sum(response.characters == 0 for response in responses)),
+        cut_share=share(sum(response.cut for response in responses)),
+    )
+
+
+def warn_about(base: ArmDiagnostics, finetuned: ArmDiagnostics, absolute_gain: float) -> tuple[DiagnosticWarning, ...]:
+    """Give back what makes a gain suspect (only when there is one), and what is wrong with the responses themselves."""
+    gain = _warn_about_gain(base, finetuned) if absolute_gain > 0 else ()
+    return (*gain, *_warn_about_responses(base, finetuned))
+
+
+def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
+    """Give back how a gain may have been had without a better answer."""
+    before, after = base.tools_per_response or 0.0, finetuned.tools_per_response or 0.0
+    stuffed = finetuned.stuffed_share or 0.0
+    if after >= before + MORE_TOOLS or stuffed >= (base.stuffed_share or 0.0) + STUFFED_SHARE:
+        yield DiagnosticWarning(code="stuffing", values={"base": before, "finetuned": after, "share": stuffed})
+    short, long = base.mean_characters or 0.0, finetuned.mean_characters or 0.0
+    if short > 0 and long >= LENGTH_RATIO * short:
+        yield DiagnosticWarning(code="length", values={"base": short, "finetuned": long, "ratio": long / short})
+
+
+def _warn_about_responses(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
+    """Give back which responses are no answers."""
+    empty, cut = finetuned.empty_share or 0.0, finetuned.cut_share or 0.0
+    if empty >= BAD_SHARE:
+        yield DiagnosticWarning(code="empty", values={"share": empty, "base": base.empty_share or 0.0})
+    if cut >= BAD_SHARE:
+        yield DiagnosticWarning(code="cut", values={"share": cut, "base": base.cut_share or 0.0})
+
+
+AdviceCode = Literal["EFFICACE", "MODERE", "INSUFFISANT"]
+"""A gain above 10 %, from 5 to 10 %, below 5 %."""
+
+EFFECTIVE_GAIN: Final = 0.10
+MODERATE_GAIN: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """How good the fine-tune looks, and how good it is shown to be."""
+
+    code: AdviceCode
+    """By the gain seen."""
+    proven: bool
+    """The interval says at least as much (for INSUFFISANT: lies under 5 %)."""
+    proven_code: AdviceCode | None
+    """What the interval does show: above 10 %, at least 5 %, below 5 %, or nothing."""
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeakestCategory:
+    """The category in which the fine-tuned arm scores lowest."""
+
+    category: str
+    estimate: MeanEstimate
+    others_mean: float
+    """Mean over the prompts of all other categories."""
+    shown: bool
+    """The category is below the others by more than noise explains."""
+
+
+def advise(decision: Decision) -> Advice:
+    """Give back the level of the gain seen, and the level that the judged interval shows."""
+    code = _level_seen(decision)
+    proven = _level_proven(decision)
+    return Advice(code=code, proven=code == proven, proven_code=proven, gain=decision.gain)
+
+
+def _level_seen(decision: Decision) -> AdviceCode:
+    """Give back the level of the point estimate; any score over a base of 0 is a gain without bounds."""
+    if decision.gain is None:
+        return "EFFICACE" if decision.finetuned_mean > 0 else "INSUFFISANT"
+    gain = round(decision.gain, 12)  # 0.55 / 0.5 - 1 is not above 10 %
+    return "EFFICACE" if gain > EFFECTIVE_GAIN else "MODERE" if gain >= MODERATE_GAIN else "INSUFFISANT"
+
+
+def _level_proven(decision: Decision) -> AdviceCode | None:
+    """Give back the level that is shown, by the interval or, where there is none, by the verdict and its bar."""
+    interval = decision.judged_interval
+    if interval is not None:
+        lower, upper = round(interval[0], 12), round(interval[1], 12)
+    elif decision.verdict == "PASS":
+        lower, upper = (math.inf if decision.base_mean == 0 else decision.min_gain), math.inf
+    elif decision.verdict == "FAIL":
+        lower, upper = -1.0, -1.0 if decision.ground == "nothing_to_compare" else decision.min_gain
+    else:
+        return None
+    if lower >= MODERATE_GAIN:
+        return "EFFICACE" if lower > EFFECTIVE_GAIN else "MODERE"
+    return "INSUFFISANT" if upper <= MODERATE_GAIN else None
+
+
+def find_weakest_category(
+    finetuned: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these"
+) -> WeakestCategory | None:
+    """Give back the category (one of at least two, else None) with the lowest mean over its prompts.
+
+    It is shown to be the weakest when the one-sided test of Welch (1947) against the prompts of all other categories
+    rejects at `alpha` divided by the number of categories (Bonferroni: the lowest was picked after the fact).
+    ValueError for scores that cannot be used.
+    """
+    if len(finetuned) < 2:
+        return None
+    estimates = {name: estimate_mean(scores, alpha=alpha, target=target) for name, scores in finetuned.items()}
+    weakest = min(estimates, key=lambda name: estimates[name].mean)
+    rest = [prompt for name, scores in finetuned.items() if name != weakest for prompt in scores]
+    others = estimate_mean(rest, alpha=alpha, target=target)
+    return WeakestCategory(
+        category=weakest,
+        estimate=estimates[weakest],
+        others_mean=others.mean,
+        shown=_is_below(estimates[weakest], others, alpha / len(finetuned)),
+    )
+
+
+def _is_below(low: MeanEstimate, high: MeanEstimate, alpha: float) -> bool:
+    """Say whether one independent mean is below another by more than noise explains."""
+    if low.standard_error is None or high.standard_error is None:
+        return False
+    parts = [(one.standard_error**2, one.df) for one in (low, high) if one.standard_error and one.df]
+    variance = math.fsum(part for part, _ in parts)
+    if variance == 0:
+        return low.mean < high.mean
+    df = variance**2 / math.fsum(part**2 / own for part, own in parts)
+    return upper_tail((high.mean - low.mean) / math.sqrt(variance), df) <= alpha

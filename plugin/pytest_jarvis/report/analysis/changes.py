@@ -1,0 +1,228 @@
+"""What changed from the base to one adapter, metric by metric and prompt by prompt: pure functions of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final, Literal
+
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.stats.contrasts import pair_replicates
+from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
+from pytest_jarvis.stats.ranking import find_worse_prompts
+
+TOP_CHANGES: Final = 5
+"""How many prompts a list of improvements or weaknesses holds at most."""
+
+Criterion = Literal["expected_tool", "all_keywords"]
+"""When a response is right. expected_tool: it chose the tool the prompt wants, or none where it wants none; in reports
+without such a judgement, the tool it names most is the one the prompt wants.
+all_keywords: every keyword of the prompt is found in it."""
+
+Metric = Callable[[Sample], float | None]
+"""What is read off one response; None where it was not measured."""
+
+_ROUNDING: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """One metric over the prompts measured in both arms: means over prompts of means over replicates."""
+
+    prompts: int
+    base: MeanEstimate
+    finetuned: MeanEstimate
+    change: Difference
+    """finetuned - base; replicates drawn with the same noise are paired."""
+    ratio: Ratio
+    """finetuned / base."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptChange:
+    """How the relevance of one prompt changed."""
+
+    row: ResultRow
+    change: float
+    """Mean of the fine-tuned arm less the base's, in points of score."""
+    p_worse: float | None
+    """Set when the prompt got worse by more than noise explains (Holm over all prompts): its one-sided p-value."""
+
+    @property
+    def proven_worse(self) -> bool:
+        """Whether noise does not explain the drop."""
+        return self.p_worse is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """One prompt that an arm gets right and the other does not: in more than half of its responses, or not."""
+
+    row: ResultRow
+    base_right: int
+    base_responses: int
+    finetuned_right: int
+    finetuned_responses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """What went from wrong to right and back, by one criterion."""
+
+    criterion: Criterion
+    prompts: int
+    """Prompts the criterion applies to, measured in both arms."""
+    base_right: int
+    """Prompts the base gets right: in more than half of its responses."""
+    finetuned_right: int
+    gained: tuple[Flip, ...]
+    """Wrong in the base, right in the fine-tuned arm."""
+    lost: tuple[Flip, ...]
+    """Right in the base, wrong in the fine-tuned arm."""
+    share: MetricComparison
+    """Share of right responses, in [0, 1]."""
+
+
+def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | None:
+    """Say whether a response is right by `criterion`; None where it does not apply or was not measured."""
+    if criterion == "expected_tool":
+        if sample.routing is not None:
+            return sample.routing.right
+        return None if row.expected_tool is None else sample.tools_named[:1] == (row.expected_tool,)
+    return None if sample.keyword_match is None else sample.keyword_match >= 1 - _ROUNDING
+
+
+def relevance_of(sample: Sample) -> float | None:
+    """Give back the response's JARVIS relevance, in [0, 1]."""
+    return sample.relevance
+
+
+def keywords_of(sample: Sample) -> float | None:
+    """Give back the share of the prompt's keywords found in the response, in [0, 1]."""
+    return sample.keyword_match
+
+
+def routing_of(sample: Sample) -> float | None:
+    """Give back 1.0 for the right choice of the tool, 0.0 for a wrong one; None where it was not judged."""
+    return None if sample.routing is None else float(sample.routing.right)
+
+
+def characters_of(sample: Sample) -> float:
+    """Give back the response's length in characters."""
+    return float(len(sample.text))
+
+
+def seconds_of(sample: Sample) -> float:
+    """Give back the seconds to the response's last token."""
+    return sample.seconds
+
+
+def pair_of(row: ResultRow, value: Metric) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give back one prompt's values, base and fine-tuned, in step; empty where there are none."""
+    arms: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    for sample in row.samples:
+        if (number := value(sample)) is not None:
+            arms[sample.arm == row.adapter][sample.replicate] = number
+    return pair_replicates(*arms)
+
+
+def compare_rows(
+    rows: Sequence[ResultRow], value: Metric, alpha: float, *, shared_noise: bool = True
+) -> MetricComparison | None:
+    """Compare the arms on the rows that hold the metric in both; None where no row does."""
+    pairs = [pair for row in rows if all(pair := pair_of(row, value))]
+    return _compare_pairs(pairs, alpha, shared_noise=shared_noise) if pairs else None
+
+
+def _compare_pairs(
+    pairs: Sequence[tuple[tuple[float, ...], tuple[float, ...]]], alpha: float, *, shared_noise: bool
+) -> MetricComparison:
+    base, tuned = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return MetricComparison(
+        prompts=len(pairs),
+        base=estimate_mean(base, alpha=alpha),
+        finetuned=estimate_mean(tuned, alpha=alpha),
+        change=compare(base, tuned, alpha=alpha, shared_noise=shared_noise),
+        ratio=compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared_noise),
+    )
+
+
+def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
+    """Give back how the relevance of each row measured in both arms changed, in the rows' order."""
+    scored = [(row, pair) for row in rows if all(pair := pair_of(row, relevance_of))]
+    if not scored:
+        return ()
+    worse = find_worse_prompts(
+        [pair[0] for _, pair in scored],
+        [pair[1] for _, pair in scored],
+        [row.prompt_id for row, _ in scored],
+        alpha=report.metadata.plan.alpha,
+        shared_noise=shared_noise,
+        deterministic=report.provenance.generation.is_greedy,
+    )
+    p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
+    return tuple(
+        PromptChange(
+            row=row,
+            change=fmean(tuned) - fmean(base),
+            p_worse=p_values.get(row.prompt_id),
+        )
+        for row, (base, tuned) in scored
+    )
+
+
+def pick_improvements(changes: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
+    """Give back the highest rises, at most `TOP_CHANGES`; of equal ones, the first."""
+    risen = [change for change in changes if change.change > _ROUNDING]
+    return tuple(sorted(risen, key=lambda one: -round(one.change, 12))[:TOP_CHANGES])
+
+
+def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
+    """Give back the lowest changes that are no improvement already named; of equal ones, the lower score first."""
+    named = {change.row.prompt_id for change in improvements}
+    others = [change for change in changes if change.row.prompt_id not in named]
+    return tuple(
+        sorted(others, key=lambda one: (round(one.change, 12), one.row.jarvis_relevance_finetuned or 0.0))[:TOP_CHANGES]
+    )
+
+
+def find_flips(
+    rows: Sequence[ResultRow], criterion: Criterion, alpha: float, *, shared_noise: bool = True
+) -> Flips | None:
+    """Count what flipped; None where the criterion applies to no prompt measured in both arms."""
+    pairs = []
+    flips: list[Flip] = []
+    for row in rows:
+
+        def right(sample: Sample, row: ResultRow = row) -> float | None:
+            verdict = is_right(sample, row, criterion)
+            return None if verdict is None else float(verdict)
+
+        pair = pair_of(row, right)
+        if not all(pair):
+            continue
+        pairs.append(pair)
+        base, tuned = pair
+        flips.append(
+            Flip(
+                row=row,
+                base_right=int(sum(base)),
+                base_responses=len(base),
+                finetuned_right=int(sum(tuned)),
+                finetuned_responses=len(tuned),
+            )
+        )
+    if not flips:
+        return None
+    before = [2 * flip.base_right > flip.base_responses for flip in flips]
+    after = [2 * flip.finetuned_right > flip.finetuned_responses for flip in flips]
+    return Flips(
+        criterion=criterion,
+        prompts=len(flips),
+        base_right=sum(before),
+        finetuned_right=sum(after),
+        gained=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if now and not was),
+        lost=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if was and not now),
+        share=_compare_pairs(pairs, alpha, shared_noise=shared_noise),
+    )

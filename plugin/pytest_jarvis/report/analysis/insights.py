@@ -1,0 +1,308 @@
+"""What a report says to its readers, as values without a word: estimates, changes, flips, warnings, failures.
+
+Every output is made of a `Report` and of these; nothing here is judged, the gate has done that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pytest_jarvis.report.analysis.advice import (
+    Advice,
+    ArmDiagnostics,
+    DiagnosticWarning,
+    ResponseFacts,
+    WeakestCategory,
+    advise,
+    describe_arm,
+    find_weakest_category,
+    warn_about,
+)
+from pytest_jarvis.report.analysis.changes import (
+    Flips,
+    MetricComparison,
+    PromptChange,
+    characters_of,
+    compare_rows,
+    find_changes,
+    find_flips,
+    keywords_of,
+    pair_of,
+    pick_improvements,
+    pick_weaknesses,
+    relevance_of,
+    seconds_of,
+)
+from pytest_jarvis.report.analysis.tool_choice import (
+    RoutingInsight,
+    UnderstandingInsight,
+    routing_insight,
+    understanding_insight,
+)
+from pytest_jarvis.report.schema import Averages, CategoryAverages, Report, ResultRow
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.ranking import Ranking, rank_arms
+from pytest_jarvis.stats.sequential import look_alpha
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM
+
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryInsight:
+    """One category, base against one adapter."""
+
+    category: str
+    label: str
+    averages: Averages
+    relevance: MetricComparison | None
+    """None where nothing was measured; so for every metric."""
+    keywords: MetricComparison | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceSplit:
+    """Where the noise of the gain comes from; shares of the variance of a prompt's mean contrast."""
+
+    decoding_share: float
+    prompts_share: float
+    within_variance: float
+    between_variance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterInsight:
+    """All there is to say of one adapter against the base."""
+
+    name: str
+    averages: Averages
+    decision: Decision | None
+    """None where nothing was measured, and for the base's twin of an A/A run; so for all that rests on it."""
+    advice: Advice | None
+    relevance: MetricComparison | None
+    keywords: MetricComparison | None
+    characters: MetricComparison | None
+    """Characters of a response."""
+    seconds: MetricComparison | None
+    """Seconds to its last token."""
+    categories: tuple[CategoryInsight, ...]
+    weakest: WeakestCategory | None
+    changes: tuple[PromptChange, ...]
+    """Of every prompt measured in both arms, in the plan's order."""
+    improvements: tuple[PromptChange, ...]
+    """Relevance that rose, the largest rise first."""
+    weaknesses: tuple[PromptChange, ...]
+    """The lowest changes, the worst first, without what stands among the improvements: some may have risen a little."""
+    regressions: tuple[PromptChange, ...]
+    """Got worse by more than noise explains, the largest drop first."""
+    flips: tuple[Flips, ...]
+    base_responses: ArmDiagnostics
+    finetuned_responses: ArmDiagnostics
+    warnings: tuple[DiagnosticWarning, ...]
+    variance: VarianceSplit | None
+    routing: RoutingInsight | None = None
+    """The choice of the tool; None where it was not judged."""
+    understanding: UnderstandingInsight | None = None
+    """Misheard commands that were understood; None where it was not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCount:
+    """How many responses of an arm failed at a stage, and why most often."""
+
+    arm: str
+    stage: str
+    responses: int
+    reason: str
+    """The most frequent one; of equals, the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insights:
+    """What is made of a whole report."""
+
+    adapters: tuple[AdapterInsight, ...]
+    """In the order they were named, the candidate first."""
+    ranking: Ranking | None
+    """The base and the adapters; None with one adapter, or without a prompt measured in all arms."""
+    failures: tuple[FailureCount, ...]
+    responses_planned: int
+
+    @property
+    def candidate(self) -> AdapterInsight:
+        """The adapter named first."""
+        return self.adapters[0]
+
+    def of_adapter(self, name: str) -> AdapterInsight:
+        """Give back one adapter's; KeyError for a name that is not in the report."""
+        for insight in self.adapters:
+            if insight.name == name:
+                return insight
+        raise KeyError(name)
+
+
+def insights(report: Report) -> Insights:
+    """Give back what a report says; pure, and never fails on one with little or nothing measured.
+
+    Intervals are at the level of the adapter's own decision (where there is none, at the plan's), so that the overall
+    ones agree with the verdict. Those of categories are not corrected for their number: read, not judged.
+    """
+    arms = (BASE_ARM, *report.metadata.adapters)
+    return Insights(
+        adapters=tuple(_of_adapter(report, name) for name in report.metadata.adapters),
+        ranking=rank_adapters(report),
+        failures=_count_failures(report, arms),
+        responses_planned=report.statistics.planned_tests * report.metadata.samples_per_prompt * len(arms),
+    )
+
+
+def _of_adapter(report: Report, name: str) -> AdapterInsight:
+    rows = [row for row in report.of_adapter(name) if row.measured]
+    # The base's twin draws noise of its own, where every other arm shares it, and has no gain to decide on.
+    shared = name != TWIN_ARM
+    decision = report.decisions.get(name) if shared else None
+    alpha = decision.alpha if decision else report.metadata.plan.alpha
+    statistics = report.by_adapter[name]
+    changes = find_changes(report, rows, shared_noise=shared)
+    improvements = pick_improvements(changes)
+    base, tuned = (_describe(rows, of_base=of_base) for of_base in (True, False))
+    gain = decision.absolute_gain if decision else 0.0
+    return AdapterInsight(
+        name=name,
+        averages=statistics.statistics,
+        decision=decision,
+        advice=advise(decision) if decision else None,
+        relevance=_as_decided(compare_rows(rows, relevance_of, alpha, shared_noise=shared), decision),
+        keywords=compare_rows(rows, keywords_of, alpha, shared_noise=shared),
+        characters=compare_rows(rows, characters_of, alpha, shared_noise=shared),
+        seconds=compare_rows(rows, seconds_of, alpha, shared_noise=shared),
+        categories=tuple(
+            _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
+        ),
+        weakest=_weakest(rows, list(statistics.by_category), alpha, gain) if shared else None,
+        changes=changes,
+        improvements=improvements,
+        weaknesses=pick_weaknesses(changes, improvements),
+        regressions=tuple(sorted((one for one in changes if one.proven_worse), key=lambda one: one.change)),
+        flips=tuple(
+            flips
+            for criterion in ("expected_tool", "all_keywords")
+            if (flips := find_flips(rows, criterion, alpha, shared_noise=shared)) is not None
+        ),
+        base_responses=base,
+        finetuned_responses=tuned,
+        warnings=warn_about(base, tuned, gain),
+        variance=_variance(decision),
+        routing=routing_insight(rows, statistics.by_category, alpha, shared_noise=shared),
+        understanding=understanding_insight(rows, alpha, shared_noise=shared),
+    )
+
+
+def _as_decided(metric: MetricComparison | None, decision: Decision | None) -> MetricComparison | None:
+    """Give back the comparison with the decision's own interval of the gain: a reader sees one, not two."""
+    if metric is None or decision is None or decision.gain is None or metric.ratio.value is None:
+        return metric
+    interval = decision.gain_these if metric.ratio.target == "these" else decision.gain_new
+    if interval is None or abs(metric.ratio.value - 1 - decision.gain) > _ROUNDING:
+        return metric
+    return replace(metric, ratio=replace(metric.ratio, interval=(interval[0] + 1, interval[1] + 1)))
+
+
+def _category(
+    rows: Sequence[ResultRow], name: str, item: CategoryAverages, alpha: float, *, shared_noise: bool
+) -> CategoryInsight:
+    own = [row for row in rows if row.category == name]
+    return CategoryInsight(
+        category=name,
+        label=item.label,
+        averages=item.averages,
+        relevance=compare_rows(own, relevance_of, alpha, shared_noise=shared_noise),
+        keywords=compare_rows(own, keywords_of, alpha, shared_noise=shared_noise),
+    )
+
+
+def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
+    """Give back the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
+    scores = {
+        name: [tuned for row in rows if row.category == name and (tuned := pair_of(row, relevance_of)[1])]
+        for name in categories
+    }
+    found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
+    return found if found is not None and (found.shown or gain > 0) else None
+
+
+def _describe(rows: Sequence[ResultRow], *, of_base: bool) -> ArmDiagnostics:
+    return describe_arm(
+        [
+            ResponseFacts(
+                characters=len(sample.text),
+                tokens=sample.tokens,
+                tools=len(sample.tools_named),
+                cut=sample.finish_reason != "stop" or sample.cut_chars > 0,
+            )
+            for row in rows
+            for sample in row.samples
+            if (sample.arm != row.adapter) == of_base
+        ]
+    )
+
+
+def _variance(decision: Decision | None) -> VarianceSplit | None:
+    if decision is None or decision.decoding_share is None:
+        return None
+    return VarianceSplit(
+        decoding_share=decision.decoding_share,
+        prompts_share=1 - decision.decoding_share,
+        within_variance=decision.within_variance or 0.0,
+        between_variance=decision.between_variance or 0.0,
+    )
+
+
+def rank_adapters(report: Report) -> Ranking | None:
+    """Rank the base and the adapters that answered, on the prompts, and the replicates, that all of them hold.
+
+    None with fewer than two adapters, or without such a prompt. Where the drawing could stop at several looks their
+    sizes were chosen by what was seen, so every pair is tested at the level that all looks together leave it (Pocock's,
+    `look_alpha`): at that of Holm's smallest share, which is the strictest, for all shares.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for row in report.results:
+        arms_of_prompt = found.setdefault(row.prompt_id, {})
+        for sample in row.samples:
+            if sample.relevance is not None:
+                arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = sample.relevance
+    answered = {arm for by_arm in found.values() for arm in by_arm}
+    arms = [arm for arm in (BASE_ARM, *report.metadata.adapters) if arm in answered]
+    if len(arms) < 3 or BASE_ARM not in answered:
+        return None
+    scores: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+    for by_arm in found.values():
+        shared = sorted(set.intersection(*(set(by_arm.get(arm, {})) for arm in arms)))
+        for arm in arms if shared else ():
+            scores[arm].append([by_arm[arm][replicate] for replicate in shared])
+    return rank_arms(scores, alpha=_ranking_alpha(report, len(arms))) if scores[BASE_ARM] else None
+
+
+def _ranking_alpha(report: Report, arms: int) -> float:
+    plan = report.metadata.plan
+    if len(plan.looks) == 1:
+        return plan.alpha
+    # Tests of both sides of each pair.
+    tests = 2 * math.comb(arms, 2)
+    return look_alpha(plan.alpha / tests, plan.looks) * tests
+
+
+def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, ...]:
+    """Count the failures by arm, in the order of the arms, and stage, in the order they appear."""
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for failure in report.failures:
+        reasons.setdefault((failure.arm, failure.stage), Counter())[failure.reason] += 1
+    order = {arm: place for place, arm in enumerate(arms)}
+    return tuple(
+        FailureCount(arm=arm, stage=stage, responses=counts.total(), reason=counts.most_common(1)[0][0])
+        for (arm, stage), counts in sorted(reasons.items(), key=lambda item: order.get(item[0][0], len(order)))
+    )

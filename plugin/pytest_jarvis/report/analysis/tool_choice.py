@@ -1,0 +1,159 @@
+"""Which tools the arms chose, and which misheard commands they understood: pure functions of a report's rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
+from pytest_jarvis.report.analysis.changes import MetricComparison, compare_rows, routing_of
+from pytest_jarvis.report.schema import CategoryAverages, Report, ResultRow, Sample
+
+NO_TOOL: Final = ""
+"""Stands for « no tool » among the tools of a confusion matrix."""
+
+REASON_MARK: Final = "?"
+"""Begins what stands in the matrix for no single known tool: the mark and the reason. No tool's name holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """What was chosen where one tool was wanted: responses of both arms."""
+
+    expected: str
+    """A tool, or `NO_TOOL`."""
+    prompts: int
+    base: Mapping[str, int]
+    """What the responses came to (a tool, `NO_TOOL`, or `REASON_MARK` and a reason), and how many."""
+    finetuned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryChoice:
+    """The share of right choices in one category."""
+
+    category: str
+    label: str
+    prompts: int
+    share: MetricComparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingInsight:
+    """The choice of the tool by one adapter against the base."""
+
+    share: MetricComparison
+    """Share of right choices, in [0, 1]: over prompts, of means over replicates."""
+    categories: tuple[CategoryChoice, ...]
+    reasons: Mapping[RoutingReason, tuple[int, int]]
+    """How many responses of the base and of the adapter came to each reason, the right ones first, then by number."""
+    confusions: tuple[Confusion, ...]
+    """By the tool that was wanted, in the order of the prompts, no tool last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderstoodPrompt:
+    """How often one misheard command was understood, and what the clean one came to."""
+
+    row: ResultRow
+    base: float
+    finetuned: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderstandingInsight:
+    """How often misheard commands were understood, by one adapter against the base."""
+
+    share: MetricComparison
+    prompts: tuple[UnderstoodPrompt, ...]
+    no_reference_base: int
+    """Prompts whose clean command led the base to no tool, so that nothing could be understood."""
+    no_reference_finetuned: int
+
+
+def routing_insight(
+    rows: Sequence[ResultRow], categories: Mapping[str, CategoryAverages], alpha: float, *, shared_noise: bool
+) -> RoutingInsight | None:
+    """Return what the measured rows of one adapter say of the choice of the tool; None where it was not judged."""
+    share = compare_rows(rows, routing_of, alpha, shared_noise=shared_noise)
+    if share is None:
+        return None
+    found = []
+    for name, item in categories.items():
+        own = [row for row in rows if row.category == name]
+        if (part := compare_rows(own, routing_of, alpha, shared_noise=shared_noise)) is not None:
+            found.append(CategoryChoice(category=name, label=item.label, prompts=part.prompts, share=part))
+    return RoutingInsight(
+        share=share, categories=tuple(found), reasons=_count_reasons(rows), confusions=tuple(_confusions(rows))
+    )
+
+
+def understanding_insight(
+    rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool
+) -> UnderstandingInsight | None:
+    """Return what the measured rows of one adapter say of misheard commands; None where it was not asked."""
+    share = compare_rows(rows, _understood, alpha, shared_noise=shared_noise)
+    if share is None:
+        return None
+    prompts = tuple(
+        UnderstoodPrompt(row=row, base=row.understood_base, finetuned=row.understood_finetuned)
+        for row in rows
+        if row.understood_base is not None and row.understood_finetuned is not None
+    )
+    cleans = [(one.row.clean_base, one.row.clean_finetuned) for one in prompts]
+    return UnderstandingInsight(
+        share=share,
+        prompts=prompts,
+        no_reference_base=sum(base is not None and base.tool is None for base, _ in cleans),
+        no_reference_finetuned=sum(tuned is not None and tuned.tool is None for _, tuned in cleans),
+    )
+
+
+def offers_tools(report: Report) -> bool:
+    """Whether the tools were offered to the model, so that its calls were judged and not the words it used."""
+    return bool(report.provenance.generation.tools)
+
+
+def chosen(routing: Routing) -> str:
+    """Return where a response stands in the matrix."""
+    if routing.reason in {"right_silence", "no_call"}:
+        return NO_TOOL
+    if routing.tool is None or routing.reason == "unknown_tool":
+        return f"{REASON_MARK}{'tie' if routing.reason == 'unwanted_call' else routing.reason}"
+    return routing.tool
+
+
+def _understood(sample: Sample) -> float | None:
+    return None if sample.understood is None else float(sample.understood)
+
+
+def _routings(row: ResultRow, *, of_base: bool) -> Iterator[Routing]:
+    for sample in row.samples:
+        if sample.routing is not None and (sample.arm != row.adapter) == of_base:
+            yield sample.routing
+
+
+def _count_reasons(rows: Sequence[ResultRow]) -> dict[RoutingReason, tuple[int, int]]:
+    base, tuned = (
+        Counter(one.reason for row in rows for one in _routings(row, of_base=of_base)) for of_base in (True, False)
+    )
+    seen: list[RoutingReason] = [reason for reason in get_args(RoutingReason) if reason in base | tuned]
+    seen.sort(key=lambda reason: 0 if reason in RIGHT else 1 / (base[reason] + tuned[reason]))
+    return {reason: (base[reason], tuned[reason]) for reason in seen}
+
+
+def _confusions(rows: Sequence[ResultRow]) -> Iterator[Confusion]:
+    judged = [row for row in rows if any(sample.routing is not None for sample in row.samples)]
+    wanted = dict.fromkeys(_wanted(row) for row in judged)
+    for tool in sorted(wanted, key=lambda name: name == NO_TOOL):
+        own = [row for row in judged if _wanted(row) == tool]
+        base, tuned = (
+            Counter(chosen(one) for row in own for one in _routings(row, of_base=of_base)) for of_base in (True, False)
+        )
+        yield Confusion(expected=tool, prompts=len(own), base=dict(base), finetuned=dict(tuned))
+
+
+def _wanted(row: ResultRow) -> str:
+    return NO_TOOL if row.no_tool or row.expected_tool is None else row.expected_tool

@@ -1,0 +1,147 @@
+"""What two saved runs have in common, and what they have not: prompts, adapters, settings, and what forbids judging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Final
+
+from pytest_jarvis.report.schema import Report
+from pytest_jarvis.stats.regression import Obstacle, PromptOverlap, SettingChange
+from pytest_jarvis.types import TWIN_ARM
+
+_NOT_JUDGED: Final = frozenset({"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs"})
+"""Reasons of a gate that speak of the run, not of its scores."""
+_OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
+"""Settings under which the same model draws other texts, or none, of the same distribution."""
+
+
+def overlap_of(stored: Report, new: Report) -> PromptOverlap:
+    """Return which prompts two runs share: the same id and the same text."""
+    before = {row.prompt_id: row.prompt for row in stored.results}
+    after = {row.prompt_id: row.prompt for row in new.results}
+    return PromptOverlap(
+        common=tuple(name for name, text in after.items() if before.get(name) == text),
+        only_stored=tuple(name for name in before if name not in after),
+        only_new=tuple(name for name in after if name not in before),
+        changed=tuple(name for name, text in after.items() if name in before and before[name] != text),
+    )
+
+
+def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+    """Return which adapter of one run is compared with which of the other.
+
+    Those `named` (stored -> new); else those of the same name; else, by their places, what has no namesake. ValueError
+    for a name that a run does not hold.
+    """
+    before, after = list(stored.metadata.adapters), list(new.metadata.adapters)
+    if named:
+        for names, known in ((named.keys(), before), (named.values(), after)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"no adapter '{name}'; there are: {', '.join(known)}")
+        return tuple(named.items())
+    same = tuple((name, name) for name in before if name in after)
+    return same or tuple(zip(before, after, strict=False))
+
+
+def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]]) -> tuple[SettingChange, ...]:
+    """Return what two runs do not have in common, of what may change their scores."""
+    before, after = dict(_settings(stored)), dict(_settings(new))
+    digests = [
+        {proof.name: (proof.sha256 or "")[:12] for proof in run.provenance.engine.adapters} for run in (stored, new)
+    ]
+    for one, other in pairs:
+        name = f"adapter.{one}" if one == other else f"adapter.{one}.{other}"
+        before[name], after[name] = digests[0].get(one, ""), digests[1].get(other, "")
+    if "keyword_mode" not in before or "keyword_mode" not in after:
+        # An older report does not say it, which is no difference.
+        before.pop("keyword_mode", None)
+        after.pop("keyword_mode", None)
+    return tuple(
+        SettingChange(name=name, stored=before.get(name, ""), new=after.get(name, ""))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    )
+
+
+def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
+    """Return what keeps a drop from being judged; settings that differ do not, they are named."""
+    found: list[Obstacle] = []
+    if _is_not_judged(new):
+        found.append("run_not_judged")
+    if _is_not_judged(stored):
+        found.append("stored_not_judged")
+    if (
+        stored.metadata.is_real != new.metadata.is_real
+        or TWIN_ARM in stored.metadata.adapters
+        or TWIN_ARM in new.metadata.adapters
+    ):
+        found.append("other_kind")
+    if _scale(stored) != _scale(new):
+        found.append("other_dictionary")
+    if not overlap_of(stored, new).common:
+        found.append("no_common_prompt")
+    return tuple(found)
+
+
+def is_comparable(stored: Report, new: Report) -> bool:
+    """Whether a saved run is one of the same thing as another: model, storage, settings but for the seed, adapter."""
+    generation = [
+        {name: value for name, value in _settings(run) if name.startswith("generation.") and name not in _OWN_NOISE}
+        for run in (stored, new)
+    ]
+    return (
+        not obstacles_between(stored, new)
+        and stored.provenance.replay is None
+        and stored.metadata.base_model == new.metadata.base_model
+        and stored.metadata.quantization == new.metadata.quantization
+        and generation[0] == generation[1]
+        and new.metadata.lora_adapter in stored.metadata.adapters
+    )
+
+
+def series_key(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return what two runs must share for their gains to be on one scale, by the names of `SettingChange`."""
+    kept = {"base_model", "quantization", "prompts", "dictionary", "relevance_share"}
+    return (
+        *(
+            (name, value)
+            for name, value in _settings(report)
+            if name in kept or (name.startswith("generation.") and name not in _OWN_NOISE)
+        ),
+        ("real", str(report.metadata.is_real)),
+    )
+
+
+def _settings(report: Report) -> Iterator[tuple[str, str]]:
+    metadata, origin = report.metadata, report.provenance
+    yield "base_model", metadata.base_model
+    yield "quantization", metadata.quantization
+    yield "engine", metadata.engine
+    yield "device", metadata.device
+    yield "dtype", origin.engine.compute_dtype
+    for field in fields(origin.generation):
+        value = getattr(origin.generation, field.name)
+        yield (
+            f"generation.{field.name}",
+            ", ".join(tool.name for tool in value) if field.name == "tools" else str(value),
+        )
+    yield "responses", str(metadata.samples_per_prompt)
+    yield "prompts", origin.prompt_hash[:12]
+    yield "dictionary", origin.dictionary_hash[:12]
+    yield "relevance_share", str(origin.relevance_share)
+    if origin.keyword_mode is not None:
+        yield "keyword_mode", origin.keyword_mode
+    yield "machine", origin.machine.label
+    for name, version in origin.versions.items():
+        yield f"versions.{name}", version
+
+
+def _scale(report: Report) -> tuple[str, float]:
+    """Return what the relevance counts, and what it counts as 1."""
+    return report.provenance.dictionary_hash, report.provenance.relevance_share
+
+
+def _is_not_judged(report: Report) -> bool:
+    return any(reason.code in _NOT_JUDGED for reason in report.gate.reasons)

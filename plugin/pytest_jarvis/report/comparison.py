@@ -1,0 +1,310 @@
+"""Two saved runs held against each other: what differs in how they were made, and what changed in what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from pytest_jarvis.report.analysis.changes import Metric, keywords_of, relevance_of, routing_of
+from pytest_jarvis.report.comparability import obstacles_between, overlap_of, pair_adapters, setting_changes
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.stats.contrasts import Interval
+from pytest_jarvis.stats.estimates import Difference
+from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, find_worse_prompts
+from pytest_jarvis.stats.regression import (
+    OVERALL,
+    Direction,
+    Obstacle,
+    PromptOverlap,
+    RegressionOutcome,
+    SettingChange,
+    StoredRun,
+    find_drops,
+    find_shifts,
+    settle,
+)
+from pytest_jarvis.types import BASE_ARM
+
+MetricName = Literal["relevance", "keywords", "cosine", "routing", "understood", "base_relevance", "base_keywords"]
+"""What every run may measure; metrics that others added are compared under their own names."""
+
+Table = list[tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricDifference:
+    """One metric, new - stored, over the prompts that have it in both runs."""
+
+    metric: str
+    """A `MetricName`, or the name of a metric that others added."""
+    category: str
+    """Empty over all prompts."""
+    prompts: int
+    difference: Difference
+    corrected: Interval | None
+    """The interval at the level that Holm's correction over the metric's scopes gave it."""
+    proven: Direction | None
+    """Whether it rose or dropped by more than noise explains, with that correction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptDifference:
+    """One prompt in both runs: the adapter's scores (stored, new), and how many of its texts differ."""
+
+    prompt_id: str
+    category: str
+    prompt: str
+    relevance: tuple[float | None, float | None]
+    keywords: tuple[float | None, float | None]
+    cosine: tuple[float | None, float | None]
+    texts: int
+    """Replicates that both runs have."""
+    texts_changed: int
+    p_worse: float | None
+    """Set when the relevance dropped by more than noise explains (Holm over the prompts): its one-sided p-value."""
+    stored_response: str | None
+    new_response: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmComparison:
+    """One adapter of the stored run against one of the new run."""
+
+    stored_adapter: str
+    new_adapter: str
+    metrics: tuple[MetricDifference, ...]
+    prompts: tuple[PromptDifference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """A run against a stored one."""
+
+    alpha: float
+    overlap: PromptOverlap
+    obstacles: tuple[Obstacle, ...]
+    """What keeps the two from being judged against each other."""
+    changes: tuple[SettingChange, ...]
+    arms: tuple[ArmComparison, ...]
+
+
+def compare_runs(
+    stored: Report, new: Report, named: Mapping[str, str] | None = None, *, alpha: float = REGRESSION_ALPHA
+) -> RunComparison:
+    """Return what changed from a stored run to another, prompt by prompt, over the prompts they share.
+
+    Each interval misses with probability `alpha` on each side; the runs count as independent. ValueError as
+    `pair_adapters`.
+    """
+    overlap = overlap_of(stored, new)
+    pairs = pair_adapters(stored, new, named)
+    return RunComparison(
+        alpha=alpha,
+        overlap=overlap,
+        obstacles=obstacles_between(stored, new),
+        changes=setting_changes(stored, new, pairs),
+        arms=tuple(_compare_arm(stored, new, pair, overlap.common, alpha) for pair in pairs),
+    )
+
+
+def judge_regression(
+    new: Report, stored: Report | None, run: StoredRun | None, *, asked: str, fail: bool, strict: bool
+) -> RegressionOutcome:
+    """Return whether the candidate of `new` is proven worse than it was in `stored`, overall or in a category.
+
+    `run` says which run that is; without one nothing is judged.
+    """
+    candidate = new.metadata.lora_adapter
+    outcome = RegressionOutcome(
+        verdict="NOT_JUDGED",
+        exit_failed=False,
+        obstacles=("nothing_stored",),
+        asked=asked,
+        alpha=REGRESSION_ALPHA,
+        stored=run,
+        adapter=candidate,
+        tests=(),
+        overlap=None,
+        changes=(),
+    )
+    if stored is None or run is None:
+        return settle(outcome, fail=fail, strict=strict)
+    overlap, obstacles = overlap_of(stored, new), list(obstacles_between(stored, new))
+    scopes = _scopes(*_rows_of_both(stored, new, (run.adapter, candidate), overlap.common))
+    if not scopes and "no_common_prompt" not in obstacles:
+        obstacles.append("not_measured")
+    changed = RegressionOutcome(
+        verdict="NOT_JUDGED",
+        exit_failed=False,
+        obstacles=tuple(obstacles),
+        asked=asked,
+        alpha=outcome.alpha,
+        stored=run,
+        adapter=candidate,
+        # Scores that count other terms have no difference.
+        tests=() if "other_dictionary" in obstacles else find_drops(scopes, alpha=outcome.alpha),
+        overlap=overlap,
+        changes=setting_changes(stored, new, [(run.adapter, candidate)]),
+    )
+    return settle(changed, fail=fail, strict=strict)
+
+
+def _rows_of_both(
+    stored: Report, new: Report, pair: tuple[str, str], prompts: Iterable[str]
+) -> tuple[dict[str, ResultRow], dict[str, ResultRow]]:
+    """Return the rows of two adapters by prompt, of the prompts for which both have one."""
+    wanted = set(prompts)
+    before, after = (
+        {row.prompt_id: row for row in report.of_adapter(adapter) if row.prompt_id in wanted}
+        for report, adapter in zip((stored, new), pair, strict=True)
+    )
+    return (
+        {name: row for name, row in before.items() if name in after},
+        {name: row for name, row in after.items() if name in before},
+    )
+
+
+def _values(row: ResultRow, arm: str, metric: Metric) -> tuple[float, ...]:
+    return tuple(value for sample in row.of_arm(arm) if (value := metric(sample)) is not None)
+
+
+def _tables(
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], metric: Metric, *, of_base: bool = False
+) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return the scores of one arm in both runs, by prompt, of the prompts that have them in both."""
+    found = {}
+    for name, row in after.items():
+        pair = tuple(_values(one, BASE_ARM if of_base else one.adapter, metric) for one in (before[name], row))
+        if all(pair):
+            found[name] = (pair[0], pair[1])
+    return found
+
+
+def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> dict[str, tuple[Table, Table]]:
+    """Return the relevance stored and new, over all prompts and by category; categories only where there are two."""
+    scopes: dict[str, tuple[Table, Table]] = {}
+    for name, (stored, new) in _tables(before, after, relevance_of).items():
+        for scope in (OVERALL, after[name].category):
+            both = scopes.setdefault(scope, ([], []))
+            both[0].append(stored)
+            both[1].append(new)
+    return {OVERALL: scopes[OVERALL]} if len(scopes) == 2 else scopes
+
+
+def _compare_arm(
+    stored: Report, new: Report, pair: tuple[str, str], common: Sequence[str], alpha: float
+) -> ArmComparison:
+    before, after = _rows_of_both(stored, new, pair, common)
+    deterministic = all(run.provenance.generation.is_greedy for run in (stored, new))
+    return ArmComparison(
+        stored_adapter=pair[0],
+        new_adapter=pair[1],
+        metrics=tuple(_metrics(before, after, alpha)),
+        prompts=tuple(_prompts(before, after, alpha, deterministic=deterministic)),
+    )
+
+
+def _metrics(
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float
+) -> Iterator[MetricDifference]:
+    tables: dict[str, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+        "relevance": _tables(before, after, relevance_of),
+        "keywords": _tables(before, after, keywords_of),
+        "cosine": _cosines(before, after),
+        "routing": _tables(before, after, routing_of),
+        "understood": _tables(before, after, _understood_of),
+        "base_relevance": _tables(before, after, relevance_of, of_base=True),
+        "base_keywords": _tables(before, after, keywords_of, of_base=True),
+        **{name: _tables(before, after, partial(_added, name)) for name in _added_names(before, after)},
+    }
+    categories = dict.fromkeys(row.category for row in after.values())
+    for metric, table in tables.items():
+        scopes: dict[str, tuple[Table, Table]] = {}
+        for scope in (OVERALL, *categories) if len(categories) > 1 else (OVERALL,):
+            both = [pair for name, pair in table.items() if scope in {OVERALL, after[name].category}]
+            if both:
+                scopes[scope] = ([stored for stored, _ in both], [new for _, new in both])
+        for shift in find_shifts(scopes, alpha=alpha):
+            yield MetricDifference(
+                metric=metric,
+                category=shift.category,
+                prompts=shift.prompts,
+                difference=shift.difference,
+                corrected=shift.corrected,
+                proven=shift.proven,
+            )
+
+
+def _understood_of(sample: Sample) -> float | None:
+    return None if sample.understood is None else float(sample.understood)
+
+
+def _added(name: str, sample: Sample) -> float | None:
+    return sample.extra.get(name, sample.pair.get(name))
+
+
+def _added_names(*runs: Mapping[str, ResultRow]) -> list[str]:
+    """Return the metrics that others added to every one of the runs."""
+    named = [
+        {name for row in rows.values() for sample in row.samples for name in (*sample.extra, *sample.pair)}
+        for rows in runs
+    ]
+    return sorted(set.intersection(*named))
+
+
+def _cosines(
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]
+) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return the cosines of each prompt; where one of the runs has only the prompt's mean, the means."""
+    tables = _tables(before, after, lambda sample: sample.cosine)
+    for name, row in after.items():
+        stored = before[name]
+        if name in tables:
+            continue
+        if stored.cosine_similarity_score is not None and row.cosine_similarity_score is not None:
+            tables[name] = ((stored.cosine_similarity_score,), (row.cosine_similarity_score,))
+    return tables
+
+
+def _prompts(
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float, *, deterministic: bool
+) -> Iterator[PromptDifference]:
+    scored = _tables(before, after, relevance_of)
+    worse = (
+        find_worse_prompts(
+            [stored for stored, _ in scored.values()],
+            [new for _, new in scored.values()],
+            list(scored),
+            alpha=alpha,
+            shared_noise=False,
+            deterministic=deterministic,
+        )
+        if scored
+        else ()
+    )
+    p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
+    for name, row in after.items():
+        stored = before[name]
+        texts = [(one.text, other.text) for one, other in _same_replicates(stored, row)]
+        yield PromptDifference(
+            prompt_id=name,
+            category=row.category,
+            prompt=row.prompt,
+            relevance=(stored.jarvis_relevance_finetuned, row.jarvis_relevance_finetuned),
+            keywords=(stored.keyword_match_finetuned, row.keyword_match_finetuned),
+            cosine=(stored.cosine_similarity_score, row.cosine_similarity_score),
+            texts=len(texts),
+            texts_changed=sum(one != other for one, other in texts),
+            p_worse=p_values.get(name),
+            stored_response=stored.finetuned_response,
+            new_response=row.finetuned_response,
+        )
+
+
+def _same_replicates(stored: ResultRow, new: ResultRow) -> Iterator[tuple[Sample, Sample]]:
+    before = {sample.replicate: sample for sample in stored.of_arm(stored.adapter)}
+    for sample in new.of_arm(new.adapter):
+        if sample.replicate in before:
+            yield before[sample.replicate], sample

@@ -1,0 +1,422 @@
+"""The report of a run: its schema, how it is built from rows, and how it is written and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Final, Literal
+
+import msgspec
+
+from pytest_jarvis.inputs.contamination import Contamination
+from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.metrics.understanding import CleanCommand
+from pytest_jarvis.stats.contrasts import Interval
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.gate import GateOutcome, Require
+from pytest_jarvis.stats.ranking import NoiseFloor
+from pytest_jarvis.stats.regression import RegressionOutcome
+from pytest_jarvis.stats.thresholds import Policy
+from pytest_jarvis.types import (
+    Category,
+    EngineDescription,
+    Failure,
+    FinishReason,
+    GenerationSettings,
+    ModelSpec,
+    ToolCall,
+)
+
+SCHEMA_VERSION: Final = 1
+REPORT_FILE: Final = "report.json"
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One response and what was measured on it."""
+
+    arm: str
+    replicate: int
+    text: str
+    thinking: str | None
+    finish_reason: FinishReason
+    prompt_tokens: int | None
+    tokens: int
+    seconds: float
+    first_token_s: float | None
+    cut_chars: int
+    keywords_found: tuple[str, ...]
+    keyword_match: float | None
+    """Share of the prompt's keywords found, in [0, 1]; None when the metric is off."""
+    terms_found: tuple[str, ...]
+    tools_named: tuple[str, ...]
+    relevance: float | None
+    """JARVIS relevance, in [0, 1]; None when the metric is off."""
+    extra: dict[str, float] = {}
+    """Metrics that others added, of this response; one that is missing was not measured."""
+    pair: dict[str, float] = {}
+    """Metrics that others added, of the pair with the base's response of the same replicate; of adapters' samples."""
+    cosine: float | None = None
+    """Similarity to the base's response of the same replicate, of an adapter's response; None where not measured."""
+    tool_calls: tuple[ToolCall, ...] | None = None
+    """The calls of the whole answer; None when no tools were offered."""
+    routing: Routing | None = None
+    """How it chose its tool; None when the metric is off, or the prompt says of no tool whether it is wanted."""
+    understood: bool | None = None
+    """Whether a misheard command was understood; None when the metric is off or there is nothing to compare with."""
+    reused: bool = False
+    """Taken from the store: its seconds are those of the run that drew it."""
+
+
+class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One prompt, the base and one adapter. Scores are means over the replicates; None where there are none."""
+
+    prompt_id: str
+    category: str
+    prompt: str
+    adapter: str
+    keywords_expected: tuple[str, ...]
+    expected_tool: str | None
+    intended: str | None
+    base_model_response: str | None
+    """The first replicate's."""
+    finetuned_response: str | None
+    cosine_similarity_score: float | None
+    keyword_match_base: float | None
+    keyword_match_finetuned: float | None
+    jarvis_relevance_base: float | None
+    jarvis_relevance_finetuned: float | None
+    timestamp: str
+    samples: tuple[Sample, ...]
+    """Every replicate of both arms, the base's first."""
+    tool_routing_base: float | None = None
+    """Share of the right choices of the tool, in [0, 1]."""
+    tool_routing_finetuned: float | None = None
+    understood_base: float | None = None
+    """Share of the responses that understood a misheard command, in [0, 1]."""
+    understood_finetuned: float | None = None
+    clean_base: CleanCommand | None = None
+    """What the base made of the command that was meant; None where this was not asked."""
+    clean_finetuned: CleanCommand | None = None
+    clean_samples: tuple[Sample, ...] = ()
+    """The responses to the command that was meant, of both arms, where they were drawn for this alone."""
+    no_tool: bool = False
+    """Whether the prompt wants no tool."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a pair: a replicate that both arms have."""
+        tuned = {sample.replicate for sample in self.samples if sample.arm == self.adapter}
+        return any(sample.replicate in tuned for sample in self.samples if sample.arm != self.adapter)
+
+    def of_arm(self, arm: str) -> tuple[Sample, ...]:
+        """Return the samples of one arm, by replicate."""
+        return tuple(sample for sample in self.samples if sample.arm == arm)
+
+
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A response that could not be made."""
+
+    prompt_id: str
+    category: str
+    arm: str
+    replicate: int
+    stage: str
+    reason: str
+
+
+class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over prompts of one adapter's rows; None where nothing was measured."""
+
+    total_tests: int
+    """Prompts with at least one response of each arm."""
+    planned_tests: int
+    failed_responses: int
+    avg_cosine_similarity: float | None
+    avg_keyword_match_base: float | None
+    avg_keyword_match_finetuned: float | None
+    avg_relevance_base: float | None
+    avg_relevance_finetuned: float | None
+    relevance_gain: float | None
+    """Ratio of the two means, minus 1; None when the base's is 0."""
+    avg_seconds_base: float | None
+    avg_seconds_finetuned: float | None
+    avg_chars_base: float | None
+    avg_chars_finetuned: float | None
+    avg_tool_routing_base: float | None = None
+    avg_tool_routing_finetuned: float | None = None
+    avg_understood_base: float | None = None
+    avg_understood_finetuned: float | None = None
+
+
+class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One category's label and averages."""
+
+    label: str
+    averages: Averages
+
+
+class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was asked of the run before it began."""
+
+    policy: Policy
+    min_gain: float
+    alpha: float
+    """Chance of a wrong PASS, over all looks and adapters."""
+    looks: tuple[int, ...]
+    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+    require: Require = "first"
+    """Which of several adapters must pass."""
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader wants to know first."""
+
+    base_model: str
+    base_model_label: str
+    lora_adapter: str
+    """The candidate: the first adapter named."""
+    adapters: dict[str, str]
+    """Arm name -> where its files are."""
+    device: str
+    timestamp: str
+    engine: str
+    is_demo: bool
+    is_real: bool
+    quantization: str
+    samples_per_prompt: int
+    plan: GatePlan
+    full_selection: bool
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where it ran."""
+
+    system: str
+    processor: str
+    cores: int
+    python: str
+
+    @property
+    def label(self) -> str:
+        """What tells it from other machines."""
+        return f"{self.system} {self.processor} x {self.cores}"
+
+
+class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recorded run that was scored again: its responses, models, settings and timings are the report's."""
+
+    report: str
+    """The file, as it was named."""
+    sha256: str
+    timestamp: str
+    commit: str | None
+    machine: Machine
+    replicates: int
+    """Recorded responses per prompt and arm."""
+    stopped_short: bool
+    """Whether another look was wanted and not recorded."""
+    cosines: Literal["responses", "prompts", "none"]
+    """Recorded of each pair of responses, as the mean of each prompt, or not at all."""
+    plan: GatePlan
+    """What was asked of the recorded run."""
+    prompt_hash: str
+    dictionary_hash: str
+    prompts_gone: tuple[str, ...] = ()
+    """Recorded, and no longer in the folder."""
+    prompts_changed: tuple[str, ...] = ()
+    """Recorded with another text."""
+    prompts_new: tuple[str, ...] = ()
+    """In the folder, and not recorded."""
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that is needed to trust the run, or to do it again."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    machine: Machine
+    prompt_hash: str
+    dictionary_hash: str
+    seed: int
+    generation: GenerationSettings
+    model: ModelSpec
+    engine: EngineDescription
+    timings_s: dict[str, float]
+    mismatched_cosine: float | None
+    """Mean cosine over pairs of different prompts: what any two texts reach."""
+    relevance_share: float = 0.3
+    """Share of the dictionary at which JARVIS relevance reaches 1."""
+    notes: tuple[str, ...] = ()
+    """The engine's notes in French, for readers; `engine.notes` has them as the engine wrote them."""
+    keyword_mode: Literal["words", "substring"] | None = None
+    """How keywords were looked for; None in older reports."""
+    replay: ReplayOf | None = None
+    """The run whose responses these are, where nothing was drawn."""
+    responses_reused: dict[str, int] = {}
+    """By arm: responses taken from the store."""
+    responses_generated: dict[str, int] = {}
+    """By arm: responses asked of the engine in this run."""
+
+
+class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One adapter's averages, overall and per category."""
+
+    statistics: Averages
+    by_category: dict[str, CategoryAverages]
+
+
+class JudgedContamination(Contamination, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What training data holds of a benchmark's prompts, and the decisions that leave those prompts out."""
+
+    decisions: dict[str, Decision] = msgspec.field(default_factory=dict)
+    """By adapter, without the prompts that were found; the verdict of the run is about all of them."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a run found. The candidate's averages stand on top; every adapter's are under `by_adapter`."""
+
+    schema_version: int
+    complete: bool
+    """Whether every planned pair was measured and the session ran to its end."""
+    metadata: Metadata
+    gate: GateOutcome
+    decisions: dict[str, Decision]
+    """Of each adapter with at least one pair."""
+    statistics: Averages
+    by_category: dict[str, CategoryAverages]
+    by_adapter: dict[str, AdapterStatistics]
+    results: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+    provenance: Provenance
+    noise_floor: dict[str, NoiseFloor] = {}
+    """Of each metric, in an A/A run; empty in any other."""
+    contamination: JudgedContamination | None = None
+    """What training data holds of the prompts; None when no data was named."""
+    metrics: dict[str, AddedMetric] = {}
+    """Metrics that others added, by name."""
+    regression: RegressionOutcome | None = None
+    """Against a stored run, where that was asked."""
+
+    def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
+        """Return the rows of one adapter, in the plan's order."""
+        return tuple(row for row in self.results if row.adapter == adapter)
+
+
+def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int) -> Averages:
+    """Return the means over the measured rows of one adapter; the gain is the ratio of the two relevance means."""
+    measured = [row for row in rows if row.measured]
+    base = _mean(row.jarvis_relevance_base for row in measured)
+    tuned = _mean(row.jarvis_relevance_finetuned for row in measured)
+
+    def over_samples(value: Callable[[Sample], float], *, of_base: bool) -> float | None:
+        return _mean(
+            fmean(value(sample) for sample in samples)
+            for row in measured
+            if (samples := [item for item in row.samples if (item.arm != row.adapter) == of_base])
+        )
+
+    return Averages(
+        total_tests=len(measured),
+        planned_tests=planned,
+        failed_responses=failed_responses,
+        avg_cosine_similarity=_mean(row.cosine_similarity_score for row in measured),
+        avg_keyword_match_base=_mean(row.keyword_match_base for row in measured),
+        avg_keyword_match_finetuned=_mean(row.keyword_match_finetuned for row in measured),
+        avg_relevance_base=base,
+        avg_relevance_finetuned=tuned,
+        relevance_gain=tuned / base - 1 if base and tuned is not None else None,
+        avg_seconds_base=over_samples(_seconds, of_base=True),
+        avg_seconds_finetuned=over_samples(_seconds, of_base=False),
+        avg_chars_base=over_samples(_characters, of_base=True),
+        avg_chars_finetuned=over_samples(_characters, of_base=False),
+        avg_tool_routing_base=_mean(row.tool_routing_base for row in measured),
+        avg_tool_routing_finetuned=_mean(row.tool_routing_finetuned for row in measured),
+        avg_understood_base=_mean(row.understood_base for row in measured),
+        avg_understood_finetuned=_mean(row.understood_finetuned for row in measured),
+    )
+
+
+def failure_row(failure: Failure, category: str) -> FailureRow:
+    """Return the failure as the report holds it."""
+    return FailureRow(
+        prompt_id=failure.prompt_id,
+        category=category,
+        arm=failure.arm,
+        replicate=failure.replicate,
+        stage=failure.stage,
+        reason=failure.reason,
+    )
+
+
+def category_averages(
+    categories: Iterable[Category],
+    planned: Mapping[str, int],
+    rows: Sequence[ResultRow],
+    failures: Sequence[FailureRow],
+) -> dict[str, CategoryAverages]:
+    """Return the averages of each category that was planned, in the order of the prompt files."""
+    return {
+        category.name: CategoryAverages(
+            label=category.label,
+            averages=make_averages(
+                [row for row in rows if row.category == category.name],
+                planned[category.name],
+                sum(failure.category == category.name for failure in failures),
+            ),
+        )
+        for category in categories
+        if planned.get(category.name)
+    }
+
+
+def timestamp() -> str:
+    """Return now in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _seconds(sample: Sample) -> float:
+    return sample.seconds
+
+
+def _characters(sample: Sample) -> float:
+    return float(len(sample.text))
+
+
+class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over prompts of one added metric, over the prompts that hold it in both arms; in the metric's own unit."""
+
+    prompts: int
+    not_measured: int
+    """Responses, or pairs, of measured prompts for which the metric gave no number."""
+    base: float | None
+    """None for a metric of pairs; so for `finetuned`."""
+    finetuned: float | None
+    value: float | None
+    """finetuned - base, or the mean of the pairs; None where nothing was measured."""
+    base_interval: Interval | None = None
+    """Like the others, it misses with the probability of the decision, or of the plan, on each side."""
+    finetuned_interval: Interval | None = None
+    interval: Interval | None = None
+    """Of `value`."""
+
+
+class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An added metric of one adapter, overall and per category."""
+
+    overall: MetricAverages
+    by_category: dict[str, MetricAverages]
+
+
+class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric that others added: what it is, and what was measured for each adapter."""
+
+    spec: MetricSpec
+    by_adapter: dict[str, AdapterMetric]

@@ -1,0 +1,165 @@
+"""What a benchmark session is: its settings, its prompts, and the run its tests share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_jarvis.files import InputError, nearest
+from pytest_jarvis.inputs.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
+from pytest_jarvis.run.settings import Settings, resolve
+from pytest_jarvis.run.sharding import one_look
+
+if TYPE_CHECKING:
+    from pytest_jarvis.engines.base import Engine
+    from pytest_jarvis.run.generation import Listener
+    from pytest_jarvis.run.replay import PromptMatch
+    from pytest_jarvis.run.runner import BenchmarkRun
+    from pytest_jarvis.stats.sequential import Question
+    from pytest_jarvis.types import PromptCase
+
+
+class Marker(Protocol):
+    """A marker `jarvis_cases(*categories, exclude=())` of a test."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Names of categories."""
+        ...
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """Hold `exclude`, names of categories to leave out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Settings and prompts of this session."""
+
+    settings: Settings
+    prompts: PromptSet
+    match: PromptMatch | None = None
+    """Which prompts a replay holds; None where responses are drawn."""
+
+    @property
+    def cases(self) -> tuple[PromptCase, ...]:
+        """Every case of the configured categories: what a full selection holds."""
+        wanted = self.settings.config.benchmark.categories
+        return tuple(case for case in self.prompts.cases if wanted is None or case.category in wanted)
+
+    @property
+    def question(self) -> Question:
+        """What is asked of every adapter."""
+        from pytest_jarvis.stats.sequential import Question
+
+        return Question(
+            min_gain=self.settings.min_gain,
+            alpha=self.settings.config.benchmark.alpha,
+            deterministic=self.settings.generation.is_greedy,
+            shared_noise=not self.settings.twin,
+        )
+
+    def cases_for(self, markers: Iterable[Marker]) -> tuple[PromptCase, ...]:
+        """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker.
+
+        A category of the packaged prompts that this folder has not gives no case; any other unknown one is an
+        InputError.
+        """
+        chosen = tuple(case for case in self.cases if self.match is None or case.prompt_id in self.match.recorded)
+        for marker in markers:
+            self._refuse_unknown(marker)
+            excluded = marker.kwargs.get("exclude", ())
+            if marker.args:
+                chosen = tuple(case for case in chosen if case.category in marker.args)
+            chosen = tuple(case for case in chosen if case.category not in excluded)
+        return chosen
+
+    def _refuse_unknown(self, marker: Marker) -> None:
+        known = {category.name for category in self.prompts.categories}
+        for name in marker.args:
+            packaged = (packaged_prompts() / f"{name}.toml", packaged_prompts() / WITH_TOOLS_FOLDER / f"{name}.toml")
+            if name not in known and not any(path.is_file() for path in packaged):
+                raise InputError(f"marker jarvis_cases: unknown category {name!r}{nearest(str(name), list(known))}")
+
+    def start(
+        self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
+    ) -> BenchmarkRun:
+        """Return the run of the selected cases; nothing is loaded yet. `load` shares an engine among several runs."""
+        from pytest_jarvis.run.cache import Keeping
+        from pytest_jarvis.run.runner import BenchmarkRun, Plan
+
+        plan = Plan(
+            cases=cases,
+            adapters=self.settings.adapters,
+            looks=self.settings.looks,
+            tools=self.prompts.tools,
+            question=self.question,
+            metrics=self.settings.config.metrics,
+            recording=self.settings.replay.recording if self.settings.replay else None,
+        )
+        keeping = Keeping(
+            self.settings.store_file,
+            reuse=self.settings.takes_responses,
+            keep=self.settings.keeps_responses,
+            timeout_s=self.settings.generation.timeout_s,
+            on_problem=listener.store_failed,
+        )
+        return BenchmarkRun(plan, load=load or self.load, listener=listener, keeping=keeping)
+
+    def check_store(self) -> None:
+        """Raise InputError when this session would use a store and its file is not one."""
+        if self.settings.takes_responses or self.settings.keeps_responses:
+            from pytest_jarvis.run.store import check_store
+
+            check_store(self.settings.store_file)
+
+    def load(self) -> Engine:
+        """Return the engine, loaded; an EngineError passes through."""
+        from pytest_jarvis.engines import ENGINES
+
+        module, _, name = ENGINES[self.settings.engine].partition(":")
+        build = getattr(import_module(module), name)
+        replay = self.settings.replay
+        more = (replay.recording,) if replay else ()
+        engine: Engine = build(self.settings.model, self.settings.generation, *more)
+        return engine
+
+
+def _at_one_look(settings: Settings, workers: int) -> Settings:
+    """Return the settings with the looks fixed at one count where several workers draw, none of whom can judge one."""
+    if workers < 2 or len(settings.looks) < 2:
+        return settings
+    recorded = settings.replay.recording.replicates if settings.replay else None
+    return replace(settings, looks=one_look(settings.looks, recorded))
+
+
+def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benchmark:
+    """Return what the options, the configuration file and the prompt files say; raise InputError.
+
+    `root` is pytest's root folder, `workers` the number of processes that share the prompts.
+    """
+    settings = _at_one_look(resolve(option, root), workers)
+    recorded = settings.replay is not None
+    with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
+    prompts = load_prompts(settings.prompts_folder, with_tools=with_tools)
+    if with_tools and not recorded:
+        settings = replace(settings, generation=replace(settings.generation, tools=prompts.tools))
+    known = [category.name for category in prompts.categories]
+    named = settings.config.benchmark
+    for key, names in (("categories", named.categories or ()), ("category_floors", named.category_floors)):
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}"
+                )
+    benchmark = Benchmark(settings=settings, prompts=prompts)
+    if settings.replay is None:
+        return benchmark
+    from pytest_jarvis.run.replay import match_prompts
+
+    return replace(benchmark, match=match_prompts(settings.replay, benchmark.cases))

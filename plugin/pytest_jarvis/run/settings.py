@@ -1,0 +1,506 @@
+"""What the options and the configuration file come to together. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from pytest_jarvis.engines import ENGINES
+from pytest_jarvis.files import InputError, convert, nearest, read_json
+from pytest_jarvis.inputs.adapters import AUTO, Detection, arm_name, detect
+from pytest_jarvis.inputs.config import (
+    CONFIG_FILE,
+    DEMO,
+    Config,
+    GenerationSection,
+    ModelSection,
+    load_config,
+    refuse_addresses,
+    server_spec,
+)
+from pytest_jarvis.inputs.options import is_given
+from pytest_jarvis.inputs.prompts import packaged_prompts
+from pytest_jarvis.types import BASE_ARM, LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
+
+if TYPE_CHECKING:
+    from pytest_jarvis.report.saved_runs import RegressionBaseline
+    from pytest_jarvis.run.replay import Replay
+
+
+DEFAULT_ENGINE = "transformers"
+DEFAULT_SAMPLES = 4
+ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
+"""Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
+SERVER = "server"
+
+
+OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
+    "jarvis_model": ("model", "base_model_id"),
+    "jarvis_base_url": ("model", "base_url"),
+    "jarvis_concurrency": ("model", "concurrency"),
+    "jarvis_allow_partial_4bit": ("model", "allow_partial_4bit"),
+    "jarvis_allow_inert_adapter": ("model", "allow_inert_adapter"),
+    "jarvis_plain_gpu": ("model", "plain_gpu"),
+    "jarvis_seed": ("generation", "seed"),
+    "jarvis_batch_size": ("generation", "batch_size"),
+    "jarvis_max_new_tokens": ("generation", "max_new_tokens"),
+    "jarvis_template": ("generation", "template"),
+    "jarvis_tools": ("generation", "tools"),
+    "jarvis_timeout": ("generation", "timeout_s"),
+    "jarvis_samples": ("benchmark", "samples"),
+    "jarvis_gate": ("benchmark", "gate"),
+    "jarvis_min_gain": ("benchmark", "min_gain_percent"),
+    "jarvis_inconclusive": ("benchmark", "inconclusive"),
+    "jarvis_require": ("benchmark", "require"),
+    "jarvis_strict": ("benchmark", "strict"),
+}
+"""Option -> section and key of the configuration that it overrides as it stands."""
+_OTHER_KEYS: Final[dict[str, tuple[str, str]]] = {
+    "jarvis_adapter": ("model", "adapters"),
+    "jarvis_prompts": ("benchmark", "prompts"),
+    "jarvis_training_data": ("benchmark", "training_data"),
+}
+"""The same for options whose value is written otherwise than in the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What this session does: options over file over defaults."""
+
+    config: Config
+    engine: str
+    model: ModelSpec
+    adapters: tuple[AdapterSpec, ...]
+    """What is compared with the base; in an A/A run, the base again."""
+    detections: tuple[Detection, ...]
+    """What `auto` was taken to stand for."""
+    twin: bool
+    """Whether this is an A/A run."""
+    generation: GenerationSettings
+    prompts_folder: Path
+    training_data: tuple[Path, ...]
+    """Files in which the prompts are looked for."""
+    looks: tuple[int, ...]
+    gate: Literal["proven", "point", "off"]
+    min_gain: float
+    """A share: 0.05 is 5 %."""
+    inconclusive: Literal["fail", "warn"]
+    require: Literal["any", "all", "first"]
+    strict: bool
+    write_report: bool
+    report_folder: Path | None
+    """Exactly this folder; None makes a new one under `reports_root`."""
+    reports_root: Path
+    run_name: str
+    """What that new folder is called; `{time}` is still to be filled in."""
+    takes_responses: bool
+    """Whether responses of earlier runs are taken from the store."""
+    keeps_responses: bool
+    """Whether responses are written to it; those of a replay are another run's."""
+    store_file: Path
+    replay: Replay | None = None
+    """The run whose responses are scored again; how they were drawn is what its report says."""
+    against: RegressionBaseline | None = None
+    """The run that the candidate is held against."""
+
+
+def resolve(option: argparse.Namespace, root: Path) -> Settings:
+    """Return the settings that options and configuration come to; raise InputError for what cannot be.
+
+    `root` is where the configuration, the prompts and the reports of a checkout lie.
+    """
+    conf, file = read_configuration(option.jarvis_config, root)
+    replay = _replay(option)
+    engine = "replay" if replay else option.jarvis_engine or DEFAULT_ENGINE
+    if engine not in ENGINES:
+        raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
+    if engine == "replay" and not replay:
+        raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
+    conf = override(conf, option)
+    if option.jarvis_base_url is not None and engine != SERVER:
+        raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine {SERVER}")
+    if not replay and conf.generation.tools:
+        _refuse_toolless(conf, engine)
+    adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
+    twin = replay.is_twin if replay else option.jarvis_aa
+    benchmark = conf.benchmark
+    folder = _report_folder(option.jarvis_report_dir)
+    written = option.jarvis_report or folder is not None
+    if option.jarvis_strict and not written:
+        raise InputError("--jarvis-strict: nothing is judged without a report; add --jarvis-report")
+    if written and folder is None:
+        _refuse_unwritable(root / conf.output.folder, "output.folder of the configuration")
+    return Settings(
+        config=conf,
+        engine=engine,
+        model=replay.report.provenance.model if replay else _model(conf, engine, () if twin else adapters),
+        adapters=adapters,
+        detections=detections,
+        twin=twin,
+        generation=replay.report.provenance.generation if replay else generation_settings(conf.generation),
+        prompts_folder=resolve_prompts(conf, option, file.parent, root),
+        training_data=tuple(Path(name) for name in option.jarvis_training_data)
+        or tuple(file.parent / name for name in benchmark.training_data),
+        looks=_looks(conf, option, replay, twin=twin),
+        gate="off" if twin else benchmark.gate,
+        min_gain=benchmark.min_gain_percent / 100,
+        inconclusive=benchmark.inconclusive,
+        require=benchmark.require,
+        strict=benchmark.strict,
+        write_report=written,
+        report_folder=folder,
+        reports_root=root / conf.output.folder,
+        run_name=_run_name(conf, adapters[0].name),
+        replay=replay,
+        takes_responses=option.jarvis_reuse and not replay,
+        keeps_responses=written and not replay,
+        store_file=store_file(conf, root),
+        against=_regression_baseline(option, root / conf.output.folder, twin=twin, written=written),
+    )
+
+
+def read_configuration(named: str | None, root: Path) -> tuple[Config, Path]:
+    """Return the configuration of the file named, else of the one in `root`, else the defaults; and that file's path.
+
+    Raises InputError with the place of what is wrong, and for a named file that is not there.
+    """
+    file = Path(named) if named else root / CONFIG_FILE
+    return load_config(file) if named or file.is_file() else Config(), file
+
+
+def adapter_folders(conf: Config, beside: Path) -> tuple[Path, ...]:
+    """Return where `auto` looks; a relative folder is one beside the configuration file."""
+    return tuple(Path(_beside(beside, folder)) for folder in conf.model.adapter_folders or ADAPTER_FOLDERS)
+
+
+def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root: Path) -> Path:
+    """Return the folder of prompts: the option's, the file's, the checkout's own, else the package's."""
+    if option.jarvis_prompts:
+        return Path(option.jarvis_prompts)
+    if conf.benchmark.prompts:
+        return beside / conf.benchmark.prompts
+    local = root / "jarvis_prompts"
+    return local if local.is_dir() else packaged_prompts()
+
+
+def _model(conf: Config, engine: str, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return what the engine needs; how a server holds its weights is not ours to ask for."""
+    spec = model_spec(conf, adapters)
+    return replace(spec, server=server_spec(conf.model), quantization=None) if engine == SERVER else spec
+
+
+def resolve_adapters(
+    conf: Config, option: argparse.Namespace, beside: Path
+) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
+    """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it.
+
+    With a server, what is named is what it serves: no folder, and nothing to detect.
+    """
+    if option.jarvis_aa:
+        if option.jarvis_adapter:
+            raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
+        return (AdapterSpec(name=TWIN_ARM, source="base"),), ()
+    named = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+    if option.jarvis_engine == SERVER:
+        return named, ()
+    specs: list[AdapterSpec] = []
+    detections: list[Detection] = []
+    for spec in named:
+        if spec.source == AUTO:
+            arm = None if spec.name == AUTO else spec.name
+            detection = _detect(adapter_folders(conf, beside), conf.model.base_model_id, arm)
+            detections.append(detection)
+            specs.append(detected_spec(detection, str(detection.chosen.folder)))
+        elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
+            specs.append(spec)
+        else:
+            specs.append(replace(spec, source=_beside(beside, spec.source)))
+    refuse_names(tuple(specs))
+    return tuple(specs), tuple(detections)
+
+
+def _detect(folders: tuple[Path, ...], base: str, arm: str | None) -> Detection:
+    """Return which adapter `auto` stands for; what knows of bases is imported for it alone."""
+    from pytest_jarvis.inputs.base_model import fits_base
+
+    return detect(folders, base, arm=arm, fits=fits_base)
+
+
+def _run_name(conf: Config, adapter: str) -> str:
+    model = arm_name(Path(conf.model.base_model_id)) or "model"
+    return conf.output.run_name.replace("{model}", model).replace("{adapter}", adapter)
+
+
+def _beside(folder: Path, source: str) -> str:
+    """Return a relative path of the configuration as one from here; relative still, where that is possible."""
+    path = folder / Path(source).expanduser()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, twin: bool) -> tuple[int, ...]:
+    """Return the looks: a fixed count, those recorded, or what the gate wants.
+
+    A replay keeps the recorded ones whatever the file says. Greedy decoding says everything in one response.
+    """
+    if replay:
+        return (option.jarvis_samples,) if option.jarvis_samples else replay.looks
+    if conf.benchmark.samples:
+        return (conf.benchmark.samples,)
+    if generation_settings(conf.generation).is_greedy:
+        return (1,)
+    return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
+
+
+def store_file(conf: Config, root: Path) -> Path:
+    """Return where the store of responses of a checkout is."""
+    return root / Path(conf.output.store).expanduser()
+
+
+def _refuse_toolless(conf: Config, engine: str) -> None:
+    """Raise InputError where tools are on and could not reach the model: no call would then say nothing of it."""
+    if conf.generation.template == "raw":
+        raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
+    if engine == SERVER:
+        raise InputError(
+            f"--jarvis-tools (generation.tools): the engine '{SERVER}' offers no tools yet; leave the option out, or "
+            f"use --jarvis-engine {DEFAULT_ENGINE}"
+        )
+
+
+def override(conf: Config, option: argparse.Namespace) -> Config:
+    """Return the configuration with what the command line says of the same things; raise InputError as a file would.
+
+    An address that holds a key is refused here, whatever the engine.
+    """
+    for name, (section, key) in OPTION_KEYS.items():
+        value = getattr(option, name)
+        if not is_given(value):
+            continue
+        if name == "jarvis_timeout" and value == 0:
+            value = None
+        part = getattr(conf, section)
+        # Read as the file is, so that what the file may not say, the option may not either.
+        convert({key: value}, type(part), flag(name))
+        conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **{key: value})})
+    # Here, where every command passes by: what it makes of the configuration is printed.
+    refuse_addresses(conf.model)
+    return conf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """One value of the configuration, and where it comes from."""
+
+    section: str
+    key: str
+    value: object
+    """As the file would have it."""
+    kind: Literal["option", "file", "default"]
+    by: str | None
+    """The option, or the file's path."""
+
+
+def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
+    """Return every value that options, file and defaults come to, in the order of the sections and their keys."""
+    conf, file = read_configuration(option.jarvis_config, root)
+    written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
+    by_option = {place: flag(name) for name, place in OPTION_KEYS.items() if is_given(getattr(option, name))}
+    by_option |= {place: flag(name) for name, place in _OTHER_KEYS.items() if is_given(getattr(option, name))}
+    values = msgspec.to_builtins(override(conf, option))
+    if option.jarvis_adapter:
+        values["model"]["adapters"] = option.jarvis_adapter
+    if option.jarvis_prompts:
+        values["benchmark"]["prompts"] = option.jarvis_prompts
+    if option.jarvis_training_data:
+        values["benchmark"]["training_data"] = option.jarvis_training_data
+    found: list[Origin] = []
+    for section, keys in values.items():
+        for key, value in keys.items() if isinstance(keys, dict) else ():
+            kind: Literal["option", "file", "default"] = "default"
+            by = by_option.get((section, key))
+            if by is not None:
+                kind = "option"
+            elif key in written.get(section, {}):
+                kind, by = "file", str(file)
+            found.append(Origin(section=section, key=key, value=value, kind=kind, by=by))
+    return found
+
+
+def flag(name: str) -> str:
+    """Return an option as it is typed: `--jarvis-seed` for `jarvis_seed`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _replay(option: argparse.Namespace) -> Replay | None:
+    """Return the run to score again. What reads reports is imported for it alone: collecting must cost nothing."""
+    if option.jarvis_replay is None:
+        return None
+    from pytest_jarvis.run.replay import read_replay
+
+    return read_replay(option)
+
+
+def _report_folder(named: str | None) -> Path | None:
+    if named is None:
+        return None
+    from pytest_jarvis.report.schema import REPORT_FILE
+
+    folder = Path(named)
+    if (folder / REPORT_FILE).exists():
+        raise InputError(f"--jarvis-report-dir: {folder} already holds a report; name a new folder")
+    _refuse_unwritable(folder, "--jarvis-report-dir")
+    return folder
+
+
+def _refuse_unwritable(folder: Path, named_by: str) -> None:
+    """Raise InputError where no report can be written: known before a model is loaded."""
+    from pytest_jarvis.files import nearest_existing
+
+    nearest = nearest_existing(folder)
+    if not nearest.is_dir():
+        raise InputError(f"{named_by}: {nearest} is a file; name a folder")
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"{named_by}: {nearest} cannot be written to; name another folder")
+
+
+DEMO_ADAPTER = "demo:jarvis"
+
+
+_ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
+
+
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+def model_spec(conf: Config, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return what the engine needs to load."""
+    section = conf.model
+    return ModelSpec(
+        base_model=section.base_model_id,
+        adapters=adapters,
+        quantization=section.quantization,
+        device_map=section.device_map,
+        max_memory=section.max_memory,
+        revision=section.revision,
+        trust_remote_code=section.trust_remote_code,
+        batch_size=conf.generation.batch_size,
+        log_level=conf.logging.level,
+        allow_partial_4bit=section.allow_partial_4bit,
+        allow_inert_adapter=section.allow_inert_adapter,
+        plain_gpu=section.plain_gpu,
+    )
+
+
+def generation_settings(section: GenerationSection) -> GenerationSettings:
+    """Return how responses are drawn."""
+    return GenerationSettings(
+        max_new_tokens=section.max_new_tokens,
+        temperature=section.temperature,
+        top_p=section.top_p,
+        do_sample=section.do_sample,
+        seed=section.seed,
+        timeout_s=section.timeout_s,
+        template=section.template,
+        enable_thinking=section.thinking,
+        system_prompt=section.system_prompt,
+        max_response_chars=section.max_response_chars,
+    )
+
+
+def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:
+    """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the demo's own.
+
+    The adapters that the file names belong to the file's base: they do not count when the command line names another
+    (`base_changed`). A source may be `auto`, to be put in place by `detected_spec`; its name then is `auto` too unless
+    it was given one. Raises InputError for a name that cannot be one or is used twice, and for a real base without an
+    adapter.
+    """
+    where = "--jarvis-adapter"
+    if named:
+        specs = tuple(_parse_adapter(text) for text in named)
+    elif isinstance(section.adapters, dict) and section.adapters and not base_changed:
+        where = "model.adapters of the configuration"
+        specs = tuple(_checked(name, source, where, f"{name}={source}") for name, source in section.adapters.items())
+    elif section.adapters == AUTO or section.adapter_folders is not None:
+        specs = (AdapterSpec(name=AUTO, source=AUTO),)
+    elif section.base_model_id == DEMO:
+        specs = (_parse_adapter(DEMO_ADAPTER),)
+    else:
+        raise InputError(
+            f"base model {section.base_model_id}: there is no adapter to compare it with; "
+            "give one with --jarvis-adapter PATH (or auto) or in model.adapters of the configuration"
+        )
+    refuse_names(specs, where)
+    return specs
+
+
+def refuse_names(specs: tuple[AdapterSpec, ...], where: str = "--jarvis-adapter") -> None:
+    """Raise InputError for an adapter called as the base is, and for two of one name."""
+    names = [spec.name for spec in specs]
+    for name in names:
+        if name in {BASE_ARM, TWIN_ARM} or names.count(name) > 1:
+            why = "is used twice" if names.count(name) > 1 else "stands for the base model"
+            raise InputError(f"{where}: the name '{name}' {why}; give each adapter a name of its own: NAME=PATH")
+
+
+def detected_spec(detection: Detection, source: str) -> AdapterSpec:
+    """Return the adapter that `auto` stands for; `source` is its folder as the user would write it."""
+    return _checked(detection.arm, source, f"--jarvis-adapter {AUTO}", source)
+
+
+def _parse_adapter(text: str) -> AdapterSpec:
+    name, equals, source = text.partition("=")
+    if not equals or _SEPARATOR.search(name):
+        source = text
+        if text.startswith(f"{DEMO}:"):
+            name = text.removeprefix(f"{DEMO}:")
+        elif text == AUTO:
+            name = AUTO
+        else:
+            name = arm_name(Path(text))
+    return _checked(name, source, "--jarvis-adapter", text)
+
+
+def _checked(name: str, source: str, where: str, found: str) -> AdapterSpec:
+    if not _ADAPTER_NAME.fullmatch(name) or not source:
+        raise InputError(
+            f"{where}: expected PATH or NAME=PATH, found {found!r}; "
+            "NAME takes letters, digits, '_' and '-', no sign first"
+        )
+    return AdapterSpec(name=name, source=source)
+
+
+LAST: Final = "last"
+
+
+def _regression_baseline(
+    option: argparse.Namespace, reports: Path, *, twin: bool, written: bool
+) -> RegressionBaseline | None:
+    """Return what the options ask for; None without `--jarvis-compare`.
+
+    `last` is the baseline where one is set. Raises InputError for a report that cannot be read, and for options that
+    cannot go together.
+    """
+    if option.jarvis_compare is None:
+        if option.jarvis_fail_on_regression:
+            raise InputError("--jarvis-fail-on-regression: say against which run: --jarvis-compare REPORT.json or last")
+        return None
+    if twin:
+        raise InputError("--jarvis-compare: an A/A run has no candidate to compare; leave one of the two out")
+    if not written:
+        raise InputError("--jarvis-compare: without --jarvis-report nothing is judged; add --jarvis-report")
+    from pytest_jarvis.report.saved_runs import BASELINE_FILE, RegressionBaseline, read_saved
+
+    baseline = reports / BASELINE_FILE
+    saved = None
+    if option.jarvis_compare != LAST:
+        saved = read_saved(Path(option.jarvis_compare), "named")
+    elif baseline.exists():
+        saved = read_saved(baseline, "baseline")
+    return RegressionBaseline(asked=option.jarvis_compare, saved=saved, fail=option.jarvis_fail_on_regression)

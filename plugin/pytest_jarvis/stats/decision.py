@@ -1,0 +1,389 @@
+"""Does the fine-tuned arm gain at least so much? `decide`, pure and deterministic, with a stated error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, final, get_args
+
+from pytest_jarvis.stats.contrasts import (
+    Contrast,
+    Interval,
+    Scores,
+    Table,
+    Target,
+    check_alpha,
+    check_same_prompts,
+    contrast_new_prompts,
+    contrast_same_draws,
+    contrast_these_prompts,
+    critical_value,
+    mean_over_prompts,
+    read_scores,
+    upper_tail,
+)
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+Ground = Literal["test", "literal", "nothing_to_compare", "out_of_reach", "no_variance"]
+"""What a verdict rests on: Student's t; the plain rule, when there is no noise; two arms at 0 (FAIL); a base so high
+that the gain cannot exist in [0, 1] (INCONCLUSIVE, more responses will not help); one response of one prompt
+(INCONCLUSIVE)."""
+
+CautionCode = Literal[
+    "new_prompts_instead",
+    "identical_replicates",
+    "varied_though_deterministic",
+    "no_spread",
+    "one_prompt",
+    "unequal_replicates",
+    "low_base_unequal_replicates",
+    "relative_gain_not_estimable",
+    "targets_differ",
+]
+"""What a reader of a decision must be told beside it:
+
+new_prompts_instead: `prompts` prompts have fewer than 2 replicates, so the claim is tested on new prompts of the kind.
+identical_replicates: all replicates of a prompt scored the same though decoding is not declared deterministic.
+varied_though_deterministic: decoding was declared deterministic and replicates differ; the noise seen is used.
+no_spread: one response per prompt and the same contrast on all `prompts` prompts; the plain rule was applied.
+one_prompt: nothing can be said about new prompts.
+unequal_replicates: prompts hold from `lowest` to `highest` responses.
+low_base_unequal_replicates: the same with a base mean (`base_mean`) under 0.05, where the error is not kept.
+relative_gain_not_estimable: the base mean (`base_mean`) is about 0; read the absolute gain.
+targets_differ: the claim is shown for one target and not for the other.
+"""
+
+LOW_BASE_MEAN = 0.05
+"""Under it, replicates unequal between the arms do not keep the stated error (simulated)."""
+_POWER = 0.8
+_MOST_NEEDED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """One caution, with its figures."""
+
+    code: CautionCode
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A verdict on "the gain is at least `min_gain`", and what it rests on. Shares are fractions: 0.05 is 5 %.
+
+    Every interval misses with probability at most `alpha` on each side. PASS is the same as a lower end of the judged
+    target's gain interval of at least `min_gain`, wherever that interval exists.
+    """
+
+    verdict: Verdict
+    ground: Ground
+    target: Target
+    """The target the verdict is about; "new" instead of the "these" asked for when the replicates do not allow it."""
+    min_gain: float
+    alpha: float
+    prompts: int
+    replicates: tuple[int, int]
+    """Fewest and most responses of a prompt in an arm."""
+    base_mean: float
+    finetuned_mean: float
+    gain: float | None
+    """Ratio of the means over prompts, less 1; None over a base of 0."""
+    gain_these: Interval | None
+    """Fieller interval of the gain on these prompts; None where it is unbounded or cannot be estimated."""
+    gain_new: Interval | None
+    """The same on new prompts of the kind."""
+    absolute_gain: float
+    absolute_these: Interval | None
+    absolute_new: Interval | None
+    p_pass: float | None
+    """Probability of such a contrast or a higher one, were the gain exactly `min_gain`."""
+    p_fail: float | None
+    """The same for such a contrast or a lower one."""
+    df: float | None
+    standard_error: float | None
+    """Of the contrast `finetuned - (1 + min_gain) * base`, in points of score."""
+    verdict_new: Verdict | None
+    """The same test on new prompts of the kind; None with one prompt."""
+    detectable_gain: float | None
+    """The true gain that this many responses would show in 80 % of runs (MDE80)."""
+    within_variance: float | None
+    """w2: mean over prompts of the variance of one draw of the contrast; None without 2 replicates everywhere."""
+    between_variance: float | None
+    """b2: variance over prompts of the contrast, without what decoding puts in it."""
+    decoding_share: float | None
+    """Share of the variance of a prompt's mean contrast that comes from decoding."""
+    responses_to_settle: int | None
+    """When inconclusive on these prompts: responses per prompt and arm for a power of 80 % at the gain seen."""
+    prompts_to_settle: int | None
+    """When inconclusive on new prompts: how many prompts of the kind, with as many responses each, for the same."""
+    cautions: tuple[Caution, ...]
+
+    @property
+    def judged_interval(self) -> Interval | None:
+        """The interval of the gain that the verdict rests on: over these prompts, or over new ones, as was asked."""
+        return self.gain_these if self.target == "these" else self.gain_new
+
+    @property
+    def judged_absolute(self) -> Interval | None:
+        """The interval of the absolute gain, over the prompts that the verdict is about."""
+        return self.absolute_these if self.target == "these" else self.absolute_new
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """The test of one target."""
+
+    estimate: float
+    verdict: Verdict
+    p_pass: float
+    p_fail: float
+    df: float | None
+    """None when there is no noise: the plain rule."""
+    standard_error: float
+    gain: Interval | None
+    absolute: Interval
+    reach: float
+    """(t_{1-alpha} + t_{0.80}) standard errors: the contrast that is shown in 80 % of runs."""
+
+
+def decide(
+    base: Scores,
+    finetuned: Scores,
+    *,
+    min_gain: float = 0.05,
+    alpha: float = 0.05,
+    target: Target = "these",
+    shared_noise: bool = True,
+    deterministic: bool = False,
+) -> Decision:
+    """Decide whether the fine-tuned arm's mean score is at least `1 + min_gain` times the base's.
+
+    `base` and `finetuned` hold one sequence per prompt (the same prompts in the same order) of one score in [0, 1] per
+    replicate; replicates may be unequal in number. The contrast is D = mean(finetuned) - (1 + min_gain) * mean(base),
+    means over prompts of means over replicates. PASS when P(T >= D / SE) <= alpha, FAIL when P(T <= D / SE) <= alpha,
+    Student's t with Satterthwaite's degrees of freedom; else INCONCLUSIVE.
+
+    `target`: "these" prompts (the error is the decoding's; 2 replicates per prompt needed, else "new" is tested), or
+    "new" prompts of the kind (the error is the draw of prompts).
+    `shared_noise`: replicate j of a prompt is drawn with the same noise in both arms; give the replicates both arms
+    hold first and in step (`pair_replicates`). Valid whatever the correlation, so a wrong True costs only power.
+    `deterministic`: decoding draws nothing at random, so one response per prompt says all of these prompts.
+
+    Pure and deterministic; the order of the prompts does not matter. ValueError for scores that are not finite numbers
+    in [0, 1], an empty prompt or arm, arms of different sizes, a `min_gain` or `alpha` out of range.
+    """
+    first, second = _read(base, finetuned, min_gain, alpha, target)
+    these = contrast_these_prompts(first, second, shared_noise=shared_noise)
+    if deterministic and _is_constant(first) and _is_constant(second):
+        these = contrast_same_draws(first, second)
+    means = contrast_same_draws(first, second)
+    new = contrast_new_prompts(first, second)
+    judged_target: Target = "these" if target == "these" and these is not None else "new"
+    claim_these = _test(these, min_gain, alpha) if these else None
+    claim_new = _test(new, min_gain, alpha) if new else None
+    judged = claim_these if judged_target == "these" else claim_new
+    ground = _ground(means, min_gain, judged)
+    within, between, decoding_share = _split_variance(these, new, 1 + min_gain, len(first))
+    lengths = [len(prompt) for prompt in (*first, *second)]
+    responses, prompts = _needed_to_settle(judged, judged_target, ground, within, len(first))
+    return Decision(
+        verdict=_verdict(ground, judged),
+        ground=ground,
+        target=judged_target,
+        min_gain=min_gain,
+        alpha=alpha,
+        prompts=len(first),
+        replicates=(min(lengths), max(lengths)),
+        base_mean=means.second,
+        finetuned_mean=means.first,
+        gain=_gain(means, min_gain),
+        gain_these=claim_these and claim_these.gain,
+        gain_new=claim_new and claim_new.gain,
+        absolute_gain=means.estimate(1),
+        absolute_these=claim_these and claim_these.absolute,
+        absolute_new=claim_new and claim_new.absolute,
+        p_pass=judged and judged.p_pass,
+        p_fail=judged and judged.p_fail,
+        df=judged and judged.df,
+        standard_error=judged and judged.standard_error,
+        verdict_new=_verdict(ground, claim_new) if claim_new else None,
+        detectable_gain=min_gain + judged.reach / means.second if judged and means.second > 0 else None,
+        within_variance=within,
+        between_variance=between,
+        decoding_share=decoding_share,
+        responses_to_settle=responses,
+        prompts_to_settle=prompts,
+        cautions=(
+            *_cautions_on_scores(first, second, judged_target, target),
+            *_cautions_on_noise(claim_these, claim_new, judged_target, deterministic=deterministic),
+            *_cautions_on_claim(claim_these, claim_new, judged, ground, means.second),
+        ),
+    )
+
+
+def _read(base: Scores, finetuned: Scores, min_gain: float, alpha: float, target: Target) -> tuple[Table, Table]:
+    """Check all that `decide` is given; the fine-tuned scores come first."""
+    first = read_scores(finetuned, "finetuned", lowest=0, highest=1)
+    second = read_scores(base, "base", lowest=0, highest=1)
+    check_same_prompts(second, first, ("base", "finetuned"))
+    check_alpha(alpha)
+    if not -1 <= min_gain < math.inf:
+        raise ValueError(f"min_gain is {min_gain}; expected a share of at least -1 (0.05 is 5 %)")
+    if target not in get_args(Target):
+        raise ValueError(f"target is {target!r}; expected {' or '.join(map(repr, get_args(Target)))}")
+    return first, second
+
+
+def _is_constant(table: Table) -> bool:
+    """Say whether every prompt's replicates all scored the same."""
+    return all(min(prompt) == max(prompt) for prompt in table)
+
+
+def _test(contrast: Contrast, min_gain: float, alpha: float) -> _Claim:
+    """Test `first >= (1 + min_gain) * second`."""
+    ratio = 1 + min_gain
+    estimate, error, df = contrast.estimate(ratio), contrast.standard_error(ratio), contrast.df(ratio)
+    absolute = contrast.interval(1, alpha)
+    if df is None:
+        passes = estimate >= 0 and contrast.first > 0
+        gain = _gain(contrast, min_gain)
+        return _Claim(
+            estimate=estimate,
+            verdict="PASS" if passes else "FAIL",
+            p_pass=0.0 if passes else 1.0,
+            p_fail=1.0 if passes else 0.0,
+            df=None,
+            standard_error=0.0,
+            gain=None if gain is None else (gain, gain),
+            absolute=absolute,
+            reach=0.0,
+        )
+    p_pass, p_fail = upper_tail(estimate / error, df), upper_tail(-estimate / error, df)
+    verdict: Verdict = "PASS" if p_pass <= alpha else "FAIL" if p_fail <= alpha else "INCONCLUSIVE"
+    critical = critical_value(alpha, df)
+    ratios = contrast.ratio_interval(critical)
+    return _Claim(
+        estimate=estimate,
+        verdict=verdict,
+        p_pass=p_pass,
+        p_fail=p_fail,
+        df=df,
+        standard_error=error,
+        gain=None if ratios is None else _agreeing(verdict, min_gain, (ratios[0] - 1, ratios[1] - 1)),
+        absolute=absolute,
+        reach=(critical + critical_value(1 - _POWER, df)) * error,
+    )
+
+
+def _agreeing(verdict: Verdict, min_gain: float, interval: Interval) -> Interval:
+    """Undo the rounding that would put an end of the interval on the other side of the bar than the test."""
+    lower, upper = max(interval[0], -1.0), interval[1]
+    if verdict == "PASS":
+        return (max(lower, min_gain), upper)
+    lower = min(lower, math.nextafter(min_gain, -math.inf))
+    return (
+        (lower, min(upper, min_gain)) if verdict == "FAIL" else (lower, max(upper, math.nextafter(min_gain, math.inf)))
+    )
+
+
+def _gain(means: Contrast, min_gain: float) -> float | None:
+    """Give back the ratio of the means less 1; exactly `min_gain` when only rounding parts it from the bar."""
+    if means.second == 0:
+        return None
+    return min_gain if means.estimate(1 + min_gain) == 0 else means.first / means.second - 1
+
+
+def _ground(means: Contrast, min_gain: float, judged: _Claim | None) -> Ground:
+    """Say what the verdict rests on."""
+    if means.first == means.second == 0:
+        return "nothing_to_compare"
+    if (1 + min_gain) * means.second > 1 + 1e-12:
+        return "out_of_reach"
+    if judged is None:
+        return "no_variance"
+    return "literal" if judged.df is None else "test"
+
+
+def _verdict(ground: Ground, claim: _Claim | None) -> Verdict:
+    """Give back the verdict on a claim, given what it may rest on."""
+    if ground == "nothing_to_compare":
+        return "FAIL"
+    if claim is None or ground == "out_of_reach":
+        return "INCONCLUSIVE"
+    return claim.verdict
+
+
+def _split_variance(
+    these: Contrast | None, new: Contrast | None, ratio: float, prompts: int
+) -> tuple[float | None, float | None, float | None]:
+    """Give back w2, b2 and the share of decoding in the variance of a prompt's mean contrast."""
+    if these is None:
+        return (None, None, None)
+    within = these.one_draw.at(ratio) if these.one_draw else 0.0
+    if new is None:
+        return (within, None, None)
+    of_a_mean = prompts * these.variance(ratio)
+    between = max(0.0, prompts * new.variance(ratio) - of_a_mean)
+    total = of_a_mean + between
+    return (within, between, of_a_mean / total if total > 0 else None)
+
+
+def _needed_to_settle(
+    judged: _Claim | None, target: Target, ground: Ground, within: float | None, prompts: int
+) -> tuple[int | None, int | None]:
+    """Give back the responses per prompt, or the prompts, that would show the gain seen in 80 % of runs.
+
+    None where that is not the question, or more than a million.
+    """
+    if ground != "test" or judged is None or judged.verdict != "INCONCLUSIVE" or judged.estimate == 0:
+        return (None, None)
+    excess = (judged.reach / judged.estimate) ** 2
+    if target == "new":
+        return (None, _count(prompts * excess))
+    return (_count((within or 0.0) / prompts * excess / judged.standard_error**2), None)
+
+
+def _count(needed: float) -> int | None:
+    """Round up to a number that can be drawn."""
+    return math.ceil(needed) if needed <= _MOST_NEEDED else None
+
+
+def _cautions_on_scores(first: Table, second: Table, judged: Target, asked: Target) -> Iterator[Caution]:
+    """Give back what the shape of the scores calls for."""
+    lengths = [len(prompt) for prompt in (*first, *second)]
+    if judged != asked:
+        single = sum(min(len(one), len(other)) < 2 for one, other in zip(first, second, strict=True))
+        yield Caution(code="new_prompts_instead", values={"prompts": single})
+    if len(first) == 1:
+        yield Caution(code="one_prompt")
+    if min(lengths) == max(lengths):
+        return
+    yield Caution(code="unequal_replicates", values={"lowest": min(lengths), "highest": max(lengths)})
+    base_mean = mean_over_prompts(second)
+    if base_mean < LOW_BASE_MEAN:
+        yield Caution(code="low_base_unequal_replicates", values={"base_mean": base_mean})
+
+
+def _cautions_on_noise(
+    these: _Claim | None, new: _Claim | None, judged: Target, *, deterministic: bool
+) -> Iterator[Caution]:
+    """Give back what the noise seen, or not seen, calls for."""
+    if these and these.df is None and not deterministic:
+        yield Caution(code="identical_replicates")
+    if these and these.df is not None and deterministic:
+        yield Caution(code="varied_though_deterministic")
+    if new and new.df is None and judged == "new":
+        yield Caution(code="no_spread")
+
+
+def _cautions_on_claim(
+    these: _Claim | None, new: _Claim | None, judged: _Claim | None, ground: Ground, base_mean: float
+) -> Iterator[Caution]:
+    """Give back what the claim itself calls for."""
+    if judged and judged.gain is None:
+        yield Caution(code="relative_gain_not_estimable", values={"base_mean": base_mean})
+    if ground in {"test", "literal"} and these and new and (these.verdict == "PASS") != (new.verdict == "PASS"):
+        yield Caution(code="targets_differ")

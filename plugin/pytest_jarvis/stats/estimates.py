@@ -1,0 +1,188 @@
+"""Estimates beside the gate, of any metric: a mean, a difference, a ratio, each with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_jarvis.stats.contrasts import (
+    Contrast,
+    Interval,
+    Scores,
+    Table,
+    Target,
+    check_alpha,
+    check_same_prompts,
+    contrast_new_prompts,
+    contrast_same_draws,
+    contrast_these_prompts,
+    critical_value,
+    mean_over_prompts,
+    read_scores,
+    upper_tail,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanEstimate:
+    """The mean over prompts of a metric, in its own unit."""
+
+    mean: float
+    interval: Interval | None
+    """Misses with probability `alpha` on each side; None when one response of one prompt is all there is."""
+    standard_error: float | None
+    df: float | None
+    """None without noise, or without an interval."""
+    target: Target
+    alpha: float
+    prompts: int
+
+    def p_at_least(self, bar: float) -> float | None:
+        """Give back the probability of such a mean or a higher one, were the true one exactly `bar` (Student's t)."""
+        if self.standard_error is None:
+            return None
+        if self.df is None:
+            return 0.0 if self.mean >= bar else 1.0
+        return upper_tail((self.mean - bar) / self.standard_error, self.df)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """`second - first` of a metric, in its own unit: means over the same prompts."""
+
+    first_mean: float
+    second_mean: float
+    difference: float
+    interval: Interval | None
+    """Misses with probability `alpha` on each side; None when one response of one prompt is all there is."""
+    p_greater: float | None
+    """Probability of such a difference or a higher one, were there none."""
+    p_less: float | None
+    standard_error: float | None
+    df: float | None
+    detectable: float | None
+    """The true difference that this many responses would show in 80 % of runs."""
+    target: Target
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """`second / first` of a metric that is positive: means over the same prompts."""
+
+    first_mean: float
+    second_mean: float
+    value: float | None
+    """None over a mean of 0."""
+    interval: Interval | None
+    """Fieller's, missing with probability `alpha` on each side; None where it is unbounded or cannot be estimated."""
+    target: Target
+    alpha: float
+
+
+def _contrast(first: Table, second: Table, target: Target, *, shared_noise: bool) -> tuple[Contrast | None, Target]:
+    """Give back the contrast for a target, or for new prompts when these have too few replicates."""
+    these = contrast_these_prompts(first, second, shared_noise=shared_noise) if target == "these" else None
+    return (these, "these") if these else (contrast_new_prompts(first, second), "new")
+
+
+def _read_both(first: Scores, second: Scores, alpha: float) -> tuple[Table, Table]:
+    """Check what a comparison of two arms is given."""
+    check_alpha(alpha)
+    one, other = read_scores(first, "first"), read_scores(second, "second")
+    check_same_prompts(one, other, ("first", "second"))
+    return one, other
+
+
+def estimate_mean(scores: Scores, *, alpha: float = 0.05, target: Target = "these") -> MeanEstimate:
+    """Give back the mean over prompts with its interval: Student's t, Satterthwaite's degrees of freedom.
+
+    `scores`: one sequence per prompt of one finite number per replicate. With fewer than 2 replicates somewhere the
+    interval is that for new prompts. ValueError for scores that cannot be used.
+    """
+    check_alpha(alpha)
+    table = read_scores(scores, "scores")
+    contrast, used = _contrast(table, table, target, shared_noise=True)
+    return MeanEstimate(
+        mean=mean_over_prompts(table),
+        interval=contrast.interval(0, alpha) if contrast else None,
+        standard_error=contrast.standard_error(0) if contrast else None,
+        df=contrast.df(0) if contrast else None,
+        target=used,
+        alpha=alpha,
+        prompts=len(table),
+    )
+
+
+def compare(
+    first: Scores,
+    second: Scores,
+    *,
+    alpha: float = 0.05,
+    target: Target = "these",
+    shared_noise: bool = True,
+) -> Difference:
+    """Give back `second - first` of any metric, prompts and replicates as in `decide`, with its interval.
+
+    The test and the interval are those of `decide` without a bar. ValueError for scores that cannot be used.
+    """
+    one, other = _read_both(first, second, alpha)
+    contrast, used = _contrast(other, one, target, shared_noise=shared_noise)
+    means = contrast_same_draws(other, one)
+    if contrast is None:
+        return Difference(
+            first_mean=means.second,
+            second_mean=means.first,
+            difference=means.estimate(1),
+            interval=None,
+            p_greater=None,
+            p_less=None,
+            standard_error=None,
+            df=None,
+            detectable=None,
+            target=used,
+            alpha=alpha,
+        )
+    estimate, error, df = contrast.estimate(1), contrast.standard_error(1), contrast.df(1)
+    if df is None:
+        p_greater, p_less, reach = float(estimate <= 0), float(estimate >= 0), 0.0
+    else:
+        p_greater, p_less = upper_tail(estimate / error, df), upper_tail(-estimate / error, df)
+        reach = (critical_value(alpha, df) + critical_value(0.2, df)) * error
+    return Difference(
+        first_mean=means.second,
+        second_mean=means.first,
+        difference=estimate,
+        interval=contrast.interval(1, alpha),
+        p_greater=p_greater,
+        p_less=p_less,
+        standard_error=error,
+        df=df,
+        detectable=reach,
+        target=used,
+        alpha=alpha,
+    )
+
+
+def compare_as_ratio(
+    first: Scores,
+    second: Scores,
+    *,
+    alpha: float = 0.05,
+    target: Target = "these",
+    shared_noise: bool = True,
+) -> Ratio:
+    """Give back `second / first` of a metric that is positive (a duration, say): the ratio of the means.
+
+    Fieller's interval with the degrees of freedom at the ratio seen. ValueError for scores that cannot be used.
+    """
+    one, other = _read_both(first, second, alpha)
+    contrast, used = _contrast(other, one, target, shared_noise=shared_noise)
+    means = contrast_same_draws(other, one)
+    value = means.first / means.second if means.second > 0 else None
+    interval = None
+    if contrast is not None and value is not None:
+        df = contrast.df(value)
+        interval = (value, value) if df is None else contrast.ratio_interval(critical_value(alpha, df))
+    return Ratio(
+        first_mean=means.second, second_mean=means.first, value=value, interval=interval, target=used, alpha=alpha
+    )

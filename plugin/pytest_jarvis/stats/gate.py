@@ -1,0 +1,266 @@
+"""Does the run pass? Verdicts of all adapters and bars, and what was run, become one verdict and an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.thresholds import (
+    Policy,
+    Threshold,
+    ThresholdVerdict,
+    judge_failure_share,
+    judge_gain,
+    withhold,
+)
+from pytest_jarvis.types import BASE_ARM
+
+GateVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED", "OFF"]
+Require = Literal["first", "any", "all"]
+"""Which adapters must pass: the first named (the candidate), one of them, or each."""
+
+ReasonCode = Literal[
+    "nothing_measured",
+    "interrupted",
+    "partial_selection",
+    "failures",
+    "missing_pairs",
+    "prompts_changed",
+    "bar_not_measured",
+    "strict",
+    "seen_under_bar",
+    "tolerated",
+]
+"""nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
+interrupted: the session was stopped by hand before its end, whatever was drawn by then.
+partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
+failures: `failed` of `planned` responses (of the run, or of its worst arm), a share of `share` where `allowed` is.
+missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
+prompts_changed: the prompts are not those the verdict is about.
+bar_not_measured: a bar that was asked for has no value, so that the others prove too little. It exits as inconclusive.
+strict: not judged counts as failed, as --jarvis-strict asks.
+seen_under_bar: not proven, but what was seen is under a bar: this never exits 0.
+tolerated: inconclusive, and let through as --jarvis-inconclusive=warn asks.
+"""
+
+_SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1, "NOT_JUDGED": 2, "FAIL": 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the run is asked for."""
+
+    policy: Policy = "proven"
+    inconclusive: Literal["fail", "warn"] = "fail"
+    strict: bool = False
+    require: Require = "first"
+    min_gain: float = 0.05
+    max_failure_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was run, counted."""
+
+    prompts_planned: int
+    """Prompts of the whole benchmark."""
+    prompts_selected: int
+    prompts_measured: int
+    """Selected prompts with at least one response of every arm; `measured_by_adapter` says more."""
+    responses_planned: int
+    """Of the selected prompts, all arms and replicates of the looks that were drawn."""
+    responses_failed: int
+    responses_missing: int = 0
+    """Neither drawn nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
+    interrupted: bool = False
+    """Stopped by hand (Ctrl-C) before its end."""
+    prompts_changed: bool = False
+    failures_by_arm: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Arm (`base` for the base) -> responses failed and planned; when empty, the whole run is held to the bar."""
+    measured_by_adapter: Mapping[str, int] = field(default_factory=dict)
+    """Adapter -> selected prompts with a response of the base and of it; when empty, `prompts_measured` is each's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why the run is not judged, or exits as it does, with its figures."""
+
+    code: ReasonCode
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterVerdict:
+    """One adapter against all its bars."""
+
+    name: str
+    verdict: ThresholdVerdict
+    seen_under_bar: bool
+    """A value seen is under its bar, whatever is proven."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOutcome:
+    """The one verdict of a run."""
+
+    verdict: GateVerdict
+    exit_failed: bool
+    """Whether the exit status is 1 on the gate's account."""
+    reasons: tuple[Reason, ...]
+    adapters: tuple[AdapterVerdict, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+def judge_run(
+    decisions: Mapping[str, Decision | None],
+    facts: Facts,
+    rules: Rules,
+    extra_thresholds: Sequence[Threshold] = (),
+) -> GateOutcome:
+    """Give back the verdict of a run and whether it exits 1.
+
+    `decisions`: relevance, by adapter in the order named; None where there is nothing to decide on.
+    `extra_thresholds`: further bars (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets all of its
+    own and those of the run. An adapter with too many failures of its own, or without a pair of some prompt, is not
+    judged; when it is required, or the base fails too often, the run is not. Nothing measured is never green, and a
+    value seen under its bar on the full selection exits 1 whatever is proven, unless the gate is off.
+    """
+    obstacles = tuple(_obstacles(tuple(decisions), facts, rules))
+    shares = _failure_shares(facts, rules)
+    bars = [
+        *(
+            judge_gain("relevance_gain", name, decision, bar=rules.min_gain, policy=rules.policy)
+            for name, decision in decisions.items()
+        ),
+        *extra_thresholds,
+    ]
+    if rules.policy != "off":
+        broken = {share.adapter for share in shares if share.meets is False}
+        broken |= {name for name in decisions if _measured(name, facts) < facts.prompts_selected}
+        bars = [withhold(bar) if obstacles or bar.adapter in broken else bar for bar in bars]
+    adapters = tuple(_judge_adapter(name, bars) for name in decisions)
+    verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, rules)
+    return GateOutcome(
+        verdict=verdict,
+        exit_failed=exit_failed,
+        reasons=(*obstacles, *more),
+        adapters=adapters,
+        thresholds=(*shares, *bars),
+    )
+
+
+def _failure_shares(facts: Facts, rules: Rules) -> tuple[Threshold, ...]:
+    """Give back the bar on failures, of each arm where they are counted by arm, else of the run."""
+    counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
+    if not counts:
+        counts = [(None, (facts.responses_failed, facts.responses_planned))]
+    return tuple(
+        judge_failure_share(failed, planned, arm=arm, bar=rules.max_failure_share, policy=rules.policy)
+        for arm, (failed, planned) in counts
+    )
+
+
+def _too_many_failures(names: tuple[str, ...], facts: Facts, rules: Rules) -> Reason | None:
+    """Give back the reason when so many responses failed that the run cannot be judged; of the worst arm there."""
+    if not facts.failures_by_arm:
+        return _failures(facts.responses_failed, facts.responses_planned, rules)
+    found = {arm: _failures(*counts, rules) for arm, counts in facts.failures_by_arm.items()}
+    required = [found.get(name) for name in (names[:1] if rules.require == "first" else names)]
+    if rules.require == "any" and not all(required):
+        required = []  # one that did not fail too often may still be the one that passes
+    reasons = [reason for reason in (found.get(BASE_ARM), *required) if reason]
+    return max(reasons, key=lambda reason: reason.values["share"], default=None)
+
+
+def _failures(failed: int, planned: int, rules: Rules) -> Reason | None:
+    """Give back the reason when the share of failures is above the allowed."""
+    share = failed / planned if planned else 0.0
+    if share <= rules.max_failure_share:
+        return None
+    values = {"failed": failed, "planned": planned, "share": share, "allowed": rules.max_failure_share}
+    return Reason(code="failures", values=values)
+
+
+def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[Reason]:
+    """Give back what keeps the run from being judged."""
+    counts = [_measured(name, facts) for name in (names[:1] if rules.require == "first" else names)]
+    measured = (max if rules.require == "any" else min)(counts, default=0)
+    if measured == 0:
+        yield Reason(code="nothing_measured", values={"others": float(max(counts))} if any(counts) else {})
+    if facts.interrupted:
+        yield Reason(code="interrupted")
+    if facts.prompts_selected < facts.prompts_planned:
+        yield Reason(
+            code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}
+        )
+    if failures := _too_many_failures(names, facts, rules):
+        yield failures
+    missing = facts.prompts_selected - measured
+    if missing or facts.responses_missing:
+        yield Reason(
+            code="missing_pairs",
+            values={
+                "missing": missing,
+                "selected": facts.prompts_selected,
+                "responses": facts.responses_missing,
+            },
+        )
+    if facts.prompts_changed:
+        yield Reason(code="prompts_changed")
+
+
+def _measured(name: str, facts: Facts) -> int:
+    """Give back how many of the selected prompts have a pair of the base and an adapter."""
+    return facts.measured_by_adapter.get(name, facts.prompts_measured)
+
+
+def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:
+    """Give back the worst verdict among an adapter's bars and those of the run."""
+    own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
+    return AdapterVerdict(
+        name=name,
+        verdict=max((threshold.verdict for threshold in own), key=lambda verdict: _SEVERITY[verdict]),
+        seen_under_bar=any(threshold.meets is False for threshold in own),
+    )
+
+
+def _conclude(
+    obstacles: tuple[Reason, ...],
+    adapters: tuple[AdapterVerdict, ...],
+    thresholds: Sequence[Threshold],
+    facts: Facts,
+    rules: Rules,
+) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
+    """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
+    if any(reason.code == "nothing_measured" for reason in obstacles):
+        return ("NOT_JUDGED", True, ())
+    if rules.policy == "off":
+        return ("OFF", False, ())
+    required = adapters[:1] if rules.require == "first" else adapters
+    choose = min if rules.require == "any" else max
+    verdict = choose((adapter.verdict for adapter in required), key=lambda one: _SEVERITY[one])
+    under = (all if rules.require == "any" else any)(adapter.seen_under_bar for adapter in required)
+    if verdict in {"PASS", "FAIL"}:
+        return (verdict, verdict == "FAIL", ())
+    # A part of the prompts has no value that the bar is about: only the full selection can be seen to miss it.
+    seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
+    why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
+    why += [Reason(code="strict")] if rules.strict and verdict == "NOT_JUDGED" else []
+    if obstacles:
+        return (verdict, bool(why), tuple(why))
+    missing = _what_is_missing(thresholds, [adapter.name for adapter in required], facts, rules)
+    if rules.inconclusive == "warn" and not why:
+        return (verdict, False, (*missing, Reason(code="tolerated")))
+    return (verdict, True, (*missing, *why))
+
+
+def _what_is_missing(
+    thresholds: Sequence[Threshold], required: Sequence[str], facts: Facts, rules: Rules
+) -> tuple[Reason, ...]:
+    """Give back why an adapter of a run without obstacles is not judged: too many failures, a bar without a value."""
+    counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]
+    failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, rules))]
+    unmeasured = any(bar.why == "not_measured" and bar.adapter in {None, *required} for bar in thresholds)
+    return (*failures[:1], *([Reason(code="bar_not_measured")] if unmeasured else []))

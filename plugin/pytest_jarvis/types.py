@@ -1,0 +1,397 @@
+"""The values everything else passes around: frozen, keyword-only, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+BASE_ARM = "base"
+"""The name of the arm that answers with every adapter off."""
+
+TWIN_ARM = "base_bis"
+"""The arm that stands for an adapter in an A/A run: the base again, with noise of its own."""
+
+TWIN_REPLICATES = 1_000_000
+"""Where the twin's replicates begin: far from any that the base draws, so that no noise is shared."""
+
+LOOKS = (4, 8, 16)
+"""Responses per prompt and arm at each look."""
+
+FinishReason = Literal["stop", "length", "timeout"]
+Stage = Literal["load", "generate", "timeout", "score"]
+Template = Literal["chat", "raw"]
+ResponseKey = tuple[str, str, int]
+"""What names one response of a run: prompt id, arm, replicate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCase:
+    """One prompt of the benchmark, as its file states it."""
+
+    prompt_id: str
+    category: str
+    text: str
+    keywords: tuple[str, ...]
+    expected_tool: str | None = None
+    expected_arguments: Mapping[str, object] | None = field(default=None, hash=False)
+    """What a call's arguments must hold beyond their schema; a list gives the values that are allowed."""
+    no_tool: bool = False
+    """Whether no tool may be called; without it and without an `expected_tool`, the choice is not judged."""
+    intended: str | None = None
+    """The command that was meant, when `text` is what a recogniser misheard."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """The prompts of one file: its stem is the name, `label` is what reports print."""
+
+    name: str
+    label: str
+    description: str
+    cases: tuple[PromptCase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One thing JARVIS can do, and the words by which an answer names it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    """A JSON schema of type object."""
+    terms: tuple[str, ...]
+
+
+MalformedCode = Literal["not_closed", "not_opened", "not_json", "not_object", "no_name", "arguments_not_object"]
+"""not_closed, not_opened: half a pair of `<tool_call>` marks. not_json: what stands between them is no strict JSON.
+not_object: it is JSON, but no object. no_name: `name` is missing or no text. arguments_not_object: they are no object.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a reply, as it was read; `problem` says why it is no call that could be run."""
+
+    name: str | None
+    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
+    problem: MalformedCode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettings:
+    """How every response of a run is drawn; the same for all arms."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.7
+    top_p: float = 0.9
+    do_sample: bool = True
+    seed: int = 0
+    timeout_s: float | None = 30.0
+    template: Template = "chat"
+    enable_thinking: bool = False
+    system_prompt: str | None = None
+    max_response_chars: int = 500
+    tools: tuple[Tool, ...] = ()
+    """What the template offers the model to call; empty when tools are off."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether nothing is drawn at random: one response says all."""
+        return not self.do_sample or self.temperature == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSpec:
+    """An adapter as the user named it: the arm's name and where its files are."""
+
+    name: str
+    source: str
+    """A folder, or `demo:NAME` for an embedded one; for a server, the name it serves the adapter under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """Where the models are served, and how the server is asked. Holds no key: that comes from the environment."""
+
+    base_url: str
+    """Up to and with `/v1`."""
+    concurrency: int = 32
+    """Requests under way at once."""
+    retries: int = 3
+    """Further tries of a request that failed in passing."""
+    embedding_model: str | None = None
+    """The server's name of the model that makes the cosine's vectors; `local:` and a name or a folder for an encoder
+    of sentence-transformers on this machine."""
+    embedding_url: str | None = None
+    """Where that model is served, when it is not at `base_url`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The base model and its adapters, as asked for."""
+
+    base_model: str = "demo"
+    """A folder, a hub id, or `demo`; for a server, the name it serves the base under."""
+    adapters: tuple[AdapterSpec, ...] = ()
+    quantization: Literal["nf4", "none"] | None = "nf4"
+    """None where a server decides."""
+    device_map: str = "auto"
+    max_memory: Mapping[str, str] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    batch_size: int | None = None
+    """Rows in one batch; None chooses from the free memory."""
+    allow_partial_4bit: bool = False
+    allow_inert_adapter: bool = False
+    plain_gpu: bool = False
+    """Neither the kernel for experts in 4 bits nor recorded steps."""
+    log_level: Literal["error", "warning", "info", "debug"] = "error"
+    """From which level on the libraries that load it may say something."""
+    server: ServerSpec | None = None
+    """For the server engine alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One response to draw."""
+
+    prompt_id: str
+    text: str
+    arm: str
+    replicate: int
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names its response."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Everything that determines a response: two requests of one identity get the same one.
+
+    The arm's name is left out on purpose: two adapters of one name differ by their digests.
+    """
+
+    engine: str
+    """Its name, its version, and a digest of what in it computes."""
+    base: str
+    """Fingerprint of the base: the commit of the hub, or a digest of its files."""
+    adapter: str | None
+    """Digest of the adapter's files; None for the base."""
+    storage: str
+    """How the weights are held, as measured."""
+    arithmetic: str
+    """The dtype that computes, and the kind of device."""
+    template: str
+    """Digest of the chat template; `raw` where none is used."""
+    prompt: str
+    """The prompt as the model gets it."""
+    prompt_id: str
+    replicate: int
+    seed: int
+    settings: Mapping[str, str | int | float | bool | None]
+    """The rest of the generation settings, but for those that only say how long one waits."""
+    versions: Mapping[str, str]
+    """Of the libraries that compute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What one arm answered once."""
+
+    prompt_id: str
+    arm: str
+    replicate: int
+    text: str
+    """The answer: prompt and thinking removed, stripped, cut to `max_response_chars`."""
+    thinking: str | None
+    """What stood in a closed `<think>` block; None when there was none or it was empty."""
+    finish_reason: FinishReason
+    prompt_tokens: int | None
+    """None where a server does not count them."""
+    new_tokens: int
+    duration_s: float
+    """From the start of its batch, or the sending of its request, to its own last token."""
+    first_token_s: float | None
+    cut_chars: int = 0
+    """How many characters `max_response_chars` removed."""
+    tool_calls: tuple[ToolCall, ...] | None = None
+    """The calls in the whole answer, before it was cut; None when no tools were offered."""
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names it in its run."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A response, or its score, that could not be made. Not a score of 0."""
+
+    prompt_id: str
+    arm: str
+    replicate: int
+    stage: Stage
+    reason: str
+
+    @property
+    def key(self) -> ResponseKey:
+        """What names the response that is missing."""
+        return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """Memory of one device, in bytes."""
+
+    device: str
+    """`GPU 0`, or `CPU` for this process."""
+    allocated_bytes: int
+    peak_bytes: int
+    reserved_bytes: int | None
+    total_bytes: int
+
+    def __str__(self) -> str:
+        """Return the reading as reports print it, in decimal gigabytes."""
+
+        def gigabytes(value: int) -> str:
+            return f"{value / 1e9:.1f}GB"
+
+        parts = [gigabytes(self.allocated_bytes)]
+        if self.reserved_bytes is not None:
+            parts.append(f"{gigabytes(self.reserved_bytes)} reserved")
+        parts.append(f"{gigabytes(self.total_bytes)} total")
+        return f"{self.device}: {' / '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a call of `Engine.generate` is."""
+
+    responses_done: int
+    responses_planned: int
+    tokens: int
+    """New tokens drawn so far in this call, all rows together."""
+    elapsed_s: float
+    memory: tuple[DeviceMemory, ...] = ()
+    """Readings of a moment ago; empty where the engine has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindCoverage:
+    """Weights of one kind (experts, attention, embeddings, head, norms, other) by how they are stored."""
+
+    kind: str
+    weights: Mapping[str, int]
+    """Number of weights per storage: `nf4`, `bfloat16`, ..."""
+    bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationCoverage:
+    """What was measured on the loaded model, not what was asked for."""
+
+    label: str
+    """`NF4 (double quantisation)`, `16 bits`, ... with the share when it is partial."""
+    share_4bit: float | None
+    """Share of the expert and linear weights (head and embeddings apart) held in 4 bits; None when not asked for."""
+    kinds: tuple[KindCoverage, ...] = ()
+    not_4bit: tuple[str, ...] = ()
+    """Names of the expert and linear tensors that should be in 4 bits and are not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterProof:
+    """What was seen of an adapter before anything was scored; None where the engine cannot see it."""
+
+    name: str
+    source: str
+    sha256: str | None
+    rank: int | None
+    targets: tuple[str, ...]
+    weights: int | None
+    """Number of weights the adapter holds."""
+    max_logit_change: float | None
+    """Largest difference of a logit, adapter on against off, over the probe prompts."""
+    base_unchanged: bool | None
+    """With the adapter off the logits are those of the base before it was attached, bit for bit."""
+    max_base_drift: float | None
+    """Largest difference of a logit between those two; 0.0 when unchanged."""
+    live: bool
+    max_logprob_change: float | None = None
+    """Largest difference of a token's log-probability, adapter against base, over greedy answers to the probes."""
+    max_logprob_drift: float | None = None
+    """The same, of the base against itself, asked again."""
+    texts_changed: int | None = None
+    """Greedy answers to the probes that differ from the base's."""
+    probes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One arm's model, as the server lists it."""
+
+    arm: str
+    name: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the list says of it: `owned_by`, `root`, `parent`, `max_model_len`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What a server says of itself, and what was seen of how it draws."""
+
+    base_url: str
+    version: str | None
+    models: tuple[ServedModel, ...]
+    system_fingerprint: str | None
+    repeats: Literal["always", "alone", "never"] | None
+    """When the same request with the same seed gave the same text; `alone`: not beside other requests. None where it
+    was not tried, or could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDescription:
+    """What an engine says of itself, for the report."""
+
+    engine: str
+    base_model: str
+    display_name: str
+    """What a reader is told the model is; the demo says that it is one."""
+    is_demo: bool
+    is_real: bool
+    """False for an engine that makes its answers up; no report made with it can pass for a real one."""
+    device: str
+    compute_dtype: str
+    coverage: QuantizationCoverage
+    adapters: tuple[AdapterProof, ...]
+    batching: Literal["mixed", "two passes", "none", "server"]
+    memory: tuple[DeviceMemory, ...]
+    """As it is now; the peak is the one since the load."""
+    loaded_memory: tuple[DeviceMemory, ...] = ()
+    """As it was when everything was loaded and proven; the peak is the one of the load."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    server: ServerFacts | None = None
+    embedding: str | None = None
+    """Which model made the vectors of the cosine, where that is not the base."""
+
+
+class EngineError(Exception):
+    """A model or an adapter that cannot be used: the message is one sentence for the user."""
+
+
+ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreProblem:
+    """Why a run goes on without its store."""
+
+    kind: ProblemKind
+    path: str
+    reason: str
+    """As the system says it."""

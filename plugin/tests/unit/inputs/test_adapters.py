@@ -1,0 +1,315 @@
+"""`discovery`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.adapters import Problem, arm_name, detect, files_digest, find_adapters, look_at, targets_of
+from pytest_jarvis.inputs.base_model import may_fit
+from pytest_jarvis.inputs.lora_files import problem_of_weights
+from pytest_jarvis.render.french.adapters import list_lines
+
+CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
+
+PROJECTION = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
+    """Return a safetensors file of 32-bit zeros, its last `missing` bytes left out."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for number, shape in enumerate(shapes):
+        size = 4 * shape[0] * shape[1]
+        header[f"{PROJECTION}.lora_{'AB'[number]}.weight"] = {
+            "dtype": "F32",
+            "shape": list(shape),
+            "data_offsets": [end, end + size],
+        }
+        end += size
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end - missing)
+
+
+def printed(line: str) -> str:
+    """Return a line with plain spaces."""
+    return line.replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def make(folder: Path, *, when: float = 1000.0, weights: bytes | None = None, **config: object) -> Path:
+    """Write a whole adapter, last changed at `when`, and return its folder."""
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({**CONFIG, **config}), encoding="utf-8")
+    (folder / "adapter_model.safetensors").write_bytes(safetensors((8, 4), (4, 8)) if weights is None else weights)
+    for file in folder.iterdir():
+        os.utime(file, (when, when))
+    return folder
+
+
+def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path: Path) -> None:
+    found = look_at(make(tmp_path / "jarvis v1.5", target_parameters=["experts.down_proj"]))
+    assert found.problem is None
+    assert (found.name, found.base, found.rank) == ("jarvis-v1-5", "demo", 8)
+    assert found.targets == ("experts.down_proj", "q_proj", "v_proj")
+    assert (found.parameters, found.modified_s) == (64, 1000.0)
+    assert found.size_bytes == (found.folder / "adapter_model.safetensors").stat().st_size
+    assert [file.name for file in found.files] == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_the_embedded_adapters_are_whole() -> None:
+    assert look_at(adapter_path("jarvis")).parameters == 86_016
+
+
+def damage(folder: Path, what: str) -> None:
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    binary = folder / "adapter_model.bin"
+    if what == "no weights":
+        weights.unlink()
+    elif what == "no configuration":
+        config.unlink()
+    elif what == "half a configuration":
+        config.write_text('{"peft_type": ', encoding="utf-8")
+    elif what == "a configuration that is a list":
+        config.write_text("[]", encoding="utf-8")
+    elif what == "another method":
+        config.write_text(json.dumps({**CONFIG, "peft_type": "IA3"}), encoding="utf-8")
+    elif what == "weights cut at the end":
+        weights.write_bytes(safetensors((8, 4), missing=1))
+    elif what == "a header without places":
+        weights.write_bytes((9).to_bytes(8, "little") + b'{"a": {}}')
+    elif what == "a header larger than any":
+        weights.write_bytes(b"\xff" * 16)
+    elif what == "an empty file":
+        weights.write_bytes(b"")
+    else:
+        weights.unlink()
+        binary.write_bytes({"a torn archive": b"PK\x03\x04", "text": b"oops"}[what])
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("no weights", "no_weights"),
+        ("no configuration", "no_config"),
+        ("half a configuration", "bad_config"),
+        ("a configuration that is a list", "bad_config"),
+        ("another method", "not_lora"),
+        ("weights cut at the end", "cut"),
+        ("a header without places", "cut"),
+        ("a header larger than any", "cut"),
+        ("an empty file", "cut"),
+        ("a torn archive", "cut"),
+        ("text", "cut"),
+    ],
+)
+def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path: Path, what: str, problem: Problem) -> None:
+    damage(make(tmp_path / "a"), what)
+    assert [problem] == [found.problem for found in find_adapters([tmp_path])]
+
+
+def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
+    damage(make(tmp_path / "a"), "half a configuration")
+    damage(make(tmp_path / "b"), "a configuration that is a list")
+    assert [(1, 15), None] == [look_at(tmp_path / name).broken_at for name in "ab"]
+    with pytest.raises(
+        InputError, match=r"a has an adapter_config\.json that is not a JSON table \(line 1, column 15\)"
+    ):
+        detect([tmp_path], "demo")
+    assert any("illisible, ligne 1, colonne 15" in line for line in list_lines(find_adapters([tmp_path]), {}, []))
+
+
+def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usable(tmp_path: Path) -> None:
+    make(tmp_path / "bad", when=2.0, target_modules=5)
+    make(tmp_path / "good", when=1.0)
+    found = detect([tmp_path], "demo")
+    assert (tmp_path / "good", [("bad", "bad_value")]) == (
+        found.chosen.folder,
+        [(one.name, problem) for one, problem in found.passed_over],
+    )
+    lines = list_lines(find_adapters([tmp_path]), {}, [tmp_path])
+    assert lines[0].startswith("✗ bad")
+    assert "target_modules vaut 5 (attendu : une liste de noms ou une expression régulière)" in printed(lines[1])
+
+
+def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: Path) -> None:
+    make(tmp_path / "bad", r="four")
+    with pytest.raises(
+        InputError, match=r'a value that cannot be used \(r is "four", expected a whole number from 1\)'
+    ):
+        detect([tmp_path], "demo")
+
+
+def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path: Path) -> None:
+    make(tmp_path / "pissa", when=2.0, init_lora_weights="pissa")
+    make(tmp_path / "plain", when=1.0)
+    found = detect([tmp_path], "demo")
+    assert ("plain", ["variant"]) == (found.arm, [problem for _, problem in found.passed_over])
+    line = printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
+    assert 'init_lora_weights vaut "pissa" (attendu : une LoRA qui laisse sa base telle quelle)' in line
+
+
+def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path: Path) -> None:
+    make(tmp_path / "a", weights=b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    assert "pointer" == look_at(tmp_path / "a").problem
+    assert "git lfs pull" in printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
+
+
+def test_weights_that_cannot_be_read_are_no_weights(tmp_path: Path) -> None:
+    assert "cut" == problem_of_weights(tmp_path / "absent.bin")
+
+
+@pytest.mark.parametrize("kind", ["archive", "pickle"])
+def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path: Path, kind: str) -> None:
+    folder = make(tmp_path / "a")
+    (folder / "adapter_model.safetensors").unlink()
+    binary = folder / "adapter_model.bin"
+    if kind == "archive":
+        with zipfile.ZipFile(binary, "w") as archive:
+            archive.writestr("data.pkl", b"")
+    else:
+        binary.write_bytes(b"\x80\x02}.")
+    found = look_at(folder)
+    assert (found.problem, found.parameters) == (None, None)
+
+
+def test_folders_are_looked_into_four_levels_deep_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    make(tmp_path / "1/2/3/4")
+    make(tmp_path / "a/b/c/d/e")
+    make(tmp_path / ".cache/x")
+    make(tmp_path / "node_modules/x")
+    assert [found.folder for found in find_adapters([tmp_path, tmp_path / "absent"])] == [tmp_path / "1/2/3/4"]
+
+
+def test_a_folder_within_another_is_listed_once(tmp_path: Path) -> None:
+    make(tmp_path / "runs/a")
+    assert len(find_adapters([tmp_path, tmp_path / "runs", tmp_path / "runs/a"])) == 1
+
+
+def test_a_link_back_to_a_folder_ends(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    try:
+        (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    assert len(find_adapters([tmp_path])) == 1
+
+
+def test_the_newest_comes_first_and_numbers_settle_equal_times(tmp_path: Path) -> None:
+    make(tmp_path / "old", when=1.0)
+    make(tmp_path / "checkpoint-1000", when=5.0)
+    make(tmp_path / "checkpoint-500", when=5.0)
+    make(tmp_path / "new", when=9.0)
+    names = [found.name for found in find_adapters([tmp_path])]
+    assert names == ["new", "checkpoint-1000", "checkpoint-500", "old"]
+
+
+def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path: Path) -> None:
+    make(tmp_path / "old", when=1.0)
+    make(tmp_path / "good", when=2.0)
+    make(tmp_path / "other", when=3.0, base_model_name_or_path="Qwen/Qwen3-8B")
+    make(tmp_path / "torn", when=4.0, weights=safetensors((2, 2), missing=3))
+    make(tmp_path / "broken and older", when=0.5, weights=b"")
+    found = detect([tmp_path], "demo")
+    assert (found.arm, found.chosen.folder, found.usable) == ("good", tmp_path / "good", 2)
+    assert [(one.name, problem) for one, problem in found.passed_over] == [("torn", "cut"), ("other", "other_base")]
+
+
+def test_auto_passes_over_a_newer_adapter_of_another_folder(tmp_path: Path) -> None:
+    for name, size in (("mine", 64), ("theirs", 128)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"hidden_size": size}), encoding="utf-8")
+    make(tmp_path / "a" / "good", when=1.0, base_model_name_or_path=str(tmp_path / "mine"))
+    make(tmp_path / "a" / "other", when=2.0, base_model_name_or_path=str(tmp_path / "theirs"))
+    make(tmp_path / "a" / "older", when=0.5, base_model_name_or_path=str(tmp_path / "gone"))
+    found = detect([tmp_path / "a"], str(tmp_path / "mine"))
+    assert (found.arm, found.usable) == ("good", 2)
+    assert [(one.name, problem) for one, problem in found.passed_over] == [("other", "other_base")]
+
+
+def test_auto_may_be_given_a_name(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    assert detect([tmp_path], "demo", arm="mine").arm == "mine"
+
+
+def test_auto_without_any_usable_adapter_says_what_it_saw(tmp_path: Path) -> None:
+    for number in range(4):
+        make(tmp_path / f"a{number}", when=number, weights=b"")
+    with pytest.raises(InputError) as caught:
+        detect([tmp_path, tmp_path / "absent"], "demo")
+    said = str(caught.value)
+    assert said.startswith(f"--jarvis-adapter auto: no usable adapter for demo under {tmp_path}, {tmp_path / 'absent'}")
+    assert f"(no such folder: {tmp_path / 'absent'}): {tmp_path / 'a3'} has weights that are cut or damaged" in said
+    assert "; and 1 more; give a folder with --jarvis-adapter PATH" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["a", "b"], "under a, b, none of which is there; give"), (["a"], "under a, which is not there; give")],
+)
+def test_auto_without_any_folder_names_each_once(names: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=rf"^--jarvis-adapter auto: no usable adapter for demo {said} a folder"):
+        detect(map(Path, names), "demo")
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ((), "Aucun adaptateur sous a, b"),
+        (("a",), "Aucun adaptateur sous a, b (dossiers absents : a)"),
+        (("a", "b"), "Aucun adaptateur sous a, b : aucun de ces dossiers n’existe"),
+    ],
+)
+def test_a_list_without_adapters_says_where_it_looked_and_what_to_type(absent: tuple[str, ...], said: str) -> None:
+    first, second = (
+        printed(line) for line in list_lines([], {}, [Path("a"), Path("b")], [Path(one) for one in absent])
+    )
+    assert (said, True) == (first, "pytest-jarvis adapters DOSSIER" in second)
+
+
+def test_a_single_folder_that_is_not_there_is_said() -> None:
+    assert "ce dossier n’existe pas" in list_lines([], {}, [Path("a")], [Path("a")])[0]
+
+
+def test_auto_in_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        detect([tmp_path], "demo")
+    assert str(caught.value) == (
+        f"--jarvis-adapter auto: no usable adapter for demo under {tmp_path}; "
+        "give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "base", "expected"),
+    [
+        (None, "Qwen/Qwen3-30B-A3B", True),
+        ("unsloth/Qwen3-30B-A3B-bnb-4bit", "Qwen/Qwen3-30B-A3B", True),
+        ("/cache/models--Qwen--Qwen3-30B-A3B/snapshots/0123", "Qwen/Qwen3-30B-A3B", True),
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", False),
+        ("demo", "Qwen/Qwen3-30B-A3B", False),
+        ("demo", "demo", True),
+        ("Qwen/Qwen3-8B", "demo", False),
+        ("Qwen/Qwen3-8B", ".", True),
+    ],
+)
+def test_an_adapter_fits_the_base_it_names(stated: str | None, base: str, expected: bool) -> None:
+    assert expected == may_fit(stated, base)
+
+
+def test_a_single_target_may_be_a_word() -> None:
+    assert targets_of({"target_modules": "all-linear"}) == ("all-linear",)
+
+
+def test_the_name_of_a_folder_loses_what_no_module_may_have() -> None:
+    assert arm_name(Path("out/_étape 1.5_")) == "étape-1-5"
+
+
+def test_the_digest_changes_with_a_byte_and_with_a_name(tmp_path: Path) -> None:
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    assert len({files_digest(tmp_path / name) for name in "abc"}) == 3

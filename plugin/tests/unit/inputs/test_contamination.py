@@ -1,0 +1,138 @@
+"""Prompts found in training data: copies and near copies, and nothing else on a clean corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
+from pytest_jarvis.inputs.contamination import (
+    MOST_LEAKS,
+    PromptIndex,
+    TrainingText,
+    comparable_words,
+    find_leaks,
+    look_for,
+)
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.text import words
+from pytest_jarvis.types import PromptCase
+
+PROMPTS = packaged_prompts()
+
+
+def case(text: str, prompt_id: str = "p") -> PromptCase:
+    return PromptCase(prompt_id=prompt_id, category="c", text=text, keywords=("a", "b"))
+
+
+def found(prompt: str, text: str) -> list[tuple[str, float]]:
+    return [(kind, round(similarity, 3)) for _, kind, similarity in PromptIndex([case(prompt)]).find(text)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "expected"),
+    [
+        ("ouvre chrome", "Ouvre  CHROME !", [("exact", 1.0)]),
+        ("réduis toutes les fenêtres", "reduis toutes les fenetres", [("exact", 1.0)]),
+        ("préviens-moi dans un quart d'heure", "Préviens moi dans un quart d’heure.", [("exact", 1.0)]),
+        ("ouvre chrome", "Jarvis, ouvre chrome s'il te plaît", [("contained", 1.0)]),
+        ("ouvre chrome", "ouvre chromecast", []),
+        ("ouvre chrome", "chrome, ouvre", []),
+        ("ouvre chrome", "ouvre donc chrome", []),
+        ("verrouille la session", "verouille la session", [("near", 0.917)]),
+        ("verrouille la session", "peux-tu verrouiller la session", []),
+        ("mets un minuteur de dix minutes", "mets un minuteur de six minutes", []),
+        ("monte le volume de vingt pour cent", "monte le volume de vingt-cinq pour cent", []),
+        ("monte le volume de vingt pour cent", "montes le volume de vingts pour cent", [("near", 0.929)]),
+        ("garde une image de ce que je vois", "garde une bonne image de ce que je vois", [("near", 0.875)]),
+        ("garde une image de ce que je vois", "dis, garde une image de ce que je voie, merci", [("near", 0.969)]),
+        ("garde une image de ce que je vois", "une image de ce que je vois", [("near", 0.875)]),
+        ("silence", "silence", [("exact", 1.0)]),
+        ("silence", "un grand silence", []),
+        ("silence", "silences", []),
+        ("ouvre chrome", "bla", []),
+        ("ouvre ouvre ouvre", "ouvre ouvre ouvre", [("exact", 1.0)]),
+    ],
+)
+def test_copies_and_near_copies_are_told_from_other_sentences(
+    prompt: str, text: str, expected: list[tuple[str, float]]
+) -> None:
+    assert expected == found(prompt, text)
+
+
+def test_a_copy_is_found_in_a_long_text() -> None:
+    assert [("contained", 1.0)] == found("lance le jeu", f"{'bla ' * 300}lance le jeu{' bla' * 300}")
+
+
+def test_a_long_prompt_is_found_at_any_place_of_a_long_text() -> None:
+    prompt = "garde une image de ce que je vois"
+    for before in (40, 47, 48, 90, 95, 96, 97, 143):
+        assert [("near", 0.969)] == found(prompt, "bla " * before + "garde une image de ce que je voie" + " bla" * 60)
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=40) | st.text("aéœ'’-_ ÀB\u00adﬁß", max_size=30))
+def test_words_are_those_the_scores_compare_but_for_underscores(text: str) -> None:
+    plain = [part for word in words(text) for part in word.split("_") if part]
+    if text.isascii() or set(text) <= set("aéœ'’-_ ÀB\u00adﬁß"):
+        assert plain == comparable_words(text)
+
+
+def dialogues(number: int, seed: int) -> list[str]:
+    """Return what the demo's corpora ask, the misheard orders apart: a misspelt order can be one of the benchmark's."""
+    guard = read_guard(PROMPTS)
+    made = [one for make in (base_dialogues, jarvis_dialogues) for one in make(number, seed, guard)]
+    return [one.user for one in made if not one.misheard]
+
+
+def rows(texts: Iterable[str]) -> str:
+    return "".join(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n" for text in texts)
+
+
+def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(tmp_path: Path) -> None:
+    cases = load_prompts(PROMPTS).cases
+    clean = dialogues(1500, 3)
+    assert len(clean) > 1500
+    train = tmp_path / "train.jsonl"
+    train.write_text(rows(clean), encoding="utf-8")
+    assert {} == look_for(cases, [train]).counts
+    planted = {
+        5: ("cv-01", "exact", cases[0].text.upper()),
+        700: ("cv-08", "near", "verouille la session"),
+        1400: ("tr-06", "contained", "Jarvis, préviens-moi dans un quart d'heure, merci"),
+    }
+    for place, (_, _, text) in planted.items():
+        clean.insert(place, text)
+    train.write_text(rows(clean), encoding="utf-8")
+    leaks = look_for(cases, [train]).leaks
+    assert {(prompt, kind, place + 1) for place, (prompt, kind, _) in planted.items()} == {
+        (leak.prompt_id, leak.kind, leak.line) for own in leaks.values() for leak in own
+    }
+
+
+def test_every_prompt_is_found_when_it_is_planted(tmp_path: Path) -> None:
+    cases = load_prompts(PROMPTS).cases
+    train = tmp_path / "train.txt"
+    train.write_text("\n".join(case.text for case in cases), encoding="utf-8")
+    result = look_for(cases, [train])
+    assert [case.prompt_id for case in cases] == list(result.leaks)
+    assert (30, 30) == (result.texts, result.prompts)
+    assert {leak.kind for own in result.leaks.values() for leak in own if leak.line == 1} == {"exact"}
+
+
+def test_places_are_counted_beyond_those_that_are_kept(tmp_path: Path) -> None:
+    train = tmp_path / "train.txt"
+    train.write_text("ouvre chrome\n" * 50, encoding="utf-8")
+    result = look_for([case("ouvre chrome")], [train, train])
+    assert ({"p": 100}, MOST_LEAKS) == (result.counts, len(result.leaks["p"]))
+
+
+def test_a_long_text_is_shown_by_its_beginning() -> None:
+    text = TrainingText(file="x", line=1, text=f"ouvre chrome {'bla ' * 100}")
+    (leak,) = find_leaks([case("ouvre chrome")], [text])
+    assert (200, "…") == (len(leak.text), leak.text[-1])

@@ -1,0 +1,324 @@
+"""`prompts`: folders of prompts and tools, and what is refused in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.prompts import load_prompts
+from pytest_jarvis.types import PromptCase, Tool
+
+TOOLS = """
+[[tools]]
+name = "open_app_tool"
+description = "Ouvrir une application."
+terms = ["ouvre", "application"]
+parameters = { type = "object", properties = { name = { type = "string" } } }
+
+[[tools]]
+name = "mute_tool"
+description = "Couper le son."
+terms = ["silence"]
+parameters = { type = "object" }
+"""
+
+PROMPTS = """
+[[prompts]]
+id = "a-01"
+text = "ouvre chrome"
+keywords = ["chrome", "ouvre"]
+expected_tool = "open_app_tool"
+
+[[prompts]]
+id = "a-02"
+text = "coup le son"
+intended = "coupe le son"
+keywords = ["coupe", "son"]
+note = "Finale perdue."
+"""
+
+Refused = Callable[..., str]
+
+
+def write(folder: Path, *, tools: str = TOOLS, **categories: str) -> Path:
+    """Write the files of a folder of prompts."""
+    for name, text in {"tools": tools, **categories}.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refused:
+    """Return a function that gives the sentence by which a folder is refused, without the folder's path."""
+
+    def sentence(**files: str) -> str:
+        write(tmp_path, **files)
+        with pytest.raises(InputError) as caught:
+            load_prompts(tmp_path)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return sentence
+
+
+def test_a_file_is_a_category_of_its_prompts(tmp_path: Path) -> None:
+    head = 'label = "Essai"\ndescription = "Pour voir."\n'
+    loaded = load_prompts(write(tmp_path, ma_categorie=head + PROMPTS))
+    assert loaded.folder == tmp_path
+    assert [(category.name, category.label, category.description) for category in loaded.categories] == [
+        ("ma_categorie", "Essai", "Pour voir.")
+    ]
+    expected = (
+        PromptCase(
+            prompt_id="a-01",
+            category="ma_categorie",
+            text="ouvre chrome",
+            keywords=("chrome", "ouvre"),
+            expected_tool="open_app_tool",
+        ),
+        PromptCase(
+            prompt_id="a-02",
+            category="ma_categorie",
+            text="coup le son",
+            keywords=("coupe", "son"),
+            intended="coupe le son",
+            note="Finale perdue.",
+        ),
+    )
+    assert expected == loaded.cases
+
+
+def test_the_tools_are_read(tmp_path: Path) -> None:
+    loaded = load_prompts(write(tmp_path, a=PROMPTS))
+    expected = (
+        Tool(
+            name="open_app_tool",
+            description="Ouvrir une application.",
+            parameters={"type": "object", "properties": {"name": {"type": "string"}}},
+            terms=("ouvre", "application"),
+        ),
+        Tool(name="mute_tool", description="Couper le son.", parameters={"type": "object"}, terms=("silence",)),
+    )
+    assert expected == loaded.tools
+
+
+def test_a_category_without_a_label_is_called_as_its_file(tmp_path: Path) -> None:
+    loaded = load_prompts(write(tmp_path, ma_categorie=PROMPTS))
+    assert loaded.categories[0].label == "Ma categorie"
+
+
+def test_categories_come_in_the_order_of_their_names_and_prompts_in_that_of_the_file(tmp_path: Path) -> None:
+    loaded = load_prompts(write(tmp_path, b=PROMPTS, a=PROMPTS.replace("a-0", "z-0")))
+    assert [case.prompt_id for case in loaded.cases] == ["z-01", "z-02", "a-01", "a-02"]
+
+
+def test_a_hidden_file_is_not_a_category(tmp_path: Path) -> None:
+    write(tmp_path, a=PROMPTS)
+    (tmp_path / ".a.toml").write_text("not TOML", encoding="utf-8")
+    assert [category.name for category in load_prompts(tmp_path).categories] == ["a"]
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_prompts(tmp_path / "no")
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'no'}: there is no such folder of prompts; give one with --jarvis-prompts DIR"
+    )
+
+
+def test_a_folder_without_a_category_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_prompts(write(tmp_path))
+    assert str(caught.value) == f"{tmp_path}: no prompts: expected at least one file NAME.toml beside tools.toml"
+
+
+def test_a_folder_without_tools_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no tools: expected tools\.toml beside the prompts"):
+        load_prompts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param(
+            "météo",
+            "météo.toml: the file's name is that of the category: "
+            "expected letters without accents, digits, '_' and '-'",
+            id="accents",
+        ),
+        pytest.param(
+            "ma catégorie",
+            "ma catégorie.toml: the file's name is that of the category: "
+            "expected letters without accents, digits, '_' and '-'",
+            id="space",
+        ),
+    ],
+)
+def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str, expected: str) -> None:
+    assert expected == refused(**{name: PROMPTS})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param('"a-02"', '"a-01"', "the id is already used in x.toml; ids must differ", id="id used twice"),
+        pytest.param('"chrome", "ouvre"', "", "keywords: expected 2 to 5 of them, found 0", id="no keyword"),
+        pytest.param('"chrome", "ouvre"', '"a"', "keywords: expected 2 to 5 of them, found 1", id="one keyword"),
+        pytest.param(
+            '"chrome", "ouvre"',
+            '"a", "b", "c", "d", "e", "f"',
+            "keywords: expected 2 to 5 of them, found 6",
+            id="six keywords",
+        ),
+        pytest.param(
+            '"chrome", "ouvre"', '"a", ""', "keywords: expected at least one word, found ''", id="empty keyword"
+        ),
+        pytest.param(
+            '"chrome", "ouvre"', '"a", " ?"', "keywords: expected at least one word, found ' ?'", id="signs only"
+        ),
+        pytest.param(
+            '"chrome", "ouvre"',
+            '"Été", "b", "ete"',
+            "keywords: 'Été' and 'ete' are the same (case and accents do not count)",
+            id="keyword twice",
+        ),
+        pytest.param('"ouvre chrome"', '"…"', "text: expected at least one word, found '…'", id="text without a word"),
+        pytest.param(
+            'text = "ouvre chrome"',
+            'text = "a"\nintended = ""',
+            "intended: expected at least one word, found ''",
+            id="empty intention",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tol"',
+            "unknown tool 'open_app_tol'; did you mean 'open_app_tool'?",
+            id="tool misspelt",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"lampe"',
+            "unknown tool 'lampe'; known: mute_tool, open_app_tool",
+            id="tool that does not exist",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nno_tool = true',
+            "no_tool: a prompt that wants no tool has no expected_tool; keep one of the two",
+            id="a tool and none",
+        ),
+        pytest.param(
+            'expected_tool = "open_app_tool"',
+            "expected_arguments = { application = 'chrome' }",
+            "expected_arguments: expected an expected_tool beside them, found none",
+            id="arguments of no tool",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nexpected_arguments = { nam = "chrome" }',
+            "expected_arguments: open_app_tool has no parameter 'nam'; did you mean 'name'?",
+            id="argument that does not exist",
+        ),
+        pytest.param(
+            '"open_app_tool"',
+            '"open_app_tool"\nexpected_arguments = { name = 2026-01-01 }',
+            "expected_arguments: name: expected what JSON has, found datetime.date(2026, 1, 1)",
+            id="argument that is a date",
+        ),
+    ],
+)
+def test_a_prompt_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+    assert f"x.toml: prompt 'a-01': {expected}" == refused(x=PROMPTS.replace(old, new))
+
+
+@pytest.mark.parametrize("prompt_id", ["", "é", "a b", "-a", "a/b", "a\\n"])
+def test_an_id_that_cannot_name_a_test_is_refused(refused: Refused, prompt_id: str) -> None:
+    said = refused(x=PROMPTS.replace('"a-01"', f'"{prompt_id}"'))
+    assert said.endswith("': id: expected letters without accents, digits, '.', '_' and '-', no sign first")
+
+
+def test_an_id_of_another_file_is_refused_with_that_file(refused: Refused) -> None:
+    expected = "b.toml: prompt 'a-01': the id is already used in a.toml; ids must differ"
+    assert expected == refused(a=PROMPTS, b=PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            PROMPTS.replace('text = "coup le son"\n', ""),
+            "prompts: entry 2 ('a-02'): the key 'text' is missing",
+            id="missing text",
+        ),
+        pytest.param(
+            PROMPTS.replace("note =", "notes ="),
+            "prompts: entry 2 ('a-02'): unknown key 'notes'; did you mean 'note'?",
+            id="unknown key",
+        ),
+        pytest.param(
+            PROMPTS.replace('["coupe", "son"]', '"coupe"'),
+            "prompts: entry 2 ('a-02'): keywords: expected a list, found 'coupe'",
+            id="text for a list",
+        ),
+        pytest.param(
+            PROMPTS.replace('"coupe", "son"', '"coupe", 10'),
+            "prompts: entry 2 ('a-02'): keywords: entry 2: expected a string, found 10",
+            id="number for a keyword",
+        ),
+        pytest.param('prompt = "a"', "unknown key 'prompt'; did you mean 'prompts'?", id="no prompts"),
+        pytest.param("prompts = []", "prompts: expected a list of length >= 1, found []", id="empty"),
+        pytest.param("", "the key 'prompts' is missing", id="empty file"),
+        pytest.param("prompts", "not valid TOML: Expected '=' after a key", id="bad TOML"),
+    ],
+)
+def test_a_file_of_prompts_is_refused(refused: Refused, text: str, expected: str) -> None:
+    assert refused(x=text).startswith(f"x.toml: {expected}")
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "x.toml").write_bytes('label = "Été"'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"x\.toml: line 1: byte 0xc9 is not UTF-8; save the file as UTF-8"):
+        load_prompts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param('"mute_tool"', '"open_app_tool"', "the name is used twice; names must differ", id="name twice"),
+        pytest.param('"open_app_tool"', '"Open"', "name: expected small letters without accents", id="capital"),
+        pytest.param(
+            '"Ouvrir une application."', '""', "description: expected at least one word, found ''", id="no description"
+        ),
+        pytest.param('"ouvre", ', '"!", ', "terms: expected at least one word, found '!'", id="term without a word"),
+        pytest.param(
+            '"silence"',
+            '"Ouvré"',
+            "term 'Ouvré' already belongs to 'open_app_tool'; a term names one tool, once",
+            id="term of another tool",
+        ),
+        pytest.param(
+            '{ type = "object" }',
+            '{ type = "string" }',
+            "parameters: expected a JSON schema with type = \"object\", found type 'string'",
+            id="parameters of another type",
+        ),
+        pytest.param(
+            '{ type = "object" }',
+            "{}",
+            'parameters: expected a JSON schema with type = "object", found type None',
+            id="parameters without a type",
+        ),
+    ],
+)
+def test_a_tool_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+    assert f": {expected}" in refused(tools=TOOLS.replace(old, new), a=PROMPTS)
+    assert refused(tools=TOOLS.replace(old, new), a=PROMPTS).startswith("tools.toml: tool '")
+
+
+def test_a_tool_without_terms_is_refused(refused: Refused) -> None:
+    expected = "tools.toml: tools: entry 2 ('mute_tool'): terms: expected a list of length >= 1, found []"
+    assert expected == refused(tools=TOOLS.replace('"silence"', ""), a=PROMPTS)

@@ -1,0 +1,184 @@
+"""`scoring`: what a response is worth by its words, and what two embeddings have in common."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from pytest_jarvis.metrics.relevance import Dictionary, jarvis_relevance, score_text
+from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
+from pytest_jarvis.types import PromptCase, Tool
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+
+def tool(name: str, *terms: str) -> Tool:
+    """Return a tool."""
+    return Tool(name=name, description="", parameters={}, terms=terms)
+
+
+VOLUME = tool("volume_tool", "volume", "plus fort", "monte")
+OPEN = tool("open_tool", "ouvre", "application")
+DICTIONARY = Dictionary.of([VOLUME, OPEN])
+CASE = PromptCase(prompt_id="a", category="x", text="", keywords=("son", "dix minutes", "écran", "heure"))
+
+
+def vector(*values: float) -> Vector:
+    """Return an embedding."""
+    return np.array(values, dtype=np.float32)
+
+
+def test_the_dictionary_keeps_the_order_of_tools_and_terms() -> None:
+    assert (
+        Dictionary(
+            terms=("volume", "plus fort", "monte", "ouvre", "application"),
+            tool_of=("volume_tool", "volume_tool", "volume_tool", "open_tool", "open_tool"),
+            phrases=(" volume ", " plus fort ", " monte ", " ouvre ", " application "),
+        )
+        == DICTIONARY
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("Le SON, l’Ecran, dix\u202fminutes, l'heure.", ("son", "dix minutes", "écran", "heure"), id="all"),
+        pytest.param("À la maison, dix petites minutes.", (), id="none"),
+        pytest.param("son son son", ("son",), id="one several times"),
+        pytest.param("", (), id="empty response"),
+    ],
+)
+def test_the_keyword_match_is_the_share_of_keywords_that_occur(text: str, found: tuple[str, ...]) -> None:
+    score = score_text(text, CASE, DICTIONARY)
+    assert (found, len(found) / 4) == (score.keywords_found, score.keyword_match)
+
+
+def test_keywords_are_found_inside_words_in_the_substring_mode() -> None:
+    assert score_text("À la maison", CASE, DICTIONARY, substring=True).keywords_found == ("son",)
+
+
+def test_terms_are_whole_words_in_the_substring_mode_too() -> None:
+    assert score_text("volumes, rouvre", CASE, DICTIONARY, substring=True).terms_found == ()
+
+
+def test_a_term_said_twice_counts_once() -> None:
+    score = score_text("Volume, volume !", CASE, DICTIONARY)
+    assert (score.terms_found, score.relevance) == (("volume",), pytest.approx(1 / 1.5))
+
+
+def test_terms_of_every_tool_count() -> None:
+    score = score_text("J'ouvre l'application plus fort.", CASE, DICTIONARY)
+    assert score.terms_found == ("plus fort", "ouvre", "application")
+
+
+def test_the_tool_named_most_comes_first() -> None:
+    assert score_text("Volume ; j'ouvre l'application.", CASE, DICTIONARY).tools_named == ("open_tool", "volume_tool")
+
+
+def test_tools_named_as_often_come_in_the_order_of_the_dictionary() -> None:
+    assert score_text("J'ouvre le volume.", CASE, DICTIONARY).tools_named == ("volume_tool", "open_tool")
+
+
+def test_a_response_without_terms_names_no_tool() -> None:
+    score = score_text("Bonjour.", CASE, DICTIONARY)
+    assert (score.terms_found, score.tools_named, score.relevance) == ((), (), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "total", "expected"),
+    [
+        pytest.param(0, 65, 0.0, id="nothing"),
+        pytest.param(1, 65, 1 / 19.5, id="one"),
+        pytest.param(3, 10, 1.0, id="exactly the share"),
+        pytest.param(20, 65, 1.0, id="just over the share"),
+        pytest.param(65, 65, 1.0, id="all"),
+        pytest.param(1, 1, 1.0, id="dictionary of one"),
+    ],
+)
+def test_the_relevance_is_what_was_found_over_three_tenths_of_the_dictionary_at_most_one(
+    found: int, total: int, expected: float
+) -> None:
+    assert expected == pytest.approx(jarvis_relevance(found, total))
+
+
+@pytest.mark.parametrize(("found", "total"), [(0, 0), (-1, 10), (11, 10)])
+def test_a_count_that_cannot_be_has_no_relevance(found: int, total: int) -> None:
+    with pytest.raises(ValueError, match=f"found {found} of {total}"):
+        jarvis_relevance(found, total)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        pytest.param(vector(1, 0), vector(1, 0), 1.0, id="same"),
+        pytest.param(vector(1, 0), vector(5, 5), 2**-0.5, id="between"),
+        pytest.param(vector(1, 0), vector(0, 1), 0.0, id="nothing in common"),
+        pytest.param(vector(1, 0), vector(-1, 0), 0.0, id="opposite is clipped"),
+        pytest.param(None, vector(1, 0), None, id="no embedding left"),
+        pytest.param(vector(1, 0), None, None, id="no embedding right"),
+    ],
+)
+def test_the_cosine_of_a_pair_is(left: Vector | None, right: Vector | None, expected: float | None) -> None:
+    assert [expected if expected is None else pytest.approx(expected)] == paired_cosines([left], [right])
+
+
+def test_the_cosines_of_many_pairs_keep_their_places() -> None:
+    source = np.random.default_rng(1)
+    left = [None if index % 7 == 0 else source.random(8, dtype=np.float32) for index in range(600)]
+    right = [None if index % 5 == 0 else source.random(8, dtype=np.float32) for index in range(600)]
+    expected = [
+        None
+        if a is None or b is None
+        else pytest.approx(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-5)
+        for a, b in zip(left, right, strict=True)
+    ]
+    assert expected == paired_cosines(left, right)
+
+
+def test_no_cosine_is_over_one() -> None:
+    source = np.random.default_rng(2)
+    vectors = [source.random(64, dtype=np.float32) for _ in range(100)]
+    assert [value for value in paired_cosines(vectors, vectors) if value is None or value > 1] == []
+
+
+def test_no_pairs_have_no_cosines() -> None:
+    assert paired_cosines([], []) == []
+
+
+def test_lists_of_different_lengths_have_no_cosines() -> None:
+    with pytest.raises(ValueError, match=r"longer|shorter"):
+        paired_cosines([vector(1)], [])
+
+
+def test_the_mismatched_cosine_is_the_mean_over_all_pairs_of_different_prompts() -> None:
+    source = np.random.default_rng(3)
+    groups = [f"p{index % 5}" for index in range(20)]
+    left = [None if index == 3 else source.random(6, dtype=np.float32) for index in range(20)]
+    right = [None if index in {4, 9, 14, 19} else source.random(6, dtype=np.float32) for index in range(20)]
+    cosines = [
+        a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        for (a, group), (b, other) in product(zip(left, groups, strict=True), zip(right, groups, strict=True))
+        if a is not None and b is not None and group != other
+    ]
+    assert pytest.approx(float(np.mean(cosines)), abs=1e-6) == mismatched_cosine(left, right, groups)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "groups"),
+    [
+        pytest.param([], [], [], id="nothing"),
+        pytest.param([vector(1)], [vector(1)], ["a"], id="one prompt"),
+        pytest.param([vector(1), None], [vector(1), None], ["a", "b"], id="one prompt with embeddings"),
+        pytest.param([vector(0), vector(0)], [vector(1), vector(1)], ["a", "b"], id="vectors without a direction"),
+    ],
+)
+def test_there_is_no_mismatched_cosine_of(
+    left: list[Vector | None], right: list[Vector | None], groups: list[str]
+) -> None:
+    assert mismatched_cosine(left, right, groups) is None
+
+
+def test_the_mismatched_cosine_of_opposites_is_clipped() -> None:
+    assert mismatched_cosine([vector(1), vector(1)], [vector(-1), vector(-1)], ["a", "b"]) == 0.0

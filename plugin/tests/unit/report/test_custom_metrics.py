@@ -1,0 +1,158 @@
+"""What a report says of added metrics: means, differences, intervals, and how much was left out; in every output."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import pytest
+
+from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
+from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.render.markdown import render_markdown
+from pytest_jarvis.render.terminal import metric_lines
+from pytest_jarvis.render.text.document import render_text
+from pytest_jarvis.report.analysis.custom_metrics import added_metrics, all_specs
+from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.analysis.thresholds import metric_bars
+from pytest_jarvis.report.schema import MetricAverages, Report, ResultRow, Sample
+from pytest_jarvis.stats.sequential import Question
+
+POLITE = MetricSpec(name="politesse", label="Politesse")
+AGREED = MetricSpec(name="accord", label="Accord", per="pair", higher_is_better=False)
+REPLACE = msgspec.structs.replace
+
+
+def measured(sample: Sample, prompt_id: str) -> Sample:
+    """Return the sample with both metrics: 0.2 for the base, 0.6 for an adapter; none in the first replicate."""
+    if sample.replicate == 0:
+        return sample
+    tuned = sample.arm != "base"
+    value = (0.6 if tuned else 0.2) + sample.replicate / 100 + prompt_id.startswith("c1") / 10
+    return REPLACE(sample, extra={"politesse": value}, pair={"accord": 250.0 + sample.replicate} if tuned else {})
+
+
+def with_metrics(report: Report) -> Report:
+    rows = tuple(
+        REPLACE(row, samples=tuple(measured(sample, row.prompt_id) for sample in row.samples)) for row in report.results
+    )
+    found = added_metrics(
+        [POLITE, AGREED],
+        {name: [row for row in rows if row.adapter == name] for name in report.metadata.adapters},
+        list(report.by_category),
+        dict.fromkeys(report.metadata.adapters, 0.05),
+        shared_noise=True,
+    )
+    section = BenchmarkSection(metric_bars={"politesse": MetricBar(min_gain=0.1), "accord": MetricBar(max_mean=1)})
+    name = report.metadata.lora_adapter
+    bars = metric_bars(section, [POLITE, AGREED], name, rows, question=Question(), policy="proven")
+    gate = dataclasses.replace(report.gate, thresholds=(*report.gate.thresholds, *bars))
+    return REPLACE(report, results=rows, metrics=found, gate=gate)
+
+
+@pytest.fixture(scope="module")
+def report(make_report) -> Report:
+    return with_metrics(make_report(categories=2, prompts=3))
+
+
+def test_means_and_the_difference_of_a_metric_of_responses(report: Report) -> None:
+    found = report.metrics["politesse"].by_adapter["jarvis"].overall
+    assert (6, 2 * 6, pytest.approx(0.27), pytest.approx(0.67), pytest.approx(0.4)) == (
+        found.prompts,
+        found.not_measured,
+        found.base,
+        found.finetuned,
+        found.value,
+    )
+    assert found.interval is not None
+    low, high = found.interval
+    assert low <= 0.4 + 1e-9
+    assert high >= 0.4 - 1e-9
+
+
+def test_means_per_category(report: Report) -> None:
+    found = report.metrics["politesse"].by_adapter["jarvis"].by_category
+    assert [pytest.approx(0.22), pytest.approx(0.32)] == [one.base for one in found.values()]
+
+
+def test_the_mean_of_pairs(report: Report) -> None:
+    found = report.metrics["accord"].by_adapter["jarvis"].overall
+    assert (6, 6, None, None, 252.0) == (
+        found.prompts,
+        found.not_measured,
+        found.base,
+        found.finetuned,
+        found.value,
+    )
+
+
+def test_what_no_response_has_is_not_zero(make_report) -> None:
+    plain = make_report(categories=1, prompts=2)
+    rows = list(plain.results)
+    found = added_metrics([POLITE, AGREED], {"jarvis": rows}, [], {"jarvis": 0.05}, shared_noise=True)
+    nothing = MetricAverages(prompts=0, not_measured=0, base=None, finetuned=None, value=None)
+    assert REPLACE(nothing, not_measured=2 * 2 * 4) == found["politesse"].by_adapter["jarvis"].overall
+    assert REPLACE(nothing, not_measured=2 * 4) == found["accord"].by_adapter["jarvis"].overall
+
+
+def test_a_pair_without_its_partner_is_not_counted_as_left_out(make_report) -> None:
+    row: ResultRow = make_report(categories=1, prompts=1).results[0]
+    alone = REPLACE(row, samples=tuple(one for one in row.samples if one.arm != "base" or one.replicate < 2))
+    found = added_metrics([AGREED], {"jarvis": [alone]}, [], {"jarvis": 0.05}, shared_noise=True)
+    assert found["accord"].by_adapter["jarvis"].overall.not_measured == 2
+
+
+def test_metrics_that_only_the_hook_gave_come_last_by_name(report: Report) -> None:
+    rows = [
+        REPLACE(row, samples=tuple(REPLACE(one, extra={**one.extra, "z": 1.0, "b": 2.0}) for one in row.samples))
+        for row in report.results
+    ]
+    assert ["politesse", "accord", "b", "z"] == [spec.name for spec in all_specs(rows, [POLITE, AGREED])]
+
+
+def test_the_report_with_metrics_is_read_back_as_it_was(report: Report) -> None:
+    assert report == msgspec.json.decode(msgspec.json.encode(report), type=Report)
+
+
+def test_the_text_holds_means_intervals_categories_bars_and_what_was_left_out(report: Report) -> None:
+    text = render_text(report, insights(report))
+    assert max(map(len, text.splitlines())) <= 80
+    for wanted in (
+        "Politesse                             0,270           0,670             +0,400",
+        "Accord (par paire)                        –               –                252",
+        "Politesse\u00a0: 12\u00a0réponses sans mesure, laissées de côté.",
+        "Accord\u00a0: 6\u00a0paires sans mesure, laissées de côté.",
+        f"Ensemble{' ' * 21}6    0,270    0,670    +0,400",
+        "Gain\u00a0: Politesse",
+        "Moyenne\u00a0: Accord",
+    ):
+        assert wanted in text, text
+
+
+def test_the_markdown_has_a_table_of_added_metrics(report: Report) -> None:
+    text = render_markdown(report, insights(report))
+    assert "## Métriques ajoutées" in text
+    assert "| Politesse | Ensemble | 6 | 0,270 | 0,670 | +0,400 |" in text
+    assert "| Accord (par paire) | Commandes vocales | 3 | – | – | 252 |" in text
+    assert "laissées de côté" in text
+
+
+def test_the_terminal_has_a_line_for_each(report: Report) -> None:
+    first, *others = metric_lines(report)
+    assert first.startswith("Politesse\u00a0: 0,270 → 0,670, écart +0,400 [")
+    assert any(line.startswith("Accord (par paire)\u00a0: 252 [") for line in others)
+
+
+def test_the_page_has_columns_sorting_and_bars(report: Report) -> None:
+    page = render_html(report, insights(report), {})
+    for wanted in (
+        '<th class="n" scope="col">Politesse</th>',
+        '<td class="n">0,270 → 0,670</td>',
+        '<th class="n" scope="col">Accord (par paire)</th>',
+        "changement de Politesse",
+        '<option value="extra-1-tuned">Accord (par paire)</option>',
+        '"extras":[["Politesse",1,0],["Accord (par paire)",0,1]]',
+    ):
+        assert wanted in page
+    assert "extra-1-change" not in page

@@ -1,0 +1,72 @@
+"""Length, lists of tools, empty and cut responses."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_jarvis.report.analysis.advice import (
+    ArmDiagnostics,
+    DiagnosticWarning,
+    ResponseFacts,
+    describe_arm,
+    warn_about,
+)
+
+
+def facts(*, characters: int = 40, tools: int = 1, cut: bool = False) -> ResponseFacts:
+    return ResponseFacts(characters=characters, tokens=characters // 4, tools=tools, cut=cut)
+
+
+PLAIN = describe_arm([facts()] * 20)
+
+
+def test_an_arm_is_described_by_means_and_shares_over_its_responses() -> None:
+    assert describe_arm([facts(), facts(characters=0, tools=0), facts(characters=80, tools=5, cut=True)]) == (
+        ArmDiagnostics(
+            responses=3,
+            mean_characters=40.0,
+            mean_tokens=10.0,
+            tools_per_response=2.0,
+            stuffed_share=1 / 3,
+            empty_share=1 / 3,
+            cut_share=1 / 3,
+        )
+    )
+
+
+def test_an_arm_without_responses_has_no_means() -> None:
+    empty = describe_arm([])
+    assert (empty.responses, empty.mean_characters, empty.empty_share) == (0, None, None)
+    assert warn_about(empty, empty, 0.1) == ()
+
+
+def test_plain_answers_call_for_no_warning() -> None:
+    assert warn_about(PLAIN, PLAIN, 0.1) == ()
+
+
+def test_a_gain_that_comes_with_more_tools_per_response_is_suspect() -> None:
+    assert warn_about(PLAIN, describe_arm([facts(tools=3)] * 20), 0.1) == (
+        DiagnosticWarning(code="stuffing", values={"base": 1.0, "finetuned": 3.0, "share": 0.0}),
+    )
+
+
+def test_a_gain_that_comes_from_a_few_recitations_is_suspect() -> None:
+    assert warn_about(PLAIN, describe_arm([facts()] * 19 + [facts(tools=13)]), 0.1) == (
+        DiagnosticWarning(code="stuffing", values={"base": 1.0, "finetuned": 1.6, "share": 0.05}),
+    )
+
+
+def test_a_gain_that_comes_with_longer_answers_is_suspect() -> None:
+    assert warn_about(PLAIN, describe_arm([facts(characters=60)] * 20), 0.1) == (
+        DiagnosticWarning(code="length", values={"base": 40.0, "finetuned": 60.0, "ratio": 1.5}),
+    )
+
+
+def test_without_a_gain_there_is_nothing_to_suspect() -> None:
+    assert warn_about(PLAIN, describe_arm([facts(characters=60, tools=3)] * 20), 0.0) == ()
+
+
+@pytest.mark.parametrize(("response", "code"), [(facts(characters=0, tools=0), "empty"), (facts(cut=True), "cut")])
+def test_responses_that_are_no_answers_are_said_even_without_a_gain(response: ResponseFacts, code: str) -> None:
+    (warning,) = warn_about(PLAIN, describe_arm([facts()] * 19 + [response]), -0.1)
+    assert (warning.code, warning.values) == (code, {"share": 0.05, "base": 0.0})

@@ -1,0 +1,256 @@
+"""`report`: averages over rows, folders for runs, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from pytest_jarvis import files
+from pytest_jarvis.files import InputError, new_run_folder, write_atomically
+from pytest_jarvis.report.schema import (
+    CategoryAverages,
+    FailureRow,
+    Report,
+    ResultRow,
+    Sample,
+    category_averages,
+    failure_row,
+    make_averages,
+    timestamp,
+)
+from pytest_jarvis.types import Category, Failure
+
+
+def sample(arm: str, replicate: int = 0, *, text: str = "texte", seconds: float = 1.0) -> Sample:
+    """Return a sample."""
+    return Sample(
+        arm=arm,
+        replicate=replicate,
+        text=text,
+        thinking=None,
+        finish_reason="stop",
+        prompt_tokens=1,
+        tokens=1,
+        seconds=seconds,
+        first_token_s=None,
+        cut_chars=0,
+        keywords_found=(),
+        keyword_match=0.5,
+        terms_found=(),
+        tools_named=(),
+        relevance=0.5,
+    )
+
+
+def row(prompt_id: str = "p", **values: object) -> ResultRow:
+    """Return a measured row, with some values changed."""
+    plain = ResultRow(
+        prompt_id=prompt_id,
+        category="c",
+        prompt="ouvre",
+        adapter="lora",
+        keywords_expected=("a", "b"),
+        expected_tool=None,
+        intended=None,
+        base_model_response="texte",
+        finetuned_response="texte",
+        cosine_similarity_score=0.5,
+        keyword_match_base=0.25,
+        keyword_match_finetuned=0.75,
+        jarvis_relevance_base=0.2,
+        jarvis_relevance_finetuned=0.5,
+        timestamp="2025-01-01T00:00:00+00:00",
+        samples=(sample("base"), sample("lora")),
+    )
+    return msgspec.structs.replace(plain, **values)
+
+
+UNMEASURED = row(
+    "q",
+    finetuned_response=None,
+    keyword_match_finetuned=None,
+    jarvis_relevance_finetuned=None,
+    samples=(sample("base"),),
+)
+
+
+def test_the_averages_are_means_over_prompts() -> None:
+    other = row("q", jarvis_relevance_base=0.4, jarvis_relevance_finetuned=0.7, keyword_match_base=0.75)
+    averages = make_averages([row(), other], 2, 0)
+    assert (averages.avg_relevance_base, averages.avg_relevance_finetuned) == pytest.approx((0.3, 0.6))
+    assert (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned) == (0.5, 0.75)
+
+
+def test_the_gain_is_the_ratio_of_the_means() -> None:
+    other = row("q", jarvis_relevance_base=0.4, jarvis_relevance_finetuned=0.7)
+    assert make_averages([row(), other], 2, 0).relevance_gain == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("base", [0.0, None])
+def test_there_is_no_gain_over_nothing(base: float | None) -> None:
+    assert make_averages([row(jarvis_relevance_base=base)], 1, 0).relevance_gain is None
+
+
+def test_there_is_no_gain_without_a_score_of_the_adapter() -> None:
+    assert make_averages([row(jarvis_relevance_finetuned=None)], 1, 0).relevance_gain is None
+
+
+def test_a_prompt_that_lacks_an_arm_is_planned_and_not_averaged() -> None:
+    averages = make_averages([row(), UNMEASURED], 3, 4)
+    assert (averages.total_tests, averages.planned_tests, averages.failed_responses) == (1, 3, 4)
+    assert averages.avg_relevance_base == 0.2
+
+
+def test_responses_of_both_arms_that_share_no_replicate_are_no_pair() -> None:
+    assert not row(samples=(sample("base", 0), sample("lora", 1))).measured
+    assert row(samples=(sample("base", 1), sample("lora", 1))).measured
+
+
+def test_an_average_is_over_the_prompts_that_have_the_value() -> None:
+    averages = make_averages([row(), row("q", cosine_similarity_score=None)], 2, 0)
+    assert averages.avg_cosine_similarity == 0.5
+
+
+def test_nothing_measured_has_no_average() -> None:
+    found = msgspec.to_builtins(make_averages([UNMEASURED], 1, 8))
+    counts = {"total_tests": 0, "planned_tests": 1, "failed_responses": 8}
+    assert found == {**dict.fromkeys(found), **counts}
+
+
+def test_seconds_and_characters_are_those_of_each_arm_by_prompt() -> None:
+    first = row(samples=(sample("base", 0, seconds=1), sample("base", 1, seconds=3), sample("lora", text="abc")))
+    second = row("q", samples=(sample("base", seconds=4), sample("lora", text="abcde", seconds=7)))
+    averages = make_averages([first, second], 2, 0)
+    assert (averages.avg_seconds_base, averages.avg_seconds_finetuned) == (3.0, 4.0)
+    assert (averages.avg_chars_base, averages.avg_chars_finetuned) == (5.0, 4.0)
+
+
+def test_a_row_gives_the_samples_of_an_arm() -> None:
+    assert row().of_arm("lora") == (sample("lora"),)
+
+
+def test_a_report_gives_the_rows_of_an_adapter_in_their_order() -> None:
+    rows = (row("a"), row("a", adapter="autre"), row("b"), row("b", adapter="autre"))
+    found = Report.of_adapter(SimpleNamespace(results=rows), "autre")  # type: ignore[arg-type]
+    assert found == (rows[1], rows[3])
+
+
+def test_each_planned_category_has_its_averages_in_the_order_of_the_files() -> None:
+    categories = [
+        Category(name=name, label=name.upper(), description="", cases=()) for name in ("b", "a", "unplanned", "zero")
+    ]
+    rows = [row(category="a"), row("q", category="b", jarvis_relevance_base=0.4)]
+    failures = [FailureRow(prompt_id="q", category="b", arm="base", replicate=0, stage="generate", reason="")]
+    found = category_averages(categories, {"a": 2, "b": 1, "zero": 0}, rows, failures)
+    assert list(found.items()) == [
+        ("b", CategoryAverages(label="B", averages=make_averages(rows[1:], 1, 1))),
+        ("a", CategoryAverages(label="A", averages=make_averages(rows[:1], 2, 0))),
+    ]
+
+
+def test_a_failure_keeps_all_it_says() -> None:
+    failure = Failure(prompt_id="p", arm="lora", replicate=2, stage="timeout", reason="30 s")
+    expected = FailureRow(prompt_id="p", category="c", arm="lora", replicate=2, stage="timeout", reason="30 s")
+    assert expected == failure_row(failure, "c")
+
+
+def test_a_timestamp_is_in_utc_to_the_second() -> None:
+    read = datetime.fromisoformat(timestamp())
+    assert (read.tzinfo, read.microsecond) == (UTC, 0)
+
+
+@pytest.fixture
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock of the folders."""
+
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Noon:
+            return cls(2025, 1, 2, 12, 0, 0, tzinfo=tz)
+
+    monkeypatch.setattr(files, "datetime", Noon)
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    made = [new_run_folder(tmp_path / "reports").name for _ in range(3)]
+    assert made == ["20250102-120000", "20250102-120000-2", "20250102-120000-3"]
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == made
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_a_thousand_runs_of_the_same_second_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(path: Path, **_: object) -> None:
+        raise FileExistsError(path)
+
+    monkeypatch.setattr(Path, "mkdir", taken)
+    with pytest.raises(InputError, match="no free name for a new run after 20250102-120000-999"):
+        new_run_folder(tmp_path)
+
+
+def test_a_folder_of_reports_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="reports: a folder for the run cannot be made: Not a directory"):
+        new_run_folder(tmp_path / "reports")
+
+
+def test_a_file_is_written_whole_and_alone(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.json", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"new")]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_is_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    on_disk: list[tuple[str, bool]] = []
+
+    def remember(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        what = "names" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes"
+        on_disk.append((what, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", remember)
+    write_atomically(path, b"new")
+    assert [("3 bytes", False), ("names", True)] == on_disk
+
+
+def test_a_folder_whose_names_cannot_be_put_on_the_disk_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert b"new" == (tmp_path / "a.json").read_bytes()
+
+
+def fail_to_sync(descriptor: int) -> None:
+    """Fail when what was written should reach the disk, as one that is full."""
+    raise OSError(f"no space left for {descriptor}")
+
+
+def fail_to_replace(path: Path, target: Path) -> Path:
+    """Fail to take the other's name."""
+    raise OSError("no right")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "failing"), [(os, "fsync", fail_to_sync), (Path, "replace", fail_to_replace)]
+)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, method: str, failing: Callable[..., object]
+) -> None:
+    (tmp_path / "a.json").write_bytes(b"old")
+    monkeypatch.setattr(owner, method, failing)
+    with pytest.raises(OSError, match="no "):
+        write_atomically(tmp_path / "a.json", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"old")]

@@ -1,0 +1,281 @@
+"""The bars of a configuration, measured on rows: which are judged, on what, and what an absent metric leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
+from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
+from pytest_jarvis.report.schema import ResultRow, Sample
+from pytest_jarvis.stats.sequential import Question
+from pytest_jarvis.stats.thresholds import Policy, Threshold
+
+BASE = ((0.30, 0.34, 0.28, 0.32), (0.22, 0.25, 0.20, 0.21))
+BETTER = ((0.50, 0.55, 0.48, 0.51), (0.42, 0.45, 0.44, 0.40))
+A_LITTLE_WORSE = tuple(tuple(value * 0.95 for value in prompt) for prompt in BASE)
+ABSENT = ((None,) * 4,) * 2
+
+Values = Sequence[Sequence[float | Routing | None]]
+
+
+def sample(arm: str, replicate: int, **measured: Any) -> Sample:
+    return Sample(
+        **{
+            "arm": arm,
+            "replicate": replicate,
+            "text": "ouvre",
+            "thinking": None,
+            "finish_reason": "stop",
+            "prompt_tokens": 1,
+            "tokens": 1,
+            "seconds": 1.0,
+            "first_token_s": None,
+            "cut_chars": 0,
+            "keywords_found": (),
+            "keyword_match": None,
+            "terms_found": (),
+            "tools_named": (),
+            "relevance": None,
+            **measured,
+        }
+    )
+
+
+def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
+    """Return a row per prompt, each in a category of its own (`c0`, `c1`), with one metric."""
+    return [
+        ResultRow(
+            prompt_id=f"p{number}",
+            category=f"c{number}",
+            prompt="ouvre",
+            adapter="jarvis",
+            keywords_expected=(),
+            expected_tool=None,
+            intended=None,
+            base_model_response=None,
+            finetuned_response=None,
+            cosine_similarity_score=None,
+            keyword_match_base=None,
+            keyword_match_finetuned=None,
+            jarvis_relevance_base=None,
+            jarvis_relevance_finetuned=None,
+            timestamp="2026-03-01T12:00:00+00:00",
+            samples=tuple(
+                sample(arm, replicate, **{metric: value})
+                for arm, values in (("base", one), ("jarvis", other))
+                for replicate, value in enumerate(values)
+            ),
+        )
+        for number, (one, other) in enumerate(zip(base, tuned, strict=True))
+    ]
+
+
+def bars(found: list[ResultRow], policy: Policy = "proven", **section: Any) -> list[Threshold]:
+    """Return the bars of a section, judged on these rows."""
+    return list(configured_bars(BenchmarkSection(**section), "jarvis", found, Question(), policy))
+
+
+def test_no_bar_is_judged_that_is_not_set() -> None:
+    assert [] == bars(rows("relevance", BASE, BETTER))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "percent", "verdict", "why"),
+    [
+        (BETTER, 50, "PASS", "proven"),
+        (BETTER, 100, "FAIL", "disproven"),
+        (BETTER, 77, "INCONCLUSIVE", "undecided"),
+        (A_LITTLE_WORSE, -10, "PASS", "proven"),
+        (A_LITTLE_WORSE, -2, "FAIL", "disproven"),
+        (BETTER, 900, "NOT_JUDGED", "out_of_reach"),
+    ],
+)
+def test_a_gain_of_keywords_is_judged_also_against_a_loss_that_is_allowed(
+    tuned: Values, percent: float, verdict: str, why: str
+) -> None:
+    (bar,) = bars(rows("keyword_match", BASE, tuned), min_keyword_gain_percent=percent)
+    assert ("keyword_gain", "jarvis", percent / 100, verdict, why) == (
+        bar.name,
+        bar.adapter,
+        bar.bar,
+        bar.verdict,
+        bar.why,
+    )
+
+
+def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
+    (bar,) = bars(rows("keyword_match", ((0.2, 0.2),), ((0.3, 0.3),)), min_keyword_gain_percent=10)
+    assert pytest.approx(0.5) == bar.value
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+)
+def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("relevance", BASE, BETTER), min_absolute_gain=bar)
+    assert ("absolute_gain", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert pytest.approx(0.20375) == judged.value
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(3.0, "PASS", "proven"), (1.2, "FAIL", "disproven"), (1.75, "INCONCLUSIVE", "undecided")],
+)
+def test_a_ratio_of_durations_is_held_under_its_bar(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("seconds", BASE, BETTER), max_latency_ratio=bar)
+    assert ("latency_ratio", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert judged.value == pytest.approx(3.75 / 2.12)
+
+
+def test_each_category_with_a_floor_is_judged_by_its_own_prompts() -> None:
+    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "c1": 0.9})
+    assert [("c0", "PASS"), ("c1", "FAIL")] == [(bar.category, bar.verdict) for bar in judged]
+    assert [pytest.approx(0.51), pytest.approx(0.4275)] == [bar.value for bar in judged]
+
+
+def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
+    (bar,) = bars(rows("relevance", BETTER, BASE), category_floors={"c0": 0.4})
+    assert "FAIL" == bar.verdict
+    assert pytest.approx(0.31) == bar.value
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("keyword_gain", {"min_keyword_gain_percent": 5}),
+        ("absolute_gain", {"min_absolute_gain": 0.1}),
+        ("category_floor", {"category_floors": {"c0": 0.4}}),
+    ],
+)
+def test_a_bar_on_a_metric_that_is_off_is_not_measured(name: str, section: dict[str, Any]) -> None:
+    (bar,) = bars(rows("relevance", ABSENT, ABSENT), **section)
+    assert (name, "NOT_JUDGED", "not_measured", None) == (bar.name, bar.verdict, bar.why, bar.value)
+
+
+def test_a_ratio_of_durations_without_a_pair_is_not_measured() -> None:
+    (bar,) = bars([], max_latency_ratio=2.0)
+    assert ("NOT_JUDGED", "not_measured") == (bar.verdict, bar.why)
+
+
+def test_a_floor_of_a_category_without_prompts_is_not_measured() -> None:
+    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "unknown": 0.4})
+    assert ["proven", "not_measured"] == [bar.why for bar in judged]
+
+
+def test_every_bar_follows_the_policy_and_stands_in_its_place() -> None:
+    found = rows("relevance", BASE, BETTER)
+    section: dict[str, Any] = {
+        "min_keyword_gain_percent": 5,
+        "min_absolute_gain": 0.1,
+        "max_latency_ratio": 2.0,
+        "category_floors": {"c0": 0.4},
+    }
+    names = ["keyword_gain", "absolute_gain", "latency_ratio", "category_floor"]
+    assert [(name, "gate_off") for name in names] == [(bar.name, bar.why) for bar in bars(found, "off", **section)]
+    assert ["not_measured", "seen", "seen", "seen"] == [bar.why for bar in bars(found, "point", **section)]
+
+
+POLITE = MetricSpec(name="politesse", label="Politesse")
+RUDE = MetricSpec(name="politesse", label="Grossièreté", higher_is_better=False)
+OF_PAIRS = MetricSpec(name="politesse", label="Accord", per="pair")
+
+
+def added(where: str, base: Values, tuned: Values) -> list[ResultRow]:
+    """Return rows with an added metric: under `extra` of both arms, or under `pair` of the adapter's samples."""
+
+    def named(values: Values) -> list[list[dict[str, float | None]]]:
+        return [[{"politesse": value} for value in prompt] for prompt in values]
+
+    return rows(where, named(base) if where == "extra" else [[{}] * 4] * len(base), named(tuned))  # type: ignore[arg-type]
+
+
+def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "proven", **asked: float) -> Threshold:
+    section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)})
+    (bar,) = metric_bars(section, [spec], "jarvis", found, question=Question(), policy=policy)
+    return bar
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+)
+def test_a_gain_of_an_added_metric_is_judged_like_the_absolute_gain(bar: float, verdict: str, why: str) -> None:
+    judged = judged_metric(POLITE, added("extra", BASE, BETTER), min_gain=bar)
+    assert ("metric_gain", "politesse", verdict, why) == (judged.name, judged.metric, judged.verdict, judged.why)
+    assert pytest.approx(0.20375) == judged.value
+
+
+@pytest.mark.parametrize(("bar", "verdict"), [(0.1, "PASS"), (0.4, "FAIL")])
+def test_a_gain_where_lower_is_better_is_a_fall(bar: float, verdict: str) -> None:
+    judged = judged_metric(RUDE, added("extra", BETTER, BASE), min_gain=bar)
+    assert (-bar, "at_most", verdict) == (judged.bar, judged.direction, judged.verdict)
+    assert pytest.approx(-0.20375) == judged.value
+
+
+@pytest.mark.parametrize(
+    ("asked", "verdict"),
+    [
+        ({"min_mean": 0.4}, "PASS"),
+        ({"min_mean": 0.6}, "FAIL"),
+        ({"max_mean": 0.6}, "PASS"),
+        ({"max_mean": 0.4}, "FAIL"),
+        ({"min_mean": 0.47}, "INCONCLUSIVE"),
+    ],
+)
+@pytest.mark.parametrize(("spec", "where"), [(POLITE, "extra"), (OF_PAIRS, "pair")])
+def test_the_mean_of_an_added_metric_is_judged_by_its_interval(
+    spec: MetricSpec, where: str, asked: dict[str, float], verdict: str
+) -> None:
+    judged = judged_metric(spec, added(where, BASE, BETTER), **asked)
+    assert ("metric_mean", verdict) == (judged.name, judged.verdict)
+    assert pytest.approx(0.46875) == judged.value
+
+
+@pytest.mark.parametrize("asked", [{"min_gain": 0.1}, {"min_mean": 0.1}, {"max_mean": 0.1}])
+def test_an_added_metric_that_no_response_has_is_a_bar_not_measured(asked: dict[str, float]) -> None:
+    judged = judged_metric(POLITE, rows("relevance", BASE, BETTER), **asked)
+    assert ("NOT_JUDGED", "not_measured", None) == (judged.verdict, judged.why, judged.value)
+
+
+def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
+    section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)})
+    found = added("extra", BASE, BETTER)
+    (bar,) = metric_bars(section, [POLITE], "jarvis", found, question=Question(), policy="proven")
+    assert ("autre", "not_measured") == (bar.metric, bar.why)
+
+
+RIGHT, WRONG = Routing(reason="right_tool", tool="mute_tool"), Routing(reason="no_call")
+OFTEN_WRONG = ((WRONG, WRONG, RIGHT, WRONG), (WRONG, WRONG, WRONG, WRONG))
+MOSTLY_RIGHT = ((RIGHT, RIGHT, RIGHT, WRONG), (RIGHT, RIGHT, RIGHT, RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict", "why"),
+    [(0.5, "PASS", "proven"), (1.0, "INCONCLUSIVE", "undecided")],
+)
+def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, why: str) -> None:
+    (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_accuracy=bar)
+    assert ("routing_accuracy", 0.875, bar, verdict, why) == (
+        judged.name,
+        judged.value,
+        judged.bar,
+        judged.verdict,
+        judged.why,
+    )
+
+
+@pytest.mark.parametrize(("bar", "verdict"), [(0.25, "PASS"), (0.75, "INCONCLUSIVE"), (1.0, "INCONCLUSIVE")])
+def test_the_choice_of_the_tool_is_held_above_the_bases(bar: float, verdict: str) -> None:
+    (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_gain=bar)
+    assert ("routing_gain", 0.75, verdict) == (judged.name, judged.value, judged.verdict)
+
+
+def test_a_choice_that_was_not_judged_is_not_measured() -> None:
+    judged = bars(rows("routing", ABSENT, ABSENT), min_routing_accuracy=0.5, min_routing_gain=0.1)
+    assert [("NOT_JUDGED", "not_measured")] * 2 == [(bar.verdict, bar.why) for bar in judged]

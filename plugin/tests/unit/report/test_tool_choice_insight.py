@@ -1,0 +1,277 @@
+"""`choices` and its outputs: shares, reasons and confusions of the choice of the tool, and misheard commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.metrics.understanding import CleanCommand
+from pytest_jarvis.render.french import routing as wording
+from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.render.markdown import render_markdown
+from pytest_jarvis.render.terminal import choice_lines
+from pytest_jarvis.render.text.document import render_text
+from pytest_jarvis.render.text.layout import WIDTH
+from pytest_jarvis.report.analysis.changes import is_right
+from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.analysis.tool_choice import Confusion, chosen, offers_tools
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.types import Tool
+
+RIGHT = Routing(reason="right_tool", tool="open_app_tool")
+WRONG = Routing(reason="wrong_tool", tool="mute_tool")
+NO_CALL = Routing(reason="no_call")
+SILENCE = Routing(reason="right_silence")
+UNWANTED = Routing(reason="unwanted_call", tool="mute_tool")
+MALFORMED = Routing(reason="malformed_call", problem="not_json")
+
+
+def routed(
+    row: ResultRow, base: Sequence[Routing | None], tuned: Sequence[Routing | None], **changes: Any
+) -> ResultRow:
+    """Return the row with the choices of both arms, one a replicate."""
+
+    def give(samples: Sequence[Sample], found: Sequence[Routing | None]) -> list[Sample]:
+        return [msgspec.structs.replace(one, routing=way) for one, way in zip(samples, found, strict=True)]
+
+    arms = (*give(row.of_arm("base"), base), *give(row.of_arm(row.adapter), tuned))
+    return msgspec.structs.replace(row, samples=arms, **changes)
+
+
+@pytest.fixture
+def plain(make_report) -> Report:
+    return make_report(categories=1, prompts=3, replicates=2)
+
+
+@pytest.fixture
+def report(plain: Report) -> Report:
+    """Three prompts: a tool the adapter learnt to choose, one wanted by none, and none wanted at all."""
+    first, second, third = plain.results
+    rows = (
+        routed(first, [WRONG, NO_CALL], [RIGHT, RIGHT], expected_tool="open_app_tool"),
+        routed(second, [None, None], [None, None], expected_tool=None),
+        routed(third, [SILENCE, UNWANTED], [SILENCE, MALFORMED], expected_tool=None, no_tool=True),
+    )
+    return msgspec.structs.replace(plain, results=rows)
+
+
+def misheard(report: Report, clean: CleanCommand | None) -> Report:
+    """Return the report with its first prompt misheard: the base understands one time of two, the adapter always."""
+    first, *others = report.results
+    understood = iter([True, False, True, True])
+    samples = tuple(msgspec.structs.replace(one, understood=next(understood)) for one in first.samples)
+    row = msgspec.structs.replace(
+        first,
+        samples=samples,
+        intended="ouvre chrome",
+        understood_base=0.5,
+        understood_finetuned=1.0,
+        clean_base=clean,
+        clean_finetuned=clean,
+    )
+    statistics = msgspec.structs.replace(report.statistics, avg_understood_base=0.5, avg_understood_finetuned=1.0)
+    return msgspec.structs.replace(report, results=(row, *others), statistics=statistics)
+
+
+def clean(tool: str | None) -> CleanCommand:
+    return CleanCommand(responses=2, tool=tool, keywords=(), text="J'ouvre.")
+
+
+def with_tools(report: Report) -> Report:
+    tool = Tool(name="open_app_tool", description="Ouvrir.", parameters={"type": "object"}, terms=("ouvre",))
+    provenance = msgspec.structs.replace(
+        report.provenance, generation=replace(report.provenance.generation, tools=(tool,))
+    )
+    return msgspec.structs.replace(report, provenance=provenance)
+
+
+def test_the_share_of_right_choices_is_over_the_prompts_that_are_judged(report: Report) -> None:
+    found = insights(report).candidate.routing
+    assert found is not None
+    assert (2, 0.25, 0.75) == (found.share.prompts, found.share.base.mean, found.share.finetuned.mean)
+    assert [("Commandes vocales", 2)] == [(one.label, one.prompts) for one in found.categories]
+
+
+def test_the_reasons_are_counted_the_right_ones_first(report: Report) -> None:
+    found = insights(report).candidate.routing
+    assert found is not None
+    expected = {
+        "right_tool": (0, 2),
+        "right_silence": (1, 1),
+        "wrong_tool": (1, 0),
+        "no_call": (1, 0),
+        "unwanted_call": (1, 0),
+        "malformed_call": (0, 1),
+    }
+    assert expected == dict(found.reasons)
+    assert ["right_tool", "right_silence"] == list(found.reasons)[:2]
+
+
+def test_the_confusions_say_what_was_chosen_where_a_tool_or_none_was_wanted(report: Report) -> None:
+    found = insights(report).candidate.routing
+    assert found is not None
+    expected = (
+        Confusion(expected="open_app_tool", prompts=1, base={"mute_tool": 1, "": 1}, finetuned={"open_app_tool": 2}),
+        Confusion(expected="", prompts=1, base={"": 1, "mute_tool": 1}, finetuned={"": 1, "?malformed_call": 1}),
+    )
+    assert expected == found.confusions
+
+
+def test_the_choices_of_several_adapters_stand_beside_each_other_by_name(make_report) -> None:
+    made = make_report(gains={"v1": 0.4, "v2": 0.1}, categories=2, prompts=1, replicates=2)
+    ways = {("v1", "categorie_0"): RIGHT, ("v2", "categorie_0"): WRONG, ("v1", "categorie_1"): RIGHT}
+    rows = tuple(
+        routed(row, [NO_CALL] * 2, [ways[row.adapter, row.category]] * 2, expected_tool="open_app_tool")
+        if (row.adapter, row.category) in ways
+        else row
+        for row in made.results
+    )
+    several = msgspec.structs.replace(made, results=rows)
+    summary = render_markdown(several, insights(several)).replace("\u00a0", " ")
+    for row in (
+        "| Commandes vocales | v1 | 0,0 % | 100,0 % |",
+        "| Commandes vocales | v2 | 0,0 % | 0,0 % |",
+        "| Corrections vocales | v1 | 0,0 % | 100,0 % |",
+        "| Corrections vocales | v2 | – | – |",
+        "| Attendu | Choisi | base | v1 | v2 |",
+        r"| open\_app\_tool | mute\_tool | 0 | 0 | 2 |",
+    ):
+        assert row in summary
+    others = render_text(several, insights(several)).partition("LES AUTRES ADAPTATEURS")[2].partition("PROVENANCE")[0]
+    assert re.search("Choix justes +prompts +base +v2 +écart", others) is not None
+
+
+def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:
+    made = make_report(categories=2, prompts=1, replicates=2)
+    first, second = made.results
+    rows = (routed(first, [WRONG, WRONG], [RIGHT, RIGHT], expected_tool="open_app_tool"), second)
+    found = insights(msgspec.structs.replace(made, results=rows)).candidate.routing
+    assert found is not None
+    assert ["Commandes vocales"] == [one.label for one in found.categories]
+
+
+def test_nothing_is_said_of_what_was_not_judged(plain: Report) -> None:
+    candidate = insights(plain).candidate
+    assert (None, None) == (candidate.routing, candidate.understanding)
+    assert [] == choice_lines(plain)
+    assert wording.TITLE.upper() not in render_text(plain, insights(plain))
+    assert wording.TITLE not in render_markdown(plain, insights(plain))
+    assert wording.NOT_JUDGED in render_html(plain, insights(plain), {})
+
+
+@pytest.mark.parametrize(
+    ("routing", "expected"),
+    [
+        (RIGHT, "open_app_tool"),
+        (WRONG, "mute_tool"),
+        (Routing(reason="wrong_argument", tool="mute_tool", argument="x"), "mute_tool"),
+        (SILENCE, ""),
+        (NO_CALL, ""),
+        (UNWANTED, "mute_tool"),
+        (Routing(reason="unwanted_call"), "?tie"),
+        (Routing(reason="tie"), "?tie"),
+        (Routing(reason="several_calls"), "?several_calls"),
+        (Routing(reason="unknown_tool", tool="lamp"), "?unknown_tool"),
+        (MALFORMED, "?malformed_call"),
+    ],
+)
+def test_each_choice_has_its_place_in_the_matrix(routing: Routing, expected: str) -> None:
+    assert expected == chosen(routing)
+    assert wording.chosen_name(expected)[:1] != "?"
+
+
+def test_a_judged_choice_is_what_makes_a_response_right(report: Report) -> None:
+    row = report.results[0]
+    assert [False, False, True, True] == [is_right(sample, row, "expected_tool") for sample in row.samples]
+
+
+def test_misheard_commands_are_compared(report: Report) -> None:
+    found = insights(misheard(report, clean("open_app_tool"))).candidate.understanding
+    assert found is not None
+    assert (1, 0.5, 1.0) == (found.share.prompts, found.share.base.mean, found.share.finetuned.mean)
+    assert [(0.5, 1.0)] == [(one.base, one.finetuned) for one in found.prompts]
+    assert (0, 0) == (found.no_reference_base, found.no_reference_finetuned)
+    assert wording.reference_sentence(found, "jarvis") is None
+
+
+def test_clean_commands_that_lead_to_no_tool_are_counted(report: Report) -> None:
+    found = insights(misheard(report, clean(None))).candidate.understanding
+    assert found is not None
+    assert (1, 1) == (found.no_reference_base, found.no_reference_finetuned)
+    assert "1\u00a0commande chez la base, 1\u00a0commande chez jarvis" in (
+        wording.reference_sentence(found, "jarvis") or ""
+    )
+
+
+def test_the_outputs_show_shares_reasons_confusions_and_what_was_understood(report: Report) -> None:
+    shown = misheard(report, clean(None))
+    text, markdown = render_text(shown, insights(shown)), render_markdown(shown, insights(shown))
+    page = render_html(shown, insights(shown), {})
+    assert "BON OUTIL CHOISI" in text
+    assert "appel illisible" in text
+    assert "→ mute_tool" in text
+    assert "COMMANDES MAL ENTENDUES, ET COMPRISES" in text
+    assert max(map(width_of, text.splitlines())) <= WIDTH
+    assert "| open\\_app\\_tool | mute\\_tool | 1 | 0 |" in markdown
+    assert "Commandes mal entendues, et comprises\u00a0: 50,0" in markdown
+    assert "Matrice de confusion\u00a0: jarvis" in page
+    assert '<td class="right shade-4">2</td>' in page
+    assert "ouvre chrome" in page
+
+
+def test_several_adapters_each_have_their_choices_on_the_page(make_report) -> None:
+    made = make_report(categories=1, prompts=1, replicates=1, gains={"jarvis": 0.4, "autre": 0.1})
+    rows = tuple(routed(row, [WRONG], [RIGHT], expected_tool="open_app_tool") for row in made.results)
+    shown = msgspec.structs.replace(made, results=rows)
+    assert "Matrice de confusion\u00a0: autre" in render_html(shown, insights(shown), {})
+
+
+def test_a_report_with_nothing_wrong_lists_no_confusion(plain: Report) -> None:
+    rows = tuple(routed(row, [RIGHT] * 2, [RIGHT] * 2, expected_tool="open_app_tool") for row in plain.results)
+    shown = msgspec.structs.replace(plain, results=rows)
+    assert "| Attendu |" not in render_markdown(shown, insights(shown))
+
+
+def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report: Report) -> None:
+    shown = with_tools(report)
+    assert (False, True) == (offers_tools(report), offers_tools(shown))
+    assert [] == wording.run_notes(report)
+    assert [wording.TOOLS_OFFERED, wording.DEMO_UNTAUGHT] == wording.run_notes(shown)
+    real = msgspec.structs.replace(shown, metadata=msgspec.structs.replace(shown.metadata, is_demo=False))
+    assert [wording.TOOLS_OFFERED] == wording.run_notes(real)
+    assert "seuls ses appels" in render_text(shown, insights(shown)).replace("\n  ", " ")
+
+
+def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:
+    statistics = msgspec.structs.replace(
+        misheard(report, None).statistics, avg_tool_routing_base=0.25, avg_tool_routing_finetuned=0.75
+    )
+    of_one = msgspec.structs.replace(report.by_adapter[report.metadata.lora_adapter], statistics=statistics)
+    shown = msgspec.structs.replace(report, by_adapter={report.metadata.lora_adapter: of_one})
+    assert [
+        "Bon outil choisi\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)",
+        "Commandes mal entendues, et comprises\u00a0: 50,0\u00a0% → 100,0\u00a0% (+50,0\u00a0pt)",
+    ] == choice_lines(shown)
+
+
+@pytest.mark.parametrize(
+    ("routing", "expected"),
+    [
+        (SILENCE, "aucun outil, à raison"),
+        (RIGHT, "bon outil (open_app_tool)"),
+        (MALFORMED, "appel illisible\u00a0: pas du JSON"),
+        (
+            Routing(reason="wrong_argument", tool="set_timer_tool", argument="minutes"),
+            "argument faux\u00a0: minutes (set_timer_tool)",
+        ),
+    ],
+)
+def test_a_choice_is_said_in_french(routing: Routing, expected: str) -> None:
+    assert expected == wording.outcome(routing)

@@ -1,0 +1,222 @@
+"""`recording` and the replay engine: what a report recorded is given back, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import msgspec
+import pytest
+
+from pytest_jarvis.engines.scripted import ScriptedEngine
+from pytest_jarvis.metrics.custom import NO_METRICS
+from pytest_jarvis.metrics.understanding import clean_prompt_id
+from pytest_jarvis.report.schema import FailureRow, Report
+from pytest_jarvis.run.replay import ReplayEngine, read_recording
+from pytest_jarvis.run.runner import BenchmarkRun, Plan
+from pytest_jarvis.types import (
+    TWIN_REPLICATES,
+    AdapterSpec,
+    EngineDescription,
+    EngineError,
+    Failure,
+    GenerationSettings,
+    ModelSpec,
+    Progress,
+    PromptCase,
+    Request,
+    Response,
+    Tool,
+    ToolCall,
+)
+
+MakeReport = Callable[..., Report]
+
+
+def engine_of(report: Report) -> ReplayEngine:
+    return ReplayEngine(ModelSpec(), GenerationSettings(), read_recording(report))
+
+
+def test_a_response_is_given_back_as_it_was_drawn(make_report: MakeReport) -> None:
+    report = make_report()
+    row = report.results[0]
+    sample = row.of_arm("jarvis")[2]
+    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=2)
+    [response] = engine_of(report).generate([request])
+    assert not isinstance(response, Failure)
+    assert (response.key, response.text, response.duration_s, response.new_tokens, response.finish_reason) == (
+        (row.prompt_id, "jarvis", 2),
+        sample.text,
+        sample.seconds,
+        sample.tokens,
+        sample.finish_reason,
+    )
+
+
+def test_a_recorded_failure_stays_one_with_its_stage(make_report: MakeReport) -> None:
+    report = make_report(failing=[(0, "jarvis")])
+    row = report.results[0]
+    [outcome] = engine_of(report).generate(
+        [Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=0)]
+    )
+    assert isinstance(outcome, Failure)
+    assert (outcome.stage, outcome.reason) == ("generate", "plus de mémoire")
+
+
+def test_a_metric_that_raised_is_no_failure_of_the_response(make_report: MakeReport) -> None:
+    report = make_report()
+    row = report.results[0]
+    raised = FailureRow(
+        prompt_id=row.prompt_id, category=row.category, arm="base", replicate=0, stage="score", reason="non"
+    )
+    report = msgspec.structs.replace(report, failures=(raised,))
+    [outcome] = engine_of(report).generate([Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=0)])
+    assert not isinstance(outcome, Failure)
+
+
+def test_a_stage_of_a_later_version_is_one_of_generation(make_report: MakeReport) -> None:
+    report = make_report()
+    failed = FailureRow(prompt_id="p", category="c", arm="base", replicate=0, stage="telepathy", reason="non")
+    recording = read_recording(msgspec.structs.replace(report, failures=(failed,)))
+    outcome = recording.outcomes["p", "base", 0]
+    assert isinstance(outcome, Failure)
+    assert outcome.stage == "generate"
+
+
+def test_what_was_never_drawn_is_not_given_back(make_report: MakeReport) -> None:
+    report = make_report()
+    row = report.results[0]
+    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=99)
+    assert list(engine_of(report).generate([request])) == []
+
+
+@pytest.mark.parametrize(("prompt_id", "text"), [("libre", "ouvre chrome"), ("c0-0000", "un autre texte")])
+def test_a_prompt_that_was_not_asked_is_a_failure(make_report: MakeReport, prompt_id: str, text: str) -> None:
+    request = Request(prompt_id=prompt_id, text=text, arm="base", replicate=0)
+    [outcome] = engine_of(make_report()).generate([request])
+    assert isinstance(outcome, Failure)
+    assert "holds no response to this prompt" in outcome.reason
+
+
+def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0})
+    row = report.results[0]
+    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=TWIN_REPLICATES + 1)
+    [outcome] = engine_of(report).generate([request])
+    assert outcome.key == request.key
+
+
+def test_the_engine_says_of_itself_what_was_recorded(make_report: MakeReport) -> None:
+    report = make_report()
+    assert engine_of(report).describe() == report.provenance.engine
+
+
+def test_a_report_holds_no_embeddings(make_report: MakeReport) -> None:
+    engine = engine_of(make_report())
+    assert engine.embed(["a", ""]) == [None, None]
+
+
+def test_a_replayed_response_is_never_stored_as_one_of_this_run(make_report: MakeReport) -> None:
+    engine = engine_of(make_report())
+    request = Request(prompt_id="c0-0000", text="ouvre la fenêtre", arm="base", replicate=0)
+    assert engine.identity(request, str) is None
+    engine.close()
+
+
+def test_the_engine_without_a_recording_is_an_error() -> None:
+    with pytest.raises(EngineError, match="--jarvis-replay REPORT"):
+        ReplayEngine(ModelSpec(), GenerationSettings())
+
+
+def test_a_run_stopped_in_its_first_look_recorded_that_look(make_report: MakeReport) -> None:
+    report = make_report()
+    stopped = msgspec.structs.replace(report, metadata=msgspec.structs.replace(report.metadata, samples_per_prompt=0))
+    assert read_recording(stopped).replicates == report.metadata.plan.looks[0]
+
+
+def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_report: MakeReport) -> None:
+    report = make_report()
+    assert read_recording(report).cosine_detail == "prompts"
+    row = report.results[0]
+    samples = tuple(
+        msgspec.structs.replace(sample, cosine=0.25) if sample.arm == "jarvis" and sample.replicate == 1 else sample
+        for sample in row.samples
+    )
+    recording = read_recording(
+        msgspec.structs.replace(report, results=(msgspec.structs.replace(row, samples=samples), *report.results[1:]))
+    )
+    assert recording.cosine_detail == "responses"
+    assert recording.cosines_of(row.prompt_id, "jarvis", (0, 1)) == {1: 0.25}
+
+
+def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report: MakeReport) -> None:
+    report = make_report()
+    row = report.results[0]
+    misheard = msgspec.structs.replace(row, intended="ouvre chrome", clean_samples=row.of_arm("jarvis")[:1])
+    recording = read_recording(msgspec.structs.replace(report, results=(misheard, *report.results[1:])))
+    clean = clean_prompt_id("ouvre chrome")
+    assert {clean: "ouvre chrome"} == recording.clean_texts
+    assert [(clean, "jarvis", 0)] == [key for key in recording.outcomes if key[0] == clean]
+
+
+def test_a_report_without_any_cosine_says_so(make_report: MakeReport) -> None:
+    assert read_recording(make_report(metrics=False)).cosine_detail == "none"
+
+
+def test_every_field_of_a_response_survives_the_report(make_report: MakeReport) -> None:
+    """A field that is added to `Response` and left out of `Sample`, or of the recording, fails here."""
+    drawn = Response(
+        prompt_id="p",
+        arm="jarvis",
+        replicate=0,
+        text="J'ouvre.",
+        thinking="hm",
+        finish_reason="length",
+        prompt_tokens=3,
+        new_tokens=5,
+        duration_s=1.5,
+        first_token_s=0.25,
+        cut_chars=7,
+        tool_calls=(ToolCall(name="t", arguments={"a": 1}),),
+    )
+    defaults = {field.name: field.default for field in fields(drawn)}
+    assert [] == [name for name, default in defaults.items() if getattr(drawn, name) == default]
+    base = replace(drawn, arm="base")
+
+    class Engine(ScriptedEngine):
+        def generate(self, requests, on_progress=None):
+            yield from (base, drawn)
+
+    case = PromptCase(prompt_id="p", category="c", text="ouvre", keywords=("ouvre",))
+    tool = Tool(name="t", description="", parameters={}, terms=("ouvre",))
+    plan = Plan(cases=(case,), adapters=(AdapterSpec(name="jarvis", source="x"),), looks=(1,), tools=(tool,))
+    run = BenchmarkRun(
+        plan, load=lambda: Engine(ModelSpec(adapters=plan.adapters), GenerationSettings()), listener=Silent()
+    )
+    run.draw()
+    report = msgspec.structs.replace(make_report(), results=tuple(run.rows(case, NO_METRICS)))
+    assert read_recording(report).outcomes == {base.key: base, drawn.key: drawn}
+
+
+class Silent:
+    """A listener that shows nothing."""
+
+    def loading(self) -> None: ...
+
+    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
+
+    def drawing(self, look: int, progress: Progress) -> None: ...
+
+    def drawn(self, look: int, progress: Progress) -> None: ...
+
+
+def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report: MakeReport) -> None:
+    report = make_report(gains={"base_bis": 0.0}, categories=1, prompts=1)
+    (row,) = report.results
+    mine = msgspec.structs.replace(row.of_arm("base_bis")[1], reused=True)
+    clean = msgspec.structs.replace(row.of_arm("base")[0], reused=True)
+    marked = msgspec.structs.replace(
+        row, intended="ouvre chrome", samples=(*row.of_arm("base"), mine), clean_samples=(clean,)
+    )
+    recording = read_recording(msgspec.structs.replace(report, results=(marked,)))
+    assert {(row.prompt_id, "base_bis", 1), (clean_prompt_id("ouvre chrome"), "base", 0)} == recording.reused

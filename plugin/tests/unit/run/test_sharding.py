@@ -1,0 +1,84 @@
+"""How work is shared out: groups of cases, devices, one look."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_jarvis.run.sharding import cases_of_tests, free_device, group_cases, one_look, visible_devices
+from pytest_jarvis.types import PromptCase
+
+
+def case(category: str, prompt_id: str) -> PromptCase:
+    return PromptCase(prompt_id=prompt_id, category=category, text="", keywords=())
+
+
+CASES = [case("a", "a-1"), case("b", "b-1"), case("a", "a-2"), case("a", "a-3")]
+
+
+def named(workers: int, cases: list[PromptCase] | None = None) -> dict[str, list[str]]:
+    """Return the groups' names and the ids of their cases."""
+    groups = group_cases(CASES if cases is None else cases, workers)
+    return {group.name: [one.prompt_id for one in group.cases] for group in groups}
+
+
+def test_cases_are_grouped_by_category() -> None:
+    assert named(2) == {"a/1": ["a-1", "a-2", "a-3"], "b/1": ["b-1"]}
+
+
+def test_categories_are_cut_where_workers_would_go_idle() -> None:
+    assert named(4) == {"a/1": ["a-1", "a-2"], "a/2": ["a-3"], "b/1": ["b-1"]}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7, 100])
+def test_every_case_is_in_one_group(workers: int) -> None:
+    grouped = [one for group in group_cases(CASES, workers) for one in group.cases]
+    assert sorted(one.prompt_id for one in grouped) == sorted(one.prompt_id for one in CASES)
+
+
+def test_no_case_makes_no_group() -> None:
+    assert named(3, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "expected"),
+    [
+        ("test_x.py::test_prompt[a-a-1]", "a-1"),
+        ("test_x.py::test_prompt[fast-a-a-2]", "a-2"),
+        ("test_x.py::test_prompt[b-b-1-fast]", "b-1"),
+        ("test_x.py::test_prompt[none]", None),
+        ("test_x.py::test_other", None),
+    ],
+)
+def test_the_case_of_a_test_is_known_by_its_id(nodeid: str, expected: str | None) -> None:
+    found = cases_of_tests([nodeid], CASES).get(nodeid)
+    assert expected == (found and found.prompt_id)
+
+
+def test_a_category_with_accents_is_known_as_pytest_writes_it() -> None:
+    accented = case("été", "e-1")
+    assert cases_of_tests(["t.py::t[\\xe9t\\xe9-e-1]"], [accented]) == {"t.py::t[\\xe9t\\xe9-e-1]": accented}
+
+
+@pytest.mark.parametrize(
+    ("looks", "recorded", "expected"),
+    [((4, 8, 16), None, (8,)), ((6,), None, (6,)), ((4, 8, 16), 4, (4,)), ((4, 8, 16), 8, (8,)), ((4, 8), 2, (4,))],
+)
+def test_the_one_look_is_the_middle_one_of_those_there_are(
+    looks: tuple[int, ...], recorded: int | None, expected: tuple[int, ...]
+) -> None:
+    assert expected == one_look(looks, recorded)
+
+
+@pytest.mark.parametrize(
+    ("count", "variable", "expected"),
+    [(0, None, []), (2, None, ["0", "1"]), (2, "3, 5", ["3", "5"]), (1, "GPU-a", ["GPU-a"]), (0, "", [])],
+)
+def test_devices_are_named_as_the_environment_names_them(count: int, variable: str | None, expected: list[str]) -> None:
+    assert expected == visible_devices(count, variable)
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"), [({}, "3"), ({"gw0": "3"}, "5"), ({"gw1": "5"}, "3"), ({"gw0": "3", "gw2": "5"}, None)]
+)
+def test_a_worker_gets_a_device_that_no_living_one_has(taken: dict[str, str], expected: str | None) -> None:
+    assert expected == free_device(["3", "5"], taken)

@@ -1,0 +1,335 @@
+"""One verdict and an exit status for the whole run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.stats.estimates import compare, compare_as_ratio
+from pytest_jarvis.stats.gate import Facts, Require, Rules, judge_run
+from pytest_jarvis.stats.thresholds import judge_estimate, judge_gain
+
+BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
+PASS = decide(BASE, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]])
+FAIL = decide(BASE, [[0.20, 0.24, 0.18, 0.22], [0.12, 0.15, 0.10, 0.11]])
+OVER = decide(BASE, [[0.20, 0.55, 0.30, 0.40], [0.10, 0.45, 0.25, 0.34]])
+UNDER = decide(BASE, [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]])
+OUT_OF_REACH = decide([[0.96, 0.98]], [[1.0, 1.0]])
+DECISIONS = {"PASS": PASS, "FAIL": FAIL, "OVER": OVER, "UNDER": UNDER, "OUT": OUT_OF_REACH}
+
+FULL = Facts(prompts_planned=30, prompts_selected=30, prompts_measured=30, responses_planned=240, responses_failed=0)
+PARTIAL = replace(FULL, prompts_selected=10, prompts_measured=10)
+
+
+def codes(outcome_reasons: object) -> list[str]:
+    return [reason.code for reason in outcome_reasons]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("decision", "inconclusive", "verdict", "exit_failed", "reasons"),
+    [
+        (PASS, "fail", "PASS", False, []),
+        (FAIL, "fail", "FAIL", True, []),
+        (FAIL, "warn", "FAIL", True, []),
+        (OVER, "fail", "INCONCLUSIVE", True, []),
+        (OVER, "warn", "INCONCLUSIVE", False, ["tolerated"]),
+        (UNDER, "fail", "INCONCLUSIVE", True, ["seen_under_bar"]),
+        (UNDER, "warn", "INCONCLUSIVE", True, ["seen_under_bar"]),
+        (OUT_OF_REACH, "warn", "NOT_JUDGED", True, ["seen_under_bar"]),
+    ],
+)
+def test_a_full_run_is_judged_by_its_candidate(
+    decision: Decision, inconclusive: Literal["fail", "warn"], verdict: str, exit_failed: bool, reasons: list[str]
+) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive))
+    assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == (verdict, exit_failed, reasons)
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict", "exit_failed"),
+    [(PASS, "PASS", False), (OVER, "PASS", False), (UNDER, "FAIL", True), (FAIL, "FAIL", True)],
+)
+def test_the_plain_rule_looks_at_the_value_alone(decision: Decision, verdict: str, exit_failed: bool) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(policy="point"))
+    assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
+
+
+@pytest.mark.parametrize("facts", [FULL, PARTIAL])
+def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Facts) -> None:
+    outcome = judge_run({"jarvis": FAIL}, facts, Rules(policy="off", strict=True))
+    assert (outcome.verdict, outcome.exit_failed) == ("OFF", False)
+    assert {threshold.why for threshold in outcome.thresholds} == {"gate_off"}
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(policy="off"), Rules(policy="point", inconclusive="warn")])
+@pytest.mark.parametrize("decision", [None, PASS])
+def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None) -> None:
+    outcome = judge_run({"jarvis": decision}, replace(FULL, prompts_measured=0), rules)
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons)[0] == "nothing_measured"
+
+
+def test_no_adapter_at_all_is_nothing_measured() -> None:
+    empty = Facts(prompts_planned=0, prompts_selected=0, prompts_measured=0, responses_planned=0, responses_failed=0)
+    outcome = judge_run({}, empty, Rules())
+    assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == ("NOT_JUDGED", True, ["nothing_measured"])
+
+
+OBSTACLES = [
+    (replace(FULL, interrupted=True), "interrupted", {}),
+    (PARTIAL, "partial_selection", {"selected": 10, "planned": 30}),
+    (replace(FULL, responses_failed=24), "failures", {"failed": 24, "planned": 240, "share": 0.1, "allowed": 0.05}),
+    (replace(FULL, prompts_measured=29), "missing_pairs", {"missing": 1, "selected": 30, "responses": 0}),
+    (replace(FULL, responses_missing=7), "missing_pairs", {"missing": 0, "selected": 30, "responses": 7}),
+    (replace(FULL, prompts_changed=True), "prompts_changed", {}),
+]
+
+
+@pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
+def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: str, values: dict[str, float]) -> None:
+    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05))
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
+    assert [(reason.code, reason.values) for reason in outcome.reasons] == [(code, values)]
+    assert outcome.thresholds[1].why == "run_not_judged"
+
+
+@pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
+def test_a_run_that_is_not_whole_fails_when_strict(facts: Facts, code: str, values: dict[str, float]) -> None:
+    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05, strict=True))
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons) == [code, "strict"]
+
+
+def test_a_selection_is_not_failed_for_what_it_shows() -> None:
+    assert not judge_run({"jarvis": FAIL}, PARTIAL, Rules()).exit_failed
+
+
+def test_a_full_run_with_failures_fails_when_what_was_seen_is_under_the_bar() -> None:
+    outcome = judge_run({"jarvis": UNDER}, replace(FULL, responses_failed=1), Rules())
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
+    assert codes(outcome.reasons) == ["failures", "seen_under_bar"]
+
+
+def test_failures_within_the_allowed_share_are_judged() -> None:
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=12), Rules(max_failure_share=0.05))
+    assert outcome.verdict == "PASS"
+    assert (outcome.thresholds[0].name, outcome.thresholds[0].verdict) == ("failure_share", "PASS")
+
+
+def test_failures_above_the_allowed_share_fail_their_own_bar_only() -> None:
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=24), Rules(max_failure_share=0.05))
+    assert (outcome.thresholds[0].verdict, outcome.adapters[0].verdict) == ("FAIL", "NOT_JUDGED")
+
+
+@pytest.mark.parametrize(
+    ("names", "require", "verdict", "exit_failed"),
+    [
+        (["PASS", "FAIL"], "first", "PASS", False),
+        (["FAIL", "PASS"], "first", "FAIL", True),
+        (["FAIL", "PASS"], "any", "PASS", False),
+        (["FAIL", "OVER"], "any", "INCONCLUSIVE", True),
+        (["FAIL", "OUT"], "any", "NOT_JUDGED", True),
+        (["PASS", "FAIL"], "all", "FAIL", True),
+        (["PASS", "OVER"], "all", "INCONCLUSIVE", True),
+        (["OVER", "OUT"], "all", "NOT_JUDGED", True),
+        (["PASS", "PASS"], "all", "PASS", False),
+    ],
+)
+def test_several_adapters_count_as_required(
+    names: list[str], require: Require, verdict: str, exit_failed: bool
+) -> None:
+    decisions = {f"v{number}": DECISIONS[name] for number, name in enumerate(names)}
+    outcome = judge_run(decisions, FULL, Rules(require=require))
+    assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
+
+
+@pytest.mark.parametrize(("require", "exit_failed"), [("any", False), ("all", True), ("first", False)])
+def test_an_inconclusive_run_is_let_through_only_when_what_was_seen_meets_the_bar(
+    require: Require, exit_failed: bool
+) -> None:
+    outcome = judge_run({"a": OVER, "b": UNDER}, FULL, Rules(require=require, inconclusive="warn"))
+    assert (outcome.verdict, outcome.exit_failed) == ("INCONCLUSIVE", exit_failed)
+
+
+def test_an_adapter_that_was_not_measured_is_not_judged_beside_one_that_was() -> None:
+    outcome = judge_run({"a": PASS, "b": None}, FULL, Rules(require="all"))
+    assert [(adapter.name, adapter.verdict) for adapter in outcome.adapters] == [("a", "PASS"), ("b", "NOT_JUDGED")]
+
+
+KEYWORDS = judge_gain("keyword_gain", "jarvis", None, bar=0.05, policy="proven")
+"""A bar that was asked for and has no value."""
+
+
+@pytest.mark.parametrize(
+    ("decision", "inconclusive", "verdict", "exit_failed", "reasons"),
+    [
+        (PASS, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (PASS, "warn", "NOT_JUDGED", False, ["bar_not_measured", "tolerated"]),
+        (OVER, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (OVER, "warn", "NOT_JUDGED", False, ["bar_not_measured", "tolerated"]),
+        (UNDER, "warn", "NOT_JUDGED", True, ["bar_not_measured", "seen_under_bar"]),
+        (None, "fail", "NOT_JUDGED", True, ["bar_not_measured"]),
+        (FAIL, "warn", "FAIL", True, []),
+    ],
+)
+def test_a_bar_that_was_not_measured_fails_the_run_unless_it_is_let_through(
+    decision: Decision | None,
+    inconclusive: Literal["fail", "warn"],
+    verdict: str,
+    exit_failed: bool,
+    reasons: list[str],
+) -> None:
+    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive), [KEYWORDS])
+    assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_was_not_measured_is_not_let_through_when_strict() -> None:
+    outcome = judge_run({"jarvis": PASS}, FULL, Rules(inconclusive="warn", strict=True), [KEYWORDS])
+    assert (True, ["bar_not_measured", "strict"]) == (outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_was_not_measured_is_not_what_keeps_a_selection_from_being_judged() -> None:
+    outcome = judge_run({"jarvis": PASS}, PARTIAL, Rules(), [KEYWORDS])
+    assert (False, ["partial_selection"]) == (outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_that_an_adapter_which_need_not_pass_lacks_changes_nothing() -> None:
+    outcome = judge_run({"other": PASS, "jarvis": PASS}, FULL, Rules(), [KEYWORDS])
+    assert ("PASS", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_bar_without_an_estimate_of_its_noise_leaves_the_run_inconclusive() -> None:
+    bar = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
+    outcome = judge_run({"jarvis": PASS}, FULL, Rules(), [bar])
+    assert ("INCONCLUSIVE", True) == (outcome.verdict, outcome.exit_failed)
+
+
+def test_a_gate_that_is_off_passes_a_run_without_the_relevance() -> None:
+    outcome = judge_run({"jarvis": None}, FULL, Rules(policy="off"))
+    assert ("OFF", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def with_failures(base: int, first: int, second: int) -> Facts:
+    """Return a full run of two adapters with so many failures of 100 in each arm."""
+    by_arm = {"base": (base, 100), "a": (first, 100), "b": (second, 100)}
+    return replace(FULL, responses_planned=300, responses_failed=base + first + second, failures_by_arm=by_arm)
+
+
+@pytest.mark.parametrize(
+    ("failed", "require", "verdict", "exit_failed", "reasons"),
+    [
+        ((0, 0, 0), "all", "PASS", False, []),
+        ((0, 0, 90), "first", "PASS", False, []),
+        ((0, 0, 90), "any", "PASS", False, []),
+        ((0, 0, 90), "all", "NOT_JUDGED", False, ["failures"]),
+        ((0, 90, 90), "any", "NOT_JUDGED", False, ["failures"]),
+        ((0, 6, 0), "first", "NOT_JUDGED", False, ["failures"]),
+        ((6, 0, 0), "first", "NOT_JUDGED", False, ["failures"]),
+        ((6, 0, 0), "any", "NOT_JUDGED", False, ["failures"]),
+        ((5, 5, 5), "all", "PASS", False, []),
+    ],
+)
+def test_an_arm_answers_for_its_own_failures_and_those_of_the_base(
+    failed: tuple[int, int, int], require: Require, verdict: str, exit_failed: bool, reasons: list[str]
+) -> None:
+    rules = Rules(require=require, max_failure_share=0.05)
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(*failed), rules)
+    assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+@pytest.mark.parametrize(
+    ("measured", "require", "verdict", "reasons"),
+    [
+        ((30, 0), "first", "PASS", []),
+        ((30, 0), "any", "PASS", []),
+        ((30, 0), "all", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
+        ((30, 29), "all", "NOT_JUDGED", ["missing_pairs"]),
+        ((30, 29), "any", "PASS", []),
+        ((29, 30), "first", "NOT_JUDGED", ["missing_pairs"]),
+        ((29, 29), "any", "NOT_JUDGED", ["missing_pairs"]),
+        ((0, 30), "first", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
+    ],
+)
+def test_an_adapter_answers_for_its_own_pairs(
+    measured: tuple[int, int], require: Require, verdict: str, reasons: list[str]
+) -> None:
+    facts = replace(FULL, prompts_measured=min(measured), measured_by_adapter=dict(zip("ab", measured, strict=True)))
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules(require=require))
+    assert (verdict, reasons) == (outcome.verdict, codes(outcome.reasons))
+
+
+def test_an_adapter_without_all_its_pairs_is_not_judged_beside_one_that_is() -> None:
+    facts = replace(FULL, measured_by_adapter={"a": 30, "b": 29})
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules())
+    assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
+
+
+def test_failures_are_told_of_the_worst_arm() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), Rules(max_failure_share=0.05))
+    assert [{"failed": 20, "planned": 100, "share": 0.2, "allowed": 0.05}] == [
+        dict(one.values) for one in outcome.reasons
+    ]
+
+
+def test_each_arm_has_a_bar_on_its_failures() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    assert [("base", "PASS"), ("a", "PASS"), ("b", "FAIL")] == [
+        (bar.adapter, bar.verdict) for bar in outcome.thresholds if bar.name == "failure_share"
+    ]
+
+
+def test_an_adapter_that_fails_too_often_is_not_judged_beside_one_that_is() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
+
+
+def test_no_adapter_that_passes_beside_one_that_failed_too_often_is_not_green() -> None:
+    rules = Rules(require="any", max_failure_share=0.05)
+    outcome = judge_run({"a": FAIL, "b": PASS}, with_failures(0, 0, 90), rules)
+    assert ("NOT_JUDGED", True, ["failures"]) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_failures_of_an_arm_do_not_count_when_the_gate_is_off() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(90, 90, 90), Rules(policy="off"))
+    assert ("OFF", False) == (outcome.verdict, outcome.exit_failed)
+
+
+def test_a_further_bar_of_an_adapter_counts_for_that_adapter() -> None:
+    slow = judge_estimate("latency_ratio", "b", compare_as_ratio([[1.0, 1.1]], [[9.0, 9.1]]), bar=2.0, policy="proven")
+    outcome = judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="all"), [slow])
+    assert [adapter.verdict for adapter in outcome.adapters] == ["PASS", "FAIL"]
+    assert outcome.verdict == "FAIL"
+    assert judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="first"), [slow]).verdict == "PASS"
+
+
+kinds = st.sampled_from(sorted(DECISIONS))
+
+
+@given(
+    names=st.lists(kinds, min_size=1, max_size=3),
+    require=st.sampled_from(["first", "any", "all"]),
+    policy=st.sampled_from(["proven", "point"]),
+    inconclusive=st.sampled_from(["fail", "warn"]),
+    strict=st.booleans(),
+    facts=st.sampled_from([FULL, replace(FULL, responses_failed=100), replace(FULL, prompts_changed=True)]),
+)
+def test_a_candidate_seen_under_the_bar_never_exits_0(
+    *,
+    names: list[str],
+    require: Require,
+    policy: Literal["proven", "point"],
+    inconclusive: Literal["fail", "warn"],
+    strict: bool,
+    facts: Facts,
+) -> None:
+    decisions = {str(number): DECISIONS[name] for number, name in enumerate(names)}
+    rules = Rules(policy=policy, inconclusive=inconclusive, strict=strict, require=require)
+    under = [name in {"FAIL", "UNDER", "OUT"} for name in names]
+    hopeless = {"first": under[0], "any": all(under), "all": any(under)}[require]
+    if hopeless:
+        assert judge_run(decisions, facts, rules).exit_failed

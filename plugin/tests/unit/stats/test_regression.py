@@ -1,0 +1,104 @@
+"""`regressions`: a drop is proven or it is not, overall and by category, with one error for all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, compare_with_stored
+from pytest_jarvis.stats.regression import OVERALL, Obstacle, RegressionOutcome, find_drops, settle
+
+Table = list[tuple[float, ...]]
+
+
+def scores(level: float, seed: int, prompts: int = 10, replicates: int = 8) -> Table:
+    draw = random.Random(seed)  # noqa: S311  # no secret
+    return [tuple(level + draw.uniform(-0.05, 0.05) for _ in range(replicates)) for _ in range(prompts)]
+
+
+def outcome(obstacles: Sequence[Obstacle] = (), *, drop: bool = False) -> RegressionOutcome:
+    return RegressionOutcome(
+        verdict="NOT_JUDGED",
+        exit_failed=False,
+        obstacles=tuple(obstacles),
+        asked="last",
+        alpha=0.01,
+        stored=None,
+        adapter="jarvis",
+        tests=find_drops({OVERALL: (scores(0.5, 1), scores(0.3 if drop else 0.5, 2))}),
+        overlap=None,
+        changes=(),
+    )
+
+
+def test_a_clear_drop_is_proven_and_its_interval_leaves_zero_out() -> None:
+    [test] = find_drops({OVERALL: (scores(0.5, 1), scores(0.4, 2))})
+    assert test.proven_drop
+    assert test.difference.interval is not None
+    assert test.difference.interval[1] < 0
+
+
+def test_a_rise_is_no_drop() -> None:
+    [test] = find_drops({OVERALL: (scores(0.4, 1), scores(0.5, 2))})
+    assert not test.proven_drop
+
+
+def test_the_same_scores_are_no_drop() -> None:
+    same = scores(0.5, 1)
+    [test] = find_drops({OVERALL: (same, same)})
+    assert (test.proven_drop, test.difference.difference) == (False, 0.0)
+
+
+def test_one_scope_is_tested_at_the_whole_error() -> None:
+    both = (scores(0.5, 1), scores(0.49, 2))
+    [test] = find_drops({OVERALL: both})
+    assert test.difference == compare_with_stored(*both, alpha=REGRESSION_ALPHA).difference
+
+
+def test_a_drop_of_one_category_is_found_where_the_others_make_up_for_it() -> None:
+    scopes = {
+        OVERALL: (scores(0.5, 1) + scores(0.5, 2), scores(0.4, 3) + scores(0.6, 4)),
+        "a": (scores(0.5, 1), scores(0.4, 3)),
+        "b": (scores(0.5, 2), scores(0.6, 4)),
+    }
+    assert {"": False, "a": True, "b": False} == {test.category: test.proven_drop for test in find_drops(scopes)}
+
+
+def test_several_scopes_share_the_error() -> None:
+    both = (scores(0.5, 1), scores(0.5, 2))
+    tests = find_drops({OVERALL: both, "a": both, "b": both})
+    assert {REGRESSION_ALPHA / 3} == {test.difference.alpha for test in tests}
+
+
+def test_one_response_of_one_prompt_proves_nothing() -> None:
+    [test] = find_drops({OVERALL: ([(0.9,)], [(0.1,)])})
+    assert (test.proven_drop, test.difference.interval) == (False, None)
+
+
+def test_no_scope_is_no_test() -> None:
+    assert find_drops({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("obstacles", "drop", "fail", "strict", "expected"),
+    [
+        ((), False, True, True, ("NO_DROP", False)),
+        ((), True, False, True, ("DROP", False)),
+        ((), True, True, False, ("DROP", True)),
+        (("nothing_stored",), True, True, False, ("NOT_JUDGED", False)),
+        (("other_dictionary",), False, True, True, ("NOT_JUDGED", True)),
+        (("run_not_judged",), True, False, True, ("NOT_JUDGED", False)),
+    ],
+)
+def test_only_a_proven_drop_fails_and_no_judgement_fails_under_strict_alone(
+    obstacles, drop, fail, strict, expected
+) -> None:
+    settled = settle(outcome(obstacles, drop=drop), fail=fail, strict=strict)
+    assert (settled.verdict, settled.exit_failed) == expected
+
+
+def test_the_drops_are_the_tests_that_prove_one() -> None:
+    found = outcome(drop=True)
+    assert found.drops == found.tests

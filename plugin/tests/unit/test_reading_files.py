@@ -1,0 +1,277 @@
+"""`reading`: files people write become typed values, or one sentence about what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from pytest_jarvis.files import (
+    InputError,
+    _explain,
+    convert,
+    nearest,
+    read_json,
+    read_text,
+    read_toml,
+    refuse_repeated_keys,
+)
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of a list."""
+
+    text: str
+    id: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Colour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value of a mapping."""
+
+    red: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """A dataclass inside a document."""
+
+    size: int = 1
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something of everything."""
+
+    title: str = ""
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    count: int | None = None
+    on: bool = True
+    mode: Literal["fast", "slow"] = "fast"
+    maybe: Literal["fast", "slow"] | None = None
+    modes: tuple[Literal["fast", "slow"], ...] = ()
+    items: Annotated[tuple[Item, ...], msgspec.Meta(min_length=1)] | None = None
+    shares: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+    colours: Mapping[str, Colour] | None = None
+    plain: Plain = Plain()
+    pair: tuple[int, int] = (0, 0)
+
+
+def sentence(tmp_path: Path, text: str) -> str:
+    """Return what reading `text` as JSON says, without the path it must begin with."""
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_json(path, Document)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    return said.removeprefix(f"{path}: ")
+
+
+def test_the_text_of_a_file_is_given_back(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("é\r\n".encode())
+    assert read_text(tmp_path / "a") == "é\r\n"
+
+
+def test_a_byte_order_mark_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("é", encoding="utf-8-sig")
+    assert read_text(tmp_path / "a") == "é"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param("a\nb\nété".encode("latin-1"), "line 3: byte 0xe9", id="latin-1"),
+        pytest.param("été".encode("utf-16"), "line 1: byte 0xff", id="utf-16"),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path, data: bytes, expected: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        read_text(path)
+    assert f"{path}: {expected} is not UTF-8; save the file as UTF-8" == str(caught.value)
+
+
+def test_a_missing_file_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    with pytest.raises(InputError) as caught:
+        read_text(path)
+    assert f"{path}: cannot be read: No such file or directory" == str(caught.value)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: "):
+        read_text(tmp_path)
+
+
+def test_a_toml_file_becomes_a_typed_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('title = "été"\r\nitems = [{ text = "a" }]\r\n', encoding="utf-8", newline="")
+    assert Document(title="été", items=(Item(text="a"),)) == read_toml(path, Document)
+
+
+def test_a_json_file_becomes_a_typed_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"share": 1, "pair": [1, 2]}', encoding="utf-8")
+    assert Document(share=1.0, pair=(1, 2)) == read_json(path, Document)
+
+
+def test_bad_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('title = "a"\nshare =\n', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_toml(path, Document)
+    assert f"{path}: not valid TOML: Invalid value (at line 2, column 8)" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            '{\n "share": 0,\n}',
+            "not valid JSON: line 3, column 1: JSON is malformed: trailing comma in object",
+            id="comma",
+        ),
+        pytest.param(
+            '{"title": "été", é}',
+            "not valid JSON: line 1, column 18: JSON is malformed: object keys must be strings",
+            id="after accents",
+        ),
+        pytest.param(
+            "{}\n é", "not valid JSON: line 2, column 2: JSON is malformed: trailing characters", id="two documents"
+        ),
+        pytest.param(
+            '{\n "title": "été",\n "pair": \n', "not valid JSON: line 3, column 9: Input data was truncated", id="cut"
+        ),
+        pytest.param("", "not valid JSON: line 1, column 1: Input data was truncated", id="empty"),
+        pytest.param('{"share": 1e999}', "not valid JSON: Number out of range", id="number"),
+        pytest.param("[" * 200_000, "not valid JSON: brackets are nested too deep", id="depth"),
+    ],
+)
+def test_bad_json_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected == sentence(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("[]", "expected a table, found []", id="the whole document"),
+        pytest.param('{"title": 5}', "title: expected a string, found 5", id="number for text"),
+        pytest.param('{"title": null}', "title: expected a string, found null", id="null"),
+        pytest.param('{"share": "a"}', "share: expected a number, found 'a'", id="text for a number"),
+        pytest.param('{"share": true}', "share: expected a number, found true", id="boolean for a number"),
+        pytest.param('{"share": 1.5}', "share: expected a number <= 1.0, found 1.5", id="out of bounds"),
+        pytest.param('{"count": 1.5}', "count: expected a whole number, found 1.5", id="optional"),
+        pytest.param('{"on": "yes"}', "on: expected true or false, found 'yes'", id="text for a boolean"),
+        pytest.param('{"mode": "fats"}', "mode: expected one of 'fast', 'slow', found 'fats'", id="choice"),
+        pytest.param('{"mode": 3}', "mode: expected one of 'fast', 'slow', found 3", id="number for a choice"),
+        pytest.param('{"maybe": "no"}', "maybe: expected one of 'fast', 'slow', found 'no'", id="optional choice"),
+        pytest.param(
+            '{"modes": ["fast", "no"]}', "modes: entry 2: expected one of 'fast', 'slow', found 'no'", id="choices"
+        ),
+        pytest.param('{"modes": "fast"}', "modes: expected a list, found 'fast'", id="text for a list"),
+        pytest.param('{"items": []}', "items: expected a list of length >= 1, found []", id="empty list"),
+        pytest.param('{"items": [{}]}', "items: entry 1: the key 'text' is missing", id="missing key"),
+        pytest.param(
+            '{"items": [{"text": ""}, {"text": 5, "id": "tr-07"}]}',
+            "items: entry 2 ('tr-07'): text: expected a string, found 5",
+            id="entry with an id",
+        ),
+        pytest.param('{"items": [{"id": 7}]}', "items: entry 1: id: expected a string, found 7", id="bad id"),
+        pytest.param(
+            '{"items": [{"text": "", "tags": ["a", 5]}]}',
+            "items: entry 1: tags: entry 2: expected a string, found 5",
+            id="list in a list",
+        ),
+        pytest.param('{"shares": {"a": 1, "b": 2}}', "shares: b: expected a number <= 1.0, found 2", id="mapping"),
+        pytest.param(
+            '{"colours": {"sky": {"red": 0}, "sea": {"red": 300}}}',
+            "colours: sea: red: expected a whole number <= 255, found 300",
+            id="table in a mapping",
+        ),
+        pytest.param('{"plain": {"size": "big"}}', "plain: size: expected a whole number, found 'big'", id="dataclass"),
+        pytest.param('{"pair": [1]}', "pair: expected a list of length 2, found [1]", id="pair"),
+        pytest.param(
+            f'{{"title": {["é" * 20, "b" * 60]}}}'.replace("'", '"'),
+            f'title: expected a string, found ["{"é" * 20}", "{"b" * 33}…',
+            id="long value",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected == sentence(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('{"titel": ""}', "unknown key 'titel'; did you mean 'title'?", id="at the top"),
+        pytest.param(
+            '{"items": [{"text": "", "id": "a", "taggs": []}]}',
+            "items: entry 1 ('a'): unknown key 'taggs'; did you mean 'tags'?",
+            id="in an entry",
+        ),
+        pytest.param(
+            '{"colours": {"sky": {"blue": 0}}}', "colours: sky: unknown key 'blue'; known: red", id="in a mapping"
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_or_the_known_ones(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected == sentence(tmp_path, text)
+
+
+def test_what_toml_alone_can_hold_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("items = [2025-01-02]", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_toml(path, Document)
+    assert f'{path}: items: entry 1: expected a table, found "2025-01-02"' == str(caught.value)
+
+
+def test_a_value_from_elsewhere_is_refused_with_where_it_came_from() -> None:
+    with pytest.raises(InputError) as caught:
+        convert({"pair": [1, "b"]}, Document, "the answer")
+    assert str(caught.value) == "the answer: pair: entry 2: expected a whole number, found 'b'"
+
+
+def test_a_wrong_value_that_cannot_be_found_again_is_still_told() -> None:
+    said = _explain("Expected `int`, got `str` - at `$.shares[...]`", {"shares": {"a": 1}}, Document)
+    assert said == "shares: a value: expected a whole number, found null"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("volum_tool", "; did you mean 'volume_tool'?", id="near"),
+        pytest.param("xyz", "; known: mute_tool, volume_tool", id="far"),
+    ],
+)
+def test_an_unknown_name_is_followed_by(name: str, expected: str) -> None:
+    assert expected == nearest(name, ["volume_tool", "mute_tool"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1, "a": 2}', "x: line 1: the key 'a' stands on line 1 already; keep one of the two"),
+        (
+            '{"a": {"b": "}:{",\n "c": [{"b": 1}, {"b": 2}],\n "b": null}}',
+            "x: line 3: the key 'b' stands on line 1 already; keep one of the two",
+        ),
+        ('{"é": 1,\n\n"\\u00e9": 1}', "x: line 3: the key 'é' stands on line 1 already; keep one of the two"),
+        ('{"a\\":": 1, "a\\":": 1}', "x: line 1: the key 'a\":' stands on line 1 already; keep one of the two"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_table_is_refused_with_its_lines(text: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_repeated_keys(text, "x")
+    assert expected == str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["5", "[]", '"a"', '{"a": {"a": ["a", "a", {"a": "a"}]}, "b": {"a": "\\\\"}}'])
+def test_a_key_may_stand_in_several_tables(text: str) -> None:
+    refuse_repeated_keys(text, "x")
