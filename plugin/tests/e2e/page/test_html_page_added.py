@@ -8,7 +8,7 @@ import pytest
 from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.custom import MetricSpec
 from pytest_jarvis.report.analysis.custom_metrics import added_metrics
-from pytest_jarvis.report.schema import Contamination, Sample
+from pytest_jarvis.report.schema import JudgedContamination, Sample
 
 REPLACE = msgspec.structs.replace
 ERRORS = MetricSpec(name="fautes", label="Fautes", higher_is_better=False)
@@ -34,7 +34,7 @@ def address(asked, write_report, publish) -> str:
     name = report.metadata.lora_adapter
     metrics = added_metrics([ERRORS, LONGER], {name: rows}, list(report.by_category), {name: 0.05}, shared_noise=True)
     leak = Leak(prompt_id="tr-02", kind="exact", similarity=1.0, file="train.jsonl", line=7, text="monte le son")
-    found = Contamination(
+    found = JudgedContamination(
         files=("train.jsonl",), texts=10, prompts=3, leaks={"tr-02": (leak,)}, counts={"tr-02": 1}, decisions={}
     )
     return publish(REPLACE(report, results=rows, metrics=metrics, contamination=found))
