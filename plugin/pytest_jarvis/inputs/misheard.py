@@ -1,7 +1,7 @@
 """Misheard commands made of clean ones: what French lets a recogniser write, in words that exist, for what was said.
 
-These rules are not those of the embedded pair's training corpus (`demo/mishear.py`), and share no code with them: an
-adapter must not be measured by the very mistakes it was trained on. Both are about French: some mistakes are common.
+Not the rules of the embedded pair's training corpus (`benchmarks/demo_pair/mishear.py`), nor their code: an adapter
+must not be measured by the very mistakes it was trained on. Both follow French, so some mistakes are common.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Series:
     prompt_hash: str
     is_real: bool
     differs: tuple[str, ...]
-    """What is another than in the series before: names of `kinship.series_key`; empty in the first."""
+    """What is another than in the series before: names of `comparability.series_key`; empty in the first."""
     entries: tuple[HistoryEntry, ...]
     """Those of one run follow each other."""
 

@@ -73,7 +73,7 @@ def saved_runs(reports: Path) -> Iterator[SavedRun | InputError]:
 
 
 def newest_comparable(reports: Path, report: Report) -> SavedRun | None:
-    """Return the newest run of a whole selection that `kinship.is_comparable`; damaged reports are passed over."""
+    """Return the newest whole run that `comparability.is_comparable`; pass over damaged reports."""
     found = [
         run
         for run in saved_runs(reports)

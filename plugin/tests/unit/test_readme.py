@@ -1,4 +1,4 @@
-"""The README and the page of the configuration: what they quote exists, and their links lead somewhere."""
+"""The documents: the messages, options, commands and files that they name exist, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugin" / "pytest_jarvis").rglob("*.py"))
 TROUBLES = re.findall(r"^\| `([^`]+)` \|", TEXT.partition("## When it says")[2].partition("## Doc")[0], re.MULTILINE)
 PAGES = (ROOT / "README.md", ROOT / "docs" / "configuration.md")
+DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+TREE = {
+    f"/{path.relative_to(ROOT).as_posix()}"
+    for name in ("plugin", "tests", "benchmarks", "docs", "reports", "jarvis_prompts")
+    for path in ((ROOT / name), *(ROOT / name).rglob("*"))
+}
+"""Every file and folder a document may name, from the root of the checkout."""
 
 
 @pytest.mark.parametrize("message", TROUBLES)
@@ -29,10 +36,16 @@ def test_the_readme_explains_a_good_dozen_of_messages() -> None:
     assert len(TROUBLES) > 12
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.name)
 def test_a_link_to_a_file_leads_somewhere(page: Path) -> None:
     linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.name)
+def test_a_module_or_folder_that_a_document_names_exists(page: Path) -> None:
+    named = re.findall(r"`([a-z][a-z0-9_/]*(?:\.py|/))`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not any(path.endswith(f"/{name.rstrip('/')}") for path in TREE)] == []
 
 
 def test_every_option_that_the_pages_name_exists() -> None:
