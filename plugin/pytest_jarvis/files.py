@@ -109,12 +109,17 @@ def syntax_error(error: Exception, text: str) -> str:
     return f"{_end_of(text.rstrip())}: {said}" if said.endswith("truncated") else said
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """Return a closing « ; did you mean ...? » or the known names, for a message about an unknown one."""
+def nearest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str | None = None) -> str:
+    """Return a closing « ; did you mean ...? » for a message about an unknown name, else `otherwise` or what is known.
+
+    `prefix` begins all names, and is put before the one that is meant.
+    """
     import difflib  # only for a message
 
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"
+    if close:
+        return f"; did you mean '{prefix}{close[0]}'?"
+    return f"; known: {', '.join(sorted(known))}" if otherwise is None else otherwise
 
 
 def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type[Exception], syntax: str) -> T:

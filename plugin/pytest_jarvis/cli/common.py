@@ -28,14 +28,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the sentence, with the nearest of the names that are known, and exit."""
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        said = f"; see {self.prog} --help"
         if choice is not None:
-            import difflib  # only for a message
+            from pytest_jarvis.files import nearest  # only for a message
 
-            known = [name.strip(" '") for name in choice[2].split(",")]
-            close = difflib.get_close_matches(choice[1], known, n=1)
-            if close:
-                self.exit(USAGE_ERROR, f"{self.prog}: {message}; did you mean '{close[0]}'?\n")
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+            said = nearest(choice[1], [name.strip(" '") for name in choice[2].split(",")], otherwise=said)
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}{said}\n")
 
 
 def say(text: str, stream: TextIO) -> None:

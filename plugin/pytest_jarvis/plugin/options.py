@@ -3,63 +3,58 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_jarvis.inputs.options import PREFIX, declare, is_given
+from pytest_jarvis.inputs.options import OPTIONS, PREFIX, declare, given
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Refused:
-    """Stands for the value of an option that cannot be used, until it is said."""
-
-    option: str
-    why: str
-    """What was expected, what was found, and what to do."""
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options of the group `jarvis`.
 
-    A value that cannot be used is kept as such and said by `refuse_values`: argparse would print the usage of all of
-    pytest before the sentence.
+    The error of a value that cannot be used is kept in its place and said by `refuse_values`: argparse would print the
+    usage of pytest around the sentence, and never show the help.
     """
     title = "JARVIS benchmark: a base model against its LoRA fine-tunes (options override benchmark_config.json)"
     group = parser.getgroup("jarvis", title)
 
     def add(name: str, **settings: Any) -> None:
-        kind, choices = settings.pop("type", str), settings.pop("choices", ())
-        if choices:
-            settings["metavar"] = f"{{{','.join(choices)}}}"
-        if choices or kind is not str:
-            settings["type"] = partial(_read, name, kind, choices)
+        if "type" in settings:
+            settings["type"] = partial(_read, settings["type"])
         group.addoption(name, **settings)
 
     declare(add)
 
 
+def _read(kind: Callable[[str], object], text: str) -> object:
+    """Return the value of an option, or the error of one that cannot be used."""
+    try:
+        return kind(text)
+    except argparse.ArgumentTypeError as error:
+        return error
+
+
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
-    return any(is_given(value) for name, value in vars(config.option).items() if name.startswith("jarvis_"))
+    return bool(given(config.option))
 
 
 def refuse_values(config: pytest.Config) -> None:
     """Raise pytest.UsageError for the first option of the group whose value cannot be used."""
-    import pytest
+    for option, value in given(config.option):
+        if isinstance(value, argparse.ArgumentTypeError):
+            import pytest
 
-    refused = next((value for value in vars(config.option).values() if isinstance(value, _Refused)), None)
-    if refused is None:
-        return
-    words = [str(word).partition("=")[0] for word in config.invocation_params.args]
-    where = "" if refused.option in words else " (of addopts or PYTEST_ADDOPTS)"
-    raise pytest.UsageError(f"{refused.option}{where}: {refused.why}")
+            words = [str(word).partition("=")[0] for word in config.invocation_params.args]
+            where = "" if option.flag in words else " (of addopts or PYTEST_ADDOPTS)"
+            raise pytest.UsageError(f"{option.flag}{where}: {value}")
 
 
 def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
@@ -72,12 +67,11 @@ def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
         return
     import pytest
 
-    known: list[str] = []
-    declare(lambda name, **_: known.append(name.removeprefix(PREFIX)))
-    said = (
-        _close(word.removeprefix(PREFIX), known, PREFIX)
-        or "; 'pytest --help' lists those there are, under JARVIS benchmark"
-    )
+    from pytest_jarvis.files import nearest
+
+    known = [option.flag.removeprefix(PREFIX) for option in OPTIONS]
+    otherwise = "; 'pytest --help' lists those there are, under JARVIS benchmark"
+    said = nearest(word.removeprefix(PREFIX), known, prefix=PREFIX, otherwise=otherwise)
     raise pytest.UsageError(f"{word}: there is no such option{said}")
 
 
@@ -110,23 +104,3 @@ def refuse_other_root(config: pytest.Config) -> None:
 def _configures_pytest(folder: Path) -> bool:
     project = folder / "pyproject.toml"
     return (folder / "pytest.ini").is_file() or (project.is_file() and b"[tool.pytest" in project.read_bytes())
-
-
-def _read(option: str, kind: Callable[[str], object], choices: Sequence[str], text: str) -> object:
-    """Return the value of an option, or what stands for one that cannot be used."""
-    if choices and text not in choices:
-        expected = f"expected one of {', '.join(choices)}, found {text!r}"
-        said = _close(text, choices) or "; give one of them, or leave the option out"
-        return _Refused(option=option, why=f"{expected}{said}")
-    try:
-        return kind(text)
-    except argparse.ArgumentTypeError as error:
-        return _Refused(option=option, why=f"{error}; give such a value, or leave the option out")
-
-
-def _close(word: str, known: Sequence[str], prefix: str = "") -> str | None:
-    """Return a closing "did you mean ...?", with the prefix that all have; None when nothing is close."""
-    import difflib  # only for a message
-
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{prefix}{close[0]}'?" if close else None

@@ -7,11 +7,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_jarvis.engines.base import Digest, OnProgress
 from pytest_jarvis.files import InputError
-from pytest_jarvis.inputs.options import is_given
+from pytest_jarvis.inputs.options import given
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.io import load_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, Sample
@@ -197,27 +197,6 @@ def _failure(row: FailureRow) -> Failure:
     return Failure(prompt_id=row.prompt_id, arm=arm, replicate=replicate, stage=stage, reason=row.reason)
 
 
-_DRAWING: Final[Mapping[str, str]] = {
-    "jarvis_engine": "--jarvis-engine",
-    "jarvis_model": "--jarvis-model",
-    "jarvis_adapter": "--jarvis-adapter",
-    "jarvis_aa": "--jarvis-aa",
-    "jarvis_seed": "--jarvis-seed",
-    "jarvis_batch_size": "--jarvis-batch-size",
-    "jarvis_max_new_tokens": "--jarvis-max-new-tokens",
-    "jarvis_timeout": "--jarvis-timeout",
-    "jarvis_template": "--jarvis-template",
-    "jarvis_tools": "--jarvis-tools",
-    "jarvis_allow_partial_4bit": "--jarvis-allow-partial-4bit",
-    "jarvis_allow_inert_adapter": "--jarvis-allow-inert-adapter",
-    "jarvis_plain_gpu": "--jarvis-plain-gpu",
-    "jarvis_reuse": "--jarvis-reuse",
-    "jarvis_base_url": "--jarvis-base-url",
-    "jarvis_concurrency": "--jarvis-concurrency",
-}
-"""The options that say how responses are drawn, by the name pytest keeps them under."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
     """A run that is scored again."""
@@ -262,9 +241,11 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
     """
     if option.jarvis_replay is None:
         return None
-    given = [flag for name, flag in _DRAWING.items() if is_given(getattr(option, name, None))]
-    if given:
-        raise InputError(f"{given[0]}: --jarvis-replay scores responses that are drawn already; leave {given[0]} out")
+    for one, _ in given(option):
+        if one.draws:
+            raise InputError(
+                f"{one.flag}: --jarvis-replay scores responses that are drawn already; leave {one.flag} out"
+            )
     file = Path(option.jarvis_replay)
     file = file / REPORT_FILE if file.is_dir() else file
     report = load_report(file)

@@ -24,7 +24,7 @@ from pytest_jarvis.inputs.config import (
     refuse_addresses,
     server_spec,
 )
-from pytest_jarvis.inputs.options import is_given
+from pytest_jarvis.inputs.options import given
 from pytest_jarvis.inputs.prompts import packaged_prompts
 from pytest_jarvis.types import BASE_ARM, LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
 
@@ -38,35 +38,6 @@ DEFAULT_SAMPLES = 4
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
 SERVER = "server"
-
-
-OPTION_KEYS: Final[dict[str, tuple[str, str]]] = {
-    "jarvis_model": ("model", "base_model_id"),
-    "jarvis_base_url": ("model", "base_url"),
-    "jarvis_concurrency": ("model", "concurrency"),
-    "jarvis_allow_partial_4bit": ("model", "allow_partial_4bit"),
-    "jarvis_allow_inert_adapter": ("model", "allow_inert_adapter"),
-    "jarvis_plain_gpu": ("model", "plain_gpu"),
-    "jarvis_seed": ("generation", "seed"),
-    "jarvis_batch_size": ("generation", "batch_size"),
-    "jarvis_max_new_tokens": ("generation", "max_new_tokens"),
-    "jarvis_template": ("generation", "template"),
-    "jarvis_tools": ("generation", "tools"),
-    "jarvis_timeout": ("generation", "timeout_s"),
-    "jarvis_samples": ("benchmark", "samples"),
-    "jarvis_gate": ("benchmark", "gate"),
-    "jarvis_min_gain": ("benchmark", "min_gain_percent"),
-    "jarvis_inconclusive": ("benchmark", "inconclusive"),
-    "jarvis_require": ("benchmark", "require"),
-    "jarvis_strict": ("benchmark", "strict"),
-}
-"""Option -> section and key of the configuration that it overrides as it stands."""
-_OTHER_KEYS: Final[dict[str, tuple[str, str]]] = {
-    "jarvis_adapter": ("model", "adapters"),
-    "jarvis_prompts": ("benchmark", "prompts"),
-    "jarvis_training_data": ("benchmark", "training_data"),
-}
-"""The same for options whose value is written otherwise than in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,16 +249,15 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
 
     An address that holds a key is refused here, whatever the engine.
     """
-    for name, (section, key) in OPTION_KEYS.items():
-        value = getattr(option, name)
-        if not is_given(value):
+    for one, value in given(option):
+        if one.key is None or not one.as_in_file:
             continue
-        if name == "jarvis_timeout" and value == 0:
-            value = None
+        section, _, key = one.key.partition(".")
         part = getattr(conf, section)
+        changed = {key: None if one.flag == "--jarvis-timeout" and value == 0 else value}
         # Read as the file is, so that what the file may not say, the option may not either.
-        convert({key: value}, type(part), flag(name))
-        conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **{key: value})})
+        convert(changed, type(part), one.flag)
+        conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **changed)})
     # Here, where every command passes by: what it makes of the configuration is printed.
     refuse_addresses(conf.model)
     return conf
@@ -310,15 +280,14 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
     """Return every value that options, file and defaults come to, in the order of the sections and their keys."""
     conf, file = read_configuration(option.jarvis_config, root)
     written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
-    by_option = {place: flag(name) for name, place in OPTION_KEYS.items() if is_given(getattr(option, name))}
-    by_option |= {place: flag(name) for name, place in _OTHER_KEYS.items() if is_given(getattr(option, name))}
     values = msgspec.to_builtins(override(conf, option))
-    if option.jarvis_adapter:
-        values["model"]["adapters"] = option.jarvis_adapter
-    if option.jarvis_prompts:
-        values["benchmark"]["prompts"] = option.jarvis_prompts
-    if option.jarvis_training_data:
-        values["benchmark"]["training_data"] = option.jarvis_training_data
+    by_option: dict[tuple[str, str], str] = {}
+    for one, value in given(option):
+        if one.key is not None:
+            section, _, key = one.key.partition(".")
+            by_option[section, key] = one.flag
+            if not one.as_in_file:
+                values[section][key] = value
     found: list[Origin] = []
     for section, keys in values.items():
         for key, value in keys.items() if isinstance(keys, dict) else ():
@@ -330,11 +299,6 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
                 kind, by = "file", str(file)
             found.append(Origin(section=section, key=key, value=value, kind=kind, by=by))
     return found
-
-
-def flag(name: str) -> str:
-    """Return an option as it is typed: `--jarvis-seed` for `jarvis_seed`."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _replay(option: argparse.Namespace) -> Replay | None:

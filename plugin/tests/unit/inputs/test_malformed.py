@@ -239,7 +239,10 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "a gain that is no number": (["--jarvis-min-gain", "inf"], "expected a percentage such as 5, found 'inf'"),
     "a timeout in the past": (["--jarvis-timeout", "-2"], "expected seconds such as 30, or 0 for none, found '-2'"),
     "a seed below 0": (["--jarvis-seed", "-1"], "expected a whole number from 0, found '-1'"),
-    "a gate of no kind": (["--jarvis-gate", "oui"], "argument --jarvis-gate: invalid choice: 'oui'"),
+    "a gate of no kind": (
+        ["--jarvis-gate", "oui"],
+        "argument --jarvis-gate: expected one of proven, point, off, found 'oui'",
+    ),
     "an option misspelt": (["--jarvis-sample-count", "4"], "--jarvis-sample-count"),
     "an option without its value": (["--jarvis-model"], "argument --jarvis-model: expected one argument"),
     "a model without a name": (

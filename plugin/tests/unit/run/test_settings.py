@@ -11,24 +11,24 @@ import pytest
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import Config
-from pytest_jarvis.inputs.options import declare
+from pytest_jarvis.inputs.options import OPTIONS, Option, declare
 from pytest_jarvis.inputs.prompts import packaged_prompts
-from pytest_jarvis.run.settings import OPTION_KEYS, Origin, Settings, flag, origins, resolve
+from pytest_jarvis.run.settings import Origin, Settings, origins, resolve
 
-GIVEN = {
-    "jarvis_model": ("demo", "demo"),
-    "jarvis_base_url": ("http://h/v1", "http://h/v1"),
-    "jarvis_concurrency": ("5", 5),
-    "jarvis_seed": ("7", 7),
-    "jarvis_batch_size": ("3", 3),
-    "jarvis_max_new_tokens": ("9", 9),
-    "jarvis_template": ("raw", "raw"),
-    "jarvis_timeout": ("2.5", 2.5),
-    "jarvis_samples": ("2", 2),
-    "jarvis_gate": ("point", "point"),
-    "jarvis_min_gain": ("7,5 %", 7.5),
-    "jarvis_inconclusive": ("warn", "warn"),
-    "jarvis_require": ("all", "all"),
+TYPED = {
+    "--jarvis-model": ("demo", "demo"),
+    "--jarvis-base-url": ("http://h/v1", "http://h/v1"),
+    "--jarvis-concurrency": ("5", 5),
+    "--jarvis-seed": ("7", 7),
+    "--jarvis-batch-size": ("3", 3),
+    "--jarvis-max-new-tokens": ("9", 9),
+    "--jarvis-template": ("raw", "raw"),
+    "--jarvis-timeout": ("2.5", 2.5),
+    "--jarvis-samples": ("2", 2),
+    "--jarvis-gate": ("point", "point"),
+    "--jarvis-min-gain": ("7,5 %", 7.5),
+    "--jarvis-inconclusive": ("warn", "warn"),
+    "--jarvis-require": ("all", "all"),
 }
 """Option -> what is typed, and what the configuration then holds; the others of the table are flags."""
 SERVED = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "lora")
@@ -45,19 +45,18 @@ def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
     return resolve(options(*arguments), folder)
 
 
-@pytest.mark.parametrize("name", OPTION_KEYS)
-def test_an_option_overrides_its_key(tmp_path: Path, name: str) -> None:
-    typed, expected = GIVEN.get(name, (None, True))
-    flag = f"--{name.replace('_', '-')}"
-    needed = {"jarvis_base_url": SERVED, "jarvis_strict": ("--jarvis-report",)}.get(name, ())
-    settings = resolved(tmp_path, "{}", *needed, *([flag] if typed is None else [flag, typed]))
-    section, key = OPTION_KEYS[name]
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one.key and one.as_in_file], ids=lambda one: one.flag)
+def test_an_option_overrides_its_key(tmp_path: Path, option: Option) -> None:
+    typed, expected = TYPED.get(option.flag, (None, True))
+    needed = {"--jarvis-base-url": SERVED, "--jarvis-strict": ("--jarvis-report",)}.get(option.flag, ())
+    settings = resolved(tmp_path, "{}", *needed, *([option.flag] if typed is None else [option.flag, typed]))
+    section, _, key = str(option.key).partition(".")
     assert expected == getattr(getattr(settings.config, section), key)
 
 
 def test_the_documentation_says_which_option_overrides_which_key() -> None:
     page = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text(encoding="utf-8")
-    rows = [f"| `{flag(name)}` | `{section}.{key}` |" for name, (section, key) in OPTION_KEYS.items()]
+    rows = [f"| `{one.flag}` | `{one.key}` |" for one in OPTIONS if one.key]
     assert [row for row in rows if row not in page] == []
 
 
