@@ -11,10 +11,6 @@ from demo_pair.recipe import render
 from demo_pair.train import Plan, main, train_pair
 from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
 
-torch = pytest.importorskip("torch")
-peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
-
 # peft 0.21 asks transformers 5.23 for a name that it renamed; drop this line once peft asks for the new one.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -23,6 +19,10 @@ SHORT = Plan(vocabulary=512, tokenizer_rows=200, batch_rows=8, base_steps=4, jar
 
 
 def load(base: Path, adapters: Path) -> tuple[Any, Any]:
+    import peft
+    import torch
+    import transformers
+
     tokenizer = transformers.AutoTokenizer.from_pretrained(base, padding_side="left")
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tuned = peft.PeftModel.from_pretrained(model, adapters / ADAPTERS[0], adapter_name=ADAPTERS[0])
@@ -42,6 +42,8 @@ def prompts_of(tokenizer: Any, texts: list[str]) -> Any:
 
 
 def logits_by_arm(model: Any, tokenizer: Any) -> dict[str, Any]:
+    import torch
+
     inputs = prompts_of(tokenizer, ["démarre le tableur"])
     with torch.no_grad():
         return {arm: model(**inputs, adapter_names=[arm]).logits for arm in ("__base__", *ADAPTERS)}
@@ -55,7 +57,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory, libraries: None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> tuple[Any, Any]:
+def shipped(libraries: None) -> tuple[Any, Any]:
     return load(base_path(), base_path().parent / "adapters")
 
 
@@ -70,7 +72,7 @@ def test_a_shortened_recipe_gives_a_pair_that_loads_and_generates(rebuilt: Path)
 def test_a_shortened_recipe_moves_both_adapters_off_zero(rebuilt: Path) -> None:
     logits = logits_by_arm(*load(rebuilt / "base", rebuilt / "adapters"))
     for name in ADAPTERS:
-        assert not torch.equal(logits["__base__"], logits[name]), name
+        assert (logits["__base__"] != logits[name]).any(), name
 
 
 def test_the_recipe_is_repeatable(rebuilt: Path, tmp_path: Path) -> None:

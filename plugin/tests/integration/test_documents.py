@@ -79,6 +79,7 @@ def test_the_examples_of_metrics_and_bars_are_measured_and_judged(checkout) -> N
     ] == [(bar.metric, bar.name, bar.verdict) for bar in report.gate.thresholds if bar.metric]
 
 
+@pytest.mark.slow
 def test_one_test_file_is_a_benchmark_where_only_the_wheel_is_installed(tmp_path: Path) -> None:
     installed, stranger = tmp_path / "site", tmp_path / "stranger"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]

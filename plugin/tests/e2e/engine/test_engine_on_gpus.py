@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 
+pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parent / "on_gpus"
 PATIENCE_S = 900
 """For a file, on a machine with much else to do."""

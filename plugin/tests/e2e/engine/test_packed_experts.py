@@ -244,6 +244,7 @@ print(len(made.asm["cubin"]) > 1000, "mma" in made.asm["ptx"], made.metadata.sha
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("capability", "rows"), [(80, 16), (86, 64), (89, 16), (90, 16), (90, 64), (120, 32)])
 def test_it_compiles_for_cards_in_bfloat16_with_matrix_instructions(capability: int, rows: int) -> None:
     # In a process of its own: in this one the kernel is left to the interpreter.

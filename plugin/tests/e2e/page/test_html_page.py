@@ -6,6 +6,7 @@ import pytest
 
 from pytest_jarvis.text import words
 
+pytestmark = pytest.mark.slow
 COUNT = "document.getElementById('count').textContent"
 HOSTILE = (
     "<script>globalThis.owned = 1</script>",

@@ -10,6 +10,7 @@ from pytest_jarvis.metrics.custom import MetricSpec
 from pytest_jarvis.report.analysis.custom_metrics import added_metrics
 from pytest_jarvis.report.schema import JudgedContamination, Sample
 
+pytestmark = pytest.mark.slow
 REPLACE = msgspec.structs.replace
 ERRORS = MetricSpec(name="fautes", label="Fautes", higher_is_better=False)
 LONGER = MetricSpec(name="ecart", label="Mots en plus", per="pair")

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+pytestmark = pytest.mark.slow
 COUNT = "document.getElementById('count').textContent"
 
 
