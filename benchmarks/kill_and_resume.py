@@ -50,20 +50,20 @@ APART |= {
 }
 WATCH = """
 import os
-from pytest_jarvis.run.cache import Keeping
+from pytest_jarvis.run.store import ResponseCache
 
 _journal = os.open(os.environ["JARVIS_JOURNAL"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-_keep, _begin = Keeping.keep, Keeping.begin
+_put, _open = ResponseCache.put, ResponseCache.start
 
-def begin(self, engine, description):
-    _begin(self, engine, description)
+def open_cache(self, engine, description):
+    _open(self, engine, description)
     os.write(_journal, b"loaded\\n")
 
-def keep(self, request, response):
+def put(self, request, response):
     os.write(_journal, f"{request.prompt_id} {request.arm} {request.replicate}\\n".encode())
-    _keep(self, request, response)
+    _put(self, request, response)
 
-Keeping.keep, Keeping.begin = keep, begin
+ResponseCache.put, ResponseCache.start = put, open_cache
 """
 
 

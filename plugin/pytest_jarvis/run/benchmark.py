@@ -90,8 +90,8 @@ class Benchmark:
         self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
     ) -> BenchmarkRun:
         """Return the run of the selected cases; nothing is loaded yet. `load` shares an engine among several runs."""
-        from pytest_jarvis.run.cache import Keeping
         from pytest_jarvis.run.runner import BenchmarkRun, Plan
+        from pytest_jarvis.run.store import ResponseCache
 
         plan = Plan(
             cases=cases,
@@ -102,14 +102,14 @@ class Benchmark:
             metrics=self.settings.config.metrics,
             recording=self.settings.replay.recording if self.settings.replay else None,
         )
-        keeping = Keeping(
+        cache = ResponseCache(
             self.settings.store_file,
-            reuse=self.settings.takes_responses,
-            keep=self.settings.keeps_responses,
+            read=self.settings.takes_responses,
+            write=self.settings.keeps_responses,
             timeout_s=self.settings.generation.timeout_s,
             on_problem=listener.store_failed,
         )
-        return BenchmarkRun(plan, load=load or self.load, listener=listener, keeping=keeping)
+        return BenchmarkRun(plan, load=load or self.load, listener=listener, cache=cache)
 
     def check_store(self) -> None:
         """Raise InputError when this session would use a store and its file is not one."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_jarvis.engines.base import Engine
-from pytest_jarvis.run.cache import Keeping
+from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.types import (
     BASE_ARM,
     TWIN_ARM,
@@ -52,9 +52,9 @@ class Listener(Protocol):
 class Drawing:
     """Gives the responses that are asked for, and remembers where each came from."""
 
-    def __init__(self, keeping: Keeping, listener: Listener) -> None:
+    def __init__(self, cache: ResponseCache, listener: Listener) -> None:
         """Draw with what may be done with a store, and tell `listener` of it."""
-        self.keeping = keeping
+        self.cache = cache
         self.reused: set[ResponseKey] = set()
         """The responses that the store gave."""
         self.generated: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Drawing:
 
     def draw(self, engine: Engine, look: int, requests: Sequence[Request]) -> Iterator[Response | Failure]:
         """Yield the outcome of every request of a look: first what the store holds, then the rest as it completes."""
-        held = self.keeping.recall(requests)
+        held = self.cache.get(requests)
         if held:
             self._listener.recalled(look, len(held), len(requests))
         for response in held:
@@ -81,10 +81,10 @@ class Drawing:
 
     def vectors(self, engine: Engine, anchor: Request, texts: Sequence[str]) -> dict[str, Embedding]:
         """Return the vector of each text: the store's, else the engine's; `anchor` is any request of the base."""
-        found = self.keeping.recall_vectors(anchor, texts)
+        found = self.cache.get_vectors(anchor, texts)
         missing = [text for text in texts if text not in found]
         made = dict(zip(missing, engine.embed(missing), strict=True)) if missing else {}
-        self.keeping.keep_vectors(anchor, made)
+        self.cache.put_vectors(anchor, made)
         return {**found, **made}
 
     def _generate(self, engine: Engine, look: int, requests: Sequence[Request]) -> Iterator[Response | Failure]:
@@ -99,7 +99,7 @@ class Drawing:
         asked = {request.key: request for request in requests}
         for outcome in engine.generate(requests, on_progress):
             if isinstance(outcome, Response):
-                self.keeping.keep(asked[outcome.key], outcome)
+                self.cache.put(asked[outcome.key], outcome)
             named = _name_twin(outcome)
             self.generated[named.arm] += 1
             yield named

@@ -17,10 +17,10 @@ from pytest_jarvis.metrics.relevance import Dictionary, TextScore, score_text
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
 from pytest_jarvis.metrics.understanding import CleanCommand, most_heard, plan_clean_commands
 from pytest_jarvis.report.schema import ResultRow, Sample
-from pytest_jarvis.run.cache import Keeping
 from pytest_jarvis.run.generation import Drawing, Listener, ask
 from pytest_jarvis.run.replay import Recording
 from pytest_jarvis.run.rows import CleanForm, heard, make_row, make_sample
+from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.sequential import Look, Question, judge_look
 from pytest_jarvis.types import (
@@ -174,13 +174,13 @@ class BenchmarkRun:
         *,
         load: Callable[[], Engine],
         listener: Listener,
-        keeping: Keeping | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
-        """`load` makes the engine, at its first use; `keeping` is what may be done with a store, if anything."""
+        """`load` makes the engine, at its first use; `cache` is what may be done with a store, if anything."""
         self.plan = plan
         self._load = load
         self._listener = listener
-        self._drawing = Drawing(keeping or Keeping.idle(), listener)
+        self._drawing = Drawing(cache or ResponseCache.disabled(), listener)
         self._engine: Engine | None = None
         self._description: EngineDescription | None = None
         self._dictionary = Dictionary.of(plan.tools)
@@ -209,7 +209,7 @@ class BenchmarkRun:
             self.timings_s["load"] = time.perf_counter() - started
             self._description = self._engine.describe()
             self._listener.loaded(self._description, self.timings_s["load"])
-            self._drawing.keeping.begin(self._engine, self._description)
+            self._drawing.cache.start(self._engine, self._description)
         return self._engine
 
     @property
@@ -306,12 +306,12 @@ class BenchmarkRun:
             stopped_short=self._stopped_short,
             reused={arm: self._drawing.reused_of(arm) for arm in self.plan.arms},
             generated={arm: self._drawing.generated[arm] for arm in self.plan.arms if self.plan.recording is None},
-            store_problem=self._drawing.keeping.problem,
+            store_problem=self._drawing.cache.problem,
         )
 
     def close(self) -> None:
         """Give the engine's memory back."""
-        self._drawing.keeping.close()
+        self._drawing.cache.close()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

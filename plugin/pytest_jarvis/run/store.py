@@ -1,32 +1,53 @@
-"""The store: every response that was drawn, on disk, by all that determines it. SQLite, shared by processes."""
+"""On-disk response cache (SQLite), keyed by everything that can change a response; processes may share it."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.files import InputError
-from pytest_jarvis.types import Identity, Request, Response
+from pytest_jarvis.types import (
+    BASE_ARM,
+    EngineDescription,
+    Identity,
+    ProblemKind,
+    Request,
+    Response,
+    StoreProblem,
+)
+
+if TYPE_CHECKING:
+    from pytest_jarvis.metrics.similarity import Embedding
+
 
 APPLICATION_ID: Final = 0x4A525653
-"""`JRVS`: where SQLite's header says whose file it is."""
+"""`JRVS`: SQLite's header says which program a file belongs to."""
 STORE_VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
-_PATIENCE_S: Final = 30.0
-"""How long a write waits for that of another process."""
-_CHECKED_WHOLE_BYTES: Final = 64_000_000
-"""Up to this size every page is looked at when a store is opened; a larger one only where it is read."""
+_TIMEOUT_S: Final = 30.0
+"""How long an operation waits for another process."""
+_CHECKED_BYTES: Final = 64_000_000
+"""Up to this size every page is checked when a store is opened; a larger one only where it is read."""
+_KEY_VERSION: Final = 1
+"""Part of every key: raise it when the meaning of a key changes."""
+_REMEMBERED_BYTES: Final = 16_000_000
+"""Digests of smaller files are not remembered: hashing them again costs less than being wrong once."""
+_FRESH_NS: Final = 2_000_000_000
+"""A file changed less than this ago may change again with the same time stamp: FAT counts in steps of 2 s."""
+_KEYS_PER_QUERY: Final = 500
+"""SQLite before 3.32 takes at most 999 variables."""
 
 SCHEMA: Final = (
     """CREATE TABLE arms (
@@ -42,156 +63,17 @@ SCHEMA: Final = (
 )
 
 
-def check_store(path: Path) -> None:
-    """Raise InputError, one sentence, when there is a file that is not a whole store; nothing is made or changed.
-
-    A file that cannot be read is no error here: the run can do without it.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, where the store of responses should be; name a file in output.store")
-    try:
-        with path.open("rb") as stream:
-            header = stream.read(_HEADER_BYTES)
-    except OSError:
-        return
-    if any(header):
-        # All zeros, it may be a store whose making was cut off by a power cut: SQLite will know.
-        _refuse_foreign(path, header)
-    if header:
-        _refuse_damaged(path)
-
-
-def connect(path: Path, how: str) -> sqlite3.Connection:
-    """Return a connection that waits for other processes and commits each statement outside of a transaction."""
-    uri = f"{path.absolute().as_uri()}?{how}"
-    connection = sqlite3.connect(uri, uri=True, timeout=_PATIENCE_S, isolation_level=None)
-    try:
-        # A commit outlives the process from that moment, and the machine a little later. This opens the file as well.
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that writes no response, also for a folder in which nothing may be made."""
-    try:
-        connection = connect(path, "mode=rw")
-    except sqlite3.OperationalError:
-        return connect(path, "mode=ro&immutable=1")
-    connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def make_folder(folder: Path) -> None:
-    """Make the store's folder, if need be, and have git leave it alone."""
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a store's file, with what is not yet moved into it."""
-    return sum(file.stat().st_size for file in (path, _beside(path, "wal")) if file.exists())
-
-
-def patiently(action: Callable[[], object]) -> None:
-    """Do what SQLite refuses at once, instead of waiting, while another process has the store."""
-    limit = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            action()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > limit:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _beside(path: Path, kind: str) -> Path:
-    return path.with_name(f"{path.name}-{kind}")
-
-
-def _refuse_foreign(path: Path, header: bytes) -> None:
-    """Raise InputError for another program's file, read without SQLite so that nothing is written beside it."""
-    if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise InputError(
-            f"{path}: not a store of responses of pytest-jarvis; it is left as it is: "
-            "name another file in output.store of the configuration"
-        )
-    version = int.from_bytes(header[60:64], "big")
-    if version != STORE_VERSION:
-        raise InputError(
-            f"{path}: a store of version {version}, this pytest-jarvis reads {STORE_VERSION}; it is left as it is: "
-            "name another file in output.store of the configuration"
-        )
-
-
-def _refuse_damaged(path: Path) -> None:
-    """Raise InputError for a store that SQLite finds damaged."""
-    reason = _damage(path)
-    if reason is not None and _beside(path, "wal").exists():
-        # A process that began to write meanwhile: what was read without it may be half of something.
-        reason = _damage(path)
-    if reason is not None:
-        raise InputError(
-            f"{path}: the store of responses is damaged ({' '.join(reason.split())}); it is left as it is: move it "
-            "away or delete it, and its responses are drawn again"
-        )
-
-
-def _damage(path: Path) -> str | None:
-    """Return what SQLite finds wrong with a store; None as well where that cannot be seen now, which use will say."""
-    try:
-        with closing(_connect_to_check(path)) as connection:
-            statements = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-            if statements != set(SCHEMA):
-                # Empty: its making was cut off, and SQLite has just undone the half of it.
-                return "its tables are not those of a store" if statements else None
-            if path.stat().st_size > _CHECKED_WHOLE_BYTES:
-                return None
-            said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-            return None if said == "ok" else said
-    except sqlite3.OperationalError:
-        return None
-    except sqlite3.DatabaseError as error:
-        return str(error)
-
-
-def _connect_to_check(path: Path) -> sqlite3.Connection:
-    """Return a connection that makes no file and changes nothing, unless a transaction was cut off.
-
-    What then lies beside the store is part of it: SQLite reads it, or undoes what it must.
-    """
-    if _beside(path, "journal").exists():
-        return connect(path, "mode=rw")
-    return connect(path, "mode=ro" if _beside(path, "wal").exists() else "mode=ro&immutable=1")
-
-
-_KEY_VERSION: Final = 1
-"""Part of every key: to be raised when what a key is made of changes its meaning."""
-_REMEMBERED_BYTES: Final = 16_000_000
-"""Digests of smaller files are not remembered: reading them again takes less than being wrong once."""
-_FRESH_NS: Final = 2_000_000_000
-"""A file changed less than this ago may change again without its time showing it: FAT counts in steps of 2 s."""
-_AT_ONCE: Final = 500
-"""Values of one question: SQLite before 3.32 takes 999."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What people call an arm: for `stats`, and in no key."""
+class ArmLabels:
+    """Human-readable names of an arm, for `stats`; part of no key."""
 
     base: str
     adapter: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """How many responses a store holds of one arm: of a base without adapters, or of one adapter."""
+class ArmCount:
+    """Number of stored responses of one arm: a base without adapters, or one adapter."""
 
     name: str
     digest: str
@@ -200,14 +82,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What a store holds."""
+    """Contents of a store."""
 
     responses: int
     vectors: int
-    bases: tuple[Held, ...]
-    adapters: tuple[Held, ...]
+    bases: tuple[ArmCount, ...]
+    adapters: tuple[ArmCount, ...]
     size_bytes: int
-    """Of its file, with what is not yet moved into it."""
+    """Size of the file and its write-ahead log."""
     oldest: float | None
     """Seconds since 1970, UTC; None when there is no response."""
     newest: float | None
@@ -215,66 +97,82 @@ class StoreStats:
 
 def response_key(identity: Identity) -> str:
     """Return the key of a response: SHA-256, hexadecimal, of its identity as canonical JSON."""
-    return _digest({"version": _KEY_VERSION, **_plain(identity)})
+    return _digest({"version": _KEY_VERSION, **_values(identity)})
 
 
-def vector_key(identity: Identity, text: str, maker: str | None = None) -> str:
-    """Return the key of the vector of `text`: it is made by the base with adapters off, whoever said the text.
+def vector_key(identity: Identity, text: str, embedding_model: str | None = None) -> str:
+    """Return the key of the vector of `text`, which the base makes with adapters off, whichever arm wrote the text.
 
-    `maker` is the model that makes it where that is not the base.
+    `embedding_model` is the model that makes it where that is not the base.
     """
-    known = _plain(identity)
+    known = _values(identity)
     used = ("engine", "base", "storage", "arithmetic", "versions")
-    made_by = {} if maker is None else {"maker": maker}
-    return _digest({"version": _KEY_VERSION, "text": text, **made_by, **{name: known[name] for name in used}})
+    maker = {} if embedding_model is None else {"maker": embedding_model}
+    return _digest({"version": _KEY_VERSION, "text": text, **maker, **{name: known[name] for name in used}})
+
+
+def check_store(path: Path) -> None:
+    """Raise InputError when there is a file that is foreign or damaged; make nothing.
+
+    A store that is locked or unreadable is no error here: the run can do without it.
+    """
+    if path.exists():
+        try:
+            ResponseStore(path, writable=False).close()
+        except (OSError, sqlite3.Error):
+            return
 
 
 class ResponseStore:
-    """One connection to a store. Each method is one transaction; sqlite3.Error passes through."""
+    """A connection to a store. Each method is one transaction; sqlite3.Error passes through."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        """Open the store of `path`; a writable one is made, with its folder, where there is none.
+        """Open the store at `path`; a writable one is created, with its folder, when it is missing.
 
         Raises InputError for a file that is not a store, OSError or sqlite3.Error when it cannot be opened.
         """
         self.path = path
-        check_store(path)
-        if writable:
-            make_folder(path.parent)
-            self._connection = connect(path, "mode=rwc")
+        self._writable = writable
+        _refuse_foreign(path)
+        if writable and not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        try:
+            self._connection = _connect(path, writable=writable)
             try:
-                self._prepare()
-            except sqlite3.Error:
+                self._refuse_damaged()
+                if writable:
+                    self._create_tables()
+            except BaseException:
                 self.close()
                 raise
-        else:
-            self._connection = connect_to_read(path)
-        self._writable = writable
-        self._arms: dict[tuple[str, Names], int] = {}
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, str(error)) from None
 
-    def find(self, wanted: Mapping[str, Request]) -> dict[str, Response]:
-        """Return the responses held for keys, each as the answer to its request."""
+    def find(self, requests: Mapping[str, Request]) -> dict[str, Response]:
+        """Return the stored responses by key, each labelled with the prompt, arm and replicate of its request."""
         found: dict[str, Response] = {}
-        for key, data in self._select("key, response", "responses", list(wanted)):
-            request = wanted[key]
+        for key, data in self._select("key, response", "responses", list(requests)):
+            request = requests[key]
             try:
-                held = msgspec.json.decode(data, type=Response)
+                response = msgspec.json.decode(data, type=Response)
             except (msgspec.DecodeError, TypeError) as error:
                 raise sqlite3.DatabaseError(f"a response is not one: {error}") from None
-            found[key] = replace(held, prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate)
+            found[key] = replace(response, prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate)
         return found
 
-    def add(self, identity: Identity, response: Response, names: Names) -> None:
-        """Write a response; one of the same key is replaced, so that the latest stands."""
-        known = _plain(identity)
-        own = {name: known.pop(name) for name in ("prompt", "prompt_id", "replicate", "seed")}
+    def add(self, identity: Identity, response: Response, labels: ArmLabels) -> None:
+        """Write a response, replacing one of the same key."""
+        shared = _values(identity)
+        own = {name: shared.pop(name) for name in ("prompt", "prompt_id", "replicate", "seed")}
         with self._transaction():
-            arm = self._arm(_canonical(known), identity, names)
             values = {
                 "key": response_key(identity),
-                "arm": arm,
+                "arm": self._arm(_canonical(shared), identity, labels),
                 **own,
-                # Whole, as JSON: what a response is made of may grow.
+                # Whole, as JSON: the fields of a response may grow.
                 "response": msgspec.json.encode(response),
                 "vector": vector_key(identity, response.text),
                 "written_at": time.time(),
@@ -286,7 +184,7 @@ class ResponseStore:
             )
 
     def find_vectors(self, keys: Sequence[str]) -> dict[str, bytes | None]:
-        """Return the vectors held for keys, as bytes of float32, little-endian; None for that of an empty text."""
+        """Return the stored vectors by key, as bytes of float32, little-endian; None for that of an empty text."""
         return {row[0]: row[1] for row in self._select("key, vector", "vectors", keys)}
 
     def add_vectors(self, vectors: Mapping[str, bytes | None]) -> None:
@@ -299,7 +197,7 @@ class ResponseStore:
         status = path.stat()
         if status.st_size < _REMEMBERED_BYTES:
             return sha256_of(path)
-        # As git does: what a copy with preserved times changes is the inode, or the time of the change itself.
+        # As git does: a copy with preserved times still changes the inode or the time of the change itself.
         state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
         name = str(path.resolve())
         row = self._connection.execute("SELECT sha256 FROM digests WHERE path = ? AND state = ?", (name, state))
@@ -312,118 +210,114 @@ class ResponseStore:
         return found
 
     def stats(self) -> StoreStats:
-        """Return what the store holds."""
+        """Count the contents of the store."""
 
-        def held(name: str, digest: str, own: str) -> tuple[Held, ...]:
+        def counts(name: str, digest: str, own: str) -> tuple[ArmCount, ...]:
             rows = self._connection.execute(
                 f"SELECT max({name}), {digest}, sum({own}) FROM responses JOIN arms ON arms.id = responses.arm "  # noqa: S608
                 f"WHERE {digest} IS NOT NULL GROUP BY {digest} ORDER BY sum({own}) DESC, {digest}"
             )
-            return tuple(Held(name=row[0], digest=row[1], responses=row[2]) for row in rows)
+            return tuple(ArmCount(name=row[0], digest=row[1], responses=row[2]) for row in rows)
 
-        ask = self._connection.execute
-        count, oldest, newest = ask("SELECT count(*), min(written_at), max(written_at) FROM responses").fetchone()
+        query = self._connection.execute("SELECT count(*), min(written_at), max(written_at) FROM responses")
+        count, oldest, newest = query.fetchone()
+        wal = self.path.with_name(f"{self.path.name}-wal")
         return StoreStats(
             responses=count,
-            vectors=ask("SELECT count(*) FROM vectors").fetchone()[0],
-            bases=held("base_name", "base", "adapter IS NULL"),
-            adapters=held("adapter_name", "adapter", "1"),
-            size_bytes=size_of(self.path),
+            vectors=self._number("SELECT count(*) FROM vectors"),
+            bases=counts("base_name", "base", "adapter IS NULL"),
+            adapters=counts("adapter_name", "adapter", "1"),
+            size_bytes=sum(file.stat().st_size for file in (self.path, wal) if file.exists()),
             oldest=oldest,
             newest=newest,
         )
 
     def prune(self, *, older_than_s: float | None = None, max_bytes: int | None = None) -> int:
-        """Delete the responses older than an age, then the oldest until the rest takes at most `max_bytes`.
+        """Delete responses older than an age, then the oldest until the rest takes at most `max_bytes`.
 
-        Returns how many were deleted. What only they needed goes with them, and the file shrinks.
+        Return how many were deleted. Vectors and arms that only they used go with them, and the file shrinks.
         """
         before = self._count()
         with self._transaction():
             if older_than_s is not None:
                 self._connection.execute("DELETE FROM responses WHERE written_at < ?", (time.time() - older_than_s,))
-            self._drop_orphans()
-            while max_bytes is not None and (held := self._count()) and (used := self._used_bytes()) > max_bytes:
-                surplus = max(1, math.ceil(held * (1 - max_bytes / used) * 0.9))
+            self._delete_orphans()
+            while max_bytes is not None and (left := self._count()) and self._used_bytes() > max_bytes:
                 self._connection.execute(
                     "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY written_at LIMIT ?)",
-                    (surplus,),
+                    (max(1, left // 50),),
                 )
-                self._drop_orphans()
-            after = self._count()
+                self._delete_orphans()
+            deleted = before - self._count()
         self._shrink()
-        return before - after
+        return deleted
 
     def clear(self) -> int:
-        """Delete everything and return how many responses it was; another process may go on writing."""
+        """Delete everything and return how many responses that was; another process may go on writing."""
         with self._transaction():
             count = self._count()
             for table in ("responses", "vectors", "arms", "digests"):
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
-        self._arms.clear()
         self._shrink()
         return count
 
     def close(self) -> None:
-        """Close the connection; the last one to close moves everything into the one file."""
+        """Close the connection; the last one to close merges the write-ahead log into the file."""
         self._connection.close()
 
-    def _prepare(self) -> None:
-        """Make the tables where there are none, and have writers not block readers."""
-        if not self._is_made():
-            # One transaction, so that no other process, and no death of this one, sees a file that is half a store.
+    def _refuse_damaged(self) -> None:
+        """Raise InputError for other tables or a broken page; an empty file becomes a store."""
+        statements = self._connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        if {row[0] for row in statements} not in (set(), set(SCHEMA)):
+            raise _damaged(self.path, "its tables are not those of a store")
+        if self.path.stat().st_size <= _CHECKED_BYTES:
+            result = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if result != "ok":
+                raise _damaged(self.path, str(result))
+
+    def _create_tables(self) -> None:
+        """Create the tables unless they exist, and keep writers from blocking readers."""
+        if not self._number("PRAGMA application_id"):
+            # One transaction: no other process, and no death of this one, leaves half a store.
             with self._transaction():
-                # Another process may have been first.
-                if not self._is_made():
+                if not self._number("PRAGMA application_id"):
                     for statement in SCHEMA:
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
-        # SQLite does not wait here when two processes do this at once; where it cannot be done, as on a network's
-        # drive, the store works without.
-        patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL").fetchone())
+        # Where write-ahead logging is unavailable, as on a network drive, the store works without.
+        retry_while_locked(lambda: self._connection.execute("PRAGMA journal_mode = WAL").fetchone())
 
-    def _is_made(self) -> bool:
-        return bool(self._connection.execute("PRAGMA application_id").fetchone()[0])
-
-    def _arm(self, shared: str, identity: Identity, names: Names) -> int:
-        """Return the number of an arm, in the transaction that is open; its names are those of the last run."""
-        if (shared, names) in self._arms:
-            known = self._connection.execute("SELECT 1 FROM arms WHERE id = ?", (self._arms[shared, names],))
-            if known.fetchone():
-                return self._arms[shared, names]
+    def _arm(self, shared: str, identity: Identity, labels: ArmLabels) -> int:
+        """Return the row of an arm, within the open transaction; the labels of the last run win."""
         self._connection.execute(
             "INSERT INTO arms (identity, engine, base, base_name, adapter, adapter_name) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (identity) DO UPDATE SET base_name = excluded.base_name, adapter_name = excluded.adapter_name",
-            (shared, identity.engine, identity.base, names.base, identity.adapter, names.adapter),
+            (shared, identity.engine, identity.base, labels.base, identity.adapter, labels.adapter),
         )
-        number: int = self._connection.execute("SELECT id FROM arms WHERE identity = ?", (shared,)).fetchone()[0]
-        self._arms[shared, names] = number
-        return number
+        return self._number("SELECT id FROM arms WHERE identity = ?", shared)
 
     def _select(self, columns: str, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            part = keys[start : start + _KEYS_PER_QUERY]
             marks = ", ".join("?" * len(part))
             yield from self._connection.execute(f"SELECT {columns} FROM {table} WHERE key IN ({marks})", part)  # noqa: S608
 
+    def _number(self, query: str, *values: str) -> int:
+        return int(self._connection.execute(query, values).fetchone()[0])
+
     def _count(self) -> int:
-        count: int = self._connection.execute("SELECT count(*) FROM responses").fetchone()[0]
-        return count
+        return self._number("SELECT count(*) FROM responses")
 
     def _used_bytes(self) -> int:
-        pages, free, size = (
-            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
+        return pages * self._number("PRAGMA page_size")
 
-    def _drop_orphans(self) -> None:
+    def _delete_orphans(self) -> None:
         self._connection.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM responses)")
         self._connection.execute("DELETE FROM arms WHERE id NOT IN (SELECT arm FROM responses)")
 
     def _shrink(self) -> None:
-        """Give free pages back. Pages that could be given back one by one would cost a making in two transactions."""
         self._connection.execute("VACUUM")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -434,9 +328,153 @@ class ResponseStore:
             yield
             self._connection.execute("COMMIT")
         finally:
-            # SQLite has itself undone what a full disk stopped.
+            # SQLite has already rolled back what a full disk stopped.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+
+_PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
+    "SQLITE_FULL": "full",
+    "SQLITE_READONLY": "unwritable",
+    "SQLITE_CANTOPEN": "unwritable",
+    "SQLITE_PERM": "unwritable",
+    "SQLITE_BUSY": "busy",
+    "SQLITE_LOCKED": "busy",
+    "SQLITE_CORRUPT": "damaged",
+    "SQLITE_NOTADB": "damaged",
+}
+_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
+_FLOAT32: Final = "<f4"
+
+
+class ResponseCache:
+    """A run's use of its store. The first failure ends it: it is reported once, and the run goes on without."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read: bool,
+        write: bool,
+        timeout_s: float | None = None,
+        on_problem: Callable[[StoreProblem], None] = lambda _: None,
+    ) -> None:
+        """Read stored responses, write new ones, both or neither; without `write` no file is made.
+
+        `timeout_s` is the run's: a response that took longer would fail today.
+        """
+        self._path = path
+        self._read = read
+        self._write = write
+        self._timeout_s = timeout_s
+        self._on_problem = on_problem
+        self._store: ResponseStore | None = None
+        self._engine: Engine | None = None
+        self._labels: dict[str, ArmLabels] = {}
+        self._embedding_model: str | None = None
+        self.problem: StoreProblem | None = None
+
+    @classmethod
+    def disabled(cls) -> ResponseCache:
+        """Return a cache that neither reads nor writes."""
+        return cls(Path(), read=False, write=False)
+
+    def start(self, engine: Engine, description: EngineDescription) -> None:
+        """Open the store for the responses of an engine."""
+        self._engine = engine
+        self._embedding_model = description.embedding
+        sources = {BASE_ARM: None, **{adapter.name: adapter.source for adapter in description.adapters}}
+        self._labels = {
+            arm: ArmLabels(base=description.base_model, adapter=source and f"{arm} ({source})")
+            for arm, source in sources.items()
+        }
+        with self._guarded():
+            if self._write or (self._read and self._path.exists()):
+                self._store = ResponseStore(self._path, writable=self._write)
+
+    def get(self, requests: Sequence[Request]) -> list[Response]:
+        """Return the stored responses to requests, in their order; none for a request without an identity."""
+        found: list[Response] = []
+        with self._guarded():
+            if self._read and self._store is not None:
+                identities = [(self._identity(request), request) for request in requests]
+                wanted = {response_key(identity): request for identity, request in identities if identity is not None}
+                stored = self._store.find(wanted)
+                found = [stored[key] for key in wanted if key in stored and self._in_time(stored[key])]
+        return found
+
+    def put(self, request: Request, response: Response) -> None:
+        """Write the response to a request; once this returns, the death of the process does not lose it."""
+        with self._guarded():
+            if self._write and self._store is not None:
+                identity = self._identity(request)
+                if identity is not None and response.finish_reason != "timeout":
+                    self._store.add(identity, response, self._labels[request.arm])
+
+    def get_vectors(self, request: Request, texts: Sequence[str]) -> dict[str, Embedding]:
+        """Return the stored vectors of texts; `request` is any one of the run, for its base."""
+        found: dict[str, Embedding] = {}
+        with self._guarded():
+            if self._read and self._store is not None:
+                keys = self._vector_keys(request, texts)
+                stored = self._store.find_vectors(list(keys.values()))
+                found = {text: _unpack(stored[key]) for text, key in keys.items() if key in stored}
+        return found
+
+    def put_vectors(self, request: Request, vectors: Mapping[str, Embedding]) -> None:
+        """Write the vectors of texts, but for a text that should have one and got none this time."""
+        with self._guarded():
+            if self._write and self._store is not None:
+                known = [text for text, vector in vectors.items() if vector is not None or not text.strip()]
+                keys = self._vector_keys(request, known)
+                self._store.add_vectors({key: _pack(vectors[text]) for text, key in keys.items()})
+
+    def close(self) -> None:
+        """Close the store, if it is open."""
+        if self._store is not None:
+            store, self._store = self._store, None
+            with self._guarded():
+                store.close()
+
+    def _identity(self, request: Request) -> Identity | None:
+        assert self._engine is not None  # noqa: S101  # set with the store
+        assert self._store is not None  # noqa: S101  # seen by the callers
+        return self._engine.identity(request, self._store.digest)
+
+    def _vector_keys(self, request: Request, texts: Sequence[str]) -> dict[str, str]:
+        identity = self._identity(request)
+        return {} if identity is None else {text: vector_key(identity, text, self._embedding_model) for text in texts}
+
+    def _in_time(self, response: Response) -> bool:
+        return self._timeout_s is None or response.duration_s <= self._timeout_s
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Go on without the store when it, or a file to be hashed, cannot be read or written."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, InputError) as error:
+            if self.problem is None:
+                self.problem = StoreProblem(kind=_problem_kind(error), path=str(self._path), reason=str(error))
+                self._on_problem(self.problem)
+            self.close()
+        except UnicodeEncodeError:
+            # A lone surrogate, which no file holds: this one response is not written.
+            return
+
+
+def retry_while_locked(action: Callable[[], object]) -> None:
+    """Retry what SQLite refuses at once, instead of waiting, while another process holds the store."""
+    limit = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > limit:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def sha256_of(path: Path) -> str:
@@ -445,7 +483,60 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _plain(identity: Identity) -> dict[str, object]:
+def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    """Return a connection that waits for other processes and commits each statement outside a transaction."""
+    if writable:
+        return _connect_as(path, "mode=rwc")
+    try:
+        connection = _connect_as(path, "mode=rw")
+    except sqlite3.OperationalError:
+        # A folder in which SQLite cannot make the files it keeps beside an open store.
+        return _connect_as(path, "mode=ro&immutable=1")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect_as(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        # A commit survives the process at once, and the machine a little later. This also opens the file.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise InputError for another program's file, read without SQLite so that nothing is written beside it."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, where the store of responses should be; name a file in output.store")
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    if not any(header):
+        # Empty, or a store whose creation a power cut ended: SQLite will know.
+        return
+    advice = "it is left as it is: name another file in output.store of the configuration"
+    if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise InputError(f"{path}: not a store of responses of pytest-jarvis; {advice}")
+    version = int.from_bytes(header[60:64], "big")
+    if version != STORE_VERSION:
+        raise InputError(f"{path}: a store of version {version}, this pytest-jarvis reads {STORE_VERSION}; {advice}")
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path}: the store of responses is damaged ({' '.join(reason.split())}); it is left as it is: move it "
+        "away or delete it, and its responses are drawn again"
+    )
+
+
+def _values(identity: Identity) -> dict[str, object]:
     """Return an identity's values by name, in one level: `dataclasses.asdict` copies each mapping, for every key."""
     return {field.name: getattr(identity, field.name) for field in fields(identity)}
 
@@ -457,3 +548,23 @@ def _canonical(value: Mapping[str, object]) -> str:
 
 def _digest(value: Mapping[str, object]) -> str:
     return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def _problem_kind(error: sqlite3.Error | OSError | InputError) -> ProblemKind:
+    if isinstance(error, InputError):
+        return "damaged"
+    if isinstance(error, OSError):
+        return "full" if error.errno == errno.ENOSPC else "unwritable" if error.errno in _UNWRITABLE else "other"
+    # An extended code begins with the name of its plain one: SQLITE_READONLY_DIRECTORY.
+    name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+    return next((kind for prefix, kind in _PROBLEM_KINDS.items() if name.startswith(prefix)), "other")
+
+
+def _pack(vector: Embedding) -> bytes | None:
+    return None if vector is None else vector.astype(_FLOAT32).tobytes()
+
+
+def _unpack(data: bytes | None) -> Embedding:
+    import numpy as np
+
+    return None if data is None else np.frombuffer(data, dtype=_FLOAT32).astype(np.float32)

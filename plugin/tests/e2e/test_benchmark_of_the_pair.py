@@ -16,8 +16,8 @@ from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.plugin.handles import ModelHandle
 from pytest_jarvis.run.build_report import noise_floors
-from pytest_jarvis.run.cache import Keeping
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
+from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.sequential import Question
 from pytest_jarvis.types import (
     TWIN_ARM,
@@ -84,7 +84,7 @@ def make_run(
     *names: str,
     shared_noise: bool = True,
     categories: str = "",
-    keeping: Keeping | None = None,
+    cache: ResponseCache | None = None,
 ) -> BenchmarkRun:
     plan = Plan(
         cases=tuple(case for case in PROMPTS.cases if case.category.startswith(categories)),
@@ -94,7 +94,7 @@ def make_run(
         question=Question(shared_noise=shared_noise),
         metrics=MetricsSection(cosine=False),
     )
-    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), keeping=keeping)
+    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), cache=cache)
     run.draw()
     return run
 
@@ -143,9 +143,9 @@ def test_a_category_alone_gets_its_texts_of_the_full_run(full: BenchmarkRun, eng
 
 def test_a_second_adapter_draws_no_response_of_the_base(engine: TransformersEngine, tmp_path: Path) -> None:
     def run_of(name: str) -> tuple[dict[tuple[str, str, int], str], RunFacts]:
-        keeping = Keeping(tmp_path / "store.sqlite", reuse=True, keep=True)
-        run = make_run(engine, name, categories="tool_routing", keeping=keeping)
-        keeping.close()
+        cache = ResponseCache(tmp_path / "store.sqlite", read=True, write=True)
+        run = make_run(engine, name, categories="tool_routing", cache=cache)
+        cache.close()
         facts = run.facts()
         assert facts is not None
         return texts(run), facts

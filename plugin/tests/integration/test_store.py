@@ -132,14 +132,14 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
 def test_a_disk_that_is_full_is_one_warning(project, monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_jarvis.run.store import ResponseStore
 
-    prepare = ResponseStore._prepare
+    prepare = ResponseStore._create_tables
 
     def small(self: ResponseStore) -> None:
         prepare(self)
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
         self._connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    monkeypatch.setattr(ResponseStore, "_prepare", small)
+    monkeypatch.setattr(ResponseStore, "_create_tables", small)
     result = project.run(*REPORT, "--jarvis-samples", "16")
     assert result.ret == 0
     said = [line for line in result.stdout.lines if line.startswith("Magasin de réponses")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis.cli import main
-from pytest_jarvis.run.store import Names, ResponseStore
+from pytest_jarvis.run.store import ArmLabels, ResponseStore
 from pytest_jarvis.types import Identity, Response
 
 STORE = Path(".jarvis") / "responses.sqlite"
@@ -61,7 +61,9 @@ def filled(here: Path) -> Path:
                 duration_s=0.1,
                 first_token_s=None,
             )
-            store.add(identity, response, Names(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None))
+            store.add(
+                identity, response, ArmLabels(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None)
+            )
         store._connection.execute(
             "UPDATE responses SET written_at = ? WHERE CAST(substr(prompt_id, 2) AS INTEGER) < 10",
             (time.time() - 40 * 86_400,),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
 
 if TYPE_CHECKING:
-    from pytest_jarvis.run.store import Held, StoreStats
+    from pytest_jarvis.run.store import ArmCount, StoreStats
     from pytest_jarvis.types import ProblemKind
 
 
@@ -58,8 +58,8 @@ def stats_lines(stats: StoreStats, path: str) -> list[str]:
         f"Magasin de réponses {path}",
         f"  {plural(stats.responses, 'réponse')}, {plural(stats.vectors, 'vecteur')}, {size(stats.size_bytes)}",
         f"  de {_when(stats.oldest)} à {_when(stats.newest)}",
-        *_held_lines("base", stats.bases),
-        *_held_lines("adaptateur", stats.adapters),
+        *_count_lines("base", stats.bases),
+        *_count_lines("adaptateur", stats.adapters),
     ]
 
 
@@ -84,10 +84,10 @@ def clear_question(count: int, path: str) -> str:
     return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}")
 
 
-def _held_lines(kind: str, held: tuple[Held, ...]) -> list[str]:
+def _count_lines(kind: str, counts: tuple[ArmCount, ...]) -> list[str]:
     return [
         typeset(f"  {kind} {printable(one.name)} [{_short(one.digest)}] : {plural(one.responses, 'réponse')}")
-        for one in held
+        for one in counts
     ]
 
 

@@ -15,8 +15,8 @@ from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.metrics.similarity import mismatched_cosine
-from pytest_jarvis.run.cache import Keeping
 from pytest_jarvis.run.runner import BenchmarkRun, DrawingBrokenError, Plan
+from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.types import (
     TWIN_ARM,
     AdapterSpec,
@@ -115,7 +115,7 @@ def make(
     adapters: tuple[AdapterSpec, ...] = (LORA,),
     looks: tuple[int, ...] = (2,),
     metrics: MetricsSection | None = None,
-    keeping: Keeping | None = None,
+    cache: ResponseCache | None = None,
 ) -> Made:
     """Return a run of `script`; nothing is loaded yet."""
     engine = WatchedEngine(script, adapters)
@@ -127,7 +127,7 @@ def make(
         loads.append(engine)
         return engine
 
-    return Made(BenchmarkRun(plan, load=load, listener=log, keeping=keeping), engine, log, loads)
+    return Made(BenchmarkRun(plan, load=load, listener=log, cache=cache), engine, log, loads)
 
 
 def better(request: Request) -> str:

@@ -13,8 +13,8 @@ from pytest_jarvis.engines.base import OnProgress
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import NO_METRICS
-from pytest_jarvis.run.cache import Keeping
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
+from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.types import (
     TWIN_ARM,
     AdapterSpec,
@@ -115,8 +115,8 @@ class Drawn:
         self.engine = CountingEngine(real, dies_after, settings or GenerationSettings())
         self.log = Log()
         plan = Plan(cases=cases, adapters=adapters, looks=looks, tools=TOOLS, metrics=metrics or MetricsSection())
-        keeping = Keeping(path, reuse=reuse, keep=True)
-        self.run = BenchmarkRun(plan, load=lambda: self.engine, listener=self.log, keeping=keeping)
+        cache = ResponseCache(path, read=reuse, write=True)
+        self.run = BenchmarkRun(plan, load=lambda: self.engine, listener=self.log, cache=cache)
         try:
             self.run.draw()
         except Killed:

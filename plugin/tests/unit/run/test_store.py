@@ -1,12 +1,16 @@
-"""`store`: responses on disk by all that determines them, what is held, and how it is made smaller."""
+"""`store`: keys, what is held and how it is made smaller; foreign and damaged files; several processes; digests."""
 
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +20,17 @@ import msgspec
 import pytest
 
 from pytest_jarvis.engines.base import determining
-from pytest_jarvis.run.store import Names, ResponseStore, response_key, vector_key
+from pytest_jarvis.files import InputError
+from pytest_jarvis.run import store as store_module
+from pytest_jarvis.run.store import (
+    ArmLabels,
+    ResponseStore,
+    check_store,
+    response_key,
+    retry_while_locked,
+    sha256_of,
+    vector_key,
+)
 from pytest_jarvis.types import GenerationSettings, Identity, Request, Response, Tool, ToolCall
 
 IDENTITY = Identity(
@@ -48,7 +62,7 @@ RESPONSE = Response(
     tool_calls=(ToolCall(name="open_app_tool", arguments={"app": "chrome"}),),
 )
 RESPONSE_OF_ANOTHER_KIND = msgspec.json.encode({**msgspec.to_builtins(RESPONSE), "finish_reason": "bored"})
-NAMES = Names(base="demo", adapter="jarvis (demo:jarvis)")
+LABELS = ArmLabels(base="demo", adapter="jarvis (demo:jarvis)")
 REQUEST = Request(prompt_id="c-1", text="ouvre chrome", arm="jarvis", replicate=0)
 
 
@@ -58,7 +72,7 @@ def numbered(number: int) -> Identity:
 
 def fill(store: ResponseStore, count: int, text: str = "d'accord") -> None:
     for number in range(count):
-        store.add(numbered(number), replace(RESPONSE, text=f"{text} {number}"), NAMES)
+        store.add(numbered(number), replace(RESPONSE, text=f"{text} {number}"), LABELS)
 
 
 def held(store: ResponseStore, *identities: Identity) -> list[str]:
@@ -67,31 +81,25 @@ def held(store: ResponseStore, *identities: Identity) -> list[str]:
 
 
 def test_a_response_comes_back_as_it_was(opened: ResponseStore) -> None:
-    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened.add(IDENTITY, RESPONSE, LABELS)
     assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): RESPONSE}
 
 
 def test_a_response_comes_back_as_the_answer_to_who_asks_now(opened: ResponseStore) -> None:
-    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened.add(IDENTITY, RESPONSE, LABELS)
     found = opened.find({response_key(IDENTITY): replace(REQUEST, arm="v2")})
     assert [response.arm for response in found.values()] == ["v2"]
 
 
 def test_what_was_never_written_is_not_found(opened: ResponseStore) -> None:
-    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened.add(IDENTITY, RESPONSE, LABELS)
     assert held(opened, numbered(9)) == []
 
 
 def test_the_latest_response_of_a_key_stands(opened: ResponseStore) -> None:
     for text in ("first", "second"):
-        opened.add(IDENTITY, replace(RESPONSE, text=text), NAMES)
+        opened.add(IDENTITY, replace(RESPONSE, text=text), LABELS)
     assert held(opened, IDENTITY) == ["second"]
-
-
-def test_a_response_whose_prompt_was_not_counted_comes_back(opened: ResponseStore) -> None:
-    uncounted = replace(RESPONSE, prompt_tokens=None, thinking=None, tool_calls=None)
-    opened.add(IDENTITY, uncounted, NAMES)
-    assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): uncounted}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(GenerationSettings)])
@@ -177,14 +185,14 @@ def test_vectors_come_back_to_the_last_bit(opened: ResponseStore) -> None:
 def test_a_store_opened_again_holds_what_was_written(path: Path) -> None:
     for number in range(2):
         with closing(ResponseStore(path)) as store:
-            store.add(numbered(number), RESPONSE, NAMES)
+            store.add(numbered(number), RESPONSE, LABELS)
     with closing(ResponseStore(path)) as store:
         assert len(held(store, numbered(0), numbered(1))) == 2
 
 
 @pytest.mark.parametrize("said", [b"{}", b"[", 7, RESPONSE_OF_ANOTHER_KIND])
 def test_a_value_that_is_no_response_is_damage(opened: ResponseStore, said: object) -> None:
-    opened.add(IDENTITY, RESPONSE, NAMES)
+    opened.add(IDENTITY, RESPONSE, LABELS)
     opened._connection.execute("UPDATE responses SET response = ?", (said,))
     with pytest.raises(sqlite3.DatabaseError, match="a response is not one"):
         held(opened, IDENTITY)
@@ -194,9 +202,9 @@ def test_the_statistics_count_by_base_and_adapter(opened: ResponseStore) -> None
     before = time.time()
     base = replace(IDENTITY, adapter=None)
     for number in range(3):
-        opened.add(replace(base, replicate=number), RESPONSE, Names(base="demo", adapter=None))
-    opened.add(IDENTITY, RESPONSE, NAMES)
-    opened.add(replace(IDENTITY, base="sha256:other"), RESPONSE, replace(NAMES, base="autre"))
+        opened.add(replace(base, replicate=number), RESPONSE, ArmLabels(base="demo", adapter=None))
+    opened.add(IDENTITY, RESPONSE, LABELS)
+    opened.add(replace(IDENTITY, base="sha256:other"), RESPONSE, replace(LABELS, base="autre"))
     opened.add_vectors({"a": b"1234"})
     stats = opened.stats()
     assert (stats.responses, stats.vectors) == (5, 1)
@@ -218,7 +226,7 @@ def test_an_empty_store_has_no_oldest_response(opened: ResponseStore) -> None:
 
 def test_an_arm_has_the_name_of_its_last_run(opened: ResponseStore) -> None:
     for adapter in ("v1 (a)", "v2 (b)"):
-        opened.add(IDENTITY, RESPONSE, Names(base="demo", adapter=adapter))
+        opened.add(IDENTITY, RESPONSE, ArmLabels(base="demo", adapter=adapter))
     assert [one.name for one in opened.stats().adapters] == ["v2 (b)"]
 
 
@@ -238,8 +246,8 @@ def test_pruning_by_age_deletes_what_is_older(opened: ResponseStore) -> None:
 
 def test_pruning_deletes_what_only_the_deleted_needed(opened: ResponseStore) -> None:
     other = replace(numbered(0), base="sha256:other")
-    opened.add(other, RESPONSE, NAMES)
-    opened.add(numbered(1), RESPONSE, NAMES)
+    opened.add(other, RESPONSE, LABELS)
+    opened.add(numbered(1), RESPONSE, LABELS)
     opened.add_vectors({vector_key(other, RESPONSE.text): b"1234", vector_key(IDENTITY, RESPONSE.text): b"5678"})
     age(opened, 0, 2)
     opened.prune(older_than_s=86_400)
@@ -272,3 +280,349 @@ def test_clearing_deletes_all_and_the_store_can_be_used_further(opened: Response
     assert opened.stats().responses == 0
     fill(opened, 1)
     assert opened.stats().responses == 1
+
+
+def test_the_folder_of_a_store_is_left_alone_by_git(opened: ResponseStore) -> None:
+    assert (opened.path.parent / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+def test_a_folder_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
+    ResponseStore(tmp_path / "responses.sqlite").close()
+    assert [file.name for file in tmp_path.iterdir()] == ["responses.sqlite"]
+
+
+def test_a_store_to_read_makes_and_writes_nothing(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+    before = path.read_bytes()
+    with closing(ResponseStore(path, writable=False)) as reader:
+        assert reader.stats().responses == 1
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            fill(reader, 1)
+        assert not reader._connection.in_transaction
+    assert before == path.read_bytes()
+    assert sorted(file.name for file in path.parent.iterdir()) == [".gitignore", "responses.sqlite"]
+
+
+def test_a_store_to_read_is_read_where_nothing_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+
+    connect = sqlite3.connect
+
+    def refuse(path: str, **options: object) -> sqlite3.Connection:
+        if path.endswith("mode=rw"):
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(path, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with closing(ResponseStore(path, writable=False)) as store:
+        assert store.stats().responses == 1
+
+
+def test_nothing_but_a_store_to_write_is_made(path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        ResponseStore(path, writable=False)
+    check_store(path)
+    assert not path.parent.exists()
+
+
+def foreign_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+        connection.commit()
+
+
+def other_version(path: Path) -> None:
+    ResponseStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def other_tables(path: Path) -> None:
+    ResponseStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE vectors")
+
+
+def broken_page(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 200)
+    data = bytearray(path.read_bytes())
+    data[3 * 4096 : 3 * 4096 + 64] = b"\xff" * 64
+    path.write_bytes(data)
+
+
+def cut_short(path: Path) -> None:
+    with closing(ResponseStore(path)) as store:
+        fill(store, 200)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def broken_list_of_tables(path: Path) -> None:
+    ResponseStore(path).close()
+    data = bytearray(path.read_bytes())
+    data[100:300] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "zeros": (lambda path: path.write_bytes(bytes(8192)), "is damaged"),
+    "text": (lambda path: path.write_text("bonjour", encoding="utf-8"), "not a store of responses of pytest-jarvis"),
+    "another program's database": (foreign_database, "not a store of responses of pytest-jarvis"),
+    "a later version": (other_version, "a store of version 7, this pytest-jarvis reads 1"),
+    "other tables": (other_tables, r"is damaged \(its tables are not those of a store\)"),
+    "a broken page": (broken_page, "is damaged"),
+    "a file cut short": (cut_short, "is damaged"),
+    "a broken list of tables": (broken_list_of_tables, "is damaged"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), BAD.values(), ids=BAD)
+def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "responses.sqlite"
+    spoil(path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for use in (check_store, ResponseStore, lambda file: ResponseStore(file, writable=False)):
+        with pytest.raises(InputError, match=said) as error:
+            use(path)
+        assert "it is left as it is" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+
+def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder, where the store of responses should be"):
+        check_store(tmp_path)
+
+
+def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        assert store.stats().responses == 1
+
+
+def test_a_store_whose_making_was_cut_off_is_made_again(path: Path) -> None:
+    """A transaction that was cut off leaves its journal beside the file: SQLite undoes it, and nothing is left."""
+    path.parent.mkdir()
+    code = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("PRAGMA application_id = 1246909011")
+connection.execute("PRAGMA user_version = 1")
+connection.execute("CREATE TABLE arms (id INTEGER PRIMARY KEY)")
+connection.execute("PRAGMA cache_spill = 1")
+connection.executemany("INSERT INTO arms VALUES (?)", [(number,) for number in range(20000)])
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert path.with_name("responses.sqlite-journal").exists()
+    assert path.stat().st_size
+    with closing(ResponseStore(path)) as store:
+        fill(store, 1)
+        assert store.stats().responses == 1
+
+
+def test_a_large_store_is_not_read_through_when_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    broken_page(path)
+    monkeypatch.setattr(store_module, "_CHECKED_BYTES", 10_000)
+    check_store(path)
+
+
+def test_a_store_that_cannot_be_read_is_not_called_foreign(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ResponseStore(path).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    check_store(path)
+
+
+def test_what_is_refused_while_another_has_the_store_is_tried_again() -> None:
+    attempts: list[int] = []
+
+    def action() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise sqlite3.OperationalError("database is locked")
+
+    retry_while_locked(action)
+    assert len(attempts) == 3
+
+
+@pytest.mark.parametrize("said", ["disk I/O error", "database is locked"])
+def test_what_stays_refused_is_raised(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def action() -> None:
+        raise sqlite3.OperationalError(said)
+
+    monkeypatch.setattr(store_module, "_TIMEOUT_S", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match=said):
+        retry_while_locked(action)
+
+
+def test_a_full_disk_loses_nothing_that_was_written(opened: ResponseStore) -> None:
+    fill(opened, 10)
+    pages = opened._connection.execute("PRAGMA page_count").fetchone()[0]
+    opened._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        fill(opened, 1000, text="un texte assez long pour remplir une page " * 20)
+    assert not opened._connection.in_transaction
+    assert opened.stats().responses >= 10
+    check_store(opened.path)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_store import LABELS, RESPONSE, ResponseStore, numbered
+store = ResponseStore(Path(sys.argv[2]))
+print("ready", flush=True)
+for number in range(int(sys.argv[3]), int(sys.argv[4])):
+    store.add(numbered(number), RESPONSE, LABELS)
+    print(number, flush=True)
+store.close()
+"""
+
+
+def writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
+    """Start a process that writes responses and prints the number of each when it is written."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(first), str(last)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def test_two_processes_write_one_store_at_once(path: Path) -> None:
+    processes = [writer(path, 0, 150), writer(path, 150, 300)]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    with closing(ResponseStore(path)) as store:
+        assert len(held(store, *map(numbered, range(300)))) == 300
+
+
+def test_a_killed_process_loses_no_response_it_had_written_and_damages_nothing(path: Path) -> None:
+    draw = random.Random(5)  # noqa: S311  # no secret
+    last = -1
+    for _ in range(2):
+        process = writer(path, last + 1, 10**9)
+        assert process.stdout is not None
+        for _ in range(draw.randint(5, 200)):
+            line = process.stdout.readline()
+            last = last if line == "ready\n" else int(line)
+        process.kill()
+        rest = [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        last = rest[-1] if rest else last
+        process.stdout.close()
+        process.wait()
+        check_store(path)
+    with closing(ResponseStore(path)) as store:
+        assert len(held(store, *map(numbered, range(last + 1)))) == last + 1
+        assert last + 1 <= store.stats().responses <= last + 2
+
+
+def test_two_that_make_a_store_at_once_make_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = []
+    start = threading.Barrier(4)
+
+    def make() -> None:
+        start.wait()
+        try:
+            with closing(ResponseStore(path)) as store:
+                fill(store, 5)
+        except Exception as error:  # noqa: BLE001  # asserted below
+            errors.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with closing(ResponseStore(path)) as store:
+        assert store.stats().responses == 5
+
+
+def test_a_store_that_another_process_clears_can_be_written_further(path: Path) -> None:
+    with closing(ResponseStore(path)) as one, closing(ResponseStore(path)) as other:
+        fill(one, 3)
+        assert other.clear() == 3
+        fill(one, 2)
+        assert [held.responses for held in one.stats().adapters] == [2]
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that a store takes for a large one, and for one that was not changed just now."""
+    monkeypatch.setattr(store_module, "_REMEMBERED_BYTES", 4)
+    monkeypatch.setattr(store_module, "_FRESH_NS", -1)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights 1")
+    return file
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read, as they are."""
+    seen: list[Path] = []
+
+    def watched(path: Path) -> str:
+        seen.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(store_module, "sha256_of", watched)
+    return seen
+
+
+def test_a_large_file_is_read_once(opened: ResponseStore, large: Path, read: list[Path]) -> None:
+    assert [opened.digest(large) for _ in range(3)] == [sha256_of(large)] * 3
+    assert read == [large]
+
+
+def test_a_small_file_is_read_each_time(opened: ResponseStore, tmp_path: Path, read: list[Path]) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(b"{}")
+    assert [opened.digest(file) for _ in range(2)] == [sha256_of(file)] * 2
+    assert len(read) == 2
+
+
+def test_a_file_changed_in_place_is_read_again_though_its_size_and_its_time_are_kept(
+    opened: ResponseStore, large: Path
+) -> None:
+    times = large.stat()
+    before = opened.digest(large)
+    copy = large.with_name("copy")
+    copy.write_bytes(b"weights 2")
+    shutil.copystat(large, copy)
+    copy.replace(large)
+    os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (large.stat().st_size, large.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+    assert before != opened.digest(large)
+    assert sha256_of(large) == opened.digest(large)
+
+
+def test_a_file_changed_just_now_is_not_remembered(
+    opened: ResponseStore, large: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_FRESH_NS", 10**12)
+    for _ in range(2):
+        opened.digest(large)
+    assert len(read) == 2
+
+
+def test_a_store_to_read_remembers_nothing_new(path: Path, large: Path, read: list[Path]) -> None:
+    ResponseStore(path).close()
+    with closing(ResponseStore(path, writable=False)) as store:
+        assert [store.digest(large) for _ in range(2)] == [sha256_of(large)] * 2
+    assert len(read) == 2

@@ -1,4 +1,4 @@
-"""`keeping`: what a run takes from its store and writes to it, and that no failure of the store stops a run."""
+"""`ResponseCache`: what a run takes from its store and writes to it, and that no failure of the store stops a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 from pytest_jarvis.engines.base import Digest
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo
 from pytest_jarvis.files import InputError
-from pytest_jarvis.run.cache import Keeping
-from pytest_jarvis.run.store import ResponseStore
+from pytest_jarvis.run.store import ResponseCache, ResponseStore
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, Identity, ModelSpec, Request, Response, StoreProblem
 
 REQUESTS = [
@@ -35,14 +34,14 @@ def engine(**settings: object) -> ScriptedEngine:
     return ScriptedEngine(spec, GenerationSettings(**settings), echo)  # type: ignore[arg-type]
 
 
-def begun(path: Path, used: ScriptedEngine | None = None, **how: object) -> tuple[Keeping, Told]:
-    """Return the keeping of a run that has begun, and what it is told."""
+def opened_cache(path: Path, used: ScriptedEngine | None = None, **how: object) -> tuple[ResponseCache, Told]:
+    """Return the cache of a run that has begun, and what it is told."""
     told = Told()
-    options: dict[str, object] = {"reuse": True, "keep": True, **how}
-    made = Keeping(path, on_problem=told.append, **options)  # type: ignore[arg-type]
+    options: dict[str, object] = {"read": True, "write": True, **how}
+    cache = ResponseCache(path, on_problem=told.append, **options)  # type: ignore[arg-type]
     used = used or engine()
-    made.begin(used, used.describe())
-    return made, told
+    cache.start(used, used.describe())
+    return cache, told
 
 
 def answers(used: ScriptedEngine | None = None) -> dict[Request, Response]:
@@ -58,10 +57,10 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(path: Path) -> Path:
     """The path of a store that holds the answer to every request."""
-    made, _ = begun(path)
+    cache, _ = opened_cache(path)
     for request, response in answers().items():
-        made.keep(request, response)
-    made.close()
+        cache.put(request, response)
+    cache.close()
     return path
 
 
@@ -71,109 +70,104 @@ def count(path: Path) -> int:
 
 
 def test_what_a_run_kept_another_takes(filled: Path) -> None:
-    made, told = begun(filled)
-    assert made.recall(REQUESTS) == list(answers().values())
+    cache, told = opened_cache(filled)
+    assert cache.get(REQUESTS) == list(answers().values())
+    assert [response.key for response in cache.get(REQUESTS[::-1])] == [request.key for request in REQUESTS[::-1]]
     assert told == []
-    made.close()
-
-
-def test_what_is_taken_comes_in_the_order_of_the_requests(filled: Path) -> None:
-    made, _ = begun(filled)
-    assert [response.key for response in made.recall(REQUESTS[::-1])] == [request.key for request in REQUESTS[::-1]]
-    made.close()
+    cache.close()
 
 
 def test_without_reuse_nothing_is_taken(filled: Path) -> None:
-    made, _ = begun(filled, reuse=False)
-    assert made.recall(REQUESTS) == []
-    assert made.recall_vectors(REQUESTS[0], ["a"]) == {}
-    made.close()
+    cache, _ = opened_cache(filled, read=False)
+    assert cache.get(REQUESTS) == []
+    assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
+    cache.close()
 
 
-def test_without_keeping_nothing_is_made(path: Path) -> None:
-    made, told = begun(path, keep=False)
-    assert made.recall(REQUESTS) == []
+def test_without_keeping_nothing_is_cache(path: Path) -> None:
+    cache, told = opened_cache(path, write=False)
+    assert cache.get(REQUESTS) == []
     for request, response in answers().items():
-        made.keep(request, response)
-    made.keep_vectors(REQUESTS[0], {"a": None})
-    made.close()
+        cache.put(request, response)
+    cache.put_vectors(REQUESTS[0], {"a": None})
+    cache.close()
     assert told == []
     assert not path.parent.exists()
 
 
 def test_without_keeping_what_is_there_is_taken_and_left_as_it_is(filled: Path) -> None:
     before = filled.read_bytes()
-    made, _ = begun(filled, keep=False)
-    assert len(made.recall(REQUESTS)) == 6
-    made.keep(REQUESTS[0], replace(answers()[REQUESTS[0]], text="autre"))
-    made.close()
+    cache, _ = opened_cache(filled, write=False)
+    assert len(cache.get(REQUESTS)) == 6
+    cache.put(REQUESTS[0], replace(answers()[REQUESTS[0]], text="autre"))
+    cache.close()
     assert before == filled.read_bytes()
 
 
 def test_an_idle_keeping_touches_nothing() -> None:
-    made = Keeping.idle()
-    made.begin(engine(), engine().describe())
-    assert made.recall(REQUESTS) == []
-    made.close()
-    assert made.problem is None
+    cache = ResponseCache.disabled()
+    cache.start(engine(), engine().describe())
+    assert cache.get(REQUESTS) == []
+    cache.close()
+    assert cache.problem is None
 
 
 def test_a_response_is_on_the_disk_when_it_is_kept(path: Path) -> None:
-    made, _ = begun(path)
+    cache, _ = opened_cache(path)
     kept = list(answers().items())[:2]
     for request, response in kept:
-        made.keep(request, response)
-    other, _ = begun(path, keep=False)
-    assert other.recall(REQUESTS) == [response for _, response in kept]
+        cache.put(request, response)
+    other, _ = opened_cache(path, write=False)
+    assert other.get(REQUESTS) == [response for _, response in kept]
     other.close()
-    made.close()
+    cache.close()
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.1}, {"system_prompt": "Sois bref."}])
 def test_nothing_is_taken_that_was_drawn_otherwise(filled: Path, change: dict[str, object]) -> None:
-    made, _ = begun(filled, engine(**change))
-    assert made.recall(REQUESTS) == []
-    made.close()
+    cache, _ = opened_cache(filled, engine(**change))
+    assert cache.get(REQUESTS) == []
+    cache.close()
 
 
 def test_an_adapter_of_the_same_name_gets_no_response_of_another(filled: Path) -> None:
     other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="lora", source="y"),)), GenerationSettings(), echo)
-    made, _ = begun(filled, other)
-    assert {response.arm for response in made.recall(REQUESTS)} == {"base"}
-    made.close()
+    cache, _ = opened_cache(filled, other)
+    assert {response.arm for response in cache.get(REQUESTS)} == {"base"}
+    cache.close()
 
 
 def test_the_same_adapter_under_another_name_gets_its_responses(filled: Path) -> None:
     other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="v2", source="x"),)), GenerationSettings(), echo)
-    made, _ = begun(filled, other)
+    cache, _ = opened_cache(filled, other)
     asked = [replace(request, arm="v2") for request in REQUESTS if request.arm == "lora"]
-    assert [response.key for response in made.recall(asked)] == [request.key for request in asked]
-    made.close()
+    assert [response.key for response in cache.get(asked)] == [request.key for request in asked]
+    cache.close()
 
 
 def test_a_response_that_took_longer_than_the_timeout_is_not_taken(path: Path) -> None:
-    made, _ = begun(path)
+    cache, _ = opened_cache(path)
     slow = replace(answers()[REQUESTS[0]], duration_s=5.0)
-    made.keep(REQUESTS[0], slow)
-    made.close()
+    cache.put(REQUESTS[0], slow)
+    cache.close()
     for timeout_s, expected in ((None, [slow]), (5.0, [slow]), (4.9, [])):
-        again, _ = begun(path, timeout_s=timeout_s)
-        assert expected == again.recall(REQUESTS[:1])
+        again, _ = opened_cache(path, timeout_s=timeout_s)
+        assert expected == again.get(REQUESTS[:1])
         again.close()
 
 
 def test_a_response_cut_by_the_timeout_is_not_kept(path: Path) -> None:
-    made, _ = begun(path)
-    made.keep(REQUESTS[0], replace(answers()[REQUESTS[0]], finish_reason="timeout"))
-    made.close()
+    cache, _ = opened_cache(path)
+    cache.put(REQUESTS[0], replace(answers()[REQUESTS[0]], finish_reason="timeout"))
+    cache.close()
     assert count(path) == 0
 
 
 def test_a_text_that_no_file_can_hold_is_not_kept_and_the_others_are(path: Path) -> None:
-    made, told = begun(path)
+    cache, told = opened_cache(path)
     for (request, response), text in zip(answers().items(), ("\ud83d", "d'accord"), strict=False):
-        made.keep(request, replace(response, text=text))
-    made.close()
+        cache.put(request, replace(response, text=text))
+    cache.close()
     assert told == []
     assert count(path) == 1
 
@@ -187,23 +181,23 @@ class Unknown(ScriptedEngine):
 
 def test_responses_without_identity_are_neither_kept_nor_taken(filled: Path) -> None:
     used = Unknown(ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),)), GenerationSettings(), echo)
-    made, told = begun(filled, used)
-    assert made.recall(REQUESTS) == []
-    made.keep(REQUESTS[0], answers()[REQUESTS[0]])
-    made.keep_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
-    assert made.recall_vectors(REQUESTS[0], ["a"]) == {}
-    made.close()
+    cache, told = opened_cache(filled, used)
+    assert cache.get(REQUESTS) == []
+    cache.put(REQUESTS[0], answers()[REQUESTS[0]])
+    cache.put_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
+    assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
+    cache.close()
     assert told == []
     assert count(filled) == 6
 
 
 def test_vectors_are_taken_to_the_last_bit(path: Path) -> None:
     vectors = {"a": np.array([0.1, -2.5e-8, 3e30], dtype=np.float32), "": None}
-    made, _ = begun(path)
-    made.keep_vectors(REQUESTS[0], vectors)
-    made.close()
-    again, _ = begun(path)
-    found = again.recall_vectors(REQUESTS[-1], ["a", "", "b"])
+    cache, _ = opened_cache(path)
+    cache.put_vectors(REQUESTS[0], vectors)
+    cache.close()
+    again, _ = opened_cache(path)
+    found = again.get_vectors(REQUESTS[-1], ["a", "", "b"])
     again.close()
     assert sorted(found) == ["", "a"]
     assert found[""] is None
@@ -215,21 +209,21 @@ def test_vectors_are_taken_to_the_last_bit(path: Path) -> None:
 def test_vectors_of_another_maker_are_not_taken(path: Path) -> None:
     used = engine()
     description = replace(used.describe(), embedding="small (/v1/embeddings)")
-    made = Keeping(path, reuse=True, keep=True, on_problem=Told().append)
-    made.begin(used, description)
-    made.keep_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
-    assert list(made.recall_vectors(REQUESTS[0], ["a"])) == ["a"]
-    made.close()
-    made.begin(used, replace(description, embedding="large (/v1/embeddings)"))
-    assert made.recall_vectors(REQUESTS[0], ["a"]) == {}
-    made.close()
+    cache = ResponseCache(path, read=True, write=True, on_problem=Told().append)
+    cache.start(used, description)
+    cache.put_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
+    assert list(cache.get_vectors(REQUESTS[0], ["a"])) == ["a"]
+    cache.close()
+    cache.start(used, replace(description, embedding="large (/v1/embeddings)"))
+    assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
+    cache.close()
 
 
 def test_a_vector_that_could_not_be_had_is_asked_for_again(path: Path) -> None:
-    made, _ = begun(path)
-    made.keep_vectors(REQUESTS[0], {"a": None, " ": None})
-    assert made.recall_vectors(REQUESTS[0], ["a", " "]) == {" ": None}
-    made.close()
+    cache, _ = opened_cache(path)
+    cache.put_vectors(REQUESTS[0], {"a": None, " ": None})
+    assert cache.get_vectors(REQUESTS[0], ["a", " "]) == {" ": None}
+    cache.close()
 
 
 def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
@@ -242,27 +236,27 @@ def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
 # Failures: told once, and the run goes on.
 
 
-def test_a_folder_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_cache_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    made, told = begun(tmp_path / "file" / "responses.sqlite")
+    cache, told = opened_cache(tmp_path / "file" / "responses.sqlite")
     for request, response in answers().items():
-        made.keep(request, response)
-    assert made.recall(REQUESTS) == []
-    made.close()
+        cache.put(request, response)
+    assert cache.get(REQUESTS) == []
+    cache.close()
     assert [problem.kind for problem in told] == ["unwritable"]
-    assert told == [made.problem]
+    assert told == [cache.problem]
 
 
 def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled: Path) -> None:
-    made, told = begun(filled)
-    store = made._store
+    cache, told = opened_cache(filled)
+    store = cache._store
     assert store is not None
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
     for number in range(100):
         request = replace(REQUESTS[0], replicate=1 + number)
-        made.keep(request, replace(answers()[REQUESTS[0]], text="un long texte " * 200))
-    made.close()
+        cache.put(request, replace(answers()[REQUESTS[0]], text="un long texte " * 200))
+    cache.close()
     assert [problem.kind for problem in told] == ["full"]
     assert 6 <= count(filled) < 106
 
@@ -270,8 +264,8 @@ def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled: Path) -> None:
 def test_a_file_that_is_no_store_any_more_is_told(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("bonjour", encoding="utf-8")
-    made, told = begun(path)
-    assert made.recall(REQUESTS) == []
+    cache, told = opened_cache(path)
+    assert cache.get(REQUESTS) == []
     assert [problem.kind for problem in told] == ["damaged"]
     assert path.read_text(encoding="utf-8") == "bonjour"
 
@@ -305,9 +299,9 @@ def test_a_failure_has_its_kind_and_stops_nothing(
     def fail(*_: object) -> Mapping[str, Response]:
         raise error
 
-    made, told = begun(filled)
+    cache, told = opened_cache(filled)
     monkeypatch.setattr(ResponseStore, "find", fail)
-    assert [made.recall(REQUESTS), made.recall(REQUESTS)] == [[], []]
+    assert [cache.get(REQUESTS), cache.get(REQUESTS)] == [[], []]
     assert [(problem.kind, problem.path) for problem in told] == [(kind, str(filled))]
     assert str(error) == told[0].reason
 
@@ -317,14 +311,14 @@ def test_no_use_of_a_store_that_fails_stops_a_run(filled: Path, method: str, mon
     def fail(*_: object) -> None:
         raise sqlite_error("SQLITE_IOERR")
 
-    made, told = begun(filled)
-    assert made._store is not None
-    connection = made._store._connection
+    cache, told = opened_cache(filled)
+    assert cache._store is not None
+    connection = cache._store._connection
     monkeypatch.setattr(ResponseStore, method, fail)
-    made.keep(REQUESTS[0], answers()[REQUESTS[0]])
-    made.keep_vectors(REQUESTS[0], {"a": None})
-    made.recall_vectors(REQUESTS[0], ["a"])
-    made.close()
+    cache.put(REQUESTS[0], answers()[REQUESTS[0]])
+    cache.put_vectors(REQUESTS[0], {"a": None})
+    cache.get_vectors(REQUESTS[0], ["a"])
+    cache.close()
     connection.close()
     assert [problem.kind for problem in told] == ["other"]
 
@@ -335,12 +329,12 @@ def test_a_store_that_fails_and_then_cannot_be_closed_is_told_once(
     def fail(*_: object) -> None:
         raise sqlite_error("SQLITE_IOERR")
 
-    made, told = begun(filled)
-    assert made._store is not None
-    connection = made._store._connection
+    cache, told = opened_cache(filled)
+    assert cache._store is not None
+    connection = cache._store._connection
     monkeypatch.setattr(ResponseStore, "find", fail)
     monkeypatch.setattr(ResponseStore, "close", fail)
-    assert made.recall(REQUESTS) == []
+    assert cache.get(REQUESTS) == []
     connection.close()
     assert [problem.kind for problem in told] == ["other"]
 
@@ -352,20 +346,13 @@ def test_a_base_whose_file_vanishes_stops_nothing(filled: Path) -> None:
             raise AssertionError("unreachable")
 
     used = Vanishing(ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),)), GenerationSettings(), echo)
-    made, told = begun(filled, used)
-    assert made.recall(REQUESTS) == []
+    cache, told = opened_cache(filled, used)
+    assert cache.get(REQUESTS) == []
     assert [problem.kind for problem in told] == ["unwritable"]
 
 
-def test_by_default_nobody_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    made = Keeping(tmp_path / "file" / "x", reuse=True, keep=True)
-    made.begin(engine(), engine().describe())
-    assert made.problem is not None
-
-
 def test_a_keeping_that_never_began_does_nothing() -> None:
-    made = Keeping(Path("x"), reuse=True, keep=True)
-    made.keep(REQUESTS[0], answers()[REQUESTS[0]])
-    assert made.recall(REQUESTS) == []
-    made.close()
+    cache = ResponseCache(Path("x"), read=True, write=True)
+    cache.put(REQUESTS[0], answers()[REQUESTS[0]])
+    assert cache.get(REQUESTS) == []
+    cache.close()
