@@ -70,7 +70,6 @@ def _row(adapter: FoundAdapter, digest: str | None) -> dict[str, object]:
         "problem": adapter.problem,
         "broken_at": adapter.broken_at,
         "fault": None if adapter.fault is None else str(adapter.fault),
-        "mismatch": None if adapter.mismatch is None else str(adapter.mismatch),
         "base": adapter.base,
         "rank": adapter.rank,
         "targets": list(adapter.targets),

@@ -1,4 +1,4 @@
-"""LoRA adapters as they lie in folders: found, looked at without loading anything, the newest usable one chosen."""
+"""Find LoRA adapters in folders, inspect them without loading anything, and choose the newest usable one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.base_model import may_fit
 from pytest_jarvis.inputs.lora_files import (
     Fault,
-    Mismatch,
     count_weights,
     first_fault,
-    first_mismatch,
+    lacks_lora,
     other_method,
     problem_of_weights,
     read_shapes,
-    unlike_plain,
+    unsupported_variant,
 )
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
@@ -39,7 +38,7 @@ Problem = Literal[
     "variant",
     "pointer",
     "cut",
-    "mismatch",
+    "no_lora",
     "other_base",
 ]
 
@@ -55,14 +54,14 @@ _SAID: Final[Mapping[Problem, str]] = {
     "variant": "is a LoRA that cannot be compared with its base on the same weights",
     "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
     "cut": "has weights that are cut or damaged",
-    "mismatch": f"has weights that are not those of its {ADAPTER_CONFIG}",
+    "no_lora": "has a file without the LoRA weights that it names, or with empty ones",
     "other_base": "was trained on another base",
 }
 
 _FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
     "not_lora": other_method,
     "bad_value": first_fault,
-    "variant": unlike_plain,
+    "variant": unsupported_variant,
 }
 """Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""
 
@@ -89,8 +88,6 @@ class FoundAdapter:
     """Line and column, from 1, where its configuration stops being JSON."""
     fault: Fault | None = None
     """The first value of its configuration that cannot be used, of a bad value, a variant or another method."""
-    mismatch: Mismatch | None = None
-    """In what its weights and its configuration contradict each other."""
 
     @property
     def name(self) -> str:
@@ -132,11 +129,11 @@ def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
     for top in folders:
         for folder in _walk(top, _DEPTH, set()):
             seen.setdefault(folder.resolve(), folder)
-    found = [look_at(folder) for folder in seen.values()]
+    found = [inspect_adapter(folder) for folder in seen.values()]
     return sorted(found, key=lambda adapter: (adapter.modified_s, _counted(adapter.folder)), reverse=True)
 
 
-def look_at(folder: Path) -> FoundAdapter:
+def inspect_adapter(folder: Path) -> FoundAdapter:
     """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
     config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
     config, broken_at = _read_config(config_file)
@@ -144,9 +141,9 @@ def look_at(folder: Path) -> FoundAdapter:
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
     stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
-    problem, mismatch = _problem(config_file, config, weights), None
-    if problem is None and config is not None and shapes is not None:
-        mismatch = first_mismatch(config, shapes)
+    problem = _problem(config_file, config, weights)
+    if problem is None and config is not None and shapes is not None and lacks_lora(config, shapes):
+        problem = "no_lora"
     return FoundAdapter(
         folder=folder,
         base=base if isinstance(base, str) and base else None,
@@ -155,10 +152,9 @@ def look_at(folder: Path) -> FoundAdapter:
         parameters=None if shapes is None else count_weights(shapes),
         size_bytes=0 if weights is None else weights.stat().st_size,
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
-        problem="mismatch" if mismatch is not None else problem,
+        problem=problem,
         broken_at=broken_at,
         fault=_FAULTS[problem](config) if config is not None and problem is not None and problem in _FAULTS else None,
-        mismatch=mismatch,
     )
 
 
@@ -263,8 +259,8 @@ def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
 
 
 def _place(found: FoundAdapter) -> str:
-    if found.fault is not None or found.mismatch is not None:
-        return f" ({found.fault or found.mismatch})"
+    if found.fault is not None:
+        return f" ({found.fault})"
     return "" if found.broken_at is None else f" (line {found.broken_at[0]}, column {found.broken_at[1]})"
 
 

@@ -271,8 +271,8 @@ def spoil(folder: Path, what: str) -> None:
     stated = json.loads(config.read_text(encoding="utf-8"))
     if what == "pointer":
         weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    elif what == "rank":
-        config.write_text(json.dumps({**stated, "r": 4}), encoding="utf-8")
+    elif what == "no lora":
+        weights.write_bytes(weights.read_bytes().replace(b".lora_", b".more_"))
     elif what == "method":
         config.write_text(json.dumps({**stated, "peft_type": "LOHA"}), encoding="utf-8")
     elif what == "other base":
@@ -283,8 +283,8 @@ def spoil(folder: Path, what: str) -> None:
     ("what", "said", "command"),
     [
         ("pointer", "pointeur Git LFS", f"git -C {typed('ma LoRA')} lfs pull"),
-        ("rank", ".lora_A.weight est de rang 16 au lieu de 4 ; recopiez ensemble la configuration et les", None),
-        ("method", 'peft_type vaut "LOHA" (attendu : « LORA ») ; entraînez une LoRA', None),
+        ("no lora", "les poids de LoRA annoncés manquent dans le fichier, ou sont vides ; recopiez ensemble", None),
+        ("method", 'ce n’est pas une LoRA : peft_type vaut "LOHA" ; entraînez une LoRA', None),
         ("other base", "autre base (Qwen/Qwen3-8B) ; choisissez sa base avec --jarvis-model", None),
     ],
 )

@@ -17,7 +17,7 @@ from pytest_jarvis.cli.check import environment
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.engines.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, FoundAdapter, find_adapters, look_at
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, FoundAdapter, find_adapters, inspect_adapter
 from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import load_prompts
@@ -243,10 +243,10 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     if folder is None or not folder.is_dir():
         values |= {"problem": "absent", "known": [] if folder is not None else _embedded()}
         return Finding(step=5, name="adapter", status="error", values=values, command=_beside(folder))
-    found: FoundAdapter = look_at(folder)
+    found: FoundAdapter = inspect_adapter(folder)
     problem = found.problem or (None if fits_base(found.base, base) else "other_base")
     values |= {"problem": problem, "base": found.base, "rank": found.rank, "size_bytes": found.size_bytes}
-    values |= {"broken_at": found.broken_at, "fault": found.fault, "mismatch": found.mismatch, "adapter": found}
+    values |= {"broken_at": found.broken_at, "fault": found.fault, "adapter": found}
     values |= {"targets": list(found.targets), "parameters": found.parameters}
     return Finding(
         step=5,
@@ -384,5 +384,5 @@ def _need(asked: _Asked, shapes: Shapes, *, on_gpu: bool) -> Need:
         on_gpu=on_gpu,
         prompt_tokens=_PROMPT_TOKENS,
         new_tokens=asked.conf.generation.max_new_tokens,
-        adapter_weights=sum(look_at(folder).parameters or 0 for folder in folders if folder.is_dir()),
+        adapter_weights=sum(inspect_adapter(folder).parameters or 0 for folder in folders if folder.is_dir()),
     )

@@ -32,7 +32,7 @@ from pytest_jarvis.engines.transformers.loading.chat import Chat
 from pytest_jarvis.engines.transformers.loading.errors import torch_memory_errors, trial
 from pytest_jarvis.engines.transformers.loading.sources import find_source, is_small, refuse_missing_packages
 from pytest_jarvis.engines.transformers.lora import files as adapting
-from pytest_jarvis.engines.transformers.lora.attach import unknown_keys
+from pytest_jarvis.engines.transformers.lora.attach import rehearse, unknown_keys
 from pytest_jarvis.engines.transformers.nf4.coverage import measure_coverage, refuse_storage
 from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
 from pytest_jarvis.engines.transformers.nf4.experts import use_steady_experts
@@ -99,7 +99,8 @@ class TransformersEngine:
         # Before the load, which may take minutes.
         stated = [adapting.refuse_other_base(adapter, self._source) for adapter in files]
         with threads(few):
-            base = loading.load_base(spec, self._source)
+            # A small base is loaded as fast as it is rehearsed.
+            base = loading.load_base(spec, self._source, None if few else lambda config: rehearse(config, files))
         stated += [unknown_keys(adapter) for adapter in files]
         self._base_notes = tuple(note for note in stated if note is not None)
         self._base = base

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
-from pytest_jarvis.inputs.lora_files import Mismatch, MismatchKind, Wanted
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
 
 _PROBLEMS: Final[Mapping[Problem, str]] = {
@@ -20,7 +19,7 @@ _PROBLEMS: Final[Mapping[Problem, str]] = {
     "variant": "variante de LoRA qui ne se compare pas à sa base sur les mêmes poids",
     "pointer": "un pointeur Git LFS tient lieu de poids (« git lfs pull » les apporte)",
     "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
-    "mismatch": f"ses poids ne sont pas ceux que décrit {ADAPTER_CONFIG}",
+    "no_lora": "les poids de LoRA annoncés manquent dans le fichier, ou sont vides",
     "other_base": "entraîné sur une autre base",
 }
 
@@ -35,38 +34,10 @@ _REMEDIES: Final[Mapping[Problem, str]] = {
     "variant": "entraînez une LoRA simple, ou donnez un autre adaptateur",
     "pointer": "",
     "cut": "recopiez le fichier depuis sa source",
-    "mismatch": f"recopiez ensemble la configuration et les poids depuis leur source, ou {_SAVE}",
+    "no_lora": f"recopiez ensemble la configuration et les poids depuis leur source, ou {_SAVE}",
     "other_base": "choisissez sa base avec --jarvis-model ou, si c’est la même, corrigez base_model_name_or_path",
 }
 """What mends a problem; what is said of a pointer says it already."""
-
-_WANTED: Final[Mapping[Wanted, str]] = {
-    "rank": "un nombre entier à partir de 1",
-    "number": "un nombre",
-    "share": "un nombre de 0 inclus à 1 exclu",
-    "flag": "true ou false",
-    "names": "une liste de noms",
-    "regex or names": "une liste de noms ou une expression régulière",
-    "ranks": "une table de noms avec des nombres entiers à partir de 1",
-    "numbers": "une table de noms avec des nombres",
-    "layers": "un numéro de couche ou une liste de tels numéros",
-    "tokens": "une liste de numéros de jetons, ou une table de noms avec de telles listes",
-    "bias": "« none », « all » ou « lora_only »",
-    "init": "true, false ou le nom d’une méthode",
-    "plain": "une LoRA qui laisse sa base telle quelle",
-    "lora": "« LORA »",
-}
-
-_MISMATCHES: Final[Mapping[MismatchKind, str]] = {
-    "no_lora": "aucun poids de LoRA dans le fichier, alors que {key} vaut {wanted}",
-    "empty": "{key} ne contient aucun nombre ({found})",
-    "half": "il manque {wanted}, qui va avec {key}",
-    "halves": "{key} est de rang {found}, et son lora_B de rang {wanted}",
-    "rank": "{key} est de rang {found} au lieu de {wanted}",
-    "targets": "le fichier porte des poids pour {found}, alors que target_modules vaut {wanted}",
-    "lacks": "{key} vaut true, et le fichier ne porte aucun {wanted}",
-    "more": "le fichier porte {found}, et {key} ne vaut pas true",
-}
 
 
 def detection_sentence(detection: Detection) -> str:
@@ -105,12 +76,10 @@ def list_lines(
 
 
 def problem_of(adapter: FoundAdapter, problem: Problem) -> str:
-    """Return why an adapter cannot be used, with the place in its configuration, the value or the weight."""
-    fault, mismatch, broken_at = adapter.fault, adapter.mismatch, adapter.broken_at
+    """Return why an adapter cannot be used, with the place in its configuration or the value."""
+    fault, broken_at = adapter.fault, adapter.broken_at
     if fault is not None:
-        return f"{ADAPTER_CONFIG} : {fault.key} vaut {printable(fault.found)} (attendu : {_WANTED[fault.wanted]})"
-    if mismatch is not None:
-        return f"{_PROBLEMS[problem]} : {_mismatch(mismatch)}"
+        return f"{_PROBLEMS[problem]} : {fault.key} vaut {printable(fault.found)}"
     if broken_at is None:
         return _PROBLEMS[problem]
     return f"{_PROBLEMS[problem]}, ligne {broken_at[0]}, colonne {broken_at[1]}"
@@ -146,11 +115,6 @@ def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
             "Pour en donner un : --jarvis-adapter DOSSIER (demo:jarvis et demo:faible viennent avec le plugin)"
         ),
     ]
-
-
-def _mismatch(mismatch: Mismatch) -> str:
-    said = {"key": mismatch.key, "found": mismatch.found, "wanted": mismatch.wanted}
-    return _MISMATCHES[mismatch.kind].format(**{name: printable(value) for name, value in said.items()})
 
 
 def _facts(adapter: FoundAdapter, digest: str | None) -> str:

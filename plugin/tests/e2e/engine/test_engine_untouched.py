@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pytest_jarvis.engines.transformers.lora import attach as attaching
-from pytest_jarvis.engines.transformers.lora.untouched import Untouched
+from pytest_jarvis.engines.transformers.lora.attach import Untouched
 from pytest_jarvis.types import EngineError
 
 Load = Callable[..., Any]

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_jarvis.demo import adapter_path, base_path
 from pytest_jarvis.engines.footprint import read_shapes, stored_bytes
-from pytest_jarvis.inputs.adapters import look_at
+from pytest_jarvis.inputs.adapters import inspect_adapter
 from pytest_jarvis.inputs.base_model import KNOWN_CONFIGS
 from pytest_jarvis.types import AdapterSpec, ModelSpec
 
@@ -64,7 +64,7 @@ def test_the_bytes_of_the_embedded_pair_are_those_measured() -> None:
     assert computed.keys() == measured.keys()
     for kind, size in measured.items():
         assert computed[kind] == pytest.approx(size, rel=0.02), kind  # type: ignore[index]
-    assert look_at(adapter_path("jarvis")).parameters == description.adapters[0].weights
+    assert inspect_adapter(adapter_path("jarvis")).parameters == description.adapters[0].weights
 
 
 @pytest.mark.parametrize(

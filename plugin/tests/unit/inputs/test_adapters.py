@@ -11,7 +11,15 @@ import pytest
 
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
-from pytest_jarvis.inputs.adapters import Problem, arm_name, detect, files_digest, find_adapters, look_at, targets_of
+from pytest_jarvis.inputs.adapters import (
+    Problem,
+    arm_name,
+    detect,
+    files_digest,
+    find_adapters,
+    inspect_adapter,
+    targets_of,
+)
 from pytest_jarvis.inputs.base_model import may_fit
 from pytest_jarvis.inputs.lora_files import problem_of_weights
 from pytest_jarvis.render.french.adapters import list_lines
@@ -52,7 +60,7 @@ def make(folder: Path, *, when: float = 1000.0, weights: bytes | None = None, **
 
 
 def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path: Path) -> None:
-    found = look_at(make(tmp_path / "jarvis v1.5", target_parameters=["experts.down_proj"]))
+    found = inspect_adapter(make(tmp_path / "jarvis v1.5", target_parameters=["experts.down_proj"]))
     assert found.problem is None
     assert (found.name, found.base, found.rank) == ("jarvis-v1-5", "demo", 8)
     assert found.targets == ("experts.down_proj", "q_proj", "v_proj")
@@ -62,33 +70,31 @@ def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path: Path) ->
 
 
 def test_the_embedded_adapters_are_whole() -> None:
-    assert look_at(adapter_path("jarvis")).parameters == 86_016
+    assert inspect_adapter(adapter_path("jarvis")).parameters == 86_016
+
+
+CONTENTS: dict[str, tuple[str, bytes]] = {
+    "half a configuration": ("adapter_config.json", b'{"peft_type": '),
+    "a configuration that is a list": ("adapter_config.json", b"[]"),
+    "another method": ("adapter_config.json", json.dumps({**CONFIG, "peft_type": "IA3"}).encode()),
+    "weights of another name": ("adapter_model.safetensors", safetensors((8, 4)).replace(b".lora_", b".more_")),
+    "empty weights": ("adapter_model.safetensors", safetensors((8, 4), (0, 8))),
+    "weights cut at the end": ("adapter_model.safetensors", safetensors((8, 4), missing=1)),
+    "a header without places": ("adapter_model.safetensors", (9).to_bytes(8, "little") + b'{"a": {}}'),
+    "a header larger than any": ("adapter_model.safetensors", b"\xff" * 16),
+    "an empty file": ("adapter_model.safetensors", b""),
+    "a torn archive": ("adapter_model.bin", b"PK\x03\x04"),
+    "text": ("adapter_model.bin", b"oops"),
+}
+ABSENT = {"no weights": "adapter_model.safetensors", "no configuration": "adapter_config.json"}
 
 
 def damage(folder: Path, what: str) -> None:
-    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    binary = folder / "adapter_model.bin"
-    if what == "no weights":
-        weights.unlink()
-    elif what == "no configuration":
-        config.unlink()
-    elif what == "half a configuration":
-        config.write_text('{"peft_type": ', encoding="utf-8")
-    elif what == "a configuration that is a list":
-        config.write_text("[]", encoding="utf-8")
-    elif what == "another method":
-        config.write_text(json.dumps({**CONFIG, "peft_type": "IA3"}), encoding="utf-8")
-    elif what == "weights cut at the end":
-        weights.write_bytes(safetensors((8, 4), missing=1))
-    elif what == "a header without places":
-        weights.write_bytes((9).to_bytes(8, "little") + b'{"a": {}}')
-    elif what == "a header larger than any":
-        weights.write_bytes(b"\xff" * 16)
-    elif what == "an empty file":
-        weights.write_bytes(b"")
-    else:
-        weights.unlink()
-        binary.write_bytes({"a torn archive": b"PK\x03\x04", "text": b"oops"}[what])
+    name, content = CONTENTS.get(what) or (ABSENT[what], None)
+    if content is None or name.endswith(".bin"):
+        (folder / ABSENT.get(what, "adapter_model.safetensors")).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,8 @@ def damage(folder: Path, what: str) -> None:
         ("half a configuration", "bad_config"),
         ("a configuration that is a list", "bad_config"),
         ("another method", "not_lora"),
+        ("weights of another name", "no_lora"),
+        ("empty weights", "no_lora"),
         ("weights cut at the end", "cut"),
         ("a header without places", "cut"),
         ("a header larger than any", "cut"),
@@ -115,7 +123,7 @@ def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path: Path, what: str,
 def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
     damage(make(tmp_path / "a"), "half a configuration")
     damage(make(tmp_path / "b"), "a configuration that is a list")
-    assert [(1, 15), None] == [look_at(tmp_path / name).broken_at for name in "ab"]
+    assert [(1, 15), None] == [inspect_adapter(tmp_path / name).broken_at for name in "ab"]
     with pytest.raises(
         InputError, match=r"a has an adapter_config\.json that is not a JSON table \(line 1, column 15\)"
     ):
@@ -133,14 +141,12 @@ def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usabl
     )
     lines = list_lines(find_adapters([tmp_path]), {}, [tmp_path])
     assert lines[0].startswith("✗ bad")
-    assert "target_modules vaut 5 (attendu : une liste de noms ou une expression régulière)" in printed(lines[1])
+    assert "adapter_config.json porte une valeur inutilisable : target_modules vaut 5" in printed(lines[1])
 
 
 def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: Path) -> None:
     make(tmp_path / "bad", r="four")
-    with pytest.raises(
-        InputError, match=r'a value that cannot be used \(r is "four", expected a whole number from 1\)'
-    ):
+    with pytest.raises(InputError, match=r'a value that cannot be used \(r is "four", expected int\)'):
         detect([tmp_path], "demo")
 
 
@@ -150,12 +156,12 @@ def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path: Path) -> No
     found = detect([tmp_path], "demo")
     assert ("plain", ["variant"]) == (found.arm, [problem for _, problem in found.passed_over])
     line = printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
-    assert 'init_lora_weights vaut "pissa" (attendu : une LoRA qui laisse sa base telle quelle)' in line
+    assert 'ne se compare pas à sa base sur les mêmes poids : init_lora_weights vaut "pissa"' in line
 
 
 def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path: Path) -> None:
     make(tmp_path / "a", weights=b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
-    assert "pointer" == look_at(tmp_path / "a").problem
+    assert "pointer" == inspect_adapter(tmp_path / "a").problem
     assert "git lfs pull" in printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
 
 
@@ -173,7 +179,7 @@ def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path: Path, ki
             archive.writestr("data.pkl", b"")
     else:
         binary.write_bytes(b"\x80\x02}.")
-    found = look_at(folder)
+    found = inspect_adapter(folder)
     assert (found.problem, found.parameters) == (None, None)
 
 

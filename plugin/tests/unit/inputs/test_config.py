@@ -9,7 +9,7 @@ import pytest
 
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
-from pytest_jarvis.inputs.adapters import Detection, look_at
+from pytest_jarvis.inputs.adapters import Detection, inspect_adapter
 from pytest_jarvis.inputs.config import Config, GenerationSection, LoggingSection, ModelSection, bytes_of, load_config
 from pytest_jarvis.run.settings import adapter_specs, detected_spec, generation_settings, model_spec
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
@@ -285,6 +285,6 @@ def test_what_is_possible_is_let_through(tmp_path: Path) -> None:
 
 
 def test_what_was_detected_becomes_an_adapter_by_its_name_and_folder() -> None:
-    whole = look_at(adapter_path("jarvis"))
+    whole = inspect_adapter(adapter_path("jarvis"))
     detection = Detection(arm="mien", chosen=whole, usable=1, passed_over=(), folders=())
     assert detected_spec(detection, "out/x") == AdapterSpec(name="mien", source="out/x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -141,11 +141,12 @@ def _import_bitsandbytes() -> None:
         torch.compile = compiler
 
 
-def load_base(spec: ModelSpec, source: Source) -> Base:
+def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig], None] | None = None) -> Base:
     """Return the base model that `spec` asks for, on the GPUs when there are any, else on the CPU.
 
     On the CPU everything is computed in 32 bits: near-ties between tokens are then decided the same way on any machine,
     and products of 16 rows and more give the same bits whatever the batch. On a GPU, in bfloat16.
+    `check` sees the configuration before any weight is read, unless the checkpoint replaces layers by packed ones.
     Raises EngineError with one sentence for whatever transformers cannot load.
     """
     import torch
@@ -177,6 +178,8 @@ def load_base(spec: ModelSpec, source: Source) -> Base:
         kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
     if spec.quantization == "nf4" and prequantized is None:
         kwargs["quantization_config"] = nf4_config(compute_dtype)
+    if check is not None and prequantized is None:
+        check(config)
     tokenizer = _load_tokenizer(source, common)
     try:
         with read_by(quantizer_class(), config, compute_dtype=compute_dtype):

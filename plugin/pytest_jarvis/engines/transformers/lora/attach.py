@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import warnings
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.lora.arms import peft_name, slice_rows, whole_rows, with_own_names
 from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_bin, refuse_variants_in_4_bits
-from pytest_jarvis.engines.transformers.lora.untouched import Untouched
-from pytest_jarvis.engines.transformers.nf4.dequantize import stand_ins
+from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings, stand_ins
 from pytest_jarvis.types import EngineError
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 _ATTACH_ERRORS: Final = (
@@ -80,6 +80,23 @@ def _what_changed(adapter: AdapterFiles, weight: str) -> str:
     )
 
 
+def rehearse(config: PreTrainedConfig, adapters: list[AdapterFiles]) -> None:
+    """Attach the adapters to a model without weights: names and shapes that do not fit are refused in seconds.
+
+    Raises EngineError as `attach` does. A model that cannot be built without its weights is left to the load.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForCausalLM
+
+    with init_empty_weights():
+        try:
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+        except Exception:  # noqa: BLE001  # whatever a model's own code raises
+            return
+        if adapters:
+            attach(model, adapters)
+
+
 def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
     """Return the model with one adapter more."""
     from peft import LoraConfig, PeftModelForCausalLM
@@ -107,7 +124,9 @@ def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: A
                 _refuse_parts(peft_model, adapter)
             _refuse_replaced_in_4_bits(peft_model, adapter)
             _refuse_base_weights(peft_model, adapter)
-            outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=str(model.device))
+            # safetensors reads to no meta device.
+            device = "cpu" if model.device.type == "meta" else str(model.device)
+            outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=device)
     except _ATTACH_ERRORS as error:
         raise EngineError(_why_not(adapter, error, model)) from error
     # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
@@ -244,7 +263,7 @@ def _refuse_base_weights(peft_model: PeftModel, adapter: AdapterFiles) -> None:
             continue  # named afterwards, with what else the model has no place for
         if weight.shape != tensor.shape:
             raise EngineError(_other_size(adapter, key, tuple(tensor.shape), tuple(weight.shape), peft_model))
-        if not torch.equal(tensor.to(device=weight.device, dtype=weight.dtype), weight):
+        if not weight.is_meta and not torch.equal(tensor.to(device=weight.device, dtype=weight.dtype), weight):
             others.append(key)
     if not others:
         return
@@ -385,3 +404,52 @@ def _other_size(
         f"shape {theirs} in its file and {ours} here; take the base it was trained on, or correct the ranks in its "
         "configuration"
     )
+
+
+class Untouched:
+    """Remembers the weights of a model by the modules that hold them, whatever is wrapped around these later.
+
+    The copies that a CPU keeps dequantised hide a change of the packed weights from every logit; the sums do not.
+    """
+
+    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+        self._model = model
+        packed = {id(entry.original) for _, _, entry in expert_readings(model)}
+        self._places: list[tuple[str, Any, str]] = [
+            (f"{path}.{name}".lstrip("."), module, name)
+            for path, module in model.named_modules()
+            for name, weight in module.named_parameters(recurse=False)
+            if id(weight) not in packed
+        ]
+        self._before = list(self._sums())
+
+    def first_change(self) -> str | None:
+        """Return the name of the first weight that is not what it was, None when all are."""
+        for before, now in zip(self._before, self._sums(), strict=True):
+            if before != now:
+                return before[0]
+        return None
+
+    def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield each weight's name with its sums: of its bytes, and of its scales where it is in 4 bits."""
+        for path, module, name in self._places:
+            weight = getattr(module, name)
+            yield path, (_sum(weight.data), _sum_of_scales(getattr(weight, "quant_state", None)))
+        for number, (_, name, entry) in enumerate(expert_readings(self._model)):
+            yield f"{name} of mixture {number}", (_sum(entry.original.data), _sum_of_scales(entry[0].quant_state))
+
+
+def _sum(tensor: torch.Tensor) -> int:
+    """Return the sum of a tensor's bytes, taken eight at a time where they can be; 0 for one without data."""
+    import torch
+
+    if tensor.device.type == "meta":
+        return 0
+    data = tensor.detach().contiguous().view(-1).view(torch.uint8)
+    if data.numel() % 8 == 0 and data.storage_offset() % 8 == 0:
+        data = data.view(torch.int64)
+    return int(data.sum(dtype=torch.int64))
+
+
+def _sum_of_scales(state: Any) -> int:
+    return 0 if state is None else _sum(state.absmax)

@@ -14,13 +14,10 @@ from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, files_di
 from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
 from pytest_jarvis.inputs.lora_files import (
     PLAIN_INITS,
-    Shapes,
     asks_for,
     first_fault,
-    first_mismatch,
     problem_of_weights,
-    read_shapes,
-    unlike_plain,
+    unsupported_variant,
 )
 from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError
 
@@ -69,7 +66,7 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
         raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}; {_GIVE}")
     config = _config(spec.name, config_file)
     refuse_variants(spec.name, config)
-    _refuse_mismatch(spec.name, config, weights)
+    _refuse_damaged(spec.name, weights)
     return AdapterFiles(
         name=spec.name,
         source=spec.source,
@@ -152,18 +149,8 @@ def _config(name: str, file: Path) -> Mapping[str, Any]:
     return config
 
 
-def _refuse_mismatch(name: str, config: Mapping[str, Any], weights: Path) -> None:
-    """Raise EngineError when an adapter's weights are not those of its configuration, whatever the base is."""
-    mismatch = first_mismatch(config, _shapes(name, weights))
-    if mismatch is not None:
-        raise EngineError(
-            f"adapter '{name}': {mismatch}; {ADAPTER_CONFIG} and {weights.name} in {weights.parent} are not of one "
-            "training: copy both from where it was trained, or save it again with peft's save_pretrained"
-        )
-
-
-def _shapes(name: str, file: Path) -> Shapes:
-    """Return what a file of weights holds. Raises EngineError for one that holds no whole weights."""
+def _refuse_damaged(name: str, file: Path) -> None:
+    """Raise EngineError for a file that holds no whole weights."""
     problem = problem_of_weights(file)
     if problem == "pointer":
         raise EngineError(
@@ -174,8 +161,7 @@ def _shapes(name: str, file: Path) -> Shapes:
             f"adapter '{name}': {file} is damaged or cut short, or holds no weights: copy it again from its source"
         )
     if file.suffix == ".bin":
-        return {key: tuple(tensor.shape) for key, tensor in read_bin(name, file, device="meta").items()}
-    return read_shapes(file) or {}
+        read_bin(name, file, device="meta")
 
 
 def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
@@ -244,7 +230,7 @@ _UNQUANTIZED_ONLY: Final[Mapping[str, str]] = {
 
 def refuse_variants(name: str, config: Mapping[str, Any]) -> None:
     """Raise EngineError when an adapter's configuration asks for more than to add a product to weights of the base."""
-    fault = unlike_plain(config)
+    fault = unsupported_variant(config)
     if fault is None:
         return
     if fault.key == "init_lora_weights":
