@@ -8,8 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli import adapters, analyze, baseline, compare, config, contamination, history, prompts, store
-from pytest_jarvis.cli.check import command as check
+from pytest_jarvis.cli import (
+    adapters,
+    analyze,
+    baseline,
+    check,
+    compare,
+    config,
+    contamination,
+    history,
+    prompts,
+    store,
+)
 from pytest_jarvis.cli.common import USAGE_ERROR, Parser, say
 from pytest_jarvis.files import InputError
 

@@ -9,18 +9,20 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pytest_jarvis.cli.check import environment
+from pytest_jarvis.cli.check import environment, french
 from pytest_jarvis.engines import EXTRAS, NEEDS
 from pytest_jarvis.engines.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, FoundAdapter, find_adapters, inspect_adapter
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter
 from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import load_prompts
+from pytest_jarvis.render.french.adapters import detection_sentence
+from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.run.settings import (
     DEFAULT_ENGINE,
     SERVER,
@@ -56,19 +58,16 @@ class Finding:
     name: str
     """What was looked at, for a machine: `gpu.0`, `model.memory`."""
     status: Status
-    values: Mapping[str, Any] = field(default_factory=dict)
-    command: str | None = None
+    text: str
+    values: Mapping[str, object]
+    command: str | None
     """What mends it, to be typed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """What torch itself says, once imported."""
-
-    cuda: bool
-    devices: tuple[str, ...]
-    problem: str | None
-    """Why a computation failed; None when it did not."""
+def _finding(
+    step: int, name: str, status: Status, text: str, command: str | None = None, /, **values: object
+) -> Finding:
+    return Finding(step=step, name=name, status=status, text=typeset(printable(text)), values=values, command=command)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def typed(word: str, *, windows: bool = os.name == "nt") -> str:
     return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
-def check_up(option: argparse.Namespace, root: Path, probe: Probe | None = None) -> list[Finding]:
+def check_up(option: argparse.Namespace, root: Path) -> list[Finding]:
     """Return the findings, by step; `root` is where the configuration, the prompts and the reports lie.
 
     Raises InputError for an option that cannot be, and a named configuration that is not there; what a configuration
@@ -107,7 +106,7 @@ def check_up(option: argparse.Namespace, root: Path, probe: Probe | None = None)
     usable = devices if build is not None and build.cuda else ()
     return [
         *_python(),
-        *_torch(asked, build, devices, probe),
+        *_torch(asked, build, devices),
         *_packages(asked),
         *_folders(asked),
         *_adapters(asked),
@@ -127,96 +126,85 @@ def _read(option: argparse.Namespace, root: Path) -> _Asked:
 
 
 def _python() -> Iterator[Finding]:
-    good = sys.version_info >= LEAST_PYTHON
     values = {"version": platform.python_version(), "least": ".".join(map(str, LEAST_PYTHON)), "path": sys.executable}
-    yield Finding(step=1, name="python", status="ok" if good else "error", values=values)
+    status: Status = "ok" if sys.version_info >= LEAST_PYTHON else "error"
+    yield _finding(1, "python", status, french.python(**values), **values)
 
 
 def _torch(
-    asked: _Asked, build: environment.TorchBuild | None, devices: tuple[environment.Gpu, ...], probe: Probe | None
+    asked: _Asked, build: environment.TorchBuild | None, devices: tuple[environment.Gpu, ...]
 ) -> Iterator[Finding]:
-    absent: Status = "error" if asked.needs_torch else "warning"
     if build is None:
-        yield Finding(
-            step=2, name="torch", status=absent, values={"version": None, "cuda": None}, command=INSTALL_LOCAL
-        )
+        absent: Status = "error" if asked.needs_torch else "warning"
+        yield _finding(2, "torch", absent, french.torch(None), INSTALL_LOCAL, version=None, cuda=None)
     else:
-        yield Finding(step=2, name="torch", status="ok", values={"version": build.version, "cuda": build.cuda})
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") if not devices else None
-    yield Finding(
-        step=2, name="gpus", status="ok" if devices else "warning", values={"count": len(devices), "hidden": hidden}
-    )
+        yield _finding(2, "torch", "ok", french.torch(build), **asdict(build))
+    count, hidden = len(devices), os.environ.get("CUDA_VISIBLE_DEVICES") if not devices else None
+    status: Status = "ok" if devices else "warning"
+    yield _finding(2, "gpus", status, french.gpus(count, hidden), count=count, hidden=hidden)
     for gpu in devices:
-        values = {
-            "index": gpu.index,
-            "name": gpu.name,
-            "total_bytes": gpu.total_bytes,
-            "free_bytes": gpu.free_bytes,
-            "driver": gpu.driver,
-        }
-        yield Finding(step=2, name=f"gpu.{gpu.index}", status="ok", values=values)
+        yield _finding(2, f"gpu.{gpu.index}", "ok", french.gpu(gpu), **asdict(gpu))
     if build is not None and devices and build.cuda is None:
-        yield Finding(step=2, name="torch.cuda", status="error", values={"count": len(devices)}, command=INSTALL_CUDA)
+        yield _finding(2, "torch.cuda", "error", french.no_cuda(count), INSTALL_CUDA, count=count)
     if build is not None and (least := environment.driver_too_old(build, devices)) is not None:
-        values = {"least": least, "driver": devices[0].driver, "cuda": build.cuda}
-        yield Finding(step=2, name="driver", status="error", values=values)
-    if probe is not None:
-        told = {"cuda": probe.cuda, "devices": list(probe.devices), "problem": probe.problem}
-        yield Finding(step=2, name="torch.deep", status="error" if probe.problem else "ok", values=told)
+        driver = devices[0].driver
+        text = french.old_driver(driver, build.cuda, least)
+        yield _finding(2, "driver", "error", text, least=least, driver=driver, cuda=build.cuda)
+    if asked.option.deep:
+        from pytest_jarvis.engines.transformers.probe import probe
+
+        cuda, names, problem = probe()
+        text = french.deep(names, problem)
+        yield _finding(2, "torch.deep", "error" if problem else "ok", text, cuda=cuda, devices=names, problem=problem)
 
 
 def _packages(asked: _Asked) -> Iterator[Finding]:
     found = environment.requirements(EXTRAS.get(asked.engine, "local"))
     if not found:
-        yield Finding(step=3, name="packages", status="error", command=INSTALL_CORE)
+        yield _finding(3, "packages", "error", french.NOT_INSTALLED, INSTALL_CORE)
     for one in found:
         needed = one.extra is None or one.name in NEEDS.get(asked.engine, ())
-        values = {"name": one.name, "installed": one.installed, "asked": one.asked, "extra": one.extra}
-        yield Finding(
-            step=3,
-            name=f"package.{one.name}",
-            status="ok" if one.good else "error" if needed else "warning",
-            values=values,
-            command=None if one.good else INSTALL.format(extra=one.extra) if one.extra else INSTALL_CORE,
-        )
+        status: Status = "ok" if one.good else "error" if needed else "warning"
+        command = None if one.good else INSTALL.format(extra=one.extra) if one.extra else INSTALL_CORE
+        yield _finding(3, f"package.{one.name}", status, french.package(one), command, **asdict(one))
 
 
 def _folders(asked: _Asked) -> Iterator[Finding]:
     if asked.problem is not None:
-        yield Finding(step=4, name="unchecked", status="warning", command=SHOW_CONFIG)
+        yield _finding(4, "unchecked", "warning", french.UNCHECKED, SHOW_CONFIG)
         return
     prompts = resolve_prompts(asked.conf, asked.option, asked.file.parent, asked.root)
     try:
         loaded = load_prompts(prompts, with_tools=asked.conf.generation.tools)
     except InputError as error:
-        yield Finding(step=4, name="folder.prompts", status="error", values={"problem": str(error)})
+        yield _finding(4, "folder.prompts", "error", french.bad_prompts(str(error)), problem=str(error))
     else:
-        values: dict[str, Any] = {"folder": str(prompts), "categories": len(loaded.categories)}
-        values |= {"prompts": len(loaded.cases), "tools": len(loaded.tools)}
-        yield Finding(step=4, name="folder.prompts", status="ok", values=values)
+        counts = {"categories": len(loaded.categories), "prompts": len(loaded.cases), "tools": len(loaded.tools)}
+        text = french.prompts(str(prompts), **counts)
+        yield _finding(4, "folder.prompts", "ok", text, folder=str(prompts), **counts)
     yield _writable("folder.reports", asked.root / asked.conf.output.folder)
     for folder in adapter_folders(asked.conf, asked.file.parent):
         there = folder.is_dir()
         if there or asked.conf.model.adapter_folders is not None:
-            values = {"folder": str(folder), "found": there and len(find_adapters([folder]))}
-            command = None if there else f"mkdir {typed(str(folder))}"
-            yield Finding(
-                step=4, name="folder.adapters", status="ok" if there else "warning", values=values, command=command
-            )
+            count = len(find_adapters([folder])) if there else None
+            text, command = french.adapter_folder(str(folder), count), None if there else f"mkdir {typed(str(folder))}"
+            status: Status = "ok" if there else "warning"
+            yield _finding(4, "folder.adapters", status, text, command, folder=str(folder), found=count)
     if asked.conf.model.base_model_id != DEMO:
         yield _writable("folder.cache", hub_cache())
 
 
 def _writable(name: str, folder: Path) -> Finding:
     nearest = nearest_existing(folder)
-    good = nearest.is_dir() and os.access(nearest, os.W_OK)
-    values = {"folder": str(folder), "free_bytes": environment.free_disk(folder), "there": folder.is_dir()}
-    return Finding(step=4, name=name, status="ok" if good else "error", values=values)
+    status: Status = "ok" if nearest.is_dir() and os.access(nearest, os.W_OK) else "error"
+    free, there = environment.free_disk(folder), folder.is_dir()
+    text = french.folder(name, str(folder), free, there=there)
+    return _finding(4, name, status, text, folder=str(folder), free_bytes=free, there=there)
 
 
 def _adapters(asked: _Asked) -> Iterator[Finding]:
     if asked.problem is not None:
-        yield Finding(step=5, name="unchecked", status="warning", command=SHOW_CONFIG)
+        yield _finding(5, "unchecked", "warning", french.UNCHECKED, SHOW_CONFIG)
         return
     try:
         specs, detections = resolve_adapters(asked.conf, asked.option, asked.file.parent)
@@ -225,36 +213,31 @@ def _adapters(asked: _Asked) -> Iterator[Finding]:
         named = {text.rpartition("=")[2] for text in asked.option.jarvis_adapter}
         where = f" --jarvis-config {typed(asked.option.jarvis_config)}" if asked.option.jarvis_config else ""
         command = f"{LIST_ADAPTERS}{where}" if not named or AUTO in named else None
-        yield Finding(step=5, name="adapters", status="error", values={"problem": str(error)}, command=command)
+        yield _finding(5, "adapters", "error", french.bad_adapters(str(error)), command, problem=str(error))
         return
     for detection in detections:
-        yield Finding(step=5, name="adapter.auto", status="ok", values={"detection": detection})
+        yield _finding(5, "adapter.auto", "ok", detection_sentence(detection))
     for spec in specs:
         yield _adapter(asked, spec)
 
 
 def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     folder, base = _adapter_folder(spec), asked.conf.model.base_model_id
+    values: dict[str, object] = {"name": spec.name, "source": spec.source}
     if asked.option.jarvis_aa:
-        return Finding(step=5, name="adapter.none", status="ok")
-    values: dict[str, Any] = {"name": spec.name, "source": spec.source}
+        return _finding(5, "adapter.none", "ok", french.NO_ADAPTER)
     if asked.engine == SERVER:
-        return Finding(step=5, name="adapter.served", status="ok", values=values)
+        return _finding(5, "adapter.served", "ok", french.served_adapter(spec), **values)
     if folder is None or not folder.is_dir():
-        values |= {"problem": "absent", "known": [] if folder is not None else _embedded()}
-        return Finding(step=5, name="adapter", status="error", values=values, command=_beside(folder))
-    found: FoundAdapter = inspect_adapter(folder)
+        known = [] if folder is not None else _embedded()
+        text = french.absent_adapter(spec, known)
+        return _finding(5, "adapter", "error", text, _beside(folder), **values, problem="absent", known=known)
+    found = inspect_adapter(folder)
     problem = found.problem or (None if fits_base(found.base, base) else "other_base")
-    values |= {"problem": problem, "base": found.base, "rank": found.rank, "size_bytes": found.size_bytes}
-    values |= {"broken_at": found.broken_at, "fault": found.fault, "adapter": found}
-    values |= {"targets": list(found.targets), "parameters": found.parameters}
-    return Finding(
-        step=5,
-        name="adapter",
-        status="error" if problem else "ok",
-        values=values,
-        command=f"git -C {typed(str(folder))} lfs pull" if problem == "pointer" else None,
-    )
+    told = ("base", "rank", "size_bytes", "broken_at", "fault", "targets", "parameters")
+    values |= {"problem": problem, **{name: getattr(found, name) for name in told}}
+    command = f"git -C {typed(str(folder))} lfs pull" if problem == "pointer" else None
+    return _finding(5, "adapter", "error" if problem else "ok", french.adapter(spec, found, problem), command, **values)
 
 
 def _beside(folder: Path | None) -> str | None:
@@ -285,16 +268,16 @@ def _adapter_folder(spec: AdapterSpec) -> Path | None:
 
 def _configuration(asked: _Asked, devices: tuple[environment.Gpu, ...]) -> Iterator[Finding]:
     if asked.problem is not None:
-        yield Finding(step=6, name="config", status="error", values={"problem": asked.problem}, command=SHOW_CONFIG)
+        yield _finding(6, "config", "error", french.bad_config(asked.problem), SHOW_CONFIG, problem=asked.problem)
         return
-    yield Finding(
-        step=6, name="config", status="ok", values={"file": str(asked.file) if asked.file.is_file() else None}
-    )
+    file = str(asked.file) if asked.file.is_file() else None
+    yield _finding(6, "config", "ok", french.config(file), file=file)
     if not asked.needs_torch:
         url = asked.conf.model.base_url
         lacking = asked.engine == SERVER and url is None
-        values = {"engine": asked.engine, "base_url": url, "lacking": lacking}
-        yield Finding(step=6, name="engine", status="error" if lacking else "ok", values=values)
+        text = french.engine(asked.engine, url, lacking=lacking)
+        status: Status = "error" if lacking else "ok"
+        yield _finding(6, "engine", status, text, engine=asked.engine, base_url=url, lacking=lacking)
         return
     model = asked.conf.model
     cache = hub_cache()
@@ -307,24 +290,19 @@ def _configuration(asked: _Asked, devices: tuple[environment.Gpu, ...]) -> Itera
 def _files(asked: _Asked, base: BaseFiles, shapes: Shapes | None, cache: Path) -> Finding:
     """Return whether the base is there, else whether the disk has room for it."""
     name = asked.conf.model.base_model_id
-    values: dict[str, Any] = {"model": name, "place": base.place, "size_bytes": base.size_bytes}
+    values: dict[str, object] = {"model": name, "place": base.place, "size_bytes": base.size_bytes}
     values["folder"] = None if base.folder is None else str(base.folder)
-    if base.whole and base.config is not None:
-        return Finding(step=6, name="model.files", status="ok", values=values)
-    if base.place not in {"absent", "cache"}:
-        return Finding(step=6, name="model.files", status="error", values=values)
-    asked_bytes = None if shapes is None else max(0, STORED_BYTES * shapes.weights - base.size_bytes)
+    whole = base.whole and base.config is not None
+    if whole or base.place not in {"absent", "cache"}:
+        return _finding(6, "model.files", "ok" if whole else "error", french.files(name, base), **values)
+    needed = None if shapes is None else max(0, STORED_BYTES * shapes.weights - base.size_bytes)
     free = environment.free_disk(cache)
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    values |= {"needed_bytes": asked_bytes, "free_bytes": free, "offline": offline, "cache": str(cache)}
-    short = asked_bytes is not None and asked_bytes > free
-    return Finding(
-        step=6,
-        name="model.disk",
-        status="error" if short or offline else "warning",
-        values={**values, "short": short},
-        command=None if short else f"hf download {name}",
-    )
+    short = needed is not None and needed > free
+    values |= {"needed_bytes": needed, "free_bytes": free, "offline": offline, "cache": str(cache), "short": short}
+    text = french.offline(name) if offline else french.disk(name, needed, free, str(cache))
+    status: Status = "error" if short or offline else "warning"
+    return _finding(6, "model.disk", status, text, None if short else f"hf download {name}", **values)
 
 
 def _memory(
@@ -335,41 +313,28 @@ def _memory(
     caps = asked.conf.model.max_memory or {}
     on_gpus = sum(min(gpu.free_bytes, bytes_of(caps.get(str(gpu.index)), gpu.free_bytes)) for gpu in devices)
     free = on_gpus if on_gpu else environment.free_memory()
-    nf4 = asked.conf.model.quantization == "nf4"
-    values: dict[str, Any] = {"on_gpu": on_gpu, "free_bytes": free, "quantization": asked.conf.model.quantization}
+    quantization = asked.conf.model.quantization
+    values: dict[str, object] = {"on_gpu": on_gpu, "free_bytes": free, "quantization": quantization}
     if shapes is None or base.quantized_by is not None:
         # A family that is not known here, or weights that are packed already: the files themselves say about as much.
-        files = base.size_bytes * (0.516 / STORED_BYTES if nf4 and base.quantized_by is None else 1)
-        values |= {"needed_bytes": int(files) or None, "exact": False}
-        short = free is not None and int(files) > free
-        yield Finding(
-            step=6, name="model.memory", status="error" if short else "ok" if files else "warning", values=values
-        )
+        shrunk = quantization == "nf4" and base.quantized_by is None
+        files = int(base.size_bytes * (0.516 / STORED_BYTES if shrunk else 1)) or None
+        short = free is not None and files is not None and files > free
+        status: Status = "error" if short else "ok" if files else "warning"
+        text = french.rough_memory(files, free, on_gpu=on_gpu)
+        yield _finding(6, "model.memory", status, text, **values, needed_bytes=files, exact=False)
     else:
         need = _need(asked, shapes, on_gpu=on_gpu)
         rows = asked.conf.generation.batch_size or LEAST_ROWS
-        values |= {
-            "needed_bytes": need.total(rows),
-            "weights_bytes": need.weights,
-            "adapters_bytes": need.adapters,
-            "workspace_bytes": need.workspace,
-            "row_bytes": need.row,
-            "rows": rows,
-            "rows_that_fit": None if free is None else need.rows_in(free),
-            "exact": True,
-        }
-        short = free is not None and need.total(rows) > free
-        yield Finding(
-            step=6, name="model.memory", status="error" if short else "ok" if free else "warning", values=values
-        )
+        fitting = None if free is None else need.rows_in(free)
+        values |= {f"{part}_bytes": size for part, size in asdict(need).items()}
+        values |= {"needed_bytes": need.total(rows), "rows": rows, "rows_that_fit": fitting, "exact": True}
+        status = "error" if free is not None and need.total(rows) > free else "ok" if free else "warning"
+        yield _finding(6, "model.memory", status, french.memory(need, rows, free, on_gpu=on_gpu), **values)
     if not on_gpu and shapes is not None:
-        dense = sum(stored_bytes(shapes, nf4=False, element=4).values())
-        yield Finding(
-            step=6,
-            name="model.time",
-            status="warning" if dense > 4e9 else "ok",
-            values={"bytes_per_step": dense, "demo": base.place == "demo"},
-        )
+        dense, demo = sum(stored_bytes(shapes, nf4=False, element=4).values()), base.place == "demo"
+        status = "warning" if dense > 4e9 else "ok"
+        yield _finding(6, "model.time", status, french.time(dense, demo=demo), bytes_per_step=dense, demo=demo)
 
 
 def _need(asked: _Asked, shapes: Shapes, *, on_gpu: bool) -> Need:
