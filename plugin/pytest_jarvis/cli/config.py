@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_jarvis.cli.common import Parser, say
 from pytest_jarvis.render.french import fit, width_of
 from pytest_jarvis.render.french.formats import printable, typeset
-from pytest_jarvis.render.text.layout import wrap
+from pytest_jarvis.render.text import wrap
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.render import terminal
+from pytest_jarvis.render.aggregates import MOST_ADAPTERS
 from pytest_jarvis.render.french import encodable, fit, printable, typeset
 from pytest_jarvis.render.french.session import (
     NOT_ASKED_TO_JUDGE,
@@ -19,7 +20,6 @@ from pytest_jarvis.render.french.session import (
     parallel,
 )
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
-from pytest_jarvis.render.text.aggregates import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
+from pytest_jarvis.render.blocks import columns
 from pytest_jarvis.render.french import bracket, comparing, conclusions, labels, number, percent, points, signed
 from pytest_jarvis.render.markdown import escaped, escaped_sentence, table_of
-from pytest_jarvis.render.text.layout import INDENT, WIDTH, paragraph, section, table
+from pytest_jarvis.render.text import INDENT, WIDTH, paragraph, section, table
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, PromptDifference, RunComparison
 from pytest_jarvis.report.schema import Report
 
@@ -110,7 +111,7 @@ def _arm_lines(runs: ComparedRuns, arm: ArmComparison) -> Iterator[str]:
     yield from paragraph(comparing.interval_rule(runs.comparison.alpha))
     yield ""
     rows = [_metric_cells(runs, one) for one in arm.metrics]
-    yield from table(comparing.METRIC_HEADS, rows, (22, 7, 8, 8, 11, 17))
+    yield from table(columns(comparing.METRIC_HEADS, (22, 7, 8, 8, 11, 17)), rows)
     yield ""
     yield from _prompt_lines(_changed(arm), len(arm.prompts))
     yield ""
@@ -124,7 +125,7 @@ def _prompt_lines(changed: Sequence[PromptDifference], prompts: int) -> Iterator
         yield from paragraph(comparing.NOTHING_CHANGED)
         return
     cells = [_prompt_cells(one) for one in changed[:_MOST_PROMPTS]]
-    yield from table(comparing.PROMPT_HEADS, cells, (19, 15, 16, 13, 7))
+    yield from table(columns(comparing.PROMPT_HEADS, (19, 15, 16, 13, 7)), cells)
     if len(changed) > _MOST_PROMPTS:
         yield from paragraph(labels.more(len(changed) - _MOST_PROMPTS))
     if same := prompts - len(changed):

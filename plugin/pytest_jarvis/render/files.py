@@ -14,7 +14,7 @@ from pytest_jarvis.files import write_atomically
 from pytest_jarvis.inputs.config import FILES, Format
 from pytest_jarvis.render.french import labels, printable
 from pytest_jarvis.render.markdown import append_step_summary, render_markdown
-from pytest_jarvis.render.text.document import render_text
+from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import Insights, insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import GateOutcome

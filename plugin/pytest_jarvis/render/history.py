@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.render.french import fit, gain_interval, percent, printable, shortened
 from pytest_jarvis.render.french import history as wording
-from pytest_jarvis.render.text.layout import align, wrap
+from pytest_jarvis.render.text import align, wrap
 from pytest_jarvis.report.history import HistoryEntry, Series
 
 _WIDTH: Final = 79

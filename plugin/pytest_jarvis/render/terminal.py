@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pytest_jarvis.render.aggregates import aggregate_table, choice_sentences, ranking_sentences
 from pytest_jarvis.render.french import (
     DASH,
     NBSP,
@@ -25,8 +26,7 @@ from pytest_jarvis.render.french.contamination import contamination_notes
 from pytest_jarvis.render.french.metrics import metric_line, not_measured
 from pytest_jarvis.render.french.regression import regression_details, regression_sentence
 from pytest_jarvis.render.french.routing import run_notes
-from pytest_jarvis.render.text.aggregates import aggregate_table, choice_sentences, ranking_sentences
-from pytest_jarvis.render.text.layout import wrap
+from pytest_jarvis.render.text import wrap
 from pytest_jarvis.report.schema import FailureRow, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome, Require
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking

@@ -100,22 +100,26 @@ def device(name: str) -> str:
 
 
 SECTIONS: Final[Mapping[str, str]] = {
-    "identity": "CE QUI A ÉTÉ COMPARÉ",
-    "verdict": "VERDICT",
-    "thresholds": "SEUILS",
-    "side_by_side": "LES ADAPTATEURS CÔTE À CÔTE",
-    "statistics": "STATISTIQUES GLOBALES",
-    "categories": "PAR CATÉGORIE",
-    "improvements": "LES PLUS FORTES AMÉLIORATIONS",
-    "weaknesses": "LES POINTS FAIBLES",
-    "regressions": "LES BAISSES AVÉRÉES",
-    "flips": "BASCULES",
-    "failures": "ÉCHECS",
-    "responses": "LONGUEUR ET REMPLISSAGE",
-    "adapters": "LES AUTRES ADAPTATEURS",
-    "noise": "LE BRUIT DE FOND (A/A)",
-    "provenance": "PROVENANCE",
-    "recommendations": "RECOMMANDATIONS",
+    "identity": "Ce qui a été comparé",
+    "verdict": "Verdict",
+    "explanation": "Ce que dit la mesure",
+    "recommendations": "Recommandations",
+    "thresholds": "Seuils",
+    "adapters": "Les adaptateurs côte à côte",
+    "regression": "Régression",
+    "noise": "Le bruit de fond (A/A)",
+    "statistics": "Statistiques globales",
+    "categories": "Par catégorie",
+    "added": "Métriques ajoutées",
+    "tools": "Bon outil choisi",
+    "understanding": "Commandes mal entendues, et comprises",
+    "improvements": "Les plus fortes améliorations",
+    "weaknesses": "Les points faibles",
+    "regressions": "Les baisses avérées",
+    "flips": "Bascules",
+    "responses": "Longueur et remplissage",
+    "failures": "Échecs",
+    "provenance": "Provenance",
 }
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -159,6 +163,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "arm": "Bras",
     "stage": "étape",
     "failed": "réponses",
+    "prompt": "Prompt",
+    "response": "Réponse",
     "reason": "Raison la plus fréquente",
     "digest": "Empreinte (SHA-256)",
     "rank": "Rang",
@@ -167,6 +173,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "proof": "Preuve",
     "coverage": "Quantification",
     "share_4bit": "Part en 4 bits",
+    "not_4bit": "Pas en 4 bits",
     "compute": "Type de calcul",
     "batching": "Lots",
     "commit": "Commit",
@@ -221,6 +228,9 @@ EMPTY_RESPONSE: Final = "(réponse vide)"
 NO_FAILURE: Final = "Aucun échec."
 MISSING_RESPONSES: Final = "Aucun échec, mais toutes les réponses prévues n’ont pas été tirées."
 RANKING: Final = "Classement"
+RANK: Final = "Rang"
+SHOWN: Final = "écart montré"
+NOT_SHOWN: Final = "écart non montré"
 INTERVALS_RULE: Final = typeset(
     "Entre crochets : les intervalles au niveau du verdict. Ceux des catégories sont à lire, ils ne sont pas jugés."
 )
@@ -262,14 +272,25 @@ def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None)
     return typeset(f"change les logits de {number(change, 3)} au plus ; sans lui, {base}")
 
 
-def mismatched_sentence(cosine: float) -> str:
-    """Return what any two texts reach, beside which a cosine is read."""
-    return typeset(f"{number(cosine)} entre réponses de prompts différents : une similarité se lit au-dessus")
+def mismatched_sentence(cosine: float, adapter: str = "") -> str:
+    """Return what any two texts reach, beside which a cosine is read; of several adapters, with which `adapter`."""
+    whose = f", de la base et de {adapter}" if adapter else ""
+    return typeset(f"{number(cosine)} entre réponses de prompts différents{whose} : une similarité se lit au-dessus")
+
+
+def ahead(better: str, worse: str) -> str:
+    """Return which of two arms has the higher mean."""
+    return f"{better} devant {worse}"
 
 
 def shown_sentence(better: str, worse: str, *, shown: bool) -> str:
     """Return whether the difference of two arms is shown."""
-    return f"{better} devant {worse}, {'écart montré' if shown else 'écart non montré'}"
+    return f"{ahead(better, worse)}, {SHOWN if shown else NOT_SHOWN}"
+
+
+def from_zero_to(most: float) -> str:
+    """Return the head of a column of drawings, whose right end is `most`."""
+    return f"de 0 à {number(most, 1)}"
 
 
 def quoted(text: str) -> str:
@@ -316,6 +337,16 @@ def more(count: int) -> str:
     return f"… et {count} de plus"
 
 
+def more_in_json(count: int) -> str:
+    """Return how many entries are in the JSON alone."""
+    return f"{more(count)}, dans report.json."
+
+
+def failed_responses(count: int) -> str:
+    """Return how many responses failed."""
+    return plural(count, "réponse en échec", "réponses en échec")
+
+
 def flip_counts(before: int, after: int, prompts: int) -> str:
     """Return how many prompts are right in both arms."""
     return f"{before} → {after} prompts sur {prompts}"
@@ -326,11 +357,6 @@ def measured(prompts: str, responses: int) -> str:
     return f"{prompts}, {plural(responses, 'réponse')} par bras"
 
 
-PER_CATEGORY: Final = "Par catégorie"
-THRESHOLDS: Final = "Seuils"
-ADAPTERS: Final = "Adaptateurs"
-REGRESSIONS: Final = "Prompts à regarder"
-FAILURES: Final = "Échecs"
 SHORTENED: Final = typeset("… Le résumé est coupé ici ; report.txt et report.json disent le reste.")
 
 

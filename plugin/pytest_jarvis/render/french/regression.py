@@ -10,8 +10,6 @@ from pytest_jarvis.render.french.formats import bracket, number, percent, plural
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import Choice, Obstacle, RegressionOutcome, ScopeTest, StoredRun
 
-SECTION: Final = "Régression"
-PAGE_OF_TEXT: Final = "RÉGRESSION"
 HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
 _MOST_CHANGES: Final = 8
 

@@ -62,7 +62,6 @@ CONFUSION: Final = "Outil attendu, et outils choisis à sa place"
 CONFUSION_NOTE: Final = typeset(
     "En nombre de réponses. L’outil attendu est compté dès qu’il est choisi, quels que soient ses arguments."
 )
-CONFUSION_HEADS: Final = ("Attendu", "Choisi")
 REASON_HEAD: Final = "Motif, en nombre de réponses"
 MATRIX: Final = typeset("Matrice de confusion : {name}")
 MATRIX_CORNER: Final = "attendu \\ choisi"

@@ -26,7 +26,7 @@ from pytest_jarvis.render.french import (
 from pytest_jarvis.render.french.explanations import explain_report
 from pytest_jarvis.render.html.document import render_html
 from pytest_jarvis.render.markdown import render_markdown
-from pytest_jarvis.render.text.document import render_text
+from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
@@ -174,8 +174,9 @@ def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_prov
 
 def test_the_table_of_adapters_holds_one_gain_with_its_own_interval(make_report: MakeReport) -> None:
     report = settled_early(make_report)
-    mean, gain = report.statistics.avg_relevance_finetuned, report.statistics.relevance_gain
-    means = f"| v1 | {number(mean, 3)} | {percent(gain, signed=True)} |".replace(NBSP, " ")
+    base, mean = report.statistics.avg_relevance_base, report.statistics.avg_relevance_finetuned
+    gain = percent(report.statistics.relevance_gain, signed=True)
+    means = f"| v1 | {number(base, 3)} → {number(mean, 3)} | {gain} |".replace(NBSP, " ")
     assert f"{means} +77,7 % | [+70,0 ; +85,0] | 2 |" in everywhere(report)["markdown"]
 
 

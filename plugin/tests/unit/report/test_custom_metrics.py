@@ -10,9 +10,7 @@ import pytest
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
 from pytest_jarvis.metrics.custom import MetricSpec
 from pytest_jarvis.render.html.document import render_html
-from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import metric_lines
-from pytest_jarvis.render.text.document import render_text
 from pytest_jarvis.report.analysis.custom_metrics import added_metrics, all_specs
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.thresholds import metric_bars
@@ -113,29 +111,6 @@ def test_metrics_that_only_the_hook_gave_come_last_by_name(report: Report) -> No
 
 def test_the_report_with_metrics_is_read_back_as_it_was(report: Report) -> None:
     assert report == msgspec.json.decode(msgspec.json.encode(report), type=Report)
-
-
-def test_the_text_holds_means_intervals_categories_bars_and_what_was_left_out(report: Report) -> None:
-    text = render_text(report, insights(report))
-    assert max(map(len, text.splitlines())) <= 80
-    for wanted in (
-        "Politesse                             0,270           0,670             +0,400",
-        "Accord (par paire)                        –               –                252",
-        "Politesse\u00a0: 12\u00a0réponses sans mesure, laissées de côté.",
-        "Accord\u00a0: 6\u00a0paires sans mesure, laissées de côté.",
-        f"Ensemble{' ' * 21}6    0,270    0,670    +0,400",
-        "Gain\u00a0: Politesse",
-        "Moyenne\u00a0: Accord",
-    ):
-        assert wanted in text, text
-
-
-def test_the_markdown_has_a_table_of_added_metrics(report: Report) -> None:
-    text = render_markdown(report, insights(report))
-    assert "## Métriques ajoutées" in text
-    assert "| Politesse | Ensemble | 6 | 0,270 | 0,670 | +0,400 |" in text
-    assert "| Accord (par paire) | Commandes vocales | 3 | – | – | 252 |" in text
-    assert "laissées de côté" in text
 
 
 def test_the_terminal_has_a_line_for_each(report: Report) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,10 @@ import pytest
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.render.french import routing as wording
-from pytest_jarvis.render.french import width_of
 from pytest_jarvis.render.html.document import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import choice_lines
-from pytest_jarvis.render.text.document import render_text
-from pytest_jarvis.render.text.layout import WIDTH
+from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.changes import is_right
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.tool_choice import Confusion, chosen, offers_tools
@@ -124,30 +121,6 @@ def test_the_confusions_say_what_was_chosen_where_a_tool_or_none_was_wanted(repo
     assert expected == found.confusions
 
 
-def test_the_choices_of_several_adapters_stand_beside_each_other_by_name(make_report) -> None:
-    made = make_report(gains={"v1": 0.4, "v2": 0.1}, categories=2, prompts=1, replicates=2)
-    ways = {("v1", "categorie_0"): RIGHT, ("v2", "categorie_0"): WRONG, ("v1", "categorie_1"): RIGHT}
-    rows = tuple(
-        routed(row, [NO_CALL] * 2, [ways[row.adapter, row.category]] * 2, expected_tool="open_app_tool")
-        if (row.adapter, row.category) in ways
-        else row
-        for row in made.results
-    )
-    several = msgspec.structs.replace(made, results=rows)
-    summary = render_markdown(several, insights(several)).replace("\u00a0", " ")
-    for row in (
-        "| Commandes vocales | v1 | 0,0 % | 100,0 % |",
-        "| Commandes vocales | v2 | 0,0 % | 0,0 % |",
-        "| Corrections vocales | v1 | 0,0 % | 100,0 % |",
-        "| Corrections vocales | v2 | – | – |",
-        "| Attendu | Choisi | base | v1 | v2 |",
-        r"| open\_app\_tool | mute\_tool | 0 | 0 | 2 |",
-    ):
-        assert row in summary
-    others = render_text(several, insights(several)).partition("LES AUTRES ADAPTATEURS")[2].partition("PROVENANCE")[0]
-    assert re.search("Choix justes +prompts +base +v2 +écart", others) is not None
-
-
 def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:
     made = make_report(categories=2, prompts=1, replicates=2)
     first, second = made.results
@@ -210,33 +183,11 @@ def test_clean_commands_that_lead_to_no_tool_are_counted(report: Report) -> None
     )
 
 
-def test_the_outputs_show_shares_reasons_confusions_and_what_was_understood(report: Report) -> None:
-    shown = misheard(report, clean(None))
-    text, markdown = render_text(shown, insights(shown)), render_markdown(shown, insights(shown))
-    page = render_html(shown, insights(shown), {})
-    assert "BON OUTIL CHOISI" in text
-    assert "appel illisible" in text
-    assert "→ mute_tool" in text
-    assert "COMMANDES MAL ENTENDUES, ET COMPRISES" in text
-    assert max(map(width_of, text.splitlines())) <= WIDTH
-    assert "| open\\_app\\_tool | mute\\_tool | 1 | 0 |" in markdown
-    assert "Commandes mal entendues, et comprises\u00a0: 50,0" in markdown
-    assert "Matrice de confusion\u00a0: jarvis" in page
-    assert '<td class="right shade-4">2</td>' in page
-    assert "ouvre chrome" in page
-
-
 def test_several_adapters_each_have_their_choices_on_the_page(make_report) -> None:
     made = make_report(categories=1, prompts=1, replicates=1, gains={"jarvis": 0.4, "autre": 0.1})
     rows = tuple(routed(row, [WRONG], [RIGHT], expected_tool="open_app_tool") for row in made.results)
     shown = msgspec.structs.replace(made, results=rows)
     assert "Matrice de confusion\u00a0: autre" in render_html(shown, insights(shown), {})
-
-
-def test_a_report_with_nothing_wrong_lists_no_confusion(plain: Report) -> None:
-    rows = tuple(routed(row, [RIGHT] * 2, [RIGHT] * 2, expected_tool="open_app_tool") for row in plain.results)
-    shown = msgspec.structs.replace(plain, results=rows)
-    assert "| Attendu |" not in render_markdown(shown, insights(shown))
 
 
 def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report: Report) -> None:
@@ -246,7 +197,6 @@ def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_t
     assert [wording.TOOLS_OFFERED, wording.DEMO_UNTAUGHT] == wording.run_notes(shown)
     real = msgspec.structs.replace(shown, metadata=msgspec.structs.replace(shown.metadata, is_demo=False))
     assert [wording.TOOLS_OFFERED] == wording.run_notes(real)
-    assert "seuls ses appels" in render_text(shown, insights(shown)).replace("\n  ", " ")
 
 
 def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:

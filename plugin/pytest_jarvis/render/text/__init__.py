@@ -1,1 +1,0 @@
-"""`report.txt`: the report as plain text."""

@@ -1,0 +1,179 @@
+"""`report.txt` and `summary.md`: what each kind of report says, in their width and length, and never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from pytest_jarvis.render.blocks import Column
+from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escaped, render_markdown
+from pytest_jarvis.render.text import paragraph, render_text, table, wrap
+from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.schema import Report
+
+MakeReport = Callable[..., Report]
+
+
+class Golden(SingleFileSnapshotExtension):
+    """A text file for each report; `pytest --snapshot-update` writes them anew."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Return what compares with the golden files."""
+    return snapshot.use_extension(Golden)
+
+
+def text_of(report: Report) -> str:
+    """Return the text of a report."""
+    return render_text(report, insights(report))
+
+
+def summary_of(report: Report) -> str:
+    """Return the summary of a report."""
+    return render_markdown(report, insights(report))
+
+
+def test_the_text_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+    assert golden == text_of(report)
+
+
+def test_the_summary_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+    assert golden == summary_of(report)
+
+
+def test_no_line_is_wider_than_eighty_columns_or_holds_a_control_character(report: Report) -> None:
+    holds_to_its_width(text_of(report))
+
+
+def test_no_line_of_an_extreme_report_is_wider_or_holds_a_control_character(extreme: Report) -> None:
+    holds_to_its_width(text_of(extreme))
+
+
+def holds_to_its_width(text: str) -> None:
+    assert [line for line in text.splitlines() if width_of(line) > 80] == []
+    assert {char for char in text if not (char.isprintable() or char in "\n\u00a0")} == set()
+
+
+def test_a_summary_is_short_and_holds_no_control_character(extreme: Report) -> None:
+    text = summary_of(extreme)
+    assert len(text) < MOST_CHARACTERS
+    assert {char for char in text if not (char.isprintable() or char in "\n\u00a0")} == set()
+
+
+def test_what_a_model_wrote_is_never_markup(extreme: Report) -> None:
+    kept = re.compile(r"^(<sub>|<details><summary>|</details>$)|</(sub|summary|details)>$")
+    lines = [kept.sub("", line.replace("<br>", "")) for line in summary_of(extreme).splitlines()]
+    left = "\n".join(map(outside_code, lines))
+    assert re.findall(r"<|`|@|\]\(|\[l|://", left) == []
+    assert [line for line in lines if line.startswith("# ")] == [lines[0]]
+
+
+def outside_code(text: str) -> str:
+    """Return Markdown without its inline code and its escaped characters."""
+    return re.sub(r"\\.", "", re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", text))
+
+
+def test_punctuation_decimals_and_minus_are_french(report: Report) -> None:
+    text = text_of(report)
+    assert re.findall(r".{0,10} [:;?!»%].{0,5}|.{0,5}« .{0,5}", text) == []
+    figures = text[text.index("VERDICT") : text.index("PROVENANCE")]
+    assert re.findall(r"[^\w]-\d|\d\.\d", figures) == []
+
+
+def test_a_report_read_twice_is_the_same_text(report: Report) -> None:
+    assert (text_of(report), summary_of(report)) == (text_of(report), summary_of(report))
+
+
+def test_shares_stay_between_nothing_and_all(make_report: MakeReport) -> None:
+    text = text_of(make_report(prompts=1, replicates=4))
+    part = text[text.index("STATISTIQUES GLOBALES") : text.index("PAR CATÉGORIE")]
+    intervals = re.findall(r"\[([−+\d,]+)\u00a0; ([−+\d,]+)\]", part)
+    arms = [float(end.replace(",", ".")) for pair in intervals for end in pair if end[0] not in "+−"]
+    assert arms
+    assert min(arms) >= 0
+
+
+def test_the_totals_of_a_summary_are_there_however_many_categories(make_report: MakeReport) -> None:
+    text = summary_of(make_report(categories=50, prompts=1, replicates=2, gains={"v1": 0.6, "v2": 0.0}))
+    assert [f"| Ensemble | {name} | " in text for name in ("v1", "v2")] == [True, True]
+    assert "… et 62 de plus" in text
+
+
+def test_a_pipe_in_a_label_does_not_split_a_cell(make_report: MakeReport) -> None:
+    lines = summary_of(make_report(label="a|b")).splitlines()
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith(r"| a\|b")} == {7}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bonjour", "`bonjour`"),
+        ("a`b", "``a`b``"),
+        ("`a``", "``` `a`` ```"),
+        ("  \n ", "(réponse vide)"),
+        ("a\nb", "`a b`"),
+        ("", "(réponse vide)"),
+    ],
+)
+def test_a_response_is_inline_code(text: str, expected: str) -> None:
+    assert expected == code(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a*b", r"a\*b"), ("[x](y)", r"\[x\](y)"), ("http://a", r"http\://a"), ("WWW.a", r"WWW\.a"), ("1,5 %", "1,5 %")],
+)
+def test_a_label_is_escaped(text: str, expected: str) -> None:
+    assert expected == escaped(text)
+
+
+def test_a_cut_summary_says_so(make_report: MakeReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_jarvis.render.markdown.MOST_CHARACTERS", 1000)
+    text = summary_of(make_report())
+    assert len(text) < 1000
+    assert text.rstrip().endswith("disent le reste.")
+
+
+def test_the_summary_is_added_to_what_a_step_already_said(tmp_path: Path) -> None:
+    file = tmp_path / "summary"
+    file.write_text("avant\n", encoding="utf-8")
+    append_step_summary("# Été\n", file)
+    assert file.read_text(encoding="utf-8") == "avant\n# Été\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("un deux trois", 8, ["un deux", "trois"]),
+        ("a\u00a0: b", 3, ["a\u00a0:", "b"]),
+        ("漢字漢字", 5, ["漢字", "漢字"]),
+        ("e\u0301" * 4, 2, ["e\u0301e\u0301", "e\u0301e\u0301"]),
+        ("", 5, [""]),
+        ("abcdefgh", 3, ["abc", "def", "gh"]),
+    ],
+)
+def test_text_is_broken_by_columns(text: str, width: int, expected: list[str]) -> None:
+    assert expected == wrap(text, width)
+
+
+def test_what_is_left_out_ends_with_an_ellipsis() -> None:
+    assert wrap("un deux trois quatre", 8, most=1) == ["un deux…"]
+
+
+def test_columns_stay_aligned_under_accents_and_wide_characters() -> None:
+    lines = table((Column("nom", 6, "text"), Column("a", 3)), [("é" * 4, "1"), ("e\u0301" * 4, "2"), ("漢字", "3")])
+    assert {width_of(line) for line in lines} == {2 + 6 + 1 + 3}
+
+
+def test_a_paragraph_keeps_its_indent() -> None:
+    assert all(line.startswith("    ") for line in paragraph("mot " * 60, indent="    "))
