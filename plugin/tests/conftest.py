@@ -79,6 +79,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Have a session that a test starts take itself for no worker of ours."""
     config.addinivalue_line("markers", f"slow: runs with --slow, or when its file is named: {SLOW}")
+    # Workers do not know themselves for what they are, so syrupy waits for their lists of snapshots in vain.
+    config.addinivalue_line("filterwarnings", "ignore:syrupy. received:UserWarning")
     if hasattr(config, "workerinput"):
         for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
             del os.environ[name]
