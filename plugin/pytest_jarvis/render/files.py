@@ -113,7 +113,7 @@ def _write(one: Format, report: Report, found: Insights, path: Path, attempt: At
 def _html(report: Report, found: Insights, attempt: Attempt) -> str:
     """Return the page, without its charts if those cannot be drawn."""
     from pytest_jarvis.render.charts import chart_svgs
-    from pytest_jarvis.render.html.document import render_html
+    from pytest_jarvis.render.html.page import render_html
 
     svgs = attempt(labels.CHARTS_OF_PAGE, lambda: chart_svgs(report, found))
     return render_html(report, found, svgs or {})

@@ -22,7 +22,7 @@ PACKAGE = Path(pytest_jarvis.__file__).parent
 HEAVY = (
     *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
     *("openai", "httpx2", "tenacity", "sentence_transformers"),
-    *("matplotlib", "sklearn", "scipy", "numpy"),
+    *("matplotlib", "jinja2", "sklearn", "scipy", "numpy"),
 )
 SEEN = f"sorted(set({HEAVY!r}) & set(__import__('sys').modules))"
 

@@ -24,7 +24,6 @@ TOTAL: Final = "Ensemble"
 NOTHING_MEASURED: Final = "Rien n’a été mesuré."
 NONE: Final = "aucun"
 YES: Final = "oui"
-NO: Final = "non"
 
 FAKE_ENGINE: Final = typeset("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
 INCOMPLETE: Final = typeset("Rapport incomplet : il manque des réponses, voir les échecs.")
@@ -144,7 +143,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "stuffed": "Réponses de 5 outils et plus",
     "empty": "Réponses vides",
     "cut": "Réponses coupées",
-    "per_response": "Par réponse",
     "gain_then": "gain au verdict",
     "responses_then": "réponses au verdict",
     "measure": "Mesure",

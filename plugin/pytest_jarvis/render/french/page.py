@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.render.french.contamination import BADGE
-from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, typeset
-from pytest_jarvis.render.french.routing import TITLE as TOOL_CHOICE
+from pytest_jarvis.render.french.formats import DASH, NBSP, percent, plural, typeset
 
 TITLE: Final = "Rapport JARVIS"
 SKIP_TO_CASES: Final = "Aller aux cas"
@@ -44,9 +43,6 @@ INTERVALS_CAPTION: Final = typeset(
 NOT_ESTIMABLE: Final = "non estimable"
 NO_DECISION: Final = typeset("Pas d’intervalle : rien n’a pu être comparé.")
 EXPLANATION: Final = "Ce que dit la mesure"
-THRESHOLDS: Final = "Seuils"
-THRESHOLD_HEADS: Final = ("Seuil", "Valeur", "Demandé", "Verdict", "Pourquoi")
-WHOLE_RUN: Final = "toute la session"
 
 KEY_NUMBERS: Final = "Chiffres clés"
 RELEVANCE: Final = "Pertinence JARVIS"
@@ -56,17 +52,6 @@ COSINE_MEANING: Final = "entre les deux réponses"
 DURATION: Final = "Durée d’une réponse"
 MEASURED: Final = "Prompts mesurés"
 FAILED: Final = "Échecs"
-KEY_HEADS: Final = (
-    "Adaptateur",
-    RELEVANCE,
-    "Gain",
-    KEYWORDS,
-    TOOL_CHOICE,
-    "Cosinus",
-    DURATION,
-    "Prompts",
-)
-"""The heads of the key figures of several adapters."""
 BASE: Final = "Base"
 AGAINST_BASE: Final = "contre la base"
 RANDOM_PAIRS: Final = "au hasard"
@@ -81,54 +66,10 @@ VARIANCE_MEANING: Final = typeset(
 )
 NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
 
-GAIN: Final = "Gain"
 CHANGE: Final = "Écart"
-CATEGORY_HEADS: Final = (
-    "Catégorie",
-    "Prompts",
-    "Pertinence",
-    "de 0 à {most}",
-    GAIN,
-    "Intervalle",
-    "Mots-clés",
-    "Cosinus",
-)
-"""The heads of the table of categories; `{most}` is the right end of the drawings."""
-CATEGORY_NOTE: Final = typeset(
-    "Intervalles par catégorie : à lire, non jugés ; ils ne sont pas corrigés pour leur nombre."
-)
-CATEGORY_CAPTION: Final = "{name} contre la base, par catégorie"
-RANKING: Final = "Classement des bras"
-RANKING_HEADS: Final = ("Rang", "Bras", "Pertinence", "Intervalle")
-PAIR_HEADS: Final = ("Comparaison", "Écart", "Intervalle", "Montré")
-SHOWN: Final = "oui"
-NOT_SHOWN: Final = "non"
 
-DIAGNOSTIC_HEADS: Final = (
-    "Bras",
-    "Réponses",
-    "Caractères",
-    "Tokens",
-    "Outils par réponse",
-    "Cinq outils ou plus",
-    "Vides",
-    "Coupées",
-)
-IMPROVEMENTS: Final = "Plus fortes hausses"
-WEAKNESSES: Final = "Plus fortes baisses, ou plus faibles hausses"
 CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
-NO_IMPROVEMENT: Final = "Aucun prompt n’a monté."
-NO_WEAKNESS: Final = "Aucun autre prompt."
-NOTHING_TO_COMPARE: Final = typeset("Rien à comparer : aucun prompt n’a de réponse des deux bras.")
-FLIPS: Final = "Prompts qui basculent"
-FLIP_RULE: Final = "Un bras répond juste à un prompt quand plus de la moitié de ses réponses sont justes."
-FLIP_HEADS: Final = ("Critère", "Base", "Gagnés", "Perdus")
-"""The arm that is held against the base stands before the last two, by its name."""
 
-NO_FAILURE: Final = typeset("Aucun échec : toutes les réponses prévues sont là.")
-FAILURE_HEADS: Final = ("Prompt", "Bras", "Réponse", "Étape", "Raison")
-FAILURE_COUNT_HEADS: Final = ("Bras", "Étape", "Réponses", "Raison la plus fréquente")
-MORE_FAILURES: Final = "… et {n} de plus, dans report.json."
 
 NO_CHART: Final = typeset("Pas de graphique dans ce rapport.")
 VIEWS: Final[Mapping[str, str]] = {
@@ -228,54 +169,6 @@ def script_words(tuned: str) -> dict[str, object]:
 
 
 PROVENANCE_SUMMARY: Final = "Modèles, versions, réglages, machine"
-RUN: Final = "Session"
-MODEL: Final = "Modèle"
-ENGINE: Final = "Moteur"
-DEVICE: Final = "Appareil"
-DTYPE: Final = "Calcul"
-WEIGHTS: Final = "Poids"
-IN_4_BITS: Final = "en 4 bits"
-BATCHING: Final = "Lots"
-MEMORY: Final = "Mémoire"
-DATE: Final = "Date"
-COMMIT: Final = "Commit"
-DIRTY: Final = "avec des modifications"
-PROMPT_HASH: Final = "Empreinte des prompts"
-DICTIONARY_HASH: Final = "Empreinte du dictionnaire"
-MACHINE: Final = "Machine"
-GENERATION: Final = "Génération"
-PLAN: Final = "Plan"
-VERSIONS: Final = "Versions"
-TIMINGS: Final = "Durées"
-NOTES: Final = "Notes"
-ADAPTERS: Final = "Adaptateurs"
-ADAPTER_HEADS: Final = ("Nom", "Source", "Empreinte SHA-256", "Rang", "Poids", "Écart de logits", "Base inchangée")
-COVERAGE: Final = "Quantification"
-COVERAGE_HEADS: Final = ("Sorte de poids", "Nombre de poids par format")
-NOT_4_BITS: Final = typeset("Attendus en 4 bits et qui n’y sont pas :")
-UNKNOWN: Final = "inconnu"
-SYSTEM_PROMPT: Final = "Prompt système"
-GENERATION_NAMES: Final[Mapping[str, str]] = {
-    "max_new_tokens": "tokens au plus",
-    "temperature": "température",
-    "top_p": "top-p",
-    "do_sample": "tirage au sort",
-    "seed": "graine",
-    "timeout_s": "délai (s)",
-    "template": "gabarit",
-    "enable_thinking": "réflexion",
-    "max_response_chars": "caractères au plus",
-}
-TIMING_NAMES: Final[Mapping[str, str]] = {"load": "chargement", "generate": "génération", "embed": "embeddings"}
-
-
-def plan(looks: tuple[int, ...], alpha: float, min_gain: float, policy: str) -> str:
-    """Return what was asked of the run before it began."""
-    each = ", ".join(map(str, looks))
-    return typeset(
-        f"{each} réponses par prompt et par bras ; gain d’au moins {percent(min_gain, signed=True)}, risque d’erreur "
-        f"{percent(alpha, 0)}, --jarvis-gate={policy}"
-    )
 
 
 def responses_each(lowest: int, highest: int) -> str:
@@ -295,16 +188,6 @@ def of_planned(responses: int) -> str:
     return f"sur {plural(responses, 'réponse prévue', 'réponses prévues')}"
 
 
-def failed_of_planned(failed: int, planned: int) -> str:
-    """Return how many responses failed of those that were planned."""
-    return f"{plural(failed, 'échec')} {of_planned(planned)}"
-
-
-def failures_counted(count: int) -> str:
-    """Return how many responses failed."""
-    return plural(count, "réponse en échec", "réponses en échec")
-
-
 def prompts_counted(count: int) -> str:
     """Return the number of prompts an interval is about."""
     return f"ces {plural(count, 'prompt')}"
@@ -313,14 +196,3 @@ def prompts_counted(count: int) -> str:
 def bar_label(min_gain: float) -> str:
     """Return the label of the bar on the axis of gains."""
     return f"seuil {percent(min_gain, 0, signed=True)}"
-
-
-def p_value(value: float) -> str:
-    """Return how likely such a drop is from noise alone."""
-    shown = number(value, 4)
-    return "p < 0,0001" if value < 0.00005 else f"p = {shown}"
-
-
-def more_failures(count: int) -> str:
-    """Return how many failures are not listed."""
-    return MORE_FAILURES.format(n=count)

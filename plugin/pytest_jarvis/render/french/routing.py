@@ -132,12 +132,6 @@ def averages_line(label: str, base: float, tuned: float) -> str:
     return typeset(f"{label} : {percent(base)} → {percent(tuned)} ({points(tuned - base)})")
 
 
-def share_line(label: str, metric: MetricComparison) -> str:
-    """Return a share in one line: « Bon outil choisi : 62,5 % → 95,0 % (+32,5 pt [+20,1 ; +44,9]) »."""
-    base, tuned, change, interval = share_cells(metric)
-    return typeset(f"{label} : {base} → {tuned} ({change} {interval})")
-
-
 def reference_sentence(insight: UnderstandingInsight, name: str) -> str | None:
     """Return how many commands could not be understood because even the clean one leads to no tool; None for none."""
     counts = [

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.labels import STAGES, tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, names_of
@@ -22,11 +23,6 @@ _FINISH: Final[Mapping[str, int]] = {"stop": 0, "length": 1, "timeout": 2}
 _UNSAFE: Final = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 Row = list[object]
-
-
-def case_anchor(prompt_id: str, adapter: str, candidate: str) -> str:
-    """Return the id of a case in the page: « cas-ID », with the adapter's name where it is not the candidate."""
-    return f"cas-{prompt_id}" if adapter == candidate else f"cas-{prompt_id}--{adapter}"
 
 
 def encode_payload(report: Report, insights: Insights) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.metrics.relevance import Dictionary, score_text
-from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import (
     AdapterStatistics,

@@ -24,7 +24,7 @@ from pytest_jarvis.render.french import (
     width_of,
 )
 from pytest_jarvis.render.french.explanations import explain_report
-from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
@@ -147,8 +147,7 @@ def test_a_difference_between_adapters_is_shown_only_where_the_run_is_judged(
     said = everywhere(report)[where]
     if where == "terminal":
         said = " ".join(terminal.ranking_lines(report, rank_adapters(report)))
-    sign = ">Montré</th>" if where == "page" else "écart montré"
-    assert judged == (sign in said)
+    assert judged == ("écart montré" in said)
 
 
 @pytest.mark.parametrize("where", ["text", "markdown", "page"])

@@ -12,7 +12,7 @@ import pytest
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.render.french import routing as wording
-from pytest_jarvis.render.html.document import render_html
+from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import choice_lines
 from pytest_jarvis.render.text import render_text

@@ -1,0 +1,271 @@
+"""`report.html`: one static file that asks nothing of any network and lets nothing that a model wrote become markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from html import escape, unescape
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from pytest_jarvis.render.french import (
+    NBSP,
+    NOTHING_DECIDED,
+    adapters_sentence,
+    at_look,
+    early_look,
+    gain_of_all,
+    gate_sentence,
+    labels,
+    number,
+    percent,
+    reason_sentences,
+    routing,
+    seconds,
+    signed,
+)
+from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.explanations import ADVICE, advice_of
+from pytest_jarvis.render.french.metrics import label_of, names_of
+from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
+from pytest_jarvis.render.html.payload import encode_payload
+from pytest_jarvis.render.sections import both, cautions, counted, sections
+from pytest_jarvis.report.analysis.insights import Insights
+from pytest_jarvis.report.schema import Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_STYLES: Final = ("page.css", "matrix.css", "cases.css", "paper.css")
+_SCRIPTS: Final = ("data.js", "text.js", "case.js", "list.js", "controls.js")
+_STYLE: Final = re.compile(r'\sstyle="([^"]*)"')
+_MOST_PROOFS: Final = 12
+"""Adapters whose advice stands in the banner."""
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what is not seen: controls, directions, lone surrogates, separators of lines."""
+_JOINER: Final = "\u200d"
+
+
+def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> str:
+    """Return the page of a report: the same for the same report. `svgs` are the charts, by name.
+
+    Its content security policy allows its own style and script by their digests, and nothing else: no request leaves
+    it, and no string becomes markup (trusted types).
+    """
+    style = "\n".join(map(_asset, _STYLES))
+    script = f"(() => {{\n'use strict';\n{''.join(map(_asset, _SCRIPTS))}}})();"
+    several = len(insights.adapters) > 1
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            words=wording,
+            routing=routing,
+            report=report,
+            insights=insights,
+            several=several,
+            policy=_policy(style, script),
+            style=style,
+            script=script,
+            data=encode_payload(report, insights),
+            facts=_heading(report),
+            banners=_banners(report),
+            sections={one.key: one for one in sections(report, insights)},
+            gate=gate_sentence(report.gate, report.metadata.plan.min_gain),
+            headline=_headline(report, insights),
+            whose=adapters_sentence(report.gate, report.metadata.plan.require),
+            advice=[
+                (one.name if several else "", _advice(advice_of(report, one.name, one.advice), named=several))
+                for one in insights.adapters[:_MOST_PROOFS]
+                if one.advice
+            ],
+            reasons=reason_sentences(report.gate),
+            figure=interval_figure(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights)),
+            tiles=[] if several else _tiles(report, insights),
+            matrices=[
+                matrices(one.routing, wording.BASE, one.name, routing.MATRIX)
+                for one in insights.adapters
+                if one.routing
+            ],
+            charts=[_STYLE.sub(_as_attributes, svg) for svg in svgs.values()],
+            sorts=_sorts(report),
+            tuned=labels.tuned_arm(report),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return what fills the templates in: every text is escaped, and what is hidden in it shown by its number."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def safe(value: object) -> object:
+        return Markup(shown(value)) if type(value) is not Markup and isinstance(value, str) else value  # noqa: S704  # shown escapes
+
+    def attribute(value: object) -> str:
+        return Markup(escape(plain(str(value))))  # noqa: S704  # escaped
+
+    environment = Environment(
+        loader=PackageLoader("pytest_jarvis.render.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=safe,
+    )
+    environment.filters.update(attr=attribute, kind=lambda block: type(block).__name__, percent=percent, ends=span_ends)
+    return environment
+
+
+def shown(text: str) -> str:
+    """Return a text as markup: escaped, and what is hidden in it shown by its number."""
+    if text.isprintable():
+        return escape(text)
+    return "".join(
+        # Without quotes, so that it cannot end an attribute.
+        f"<span class=hidden-char>{code_point(char)}</span>"
+        if is_hidden(char) and not _joins_pictures(text, place)
+        else escape(char)
+        for place, char in enumerate(text)
+    )
+
+
+def plain(text: str) -> str:
+    """Return a text for an attribute: what is hidden in it written by its number."""
+    return "".join(f"[{code_point(char)}]" if is_hidden(char) else char for char in text)
+
+
+def is_hidden(char: str) -> bool:
+    """Whether a reader would not see the character, or would see others turned around by it; line ends apart."""
+    return char not in "\n\t" and unicodedata.category(char) in _HIDDEN
+
+
+def code_point(char: str) -> str:
+    """Return the character's number as Unicode writes it: « U+202E »."""
+    return f"U+{ord(char):04X}"
+
+
+def _joins_pictures(text: str, place: int) -> bool:
+    """Whether a zero-width joiner stands between two pictures, as in the signs of families and professions."""
+    if text[place] != _JOINER or not 0 < place < len(text) - 1:
+        return False
+    return all(unicodedata.category(char) in {"So", "Sk", "Mn"} for char in (text[place - 1], text[place + 1]))
+
+
+def _asset(name: str) -> str:
+    """Return a file of the page as it stands in the package."""
+    return resources.files("pytest_jarvis.render.html").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the content security policy of a page with this style and this script."""
+    rules = (
+        "default-src 'none'",
+        f"style-src '{_digest(style)}'",
+        f"script-src '{_digest(script)}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+    return "; ".join(rules)
+
+
+def _digest(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    """Return a style attribute, which the policy forbids, as the attributes of SVG that say the same."""
+    pairs = (one.partition(":") for one in unescape(style[1]).split(";") if one.strip())
+    return "".join(f' {name.strip()}="{escape(value.strip())}"' for name, _, value in pairs)
+
+
+def _heading(report: Report) -> list[str]:
+    metadata = report.metadata
+    return [
+        part
+        for part in (
+            metadata.base_model_label,
+            labels.quantised(metadata.quantization),
+            labels.device(metadata.device),
+        )
+        if part
+    ]
+
+
+def _banners(report: Report) -> list[str]:
+    """Return what a reader must know before any number."""
+    demo = [wording.DEMO_MODEL + wording.DEMO_MEANING] if report.metadata.is_demo else []
+    return [*demo, *cautions(report)]
+
+
+def _headline(report: Report, insights: Insights) -> str:
+    """Return the advice in a word; of several adapters the run's own verdict."""
+    candidate = insights.candidate
+    if len(insights.adapters) > 1 and any(one.advice for one in insights.adapters):
+        return labels.GATE_SHORT[report.gate.verdict]
+    if candidate.advice:
+        return ADVICE[candidate.advice.code]
+    return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
+
+
+def _advice(said: str, *, named: bool) -> str:
+    """Return what the advice says after its headline; all of it where the headline is not the adapter's."""
+    if named:
+        return said
+    after = said.partition(f"{NBSP}: ")[2]
+    return after[:1].upper() + after[1:]
+
+
+def _early(report: Report, insights: Insights) -> dict[str, str]:
+    """Return what a reader must know of the interval of an adapter whose verdict was given early."""
+    return {
+        one.name: f"{at_look(early).strip()} ; {gain_of_all(report, one.name)}"
+        for one in insights.adapters
+        if (early := early_look(report, one.decision))
+    }
+
+
+def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
+    """Return the labels, values and notes of the numbers that are read first."""
+    averages, candidate = report.statistics, insights.candidate
+    drawn = report.metadata.samples_per_prompt
+    early = early_look(report, candidate.decision)
+    low, high = candidate.decision.replicates if candidate.decision and not early else (0, drawn)
+    random = report.provenance.mismatched_cosine
+    gain = percent(averages.relevance_gain, signed=True)
+    if report.noise_floor and candidate.relevance is not None:
+        gain = f"{wording.CHANGE.lower()} {signed(candidate.relevance.change.difference)}"
+    keywords = (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
+    relevance = (averages.avg_relevance_base, averages.avg_relevance_finetuned)
+    return [
+        (wording.RELEVANCE, both(*relevance, lambda value: number(value, 3)), gain),
+        (wording.KEYWORDS, both(*keywords, lambda value: percent(value, 0)), ""),
+        (
+            wording.COSINE,
+            number(averages.avg_cosine_similarity),
+            wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
+        ),
+        (wording.DURATION, both(averages.avg_seconds_base, averages.avg_seconds_finetuned, seconds), ""),
+        (wording.MEASURED, counted(averages), wording.responses_each(low or high, high)),
+        (wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
+    ]
+
+
+def _sorts(report: Report) -> dict[str, str]:
+    """Return the orders of the cases, by the names that the script knows them by."""
+    tuned = labels.tuned_arm(report)
+    sorts = {name: label.format(tuned=tuned) for name, label in wording.SORTS.items()}
+    for place, spec in enumerate(names_of(report).values()):
+        if spec.per == "pair":
+            sorts[f"extra-{place}-tuned"] = label_of(spec)
+        else:
+            sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=spec.label)
+            sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=spec.label, tuned=tuned)
+    return sorts
