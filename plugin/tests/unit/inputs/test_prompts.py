@@ -1,4 +1,4 @@
-"""`prompts`: folders of prompts and tools, and what is refused in them."""
+"""`prompts`: folders of prompts and tools, with tools offered or not, and what is refused in them."""
 
 from __future__ import annotations
 
@@ -140,93 +140,49 @@ def test_a_folder_without_tools_is_refused(tmp_path: Path) -> None:
         load_prompts(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        pytest.param(
-            "météo",
-            "météo.toml: the file's name is that of the category: "
-            "expected letters without accents, digits, '_' and '-'",
-            id="accents",
-        ),
-        pytest.param(
-            "ma catégorie",
-            "ma catégorie.toml: the file's name is that of the category: "
-            "expected letters without accents, digits, '_' and '-'",
-            id="space",
-        ),
-    ],
-)
-def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str, expected: str) -> None:
-    assert expected == refused(**{name: PROMPTS})
+@pytest.mark.parametrize("name", ["météo", "ma categorie"])
+def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str) -> None:
+    expected = "the file's name is that of the category: expected letters without accents, digits, '_' and '-'"
+    assert f"{name}.toml: {expected}" == refused(**{name: PROMPTS})
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        pytest.param('"a-02"', '"a-01"', "the id is already used in x.toml; ids must differ", id="id used twice"),
-        pytest.param('"chrome", "ouvre"', "", "keywords: expected 2 to 5 of them, found 0", id="no keyword"),
-        pytest.param('"chrome", "ouvre"', '"a"', "keywords: expected 2 to 5 of them, found 1", id="one keyword"),
-        pytest.param(
-            '"chrome", "ouvre"',
-            '"a", "b", "c", "d", "e", "f"',
-            "keywords: expected 2 to 5 of them, found 6",
-            id="six keywords",
-        ),
-        pytest.param(
-            '"chrome", "ouvre"', '"a", ""', "keywords: expected at least one word, found ''", id="empty keyword"
-        ),
-        pytest.param(
-            '"chrome", "ouvre"', '"a", " ?"', "keywords: expected at least one word, found ' ?'", id="signs only"
-        ),
-        pytest.param(
+        ('"a-02"', '"a-01"', "the id is already used in x.toml; ids must differ"),
+        ('"chrome", "ouvre"', "", "keywords: expected 2 to 5 of them, found 0"),
+        ('"chrome", "ouvre"', '"a"', "keywords: expected 2 to 5 of them, found 1"),
+        ('"chrome", "ouvre"', '"a", "b", "c", "d", "e", "f"', "keywords: expected 2 to 5 of them, found 6"),
+        ('"chrome", "ouvre"', '"a", ""', "keywords: expected at least one word, found ''"),
+        ('"chrome", "ouvre"', '"a", " ?"', "keywords: expected at least one word, found ' ?'"),
+        (
             '"chrome", "ouvre"',
             '"Été", "b", "ete"',
             "keywords: 'Été' and 'ete' are the same (case and accents do not count)",
-            id="keyword twice",
         ),
-        pytest.param('"ouvre chrome"', '"…"', "text: expected at least one word, found '…'", id="text without a word"),
-        pytest.param(
-            'text = "ouvre chrome"',
-            'text = "a"\nintended = ""',
-            "intended: expected at least one word, found ''",
-            id="empty intention",
-        ),
-        pytest.param(
-            '"open_app_tool"',
-            '"open_app_tol"',
-            "unknown tool 'open_app_tol'; did you mean 'open_app_tool'?",
-            id="tool misspelt",
-        ),
-        pytest.param(
-            '"open_app_tool"',
-            '"lampe"',
-            "unknown tool 'lampe'; known: mute_tool, open_app_tool",
-            id="tool that does not exist",
-        ),
-        pytest.param(
+        ('"ouvre chrome"', '"…"', "text: expected at least one word, found '…'"),
+        ('text = "ouvre chrome"', 'text = "a"\nintended = ""', "intended: expected at least one word, found ''"),
+        ('"open_app_tool"', '"open_app_tol"', "unknown tool 'open_app_tol'; did you mean 'open_app_tool'?"),
+        ('"open_app_tool"', '"lampe"', "unknown tool 'lampe'; known: mute_tool, open_app_tool"),
+        (
             '"open_app_tool"',
             '"open_app_tool"\nno_tool = true',
             "no_tool: a prompt that wants no tool has no expected_tool; keep one of the two",
-            id="a tool and none",
         ),
-        pytest.param(
+        (
             'expected_tool = "open_app_tool"',
             "expected_arguments = { application = 'chrome' }",
             "expected_arguments: expected an expected_tool beside them, found none",
-            id="arguments of no tool",
         ),
-        pytest.param(
+        (
             '"open_app_tool"',
             '"open_app_tool"\nexpected_arguments = { nam = "chrome" }',
             "expected_arguments: open_app_tool has no parameter 'nam'; did you mean 'name'?",
-            id="argument that does not exist",
         ),
-        pytest.param(
+        (
             '"open_app_tool"',
             '"open_app_tool"\nexpected_arguments = { name = 2026-01-01 }',
             "expected_arguments: name: expected what JSON has, found datetime.date(2026, 1, 1)",
-            id="argument that is a date",
         ),
     ],
 )
@@ -248,30 +204,20 @@ def test_an_id_of_another_file_is_refused_with_that_file(refused: Refused) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param(
-            PROMPTS.replace('text = "coup le son"\n', ""),
-            "prompts: entry 2 ('a-02'): the key 'text' is missing",
-            id="missing text",
-        ),
-        pytest.param(
-            PROMPTS.replace("note =", "notes ="),
-            "prompts: entry 2 ('a-02'): unknown key 'notes'; did you mean 'note'?",
-            id="unknown key",
-        ),
-        pytest.param(
+        (PROMPTS.replace('text = "coup le son"\n', ""), "prompts: entry 2 ('a-02'): the key 'text' is missing"),
+        (PROMPTS.replace("note =", "notes ="), "prompts: entry 2 ('a-02'): unknown key 'notes'; did you mean 'note'?"),
+        (
             PROMPTS.replace('["coupe", "son"]', '"coupe"'),
             "prompts: entry 2 ('a-02'): keywords: expected a list, found 'coupe'",
-            id="text for a list",
         ),
-        pytest.param(
+        (
             PROMPTS.replace('"coupe", "son"', '"coupe", 10'),
             "prompts: entry 2 ('a-02'): keywords: entry 2: expected a string, found 10",
-            id="number for a keyword",
         ),
-        pytest.param('prompt = "a"', "unknown key 'prompt'; did you mean 'prompts'?", id="no prompts"),
-        pytest.param("prompts = []", "prompts: expected a list of length >= 1, found []", id="empty"),
-        pytest.param("", "the key 'prompts' is missing", id="empty file"),
-        pytest.param("prompts", "not valid TOML: Expected '=' after a key", id="bad TOML"),
+        ('prompt = "a"', "unknown key 'prompt'; did you mean 'prompts'?"),
+        ("prompts = []", "prompts: expected a list of length >= 1, found []"),
+        ("", "the key 'prompts' is missing"),
+        ("prompts", "not valid TOML: Expected '=' after a key"),
     ],
 )
 def test_a_file_of_prompts_is_refused(refused: Refused, text: str, expected: str) -> None:
@@ -288,30 +234,18 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        pytest.param('"mute_tool"', '"open_app_tool"', "the name is used twice; names must differ", id="name twice"),
-        pytest.param('"open_app_tool"', '"Open"', "name: expected small letters without accents", id="capital"),
-        pytest.param(
-            '"Ouvrir une application."', '""', "description: expected at least one word, found ''", id="no description"
-        ),
-        pytest.param('"ouvre", ', '"!", ', "terms: expected at least one word, found '!'", id="term without a word"),
-        pytest.param(
-            '"silence"',
-            '"Ouvré"',
-            "term 'Ouvré' already belongs to 'open_app_tool'; a term names one tool, once",
-            id="term of another tool",
-        ),
-        pytest.param(
+        ('"mute_tool"', '"open_app_tool"', "the name is used twice; names must differ"),
+        ('"open_app_tool"', '"Open"', "name: expected small letters without accents"),
+        ('"Ouvrir une application."', '""', "description: expected at least one word, found ''"),
+        ('"ouvre", ', '"!", ', "terms: expected at least one word, found '!'"),
+        ('"ouvre", ', '"APPLICATION", ', "term 'application' already belongs to 'open_app_tool'; a"),
+        ('"silence"', '"Ouvré"', "term 'Ouvré' already belongs to 'open_app_tool'; a term names one tool, once"),
+        (
             '{ type = "object" }',
             '{ type = "string" }',
             "parameters: expected a JSON schema with type = \"object\", found type 'string'",
-            id="parameters of another type",
         ),
-        pytest.param(
-            '{ type = "object" }',
-            "{}",
-            'parameters: expected a JSON schema with type = "object", found type None',
-            id="parameters without a type",
-        ),
+        ('{ type = "object" }', "{}", 'parameters: expected a JSON schema with type = "object", found type None'),
     ],
 )
 def test_a_tool_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
@@ -319,6 +253,65 @@ def test_a_tool_is_refused(refused: Refused, old: str, new: str, expected: str) 
     assert refused(tools=TOOLS.replace(old, new), a=PROMPTS).startswith("tools.toml: tool '")
 
 
-def test_a_tool_without_terms_is_refused(refused: Refused) -> None:
-    expected = "tools.toml: tools: entry 2 ('mute_tool'): terms: expected a list of length >= 1, found []"
-    assert expected == refused(tools=TOOLS.replace('"silence"', ""), a=PROMPTS)
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"silence"', "", "terms: expected a list of length >= 1, found []"),
+        ('description = "Couper le son."\n', "", "the key 'description' is missing"),
+    ],
+)
+def test_a_tool_that_lacks_something_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+    assert f"tools.toml: tools: entry 2 ('mute_tool'): {expected}" == refused(tools=TOOLS.replace(old, new), a=PROMPTS)
+
+
+NO_TOOL = """
+[[prompts]]
+id = "st-01"
+text = "merci"
+keywords = ["plaisir", "service"]
+no_tool = true
+"""
+
+
+def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path: Path) -> None:
+    write(tmp_path, a=PROMPTS)
+    (tmp_path / "with_tools").mkdir()
+    (tmp_path / "with_tools" / "z.toml").write_text(NO_TOOL, encoding="utf-8")
+    (tmp_path / "with_tools" / ".hidden.toml").write_text("?", encoding="utf-8")
+    assert ["a"] == [category.name for category in load_prompts(tmp_path).categories]
+    loaded = load_prompts(tmp_path, with_tools=True)
+    assert [("a", False), ("a", False), ("z", True)] == [(item.category, item.no_tool) for item in loaded.cases]
+
+
+def test_a_folder_without_categories_for_tools_has_none(tmp_path: Path) -> None:
+    assert ["a"] == [one.name for one in load_prompts(write(tmp_path, a=PROMPTS), with_tools=True).categories]
+
+
+def test_a_category_with_tools_has_a_name_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, a=PROMPTS)
+    (tmp_path / "with_tools").mkdir()
+    (tmp_path / "with_tools" / "a.toml").write_text(NO_TOOL, encoding="utf-8")
+    with pytest.raises(InputError, match=r"the category 'a' is already that of .*a\.toml; rename one"):
+        load_prompts(tmp_path, with_tools=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ('type = "object", properties = { x = { type = "number", minimum = "1" } }', "a JSON schema; properties.x.min"),
+        ('type = "object", default = 2026-01-01', "what JSON has: no dates"),
+    ],
+)
+def test_a_tool_that_could_not_be_offered_is_refused_when_tools_are_on(
+    tmp_path: Path, parameters: str, expected: str
+) -> None:
+    write(tmp_path, tools=TOOLS.replace('type = "object" }', parameters + " }"), a=PROMPTS)
+    load_prompts(tmp_path)
+    with pytest.raises(InputError, match=f"tool 'mute_tool': parameters: expected {expected}"):
+        load_prompts(tmp_path, with_tools=True)
+
+
+def test_the_expected_arguments_are_read(tmp_path: Path) -> None:
+    text = PROMPTS.replace('"open_app_tool"', '"open_app_tool"\nexpected_arguments = { name = ["chrome", "edge"] }')
+    first, second = load_prompts(write(tmp_path, a=text)).cases
+    assert ({"name": ["chrome", "edge"]}, None) == (first.expected_arguments, second.expected_arguments)

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_jarvis.inputs import prompts
 from pytest_jarvis.inputs.prompts import dictionary_hash, load_prompts, packaged_prompts, prompt_hash
+from pytest_jarvis.text import words
 from pytest_jarvis.types import PromptCase, Tool
 
 
@@ -121,3 +122,13 @@ def test_the_shipped_prompts_without_a_tool_come_with_tools_alone() -> None:
     assert (10, 40) == (len(extra.cases), len(shipped.cases))
     assert all(item.no_tool for item in extra.cases)
     assert not any(item.no_tool for item in load_prompts(packaged_prompts()).cases)
+
+
+def test_no_two_shipped_prompts_have_the_same_text() -> None:
+    assert 30 == len({words(case.text) for case in load_prompts(packaged_prompts()).cases})
+
+
+def test_every_shipped_tool_requires_only_parameters_it_has() -> None:
+    parameters = {tool.name: tool.parameters for tool in load_prompts(packaged_prompts()).tools}
+    unknown = {name: set(one.get("required", [])) - set(one.get("properties", {})) for name, one in parameters.items()}
+    assert {name: set() for name in parameters} == unknown
