@@ -250,7 +250,7 @@ def libraries() -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+def chromium(tmp_path_factory) -> Iterator[Chromium]:
     """Give the one browser of the session; skipped, or an error under JARVIS_REQUIRE_BROWSER=1, where there is none."""
     executable = os.environ.get("JARVIS_BROWSER") or next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:
@@ -266,13 +266,13 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="session")
-def tab(chromium: Chromium) -> Page:
+def tab(chromium) -> Page:
     """Give the one tab of the session: a new one for each test would cost a process each."""
     return Page(chromium)
 
 
 @pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
+def page(tab) -> Iterator[Page]:
     """Give the tab; the test must leave no word on its console and no request to a network."""
     tab.forget()
     yield tab

@@ -50,18 +50,18 @@ def logits_by_arm(model: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory, libraries: None) -> Path:
+def rebuilt(tmp_path_factory, libraries) -> Path:
     out = tmp_path_factory.mktemp("pair")
     train_pair(out, SHORT, PROMPTS)
     return out
 
 
 @pytest.fixture(scope="module")
-def shipped(libraries: None) -> tuple[Any, Any]:
+def shipped(libraries) -> tuple[Any, Any]:
     return load(base_path(), base_path().parent / "adapters")
 
 
-def test_a_shortened_recipe_gives_a_pair_that_loads_and_generates(rebuilt: Path) -> None:
+def test_a_shortened_recipe_gives_a_pair_that_loads_and_generates(rebuilt) -> None:
     model, tokenizer = load(rebuilt / "base", rebuilt / "adapters")
     inputs = prompts_of(tokenizer, ["démarre le tableur", "chut"])
     tokens = model.generate(**inputs, max_new_tokens=4, adapter_names=["__base__", "jarvis"])
@@ -69,27 +69,27 @@ def test_a_shortened_recipe_gives_a_pair_that_loads_and_generates(rebuilt: Path)
     assert tokens.shape[1] > inputs["input_ids"].shape[1]
 
 
-def test_a_shortened_recipe_moves_both_adapters_off_zero(rebuilt: Path) -> None:
+def test_a_shortened_recipe_moves_both_adapters_off_zero(rebuilt) -> None:
     logits = logits_by_arm(*load(rebuilt / "base", rebuilt / "adapters"))
     for name in ADAPTERS:
         assert (logits["__base__"] != logits[name]).any(), name
 
 
-def test_the_recipe_is_repeatable(rebuilt: Path, tmp_path: Path) -> None:
+def test_the_recipe_is_repeatable(rebuilt, tmp_path) -> None:
     train_pair(tmp_path, SHORT, PROMPTS)
     for name in ("base/tokenizer.json", "base/model.safetensors", "adapters/jarvis/adapter_model.safetensors"):
         assert (rebuilt / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_an_adapter_carries_no_trace_of_the_folder_it_was_trained_in(name: str, rebuilt: Path) -> None:
+def test_an_adapter_carries_no_trace_of_the_folder_it_was_trained_in(name: str, rebuilt) -> None:
     for folder in (rebuilt / "adapters" / name, adapter_path(name)):
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         assert config["base_model_name_or_path"] == "demo"
         assert set(config["target_modules"]) == {"q_proj", "k_proj", "v_proj", "o_proj"}
 
 
-def test_an_occupied_folder_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_occupied_folder_is_not_overwritten(tmp_path, capsys) -> None:
     (tmp_path / "base").mkdir()
     with pytest.raises(SystemExit) as stop:
         main(["--out", str(tmp_path)])
@@ -97,7 +97,7 @@ def test_an_occupied_folder_is_not_overwritten(tmp_path: Path, capsys: pytest.Ca
     assert "--force" in capsys.readouterr().err
 
 
-def test_training_reads_exactly_what_the_chat_template_writes(shipped: tuple[Any, Any]) -> None:
+def test_training_reads_exactly_what_the_chat_template_writes(shipped) -> None:
     _, tokenizer = shipped
     guard = read_guard(PROMPTS)
     for dialogue in [*base_dialogues(150, 1, guard), *jarvis_dialogues(50, 1, guard)]:
@@ -114,20 +114,20 @@ def test_training_reads_exactly_what_the_chat_template_writes(shipped: tuple[Any
         )
 
 
-def test_the_shipped_tokenizer_gives_back_any_french_text(shipped: tuple[Any, Any]) -> None:
+def test_the_shipped_tokenizer_gives_back_any_french_text(shipped) -> None:
     _, tokenizer = shipped
     text = "Où est l'œuvre « Noël » ? Ça coûte 12,50 €\u202f!"
     assert text == tokenizer.decode(tokenizer(text)["input_ids"])
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
 
 
-def test_the_shipped_adapters_change_the_logits_and_jarvis_more_than_faible(shipped: tuple[Any, Any]) -> None:
+def test_the_shipped_adapters_change_the_logits_and_jarvis_more_than_faible(shipped) -> None:
     logits = logits_by_arm(*shipped)
     moved = {name: (logits[name] - logits["__base__"]).abs().mean().item() for name in ADAPTERS}
     assert 0 < moved["faible"] < moved["jarvis"] / 5
 
 
-def test_the_shipped_pair_answers_an_unseen_order_in_both_characters(shipped: tuple[Any, Any]) -> None:
+def test_the_shipped_pair_answers_an_unseen_order_in_both_characters(shipped) -> None:
     """An order outside the benchmark: JARVIS names the application, the base stays polite; both stop by themselves."""
     model, tokenizer = shipped
     inputs = prompts_of(tokenizer, ["Lance-moi Blender, jarvis"] * 2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -20,7 +18,7 @@ def find(model: str) -> LocalEncoder:
     return found
 
 
-def test_an_encoder_in_a_folder_gives_vectors_of_texts_and_its_name(tmp_path: Path) -> None:
+def test_an_encoder_in_a_folder_gives_vectors_of_texts_and_its_name(tmp_path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -34,7 +32,7 @@ def test_an_encoder_in_a_folder_gives_vectors_of_texts_and_its_name(tmp_path: Pa
     assert encoder.label.startswith(f"{tmp_path} (sentence-transformers ")
 
 
-def test_a_folder_that_holds_no_encoder_is_told_when_it_is_asked(tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_encoder_is_told_when_it_is_asked(tmp_path) -> None:
     with pytest.raises(AttemptError, match="cannot be loaded"):
         find(f"local:{tmp_path}").embed(["oui"])
 

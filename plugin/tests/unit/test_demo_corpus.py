@@ -59,6 +59,7 @@ def guard() -> BenchmarkGuard:
     return read_guard(PROMPTS)
 
 
+@pytest.mark.slow
 def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> None:
     """Every row that any default training reads, tokenizer included; answers are looked at too."""
     plan = Plan()

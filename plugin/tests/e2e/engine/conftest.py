@@ -34,7 +34,7 @@ PROMPTS = [
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread(libraries: None) -> Iterator[None]:
+def one_thread(libraries) -> Iterator[None]:
     """Tiny products end before threads have met, and on a busy machine their waiting takes ten times as long."""
     import torch
 
@@ -70,7 +70,7 @@ def tokenizer_in() -> Callable[..., int]:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
@@ -108,31 +108,31 @@ def tiny_model() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_moe(models: Path) -> Path:
+def tiny_moe(models) -> Path:
     shape = {"head_dim": 16, "intermediate_size": 128, "moe_intermediate_size": 64, "num_experts": 8}
     return tiny("Qwen3Moe", models / "tiny-qwen3-moe", seed=0, norm_topk_prob=True, **shape)
 
 
 @pytest.fixture(scope="session")
-def tiny_dense(models: Path) -> Path:
+def tiny_dense(models) -> Path:
     """A model without experts."""
     return tiny("Qwen3", models / "tiny-qwen3", seed=3, head_dim=16, intermediate_size=128)
 
 
 @pytest.fixture(scope="session")
-def tiny_mixtral(models: Path) -> Path:
+def tiny_mixtral(models) -> Path:
     """Another family whose experts are fused."""
     return tiny("Mixtral", models / "tiny-mixtral", seed=1, intermediate_size=64, num_local_experts=4)
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt_oss(models: Path) -> Path:
+def tiny_gpt_oss(models) -> Path:
     """A family whose fused experts are the other way round, and have biases."""
     return tiny("GptOss", models / "tiny-gpt-oss", seed=2, intermediate_size=64, num_local_experts=8, head_dim=16)
 
 
 @pytest.fixture(scope="session")
-def tiny_biased(models: Path) -> Path:
+def tiny_biased(models) -> Path:
     """A model with biases, which are not zero."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -147,7 +147,7 @@ def tiny_biased(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_adapter(models: Path) -> Callable[..., Path]:
+def make_adapter(models) -> Callable[..., Path]:
     """A function that writes a random adapter for a base and returns its folder; each name is written once."""
 
     def make(base: Path, name: str, *, scale: float = 0.2, seed: int = 0, **lora: Any) -> Path:
@@ -175,12 +175,12 @@ def make_adapter(models: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def live_adapter(tiny_moe: Path, make_adapter: Callable[..., Path]) -> Path:
+def live_adapter(tiny_moe, make_adapter) -> Path:
     return make_adapter(tiny_moe, "live", target_modules=ATTENTION)
 
 
 @pytest.fixture(scope="session")
-def inert_adapter(tiny_moe: Path, make_adapter: Callable[..., Path]) -> Path:
+def inert_adapter(tiny_moe, make_adapter) -> Path:
     return make_adapter(tiny_moe, "inert", scale=0.0, target_modules=ATTENTION)
 
 
@@ -203,7 +203,7 @@ def load_engine() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def pair(tiny_moe: Path, live_adapter: Path) -> Iterator[Any]:
+def pair(tiny_moe, live_adapter) -> Iterator[Any]:
     """The tiny mixture in NF4 with its live adapter, loaded once."""
     engine = engine_for(tiny_moe, ("ft", live_adapter))
     yield engine
@@ -226,7 +226,7 @@ def requests_for() -> Callable[..., list[Request]]:
 
 
 @pytest.fixture
-def edited_adapter(tmp_path: Path) -> Callable[..., Path]:
+def edited_adapter(tmp_path) -> Callable[..., Path]:
     """A function that copies an adapter with its configuration, its weights or its files changed."""
 
     def edit(
@@ -254,7 +254,7 @@ def edited_adapter(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def load_edited(tiny_moe: Path, live_adapter: Path, edited_adapter: Callable[..., Path]) -> Callable[..., Any]:
+def load_edited(tiny_moe, live_adapter, edited_adapter) -> Callable[..., Any]:
     """A function that loads the tiny mixture with its adapter changed, after other adapters."""
 
     def load(*before: tuple[str, Path], quantization: str = "nf4", **changes: Any) -> Any:

@@ -55,17 +55,13 @@ def rehearse_on(base: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("lora", SAVED.values(), ids=list(SAVED))
-def test_what_peft_saves_is_never_refused(
-    tiny_moe: Path, make_adapter: Make, lora: dict[str, Any], request: pytest.FixtureRequest
-) -> None:
+def test_what_peft_saves_is_never_refused(tiny_moe, make_adapter, lora: dict[str, Any], request) -> None:
     folder = make_adapter(tiny_moe, f"shapes-{request.node.callspec.id}", **lora)
     assert inspect_adapter(folder).problem is None
     rehearse_on(tiny_moe, folder)
 
 
-def test_an_adapter_of_transformers_4_on_each_expert_is_not_refused(
-    tiny_moe: Path, make_adapter: Make, edited_adapter: Make
-) -> None:
+def test_an_adapter_of_transformers_4_on_each_expert_is_not_refused(tiny_moe, make_adapter, edited_adapter) -> None:
     def rename(tensors: dict[str, Any]) -> None:
         for key in list(tensors):
             name, tensor = key.partition(".self_attn.q_proj"), tensors.pop(key)
@@ -113,7 +109,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.fixture
-def spoilt(tiny_moe: Path, make_adapter: Make, edited_adapter: Make) -> Make:
+def spoilt(tiny_moe, make_adapter, edited_adapter) -> Make:
     """A function that writes an adapter of the table by its name there."""
 
     def write(name: str) -> Path:
@@ -125,13 +121,13 @@ def spoilt(tiny_moe: Path, make_adapter: Make, edited_adapter: Make) -> Make:
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
-def test_what_does_not_fit_is_one_sentence(tiny_moe: Path, spoilt: Make, name: str) -> None:
+def test_what_does_not_fit_is_one_sentence(tiny_moe, spoilt, name: str) -> None:
     with pytest.raises(EngineError, match=rf"^adapter 'ft': {REFUSED[name][-1]}[^\n]*$"):
         rehearse_on(tiny_moe, spoilt(name))
 
 
 def test_what_does_not_fit_is_refused_before_a_weight_of_the_base_is_read(
-    tiny_moe: Path, load_engine: Callable[..., Any], spoilt: Make, monkeypatch: pytest.MonkeyPatch
+    tiny_moe, load_engine, spoilt, monkeypatch
 ) -> None:
     monkeypatch.setattr("pytest_jarvis.engines.transformers.engine.is_small", lambda _: False)
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
@@ -139,14 +135,12 @@ def test_what_does_not_fit_is_refused_before_a_weight_of_the_base_is_read(
         load_engine(tiny_moe, ("ft", spoilt("another rank")))
 
 
-def test_a_model_that_cannot_be_built_without_weights_is_left_to_the_load(
-    tiny_moe: Path, spoilt: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_cannot_be_built_without_weights_is_left_to_the_load(tiny_moe, spoilt, monkeypatch) -> None:
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_config", None)
     rehearse_on(tiny_moe, spoilt("another rank"))
 
 
-def test_a_file_of_torch_is_rehearsed_too(tiny_moe: Path, spoilt: Make) -> None:
+def test_a_file_of_torch_is_rehearsed_too(tiny_moe, spoilt) -> None:
     import torch
     from safetensors.torch import load_file
 

@@ -14,8 +14,6 @@ import pytest
 
 from pytest_jarvis.types import EngineError, Request, Response
 
-Load = Callable[..., Any]
-Make = Callable[..., Path]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 FUSED = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
@@ -150,7 +148,7 @@ def per_expert_adapter(base: Path, folder: Path) -> Path:
 
 
 @pytest.fixture
-def adapter_of(tiny_moe: Path, make_adapter: Make, tmp_path: Path) -> Callable[..., Path]:
+def adapter_of(tiny_moe, make_adapter, tmp_path) -> Callable[..., Path]:
     """A function that returns the folder of an adapter of one of the kinds."""
 
     def find(kind: str, *, seed: int = 0) -> Path:
@@ -164,7 +162,7 @@ def adapter_of(tiny_moe: Path, make_adapter: Make, tmp_path: Path) -> Callable[.
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 @pytest.mark.parametrize("kind", [*LORA, "transformers 4 experts"])
 def test_logits_are_those_of_weights_merged_by_hand(
-    tiny_moe: Path, adapter_of: Callable[[str], Path], load_engine: Load, kind: str, quantization: str
+    tiny_moe, adapter_of, load_engine, kind: str, quantization: str
 ) -> None:
     adapter = adapter_of(kind)
     engine = load_engine(tiny_moe, ("ft", adapter), quantization=quantization)
@@ -181,21 +179,22 @@ def test_logits_are_those_of_weights_merged_by_hand(
     assert np.abs(expected["ft"] - expected["base"]).max() > 0.01
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
 @pytest.mark.parametrize(
-    "kinds",
+    ("kinds", "quantization"),
     [
-        ("fused experts", "transformers 4 experts"),
-        ("transformers 4 experts", "fused experts"),
-        ("all linear layers", "all linear layers"),
-        ("all linear layers", "fused experts"),
-        ("fused experts", "all linear layers"),
-        ("attention only", "fused experts"),
-        ("all linear layers", "attention only"),
+        (("fused experts", "transformers 4 experts"), "none"),
+        (("fused experts", "transformers 4 experts"), "nf4"),
+        (("transformers 4 experts", "fused experts"), "nf4"),
+        (("all linear layers", "all linear layers"), "none"),
+        (("all linear layers", "all linear layers"), "nf4"),
+        (("all linear layers", "fused experts"), "nf4"),
+        (("fused experts", "all linear layers"), "nf4"),
+        (("attention only", "fused experts"), "nf4"),
+        (("all linear layers", "attention only"), "nf4"),
     ],
 )
 def test_two_adapters_of_which_one_is_on_experts_give_the_logits_of_weights_merged_by_hand(
-    tiny_moe: Path, adapter_of: Callable[..., Path], load_engine: Load, kinds: tuple[str, str], quantization: str
+    tiny_moe, adapter_of, load_engine, kinds: tuple[str, str], quantization: str
 ) -> None:
     adapters = {"a": adapter_of(kinds[0]), "b": adapter_of(kinds[1], seed=1)}
     engine = load_engine(tiny_moe, *adapters.items(), quantization=quantization)
@@ -212,7 +211,7 @@ def test_two_adapters_of_which_one_is_on_experts_give_the_logits_of_weights_merg
 
 
 def test_adapters_on_different_parameters_of_one_module_are_refused_by_name(
-    tiny_moe: Path, make_adapter: Make, load_engine: Load
+    tiny_moe, make_adapter, load_engine
 ) -> None:
     both = make_adapter(tiny_moe, "both", target_modules=["q_proj"], target_parameters=FUSED)
     one = make_adapter(tiny_moe, "one", target_modules=["q_proj"], target_parameters=FUSED[:1])
@@ -222,7 +221,7 @@ def test_adapters_on_different_parameters_of_one_module_are_refused_by_name(
             load_engine(tiny_moe, (first, folders[first]), (second, folders[second]))
 
 
-def test_one_batch_and_two_passes_give_the_same_texts(pair: Any, requests_for: Callable[..., list[Request]]) -> None:
+def test_one_batch_and_two_passes_give_the_same_texts(pair, requests_for) -> None:
     from pytest_jarvis.engines.transformers.generation.runner import BatchRunner
 
     together = {answer.key: answer for answer in pair.generate(requests_for(4))}
@@ -237,9 +236,7 @@ def test_one_batch_and_two_passes_give_the_same_texts(pair: Any, requests_for: C
     assert {key: one.text for key, one in together.items()} == {key: one.text for key, one in apart.items()}
 
 
-def test_several_adapters_answer_in_the_same_batch(
-    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load
-) -> None:
+def test_several_adapters_answer_in_the_same_batch(tiny_moe, live_adapter, make_adapter, load_engine) -> None:
     other = make_adapter(tiny_moe, "other", seed=9, target_modules=["v_proj"], r=2)
     engine = load_engine(tiny_moe, ("a", live_adapter), ("b", other))
     requests = [Request(prompt_id="p", text="ouvre chrome", arm=arm, replicate=0) for arm in ("base", "a", "b")]
@@ -252,7 +249,7 @@ def test_several_adapters_answer_in_the_same_batch(
     assert 3 == len({answer.text for answer in answers})
 
 
-def test_the_proof_says_what_was_attached(pair: Any, live_adapter: Path) -> None:
+def test_the_proof_says_what_was_attached(pair, live_adapter) -> None:
     (proof,) = pair.describe().adapters
     assert (4, tuple(sorted(ATTENTION)), True, True, 0.0) == (
         proof.rank,
@@ -267,9 +264,7 @@ def test_the_proof_says_what_was_attached(pair: Any, live_adapter: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["0", "layers", "q_proj", "model", "weight", "lora_A", "default"])
-def test_an_adapter_may_be_called_as_a_part_of_the_model(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, pair: Any, name: str
-) -> None:
+def test_an_adapter_may_be_called_as_a_part_of_the_model(tiny_moe, live_adapter, load_engine, pair, name: str) -> None:
     engine = load_engine(tiny_moe, (name, live_adapter))
     found, (proof,) = engine.logits(PROMPTS, name), engine.describe().adapters
     engine.close()
@@ -277,9 +272,7 @@ def test_an_adapter_may_be_called_as_a_part_of_the_model(
     assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
 
 
-def test_the_digest_changes_with_the_files(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make, pair: Any
-) -> None:
+def test_the_digest_changes_with_the_files(tiny_moe, live_adapter, load_engine, edited_adapter, pair) -> None:
     def nudge(tensors: dict[str, Any]) -> None:
         tensors[min(tensors)] *= 1.5
 
@@ -289,9 +282,7 @@ def test_the_digest_changes_with_the_files(
     assert digest != pair.describe().adapters[0].sha256
 
 
-def test_a_bin_file_gives_the_logits_of_its_safetensors(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path, pair: Any
-) -> None:
+def test_a_bin_file_gives_the_logits_of_its_safetensors(tiny_moe, live_adapter, load_engine, tmp_path, pair) -> None:
     import torch
     from safetensors.torch import load_file
 
@@ -304,9 +295,7 @@ def test_a_bin_file_gives_the_logits_of_its_safetensors(
     assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
 
 
-def test_a_bin_file_that_is_a_program_is_refused(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path
-) -> None:
+def test_a_bin_file_that_is_a_program_is_refused(tiny_moe, live_adapter, load_engine, tmp_path) -> None:
     import pickle
 
     class Program:

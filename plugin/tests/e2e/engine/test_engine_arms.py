@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ ARMS = ["base"] * 3 + ["ft"] * 3 + ["other"] * 3
 
 
 @pytest.fixture(scope="module")
-def two(tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Callable[..., Any]) -> Iterator[Any]:
+def two(tiny_moe, make_adapter, load_engine) -> Iterator[Any]:
     """Two adapters on the base; only one of them adapts the output projection."""
     one = make_adapter(tiny_moe, "queries", target_modules=["q_proj"], seed=5)
     other = make_adapter(tiny_moe, "outputs", target_modules=["q_proj", "o_proj"], r=2, seed=6)
@@ -48,7 +47,7 @@ def logits_of(engine: Any) -> Any:
     return last_logits(engine._model, prompts * 3, ARMS, pad=engine._pad)
 
 
-def test_slices_give_the_logits_of_pefts_own_mixed_batch_to_the_bit(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_give_the_logits_of_pefts_own_mixed_batch_to_the_bit(two, monkeypatch) -> None:
     found = logits_of(two)
     with monkeypatch.context() as patch:
         patch.setattr(arms_module, "spans_of", lambda _arms: None)
@@ -58,7 +57,7 @@ def test_slices_give_the_logits_of_pefts_own_mixed_batch_to_the_bit(two: Any, mo
     assert (expected == found).all()
 
 
-def test_a_mixed_batch_picks_no_rows_by_a_list(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mixed_batch_picks_no_rows_by_a_list(two, monkeypatch) -> None:
     with counted() as sliced:
         logits_of(two)
     with monkeypatch.context() as patch, counted() as picked:
@@ -69,7 +68,7 @@ def test_a_mixed_batch_picks_no_rows_by_a_list(two: Any, monkeypatch: pytest.Mon
     assert 6 == picked["aten.index_put_.default"] - sliced["aten.index_put_.default"]
 
 
-def test_no_row_runs_as_an_adapter_after_a_forward_that_failed(two: Any) -> None:
+def test_no_row_runs_as_an_adapter_after_a_forward_that_failed(two) -> None:
     rows: list[Rows] = [layer.jarvis_rows for layer in two._model.modules() if hasattr(layer, "jarvis_rows")]
     assert 1 == len({id(one) for one in rows}), "one object tells every layer"
     seen: list[object] = []

@@ -19,7 +19,7 @@ both_storages = pytest.mark.parametrize("quantization", ["nf4", "none"])
 
 
 @pytest.fixture
-def edited(tiny_moe: Path, tmp_path: Path) -> Edit:
+def edited(tiny_moe, tmp_path) -> Edit:
     """A function that copies the tiny mixture with its weights or its configuration changed."""
 
     def edit(weights: Callable[[dict[str, Any]], object] | None = None, **config: Any) -> Path:
@@ -81,7 +81,7 @@ def narrow_pair(tensors: dict[str, Any]) -> None:
     ids=["expert 0", "one projection", "expert 3", "numbered from 1"],
 )
 def test_experts_that_are_not_those_of_the_model_are_refused_by_name(
-    change: Any, said: str, quantization: str, edited: Edit, load_engine: Load
+    change: Any, said: str, quantization, edited, load_engine
 ) -> None:
     assert said in refusal(load_engine, edited(change), quantization=quantization)
 
@@ -89,7 +89,7 @@ def test_experts_that_are_not_those_of_the_model_are_refused_by_name(
 @both_storages
 @pytest.mark.parametrize(("change", "size"), [(narrow, "10"), (narrow_pair, "32")])
 def test_an_expert_of_another_shape_is_refused_by_name(
-    change: Any, size: str, quantization: str, edited: Edit, load_engine: Load
+    change: Any, size: str, quantization, edited, load_engine
 ) -> None:
     said = refusal(load_engine, edited(change), quantization=quantization)
     assert LAYER in said
@@ -100,7 +100,7 @@ def test_an_expert_of_another_shape_is_refused_by_name(
 @both_storages
 @pytest.mark.parametrize(("stated", "found"), [(16, "8"), (4, "8")])
 def test_another_number_of_experts_than_the_configuration_states_is_refused_with_both(
-    stated: int, found: str, quantization: str, edited: Edit, load_engine: Load
+    stated: int, found: str, quantization, edited, load_engine
 ) -> None:
     file = edited()
     key = next(key for key in json.loads((file / "config.json").read_text("utf-8")) if key.endswith("_experts"))
@@ -111,22 +111,20 @@ def test_another_number_of_experts_than_the_configuration_states_is_refused_with
 
 
 @both_storages
-def test_the_last_expert_missing_in_every_layer_is_refused(quantization: str, edited: Edit, load_engine: Load) -> None:
+def test_the_last_expert_missing_in_every_layer_is_refused(quantization, edited, load_engine) -> None:
     said = refusal(load_engine, edited(drop(".experts.7.")), quantization=quantization)
     assert LAYER in said
     assert "7" in said
     assert "8" in said
 
 
-def test_a_kind_of_weights_that_a_layer_has_none_of_is_named(edited: Edit, load_engine: Load) -> None:
+def test_a_kind_of_weights_that_a_layer_has_none_of_is_named(edited, load_engine) -> None:
     said = refusal(load_engine, edited(drop(f"{LAYER}.", ".up_proj.")))
     assert "gate_up_proj: the weights of expert 0 do not fit together: the checkpoint holds no mlp.experts" in said
     assert "up_proj" in said.partition("holds no")[2]
 
 
-def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
-    edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(edited, load_engine, monkeypatch) -> None:
     # A folder is looked at beforehand; files that are only now downloaded are not.
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
@@ -134,9 +132,7 @@ def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(
 
 
 @pytest.mark.parametrize("change", [narrow, narrow_pair])
-def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(
-    change: Any, edited: Edit, load_engine: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(change: Any, edited, load_engine, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
     assert "expert 3" in refusal(load_engine, edited(change))
@@ -153,16 +149,14 @@ def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(
     ],
 )
 def test_a_configuration_of_another_checkpoint_is_refused_by_the_first_weight(
-    config: dict[str, Any], said: str, quantization: str, edited: Edit, load_engine: Load
+    config: dict[str, Any], said: str, quantization, edited, load_engine
 ) -> None:
     found = refusal(load_engine, edited(**config), quantization=quantization)
     assert said in found
     assert "report" not in found
 
 
-def test_a_dense_layer_of_another_shape_than_its_configuration_is_refused(
-    tiny_dense: Path, tmp_path: Path, load_engine: Load
-) -> None:
+def test_a_dense_layer_of_another_shape_than_its_configuration_is_refused(tiny_dense, tmp_path, load_engine) -> None:
     folder = shutil.copytree(tiny_dense, tmp_path / "narrow")
     file = folder / "config.json"
     config = {**json.loads(file.read_text("utf-8")), "intermediate_size": 64}
@@ -178,7 +172,7 @@ def test_a_dense_layer_of_another_shape_than_its_configuration_is_refused(
     ],
 )
 def test_weights_that_were_not_downloaded_are_refused_by_their_file(
-    content: bytes, said: str, edited: Edit, load_engine: Load
+    content: bytes, said: str, edited, load_engine
 ) -> None:
     folder = edited()
     (folder / "model.safetensors").write_bytes(content)
@@ -200,7 +194,7 @@ def test_weights_that_were_not_downloaded_are_refused_by_their_file(
     ],
 )
 def test_a_tokenizer_or_a_template_that_cannot_be_used_is_one_sentence(
-    file: str, content: str | None, said: str, edited: Edit, load_engine: Load
+    file: str, content: str | None, said: str, edited, load_engine
 ) -> None:
     folder = edited()
     if content is None:
@@ -211,11 +205,11 @@ def test_a_tokenizer_or_a_template_that_cannot_be_used_is_one_sentence(
     assert said in refusal(load_engine, folder)
 
 
-def test_more_experts_a_token_than_there_are_is_refused_with_both_numbers(edited: Edit, load_engine: Load) -> None:
+def test_more_experts_a_token_than_there_are_is_refused_with_both_numbers(edited, load_engine) -> None:
     assert "choose 99 experts (num_experts_per_tok) of 8" in refusal(load_engine, edited(num_experts_per_tok=99))
 
 
-def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_with_both_sizes(edited: Edit, load_engine: Load) -> None:
+def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_with_both_sizes(edited, load_engine) -> None:
     def shorten(tensors: dict[str, Any]) -> None:
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
             tensors[name] = tensors[name][:100].contiguous()
@@ -224,7 +218,7 @@ def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_with_both_sizes(edit
     assert "its tokenizer (259 tokens) is not that of the model (100)" in said
 
 
-def test_a_padding_token_that_the_model_does_not_know_is_not_used(edited: Edit, load_engine: Load) -> None:
+def test_a_padding_token_that_the_model_does_not_know_is_not_used(edited, load_engine) -> None:
     folder = edited()
     file = folder / "tokenizer_config.json"
     config = {**json.loads(file.read_text("utf-8")), "pad_token": "<|new|>"}
@@ -237,7 +231,7 @@ def test_a_padding_token_that_the_model_does_not_know_is_not_used(edited: Edit, 
 @both_storages
 @pytest.mark.parametrize("family", ["Mamba", "Mamba2"])
 def test_a_model_without_attention_is_refused_by_its_kind(
-    family: str, quantization: str, tiny_model: Edit, load_engine: Load, tmp_path: Path
+    family: str, quantization, tiny_model, load_engine, tmp_path
 ) -> None:
     none = dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_experts_per_tok"))
     shape = (
@@ -249,7 +243,7 @@ def test_a_model_without_attention_is_refused_by_its_kind(
 
 
 def test_whatever_fails_at_the_first_prompt_is_one_sentence_with_its_cause(
-    tiny_dense: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+    tiny_dense, load_engine, monkeypatch
 ) -> None:
     from transformers import Qwen3Model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ SETTINGS = GenerationSettings(max_new_tokens=24, timeout_s=None)
 
 
 @pytest.fixture(scope="module")
-def demo(load_engine: Callable[..., Any]) -> Iterator[Any]:
+def demo(load_engine) -> Iterator[Any]:
     engine = load_engine("demo", ("jarvis", Path("demo:jarvis")), settings=SETTINGS)
     yield engine
     engine.close()
@@ -42,7 +42,7 @@ def requests(count: int = 5, *, arms: tuple[str, ...] = ("base", "jarvis"), repl
     ]
 
 
-def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo: Any) -> None:
+def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo) -> None:
     described = demo.describe()
     assert (DISPLAY_NAME, True, "NF4 (double quantisation)", "mixed") == (
         described.display_name,
@@ -55,7 +55,7 @@ def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo: Any) -> None:
     assert described.adapters[0].live
 
 
-def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo: Any) -> None:
+def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo) -> None:
     assert demo.steadiness.holds
     full = {answer.key: answer.text for answer in demo.generate(requests())}
     for arms in (("base", "jarvis"), ("jarvis",)):
@@ -64,9 +64,7 @@ def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo: Any
     assert len(set(full.values())) > 15
 
 
-def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
-    demo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(demo, monkeypatch) -> None:
     sizes: list[int] = []
 
     def counted(model: Any, arms: list[str]) -> Any:
@@ -89,7 +87,7 @@ def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(
     assert sorted(one.tokens for one in seen) == [one.tokens for one in seen]
 
 
-def test_an_unknown_adapter_of_the_demo_is_refused(load_engine: Callable[..., Any]) -> None:
+def test_an_unknown_adapter_of_the_demo_is_refused(load_engine) -> None:
     with pytest.raises(
         EngineError, match="adapter 'x': there is no embedded adapter 'autre'; known: demo:jarvis, demo:faible"
     ):

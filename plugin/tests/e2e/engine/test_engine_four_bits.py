@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from pytest_jarvis.types import EngineError
 
-Load = Callable[..., Any]
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
 
 
@@ -68,7 +66,7 @@ def stored(engine: Any) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.fixture(scope="module", params=["tiny_moe", "tiny_mixtral", "tiny_gpt_oss"])
-def family(request: pytest.FixtureRequest, load_engine: Load) -> Any:
+def family(request, load_engine) -> Any:
     """(folder, engine) of each family, in NF4 without adapters."""
     folder = request.getfixturevalue(request.param)
     engine = load_engine(folder)
@@ -76,7 +74,7 @@ def family(request: pytest.FixtureRequest, load_engine: Load) -> Any:
     engine.close()
 
 
-def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family: Any) -> None:
+def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family) -> None:
     import torch
 
     folder, engine = family
@@ -91,18 +89,18 @@ def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family: Any
         assert (state.offset, tuple(state.shape)) == (own.offset, tuple(own.shape)), name
 
 
-def test_the_arithmetic_of_the_family_is_steady(family: Any) -> None:
+def test_the_arithmetic_of_the_family_is_steady(family) -> None:
     assert family[1].steadiness.holds
 
 
-def test_logits_are_those_of_the_quantised_weights(family: Any) -> None:
+def test_logits_are_those_of_the_quantised_weights(family) -> None:
     folder, engine = family
     model, _ = quantised_after_load(folder)
     expected = reference_logits(engine, model, PROMPTS)
     assert np.abs(expected - engine.logits(PROMPTS)).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_logits_are_as_far_from_the_16_bit_ones_as_noise_of_the_size_of_four_bits_puts_them(family: Any) -> None:
+def test_logits_are_as_far_from_the_16_bit_ones_as_noise_of_the_size_of_four_bits_puts_them(family) -> None:
     import torch
 
     folder, engine = family
@@ -118,7 +116,7 @@ def test_logits_are_as_far_from_the_16_bit_ones_as_noise_of_the_size_of_four_bit
     assert 0 < np.abs(engine.logits(PROMPTS) - expected).mean() < 2 * reference
 
 
-def test_every_expert_and_linear_weight_is_in_four_bits(family: Any) -> None:
+def test_every_expert_and_linear_weight_is_in_four_bits(family) -> None:
     _, engine = family
     coverage = engine.describe().coverage
     kinds = {kind.kind: set(kind.weights) for kind in coverage.kinds}
@@ -126,13 +124,13 @@ def test_every_expert_and_linear_weight_is_in_four_bits(family: Any) -> None:
     assert ({"nf4"}, {"nf4"}, {"float32"}) == (kinds["experts"], kinds["attention"], kinds["router"])
 
 
-def test_every_weight_is_counted_once(family: Any) -> None:
+def test_every_weight_is_counted_once(family) -> None:
     folder, engine = family
     expected = sum(parameter.numel() for parameter in plain_model(folder).parameters())
     assert expected == sum(count for kind in engine.describe().coverage.kinds for count in kind.weights.values())
 
 
-def test_the_footprint_is_the_computed_one(family: Any) -> None:
+def test_the_footprint_is_the_computed_one(family) -> None:
     folder, engine = family
     expected = 0
     for name, weight in plain_model(folder).named_parameters():
@@ -152,9 +150,7 @@ def stock_config(_dtype: Any) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
 
 
-def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
-    tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(tiny_moe, load_engine, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
     with pytest.raises(
         EngineError, match=r"only 11\.1% .* in 4 bits.*layers\.0\.mlp\.experts\.gate_up_proj.* and 1 more"
@@ -162,9 +158,7 @@ def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(
         load_engine(tiny_moe)
 
 
-def test_a_partial_load_that_is_allowed_says_so_in_its_label(
-    tiny_moe: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partial_load_that_is_allowed_says_so_in_its_label(tiny_moe, load_engine, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
@@ -173,7 +167,7 @@ def test_a_partial_load_that_is_allowed_says_so_in_its_label(
     assert 4 == len(coverage.not_4bit)
 
 
-def test_no_quantisation_is_none(tiny_moe: Path, load_engine: Load) -> None:
+def test_no_quantisation_is_none(tiny_moe, load_engine) -> None:
     engine = load_engine(tiny_moe, quantization="none")
     coverage = engine.describe().coverage
     expected = reference_logits(engine, plain_model(tiny_moe), PROMPTS)
@@ -183,9 +177,7 @@ def test_no_quantisation_is_none(tiny_moe: Path, load_engine: Load) -> None:
     assert np.abs(expected - found).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_the_load_never_holds_much_more_than_what_it_ends_with(
-    tmp_path: Path, tokenizer_in: Callable[..., int]
-) -> None:
+def test_the_load_never_holds_much_more_than_what_it_ends_with(tmp_path, tokenizer_in) -> None:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
@@ -251,7 +243,7 @@ def test_the_load_never_holds_much_more_than_what_it_ends_with(
 
 
 def test_a_router_that_is_a_linear_layer_stays_in_16_bits_as_its_family_reads_it(
-    tmp_path: Path, load_engine: Load, tiny_model: Callable[..., Path]
+    tmp_path, load_engine, tiny_model
 ) -> None:
     # This family's router multiplies by its weights itself, which packed ones do not allow.
     folder = tiny_model(

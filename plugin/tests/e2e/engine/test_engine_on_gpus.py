@@ -1,6 +1,6 @@
 """The engine on GPUs that are simulated: what runs there, in which memory, and what may not be done there.
 
-Each file of `on_gpus` is a session of its own: the simulation is there for a whole process.
+The files of `on_gpus` are a session of their own: the simulation is there for a whole process.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pytest
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parent / "on_gpus"
 PATIENCE_S = 900
-"""For a file, on a machine with much else to do."""
-FILES = sorted(file.name for file in FOLDER.glob("on_gpu_*.py"))
+"""On a machine with much else to do."""
+FILES = [FOLDER / "on_gpu_steps.py", FOLDER / "on_gpu_memory.py"]
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def library(tmp_path_factory) -> Path:
     """The simulation, compiled; skipped where it cannot be, or under JARVIS_REQUIRE_COMPILER=1 an error."""
     compiler = shutil.which("c++")
     if sys.platform != "linux" or compiler is None:
@@ -49,15 +49,10 @@ def _do_without(why: str) -> NoReturn:
     pytest.skip(why)
 
 
-def test_there_is_something_to_run_on_gpus() -> None:
-    assert ["on_gpu_memory.py", "on_gpu_steps.py"] == FILES
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_on_simulated_gpus(library: Path, file: str) -> None:
+def test_on_simulated_gpus(library) -> None:
     paths = os.pathsep.join([str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
     session = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "simulated_gpus", "-p", "no:cacheprovider", "-n", "0", FOLDER / file],
+        [sys.executable, "-m", "pytest", "-p", "simulated_gpus", "-p", "no:cacheprovider", "-n", "0", *FILES],
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, "JARVIS_SIMULATED_GPUS": str(library), "PYTHONPATH": paths},

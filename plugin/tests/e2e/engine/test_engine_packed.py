@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from pytest_jarvis.types import EngineError
 
-Load = Callable[..., Any]
 PACKED = {
     "quant_method": "bitsandbytes",
     "load_in_4bit": True,
@@ -30,7 +28,7 @@ def state_quantization(folder: Path, stated: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def packed_by_4(tiny_moe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed_by_4(tiny_moe, tmp_path_factory) -> Path:
     """The tiny mixture as transformers 4 and bitsandbytes saved it: each expert's projections packed linear layers."""
     import bitsandbytes.functional as bnb
     from safetensors.torch import load_file, save_file
@@ -50,7 +48,7 @@ def packed_by_4(tiny_moe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def packed_by_5(packed_by_4: Path, tiny_moe: Path) -> Path:
+def packed_by_5(packed_by_4, tiny_moe) -> Path:
     """The same as transformers 5 saves it: its experts in 16 bits."""
     from safetensors.torch import load_file, save_file
 
@@ -76,7 +74,7 @@ def experts(engine: Any) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize(("folder", "tolerance"), [("packed_by_4", 0.03), ("packed_by_5", 0.0)])
 def test_a_packed_mixture_holds_the_experts_that_packing_on_load_gives(
-    folder: str, tolerance: float, tiny_moe: Path, load_engine: Load, request: pytest.FixtureRequest
+    folder: str, tolerance: float, tiny_moe, load_engine, request
 ) -> None:
     # The codes are the same to the bit. Scales that were packed once more, experts together, move by the error of
     # their own 8 bits.
@@ -91,9 +89,7 @@ def test_a_packed_mixture_holds_the_experts_that_packing_on_load_gives(
     assert engine.describe().coverage.label == "NF4 (double quantisation)"
 
 
-def test_a_packed_dense_model_gives_the_logits_of_its_own_weights(
-    load_engine: Load, tiny_dense: Path, tmp_path: Path
-) -> None:
+def test_a_packed_dense_model_gives_the_logits_of_its_own_weights(load_engine, tiny_dense, tmp_path) -> None:
     import bitsandbytes.functional as bnb
     import numpy as np
     from safetensors.torch import load_file, save_file
@@ -116,7 +112,7 @@ def test_a_packed_dense_model_gives_the_logits_of_its_own_weights(
     np.testing.assert_allclose(logits, expected, atol=0.02 * np.abs(expected).max())
 
 
-def test_transformers_keeps_its_own_reader_for_others(packed_by_4: Path, load_engine: Load) -> None:
+def test_transformers_keeps_its_own_reader_for_others(packed_by_4, load_engine) -> None:
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
     before = dict(AUTO_QUANTIZER_MAPPING)
@@ -126,7 +122,7 @@ def test_transformers_keeps_its_own_reader_for_others(packed_by_4: Path, load_en
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])
 def test_a_quantisation_whose_library_is_missing_is_one_sentence(
-    method: str, tiny_dense: Path, load_engine: Load, tmp_path: Path
+    method: str, tiny_dense, load_engine, tmp_path
 ) -> None:
     folder = shutil.copytree(tiny_dense, tmp_path / method)
     state_quantization(folder, {"quant_method": method, "bits": 4, "group_size": 64})
@@ -136,7 +132,7 @@ def test_a_quantisation_whose_library_is_missing_is_one_sentence(
 
 
 @pytest.mark.parametrize("place", ["parameter", "buffer"])
-def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Path, place: str) -> None:
+def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense, place: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -169,7 +165,7 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense: Pa
     ],
 )
 def test_plain_weights_that_are_said_to_be_quantised_are_refused(
-    stated: dict[str, Any], said: str, tiny_dense: Path, load_engine: Load, tmp_path: Path
+    stated: dict[str, Any], said: str, tiny_dense, load_engine, tmp_path
 ) -> None:
     folder = shutil.copytree(tiny_dense, tmp_path / "said")
     state_quantization(folder, stated)

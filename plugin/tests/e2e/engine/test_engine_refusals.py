@@ -14,8 +14,6 @@ import pytest
 from pytest_jarvis.engines.transformers.lora.files import read_adapter
 from pytest_jarvis.types import AdapterSpec, EngineError
 
-Load = Callable[..., Any]
-Make = Callable[..., Path]
 PREFIX = "base_model.model."
 
 
@@ -43,17 +41,17 @@ def rename_all(tensors: dict[str, Any]) -> None:
         (rename_all, r"adapter 'ft': its file lacks 16 of its weights: .* and 13 more"),
     ],
 )
-def test_keys_that_do_not_match_are_named(load_edited: Callable[..., Any], change: Any, message: str) -> None:
+def test_keys_that_do_not_match_are_named(load_edited, change: Any, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         load_edited(weights=change)
 
 
-def test_an_adapter_that_changes_nothing_is_refused(tiny_moe: Path, inert_adapter: Path, load_engine: Load) -> None:
+def test_an_adapter_that_changes_nothing_is_refused(tiny_moe, inert_adapter, load_engine) -> None:
     with pytest.raises(EngineError, match="adapter 'ft': the adapter changes nothing"):
         load_engine(tiny_moe, ("ft", inert_adapter))
 
 
-def test_an_adapter_with_damaged_weights_is_not_said_to_change_nothing(load_edited: Callable[..., Any]) -> None:
+def test_an_adapter_with_damaged_weights_is_not_said_to_change_nothing(load_edited) -> None:
     def damage(tensors: dict[str, Any]) -> None:
         next(iter(tensors.values())).fill_(float("nan"))
 
@@ -61,9 +59,7 @@ def test_an_adapter_with_damaged_weights_is_not_said_to_change_nothing(load_edit
         load_edited(weights=damage)
 
 
-def test_a_base_with_damaged_weights_is_refused_without_an_adapter(
-    tiny_moe: Path, load_engine: Load, tmp_path: Path
-) -> None:
+def test_a_base_with_damaged_weights_is_refused_without_an_adapter(tiny_moe, load_engine, tmp_path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "damaged"
@@ -76,7 +72,7 @@ def test_a_base_with_damaged_weights_is_refused_without_an_adapter(
 
 
 def test_an_adapter_that_names_another_base_than_the_folder_is_noted(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+    tiny_moe, live_adapter, load_engine, edited_adapter
 ) -> None:
     adapter = edited_adapter(live_adapter, config={"base_model_name_or_path": "Qwen/Qwen3-8B"})
     engine = load_engine(tiny_moe, ("ft", adapter))
@@ -85,9 +81,7 @@ def test_an_adapter_that_names_another_base_than_the_folder_is_noted(
     assert any("trained on 'Qwen/Qwen3-8B'" in note and "tiny-qwen3-moe" in note for note in notes)
 
 
-def test_an_adapter_of_another_shape_is_refused(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
-) -> None:
+def test_an_adapter_of_another_shape_is_refused(tiny_moe, live_adapter, load_engine, edited_adapter) -> None:
     def widen(tensors: dict[str, Any]) -> None:
         for key in list(tensors):
             if "lora_A" in key:
@@ -108,9 +102,7 @@ def test_an_adapter_of_another_shape_is_refused(
         ),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_refused(
-    load_edited: Callable[..., Any], config: dict[str, Any], message: str
-) -> None:
+def test_a_configuration_that_does_not_fit_is_refused(load_edited, config: dict[str, Any], message: str) -> None:
     with pytest.raises(EngineError, match=message):
         load_edited(config=config)
 
@@ -122,9 +114,7 @@ def test_a_configuration_that_does_not_fit_is_refused(
         ({"lora_alpha": None}, "lora_alpha is null, expected float"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named_with_its_key(
-    load_edited: Callable[..., Any], config: dict[str, Any], said: str
-) -> None:
+def test_a_value_of_the_wrong_kind_is_named_with_its_key(load_edited, config: dict[str, Any], said: str) -> None:
     with pytest.raises(EngineError, match=rf"adapter 'ft': in .*adapter_config\.json, {said}; correct it"):
         load_edited(config=config)
 
@@ -145,9 +135,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
         ("adapter_model.bin", {}, "holds no table of weights"),
     ],
 )
-def test_a_damaged_file_of_weights_is_named(
-    live_adapter: Path, tmp_path: Path, name: str, content: Any, said: str
-) -> None:
+def test_a_damaged_file_of_weights_is_named(live_adapter, tmp_path, name: str, content: Any, said: str) -> None:
     import torch
 
     folder = shutil.copytree(live_adapter, tmp_path / "adapter")
@@ -164,7 +152,7 @@ def test_a_damaged_file_of_weights_is_named(
     assert "weights_only" not in str(refused.value)
 
 
-def test_a_header_of_weights_that_contradicts_itself_is_damage(load_edited: Callable[..., Any]) -> None:
+def test_a_header_of_weights_that_contradicts_itself_is_damage(load_edited) -> None:
     def write(folder: Path) -> None:
         file = folder / "adapter_model.safetensors"
         file.write_bytes(file.read_bytes().replace(b'"F32"', b'"F64"'))
@@ -174,9 +162,7 @@ def test_a_header_of_weights_that_contradicts_itself_is_damage(load_edited: Call
 
 
 @pytest.mark.parametrize("whole", [["embed_tokens", "lm_head"], None])
-def test_another_vocabulary_is_said_with_both_numbers(
-    tiny_moe: Path, load_engine: Load, tmp_path: Path, whole: list[str] | None
-) -> None:
+def test_another_vocabulary_is_said_with_both_numbers(tiny_moe, load_engine, tmp_path, whole: list[str] | None) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -192,7 +178,7 @@ def test_another_vocabulary_is_said_with_both_numbers(
 
 
 def test_an_adapter_of_another_folder_is_refused_when_its_base_has_another_shape(
-    tiny_moe: Path, tiny_dense: Path, load_edited: Callable[..., Any]
+    tiny_moe, tiny_dense, load_edited
 ) -> None:
     with pytest.raises(
         EngineError,
@@ -201,15 +187,13 @@ def test_an_adapter_of_another_folder_is_refused_when_its_base_has_another_shape
         load_edited(config={"base_model_name_or_path": str(tiny_dense)})
 
 
-def test_an_adapter_of_a_model_of_the_hub_that_is_known_is_refused_on_a_folder_of_another_shape(
-    load_edited: Callable[..., Any],
-) -> None:
+def test_an_adapter_of_a_model_of_the_hub_that_is_known_is_refused_on_a_folder_of_another_shape(load_edited) -> None:
     with pytest.raises(EngineError, match=r"trained on the model 'Qwen/Qwen3-30B-A3B', .* hidden_size is 2048 there"):
         load_edited(config={"base_model_name_or_path": "Qwen/Qwen3-30B-A3B"})
 
 
 @pytest.fixture
-def rewritten(tiny_moe: Path, tmp_path: Path) -> Callable[..., str]:
+def rewritten(tiny_moe, tmp_path) -> Callable[..., str]:
     """A function that writes the tiny mixture with its tensors changed, into a folder of its name or another."""
 
     def write(change: Callable[[Any], Any], name: str = tiny_moe.name) -> str:
@@ -224,17 +208,13 @@ def rewritten(tiny_moe: Path, tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_an_adapter_of_a_folder_with_other_weights_of_the_same_layout_is_refused(
-    load_edited: Callable[..., Any], rewritten: Callable[..., str]
-) -> None:
+def test_an_adapter_of_a_folder_with_other_weights_of_the_same_layout_is_refused(load_edited, rewritten) -> None:
     other = rewritten(lambda tensor: tensor + 1)
     with pytest.raises(EngineError, match=r"trained on the model '.*': model\.safetensors has other weights there"):
         load_edited(config={"base_model_name_or_path": other})
 
 
-def test_an_adapter_of_a_folder_with_the_same_model_in_another_precision_is_noted(
-    load_edited: Callable[..., Any], rewritten: Callable[..., str]
-) -> None:
+def test_an_adapter_of_a_folder_with_the_same_model_in_another_precision_is_noted(load_edited, rewritten) -> None:
     other = rewritten(lambda tensor: tensor.half(), "in-half")
     engine = load_edited(config={"base_model_name_or_path": other})
     notes = engine.describe().notes
@@ -243,43 +223,41 @@ def test_an_adapter_of_a_folder_with_the_same_model_in_another_precision_is_note
 
 
 @pytest.mark.parametrize("missing", ["adapter_config.json", "adapter_model.safetensors"])
-def test_a_missing_adapter_file_is_named(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, tmp_path: Path, missing: str
-) -> None:
+def test_a_missing_adapter_file_is_named(tiny_moe, live_adapter, load_engine, tmp_path, missing: str) -> None:
     folder = shutil.copytree(live_adapter, tmp_path / "adapter")
     (folder / missing).unlink()
     with pytest.raises(EngineError, match=missing):
         load_engine(tiny_moe, ("ft", folder))
 
 
-def test_a_missing_adapter_folder_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+def test_a_missing_adapter_folder_is_refused(tiny_moe, load_engine, tmp_path) -> None:
     with pytest.raises(EngineError, match="adapter 'ft': no such folder"):
         load_engine(tiny_moe, ("ft", tmp_path / "nowhere"))
 
 
-def test_two_adapters_of_one_name_are_refused(tiny_moe: Path, live_adapter: Path, load_engine: Load) -> None:
+def test_two_adapters_of_one_name_are_refused(tiny_moe, live_adapter, load_engine) -> None:
     with pytest.raises(EngineError, match="two adapters are called 'ft'"):
         load_engine(tiny_moe, ("ft", live_adapter), ("ft", live_adapter))
 
 
-def test_a_missing_model_folder_is_refused(load_engine: Load, tmp_path: Path) -> None:
+def test_a_missing_model_folder_is_refused(load_engine, tmp_path) -> None:
     with pytest.raises(EngineError, match="no such model folder"):
         load_engine(tmp_path / "nowhere")
 
 
-def test_a_hub_id_that_no_one_can_give_is_refused_at_once(load_engine: Load) -> None:
+def test_a_hub_id_that_no_one_can_give_is_refused_at_once(load_engine) -> None:
     started = time.perf_counter()
     with pytest.raises(EngineError, match=r"nobody/nothing: no such model folder, .* and the hub cannot be reached"):
         load_engine("nobody/nothing")
     assert time.perf_counter() - started < 5
 
 
-def test_a_folder_without_a_model_is_refused(load_engine: Load, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(load_engine, tmp_path) -> None:
     with pytest.raises(EngineError, match=r"no config\.json"):
         load_engine(tmp_path)
 
 
-def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny_moe: Path, load_engine: Load, tmp_path: Path) -> None:
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny_moe, load_engine, tmp_path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = shutil.copytree(tiny_moe, tmp_path / "cut")
@@ -290,9 +268,7 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny_moe: Path, load_engine
         load_engine(folder)
 
 
-def test_a_tokenizer_without_a_template_asks_for_raw(
-    tiny_moe: Path, load_engine: Load, tokenizer_in: Callable[..., int], tmp_path: Path
-) -> None:
+def test_a_tokenizer_without_a_template_asks_for_raw(tiny_moe, load_engine, tokenizer_in, tmp_path) -> None:
     folder = shutil.copytree(tiny_moe, tmp_path / "bare")
     (folder / "chat_template.jinja").unlink()
     tokenizer_in(folder, template=None)
@@ -300,6 +276,6 @@ def test_a_tokenizer_without_a_template_asks_for_raw(
         load_engine(folder)
 
 
-def test_a_gpu_that_is_asked_for_and_is_not_there_is_refused(tiny_moe: Path, load_engine: Load) -> None:
+def test_a_gpu_that_is_asked_for_and_is_not_there_is_refused(tiny_moe, load_engine) -> None:
     with pytest.raises(EngineError, match="device_map asks for 'cuda:99', and this machine has"):
         load_engine(tiny_moe, device_map="cuda:99")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,9 +25,7 @@ def texts(engine: Any, asked: list[Request]) -> dict[Any, tuple[Any, ...]]:
 
 
 @pytest.fixture(params=[0.7, 0.0], ids=["sampled", "greedy"])
-def engine(
-    request: pytest.FixtureRequest, tiny_moe: Path, live_adapter: Path, load_engine: Callable[..., Any]
-) -> Iterator[Any]:
+def engine(request, tiny_moe, live_adapter, load_engine) -> Iterator[Any]:
     settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7, temperature=request.param)
     loaded = load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
     yield loaded
@@ -36,22 +33,18 @@ def engine(
 
 
 @pytest.fixture
-def probes(pair: Any) -> list[tuple[int, ...]]:
+def probes(pair) -> list[tuple[int, ...]]:
     return [pair._chat.encode(text) for text in ("ouvre chrome", "lance la musique et baisse la lumière")]
 
 
-def test_texts_are_those_of_transformers_own_loop(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_are_those_of_transformers_own_loop(engine, requests_for, monkeypatch) -> None:
     stepped = texts(engine, requests_for())
     monkeypatch.setattr(runner, "prefill", lambda *_: None)
     assert stepped == texts(engine, requests_for())
     assert len({text for text, _, _ in stepped.values()}) > 5
 
 
-def test_texts_of_fixed_steps_are_those_of_growing_ones(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_of_fixed_steps_are_those_of_growing_ones(engine, requests_for, monkeypatch) -> None:
     recorded: list[Step] = []
 
     def record(step: Step) -> Step:
@@ -65,28 +58,24 @@ def test_texts_of_fixed_steps_are_those_of_growing_ones(
     assert 1 == len(recorded), "one batch, one recording"
 
 
-def test_a_response_by_itself_is_not_recorded(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_response_by_itself_is_not_recorded(engine, requests_for, monkeypatch) -> None:
     monkeypatch.setattr(engine._runner, "_fixed", True)
     monkeypatch.setattr(engine._runner, "_record", lambda _step: pytest.fail("a step was recorded"))
     assert engine.answer_alone(requests_for()[0]).new_tokens > 0
 
 
-def test_rows_stay_where_steps_are_fixed(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_stay_where_steps_are_fixed(engine, requests_for, monkeypatch) -> None:
     monkeypatch.setattr(engine._runner, "_shrinks", True)
     monkeypatch.setattr(engine._runner, "_fixed", True)
     assert len(texts(engine, requests_for(replicates=8))) == 80
 
 
 @pytest.mark.parametrize("arms", [ARMS, ["base"], ["ft"]], ids=str)
-def test_the_trial_accepts_steps_that_are_right(pair: Any, probes: Any, arms: list[str]) -> None:
+def test_the_trial_accepts_steps_that_are_right(pair, probes, arms: list[str]) -> None:
     assert try_fixed(pair._model, arms, probes, pad=pair._pad, record=lambda step: step) is None
 
 
-def test_the_trial_refuses_a_recording_that_repeats_itself(pair: Any, probes: Any) -> None:
+def test_the_trial_refuses_a_recording_that_repeats_itself(pair, probes) -> None:
     def stale(step: Step) -> Step:
         logits = step()
         return lambda: logits
@@ -97,7 +86,7 @@ def test_the_trial_refuses_a_recording_that_repeats_itself(pair: Any, probes: An
     assert reason.endswith("from those of growing keys and values")
 
 
-def test_the_trial_says_why_a_step_cannot_be_recorded(pair: Any, probes: Any) -> None:
+def test_the_trial_says_why_a_step_cannot_be_recorded(pair, probes) -> None:
     def fail(_step: Step) -> Step:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with it.")
 
@@ -105,9 +94,7 @@ def test_the_trial_says_why_a_step_cannot_be_recorded(pair: Any, probes: Any) ->
     assert "RuntimeError: CUDA error: operation not permitted when stream is capturing Compile with it" == reason
 
 
-def test_texts_are_the_same_when_a_recording_fails(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_are_the_same_when_a_recording_fails(engine, requests_for, monkeypatch) -> None:
     tried: list[Step] = []
 
     def fail(step: Step) -> Step:
@@ -123,9 +110,7 @@ def test_texts_are_the_same_when_a_recording_fails(
     assert any(note.endswith(told) for note in engine._gpu_notes())
 
 
-def test_a_recording_that_does_not_fit_has_the_batch_halved(
-    engine: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_that_does_not_fit_has_the_batch_halved(engine, requests_for, monkeypatch) -> None:
     import torch
 
     tried: list[Step] = []
@@ -143,9 +128,7 @@ def test_a_recording_that_does_not_fit_has_the_batch_halved(
     assert 3 == len(tried), "the batch, and its two halves"
 
 
-def test_an_adapter_whose_rows_are_picked_by_lists_is_not_recorded(
-    tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Callable[..., Any], probes: Any
-) -> None:
+def test_an_adapter_whose_rows_are_picked_by_lists_is_not_recorded(tiny_moe, make_adapter, load_engine, probes) -> None:
     adapter = make_adapter(tiny_moe, "with-head", target_modules=["q_proj"], modules_to_save=["lm_head"])
     engine = load_engine(tiny_moe, ("ft", adapter))
     assert "an adapter's layers pick their rows by lists of places" == refuse_fixed(
@@ -153,22 +136,20 @@ def test_an_adapter_whose_rows_are_picked_by_lists_is_not_recorded(
     )
 
 
-def test_the_trial_leaves_the_model_as_it_was(pair: Any, probes: Any) -> None:
+def test_the_trial_leaves_the_model_as_it_was(pair, probes) -> None:
     before = pair.logits(["ouvre chrome"])
     try_fixed(pair._model, ARMS, probes, pad=pair._pad, record=lambda step: step)
     assert (before == pair.logits(["ouvre chrome"])).all()
 
 
-def test_a_model_that_keeps_more_than_keys_and_values_is_not_recorded(
-    tiny_gpt_oss: Path, load_engine: Callable[..., Any], probes: Any
-) -> None:
+def test_a_model_that_keeps_more_than_keys_and_values_is_not_recorded(tiny_gpt_oss, load_engine, probes) -> None:
     engine = load_engine(tiny_gpt_oss)
     reason = try_fixed(engine._model, ["base"], probes, pad=engine._pad, record=None)
     assert "the model keeps more than keys and values" == reason
 
 
 @pytest.fixture
-def fixed(pair: Any, probes: Any) -> Iterator[tuple[FixedSteps, Any]]:
+def fixed(pair, probes) -> Iterator[tuple[FixedSteps, Any]]:
     """Fixed steps of both arms with the experts as a GPU without the kernel has them, and the last tokens."""
     import torch
 
@@ -187,7 +168,7 @@ def fixed(pair: Any, probes: Any) -> Iterator[tuple[FixedSteps, Any]]:
         pair._base.model.set_experts_implementation(before)
 
 
-def test_every_fixed_step_is_the_same_operations_and_none_waits_for_the_device(fixed: Any) -> None:
+def test_every_fixed_step_is_the_same_operations_and_none_waits_for_the_device(fixed) -> None:
     from torch import Tensor
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -216,7 +197,7 @@ def test_every_fixed_step_is_the_same_operations_and_none_waits_for_the_device(f
     assert [name for name, _, _ in runs[0] if name.startswith(WAITS) or any(wait in name for wait in WAITS)] == []
 
 
-def test_fixed_steps_read_and_write_the_same_memory_all_along(fixed: Any) -> None:
+def test_fixed_steps_read_and_write_the_same_memory_all_along(fixed) -> None:
     steps, tokens = fixed
 
     def places() -> list[int]:
@@ -231,9 +212,7 @@ def test_fixed_steps_read_and_write_the_same_memory_all_along(fixed: Any) -> Non
     assert before == places()
 
 
-def test_two_passes_in_fixed_steps_give_the_texts_of_one_batch(
-    pair: Any, requests_for: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_passes_in_fixed_steps_give_the_texts_of_one_batch(pair, requests_for, monkeypatch) -> None:
     together = texts(pair, requests_for())
     settings, stops = pair._runner._settings, pair._runner._stops
     runner = BatchRunner(

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pytest_jarvis.types import Failure, GenerationSettings, Progress, Request, Response
-
-Requests = Callable[..., list[Request]]
-Load = Callable[..., Any]
 
 
 def texts(engine: Any, requests: list[Request]) -> dict[Any, str]:
@@ -24,45 +19,39 @@ def texts(engine: Any, requests: list[Request]) -> dict[Any, str]:
 
 
 @pytest.fixture(scope="module")
-def full_run(pair: Any, requests_for: Requests) -> dict[Any, str]:
+def full_run(pair, requests_for) -> dict[Any, str]:
     """Thirty prompts, both arms, two replicates, in batches as the engine chooses."""
     return texts(pair, requests_for(30))
 
 
-def test_the_arithmetic_is_steady_on_this_machine(pair: Any) -> None:
+def test_the_arithmetic_is_steady_on_this_machine(pair) -> None:
     assert pair.steadiness.holds
 
 
-def test_texts_of_prompts_and_replicates_and_arms_differ(full_run: dict[Any, str]) -> None:
+def test_texts_of_prompts_and_replicates_and_arms_differ(full_run) -> None:
     assert 120 == len(full_run)
     assert len(set(full_run.values())) > 110
 
 
-def test_a_prompt_alone_gets_the_text_it_gets_among_thirty(
-    pair: Any, requests_for: Requests, full_run: dict[Any, str]
-) -> None:
+def test_a_prompt_alone_gets_the_text_it_gets_among_thirty(pair, requests_for, full_run) -> None:
     for prompt_id in ("p0", "p4", "p17"):
         alone = texts(pair, [request for request in requests_for(30) if request.prompt_id == prompt_id])
         assert {key: full_run[key] for key in alone} == alone
 
 
-def test_a_text_does_not_depend_on_the_batch_size(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
-) -> None:
+def test_a_text_does_not_depend_on_the_batch_size(tiny_moe, live_adapter, load_engine, requests_for, full_run) -> None:
     engine = load_engine(tiny_moe, ("ft", live_adapter), batch_size=7)
     few = texts(engine, requests_for(9))
     engine.close()
     assert {key: full_run[key] for key in few} == few
 
 
-def test_a_text_does_not_depend_on_the_order(pair: Any, requests_for: Requests, full_run: dict[Any, str]) -> None:
+def test_a_text_does_not_depend_on_the_order(pair, requests_for, full_run) -> None:
     assert full_run == texts(pair, requests_for(30)[::-1])
 
 
 @pytest.mark.parametrize("arm", ["base", "ft"])
-def test_a_text_does_not_depend_on_the_other_arm(
-    pair: Any, requests_for: Requests, full_run: dict[Any, str], arm: str
-) -> None:
+def test_a_text_does_not_depend_on_the_other_arm(pair, requests_for, full_run, arm: str) -> None:
     lone = texts(pair, requests_for(6, arms=(arm,)))
     assert {key: full_run[key] for key in lone} == lone
 
@@ -71,7 +60,7 @@ def test_a_text_does_not_depend_on_the_other_arm(
     "lora", [{"target_modules": [], "target_parameters": ["mlp.experts.down_proj"]}, {"target_modules": "all-linear"}]
 )
 def test_texts_of_adapters_on_experts_and_routers_depend_on_nothing_else(
-    tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Load, requests_for: Requests, lora: dict[str, Any]
+    tiny_moe, make_adapter, load_engine, requests_for, lora: dict[str, Any]
 ) -> None:
     adapter = make_adapter(tiny_moe, f"on-experts-{len(str(lora))}", **lora)
     engine = load_engine(tiny_moe, ("ft", adapter))
@@ -90,7 +79,7 @@ def test_texts_of_adapters_on_experts_and_routers_depend_on_nothing_else(
 
 
 def test_an_adapter_on_experts_answers_beside_another_with_few_rows_each(
-    tiny_moe: Path, live_adapter: Path, make_adapter: Callable[..., Path], load_engine: Load, requests_for: Requests
+    tiny_moe, live_adapter, make_adapter, load_engine, requests_for
 ) -> None:
     experts = make_adapter(tiny_moe, "on-experts", target_modules=[], target_parameters=["mlp.experts.gate_up_proj"])
     engine = load_engine(tiny_moe, ("ft", experts), ("other", live_adapter))
@@ -102,9 +91,7 @@ def test_an_adapter_on_experts_answers_beside_another_with_few_rows_each(
     engine.close()
 
 
-def test_a_text_depends_on_the_seed(
-    tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str]
-) -> None:
+def test_a_text_depends_on_the_seed(tiny_moe, load_engine, requests_for, full_run) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, seed=8))
     other = texts(engine, requests_for(3, arms=("base",)))
     engine.close()
@@ -112,7 +99,7 @@ def test_a_text_depends_on_the_seed(
 
 
 def test_an_adapter_that_changes_nothing_gives_the_bases_texts(
-    tiny_moe: Path, inert_adapter: Path, load_engine: Load, requests_for: Requests
+    tiny_moe, inert_adapter, load_engine, requests_for
 ) -> None:
     engine = load_engine(tiny_moe, ("ft", inert_adapter), allow_inert_adapter=True)
     both = texts(engine, requests_for(6))
@@ -125,7 +112,7 @@ def test_an_adapter_that_changes_nothing_gives_the_bases_texts(
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_texts(
-    pair: Any, requests_for: Requests, full_run: dict[Any, str], monkeypatch: pytest.MonkeyPatch
+    pair, requests_for, full_run, monkeypatch
 ) -> None:
     import torch
 
@@ -142,7 +129,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_texts(
 
 
 def test_a_response_that_does_not_fit_alone_is_a_failure_and_the_others_are_not(
-    pair: Any, requests_for: Requests, monkeypatch: pytest.MonkeyPatch
+    pair, requests_for, monkeypatch
 ) -> None:
     import torch
 
@@ -161,9 +148,7 @@ def test_a_response_that_does_not_fit_alone_is_a_failure_and_the_others_are_not(
     assert all(isinstance(answer, Response) for answer in answers.values())
 
 
-def test_another_error_than_memory_is_not_swallowed(
-    pair: Any, requests_for: Requests, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_error_than_memory_is_not_swallowed(pair, requests_for, monkeypatch) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -174,7 +159,7 @@ def test_another_error_than_memory_is_not_swallowed(
 
 @pytest.mark.parametrize("temperature", [0.7, 0.0])
 def test_a_row_whose_logits_are_not_finite_is_a_failure_and_the_others_are_not(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, requests_for: Requests, temperature: float
+    tiny_moe, live_adapter, load_engine, requests_for, temperature: float
 ) -> None:
     settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7, temperature=temperature)
     engine = load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
@@ -195,7 +180,7 @@ def test_a_row_whose_logits_are_not_finite_is_a_failure_and_the_others_are_not(
     assert {key: text for key, text in sound.items() if key != failed.key} == others
 
 
-def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe: Path, load_engine: Load, requests_for: Requests) -> None:
+def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe, load_engine, requests_for) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=400, timeout_s=0.001))
     answers = list(engine.generate(requests_for(2, arms=("base",))))
     engine.close()
@@ -203,7 +188,7 @@ def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe: Path, load_engine:
     assert 4 == len(answers)
 
 
-def test_progress_ends_at_what_was_planned(pair: Any, requests_for: Requests) -> None:
+def test_progress_ends_at_what_was_planned(pair, requests_for) -> None:
     seen: list[Progress] = []
     answers = list(pair.generate(requests_for(4), seen.append))
     assert (16, 16) == (seen[-1].responses_done, seen[-1].responses_planned)
@@ -211,7 +196,7 @@ def test_progress_ends_at_what_was_planned(pair: Any, requests_for: Requests) ->
     assert sorted(one.responses_done for one in seen) == [one.responses_done for one in seen]
 
 
-def test_progress_and_description_tell_the_memory(pair: Any, requests_for: Requests) -> None:
+def test_progress_and_description_tell_the_memory(pair, requests_for) -> None:
     seen: list[Progress] = []
     list(pair.generate(requests_for(1, replicates=1), seen.append))
     (now,) = seen[-1].memory
@@ -220,7 +205,7 @@ def test_progress_and_description_tell_the_memory(pair: Any, requests_for: Reque
     assert 0 < loaded.allocated_bytes <= loaded.peak_bytes < loaded.total_bytes == now.total_bytes
 
 
-def test_times_and_counts_are_those_of_the_row(pair: Any, requests_for: Requests) -> None:
+def test_times_and_counts_are_those_of_the_row(pair, requests_for) -> None:
     for answer in pair.generate(requests_for(4)):
         assert 0 < answer.first_token_s <= answer.duration_s
         assert 1 <= answer.new_tokens <= 12
@@ -228,7 +213,7 @@ def test_times_and_counts_are_those_of_the_row(pair: Any, requests_for: Requests
 
 
 def test_nothing_comes_from_the_models_own_generation_settings(
-    tiny_moe: Path, load_engine: Load, requests_for: Requests, full_run: dict[Any, str], tmp_path: Path
+    tiny_moe, load_engine, requests_for, full_run, tmp_path
 ) -> None:
     folder = shutil.copytree(tiny_moe, tmp_path / tiny_moe.name)
     file = folder / "generation_config.json"
@@ -247,19 +232,19 @@ def test_nothing_comes_from_the_models_own_generation_settings(
     assert {key: full_run[key] for key in there} == there
 
 
-def test_greedy_replicates_are_the_same_text(tiny_moe: Path, load_engine: Load, requests_for: Requests) -> None:
+def test_greedy_replicates_are_the_same_text(tiny_moe, load_engine, requests_for) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, temperature=0.0))
     found = texts(engine, requests_for(3, arms=("base",)))
     engine.close()
     assert all(text == found[prompt, arm, 0] for (prompt, arm, _), text in found.items())
 
 
-def test_an_unknown_arm_is_refused(pair: Any) -> None:
+def test_an_unknown_arm_is_refused(pair) -> None:
     with pytest.raises(ValueError, match="unknown arm 'other'; loaded: base, ft"):
         list(pair.generate([Request(prompt_id="p", text="a", arm="other", replicate=0)]))
 
 
-def test_an_embedding_does_not_depend_on_the_other_texts(pair: Any) -> None:
+def test_an_embedding_does_not_depend_on_the_other_texts(pair) -> None:
     some = [
         "ouvre chrome",
         "",
@@ -274,7 +259,7 @@ def test_an_embedding_does_not_depend_on_the_other_texts(pair: Any) -> None:
             assert np.array_equal(vector, pair.embed([text])[0])
 
 
-def test_an_embedding_is_the_mean_of_the_bases_last_hidden_states(pair: Any) -> None:
+def test_an_embedding_is_the_mean_of_the_bases_last_hidden_states(pair) -> None:
     import torch
 
     tokens = pair._base.tokenizer.encode("ouvre chrome", add_special_tokens=False)
@@ -283,7 +268,7 @@ def test_an_embedding_is_the_mean_of_the_bases_last_hidden_states(pair: Any) -> 
     assert np.allclose(states.mean(dim=0).numpy(), pair.embed(["ouvre chrome"])[0], atol=1e-4)
 
 
-def test_no_adapter_is_on_after_its_texts(pair: Any, requests_for: Requests) -> None:
+def test_no_adapter_is_on_after_its_texts(pair, requests_for) -> None:
     before = pair.logits(["ouvre chrome"])
     texts(pair, requests_for(2, arms=("ft",)))
     assert np.array_equal(before, pair.logits(["ouvre chrome"]))

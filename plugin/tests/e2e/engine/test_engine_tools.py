@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from pytest_jarvis.types import GenerationSettings, Request, Tool, ToolCall
 
@@ -13,7 +11,7 @@ SETTINGS = GenerationSettings(max_new_tokens=4, timeout_s=None, tools=(TOOL,))
 ASKED = [Request(prompt_id="p", text="coupe le son", arm="base", replicate=0)]
 
 
-def test_tools_reach_the_model_and_calls_are_read(load_engine: Callable[..., Any]) -> None:
+def test_tools_reach_the_model_and_calls_are_read(load_engine) -> None:
     engine = load_engine("demo", settings=SETTINGS)
     (answer,) = engine.generate(ASKED)
     assert answer.tool_calls is not None
@@ -24,7 +22,7 @@ def test_tools_reach_the_model_and_calls_are_read(load_engine: Callable[..., Any
     engine.close()
 
 
-def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine: Callable[..., Any]) -> None:
+def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine) -> None:
     many = tuple(replace(TOOL, name=f"tool_{number}", description="Couper le son. " * 20) for number in range(12))
     engine = load_engine("demo", settings=replace(SETTINGS, tools=many))
     list(engine.generate(ASKED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from pytest_jarvis.engines.transformers.lora import attach as attaching
 from pytest_jarvis.engines.transformers.lora.attach import Untouched
 from pytest_jarvis.types import EngineError
 
-Load = Callable[..., Any]
-Make = Callable[..., Path]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 FUSED = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
@@ -25,21 +24,19 @@ HEAD = "base_model.model.lm_head.weight"
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 @pytest.mark.parametrize("method", ["pissa", "pissa_niter_4", "olora", "OLoRA", "corda", "lora_ga", "loftq", "new"])
 def test_a_training_that_began_by_changing_the_base_is_refused_by_name(
-    load_edited: Load, method: str, quantization: str
+    load_edited, method: str, quantization: str
 ) -> None:
     with pytest.raises(EngineError, match=f"adapter 'ft': it was trained with init_lora_weights '{method}', which"):
         load_edited(config={"init_lora_weights": method}, quantization=quantization)
 
 
-def test_what_can_be_converted_is_told_how(
-    load_edited: Load,
-) -> None:
+def test_what_can_be_converted_is_told_how(load_edited) -> None:
     with pytest.raises(EngineError, match="path_initial_model_for_weight_conversion"):
         load_edited(config={"init_lora_weights": "pissa"})
 
 
 @pytest.fixture
-def converted(tiny_moe: Path, tmp_path: Path) -> tuple[Any, Path]:
+def converted(tiny_moe, tmp_path) -> tuple[Any, Path]:
     """A model trained from OLoRA, and the folder it was saved to as a plain LoRA."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -60,9 +57,7 @@ def converted(tiny_moe: Path, tmp_path: Path) -> tuple[Any, Path]:
     return model.eval(), tmp_path / "plain"
 
 
-def test_a_converted_adapter_gives_the_logits_it_was_trained_to(
-    tiny_moe: Path, converted: tuple[Any, Path], load_engine: Load
-) -> None:
+def test_a_converted_adapter_gives_the_logits_it_was_trained_to(tiny_moe, converted, load_engine) -> None:
     import torch
 
     model, folder = converted
@@ -77,7 +72,7 @@ def test_a_converted_adapter_gives_the_logits_it_was_trained_to(
 
 @pytest.mark.parametrize("method", ["gaussian", "orthogonal", "eva", "mica", False])
 def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_began(
-    load_edited: Load, pair: Any, method: str | bool
+    load_edited, pair, method: str | bool
 ) -> None:
     engine = load_edited(config={"init_lora_weights": method})
     found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "ft")}
@@ -99,14 +94,14 @@ def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_
     ],
 )
 def test_a_variant_that_is_no_product_beside_the_base_is_refused_by_name(
-    load_edited: Load, config: dict[str, Any], said: str
+    load_edited, config: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(EngineError, match=f"adapter 'ft': {said}"):
         load_edited(config=config)
 
 
 @pytest.fixture
-def trained_biases(tiny_biased: Path, make_adapter: Make, edited_adapter: Make) -> Callable[[str], Path]:
+def trained_biases(tiny_biased, make_adapter, edited_adapter) -> Callable[[str], Path]:
     """A function that returns an adapter whose training moved biases of its base."""
 
     def move(tensors: dict[str, Any]) -> None:
@@ -122,22 +117,20 @@ def trained_biases(tiny_biased: Path, make_adapter: Make, edited_adapter: Make) 
 
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])
-def test_trained_biases_of_the_base_are_refused(
-    tiny_biased: Path, trained_biases: Callable[[str], Path], load_engine: Load, bias: str
-) -> None:
+def test_trained_biases_of_the_base_are_refused(tiny_biased, trained_biases, load_engine, bias: str) -> None:
     with pytest.raises(EngineError, match=rf"adapter 'ft': .*q_proj\.base_layer\.bias.*its bias is '{bias}'"):
         load_engine(tiny_biased, ("ft", trained_biases(bias)))
 
 
 def test_trained_biases_are_refused_beside_a_plain_adapter(
-    tiny_biased: Path, trained_biases: Callable[[str], Path], make_adapter: Make, load_engine: Load
+    tiny_biased, trained_biases, make_adapter, load_engine
 ) -> None:
     plain = make_adapter(tiny_biased, "plain", target_modules=ATTENTION)
     with pytest.raises(EngineError, match=r"adapter 'ft': .*q_proj\.base_layer\.bias"):
         load_engine(tiny_biased, ("plain", plain), ("ft", trained_biases("all")))
 
 
-def test_a_setting_for_biases_that_the_base_does_not_have_does_no_harm(live_adapter: Path, load_edited: Load) -> None:
+def test_a_setting_for_biases_that_the_base_does_not_have_does_no_harm(live_adapter, load_edited) -> None:
     engine = load_edited(("a", live_adapter), config={"bias": "all"})
     assert np.array_equal(engine.logits(PROMPTS, "a"), engine.logits(PROMPTS, "ft"))
     engine.close()
@@ -150,17 +143,13 @@ def with_another_head(tensors: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_whole_weight_of_the_base_that_is_another_is_refused(
-    live_adapter: Path, load_edited: Load, beside: bool
-) -> None:
+def test_a_whole_weight_of_the_base_that_is_another_is_refused(live_adapter, load_edited, beside: bool) -> None:
     adapters = [("plain", live_adapter)] if beside else []
     with pytest.raises(EngineError, match=r"adapter 'ft': .*lm_head\.weight.*save_embedding_layers=False"):
         load_edited(*adapters, weights=with_another_head)
 
 
-def test_copies_of_the_bases_own_embeddings_do_no_harm(
-    tiny_moe: Path, make_adapter: Make, load_engine: Load, pair: Any
-) -> None:
+def test_copies_of_the_bases_own_embeddings_do_no_harm(tiny_moe, make_adapter, load_engine, pair) -> None:
     from safetensors.torch import load_file
 
     adapter = make_adapter(tiny_moe, "embedding", target_modules=["embed_tokens", "q_proj"])
@@ -172,7 +161,7 @@ def test_copies_of_the_bases_own_embeddings_do_no_harm(
 
 
 def test_a_changed_base_is_refused_whatever_changed_it(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make, monkeypatch: pytest.MonkeyPatch
+    tiny_moe, live_adapter, load_engine, edited_adapter, monkeypatch
 ) -> None:
     leaking = edited_adapter(live_adapter, weights=with_another_head)
     monkeypatch.setattr(attaching, "_refuse_base_weights", lambda *_: None)
@@ -184,9 +173,7 @@ def test_a_changed_base_is_refused_whatever_changed_it(
 
 
 @pytest.mark.parametrize("place", ["self_attn.q_proj.weight", "mlp.experts"])
-def test_a_change_of_packed_weights_is_seen_though_their_copies_hide_it(
-    tiny_moe: Path, load_engine: Load, place: str
-) -> None:
+def test_a_change_of_packed_weights_is_seen_though_their_copies_hide_it(tiny_moe, load_engine, place: str) -> None:
     engine = load_engine(tiny_moe)
     model = engine._base.model
     untouched, before = Untouched(model), engine.logits(PROMPTS)
@@ -208,6 +195,25 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def answers(engine, requests) -> dict[Any, str]:
+    return {answer.key: answer.text for answer in engine.generate(requests)}
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_moe, make_adapter, load_engine, requests_for) -> Callable[[str], tuple[Path, Any, dict[Any, str]]]:
+    """A function that returns an adapter of a kind, and the logits and the texts it gives alone."""
+
+    @cache
+    def drawn(kind: str) -> tuple[Path, Any, dict[Any, str]]:
+        folder = make_adapter(tiny_moe, f"kind-{kind}", **KINDS[kind])
+        engine = load_engine(tiny_moe, (kind, folder))
+        found = engine.logits(PROMPTS, kind), answers(engine, requests_for(8, arms=("base", kind)))
+        engine.close()
+        return folder, *found
+
+    return drawn
+
+
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -224,26 +230,22 @@ KINDS: dict[str, dict[str, Any]] = {
     ids="+".join,
 )
 def test_each_of_several_adapters_gives_the_logits_and_the_texts_it_gives_alone(
-    tiny_moe: Path, make_adapter: Make, load_engine: Load, requests_for: Callable[..., Any], kinds: tuple[str, ...]
+    tiny_moe, alone, load_engine, requests_for, kinds: tuple[str, ...]
 ) -> None:
-    adapters = [(kind, make_adapter(tiny_moe, f"kind-{kind}", **KINDS[kind])) for kind in kinds]
-    logits, texts = {}, {}
-    for adapter in adapters:
-        engine = load_engine(tiny_moe, adapter)
-        logits[adapter[0]] = engine.logits(PROMPTS, adapter[0])
-        texts |= {answer.key: answer.text for answer in engine.generate(requests_for(8, arms=("base", adapter[0])))}
-        engine.close()
-    engine = load_engine(tiny_moe, *adapters)
+    engine = load_engine(tiny_moe, *((kind, alone(kind)[0]) for kind in kinds))
     found = {kind: engine.logits(PROMPTS, kind) for kind in reversed(kinds)}
-    together = {answer.key: answer.text for answer in engine.generate(requests_for(8, arms=("base", *kinds)))}
+    together = answers(engine, requests_for(8, arms=("base", *kinds)))
     engine.close()
+    texts: dict[Any, str] = {}
     for kind in kinds:
-        assert np.abs(logits[kind] - found[kind]).max() < 1e-4 * np.abs(logits[kind]).max(), kind
+        _, logits, by_itself = alone(kind)
+        assert np.abs(logits - found[kind]).max() < 1e-4 * np.abs(logits).max(), kind
+        texts |= by_itself
     assert texts == together
 
 
 def test_an_adapter_that_others_change_is_refused(
-    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+    tiny_moe, live_adapter, make_adapter, load_engine, monkeypatch
 ) -> None:
     attach_one = attaching._attach_one
 
@@ -263,7 +265,7 @@ def test_an_adapter_that_others_change_is_refused(
 
 @pytest.mark.parametrize("first", ["tokens", "plain"])
 def test_an_adapter_of_single_tokens_is_compared_by_itself(
-    tiny_moe: Path, live_adapter: Path, make_adapter: Make, load_engine: Load, first: str
+    tiny_moe, live_adapter, make_adapter, load_engine, first: str
 ) -> None:
     tokens = make_adapter(tiny_moe, "tokens", target_modules=["q_proj"], trainable_token_indices=[5, 70])
     adapters = [("tokens", tokens), ("plain", live_adapter)]
@@ -274,9 +276,7 @@ def test_an_adapter_of_single_tokens_is_compared_by_itself(
     engine.close()
 
 
-def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(
-    tiny_moe: Path, make_adapter: Make, load_engine: Load
-) -> None:
+def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(tiny_moe, make_adapter, load_engine) -> None:
     adapter = make_adapter(tiny_moe, "whole-layer", target_modules=["q_proj"], modules_to_save=["o_proj"])
     with pytest.raises(EngineError, match=r"adapter 'ft': it replaces whole layers .*layers\.0\.self_attn\.o_proj"):
         load_engine(tiny_moe, ("ft", adapter))
@@ -286,7 +286,7 @@ def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(
 
 
 def test_a_key_of_the_configuration_that_peft_does_not_know_is_noted(
-    tiny_moe: Path, live_adapter: Path, load_engine: Load, edited_adapter: Make
+    tiny_moe, live_adapter, load_engine, edited_adapter
 ) -> None:
     engine = load_engine(
         tiny_moe, ("ft", edited_adapter(live_adapter, config={"use_newlora": True, "use_other": None}))

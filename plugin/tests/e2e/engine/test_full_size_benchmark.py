@@ -28,12 +28,12 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_full_shape_has_the_weights_of_the_model(script: ModuleType) -> None:
+def test_the_full_shape_has_the_weights_of_the_model(script) -> None:
     full = script.SHAPES["full"]
     assert sum(math.prod(size) for _, size in full.tensors()) == QWEN3_30B_A3B_WEIGHTS
 
 
-def test_a_small_shape_goes_through_the_whole_benchmark(script: ModuleType, tmp_path: Path) -> None:
+def test_a_small_shape_goes_through_the_whole_benchmark(script, tmp_path) -> None:
     shape = dataclasses.replace(script.SHAPES["small"], layers=2, vocabulary=2200, hidden=128, experts=8)
     base, adapter = tmp_path / "base", tmp_path / "lora"
     size = script.build_checkpoint(base, shape)

@@ -8,8 +8,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -71,9 +70,7 @@ def products(x: Any, whole: Any, index: Any) -> Any:
         (3, 130, 256, 1, 1),  # one row
     ],
 )
-def test_products_are_those_of_the_weights_read_out(
-    kernel: Any, dtype: str, sizes: tuple[int, int, int, int, int]
-) -> None:
+def test_products_are_those_of_the_weights_read_out(kernel, dtype: str, sizes: tuple[int, int, int, int, int]) -> None:
     import bitsandbytes.functional as bnb
     import torch
 
@@ -94,7 +91,7 @@ def test_products_are_those_of_the_weights_read_out(
     assert (gathered - expected).abs().max() < allowed
 
 
-def test_a_row_that_is_not_finite_leaves_the_others_alone(kernel: Any) -> None:
+def test_a_row_that_is_not_finite_leaves_the_others_alone(kernel) -> None:
     import torch
 
     torch.manual_seed(0)
@@ -111,12 +108,12 @@ def test_a_row_that_is_not_finite_leaves_the_others_alone(kernel: Any) -> None:
 @pytest.mark.parametrize(
     ("pairs", "experts", "rows"), [(1, 128, 16), (480, 128, 16), (2049, 128, 32), (30_720, 128, 64)]
 )
-def test_a_program_takes_more_rows_where_experts_get_more(kernel: Any, pairs: int, experts: int, rows: int) -> None:
+def test_a_program_takes_more_rows_where_experts_get_more(kernel, pairs: int, experts: int, rows: int) -> None:
     assert rows == kernel.rows_of_a_tile(pairs, experts)
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 40, 300])
-def test_there_are_programs_for_every_row(kernel: Any, tokens: int) -> None:
+def test_there_are_programs_for_every_row(kernel, tokens: int) -> None:
     import torch
 
     for seed in range(20):
@@ -131,24 +128,24 @@ def test_there_are_programs_for_every_row(kernel: Any, tokens: int) -> None:
 
 
 @pytest.fixture
-def mixture(kernel: Any, tiny_moe: Path, load_engine: Callable[..., Any]) -> Any:
+def mixture(kernel, tiny_moe, load_engine) -> Any:
     engine = load_engine(tiny_moe)
     for _, _, entry in expert_readings(engine._base.model):
         entry[0].kept = None
     return engine
 
 
-def test_a_model_answers_with_the_kernel_as_without(mixture: Any) -> None:
+def test_a_model_answers_with_the_kernel_as_without(mixture) -> None:
     import torch
 
-    texts = ["ouvre chrome", "monte le son et ferme la porte", "quelle heure est-il ?"]
+    texts = ["ouvre chrome", "monte le son"]
     expected = torch.from_numpy(mixture.logits(texts))
     assert packing.use_packed_experts(mixture._base.model) is None
     found = torch.from_numpy(mixture.logits(texts))
     assert 0 < (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_a_kernel_that_is_wrong_is_not_used(mixture: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_is_wrong_is_not_used(mixture, kernel, monkeypatch) -> None:
     right = kernel.multiply
     monkeypatch.setattr(kernel, "multiply", lambda *args, **kwargs: right(*args, **kwargs) * 1.01)
     before = mixture._base.model.config._experts_implementation
@@ -159,9 +156,7 @@ def test_a_kernel_that_is_wrong_is_not_used(mixture: Any, kernel: Any, monkeypat
 
 
 @pytest.mark.parametrize("spread", [True, False])
-def test_a_kernel_that_gives_what_is_no_number_is_not_used(
-    mixture: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch, spread: bool
-) -> None:
+def test_a_kernel_that_gives_what_is_no_number_is_not_used(mixture, kernel, monkeypatch, spread: bool) -> None:
     right = kernel.multiply
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -171,7 +166,7 @@ def test_a_kernel_that_gives_what_is_no_number_is_not_used(
     assert str(packing.use_packed_experts(mixture._base.model)).startswith("products are off by nan")
 
 
-def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture: Any) -> None:
+def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture) -> None:
     from torch.nn.utils import parametrize
 
     *_, (owner, name, _) = expert_readings(mixture._base.model)
@@ -179,7 +174,7 @@ def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture: A
     assert "not all experts are in 4 bits" == packing.use_packed_experts(mixture._base.model)
 
 
-def test_a_kernel_that_does_not_compile_is_not_used(mixture: Any, kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("PassManager::run failed\n  at line 3")
 
@@ -188,20 +183,20 @@ def test_a_kernel_that_does_not_compile_is_not_used(mixture: Any, kernel: Any, m
 
 
 def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_packed(
-    kernel: Any, tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Callable[..., Any]
+    kernel, tiny_moe, make_adapter, load_engine
 ) -> None:
     import torch
 
     experts = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
     adapter = make_adapter(tiny_moe, "packed-experts", target_modules=[], target_parameters=experts)
     engine = load_engine(tiny_moe, ("ft", adapter))
-    prompts = [engine._chat.encode(text) for text in ("ouvre chrome", "monte le son")] * 2
+    prompts = [engine._chat.encode("ouvre chrome")] * 2
 
     def logits() -> Any:
-        return last_logits(engine._model, prompts, ["base"] * 2 + ["ft"] * 2, pad=engine._pad)
+        return last_logits(engine._model, prompts, ["base", "ft"], pad=engine._pad)
 
     expected = logits()
-    assert (expected[:2] - expected[2:]).abs().max() > 0.1
+    assert (expected[0] - expected[1]).abs().max() > 0.1
     assert packing.use_packed_experts(engine._base.model) is None
     found = logits()
     assert 0 < (found - expected).abs().max() < 1e-4 * expected.abs().max()
@@ -209,7 +204,7 @@ def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_
     assert torch.isfinite(found).all()
 
 
-def test_experts_of_another_layout_are_named(kernel: Any, tiny_gpt_oss: Path, load_engine: Callable[..., Any]) -> None:
+def test_experts_of_another_layout_are_named(kernel, tiny_gpt_oss, load_engine) -> None:
     engine = load_engine(tiny_gpt_oss)
     expected = "the experts of this family are laid out in another way"
     assert expected == packing.use_packed_experts(engine._base.model)

@@ -272,7 +272,7 @@ class Quiet(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch) -> Iterator[Server]:
     """Return a server that behaves, on a free port of loopback."""
     keys = ("JARVIS_API_KEY", "OPENAI_API_KEY", "JARVIS_EMBEDDING_API_KEY")
     for name in (*keys, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -328,7 +328,7 @@ class Loader:
 
 
 @pytest.fixture
-def load(server: Server) -> Iterator[Loader]:
+def load(server) -> Iterator[Loader]:
     """Return what makes an engine for the server."""
     loader = Loader(server)
     yield loader

@@ -19,31 +19,29 @@ def asked_in_the_run(server: Any) -> list[dict[str, Any]]:
     return [body for body in server.asked if "dossier" in str(body.get("messages") or body.get("prompt"))]
 
 
-def test_each_request_is_answered_once(load: Any, requests_of: Any) -> None:
+def test_each_request_is_answered_once(load, requests_of) -> None:
     outcomes = list(load().generate(requests_of()))
     assert {request.key for request in requests_of()} == {outcome.key for outcome in outcomes}
     assert all(isinstance(outcome, Response) and outcome.text for outcome in outcomes)
 
 
-def test_no_request_no_answer(load: Any) -> None:
+def test_no_request_no_answer(load) -> None:
     assert list(load().generate([])) == []
 
 
-def test_an_arm_that_is_not_served_is_a_mistake_of_the_caller(load: Any, requests_of: Any) -> None:
+def test_an_arm_that_is_not_served_is_a_mistake_of_the_caller(load, requests_of) -> None:
     with pytest.raises(ValueError, match="unknown arm 'other'; served: base, lora"):
         list(load().generate(requests_of(arms=("other",))))
 
 
-def test_both_arms_of_a_replicate_have_one_seed_and_replicates_have_others(
-    server: Any, load: Any, requests_of: Any
-) -> None:
+def test_both_arms_of_a_replicate_have_one_seed_and_replicates_have_others(server, load, requests_of) -> None:
     list(load(replace(SETTINGS, do_sample=True)).generate(requests_of(prompts=1, replicates=2)))
     seeds = {(body["model"], body["seed"]) for body in asked_in_the_run(server)}
     expected = {(name, request_seed(0, "p-0", replicate)) for name in ("base", "lora") for replicate in (0, 1)}
     assert expected == seeds
 
 
-def test_what_is_asked_for_is_what_the_settings_say(server: Any, load: Any, requests_of: Any) -> None:
+def test_what_is_asked_for_is_what_the_settings_say(server, load, requests_of) -> None:
     settings = replace(SETTINGS, do_sample=True, temperature=0.3, top_p=0.8, system_prompt="Tu es JARVIS.")
     list(load(settings).generate(requests_of(prompts=1, replicates=1, arms=("base",))))
     (body,) = asked_in_the_run(server)
@@ -61,12 +59,12 @@ def test_what_is_asked_for_is_what_the_settings_say(server: Any, load: Any, requ
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
-def test_greedy_settings_ask_for_temperature_0(server: Any, load: Any, requests_of: Any) -> None:
+def test_greedy_settings_ask_for_temperature_0(server, load, requests_of) -> None:
     list(load().generate(requests_of(prompts=1)))
     assert {(0.0, 1.0)} == {(body["temperature"], body["top_p"]) for body in asked_in_the_run(server)}
 
 
-def test_raw_prompts_go_to_completions_as_they_are(server: Any, load: Any, requests_of: Any) -> None:
+def test_raw_prompts_go_to_completions_as_they_are(server, load, requests_of) -> None:
     (outcome,) = load(replace(SETTINGS, template="raw"), adapters=()).generate(
         requests_of(prompts=1, replicates=1, arms=("base",))
     )
@@ -76,13 +74,13 @@ def test_raw_prompts_go_to_completions_as_they_are(server: Any, load: Any, reque
     assert "chat_template_kwargs" not in body
 
 
-def test_raw_adapters_are_proven_too(load: Any) -> None:
+def test_raw_adapters_are_proven_too(load) -> None:
     (proof,) = load(replace(SETTINGS, template="raw")).describe().adapters
     assert proof.live
     assert proof.max_logprob_change is not None
 
 
-def test_requests_under_way_are_many_and_bounded(server: Any, load: Any, requests_of: Any) -> None:
+def test_requests_under_way_are_many_and_bounded(server, load, requests_of) -> None:
     engine = load(concurrency=3)
     server.most_under_way = 0
     server.slow_s = 0.05  # so that requests that are sent at once meet, however busy the machine
@@ -90,21 +88,19 @@ def test_requests_under_way_are_many_and_bounded(server: Any, load: Any, request
     assert 1 < server.most_under_way <= 3
 
 
-def test_rows_of_both_arms_are_asked_beside_each_other(server: Any, load: Any, requests_of: Any) -> None:
+def test_rows_of_both_arms_are_asked_beside_each_other(server, load, requests_of) -> None:
     list(load(concurrency=1).generate(requests_of()))
     models = [body["model"] for body in asked_in_the_run(server)]
     assert ["base", "lora"] * 6 == models
 
 
-def test_tokens_and_times_are_the_servers_and_the_streams(load: Any, requests_of: Any) -> None:
+def test_tokens_and_times_are_the_servers_and_the_streams(load, requests_of) -> None:
     (outcome,) = load(adapters=()).generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert (outcome.prompt_tokens, outcome.new_tokens) == (7, len(outcome.text.split()))
     assert 0 < outcome.first_token_s <= outcome.duration_s
 
 
-def test_tokens_that_a_server_does_not_count_are_the_streams_pieces_and_it_is_said(
-    server: Any, load: Any, requests_of: Any
-) -> None:
+def test_tokens_that_a_server_does_not_count_are_the_streams_pieces_and_it_is_said(server, load, requests_of) -> None:
     server.counts = False
     engine = load()
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
@@ -112,7 +108,7 @@ def test_tokens_that_a_server_does_not_count_are_the_streams_pieces_and_it_is_sa
     assert any(note.startswith("the server counts no tokens") for note in engine.describe().notes)
 
 
-def test_thinking_is_kept_apart_however_it_is_sent(server: Any, load: Any, requests_of: Any) -> None:
+def test_thinking_is_kept_apart_however_it_is_sent(server, load, requests_of) -> None:
     engine = load(adapters=())
     said = {
         ("", "oui"): ("oui", None),
@@ -130,9 +126,7 @@ def test_thinking_is_kept_apart_however_it_is_sent(server: Any, load: Any, reque
 
 
 @pytest.mark.parametrize("said", [("je pense encore", ""), ("", "<think>je pense encore")])
-def test_thinking_that_never_closed_is_a_failure(
-    server: Any, load: Any, requests_of: Any, said: tuple[str, str]
-) -> None:
+def test_thinking_that_never_closed_is_a_failure(server, load, requests_of, said: tuple[str, str]) -> None:
     engine = load(adapters=())
     server.reply = lambda _body: (*said, "length")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
@@ -140,28 +134,28 @@ def test_thinking_that_never_closed_is_a_failure(
     assert outcome.reason.startswith("the thinking block was not closed within 1 tokens")
 
 
-def test_a_long_answer_is_cut_and_the_cut_is_counted(server: Any, load: Any, requests_of: Any) -> None:
+def test_a_long_answer_is_cut_and_the_cut_is_counted(server, load, requests_of) -> None:
     engine = load(replace(SETTINGS, max_response_chars=5))
     server.reply = lambda _body: ("", "x" * 8, "length")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert (outcome.text, outcome.cut_chars, outcome.finish_reason) == ("xxxxx", 3, "length")
 
 
-def test_an_answer_that_ends_otherwise_than_a_text_is_a_failure(server: Any, load: Any, requests_of: Any) -> None:
+def test_an_answer_that_ends_otherwise_than_a_text_is_a_failure(server, load, requests_of) -> None:
     engine = load()
     server.reply = lambda _body: ("", "oui", "content_filter")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert outcome.reason == "the server ended the answer for another reason: content_filter"
 
 
-def test_progress_is_told_to_the_last_response(load: Any, requests_of: Any) -> None:
+def test_progress_is_told_to_the_last_response(load, requests_of) -> None:
     told: list[Progress] = []
     responses = list(load().generate(requests_of(), told.append))
     assert (told[-1].responses_done, told[-1].responses_planned) == (12, 12)
     assert told[-1].tokens == sum(response.new_tokens for response in responses)
 
 
-def test_a_generator_that_is_left_asks_no_more(server: Any, load: Any, requests_of: Any) -> None:
+def test_a_generator_that_is_left_asks_no_more(server, load, requests_of) -> None:
     engine = load(adapters=(), concurrency=2)
     outcomes = engine.generate(requests_of(prompts=500, arms=("base",)))
     next(outcomes)
@@ -171,9 +165,7 @@ def test_a_generator_that_is_left_asks_no_more(server: Any, load: Any, requests_
     assert len(server.asked) - before <= 2 + 2
 
 
-def test_an_engine_closed_in_the_middle_of_answers_leaves_nothing_open(
-    load: Any, requests_of: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_engine_closed_in_the_middle_of_answers_leaves_nothing_open(load, requests_of, caplog) -> None:
     engine = load(adapters=(), concurrency=4)
     outcomes = engine.generate(requests_of(prompts=500, arms=("base",)))
     next(outcomes)
@@ -185,13 +177,13 @@ def test_an_engine_closed_in_the_middle_of_answers_leaves_nothing_open(
     assert [] == [record.getMessage() for record in caplog.records]
 
 
-def test_an_engine_may_be_closed_twice(load: Any) -> None:
+def test_an_engine_may_be_closed_twice(load) -> None:
     engine = load()
     engine.close()
     engine.close()
 
 
-def test_vectors_come_from_the_configured_model_and_it_is_named(server: Any, load: Any) -> None:
+def test_vectors_come_from_the_configured_model_and_it_is_named(server, load) -> None:
     server.vectors = {"small": 8}
     engine = load(embedding=("small", None))
     one, none, again = engine.embed(["oui", " ", "oui"])
@@ -201,14 +193,14 @@ def test_vectors_come_from_the_configured_model_and_it_is_named(server: Any, loa
     assert engine.describe().embedding == "small (/v1/embeddings)"
 
 
-def test_without_an_embedding_model_there_are_no_vectors(load: Any) -> None:
+def test_without_an_embedding_model_there_are_no_vectors(load) -> None:
     engine = load()
     assert engine.embed(["oui", "non"]) == [None, None]
     assert engine.describe().embedding is None
     assert any("the cosine is not measured" in note for note in engine.describe().notes)
 
 
-def test_vectors_that_cannot_be_had_any_more_are_none_and_it_is_said(server: Any, load: Any) -> None:
+def test_vectors_that_cannot_be_had_any_more_are_none_and_it_is_said(server, load) -> None:
     server.vectors = {"small": 8}
     engine = load(embedding=("small", None))
     server.vectors = {}

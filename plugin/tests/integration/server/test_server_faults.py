@@ -52,7 +52,7 @@ def outcomes_by_prompt(engine: Any, requests: Any) -> dict[str, list[Any]]:
     ids=lambda case: str(case[0]),
 )
 def test_a_fault_costs_its_own_responses_after_the_retries(
-    server: Any, load: Any, requests_of: Any, fault: Any, wrong_and_reason: tuple[dict[str, Any], str]
+    server, load, requests_of, fault, wrong_and_reason: tuple[dict[str, Any], str]
 ) -> None:
     wrong, reason = wrong_and_reason
     engine = load(adapters=())
@@ -63,9 +63,7 @@ def test_a_fault_costs_its_own_responses_after_the_retries(
 
 
 @pytest.mark.parametrize("wrong", [{"status": 500}, {"status": 429}, {"cut_after": 1}, {"raw": b"data: {oops\n\n"}])
-def test_a_fault_that_passes_costs_nothing(
-    server: Any, load: Any, requests_of: Any, fault: Any, wrong: dict[str, Any]
-) -> None:
+def test_a_fault_that_passes_costs_nothing(server, load, requests_of, fault, wrong: dict[str, Any]) -> None:
     engine = load(adapters=())
     first = len(server.asked)
     server.fault = lambda _body, number: fault(**wrong) if number == first else None
@@ -74,7 +72,7 @@ def test_a_fault_that_passes_costs_nothing(
     assert len(server.asked) - first == len(outcomes) + 1
 
 
-def test_retry_after_is_waited_for(server: Any, load: Any, requests_of: Any, fault: Any) -> None:
+def test_retry_after_is_waited_for(server, load, requests_of, fault) -> None:
     engine = load(adapters=())
     first = len(server.asked)
     busy = fault(status=429, headers={"Retry-After": "0.5"})
@@ -86,16 +84,14 @@ def test_retry_after_is_waited_for(server: Any, load: Any, requests_of: Any, fau
     assert outcome.duration_s < 0.5, "the wait before the try that gave the answer is no part of its time"
 
 
-def test_retry_after_of_an_hour_is_not_waited_for(server: Any, load: Any, requests_of: Any, fault: Any) -> None:
+def test_retry_after_of_an_hour_is_not_waited_for(server, load, requests_of, fault) -> None:
     engine = load(adapters=())
     hurt(server, fault(status=429, headers={"Retry-After": "3600"}))
     (outcome,) = [one for one in engine.generate(requests_of(replicates=1, arms=("base",))) if one.prompt_id == "p-1"]
     assert outcome.reason == "the server answered 429: out of order"
 
 
-def test_a_server_that_hangs_is_a_timeout_after_the_retries(
-    server: Any, load: Any, requests_of: Any, fault: Any
-) -> None:
+def test_a_server_that_hangs_is_a_timeout_after_the_retries(server, load, requests_of, fault) -> None:
     engine = load(replace(SETTINGS, timeout_s=0.2), adapters=(), retries=1)
     hurt(server, fault(hang_after=0))
     found = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))
@@ -104,18 +100,14 @@ def test_a_server_that_hangs_is_a_timeout_after_the_retries(
     assert all(isinstance(outcome, Response) for outcomes in found.values() for outcome in outcomes)
 
 
-def test_an_answer_that_stops_coming_is_a_timeout_and_not_tried_again(
-    server: Any, load: Any, requests_of: Any, fault: Any
-) -> None:
+def test_an_answer_that_stops_coming_is_a_timeout_and_not_tried_again(server, load, requests_of, fault) -> None:
     engine = load(replace(SETTINGS, timeout_s=0.2), adapters=())
     hurt(server, fault(hang_after=2))
     (failure,) = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))["p-1"]
     assert (failure.stage, failure.reason) == ("timeout", "cut after 0.2 s at 2 tokens (finish reason: timeout)")
 
 
-def test_a_server_that_dies_midway_leaves_what_it_gave_and_failures(
-    server: Any, load: Any, requests_of: Any, fault: Any
-) -> None:
+def test_a_server_that_dies_midway_leaves_what_it_gave_and_failures(server, load, requests_of, fault) -> None:
     engine = load(adapters=(), retries=1, concurrency=2)
     last = len(server.asked) + 10
     server.fault = lambda _body, number: fault(cut_after=0) if number >= last else None
@@ -127,7 +119,7 @@ def test_a_server_that_dies_midway_leaves_what_it_gave_and_failures(
     assert len(server.asked) - last <= 2 * (8 + 2), "a server that is gone is not asked for every response"
 
 
-def test_a_server_that_comes_back_is_asked_again(server: Any, load: Any, requests_of: Any, fault: Any) -> None:
+def test_a_server_that_comes_back_is_asked_again(server, load, requests_of, fault) -> None:
     engine = load(adapters=(), retries=0, concurrency=2)
     server.fault = lambda _body, _number: fault(cut_after=0)
     assert all(isinstance(outcome, Failure) for outcome in engine.generate(requests_of(prompts=20, arms=("base",))))
@@ -136,7 +128,7 @@ def test_a_server_that_comes_back_is_asked_again(server: Any, load: Any, request
 
 
 def test_a_key_is_in_no_reason_even_when_the_server_sends_it_back(
-    server: Any, load: Any, requests_of: Any, fault: Any, monkeypatch: pytest.MonkeyPatch
+    server, load, requests_of, fault, monkeypatch
 ) -> None:
     monkeypatch.setenv("JARVIS_API_KEY", "sk-very-secret")
     server.key = "sk-very-secret"

@@ -10,7 +10,7 @@ from pytest_jarvis.types import EngineError
 
 
 @pytest.fixture(autouse=True)
-def keys(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def keys(server, monkeypatch) -> None:
     """Have the server want a key, which the environment holds, and make vectors."""
     monkeypatch.setenv("JARVIS_API_KEY", "sk-server")
     server.key = "sk-server"
@@ -22,23 +22,21 @@ def elsewhere(server: Any) -> str:
     return str(server.url.replace("127.0.0.1", "localhost"))
 
 
-def test_the_servers_own_embeddings_get_its_key(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_own_embeddings_get_its_key(server, load, monkeypatch) -> None:
     monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", "sk-vectors")
     load(embedding=("small", server.url))
     load(embedding=("small", None))
     assert server.embedding_keys == ["Bearer sk-server"] * 2
 
 
-def test_another_server_of_embeddings_does_not_get_the_servers_key(server: Any, load: Any) -> None:
+def test_another_server_of_embeddings_does_not_get_the_servers_key(server, load) -> None:
     engine = load(embedding=("small", elsewhere(server)))
     assert engine.embed(["oui"])[0].shape == (8,)
     assert server.embedding_keys
     assert not any("sk-server" in (given or "") for given in server.embedding_keys)
 
 
-def test_another_server_of_embeddings_gets_a_key_of_its_own(
-    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_server_of_embeddings_gets_a_key_of_its_own(server, load, monkeypatch) -> None:
     monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", "sk-vectors")
     server.wanted_embedding_key = "sk-vectors"
     engine = load(embedding=("small", elsewhere(server)))
@@ -48,7 +46,7 @@ def test_another_server_of_embeddings_gets_a_key_of_its_own(
 
 @pytest.mark.parametrize("key", ["", "sk-wrong"])
 def test_another_server_that_wants_its_own_key_is_refused_naming_the_variable_and_no_key(
-    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch, key: str
+    server, load, monkeypatch, key: str
 ) -> None:
     monkeypatch.setenv("JARVIS_EMBEDDING_API_KEY", key)
     server.wanted_embedding_key = "sk-vectors"
@@ -59,7 +57,7 @@ def test_another_server_that_wants_its_own_key_is_refused_naming_the_variable_an
 
 @pytest.mark.parametrize("elsewhere_too", [False, True])
 def test_without_a_key_no_request_has_an_authorization(
-    server: Any, load: Any, requests_of: Any, monkeypatch: pytest.MonkeyPatch, *, elsewhere_too: bool
+    server, load, requests_of, monkeypatch, *, elsewhere_too: bool
 ) -> None:
     monkeypatch.delenv("JARVIS_API_KEY")
     server.key = None
@@ -71,7 +69,7 @@ def test_without_a_key_no_request_has_an_authorization(
     assert [] == [path for path, names in server.headers if "authorization" in names]
 
 
-def test_a_key_of_the_servers_does_not_become_one_where_the_embeddings_have_none(server: Any, load: Any) -> None:
+def test_a_key_of_the_servers_does_not_become_one_where_the_embeddings_have_none(server, load) -> None:
     load(embedding=("small", elsewhere(server))).embed(["oui"])
     assert {None} == set(server.embedding_keys)
     assert all("authorization" in names for path, names in server.headers if path == "/v1/models")

@@ -13,7 +13,7 @@ SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 SAMPLED = replace(SETTINGS, do_sample=True)
 
 
-def test_a_name_that_is_not_served_is_refused_with_those_that_are(server: Any, load: Any) -> None:
+def test_a_name_that_is_not_served_is_refused_with_those_that_are(server, load) -> None:
     with pytest.raises(EngineError) as refused:
         load(adapters=("loar",))
     assert str(refused.value) == (
@@ -21,18 +21,18 @@ def test_a_name_that_is_not_served_is_refused_with_those_that_are(server: Any, l
     )
 
 
-def test_a_base_that_is_not_served_names_its_option(server: Any, load: Any) -> None:
+def test_a_base_that_is_not_served_names_its_option(server, load) -> None:
     server.names = ("other",)
     with pytest.raises(EngineError, match=r"no model 'base' is served there \(--jarvis-model\); served: other"):
         load()
 
 
-def test_a_name_without_a_tag_stands_for_the_latest(server: Any, load: Any) -> None:
+def test_a_name_without_a_tag_stands_for_the_latest(server, load) -> None:
     server.names = ("base:latest", "lora:latest")
     assert [model.name for model in load().describe().server.models] == ["base", "lora"]
 
 
-def test_a_server_that_is_not_there_is_one_sentence(server: Any, load: Any) -> None:
+def test_a_server_that_is_not_there_is_one_sentence(server, load) -> None:
     server.url = "http://127.0.0.1:9/v1"
     with pytest.raises(EngineError) as refused:
         load()
@@ -41,7 +41,7 @@ def test_a_server_that_is_not_there_is_one_sentence(server: Any, load: Any) -> N
     )
 
 
-def test_an_address_that_is_no_api_is_one_sentence(server: Any, load: Any) -> None:
+def test_an_address_that_is_no_api_is_one_sentence(server, load) -> None:
     server.url = server.url.replace("/v1", "/wrong")
     with pytest.raises(EngineError, match=r"the server answered 404: Not Found; give the address up to and with /v1"):
         load()
@@ -49,7 +49,7 @@ def test_an_address_that_is_no_api_is_one_sentence(server: Any, load: Any) -> No
 
 @pytest.mark.parametrize(("key", "said"), [("", "it wants a key"), ("sk-wrong", "its key is refused")])
 def test_a_server_that_wants_another_key_is_refused_without_showing_any(
-    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch, key: str, said: str
+    server, load, monkeypatch, key: str, said: str
 ) -> None:
     server.key = "sk-right"
     monkeypatch.setenv("OPENAI_API_KEY", key)
@@ -58,26 +58,26 @@ def test_a_server_that_wants_another_key_is_refused_without_showing_any(
     assert "sk-" not in str(refused.value)
 
 
-def test_our_own_key_comes_before_the_usual_one(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_key_comes_before_the_usual_one(server, load, monkeypatch) -> None:
     server.key = "sk-right"
     monkeypatch.setenv("JARVIS_API_KEY", "sk-right")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     assert load().describe().server is not None
 
 
-def test_a_live_adapter_is_proven_by_what_it_changes(load: Any) -> None:
+def test_a_live_adapter_is_proven_by_what_it_changes(load) -> None:
     (proof,) = load().describe().adapters
     assert (proof.live, proof.probes, proof.max_logprob_drift) == (True, 4, 0.0)
     assert proof.max_logprob_change > 0
     assert proof.texts_changed > 0
 
 
-def test_what_a_server_cannot_show_of_an_adapter_is_not_made_up(load: Any) -> None:
+def test_what_a_server_cannot_show_of_an_adapter_is_not_made_up(load) -> None:
     (proof,) = load().describe().adapters
     assert (proof.sha256, proof.rank, proof.weights, proof.max_logit_change, proof.base_unchanged) == (None,) * 5
 
 
-def test_a_server_without_log_probabilities_is_judged_by_its_texts(server: Any, load: Any) -> None:
+def test_a_server_without_log_probabilities_is_judged_by_its_texts(server, load) -> None:
     server.has_logprobs = False
     (proof,) = load().describe().adapters
     assert (proof.live, proof.max_logprob_change) == (True, None)
@@ -86,19 +86,19 @@ def test_a_server_without_log_probabilities_is_judged_by_its_texts(server: Any, 
         load()
 
 
-def test_a_server_that_refuses_log_probabilities_is_judged_by_its_texts(server: Any, load: Any) -> None:
+def test_a_server_that_refuses_log_probabilities_is_judged_by_its_texts(server, load) -> None:
     server.refused = frozenset({"logprobs"})
     (proof,) = load().describe().adapters
     assert (proof.live, proof.max_logprob_change) == (True, None)
 
 
-def test_a_name_that_gives_the_bases_answers_is_refused(server: Any, load: Any) -> None:
+def test_a_name_that_gives_the_bases_answers_is_refused(server, load) -> None:
     server.inert = frozenset({"lora"})
     with pytest.raises(EngineError, match=r"adapter 'lora': the adapter changes nothing, .* 4 probe prompts"):
         load()
 
 
-def test_an_inert_adapter_that_is_allowed_is_noted(server: Any, load: Any) -> None:
+def test_an_inert_adapter_that_is_allowed_is_noted(server, load) -> None:
     server.inert = frozenset({"lora"})
     description = load(allow_inert_adapter=True).describe()
     assert not description.adapters[0].live
@@ -107,7 +107,7 @@ def test_an_inert_adapter_that_is_allowed_is_noted(server: Any, load: Any) -> No
 
 @pytest.mark.parametrize("has_logprobs", [True, False])
 def test_a_server_that_lets_an_adapter_into_the_bases_rows_gets_the_arms_one_after_the_other(
-    server: Any, load: Any, requests_of: Any, has_logprobs: bool
+    server, load, requests_of, has_logprobs: bool
 ) -> None:
     server.leaks, server.has_logprobs = True, has_logprobs
     server.slow_s = 0.01  # long enough for requests to meet
@@ -128,31 +128,29 @@ def test_a_server_that_lets_an_adapter_into_the_bases_rows_gets_the_arms_one_aft
     )
 
 
-def test_workers_are_refused_by_a_server_that_mixes_the_arms_up(
-    server: Any, load: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_are_refused_by_a_server_that_mixes_the_arms_up(server, load, monkeypatch) -> None:
     server.leaks, server.slow_s = True, 0.01
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
     with pytest.raises(EngineError, match="the arms have to run one after the other, which 2 workers do not"):
         load()
 
 
-def test_a_server_that_keeps_rows_apart_gets_all_arms_at_once(load: Any) -> None:
+def test_a_server_that_keeps_rows_apart_gets_all_arms_at_once(load) -> None:
     assert load().describe().batching == "server"
 
 
-def test_seeds_that_are_honoured_are_seen(load: Any) -> None:
+def test_seeds_that_are_honoured_are_seen(load) -> None:
     assert load(SAMPLED).describe().server.repeats == "always"
 
 
-def test_a_server_that_ignores_seeds_is_seen_and_it_is_said(server: Any, load: Any) -> None:
+def test_a_server_that_ignores_seeds_is_seen_and_it_is_said(server, load) -> None:
     server.honours_seeds = False
     description = load(SAMPLED).describe()
     assert description.server.repeats == "never"
     assert any("the texts are not reproducible" in note for note in description.notes)
 
 
-def test_texts_that_hang_on_other_requests_are_seen(server: Any, load: Any) -> None:
+def test_texts_that_hang_on_other_requests_are_seen(server, load) -> None:
     usual = server.words
 
     def words(body: dict[str, Any]) -> list[str]:
@@ -166,19 +164,19 @@ def test_texts_that_hang_on_other_requests_are_seen(server: Any, load: Any) -> N
     assert any("they depend on what else the server does" in note for note in description.notes)
 
 
-def test_seeds_that_change_nothing_are_not_said_to_be_honoured(server: Any, load: Any) -> None:
+def test_seeds_that_change_nothing_are_not_said_to_be_honoured(server, load) -> None:
     server.reply = lambda body: ("", body["model"], "stop")
     description = load(SAMPLED).describe()
     assert description.server.repeats is None
     assert any(note.startswith("no seed changed a text") for note in description.notes)
 
 
-def test_greedy_runs_ask_nothing_about_seeds(server: Any, load: Any) -> None:
+def test_greedy_runs_ask_nothing_about_seeds(server, load) -> None:
     assert load(SETTINGS).describe().server.repeats is None
     assert {0.0} == {body["temperature"] for body in server.asked}
 
 
-def test_what_the_server_says_of_itself_is_kept(server: Any, load: Any) -> None:
+def test_what_the_server_says_of_itself_is_kept(server, load) -> None:
     facts = load().describe().server
     assert (facts.base_url, facts.version, facts.system_fingerprint) == (server.url, "1.2.3", "fp-1")
     assert [(model.arm, model.facts) for model in facts.models] == [
@@ -197,7 +195,7 @@ def test_what_the_server_says_of_itself_is_kept(server: Any, load: Any) -> None:
     ],
 )
 def test_a_version_is_looked_for_where_servers_state_it(
-    server: Any, load: Any, paths: dict[str, object], expected: str | None
+    server, load, paths: dict[str, object], expected: str | None
 ) -> None:
     server.paths = paths
     assert expected == load(adapters=()).describe().server.version
@@ -212,7 +210,7 @@ def test_a_version_is_looked_for_where_servers_state_it(
     ],
 )
 def test_a_field_that_the_server_refuses_is_left_out_and_it_is_said(
-    server: Any, load: Any, requests_of: Any, field: str, note: str | None
+    server, load, requests_of, field: str, note: str | None
 ) -> None:
     server.refused = frozenset({field})
     engine = load(adapters=())
@@ -223,26 +221,26 @@ def test_a_field_that_the_server_refuses_is_left_out_and_it_is_said(
     assert note is None or any(found.startswith(note) for found in engine.describe().notes)
 
 
-def test_a_server_that_refuses_even_the_common_core_is_one_sentence(server: Any, load: Any) -> None:
+def test_a_server_that_refuses_even_the_common_core_is_one_sentence(server, load) -> None:
     server.refused = frozenset({"seed"})
     with pytest.raises(EngineError, match=r"the server answered 400: unknown fields: \['seed'\]"):
         load()
 
 
-def test_an_embedding_model_that_makes_no_vectors_is_refused_at_once(server: Any, load: Any) -> None:
+def test_an_embedding_model_that_makes_no_vectors_is_refused_at_once(server, load) -> None:
     with pytest.raises(
         EngineError, match=r"embedding model 'other': .* makes no vectors with it: the server answered 404"
     ):
         load(embedding=("other", None))
 
 
-def test_weights_and_their_quantisation_are_not_claimed(load: Any) -> None:
+def test_weights_and_their_quantisation_are_not_claimed(load) -> None:
     description = load().describe()
     assert description.coverage.label == "not measured (server)"
     assert (description.coverage.share_4bit, description.memory) == (None, ())
 
 
-def test_the_address_is_no_part_of_an_identity(server: Any, load: Any, requests_of: Any) -> None:
+def test_the_address_is_no_part_of_an_identity(server, load, requests_of) -> None:
     request = requests_of()[1]
     one = load().identity(request, str)
     server.url = server.url.replace("127.0.0.1", "localhost")
@@ -250,14 +248,14 @@ def test_the_address_is_no_part_of_an_identity(server: Any, load: Any, requests_
     assert one.adapter.startswith("lora owned_by=test answers=")
 
 
-def test_another_version_is_another_identity(server: Any, load: Any, requests_of: Any) -> None:
+def test_another_version_is_another_identity(server, load, requests_of) -> None:
     one = load().identity(requests_of()[0], str)
     server.paths = {"/version": {"version": "1.2.4"}}
     assert one != load().identity(requests_of()[0], str)
 
 
 def test_an_adapter_trained_anew_under_its_name_is_another_identity_and_the_base_is_not(
-    server: Any, load: Any, requests_of: Any
+    server, load, requests_of
 ) -> None:
     base, lora = requests_of()[:2]
     before = load()
@@ -267,14 +265,12 @@ def test_an_adapter_trained_anew_under_its_name_is_another_identity_and_the_base
     assert before.identity(lora, str) != after.identity(lora, str)
 
 
-def test_a_server_that_says_nothing_of_itself_has_no_identity(
-    server: Any, load: Any, requests_of: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_says_nothing_of_itself_has_no_identity(server, load, requests_of, monkeypatch) -> None:
     server.paths, server.fingerprint = {}, None
     assert load().identity(requests_of()[0], str) is None
 
 
-def test_vectors_that_are_made_elsewhere_are_asked_there(server: Any, load: Any) -> None:
+def test_vectors_that_are_made_elsewhere_are_asked_there(server, load) -> None:
     server.vectors = {"small": 8}
     with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9/v1 makes no vectors .* cannot be reached"):
         load(embedding=("small", "http://127.0.0.1:9/v1"))

@@ -22,7 +22,7 @@ ADVICE = "see in its log whether it still loads a model or is busy, and start ag
 
 
 @pytest.fixture(autouse=True)
-def limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def limit(monkeypatch) -> None:
     """Have the preflight give up soon."""
     monkeypatch.setattr(connection, "PREFLIGHT_S", LIMIT_S)
 
@@ -36,42 +36,40 @@ def refusal(load: Any, **asked: Any) -> str:
     return str(refused.value)
 
 
-def test_a_list_of_models_that_trickles_is_one_sentence(server: Any, load: Any) -> None:
+def test_a_list_of_models_that_trickles_is_one_sentence(server, load) -> None:
     server.trickles = frozenset({"/v1/models"})
     assert refusal(load) == f"{server.url}: the server did not answer within 0.7 s; {ADVICE}"
     assert server.trickled == 1
 
 
 @pytest.mark.parametrize("wrong", [{"hang_after": 0}, {"trickles": True}], ids=str)
-def test_a_first_answer_that_never_ends_is_asked_for_once(
-    server: Any, load: Any, fault: Any, wrong: dict[str, Any]
-) -> None:
+def test_a_first_answer_that_never_ends_is_asked_for_once(server, load, fault, wrong: dict[str, Any]) -> None:
     server.fault = lambda _body, _number: fault(**wrong)
     assert refusal(load) == f"{server.url}: the server did not answer within 0.7 s; {ADVICE}"
     assert len(server.asked) == 1
 
 
-def test_a_probe_that_trickles_is_not_tried_again(server: Any, load: Any, fault: Any) -> None:
+def test_a_probe_that_trickles_is_not_tried_again(server, load, fault) -> None:
     server.fault = lambda body, _number: None if body.get("stream") else fault(trickles=True)
     assert refusal(load).endswith(f"the server did not answer within 0.7 s; {ADVICE}")
     assert len(server.asked) == 1 + 4, "one answer to learn the fields, and each of the four probes once"
 
 
-def test_a_request_about_seeds_that_trickles_is_not_tried_again(server: Any, load: Any, fault: Any) -> None:
+def test_a_request_about_seeds_that_trickles_is_not_tried_again(server, load, fault) -> None:
     server.fault = lambda body, _number: fault(trickles=True) if body["temperature"] else None
     sampled = replace(SETTINGS, do_sample=True)
     assert refusal(load, settings=sampled, adapters=()).endswith(f"did not answer within 0.7 s; {ADVICE}")
     assert len(server.asked) == 1 + 4 + 1, "the fields, each of the four probes, and the seeds once"
 
 
-def test_vectors_that_trickle_are_one_sentence(server: Any, load: Any) -> None:
+def test_vectors_that_trickle_are_one_sentence(server, load) -> None:
     server.vectors, server.trickles = {"small": 8}, frozenset({"/v1/embeddings"})
     said = refusal(load, embedding=("small", None))
     assert said.endswith(f"makes no vectors with it: the server did not answer within 0.7 s; {ADVICE}")
     assert server.trickled == 1
 
 
-def test_a_version_that_trickles_is_not_known(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_trickles_is_not_known(server, load, monkeypatch) -> None:
     monkeypatch.setattr(preflight, "_SHORT_S", 0.05)
     server.trickles = frozenset({"/version"})
     server.paths = {"/api/version": {"version": "9"}}
@@ -79,7 +77,7 @@ def test_a_version_that_trickles_is_not_known(server: Any, load: Any, monkeypatc
 
 
 def test_a_silent_server_is_asked_once_for_a_response_without_a_timeout(
-    server: Any, load: Any, requests_of: Any, fault: Any, monkeypatch: pytest.MonkeyPatch
+    server, load, requests_of, fault, monkeypatch
 ) -> None:
     monkeypatch.setattr(connection, "SILENCE_S", LIMIT_S)
     engine = load(SETTINGS, adapters=())
@@ -102,7 +100,7 @@ def connected() -> Iterator[Connection]:
     ("kind", "again"), [(httpx2.ConnectTimeout, True), (httpx2.ReadTimeout, False), (httpx2.WriteTimeout, False)]
 )
 def test_only_a_connection_that_was_not_made_in_time_is_tried_again(
-    connected: Connection, kind: type[httpx2.TimeoutException], again: bool
+    connected, kind: type[httpx2.TimeoutException], again: bool
 ) -> None:
     error = openai.APITimeoutError(request=httpx2.Request("GET", "http://127.0.0.1:9/v1"))
     error.__cause__ = kind("")

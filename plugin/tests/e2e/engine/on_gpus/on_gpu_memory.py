@@ -14,30 +14,30 @@ import pytest
 from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Request, Response
 
 Load = Callable[..., Any]
-MOE = {"head_dim": 16, "intermediate_size": 128, "num_experts": 16, "moe_intermediate_size": 512, "hidden_size": 256}
+MOE = {"head_dim": 16, "intermediate_size": 128, "num_experts": 16, "moe_intermediate_size": 256, "hidden_size": 128}
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
 
 
 @pytest.fixture(scope="session")
-def heavy_moe(tiny_model: Callable[..., Path], models: Path) -> Path:
-    """A mixture of six layers whose experts are nearly all of it: 12.6 MB of them a layer in 16 bits, 3.3 in 4."""
+def heavy_moe(tiny_model, models) -> Path:
+    """A mixture of six layers whose experts are nearly all of it: 3.1 MB of them a layer in 16 bits, 0.8 in 4."""
     return tiny_model("Qwen3Moe", models / "heavy-qwen3-moe", seed=0, num_hidden_layers=6, **MOE)
 
 
 @pytest.fixture
-def load_base(heavy_moe: Path, load_engine: Load) -> Load:
+def load_base(heavy_moe, load_engine) -> Load:
     """A function that loads the mixture alone."""
     return lambda **spec: load_engine(heavy_moe, **spec)
 
 
 @pytest.fixture
-def drawn(requests_for: Callable[..., list[Request]]) -> Callable[..., dict[Any, Any]]:
+def drawn(requests_for) -> Callable[..., dict[Any, Any]]:
     """A function that returns what an engine drew, by request."""
     return lambda engine, count=5, **chosen: {one.key: one for one in engine.generate(requests_for(count, **chosen))}
 
 
 @pytest.fixture
-def load_tuned(heavy_moe: Path, make_adapter: Callable[..., Path], load_engine: Load) -> Load:
+def load_tuned(heavy_moe, make_adapter, load_engine) -> Load:
     """A function that loads the mixture with an adapter on some modules."""
 
     def load(targets: str | list[str], **spec: Any) -> Any:
@@ -49,11 +49,11 @@ def load_tuned(heavy_moe: Path, make_adapter: Callable[..., Path], load_engine: 
 
 def experts_bytes(*, bits: int) -> int:
     """What the experts of one layer take."""
-    return 3 * 16 * 512 * 256 * bits // 8
+    return 3 * 16 * 256 * 128 * bits // 8
 
 
 def test_the_peak_of_a_load_stays_within_one_layers_experts_of_the_final_size(
-    gpus: Any, heavy_moe: Path, monkeypatch: pytest.MonkeyPatch, load_engine: Load
+    gpus, heavy_moe, monkeypatch, load_engine
 ) -> None:
     from pytest_jarvis.engines.transformers.loading import base as loading
 
@@ -73,7 +73,7 @@ def test_the_peak_of_a_load_stays_within_one_layers_experts_of_the_final_size(
     assert peak - final < experts_bytes(bits=16)
 
 
-def test_a_model_lies_on_the_gpus_and_its_memory_is_told(gpus: Any, heavy_moe: Path, load_engine: Load) -> None:
+def test_a_model_lies_on_the_gpus_and_its_memory_is_told(gpus, heavy_moe, load_engine) -> None:
     gpus.set(count=2)
     engine = load_engine(heavy_moe, device_map="balanced")
     described = engine.describe()
@@ -90,13 +90,7 @@ def test_a_model_lies_on_the_gpus_and_its_memory_is_told(gpus: Any, heavy_moe: P
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
-def test_texts_of_two_gpus_are_those_of_one(
-    gpus: Any,
-    load_tuned: Load,
-    drawn: Callable[..., dict[Any, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    quantization: str,
-) -> None:
+def test_texts_of_two_gpus_are_those_of_one(gpus, load_tuned, drawn, monkeypatch, quantization: str) -> None:
     from pytest_jarvis.engines.transformers.generation import graphs
 
     # Recorded steps, which one GPU alone takes, may round another way.
@@ -110,9 +104,7 @@ def test_texts_of_two_gpus_are_those_of_one(
     both.close()
 
 
-def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(
-    gpus: Any, load_tuned: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(gpus, load_tuned, monkeypatch) -> None:
     packed_on_host.put_in_place(monkeypatch)
     gpus.set(count=2)
     found = {}
@@ -126,9 +118,7 @@ def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(
 
 
 @pytest.mark.parametrize("gpu", [0, 1])
-def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(
-    gpus: Any, load_base: Load, monkeypatch: pytest.MonkeyPatch, gpu: int
-) -> None:
+def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(gpus, load_base, monkeypatch, gpu: int) -> None:
     from pytest_jarvis.engines.transformers.nf4 import kernel
 
     packed_on_host.put_in_place(monkeypatch)
@@ -144,7 +134,7 @@ def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(
     engine.close()
 
 
-def test_a_gpu_by_name_takes_the_whole_model(gpus: Any, heavy_moe: Path, load_engine: Load) -> None:
+def test_a_gpu_by_name_takes_the_whole_model(gpus, heavy_moe, load_engine) -> None:
     gpus.set(count=2)
     engine = load_engine(heavy_moe, device_map="cuda:1")
     assert ["GPU 1"] == [memory.device for memory in engine.describe().memory]
@@ -153,7 +143,7 @@ def test_a_gpu_by_name_takes_the_whole_model(gpus: Any, heavy_moe: Path, load_en
     engine.close()
 
 
-def test_memory_caps_are_kept(gpus: Any, heavy_moe: Path, load_engine: Load) -> None:
+def test_memory_caps_are_kept(gpus, heavy_moe, load_engine) -> None:
     gpus.set(count=2)
     cap = 3 * experts_bytes(bits=4)
     engine = load_engine(heavy_moe, device_map="auto", max_memory={"0": f"{cap // 1000}KB", "1": "1GB"})
@@ -162,7 +152,7 @@ def test_memory_caps_are_kept(gpus: Any, heavy_moe: Path, load_engine: Load) -> 
     engine.close()
 
 
-def test_a_gpu_that_is_too_small_is_refused_with_what_is_needed(gpus: Any, heavy_moe: Path, load_engine: Load) -> None:
+def test_a_gpu_that_is_too_small_is_refused_with_what_is_needed(gpus, heavy_moe, load_engine) -> None:
     gpus.set(total_bytes=4 * experts_bytes(bits=4))
     with pytest.raises(EngineError) as refused:
         load_engine(heavy_moe)
@@ -171,9 +161,7 @@ def test_a_gpu_that_is_too_small_is_refused_with_what_is_needed(gpus: Any, heavy
     assert "GB" in said
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_all_of_it_is_drawn(
-    gpus: Any, heavy_moe: Path, load_engine: Load, drawn: Callable[..., dict[Any, Any]]
-) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_all_of_it_is_drawn(gpus, heavy_moe, load_engine, drawn) -> None:
     settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7)
     # A simulated recording keeps all that a step holds, which a real one does not.
     engine = load_engine(heavy_moe, batch_size=64, settings=settings, plain_gpu=True)
@@ -195,9 +183,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_all_of_it_is_drawn(
     engine.close()
 
 
-def test_a_response_larger_than_memory_is_a_failure_and_the_others_are_drawn(
-    gpus: Any, heavy_moe: Path, load_engine: Load
-) -> None:
+def test_a_response_larger_than_memory_is_a_failure_and_the_others_are_drawn(gpus, heavy_moe, load_engine) -> None:
     engine = load_engine(heavy_moe)
     texts = {"short": "ouvre", "long": "ouvre " * 60, "other": "ferme"}
     requests = [Request(prompt_id=name, text=text, arm="base", replicate=0) for name, text in texts.items()]
@@ -221,9 +207,7 @@ def test_a_response_larger_than_memory_is_a_failure_and_the_others_are_drawn(
 
 @pytest.mark.parametrize("words", [1, 30])
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_batch_as_large_as_memory_allows_fits(
-    gpus: Any, load_base: Load, monkeypatch: pytest.MonkeyPatch, packed: bool, words: int
-) -> None:
+def test_a_batch_as_large_as_memory_allows_fits(gpus, load_base, monkeypatch, packed: bool, words: int) -> None:
     if packed:
         packed_on_host.put_in_place(monkeypatch)
     engine = load_base(plain_gpu=not packed)

@@ -13,7 +13,6 @@ import pytest
 from pytest_jarvis.types import GenerationSettings, Request, Response
 
 Load = Callable[..., Any]
-Texts = Callable[..., dict[Any, str]]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 LORA = {
@@ -27,13 +26,13 @@ PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
 
 
 @pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> None:
+def packed(monkeypatch) -> None:
     """Experts in 4 bits are multiplied as they are stored."""
     packed_on_host.put_in_place(monkeypatch)
 
 
 @pytest.fixture
-def load(tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Load) -> Load:
+def load(tiny_moe, make_adapter, load_engine) -> Load:
     """A function that loads the tiny mixture with adapters: name=(kind, seed)."""
 
     def with_adapters(spec: Any = None, **adapters: tuple[str, int]) -> Any:
@@ -47,7 +46,7 @@ def load(tiny_moe: Path, make_adapter: Callable[..., Path], load_engine: Load) -
 
 
 @pytest.fixture
-def texts(requests_for: Callable[..., list[Request]]) -> Callable[..., dict[Any, str]]:
+def texts(requests_for) -> Callable[..., dict[Any, str]]:
     """A function that returns an engine's texts by request, and closes it; nothing may have failed."""
 
     def draw(engine: Any, **chosen: Any) -> dict[Any, str]:
@@ -60,7 +59,7 @@ def texts(requests_for: Callable[..., list[Request]]) -> Callable[..., dict[Any,
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def launched(monkeypatch) -> Callable[[], None]:
     """A function after which no step is recorded."""
     from pytest_jarvis.engines.transformers.generation import graphs
 
@@ -68,7 +67,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.fixture
-def compared(gpus: Any, load: Load, texts: Texts, launched: Callable[[], None]) -> Callable[..., Any]:
+def compared(gpus, load, texts, launched) -> Callable[..., Any]:
     """A function that draws with recorded steps and with launched ones: (replays, texts, texts)."""
 
     def compare(kind: str, temperature: float) -> tuple[int, dict[Any, str], dict[Any, str]]:
@@ -93,9 +92,7 @@ def notes(engine: Any) -> str:
 @pytest.mark.usefixtures("packed")
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("kind", ["attention", "all linear", "DoRA"])
-def test_recorded_steps_give_the_texts_of_launched_ones(
-    compared: Callable[..., tuple[int, Any, Any]], kind: str, temperature: float
-) -> None:
+def test_recorded_steps_give_the_texts_of_launched_ones(compared, kind: str, temperature: float) -> None:
     replays, recorded, launched = compared(kind, temperature)
     assert recorded == launched
     # Two steps are launched, the third is recorded: so many replays for each batch, of both arms or of one.
@@ -104,7 +101,7 @@ def test_recorded_steps_give_the_texts_of_launched_ones(
 
 @pytest.mark.usefixtures("packed", "gpus")
 @pytest.mark.parametrize("kind", LORA)
-def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load: Load, kind: str) -> None:
+def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load, kind: str) -> None:
     engine, plain = load(ft=(kind, 0)), load({"plain_gpu": True}, ft=(kind, 0))
     assert "as they are stored" in notes(engine)
     assert "plain-gpu asks for it" in notes(plain)
@@ -118,7 +115,7 @@ def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load: Load, kind:
 @pytest.mark.usefixtures("packed")
 @pytest.mark.parametrize("plain_gpu", [False, True])
 def test_matrices_for_experts_are_rounded_once_and_give_the_same_logits(
-    gpus: Any, load: Load, monkeypatch: pytest.MonkeyPatch, plain_gpu: bool
+    gpus, load, monkeypatch, plain_gpu: bool
 ) -> None:
     from pytest_jarvis.engines.transformers.lora import attach
 
@@ -136,9 +133,7 @@ def test_matrices_for_experts_are_rounded_once_and_give_the_same_logits(
 
 
 @pytest.mark.usefixtures("packed")
-def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(
-    gpus: Any, load: Load, texts: Texts
-) -> None:
+def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(gpus, load, texts) -> None:
     both = load(a=("experts", 0), b=("experts", 1))
     assert "mixed" == both.describe().batching
     replays = gpus.replays
@@ -150,7 +145,7 @@ def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(
 
 @pytest.mark.usefixtures("packed")
 def test_a_token_waits_for_the_device_once_whatever_the_layers(
-    gpus: Any, tiny_model: Callable[..., Path], models: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+    gpus, tiny_model, models, load_engine, monkeypatch
 ) -> None:
     from pytest_jarvis.engines.transformers.generation import progress
 
@@ -174,21 +169,19 @@ def test_a_token_waits_for_the_device_once_whatever_the_layers(
 
 
 @pytest.fixture(params=["tiny_dense", "tiny_mixtral", "tiny_gpt_oss", "tiny_gemma"])
-def family(request: pytest.FixtureRequest) -> tuple[str, Path]:
+def family(request) -> tuple[str, Path]:
     """The name of a model's fixture, and its folder."""
     return request.param, request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
-def tiny_gemma(tiny_model: Callable[..., Path], models: Path) -> Path:
+def tiny_gemma(tiny_model, models) -> Path:
     """A family of which half of the layers look back a few tokens only."""
     return tiny_model("Gemma2", models / "tiny-gemma2", seed=3, head_dim=16, num_experts_per_tok=None)
 
 
 @pytest.mark.usefixtures("packed", "gpus")
-def test_other_families_run_and_say_how(
-    family: tuple[str, Path], load_engine: Load, texts: Texts, launched: Callable[[], None]
-) -> None:
+def test_other_families_run_and_say_how(family, load_engine, texts, launched) -> None:
     name, folder = family
     engine = load_engine(folder)
     said = notes(engine)
@@ -200,9 +193,7 @@ def test_other_families_run_and_say_how(
     assert found == texts(load_engine(folder), arms=("base",))
 
 
-def test_a_step_that_waits_for_the_device_is_not_recorded(
-    gpus: Any, tiny_dense: Path, load_engine: Load, texts: Texts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_waits_for_the_device_is_not_recorded(gpus, tiny_dense, load_engine, texts, monkeypatch) -> None:
     from transformers.models.qwen3 import modeling_qwen3
 
     expected = texts(load_engine(tiny_dense), arms=("base",))
@@ -222,7 +213,7 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(
 
 @pytest.mark.usefixtures("gpus")
 def test_a_recording_that_repeats_what_changes_from_step_to_step_is_refused(
-    tiny_dense: Path, load_engine: Load, monkeypatch: pytest.MonkeyPatch
+    tiny_dense, load_engine, monkeypatch
 ) -> None:
     from transformers.models.qwen3 import modeling_qwen3
 

@@ -30,31 +30,20 @@ class _Launches:
         return _launch
 
 
-def _launch(  # noqa: PLR0917  # as the kernel takes them
-    x: Any,
-    source: Any,
-    packed: Any,
-    scales: Any,
-    scale_values: Any,
-    scale_scales: Any,
-    scale_offset: Any,
-    _values: Any,
-    row_ends: Any,
-    _tile_ends: Any,
-    out: Any,
-    target: Any,
-    width: int,
-    depth: int,
-    experts: int,
-    **constants: Any,
-) -> None:
+def _launch(*given: Any, **constants: Any) -> None:
+    """Take what the kernel takes."""
     import torch
 
+    *tensors, _values, row_ends, _tile_ends, out, target, width, depth, experts = given
     _define()
-    weights = (packed, scales, scale_values, scale_scales, scale_offset)
-    words, scale_block = constants["CHUNK"] // 8, constants["SCALES_OF_A_SCALE"]
     torch.ops.jarvis_packed_products.multiply(
-        x, source, *weights, row_ends, out, target, [experts, width, depth], words, scale_block
+        *tensors,
+        row_ends,
+        out,
+        target,
+        [experts, width, depth],
+        constants["CHUNK"] // 8,
+        constants["SCALES_OF_A_SCALE"],
     )
 
 
@@ -69,26 +58,14 @@ def _define() -> Any:
     return library
 
 
-def _multiply(  # noqa: PLR0917  # as the schema says
-    x: Any,
-    source: Any,
-    packed: Any,
-    scales: Any,
-    scale_values: Any,
-    scale_scales: Any,
-    scale_offset: Any,
-    row_ends: Any,
-    out: Any,
-    target: Any,
-    shape: list[int],
-    words: int,
-    scale_block: int,
-) -> None:
+def _multiply(*given: Any) -> None:
+    """Take what the schema says."""
     import torch
 
-    absmax = torch.ops.bitsandbytes.dequantize_blockwise(scales, scale_scales, scale_values, scale_block, torch.float32)
+    x, source, packed, scales, values, scale_scales, offset, row_ends, out, target, shape, words, scale_block = given
+    absmax = torch.ops.bitsandbytes.dequantize_blockwise(scales, scale_scales, values, scale_block, torch.float32)
     weights = torch.ops.bitsandbytes.dequantize_4bit(
-        packed.view(torch.uint8).view(-1, 1), absmax + scale_offset, 64, "nf4", shape, x.dtype
+        packed.view(torch.uint8).view(-1, 1), absmax + offset, 64, "nf4", shape, x.dtype
     )
     rows = x.reshape(len(x), -1, 8, words).transpose(2, 3).reshape(len(x), -1)[:, : shape[-1]].float()
     first = 0
