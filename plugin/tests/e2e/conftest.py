@@ -1,7 +1,5 @@
 """A real Chromium, driven over a pipe by its own DevTools protocol: nothing to install beside it."""
 
-from __future__ import annotations
-
 import base64
 import fcntl
 import gc

@@ -1,7 +1,5 @@
 """A sentence encoder on this machine makes the cosine of answers that a server gave."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """`pytest-jarvis analyze`: all files of a saved report, made again in a process without a model."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -21,13 +19,13 @@ ALL = {"report.json", "thresholds.json", "report.txt", "summary.md", "report.htm
 
 
 @pytest.fixture
-def saved(make_report: MakeReport, tmp_path: Path) -> Path:
+def saved(make_report, tmp_path) -> Path:
     """Return the folder of a saved report."""
     write_report(make_report(categories=2, prompts=3), tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_all_files_are_made_again_by_a_process_without_torch(saved: Path) -> None:
+def test_all_files_are_made_again_by_a_process_without_torch(saved) -> None:
     code = (
         "import sys; from pytest_jarvis.cli import main; status = main(['analyze', sys.argv[1]]); "
         "heavy = {'torch', 'transformers', 'peft', 'bitsandbytes', 'sklearn', 'pytest', 'matplotlib.pyplot'}; "
@@ -47,7 +45,7 @@ def test_all_files_are_made_again_by_a_process_without_torch(saved: Path) -> Non
     assert {Path(line.partition(": ")[2]).name for line in written} == ALL - {"report.json"}
 
 
-def test_another_folder_and_chosen_formats_leave_the_report_alone(saved: Path, tmp_path: Path) -> None:
+def test_another_folder_and_chosen_formats_leave_the_report_alone(saved, tmp_path) -> None:
     before = (saved / "report.json").read_bytes()
     status = cli.main(
         ["analyze", str(saved / "report.json"), "--format", "text, markdown", "--out", str(tmp_path / "a/b")]
@@ -82,7 +80,7 @@ def change(saved: Path, **values: object) -> None:
     ids=["cut", "foreign", "not UTF-8", "newer", "unknown key", "wrong type", "absent"],
 )
 def test_a_report_that_cannot_be_used_is_one_sentence_and_exit_4(
-    saved: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object], said: str
+    saved, capsys, damage: Callable[[Path], object], said: str
 ) -> None:
     damage(saved)
     assert cli.main(["analyze", str(saved)]) == cli.USAGE_ERROR
@@ -104,9 +102,7 @@ def test_a_report_that_cannot_be_used_is_one_sentence_and_exit_4(
         (["analyze", "x", "--zork"], "--zork"),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_exit_4(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
+def test_a_wrong_command_line_is_one_sentence_and_exit_4(capsys, arguments: list[str], said: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == cli.USAGE_ERROR
@@ -115,14 +111,12 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_4(
     assert said in error
 
 
-def test_an_out_that_is_a_file_is_one_sentence_and_exit_4(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_out_that_is_a_file_is_one_sentence_and_exit_4(saved, capsys) -> None:
     assert cli.main(["analyze", str(saved), "--out", str(saved / "report.json")]) == cli.USAGE_ERROR
     assert "cannot be made" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_made_is_told_and_exits_1(
-    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_made_is_told_and_exits_1(saved, capsys, monkeypatch) -> None:
     def fail(*arguments: object) -> bytes:
         raise OSError("disque plein")
 
@@ -134,15 +128,13 @@ def test_a_file_that_cannot_be_made_is_told_and_exits_1(
     assert "disque plein" in error
 
 
-def test_the_summary_goes_to_the_step_that_github_names(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_goes_to_the_step_that_github_names(saved, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step"))
     assert cli.main(["analyze", str(saved), "--format", "markdown"]) == 0
     assert (tmp_path / "step").read_text(encoding="utf-8").startswith("# RAPPORT JARVIS")
 
 
-def test_a_terminal_without_our_letters_gets_plain_ones(saved: Path) -> None:
+def test_a_terminal_without_our_letters_gets_plain_ones(saved) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest_jarvis.cli", "analyze", str(saved), "--format", "text"],
         check=False,

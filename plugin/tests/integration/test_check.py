@@ -1,7 +1,5 @@
 """`pytest-jarvis check`: six steps, a mark and a command for each finding, exit 1 on any ✗, and no torch."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -25,7 +23,7 @@ Check = Callable[..., dict[str, dict[str, object]]]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch) -> Path:
     """Return an empty folder to stand in, with an empty cache of the hub and a torch for CUDA without a GPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -38,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def check(folder: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+def check(folder, capsys) -> Check:
     """Return a function that runs the command and gives its findings by name; the exit status is the first."""
 
     def run(*arguments: str) -> dict[str, dict[str, object]]:
@@ -76,7 +74,7 @@ def test_the_real_machine_is_checked_without_torch_within_a_second() -> None:
     assert spent.children_user + spent.children_system - started.children_user - started.children_system < 1
 
 
-def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder, capsys) -> None:
     shutil.copytree(adapter_path("jarvis"), "mes LoRA/bon")
     assert cli.main(["check", "--jarvis-adapter", "mes LoRA/nulle-part"]) == 1
     lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
@@ -88,7 +86,7 @@ def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder: Path, caps
     assert lines[-1].startswith("1 point à corriger (")
 
 
-def test_the_demo_is_ready_on_a_cpu(check: Check) -> None:
+def test_the_demo_is_ready_on_a_cpu(check) -> None:
     found = check()
     assert {name for name, row in found.items() if row["status"] == "error"} == set()
     assert found["gpus"]["status"] == "warning"
@@ -96,9 +94,7 @@ def test_the_demo_is_ready_on_a_cpu(check: Check) -> None:
     assert found["folder.prompts"]["values"]["prompts"] == 30  # type: ignore[index]
 
 
-def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(
-    check: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(check, monkeypatch) -> None:
     monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
     shutil.copytree(adapter_path("jarvis"), "lora")
     found = check(*TARGET)
@@ -111,7 +107,7 @@ def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_giga
     assert found["adapter"]["values"]["problem"] == "other_base"  # type: ignore[index]
 
 
-def test_a_cap_of_the_configuration_is_what_there_is(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cap_of_the_configuration_is_what_there_is(check, monkeypatch) -> None:
     monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
     Path("benchmark_config.json").write_text('{"model": {"max_memory": {"0": "18GB"}}}', encoding="utf-8")
     memory = check(*TARGET)["model.memory"]
@@ -120,7 +116,7 @@ def test_a_cap_of_the_configuration_is_what_there_is(check: Check, monkeypatch: 
 
 @pytest.mark.parametrize(("free", "rows"), [(19.5e9, True), (10e9, False)])
 def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
-    check: Check, monkeypatch: pytest.MonkeyPatch, free: float, rows: bool
+    check, monkeypatch, free: float, rows: bool
 ) -> None:
     small = Gpu(index=0, name="x", total_bytes=24 * 10**9, free_bytes=int(free), driver="550.54")
     monkeypatch.setattr(environment, "gpus", lambda visible: (small,))
@@ -129,7 +125,7 @@ def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
     assert rows == ("generation.batch_size" in str(memory["text"]))
 
 
-def test_without_a_gpu_the_target_says_what_that_means_for_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_target_says_what_that_means_for_time(check, monkeypatch) -> None:
     monkeypatch.setattr(environment, "free_memory", lambda: 64 * 10**9)
     found = check(*TARGET)
     assert (found["model.memory"]["status"], found["model.time"]["status"]) == ("ok", "warning")
@@ -145,7 +141,7 @@ def test_without_a_gpu_the_target_says_what_that_means_for_time(check: Check, mo
     ],
 )
 def test_a_model_that_is_not_there_is_held_against_the_disk(
-    check: Check, monkeypatch: pytest.MonkeyPatch, free: int, offline: str, expected: tuple[str, str]
+    check, monkeypatch, free: int, offline: str, expected: tuple[str, str]
 ) -> None:
     monkeypatch.setattr(environment, "free_disk", lambda folder: free)
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
@@ -154,7 +150,7 @@ def test_a_model_that_is_not_there_is_held_against_the_disk(
     assert expected[1] in str(disk["text"])
 
 
-def test_a_model_of_unknown_size_is_a_warning(check: Check) -> None:
+def test_a_model_of_unknown_size_is_a_warning(check) -> None:
     found = check("--jarvis-model", "a/b", "--jarvis-adapter", "x=lora")
     assert "taille inconnue" in str(found["model.disk"]["text"])
     assert (found["model.memory"]["status"], "besoin inconnu" in str(found["model.memory"]["text"])) == (
@@ -164,9 +160,7 @@ def test_a_model_of_unknown_size_is_a_warning(check: Check) -> None:
 
 
 @pytest.mark.parametrize(("size", "status"), [(10**6, "ok"), (10**9, "error")])
-def test_a_family_that_is_not_known_is_judged_by_its_files(
-    check: Check, monkeypatch: pytest.MonkeyPatch, size: int, status: str
-) -> None:
+def test_a_family_that_is_not_known_is_judged_by_its_files(check, monkeypatch, size: int, status: str) -> None:
     monkeypatch.setattr(environment, "free_memory", lambda: 10**8)
     Path("m").mkdir()
     Path("m/config.json").write_text('{"model_type": "mamba"}', encoding="utf-8")
@@ -179,7 +173,7 @@ def test_a_family_that_is_not_known_is_judged_by_its_files(
 @pytest.mark.parametrize(
     ("model", "said"), [("nulle/part/ici", "n’est ni un dossier"), ("vide", "pas de modèle entier")]
 )
-def test_a_base_that_cannot_be_is_an_error(check: Check, model: str, said: str) -> None:
+def test_a_base_that_cannot_be_is_an_error(check, model: str, said: str) -> None:
     Path("vide").mkdir()
     files = check("--jarvis-model", model, "--jarvis-adapter", "x=lora")["model.files"]
     assert (files["status"], said in str(files["text"])) == ("error", True)
@@ -194,7 +188,7 @@ def test_a_base_that_cannot_be_is_an_error(check: Check, model: str, said: str) 
     ],
 )
 def test_a_torch_that_cannot_use_the_card_is_an_error(
-    check: Check, monkeypatch: pytest.MonkeyPatch, build: TorchBuild | None, name: str, command: str | None
+    check, monkeypatch, build: TorchBuild | None, name: str, command: str | None
 ) -> None:
     monkeypatch.setattr(environment, "torch_build", lambda: build)
     monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
@@ -202,7 +196,7 @@ def test_a_torch_that_cannot_use_the_card_is_an_error(
     assert (row["status"], row["command"]) == ("error", command)
 
 
-def test_an_engine_without_a_model_needs_no_torch(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_without_a_model_needs_no_torch(check, monkeypatch) -> None:
     monkeypatch.setattr(environment, "torch_build", lambda: None)
     found = check("--jarvis-engine", "scripted")
     assert found["torch"]["status"] == "warning"
@@ -211,9 +205,7 @@ def test_an_engine_without_a_model_needs_no_torch(check: Check, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("url", "status"), [((), "error"), (("--jarvis-base-url", "http://localhost:9/v1"), "ok")])
-def test_a_server_needs_its_client_and_its_address(
-    check: Check, monkeypatch: pytest.MonkeyPatch, url: tuple[str, ...], status: str
-) -> None:
+def test_a_server_needs_its_client_and_its_address(check, monkeypatch, url: tuple[str, ...], status: str) -> None:
     monkeypatch.setattr(
         environment,
         "requirements",
@@ -227,12 +219,12 @@ def test_a_server_needs_its_client_and_its_address(
     assert (client["status"], client["command"]) == ("error", 'pip install "pytest-jarvis[server]"')
 
 
-def test_hidden_gpus_are_said_to_be_hidden(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_gpus_are_said_to_be_hidden(check, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "CUDA_VISIBLE_DEVICES=''" in str(check()["gpus"]["text"])
 
 
-def test_a_package_that_is_missing_or_too_old_has_its_command(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing_or_too_old_has_its_command(check, monkeypatch) -> None:
     def lack(extra: str) -> list[Requirement]:
         core = Requirement(name="numpy", asked=">=2", extra=None, installed="1.26", good=False)
         local = Requirement(name="peft", asked=">=0.21", extra=extra, installed=None, good=False)
@@ -246,7 +238,7 @@ def test_a_package_that_is_missing_or_too_old_has_its_command(check: Check, monk
     assert check()["packages"]["status"] == "error"
 
 
-def test_the_newest_adapter_is_named_with_why(check: Check) -> None:
+def test_the_newest_adapter_is_named_with_why(check) -> None:
     shutil.copytree(adapter_path("jarvis"), "adapters/run")
     found = check("--jarvis-adapter", "auto")
     assert "choisi par" in str(found["adapter.auto"]["text"])
@@ -262,7 +254,7 @@ def test_the_newest_adapter_is_named_with_why(check: Check) -> None:
         (("--jarvis-prompts", "nulle-part"), "folder.prompts"),
     ],
 )
-def test_what_is_not_there_is_an_error(check: Check, arguments: tuple[str, ...], name: str) -> None:
+def test_what_is_not_there_is_an_error(check, arguments: tuple[str, ...], name: str) -> None:
     assert check(*arguments)[name]["status"] == "error"
 
 
@@ -289,7 +281,7 @@ def spoil(folder: Path, what: str) -> None:
     ],
 )
 def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
-    check: Check, what: str, said: str, command: str | None
+    check, what: str, said: str, command: str | None
 ) -> None:
     spoil(shutil.copytree(adapter_path("jarvis"), Path("ma LoRA"), copy_function=shutil.copyfile), what)
     found = check("--jarvis-adapter", "a=ma LoRA")["adapter"]
@@ -318,24 +310,24 @@ def test_a_folder_is_quoted_as_the_shell_of_the_system_reads_it(word: str, windo
     ],
 )
 def test_the_list_is_proposed_where_auto_had_to_choose_from_it(
-    check: Check, adapters: tuple[str, ...], command: str | None
+    check, adapters: tuple[str, ...], command: str | None
 ) -> None:
     Path("ma config.json").write_text("{}", encoding="utf-8")
     given = [f"--jarvis-adapter={adapter}" for adapter in adapters]
     assert command == check("--config", "ma config.json", *given)["adapters"]["command"]
 
 
-def test_an_embedded_adapter_that_there_is_not_lists_those_there_are(check: Check) -> None:
+def test_an_embedded_adapter_that_there_is_not_lists_those_there_are(check) -> None:
     found = check("--jarvis-adapter", "demo:inconnu")["adapter"]
     assert "demo:inconnu, inconnu\u00a0; connus\u00a0: demo:jarvis, demo:faible" in str(found["text"])
     assert found["command"] is None
 
 
-def test_an_a_a_run_needs_no_adapter(check: Check) -> None:
+def test_an_a_a_run_needs_no_adapter(check) -> None:
     assert check("--jarvis-aa")["adapter.none"]["status"] == "ok"
 
 
-def test_a_configured_folder_that_is_not_there_is_a_warning(check: Check) -> None:
+def test_a_configured_folder_that_is_not_there_is_a_warning(check) -> None:
     Path("benchmark_config.json").write_text(
         '{"model": {"adapters": {"a": "demo:jarvis"}, "adapter_folders": ["runs"]}}', encoding="utf-8"
     )
@@ -343,7 +335,7 @@ def test_a_configured_folder_that_is_not_there_is_a_warning(check: Check) -> Non
     assert (row["status"], row["command"]) == ("warning", "mkdir runs")
 
 
-def test_a_configuration_that_cannot_be_read_is_the_sixth_step_s_error(check: Check) -> None:
+def test_a_configuration_that_cannot_be_read_is_the_sixth_step_s_error(check) -> None:
     Path("benchmark_config.json").write_text('{"modle": {}}', encoding="utf-8")
     found = check()
     assert "did you mean 'model'?" in str(found["config"]["text"])
@@ -358,9 +350,7 @@ def test_a_configuration_that_cannot_be_read_is_the_sixth_step_s_error(check: Ch
         (["--jarvis-samples", "x"], "expected a whole number from 1"),
     ],
 )
-def test_what_cannot_be_checked_is_one_sentence_and_exit_4(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
+def test_what_cannot_be_checked_is_one_sentence_and_exit_4(folder, capsys, arguments: list[str], said: str) -> None:
     try:
         status: object = cli.main(["check", *arguments])
     except SystemExit as stopped:
@@ -369,7 +359,7 @@ def test_what_cannot_be_checked_is_one_sentence_and_exit_4(
     assert said in capsys.readouterr().err
 
 
-def test_torch_itself_is_asked_when_told_to(check: Check) -> None:
+def test_torch_itself_is_asked_when_told_to(check) -> None:
     pytest.importorskip("torch")
     row = check("--deep")["torch.deep"]
     assert (row["status"], row["values"]["problem"]) == ("ok", None)  # type: ignore[index]

@@ -1,7 +1,5 @@
 """`pytest-jarvis compare`: what changed between saved runs, for people and for machines."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -22,7 +20,7 @@ change = msgspec.structs.replace
 
 
 @pytest.fixture
-def runs(make_report: MakeReport, tmp_path: Path) -> Path:
+def runs(make_report, tmp_path) -> Path:
     """Return a folder with the runs `a` and `b` (another seed, a worse adapter, a prompt less)."""
     before, after = make_report(), make_report(seed=2, gains={"jarvis": 0.0})
     generation = replace(after.provenance.generation, seed=5)
@@ -37,7 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return capsys.readouterr().out
 
 
-def test_the_text_names_settings_prompts_and_intervals_in_80_columns(runs: Path, capsys) -> None:
+def test_the_text_names_settings_prompts_and_intervals_in_80_columns(runs, capsys) -> None:
     text = said(capsys, runs / "a", runs / "b")
     plain = " ".join(text.split())
     assert "graine : 0 → 5" in plain
@@ -49,7 +47,7 @@ def test_the_text_names_settings_prompts_and_intervals_in_80_columns(runs: Path,
     assert [] == [line for line in text.splitlines() if width_of(line) > 80 and path not in line]
 
 
-def test_markdown_is_a_table_and_json_holds_every_prompt(runs: Path, capsys) -> None:
+def test_markdown_is_a_table_and_json_holds_every_prompt(runs, capsys) -> None:
     markdown = said(capsys, runs / "a", runs / "b", "--format", "markdown")
     assert markdown.startswith("# COMPARAISON")
     assert "| Mesure | prompts | avant | après | écart | intervalle |" in markdown
@@ -63,7 +61,7 @@ def flat(text: str) -> str:
     return " ".join(text.replace("\u00a0", " ").split())
 
 
-def test_the_last_words_say_what_is_shown_and_rows_that_moved_have_a_mark(runs: Path, capsys) -> None:
+def test_the_last_words_say_what_is_shown_and_rows_that_moved_have_a_mark(runs, capsys) -> None:
     text = said(capsys, runs / "a", runs / "b")
     assert "la pertinence de jarvis a baissé, de " in flat(text).partition("Conclusion : sur 29 prompts communs, ")[2]
     rows = [line for line in text.splitlines() if line.startswith("  Pertinence ")]
@@ -72,9 +70,7 @@ def test_the_last_words_say_what_is_shown_and_rows_that_moved_have_a_mark(runs: 
     assert markdown.rstrip().rpartition("\n\n")[2].startswith("Conclusion")
 
 
-def test_a_difference_that_noise_may_explain_is_called_neither_a_rise_nor_a_drop(
-    make_report: MakeReport, tmp_path: Path, capsys
-) -> None:
+def test_a_difference_that_noise_may_explain_is_called_neither_a_rise_nor_a_drop(make_report, tmp_path, capsys) -> None:
     write_report(make_report(), tmp_path / "a")
     write_report(make_report(seed=2), tmp_path / "b")
     text = said(capsys, tmp_path / "a", tmp_path / "b")
@@ -84,13 +80,13 @@ def test_a_difference_that_noise_may_explain_is_called_neither_a_rise_nor_a_drop
     assert {"▲", "▼"}.isdisjoint(table)
 
 
-def test_further_reports_are_each_compared_with_the_first(runs: Path, capsys) -> None:
+def test_further_reports_are_each_compared_with_the_first(runs, capsys) -> None:
     documents = json.loads(said(capsys, runs / "a", runs / "b", runs / "a", "--format", "json"))
     assert [(runs / "b").as_posix(), (runs / "a").as_posix()] == [one["new"]["report"] for one in documents]
     assert {(runs / "a").as_posix()} == {one["stored"]["report"] for one in documents}
 
 
-def test_a_run_against_itself_has_nothing_to_say(runs: Path, capsys) -> None:
+def test_a_run_against_itself_has_nothing_to_say(runs, capsys) -> None:
     for kind in ("text", "markdown"):
         plain = said(capsys, runs / "a", runs / "a", "--format", kind).replace("\u00a0", " ")
         assert "Mêmes réglages, mêmes versions, même machine." in plain
@@ -98,7 +94,7 @@ def test_a_run_against_itself_has_nothing_to_say(runs: Path, capsys) -> None:
         assert "réponses communes de jarvis sont les mêmes, mot pour mot" in plain
 
 
-def test_runs_without_a_common_prompt_say_so(make_report: MakeReport, tmp_path: Path, capsys) -> None:
+def test_runs_without_a_common_prompt_say_so(make_report, tmp_path, capsys) -> None:
     report = make_report()
     other = change(report, results=tuple(change(row, prompt=f"{row.prompt} !") for row in report.results))
     write_report(report, tmp_path / "a")
@@ -107,7 +103,7 @@ def test_runs_without_a_common_prompt_say_so(make_report: MakeReport, tmp_path: 
         assert "Aucun prompt commun" in said(capsys, tmp_path / "a", tmp_path / "b", "--format", kind)
 
 
-def test_long_lists_of_prompts_are_cut_and_unchanged_ones_counted(make_report: MakeReport, tmp_path, capsys) -> None:
+def test_long_lists_of_prompts_are_cut_and_unchanged_ones_counted(make_report, tmp_path, capsys) -> None:
     before = make_report(prompts=60)
     after = change(before, results=(*make_report(prompts=60, seed=4).results[:150], *before.results[150:]))
     write_report(before, tmp_path / "a")
@@ -117,7 +113,7 @@ def test_long_lists_of_prompts_are_cut_and_unchanged_ones_counted(make_report: M
     assert "36 autres prompts sans aucun changement." in plain
 
 
-def test_adapters_are_paired_as_asked(make_report: MakeReport, tmp_path: Path, capsys) -> None:
+def test_adapters_are_paired_as_asked(make_report, tmp_path, capsys) -> None:
     write_report(make_report(gains={"v1": 0.4}), tmp_path / "a")
     write_report(make_report(gains={"x": 0.1, "v2": 0.4}), tmp_path / "b")
     text = said(capsys, tmp_path / "a", tmp_path / "b", "--adapter", "v1=v2").replace("\u00a0", " ")
@@ -133,7 +129,7 @@ def test_adapters_are_paired_as_asked(make_report: MakeReport, tmp_path: Path, c
         (("nowhere.json",), "nowhere.json: cannot be read"),
     ],
 )
-def test_a_wrong_command_is_one_sentence_and_exit_4(runs: Path, capsys, arguments, sentence) -> None:
+def test_a_wrong_command_is_one_sentence_and_exit_4(runs, capsys, arguments, sentence) -> None:
     try:
         status = cli.main(["compare", str(runs / "a"), str(runs / "b"), *arguments])
     except SystemExit as left:
@@ -144,7 +140,7 @@ def test_a_wrong_command_is_one_sentence_and_exit_4(runs: Path, capsys, argument
     assert error.count("\n") == 1
 
 
-def test_comparing_imports_no_torch_and_no_pytest(runs: Path) -> None:
+def test_comparing_imports_no_torch_and_no_pytest(runs) -> None:
     code = (
         "import sys; from pytest_jarvis.cli import main; main(['compare', sys.argv[1], sys.argv[2]]); "
         "print(sorted({'torch', 'sklearn', 'pytest', 'matplotlib'} & set(sys.modules)))"

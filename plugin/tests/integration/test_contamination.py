@@ -1,7 +1,5 @@
 """`pytest-jarvis contamination` and `--jarvis-training-data`: prompts found in training data."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -20,7 +18,7 @@ def train(project) -> Path:
     return path
 
 
-def test_the_command_lists_file_and_line_and_exits_1(project, train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_file_and_line_and_exits_1(project, train, capsys) -> None:
     assert main(["contamination", str(train), "--prompts", str(project.prompts)]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "✗ c-1 «\u00a0ouvre chrome\u00a0»\u00a0: 1\u00a0fois",
@@ -31,7 +29,7 @@ def test_the_command_lists_file_and_line_and_exits_1(project, train: Path, capsy
     ]
 
 
-def test_the_command_exits_0_where_nothing_is_found(project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exits_0_where_nothing_is_found(project, capsys) -> None:
     (project.folder / "clean.txt").write_text("bonjour\n", encoding="utf-8")
     # Without an option, the prompts are those of this folder.
     assert main(["contamination", "clean.txt"]) == 0
@@ -47,14 +45,14 @@ def test_the_prompts_that_tools_add_are_looked_for_too(project) -> None:
     assert main(["contamination", "train.txt"]) == 1
 
 
-def test_the_command_gives_json(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_gives_json(train, capsys) -> None:
     assert main(["contamination", "--json", str(train)]) == 1
     document = json.loads(capsys.readouterr().out)
     assert ({"c-1": 1, "q-1": 1}, 4) == (document["counts"], document["texts"])
     assert (str(train), 2) == (document["leaks"]["c-1"][0]["file"], document["leaks"]["c-1"][0]["line"])
 
 
-def test_a_damaged_line_is_one_sentence(project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_line_is_one_sentence(project, capsys) -> None:
     (project.folder / "cut.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b\n', encoding="utf-8")
     assert main(["contamination", "cut.jsonl"]) == 4
     said = capsys.readouterr().err
@@ -62,7 +60,7 @@ def test_a_damaged_line_is_one_sentence(project, capsys: pytest.CaptureFixture[s
     assert said.count("\n") == 1
 
 
-def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train: Path) -> None:
+def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train) -> None:
     (project.folder / "benchmark_config.json").write_text(
         '{"output": {"formats": ["text", "html", "markdown"]}}', encoding="utf-8"
     )
@@ -88,7 +86,7 @@ def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train:
     )
 
 
-def test_the_data_can_stand_in_the_configuration(project, train: Path) -> None:
+def test_the_data_can_stand_in_the_configuration(project, train) -> None:
     (project.folder / "benchmark_config.json").write_text(
         '{"output": {"formats": []}, "benchmark": {"training_data": ["train.jsonl"]}}', encoding="utf-8"
     )
@@ -109,7 +107,7 @@ def test_clean_data_is_said_to_be(project) -> None:
     result.stdout.fnmatch_lines(["Données d’entraînement (clean.txt)*: aucun des 3*prompts n’y est."])
 
 
-def test_an_a_a_run_has_no_other_verdict(project, train: Path) -> None:
+def test_an_a_a_run_has_no_other_verdict(project, train) -> None:
     project.run("--jarvis-report-dir", "out", "--jarvis-training-data", str(train), "--jarvis-aa")
     assert project.report().contamination.decisions == {}
 

@@ -1,7 +1,5 @@
 """The examples of the documents, as they stand there, in an empty project and in a fresh installation."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -80,7 +78,7 @@ def test_the_examples_of_metrics_and_bars_are_measured_and_judged(checkout) -> N
 
 
 @pytest.mark.slow
-def test_one_test_file_is_a_benchmark_where_only_the_wheel_is_installed(tmp_path: Path) -> None:
+def test_one_test_file_is_a_benchmark_where_only_the_wheel_is_installed(tmp_path) -> None:
     installed, stranger = tmp_path / "site", tmp_path / "stranger"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(ROOT)]

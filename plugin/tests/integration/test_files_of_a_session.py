@@ -1,7 +1,5 @@
 """What a session leaves beside its numbers: the files asked for, and a word on those that could not be made."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 import pytest
@@ -24,7 +22,7 @@ def test_a_session_leaves_only_the_formats_configured(project) -> None:
     assert names == {"report.json", "thresholds.json", "summary.md"}
 
 
-def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monkeypatch) -> None:
     config = '{"output": {"formats": ["text", "charts"]}}'
     (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
 
@@ -41,7 +39,7 @@ def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monk
     assert names == {"report.json", "thresholds.json", "report.txt"}
 
 
-def test_the_step_summary_gets_the_summary_of_the_session(project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_step_summary_gets_the_summary_of_the_session(project, monkeypatch) -> None:
     config = '{"output": {"formats": ["markdown"]}}'
     (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.folder / "step"))
@@ -51,7 +49,7 @@ def test_the_step_summary_gets_the_summary_of_the_session(project, monkeypatch: 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), InputError("there is a report already")])
 def test_a_report_that_cannot_be_written_ends_in_a_sentence_and_keeps_the_numbers_on_the_terminal(
-    project, monkeypatch: pytest.MonkeyPatch, error: Exception
+    project, monkeypatch, error: Exception
 ) -> None:
     def fail(*arguments: object) -> None:
         raise error

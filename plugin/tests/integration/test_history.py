@@ -1,7 +1,5 @@
 """`pytest-jarvis history`: the runs of a folder, with the damaged ones named."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Callable
@@ -20,7 +18,7 @@ change = msgspec.structs.replace
 
 
 @pytest.fixture
-def reports(make_report: MakeReport, tmp_path: Path) -> Path:
+def reports(make_report, tmp_path) -> Path:
     """Return a folder with two series of two runs, a damaged report, and a baseline."""
     folder = tmp_path / "reports"
     for day in range(1, 5):
@@ -34,7 +32,7 @@ def reports(make_report: MakeReport, tmp_path: Path) -> Path:
     return folder
 
 
-def test_runs_are_listed_and_damaged_reports_are_named(reports: Path, capsys) -> None:
+def test_runs_are_listed_and_damaged_reports_are_named(reports, capsys) -> None:
     capsys.readouterr()
     assert cli.main(["history", str(reports)]) == 0
     shown = capsys.readouterr()
@@ -46,7 +44,7 @@ def test_runs_are_listed_and_damaged_reports_are_named(reports: Path, capsys) ->
     assert "broken" in shown.err
 
 
-def test_json_holds_every_run_and_what_is_damaged(reports: Path, capsys) -> None:
+def test_json_holds_every_run_and_what_is_damaged(reports, capsys) -> None:
     capsys.readouterr()
     assert cli.main(["history", str(reports), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -55,7 +53,7 @@ def test_json_holds_every_run_and_what_is_damaged(reports: Path, capsys) -> None
     assert len(document["damaged"]) == 1
 
 
-def test_the_trend_is_drawn_in_a_png(reports: Path, tmp_path: Path, capsys) -> None:
+def test_the_trend_is_drawn_in_a_png(reports, tmp_path, capsys) -> None:
     assert cli.main(["history", str(reports), "--png", str(tmp_path / "trend.png")]) == 0
     data = (tmp_path / "trend.png").read_bytes()
     assert data.startswith(b"\x89PNG")
@@ -63,7 +61,7 @@ def test_the_trend_is_drawn_in_a_png(reports: Path, tmp_path: Path, capsys) -> N
     assert "trend.png" in capsys.readouterr().out
 
 
-def test_the_same_runs_give_the_same_bytes(reports: Path) -> None:
+def test_the_same_runs_give_the_same_bytes(reports) -> None:
     from pytest_jarvis.cli.history import read_series
 
     series, _ = read_series(reports)
@@ -74,19 +72,19 @@ def test_a_picture_of_no_run_says_that_nothing_was_measured() -> None:
     assert history_png(()).startswith(b"\x89PNG")
 
 
-def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path: Path, capsys) -> None:
+def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path, capsys) -> None:
     assert cli.main(["history", str(tmp_path)]) == 0
     assert "Aucun essai" in capsys.readouterr().out
     assert cli.main(["history", str(tmp_path / "nowhere")]) == 4
     assert "no such folder" in capsys.readouterr().err
 
 
-def test_a_picture_that_cannot_be_written_is_one_sentence(reports: Path, capsys) -> None:
+def test_a_picture_that_cannot_be_written_is_one_sentence(reports, capsys) -> None:
     assert cli.main(["history", str(reports), "--png", str(reports / "no" / "trend.png")]) == 4
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_the_configured_folder_is_the_default(reports: Path, monkeypatch, capsys) -> None:
+def test_the_configured_folder_is_the_default(reports, monkeypatch, capsys) -> None:
     monkeypatch.chdir(reports.parent)
     assert cli.main(["history"]) == 0
     assert "Série 2" in capsys.readouterr().out

@@ -1,7 +1,5 @@
 """`pytest -m latence`: both arms at batch size 1, left out of every other run."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

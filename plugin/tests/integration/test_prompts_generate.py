@@ -1,7 +1,5 @@
 """`pytest-jarvis prompts generate`: a category of misheard prompts."""
 
-from __future__ import annotations
-
 import tomllib
 
 import pytest
@@ -12,7 +10,7 @@ from pytest_jarvis.inputs.prompts import load_prompts
 GENERATE = ("prompts", "generate", "--from", "commandes", "--n", "12", "--seed", "1")
 
 
-def test_what_is_generated_is_a_category_that_runs(project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_generated_is_a_category_that_runs(project, capsys) -> None:
     out = project.prompts / "entendues.toml"
     assert main([*GENERATE, "--out", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
@@ -47,7 +45,7 @@ def test_what_is_expected_of_a_call_is_carried_over(project) -> None:
     }
 
 
-def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys) -> None:
     outputs = []
     for seed in ("1", "1", "2"):
         assert main(["prompts", "generate", "--from", "commandes", "--n", "5", "--seed", seed]) == 0
@@ -69,9 +67,7 @@ def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys: pytest.Ca
         (("--from", "commandes", "--prompts", "absent"), "absent: there is no such folder of prompts"),
     ],
 )
-def test_what_cannot_be_generated_is_one_sentence(
-    project, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
-) -> None:
+def test_what_cannot_be_generated_is_one_sentence(project, capsys, arguments: tuple[str, ...], sentence: str) -> None:
     before = sorted(project.folder.rglob("*"))
     try:
         status = main(["prompts", "generate", *arguments])
@@ -92,9 +88,7 @@ def test_a_second_generation_with_another_seed_makes_others(project) -> None:
     assert 24 == len(set(texts))
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(
-    project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_cannot_be_written_is_one_sentence(project, monkeypatch, capsys) -> None:
     def full(path: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 

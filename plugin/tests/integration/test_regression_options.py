@@ -1,7 +1,5 @@
 """`--jarvis-compare`, `--jarvis-fail-on-regression` and the baseline: only a proven drop fails."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

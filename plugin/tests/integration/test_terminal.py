@@ -1,19 +1,16 @@
 """What is seen on the terminal."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from pytest_jarvis.types import EngineError
 
 
-def test_each_prompt_has_one_line_with_both_arms(project, scripted_by: Callable[[str], str]) -> None:
+def test_each_prompt_has_one_line_with_both_arms(project, scripted_by) -> None:
     engine = scripted_by("def script(request):\n    return 'ouvre chrome' if request.arm == 'jarvis' else 'non'")
     result = project.run(engine=engine)
     result.stdout.fnmatch_lines(["Commandes *mots-clés*pertinence*", "  c-1  ouvre chrome *0/2 → 2/2 *0,00 → 0,48 ▲*"])
@@ -25,7 +22,7 @@ def test_quiet_says_no_more_than_the_verdict(project) -> None:
     assert "ACCEPTÉ" in shown
 
 
-def test_verbose_shows_both_answers(project, scripted_by: Callable[[str], str]) -> None:
+def test_verbose_shows_both_answers(project, scripted_by) -> None:
     engine = scripted_by("def script(request):\n    return f'réponse de {request.arm}'")
     result = project.run("-v", engine=engine)
     result.stdout.fnmatch_lines(["*base *réponse de base", "*jarvis *réponse de jarvis"])
@@ -47,14 +44,14 @@ def written_by(project, engine: str, *arguments: str) -> bytes:
     return (done.stdout + done.stderr).replace(os.linesep.encode(), b"\n")
 
 
-def test_control_characters_of_a_response_never_reach_the_terminal(project, scripted_by: Callable[[str], str]) -> None:
+def test_control_characters_of_a_response_never_reach_the_terminal(project, scripted_by) -> None:
     engine = scripted_by(r"def script(request):" "\n" r"    return 'a\x1b[31m\rb\u202ec\x07'")
     shown = written_by(project, engine, "-v")
     assert b"[31m" in shown
     assert [] == [mark for mark in ("\x1b", "\r", "\u202e", "\x07") if mark.encode() in shown]
 
 
-def test_a_log_has_no_carriage_return(project, scripted_by: Callable[[str], str]) -> None:
+def test_a_log_has_no_carriage_return(project, scripted_by) -> None:
     engine = scripted_by("def script(request):\n    return f'{request.arm} ouvre {request.replicate}'")
     shown = written_by(project, engine, "--jarvis-report", "--jarvis-gate", "off")
     assert b"JARVIS" in shown
@@ -66,9 +63,7 @@ def test_what_a_test_asks_to_show_is_in_the_summary(project) -> None:
     project.run().stdout.fnmatch_lines(["*= JARVIS =*", "*bien reçu"])
 
 
-def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(
-    project, scripted_by: Callable[[str], str]
-) -> None:
+def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(project, scripted_by) -> None:
     engine = scripted_by(
         "ANSWERS = {'v1': 'ouvre', 'v2': 'ouvre une application'}\n"
         "def script(request):\n    return ANSWERS.get(request.arm, 'non')"
@@ -92,7 +87,7 @@ def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(
     )
 
 
-def test_without_a_report_no_adapter_is_said_to_be_shown_ahead(project, scripted_by: Callable[[str], str]) -> None:
+def test_without_a_report_no_adapter_is_said_to_be_shown_ahead(project, scripted_by) -> None:
     engine = scripted_by("def script(request):\n    return 'ouvre' if request.arm == 'v2' else 'non'")
     adapters = [part for name in ("v1", "v2") for part in ("--jarvis-adapter", f"{name}=demo:{name}")]
     shown = project.run(*adapters, engine=engine).stdout.str()
@@ -107,9 +102,7 @@ def test_a_part_of_the_prompts_is_told_that_a_verdict_wants_them_all(project) ->
 REFUSED = "from pytest_jarvis.types import EngineError\ndef script(request):\n    raise EngineError('le modèle: non')"
 
 
-def test_a_refused_model_is_one_sentence_and_nothing_of_a_run_that_never_was(
-    project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_model_is_one_sentence_and_nothing_of_a_run_that_never_was(project, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise EngineError("the model cannot be loaded: run 'git lfs pull'")
 
@@ -122,9 +115,7 @@ def test_a_refused_model_is_one_sentence_and_nothing_of_a_run_that_never_was(
     assert [] == [word for word in ("Exit", "NON JUGÉ", "--jarvis-reuse", "Interrompu", "Traceback") if word in shown]
 
 
-def test_what_was_refused_while_drawing_comes_without_advice_to_resume_nothing(
-    project, scripted_by: Callable[[str], str]
-) -> None:
+def test_what_was_refused_while_drawing_comes_without_advice_to_resume_nothing(project, scripted_by) -> None:
     result = project.run("--jarvis-report-dir", "out", engine=scripted_by(REFUSED))
     shown = result.stdout.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR

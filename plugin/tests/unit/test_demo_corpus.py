@@ -60,7 +60,7 @@ def guard() -> BenchmarkGuard:
 
 
 @pytest.mark.slow
-def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> None:
+def test_no_benchmark_prompt_is_in_the_full_corpus(guard) -> None:
     """Every row that any default training reads, tokenizer included; answers are looked at too."""
     plan = Plan()
     forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
@@ -77,7 +77,7 @@ def test_no_benchmark_prompt_is_in_the_full_corpus(guard: BenchmarkGuard) -> Non
     assert {text for text in texts if bare(text) in forbidden} == set()
 
 
-def test_the_guard_refuses_a_prompt_however_it_is_written(guard: BenchmarkGuard) -> None:
+def test_the_guard_refuses_a_prompt_however_it_is_written(guard) -> None:
     for entry in benchmark_entries():
         for text in (
             entry["text"],
@@ -88,7 +88,7 @@ def test_the_guard_refuses_a_prompt_however_it_is_written(guard: BenchmarkGuard)
             assert guard.refuses(Dialogue(user=text, assistant="Oui.")), text
 
 
-def test_the_guard_refuses_the_mishearings_of_the_benchmark(guard: BenchmarkGuard) -> None:
+def test_the_guard_refuses_the_mishearings_of_the_benchmark(guard) -> None:
     assert "spotifaille" in guard.misheard_words
     assert guard.refuses(Dialogue(user="lance spotifaille", assistant="Oui.", misheard=True))
     assert not guard.refuses(Dialogue(user="lance spotify", assistant="Oui.", misheard=True))
@@ -101,7 +101,7 @@ def test_the_generator_would_meet_benchmark_prompts_without_the_guard() -> None:
     assert any(bare(dialogue.user) in forbidden for dialogue in jarvis_dialogues(6000, 0, nothing))
 
 
-def test_a_folder_without_prompts_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
+def test_a_folder_without_prompts_is_an_error_and_not_an_open_door(tmp_path) -> None:
     with pytest.raises(ValueError, match="no prompt found"):
         read_guard(tmp_path)
 
@@ -110,7 +110,7 @@ def test_the_prompts_are_found_from_the_package() -> None:
     assert find_prompts().name == "jarvis_prompts"
 
 
-def test_the_same_seed_gives_the_same_corpus_and_another_seed_another(guard: BenchmarkGuard) -> None:
+def test_the_same_seed_gives_the_same_corpus_and_another_seed_another(guard) -> None:
     for dialogues in (base_dialogues, jarvis_dialogues):
         first = list(dialogues(200, 5, guard))
         assert first == list(dialogues(200, 5, guard))

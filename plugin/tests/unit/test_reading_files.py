@@ -1,7 +1,5 @@
 """`reading`: files people write become typed values, or one sentence about what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +69,12 @@ def sentence(tmp_path: Path, text: str) -> str:
     return said.removeprefix(f"{path}: ")
 
 
-def test_the_text_of_a_file_is_given_back(tmp_path: Path) -> None:
+def test_the_text_of_a_file_is_given_back(tmp_path) -> None:
     (tmp_path / "a").write_bytes("é\r\n".encode())
     assert read_text(tmp_path / "a") == "é\r\n"
 
 
-def test_a_byte_order_mark_is_not_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_text(tmp_path) -> None:
     (tmp_path / "a").write_text("é", encoding="utf-8-sig")
     assert read_text(tmp_path / "a") == "é"
 
@@ -88,7 +86,7 @@ def test_a_byte_order_mark_is_not_text(tmp_path: Path) -> None:
         ("été".encode("utf-16"), "line 1: byte 0xff"),
     ],
 )
-def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path, data: bytes, expected: str) -> None:
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
@@ -96,31 +94,31 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path, data:
     assert f"{path}: {expected} is not UTF-8; save the file as UTF-8" == str(caught.value)
 
 
-def test_a_missing_file_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_reason(tmp_path) -> None:
     path = tmp_path / "a.toml"
     with pytest.raises(InputError) as caught:
         read_text(path)
     assert f"{path}: cannot be read: No such file or directory" == str(caught.value)
 
 
-def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="cannot be read: "):
         read_text(tmp_path)
 
 
-def test_a_toml_file_becomes_a_typed_value(tmp_path: Path) -> None:
+def test_a_toml_file_becomes_a_typed_value(tmp_path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('title = "été"\r\nitems = [{ text = "a" }]\r\n', encoding="utf-8", newline="")
     assert Document(title="été", items=(Item(text="a"),)) == read_toml(path, Document)
 
 
-def test_a_json_file_becomes_a_typed_value(tmp_path: Path) -> None:
+def test_a_json_file_becomes_a_typed_value(tmp_path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"share": 1, "pair": [1, 2]}', encoding="utf-8")
     assert Document(share=1.0, pair=(1, 2)) == read_json(path, Document)
 
 
-def test_bad_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_bad_toml_is_refused_with_its_line(tmp_path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('title = "a"\nshare =\n', encoding="utf-8")
     with pytest.raises(InputError) as caught:
@@ -140,7 +138,7 @@ def test_bad_toml_is_refused_with_its_line(tmp_path: Path) -> None:
         ("[" * 200_000, "not valid JSON: brackets are nested too deep"),
     ],
 )
-def test_bad_json_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+def test_bad_json_is_refused(tmp_path, text: str, expected: str) -> None:
     assert expected == sentence(tmp_path, text)
 
 
@@ -181,7 +179,7 @@ def test_bad_json_is_refused(tmp_path: Path, text: str, expected: str) -> None:
         ),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_value_of_the_wrong_kind_is_refused_with_its_place(tmp_path, text: str, expected: str) -> None:
     assert expected == sentence(tmp_path, text)
 
 
@@ -196,11 +194,11 @@ def test_a_value_of_the_wrong_kind_is_refused_with_its_place(tmp_path: Path, tex
         ('{"colours": {"sky": {"blue": 0}}}', "colours: sky: unknown key 'blue'; known: red"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest_or_the_known_ones(tmp_path: Path, text: str, expected: str) -> None:
+def test_an_unknown_key_is_refused_with_the_nearest_or_the_known_ones(tmp_path, text: str, expected: str) -> None:
     assert expected == sentence(tmp_path, text)
 
 
-def test_what_toml_alone_can_hold_is_shown(tmp_path: Path) -> None:
+def test_what_toml_alone_can_hold_is_shown(tmp_path) -> None:
     path = tmp_path / "a.toml"
     path.write_text("items = [2025-01-02]", encoding="utf-8")
     with pytest.raises(InputError) as caught:

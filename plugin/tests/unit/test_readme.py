@@ -1,7 +1,5 @@
 """The documents: the messages, options, commands and files that they name exist, and their links lead somewhere."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from pathlib import Path
@@ -56,7 +54,7 @@ def test_every_option_that_the_pages_name_exists() -> None:
     assert sorted(named - known) == []
 
 
-def test_every_command_that_the_pages_name_exists(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_that_the_pages_name_exists(capsys) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     known = capsys.readouterr().out

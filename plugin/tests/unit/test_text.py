@@ -1,7 +1,5 @@
 """`text`: the canonical form of French text, and words that survive elisions."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

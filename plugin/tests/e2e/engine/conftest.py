@@ -1,7 +1,5 @@
 """Tiny random models, tokenizers and adapters for the tests that run the real stack; built once a session."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Adapters give the logits of weights merged by hand, in one batch with the base or in a pass of their own."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

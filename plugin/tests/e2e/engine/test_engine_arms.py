@@ -1,7 +1,5 @@
 """Rows of several arms in one batch, by slices, against peft's own way."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

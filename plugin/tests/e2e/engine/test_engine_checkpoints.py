@@ -1,7 +1,5 @@
 """A checkpoint that does not hold the model that its configuration states is one sentence, in 4 bits as in 16."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

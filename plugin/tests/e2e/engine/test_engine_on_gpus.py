@@ -3,8 +3,6 @@
 The files of `on_gpus` are a session of their own: the simulation is there for a whole process.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The benchmark of the full size runs what it says it runs, at a size that fits anywhere."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import math

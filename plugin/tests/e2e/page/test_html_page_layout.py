@@ -1,7 +1,5 @@
 """`report.html` in a real Chromium: thousands of prompts, a phone, the dark, paper."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest
@@ -10,7 +8,7 @@ pytestmark = pytest.mark.slow
 COUNT = "document.getElementById('count').textContent"
 
 
-def test_three_thousand_prompts_stay_usable(page, small: str, large: str) -> None:
+def test_three_thousand_prompts_stay_usable(page, small, large) -> None:
     page.open(small)
     few = page.run("document.querySelectorAll('*').length")
     page.open(large)
@@ -27,7 +25,7 @@ def test_three_thousand_prompts_stay_usable(page, small: str, large: str) -> Non
     assert ["cas-p-2999"] == page.shows()
 
 
-def test_a_link_reaches_the_last_of_three_thousand(page, large: str) -> None:
+def test_a_link_reaches_the_last_of_three_thousand(page, large) -> None:
     page.open(f"{large}#cas-p-2987")
     page.settle()
     top = page.run("document.getElementById('cas-p-2987').getBoundingClientRect().top")
@@ -35,7 +33,7 @@ def test_a_link_reaches_the_last_of_three_thousand(page, large: str) -> None:
     assert page.run("document.querySelectorAll('.case').length") < 200
 
 
-def test_scrolling_draws_what_comes_and_takes_away_what_is_far(page, large: str) -> None:
+def test_scrolling_draws_what_comes_and_takes_away_what_is_far(page, large) -> None:
     page.open(large)
     page.run("scrollTo(0, document.documentElement.scrollHeight * 0.6)")
     page.wait("[...document.querySelectorAll('.case')].some((one) => one.getBoundingClientRect().top > 0)")
@@ -61,7 +59,7 @@ def test_a_phone_never_scrolls_sideways(page, asked, write_report, publish) -> N
 
 
 @pytest.mark.parametrize("width", [360, 430, 700, 1000, 1200, 1290, 1600])
-def test_no_key_figure_stands_alone_on_its_line_or_leaves_its_card(page, small: str, width: int) -> None:
+def test_no_key_figure_stands_alone_on_its_line_or_leaves_its_card(page, small, width: int) -> None:
     page.resize(width, 900, mobile=width < 500)
     page.open(small)
     tops = page.run(
@@ -74,7 +72,7 @@ def test_no_key_figure_stands_alone_on_its_line_or_leaves_its_card(page, small: 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_wide_table_on_a_phone_has_a_shade_where_there_is_more_and_none_at_its_ends(
-    page, small: str, tmp_path, scheme: str
+    page, small, tmp_path, scheme: str
 ) -> None:
     from matplotlib.image import imread
 
@@ -128,7 +126,7 @@ CONTRAST = """(() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_what_is_behind_it(page, small: str, scheme: str) -> None:
+def test_every_text_stands_out_from_what_is_behind_it(page, small, scheme: str) -> None:
     page.emulate(scheme=scheme)
     page.open(f"{small}#cas-cv-02")
     page.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -137,7 +135,7 @@ def test_every_text_stands_out_from_what_is_behind_it(page, small: str, scheme: 
     assert [] == page.run(CONTRAST)
 
 
-def test_the_colours_can_be_chosen_against_the_system(page, small: str) -> None:
+def test_the_colours_can_be_chosen_against_the_system(page, small) -> None:
     page.emulate(scheme="dark")
     page.open(small)
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -149,7 +147,7 @@ def test_the_colours_can_be_chosen_against_the_system(page, small: str) -> None:
     page.run("localStorage.clear()")
 
 
-def test_paper_has_every_case_and_nothing_to_click(page, large: str, small: str) -> None:
+def test_paper_has_every_case_and_nothing_to_click(page, large, small) -> None:
     page.open(small)
     page.emulate(media="print", scheme="dark")
     page.settle()
@@ -164,7 +162,7 @@ def test_paper_has_every_case_and_nothing_to_click(page, large: str, small: str)
     assert page.run("!document.querySelector('#provenance .facts-grid').checkVisibility()")
 
 
-def test_a_part_of_three_thousand_is_printed_as_filtered(page, large: str) -> None:
+def test_a_part_of_three_thousand_is_printed_as_filtered(page, large) -> None:
     page.open(large)
     page.choose("category", "categorie-3")
     page.run("dispatchEvent(new Event('beforeprint'))")

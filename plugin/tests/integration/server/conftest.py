@@ -1,7 +1,5 @@
 """A small OpenAI-compatible server on loopback that misbehaves on command; the engine meets it over real sockets."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

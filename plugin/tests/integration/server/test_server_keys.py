@@ -1,7 +1,5 @@
 """Which server gets which key: the server's own goes to no other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What the commands say of words they do not know."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis import cli
@@ -16,9 +14,7 @@ from pytest_jarvis import cli
         (["zzz"], "; see pytest-jarvis --help\n"),
     ],
 )
-def test_an_unknown_command_is_told_the_nearest_in_one_line(
-    capsys: pytest.CaptureFixture[str], words: list[str], said: str
-) -> None:
+def test_an_unknown_command_is_told_the_nearest_in_one_line(capsys, words: list[str], said: str) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     error = capsys.readouterr().err

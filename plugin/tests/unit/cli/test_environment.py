@@ -1,7 +1,5 @@
 """`surroundings` and `base_files`: what is on a machine, read from what its tools and folders say."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -61,16 +59,14 @@ def write_tool(folder: Path, body: str) -> None:
     [(f"print({LISTING!r})", 2), ("raise SystemExit(9)", 0), ("import time; time.sleep(9)", 0)],
     ids=["answers", "fails", "hangs"],
 )
-def test_the_driver_is_asked_and_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, count: int
-) -> None:
+def test_the_driver_is_asked_and_not_waited_for(tmp_path, monkeypatch, body: str, count: int) -> None:
     write_tool(tmp_path, body)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(environment, "_GPU_TIMEOUT_S", 0.5)
     assert count == len(gpus(None))
 
 
-def test_without_a_driver_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_there_are_no_gpus(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpus(None) == ()
 
@@ -101,7 +97,7 @@ def test_a_driver_that_is_too_old_for_torch_is_seen(cuda: str | None, driver: st
     ],
 )
 def test_the_build_of_torch_is_read_without_running_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, expected: str | None
+    tmp_path, monkeypatch, text: str | None, expected: str | None
 ) -> None:
     if text is not None:
         (tmp_path / "torch").mkdir()
@@ -116,12 +112,12 @@ def absent(name: str) -> str:
     raise environment.PackageNotFoundError(name)
 
 
-def test_no_torch_is_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_torch_is_no_build(monkeypatch) -> None:
     monkeypatch.setattr(environment, "version", absent)
     assert torch_build() is None
 
 
-def test_what_the_project_asks_for_is_held_against_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_project_asks_for_is_held_against_what_is_there(monkeypatch) -> None:
     lines = ["numpy>=2", "scipy>=99", 'torch>=2.9; extra == "local"', 'ruff; extra == "dev"', "pytest-jarvis[local]"]
     monkeypatch.setattr(environment, "requires", lambda name: lines)
     monkeypatch.setattr(environment, "version", lambda name: "2.3" if name != "torch" else absent(name))
@@ -133,21 +129,19 @@ def test_what_the_project_asks_for_is_held_against_what_is_there(monkeypatch: py
     ]
 
 
-def test_a_project_that_is_not_installed_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_that_is_not_installed_asks_for_nothing(monkeypatch) -> None:
     monkeypatch.setattr(environment, "requires", absent)
     assert requirements("local") == []
 
 
-def test_memory_and_disk_are_told(tmp_path: Path) -> None:
+def test_memory_and_disk_are_told(tmp_path) -> None:
     assert (free_memory() or 0) > 1e6
     assert free_disk(tmp_path / "not" / "there") > 0
     assert nearest_existing(tmp_path / "not" / "there") == tmp_path
 
 
 @pytest.mark.parametrize("has_sysconf", [True, False])
-def test_memory_is_told_without_psutil_where_the_system_does(
-    monkeypatch: pytest.MonkeyPatch, has_sysconf: bool
-) -> None:
+def test_memory_is_told_without_psutil_where_the_system_does(monkeypatch, has_sysconf: bool) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     if has_sysconf:
         monkeypatch.setattr(os, "sysconf", lambda name: 1000, raising=False)
@@ -184,7 +178,7 @@ def test_the_embedded_base_is_whole() -> None:
     assert base.size_bytes > 1e6
 
 
-def test_a_folder_is_a_base(tmp_path: Path) -> None:
+def test_a_folder_is_a_base(tmp_path) -> None:
     base = find_base(str(make_model(tmp_path / "m")), None, tmp_path)
     assert (base.place, base.whole, base.size_bytes, base.quantized_by) == ("folder", True, 4, None)
 
@@ -192,22 +186,20 @@ def test_a_folder_is_a_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("there", "whole"), [(("a.safetensors", "b.safetensors"), True), (("a.safetensors",), False), ((), False)]
 )
-def test_a_base_is_whole_when_all_files_of_its_index_are_there(
-    tmp_path: Path, there: tuple[str, ...], whole: bool
-) -> None:
+def test_a_base_is_whole_when_all_files_of_its_index_are_there(tmp_path, there: tuple[str, ...], whole: bool) -> None:
     folder = make_model(tmp_path / "m", files=there)
     index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     assert whole == find_base(str(folder), None, tmp_path).whole
 
 
-def test_a_checkpoint_says_by_what_it_was_quantised(tmp_path: Path) -> None:
+def test_a_checkpoint_says_by_what_it_was_quantised(tmp_path) -> None:
     folder = make_model(tmp_path / "m", quantization_config={"quant_method": "gptq"})
     assert find_base(str(folder), None, tmp_path).quantized_by == "gptq"
 
 
 @pytest.mark.parametrize("text", ["[]", "{", None])
-def test_a_base_without_a_readable_config_has_none(tmp_path: Path, text: str | None) -> None:
+def test_a_base_without_a_readable_config_has_none(tmp_path, text: str | None) -> None:
     folder = make_model(tmp_path / "m")
     if text is None:
         (folder / "config.json").unlink()
@@ -217,7 +209,7 @@ def test_a_base_without_a_readable_config_has_none(tmp_path: Path, text: str | N
 
 
 @pytest.mark.parametrize("revision", [None, "main", "0123"])
-def test_a_base_of_the_cache_is_found_by_branch_and_by_commit(tmp_path: Path, revision: str | None) -> None:
+def test_a_base_of_the_cache_is_found_by_branch_and_by_commit(tmp_path, revision: str | None) -> None:
     cached = tmp_path / "models--Qwen--Qwen3-8B"
     make_model(cached / "snapshots" / "0123")
     (cached / "refs").mkdir()
@@ -226,12 +218,12 @@ def test_a_base_of_the_cache_is_found_by_branch_and_by_commit(tmp_path: Path, re
     assert (base.place, base.folder) == ("cache", cached / "snapshots" / "0123")
 
 
-def test_a_snapshot_without_config_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+def test_a_snapshot_without_config_is_as_if_it_were_not_there(tmp_path) -> None:
     (tmp_path / "models--a--b" / "snapshots" / "main").mkdir(parents=True)
     assert find_base("a/b", None, tmp_path).place == "absent"
 
 
-def test_the_target_is_known_before_it_is_there(tmp_path: Path) -> None:
+def test_the_target_is_known_before_it_is_there(tmp_path) -> None:
     base = find_base("Qwen/Qwen3-30B-A3B", None, tmp_path)
     assert (base.place, base.whole) == ("absent", False)
     assert base.config is not None
@@ -239,12 +231,12 @@ def test_the_target_is_known_before_it_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/nowhere/m", "./m", "~/no-such", "a/b/c", "m", "a\\b"])
-def test_what_is_neither_a_folder_nor_a_hub_id_is_impossible(tmp_path: Path, name: str) -> None:
+def test_what_is_neither_a_folder_nor_a_hub_id_is_impossible(tmp_path, name: str) -> None:
     assert find_base(name, None, tmp_path).place == "impossible"
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hub(tmp_path, monkeypatch) -> Path:
     """Return a cache of the hub with a model of two layers, beside a folder `local` with one of three."""
     make_model(tmp_path / "hub" / "models--a--two" / "snapshots" / "main", num_hidden_layers=2, vocab_size=9)
     make_model(tmp_path / "local", num_hidden_layers=3, vocab_size=10)
@@ -266,12 +258,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_model_of_the_hub_and_a_folder_are_two_when_what_is_cached_has_another_shape(
-    hub: Path, stated: str, base: str, said: str | None
+    hub, stated: str, base: str, said: str | None
 ) -> None:
     assert said == other_known_shape(stated, base, hub)
 
 
-def test_a_vocabulary_that_grew_does_not_make_two_models_of_one(hub: Path) -> None:
+def test_a_vocabulary_that_grew_does_not_make_two_models_of_one(hub) -> None:
     (hub.parent / "local" / "config.json").write_text('{"num_hidden_layers": 2, "vocab_size": 10}', encoding="utf-8")
     assert other_known_shape("a/two", "local", hub) is None
 
@@ -281,7 +273,7 @@ def test_a_vocabulary_that_grew_does_not_make_two_models_of_one(hub: Path) -> No
     [(None, "local", True), ("a/unknown", "local", True), ("a/two", "local", False), ("a/two", "a/three", False)],
 )
 def test_an_adapter_fits_a_base_unless_something_here_says_otherwise(
-    hub: Path, stated: str | None, base: str, expected: bool
+    hub, stated: str | None, base: str, expected: bool
 ) -> None:
     assert hub.is_dir()
     assert expected == fits_base(stated, base)

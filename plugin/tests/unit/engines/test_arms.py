@@ -1,7 +1,5 @@
 """Which rows of a batch run as which adapter."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.engines.transformers.lora.arms import spans_of

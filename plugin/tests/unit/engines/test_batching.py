@@ -1,7 +1,5 @@
 """The plan of the batches, and the rows added to keep the arithmetic steady."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

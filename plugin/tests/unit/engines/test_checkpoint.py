@@ -1,9 +1,6 @@
 """What the files of a checkpoint hold is known before transformers reads them."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 
@@ -29,13 +26,13 @@ def header(**weights: list[int]) -> bytes:
     return len(said).to_bytes(8, "little") + said + bytes(start)
 
 
-def test_shapes_are_those_that_the_file_states(tmp_path: Path) -> None:
+def test_shapes_are_those_that_the_file_states(tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes(header(a=[2, 3], b=[4, 5]))
     refuse_damaged(tmp_path)
     assert {"a": (2, 3), "b": (4, 5)} == read_shapes(tmp_path)
 
 
-def test_shapes_are_read_from_all_the_files_that_the_index_names(tmp_path: Path) -> None:
+def test_shapes_are_read_from_all_the_files_that_the_index_names(tmp_path) -> None:
     (tmp_path / "1.safetensors").write_bytes(header(a=[2, 3]))
     (tmp_path / "2.safetensors").write_bytes(header(b=[4, 5]))
     (tmp_path / "3.safetensors").write_bytes(b"")
@@ -44,7 +41,7 @@ def test_shapes_are_read_from_all_the_files_that_the_index_names(tmp_path: Path)
     assert {"a": (2, 3), "b": (4, 5)} == read_shapes(tmp_path)
 
 
-def test_a_folder_without_safetensors_states_no_shape(tmp_path: Path) -> None:
+def test_a_folder_without_safetensors_states_no_shape(tmp_path) -> None:
     assert {} == read_shapes(tmp_path)
 
 
@@ -62,14 +59,14 @@ def test_a_folder_without_safetensors_states_no_shape(tmp_path: Path) -> None:
     ],
     ids=["empty", "pointer", "too short", "header cut", "weights cut", "no JSON", "a list", "no entry"],
 )
-def test_a_damaged_file_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(content: bytes, said: str, tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(EngineError, match=said):
         refuse_damaged(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "tokenizer.json", "config.json"])
-def test_a_pointer_in_place_of_any_file_is_named(name: str, tmp_path: Path) -> None:
+def test_a_pointer_in_place_of_any_file_is_named(name: str, tmp_path) -> None:
     (tmp_path / name).write_text(POINTER, encoding="utf-8")
     with pytest.raises(EngineError, match=f"{name} is a pointer of git LFS"):
         refuse_damaged(tmp_path)
@@ -84,7 +81,7 @@ def test_a_pointer_in_place_of_any_file_is_named(name: str, tmp_path: Path) -> N
         ('{"weight_map": {"a": [1]}}', "cannot be read as the list of the weights' files"),
     ],
 )
-def test_an_index_that_names_no_file_is_refused(index: str, said: str, tmp_path: Path) -> None:
+def test_an_index_that_names_no_file_is_refused(index: str, said: str, tmp_path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(index, encoding="utf-8")
     with pytest.raises(EngineError, match=said):
         refuse_damaged(tmp_path)

@@ -1,7 +1,5 @@
 """The devices of a report are those that hold the model, not those of the machine."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +25,7 @@ def model_on(*devices: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def four_gpus(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
@@ -47,7 +45,7 @@ def test_a_model_on_the_cpu_of_a_machine_with_gpus_is_on_the_cpu() -> None:
     assert device_name(model_on("cpu")) == "CPU"
 
 
-def test_the_peak_starts_again_on_the_gpus_that_hold_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_starts_again_on_the_gpus_that_hold_the_model(monkeypatch) -> None:
     reset: list[int] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
     forget_peak(model_on("cuda:3", "cuda:1", "cpu"))
@@ -73,7 +71,7 @@ def test_a_gpu_that_is_there_may_be_asked_for(device_map: str) -> None:
     [(4, "cuda:4", "cuda:0 to cuda:3"), (1, "cuda:9", "cuda:0 alone"), (0, "cuda:0", "no GPU"), (0, "cuda", "no GPU")],
 )
 def test_a_gpu_that_is_not_there_is_refused_and_never_replaced_by_the_cpu(
-    count: int, device_map: str, found: str, monkeypatch: pytest.MonkeyPatch
+    count: int, device_map: str, found: str, monkeypatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)

@@ -1,7 +1,5 @@
 """`footprint`: what a `config.json` says a model takes; the models themselves are in the e2e tests."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

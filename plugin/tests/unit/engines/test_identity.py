@@ -1,7 +1,5 @@
 """What determines a response: whatever changes it changes its identity, and nothing else does."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable
@@ -33,7 +31,7 @@ def sha256(path: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     made = tmp_path / "model"
     made.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
@@ -46,14 +44,14 @@ def of_folder(folder: Path) -> BaseFiles:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "modeling_own.py"])
-def test_a_file_of_the_base_changed_in_place_gives_another_fingerprint(folder: Path, name: str) -> None:
+def test_a_file_of_the_base_changed_in_place_gives_another_fingerprint(folder, name: str) -> None:
     before = of_folder(folder).fingerprint(sha256)
     (folder / name).write_text("autre", encoding="utf-8")
     assert before is not None
     assert before != of_folder(folder).fingerprint(sha256)
 
 
-def test_weights_that_change_place_between_two_files_give_another_fingerprint(folder: Path) -> None:
+def test_weights_that_change_place_between_two_files_give_another_fingerprint(folder) -> None:
     before = of_folder(folder).fingerprint(sha256)
     (folder / "config.json").rename(folder / "swap")
     (folder / "tokenizer.json").rename(folder / "config.json")
@@ -61,32 +59,32 @@ def test_weights_that_change_place_between_two_files_give_another_fingerprint(fo
     assert before != of_folder(folder).fingerprint(sha256)
 
 
-def test_a_base_that_is_moved_keeps_its_fingerprint(folder: Path) -> None:
+def test_a_base_that_is_moved_keeps_its_fingerprint(folder) -> None:
     before = of_folder(folder).fingerprint(sha256)
     assert before == of_folder(folder.rename(folder.with_name("ailleurs"))).fingerprint(sha256)
 
 
 @pytest.mark.parametrize("name", ["README.md", "optimizer.pt", ".gitattributes", "training.log"])
-def test_what_loading_never_reads_is_no_part_of_the_fingerprint(folder: Path, name: str) -> None:
+def test_what_loading_never_reads_is_no_part_of_the_fingerprint(folder, name: str) -> None:
     before = of_folder(folder).fingerprint(sha256)
     (folder / name).write_text("autre", encoding="utf-8")
     assert before == of_folder(folder).fingerprint(sha256)
 
 
-def test_code_in_a_folder_of_the_model_is_part_of_the_fingerprint(folder: Path) -> None:
+def test_code_in_a_folder_of_the_model_is_part_of_the_fingerprint(folder) -> None:
     before = of_folder(folder).fingerprint(sha256)
     (folder / "code").mkdir()
     (folder / "code" / "modeling.py").write_text("a = 1", encoding="utf-8")
     assert before != of_folder(folder).fingerprint(sha256)
 
 
-def test_a_base_whose_files_changed_since_it_was_loaded_is_not_known(folder: Path) -> None:
+def test_a_base_whose_files_changed_since_it_was_loaded_is_not_known(folder) -> None:
     loaded = of_folder(folder)
     (folder / "model.safetensors").write_text("other weights", encoding="utf-8")
     assert loaded.fingerprint(sha256) is None
 
 
-def test_a_hub_id_without_a_commit_is_not_known(tmp_path: Path) -> None:
+def test_a_hub_id_without_a_commit_is_not_known(tmp_path) -> None:
     assert of_folder(tmp_path / "Qwen" / "Qwen3").fingerprint(sha256) is None
 
 
@@ -99,7 +97,7 @@ def test_a_commit_is_the_fingerprint_and_no_file_is_read() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch) -> Path:
     """A cache of the hub that holds `a/b` at one commit, the head of its branch `main`."""
     from huggingface_hub import constants
 
@@ -114,7 +112,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
-def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache: Path, revision: str | None) -> None:
+def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache, revision: str | None) -> None:
     source = Source(location="a/b", display_name="a/b", is_demo=False)
     assert commit_of(source, revision, None) == COMMIT
 
@@ -128,12 +126,12 @@ def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache: Path, rev
     ],
 )
 def test_a_commit_that_does_not_fix_all_is_none(
-    cache: Path, location: str, revision: str | None, auto_map: dict[str, str] | None
+    cache, location: str, revision: str | None, auto_map: dict[str, str] | None
 ) -> None:
     assert commit_of(Source(location=location, display_name="", is_demo=False), revision, auto_map) is None
 
 
-def test_a_folder_has_no_commit(folder: Path) -> None:
+def test_a_folder_has_no_commit(folder) -> None:
     assert commit_of(Source(location=str(folder), display_name="", is_demo=False), None, None) is None
 
 
@@ -163,7 +161,7 @@ CHANGES: dict[str, Callable[[], dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_changes_a_response_changes_its_identity(folder: Path, change: Callable[[], dict[str, object]]) -> None:
+def test_what_changes_a_response_changes_its_identity(folder, change: Callable[[], dict[str, object]]) -> None:
     request = replace(REQUEST, arm="ft")
     before = identities(folder).of(request, "ouvre chrome", sha256)
     assert before is not None
@@ -171,35 +169,35 @@ def test_what_changes_a_response_changes_its_identity(folder: Path, change: Call
 
 
 @pytest.mark.parametrize("change", [{"prompt_id": "q"}, {"replicate": 1}, {"arm": "ft"}])
-def test_another_request_has_another_identity(folder: Path, change: dict[str, object]) -> None:
+def test_another_request_has_another_identity(folder, change: dict[str, object]) -> None:
     known = identities(folder)
     other = replace(REQUEST, **change)  # type: ignore[arg-type]
     assert known.of(REQUEST, "ouvre chrome", sha256) != known.of(other, "ouvre chrome", sha256)
 
 
-def test_another_rendered_prompt_has_another_identity(folder: Path) -> None:
+def test_another_rendered_prompt_has_another_identity(folder) -> None:
     known = identities(folder)
     assert known.of(REQUEST, "ouvre chrome", sha256) != known.of(REQUEST, "<user>ouvre chrome", sha256)
 
 
-def test_an_adapter_under_another_name_is_the_same(folder: Path) -> None:
+def test_an_adapter_under_another_name_is_the_same(folder) -> None:
     one = identities(folder).of(replace(REQUEST, arm="ft"), "ouvre", sha256)
     other = identities(folder, adapters={"v2": "digest 1"}).of(replace(REQUEST, arm="v2"), "ouvre", sha256)
     assert one == other
 
 
-def test_how_long_one_waits_is_no_part_of_the_identity(folder: Path) -> None:
+def test_how_long_one_waits_is_no_part_of_the_identity(folder) -> None:
     patient = identities(folder, settings=GenerationSettings(timeout_s=None))
     assert identities(folder).of(REQUEST, "ouvre", sha256) == patient.of(REQUEST, "ouvre", sha256)
 
 
-def test_a_base_that_is_not_known_has_no_identity(folder: Path) -> None:
+def test_a_base_that_is_not_known_has_no_identity(folder) -> None:
     known = identities(folder)
     (folder / "model.safetensors").write_text("other weights", encoding="utf-8")
     assert known.of(REQUEST, "ouvre", sha256) is None
 
 
-def test_the_files_of_a_base_are_read_once(folder: Path) -> None:
+def test_the_files_of_a_base_are_read_once(folder) -> None:
     read: list[Path] = []
 
     def digest(path: Path) -> str:
@@ -223,7 +221,7 @@ def test_the_engine_is_known_by_its_source() -> None:
     assert len(digest) == 16
 
 
-def test_an_adapter_that_changes_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_that_changes_while_it_is_loaded_is_refused(tmp_path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
     weights = tmp_path / "adapter_model.safetensors"
     header = b'{"a": {"dtype": "U8", "shape": [6], "data_offsets": [0, 6]}}'

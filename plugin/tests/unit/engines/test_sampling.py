@@ -1,7 +1,5 @@
 """Sampling by shared noise: the bits, the distribution, and what the noise may depend on."""
 
-from __future__ import annotations
-
 import pytest
 from scipy.stats import chisquare, kstest
 

@@ -1,7 +1,5 @@
 """What is asked of a server is worked out by functions of values: seeds, waits, changes of log-probabilities."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

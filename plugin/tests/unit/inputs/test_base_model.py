@@ -1,7 +1,5 @@
 """Whether two folders hold the same base model."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -29,12 +27,12 @@ def model(folder: Path, *, weights: bytes = WEIGHTS, config: object = CONFIG) ->
     return str(folder)
 
 
-def test_a_copy_is_the_same(tmp_path: Path) -> None:
+def test_a_copy_is_the_same(tmp_path) -> None:
     a, b = model(tmp_path / "a"), model(tmp_path / "b")
     assert (None, False) == (other_model(a, b), is_another(a, b))
 
 
-def test_a_folder_is_the_same_by_any_path(tmp_path: Path) -> None:
+def test_a_folder_is_the_same_by_any_path(tmp_path) -> None:
     a = model(tmp_path / "a")
     (tmp_path / "link").symlink_to(a)
     assert (None, False) == (other_model(a, str(tmp_path / "link")), is_another(a, str(tmp_path / "link")))
@@ -47,12 +45,12 @@ def test_a_folder_is_the_same_by_any_path(tmp_path: Path) -> None:
         ({"text_config": {**CONFIG, "model_type": "qwen2"}}, "model_type is 'qwen3' there and 'qwen2' here"),
     ],
 )
-def test_another_shape_is_said(tmp_path: Path, config: object, said: str) -> None:
+def test_another_shape_is_said(tmp_path, config: object, said: str) -> None:
     a, b = model(tmp_path / "a"), model(tmp_path / "b", config=config)
     assert (said, True) == (other_model(a, b), is_another(a, b))
 
 
-def test_other_weights_of_the_same_shape_are_another(tmp_path: Path) -> None:
+def test_other_weights_of_the_same_shape_are_another(tmp_path) -> None:
     a, b = model(tmp_path / "a"), model(tmp_path / "b", weights=weights(last=b"!"))
     said = "model.safetensors has other weights there, of the same names and shapes"
     assert (said, True) == (other_model(a, b), is_another(a, b))
@@ -68,7 +66,7 @@ def test_other_weights_of_the_same_shape_are_another(tmp_path: Path) -> None:
     ],
     ids=["no weights", "another precision", "another header", "packed"],
 )
-def test_weights_that_are_not_laid_out_alike_and_plain_prove_nothing(tmp_path: Path, one: bytes, other: bytes) -> None:
+def test_weights_that_are_not_laid_out_alike_and_plain_prove_nothing(tmp_path, one: bytes, other: bytes) -> None:
     a, b = model(tmp_path / "a", weights=one), model(tmp_path / "b", weights=other)
     assert other_model(a, b) is None
 
@@ -94,7 +92,7 @@ def test_what_two_versions_of_transformers_write_is_one_shape(
 
 
 @pytest.mark.parametrize("config", ["{", [], "text"])
-def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path: Path, config: object) -> None:
+def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path, config: object) -> None:
     a, b = model(tmp_path / "a"), model(tmp_path / "b", config=config)
     if config == "{":
         (tmp_path / "b" / "config.json").write_text("{", encoding="utf-8")
@@ -102,6 +100,6 @@ def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path: Path, conf
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "a\0b", "~no-such-user/model"])
-def test_a_name_that_is_no_folder_proves_nothing(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_no_folder_proves_nothing(tmp_path, name: str) -> None:
     here = model(tmp_path / "a")
     assert (None, False, False) == (other_model(name, here), is_another(name, here), is_folder_of_a_model(name))

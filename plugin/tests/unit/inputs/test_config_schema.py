@@ -1,7 +1,5 @@
 """`config_schema`: the schema that ships is the one the types give, every key is described, and the docs have all."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -56,7 +54,7 @@ def test_the_documentation_has_the_table_of_the_keys() -> None:
     assert keys_table() in page, AGAIN
 
 
-def test_both_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_are_written_anew(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.inputs.config_schema.SCHEMA_FILE", tmp_path / "s.json")
     (tmp_path / "docs").mkdir()
     page = tmp_path / "docs" / "configuration.md"

@@ -1,10 +1,7 @@
 """Prompts found in training data: copies and near copies, and nothing else on a clean corpus."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -94,7 +91,7 @@ def rows(texts: Iterable[str]) -> str:
     return "".join(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n" for text in texts)
 
 
-def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(tmp_path: Path) -> None:
+def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(tmp_path) -> None:
     cases = load_prompts(PROMPTS).cases
     clean = dialogues(1500, 3)
     assert len(clean) > 1500
@@ -115,7 +112,7 @@ def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(
     }
 
 
-def test_every_prompt_is_found_when_it_is_planted(tmp_path: Path) -> None:
+def test_every_prompt_is_found_when_it_is_planted(tmp_path) -> None:
     cases = load_prompts(PROMPTS).cases
     train = tmp_path / "train.txt"
     train.write_text("\n".join(case.text for case in cases), encoding="utf-8")
@@ -125,7 +122,7 @@ def test_every_prompt_is_found_when_it_is_planted(tmp_path: Path) -> None:
     assert {leak.kind for own in result.leaks.values() for leak in own if leak.line == 1} == {"exact"}
 
 
-def test_places_are_counted_beyond_those_that_are_kept(tmp_path: Path) -> None:
+def test_places_are_counted_beyond_those_that_are_kept(tmp_path) -> None:
     train = tmp_path / "train.txt"
     train.write_text("ouvre chrome\n" * 50, encoding="utf-8")
     result = look_for([case("ouvre chrome")], [train, train])

@@ -1,7 +1,5 @@
 """Many ways to get a configuration or an option wrong: one sentence each, exit 4."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -120,7 +118,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path, monkeypatch) -> None:
     """Stand in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
@@ -155,7 +153,5 @@ def test_a_value_is_refused_with_its_section_and_key(capsys, section: str, value
 
 
 @pytest.mark.parametrize(("arguments", "expected"), OPTIONS.values(), ids=list(OPTIONS))
-def test_an_option_is_refused_with_its_name(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
-) -> None:
+def test_an_option_is_refused_with_its_name(capsys, arguments: list[str], expected: str) -> None:
     assert expected in said(capsys, *arguments)

@@ -1,7 +1,5 @@
 """Misheard commands made by rule: what they are, what they are not, and that a seed gives the same ones."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.inputs.misheard import MOST_MISTAKES, draw_misheard, mishear_all

@@ -1,7 +1,5 @@
 """`prompts`: folders of prompts and tools, with tools offered or not, and what is refused in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +49,7 @@ def write(folder: Path, *, tools: str = TOOLS, **categories: str) -> Path:
 
 
 @pytest.fixture
-def refused(tmp_path: Path) -> Refused:
+def refused(tmp_path) -> Refused:
     """Return a function that gives the sentence by which a folder is refused, without the folder's path."""
 
     def sentence(**files: str) -> str:
@@ -63,7 +61,7 @@ def refused(tmp_path: Path) -> Refused:
     return sentence
 
 
-def test_a_file_is_a_category_of_its_prompts(tmp_path: Path) -> None:
+def test_a_file_is_a_category_of_its_prompts(tmp_path) -> None:
     head = 'label = "Essai"\ndescription = "Pour voir."\n'
     loaded = load_prompts(write(tmp_path, ma_categorie=head + PROMPTS))
     assert loaded.folder == tmp_path
@@ -90,7 +88,7 @@ def test_a_file_is_a_category_of_its_prompts(tmp_path: Path) -> None:
     assert expected == loaded.cases
 
 
-def test_the_tools_are_read(tmp_path: Path) -> None:
+def test_the_tools_are_read(tmp_path) -> None:
     loaded = load_prompts(write(tmp_path, a=PROMPTS))
     expected = (
         Tool(
@@ -104,23 +102,23 @@ def test_the_tools_are_read(tmp_path: Path) -> None:
     assert expected == loaded.tools
 
 
-def test_a_category_without_a_label_is_called_as_its_file(tmp_path: Path) -> None:
+def test_a_category_without_a_label_is_called_as_its_file(tmp_path) -> None:
     loaded = load_prompts(write(tmp_path, ma_categorie=PROMPTS))
     assert loaded.categories[0].label == "Ma categorie"
 
 
-def test_categories_come_in_the_order_of_their_names_and_prompts_in_that_of_the_file(tmp_path: Path) -> None:
+def test_categories_come_in_the_order_of_their_names_and_prompts_in_that_of_the_file(tmp_path) -> None:
     loaded = load_prompts(write(tmp_path, b=PROMPTS, a=PROMPTS.replace("a-0", "z-0")))
     assert [case.prompt_id for case in loaded.cases] == ["z-01", "z-02", "a-01", "a-02"]
 
 
-def test_a_hidden_file_is_not_a_category(tmp_path: Path) -> None:
+def test_a_hidden_file_is_not_a_category(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
     (tmp_path / ".a.toml").write_text("not TOML", encoding="utf-8")
     assert [category.name for category in load_prompts(tmp_path).categories] == ["a"]
 
 
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         load_prompts(tmp_path / "no")
     assert (
@@ -129,19 +127,19 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_without_a_category_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_category_is_refused(tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         load_prompts(write(tmp_path))
     assert str(caught.value) == f"{tmp_path}: no prompts: expected at least one file NAME.toml beside tools.toml"
 
 
-def test_a_folder_without_tools_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_tools_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match=r"no tools: expected tools\.toml beside the prompts"):
         load_prompts(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["météo", "ma categorie"])
-def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str) -> None:
+def test_a_name_that_k_could_not_select_is_refused(refused, name: str) -> None:
     expected = "the file's name is that of the category: expected letters without accents, digits, '_' and '-'"
     assert f"{name}.toml: {expected}" == refused(**{name: PROMPTS})
 
@@ -186,17 +184,17 @@ def test_a_name_that_k_could_not_select_is_refused(refused: Refused, name: str) 
         ),
     ],
 )
-def test_a_prompt_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+def test_a_prompt_is_refused(refused, old: str, new: str, expected: str) -> None:
     assert f"x.toml: prompt 'a-01': {expected}" == refused(x=PROMPTS.replace(old, new))
 
 
 @pytest.mark.parametrize("prompt_id", ["", "é", "a b", "-a", "a/b", "a\\n"])
-def test_an_id_that_cannot_name_a_test_is_refused(refused: Refused, prompt_id: str) -> None:
+def test_an_id_that_cannot_name_a_test_is_refused(refused, prompt_id: str) -> None:
     said = refused(x=PROMPTS.replace('"a-01"', f'"{prompt_id}"'))
     assert said.endswith("': id: expected letters without accents, digits, '.', '_' and '-', no sign first")
 
 
-def test_an_id_of_another_file_is_refused_with_that_file(refused: Refused) -> None:
+def test_an_id_of_another_file_is_refused_with_that_file(refused) -> None:
     expected = "b.toml: prompt 'a-01': the id is already used in a.toml; ids must differ"
     assert expected == refused(a=PROMPTS, b=PROMPTS)
 
@@ -220,11 +218,11 @@ def test_an_id_of_another_file_is_refused_with_that_file(refused: Refused) -> No
         ("prompts", "not valid TOML: Expected '=' after a key"),
     ],
 )
-def test_a_file_of_prompts_is_refused(refused: Refused, text: str, expected: str) -> None:
+def test_a_file_of_prompts_is_refused(refused, text: str, expected: str) -> None:
     assert refused(x=text).startswith(f"x.toml: {expected}")
 
 
-def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path) -> None:
     write(tmp_path)
     (tmp_path / "x.toml").write_bytes('label = "Été"'.encode("latin-1"))
     with pytest.raises(InputError, match=r"x\.toml: line 1: byte 0xc9 is not UTF-8; save the file as UTF-8"):
@@ -248,7 +246,7 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         ('{ type = "object" }', "{}", 'parameters: expected a JSON schema with type = "object", found type None'),
     ],
 )
-def test_a_tool_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+def test_a_tool_is_refused(refused, old: str, new: str, expected: str) -> None:
     assert f": {expected}" in refused(tools=TOOLS.replace(old, new), a=PROMPTS)
     assert refused(tools=TOOLS.replace(old, new), a=PROMPTS).startswith("tools.toml: tool '")
 
@@ -260,7 +258,7 @@ def test_a_tool_is_refused(refused: Refused, old: str, new: str, expected: str) 
         ('description = "Couper le son."\n', "", "the key 'description' is missing"),
     ],
 )
-def test_a_tool_that_lacks_something_is_refused(refused: Refused, old: str, new: str, expected: str) -> None:
+def test_a_tool_that_lacks_something_is_refused(refused, old: str, new: str, expected: str) -> None:
     assert f"tools.toml: tools: entry 2 ('mute_tool'): {expected}" == refused(tools=TOOLS.replace(old, new), a=PROMPTS)
 
 
@@ -273,7 +271,7 @@ no_tool = true
 """
 
 
-def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path: Path) -> None:
+def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
     (tmp_path / "with_tools").mkdir()
     (tmp_path / "with_tools" / "z.toml").write_text(NO_TOOL, encoding="utf-8")
@@ -283,11 +281,11 @@ def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path: Pat
     assert [("a", False), ("a", False), ("z", True)] == [(item.category, item.no_tool) for item in loaded.cases]
 
 
-def test_a_folder_without_categories_for_tools_has_none(tmp_path: Path) -> None:
+def test_a_folder_without_categories_for_tools_has_none(tmp_path) -> None:
     assert ["a"] == [one.name for one in load_prompts(write(tmp_path, a=PROMPTS), with_tools=True).categories]
 
 
-def test_a_category_with_tools_has_a_name_of_its_own(tmp_path: Path) -> None:
+def test_a_category_with_tools_has_a_name_of_its_own(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
     (tmp_path / "with_tools").mkdir()
     (tmp_path / "with_tools" / "a.toml").write_text(NO_TOOL, encoding="utf-8")
@@ -303,7 +301,7 @@ def test_a_category_with_tools_has_a_name_of_its_own(tmp_path: Path) -> None:
     ],
 )
 def test_a_tool_that_could_not_be_offered_is_refused_when_tools_are_on(
-    tmp_path: Path, parameters: str, expected: str
+    tmp_path, parameters: str, expected: str
 ) -> None:
     write(tmp_path, tools=TOOLS.replace('type = "object" }', parameters + " }"), a=PROMPTS)
     load_prompts(tmp_path)
@@ -311,7 +309,7 @@ def test_a_tool_that_could_not_be_offered_is_refused_when_tools_are_on(
         load_prompts(tmp_path, with_tools=True)
 
 
-def test_the_expected_arguments_are_read(tmp_path: Path) -> None:
+def test_the_expected_arguments_are_read(tmp_path) -> None:
     text = PROMPTS.replace('"open_app_tool"', '"open_app_tool"\nexpected_arguments = { name = ["chrome", "edge"] }')
     first, second = load_prompts(write(tmp_path, a=text)).cases
     assert ({"name": ["chrome", "edge"]}, None) == (first.expected_arguments, second.expected_arguments)

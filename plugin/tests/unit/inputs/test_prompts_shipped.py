@@ -1,7 +1,5 @@
 """`prompts`: those that are shipped, where they are found, and the hashes of what was asked."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +69,7 @@ def test_a_development_install_finds_the_prompts_of_the_checkout() -> None:
     assert packaged_prompts() == Path(__file__).parents[4] / "jarvis_prompts"
 
 
-def test_an_installed_package_finds_the_prompts_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_finds_the_prompts_beside_it(tmp_path, monkeypatch) -> None:
     (tmp_path / "jarvis_prompts").mkdir()
     monkeypatch.setattr(prompts, "__file__", str(tmp_path / "inputs" / "prompts.py"))
     assert packaged_prompts() == tmp_path / "jarvis_prompts"
@@ -104,7 +102,7 @@ def test_the_shipped_tools_are_thirteen_and_each_is_asked_for() -> None:
     assert names == {item.expected_tool for item in shipped.cases}
 
 
-def test_the_examples_of_the_readme_are_accepted(tmp_path: Path) -> None:
+def test_the_examples_of_the_readme_are_accepted(tmp_path) -> None:
     shipped = packaged_prompts()
     prompt, head, added = re.findall(
         r"```toml\n(.*?)```", (shipped / "README.md").read_text(encoding="utf-8"), re.DOTALL

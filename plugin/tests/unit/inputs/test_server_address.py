@@ -1,7 +1,5 @@
 """Which server a configuration names, and what is no address."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

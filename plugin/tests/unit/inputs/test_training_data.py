@@ -1,7 +1,5 @@
 """Training data in its usual forms: what is read of it, with which line, and how a damaged line is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -42,23 +40,23 @@ def texts(tmp_path: Path, content: str, name: str = "train.jsonl") -> list[tuple
         ("a", ["a"]),
     ],
 )
-def test_what_the_user_says_is_read_of_every_usual_form(tmp_path: Path, record: object, expected: list[str]) -> None:
+def test_what_the_user_says_is_read_of_every_usual_form(tmp_path, record: object, expected: list[str]) -> None:
     line = json.dumps(record)
     assert [(2, text) for text in expected] == texts(tmp_path, f"\n{line}\n")
 
 
-def test_a_list_of_records_is_read_with_the_line_of_each(tmp_path: Path) -> None:
+def test_a_list_of_records_is_read_with_the_line_of_each(tmp_path) -> None:
     content = json.dumps([{"prompt": "a"}, {"prompt": "b", "completion": "c"}], indent=1)
     assert [(2, "a"), (5, "b")] == texts(tmp_path, content, "train.json")
     assert [(1, "a"), (1, "b")] == texts(tmp_path, '["a" , "b"]', "train.json")
     assert [] == texts(tmp_path, " [] ", "train.json")
 
 
-def test_any_file_of_objects_is_read_as_jsonl(tmp_path: Path) -> None:
+def test_any_file_of_objects_is_read_as_jsonl(tmp_path) -> None:
     assert [(1, "a"), (2, "b")] == texts(tmp_path, '{"prompt": "a"}\r\n{"prompt": "b"}', "train.txt")
 
 
-def test_plain_text_is_a_text_a_line(tmp_path: Path) -> None:
+def test_plain_text_is_a_text_a_line(tmp_path) -> None:
     assert [(1, "ouvre chrome"), (3, "été")] == texts(tmp_path, "ouvre chrome\n\n  été \r\n", "train.txt")
 
 
@@ -81,9 +79,7 @@ def test_plain_text_is_a_text_a_line(tmp_path: Path) -> None:
         ("train.json", '[\n {"prompt": "a"},\n 3]', "line 3: expected a JSON object"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence_with_its_line(
-    tmp_path: Path, name: str, content: str, sentence: str
-) -> None:
+def test_what_cannot_be_read_is_one_sentence_with_its_line(tmp_path, name: str, content: str, sentence: str) -> None:
     with pytest.raises(InputError) as caught:
         texts(tmp_path, content, name)
     assert str(caught.value).startswith(f"{tmp_path / name}: line ")
@@ -91,6 +87,6 @@ def test_what_cannot_be_read_is_one_sentence_with_its_line(
     assert len(str(caught.value).removeprefix(str(tmp_path))) < 200
 
 
-def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path) -> None:
     with pytest.raises(InputError, match=r"absent\.jsonl: cannot be read"):
         list(read_training_data(tmp_path / "absent.jsonl"))

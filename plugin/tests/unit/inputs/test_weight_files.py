@@ -1,7 +1,5 @@
 """`weight_files`: the shapes in the header of a safetensors file, and whether the file is whole."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -21,7 +19,7 @@ def tensor(*shape: int, start: int = 0, end: int, dtype: str = "F32") -> dict[st
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
-def test_a_whole_file_gives_its_shapes(tmp_path: Path) -> None:
+def test_a_whole_file_gives_its_shapes(tmp_path) -> None:
     header = {
         "__metadata__": {"format": "pt"},
         "a": tensor(2, 3, end=24),
@@ -35,7 +33,7 @@ def test_a_whole_file_gives_its_shapes(tmp_path: Path) -> None:
     assert (None, 11) == (problem_of_weights(file), count_weights(shapes or {}))
 
 
-def test_a_file_without_a_tensor_is_whole(tmp_path: Path) -> None:
+def test_a_file_without_a_tensor_is_whole(tmp_path) -> None:
     assert {} == read_shapes(write(tmp_path, {}, body=0))
 
 
@@ -54,17 +52,17 @@ def test_a_file_without_a_tensor_is_whole(tmp_path: Path) -> None:
         ({"a": 5}, 0),
     ],
 )
-def test_a_file_that_contradicts_its_header_is_cut_or_damaged(tmp_path: Path, header: object, body: int) -> None:
+def test_a_file_that_contradicts_its_header_is_cut_or_damaged(tmp_path, header: object, body: int) -> None:
     file = write(tmp_path, header, body=body)
     assert (None, "cut") == (read_shapes(file), problem_of_weights(file))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 16, (9).to_bytes(8, "little") + b'{"a": {}', b"1234567"])
-def test_a_file_that_is_no_safetensors_file_is_cut(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_safetensors_file_is_cut(tmp_path, content: bytes) -> None:
     file = tmp_path / "adapter_model.safetensors"
     file.write_bytes(content)
     assert (None, "cut") == (read_shapes(file), problem_of_weights(file))
 
 
-def test_a_file_of_torch_gives_no_shapes(tmp_path: Path) -> None:
+def test_a_file_of_torch_gives_no_shapes(tmp_path) -> None:
     assert read_shapes(tmp_path / "adapter_model.bin") is None

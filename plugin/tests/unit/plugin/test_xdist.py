@@ -1,7 +1,5 @@
 """What pytest-xdist's controller shares out, and what it makes of what workers tell."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -58,19 +56,19 @@ def given(control: Controller, name: str) -> object:
     return node.workerinput.get(DEVICE_KEY)
 
 
-def test_each_worker_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_worker_has_a_device_of_its_own(monkeypatch) -> None:
     control = controller(monkeypatch, engine="transformers", count=2, devices=3)
     assert [given(control, name) for name in ("gw0", "gw1")] == ["0", "1"]
 
 
-def test_the_worker_that_replaces_a_dead_one_has_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_that_replaces_a_dead_one_has_its_device(monkeypatch) -> None:
     control = controller(monkeypatch, engine="transformers", count=2, devices=2)
     assert [given(control, name) for name in ("gw0", "gw1")] == ["0", "1"]
     control.pytest_testnodedown(Node("gw0"))
     assert given(control, "gw2") == "0"
 
 
-def test_an_engine_without_a_model_takes_any_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_without_a_model_takes_any_number_of_workers(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=50, devices=0)
     assert given(control, "gw0") is None
 
@@ -88,13 +86,13 @@ def test_as_many_workers_as_devices_are_let_through() -> None:
     refuse_more_workers_than_devices(2, 2)
 
 
-def test_a_worker_sees_only_the_device_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_sees_only_the_device_it_was_given(monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     pin_device(SimpleNamespace(workerinput={DEVICE_KEY: "1"}))  # type: ignore[arg-type]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-def test_a_process_that_was_given_none_sees_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_was_given_none_sees_what_it_saw(monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     pin_device(SimpleNamespace())  # type: ignore[arg-type]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
@@ -114,7 +112,7 @@ def test_processes_are_counted(config: SimpleNamespace, expected: int) -> None:
     assert expected == worker_count(config)  # type: ignore[arg-type]
 
 
-def test_tests_of_one_group_have_one_name_and_others_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_of_one_group_have_one_name_and_others_their_own(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=2, devices=0)
     ids = [*(f"t.py::t[{case.category}-{case.prompt_id}]" for case in CASES), "t.py::other"]
     control.pytest_xdist_node_collection_finished(ids)
@@ -134,14 +132,14 @@ def test_without_a_worker_that_loaded_there_are_no_facts() -> None:
     assert merged_facts([]) is None
 
 
-def test_what_a_worker_said_with_its_first_record_stands_when_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_said_with_its_first_record_stands_when_it_dies(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=2, devices=0)
     control.hear(WorkerNotes(facts=FACTS, error=None))
     control.pytest_testnodedown(Node("gw0"))
     assert control.facts() == FACTS
 
 
-def test_the_error_of_any_worker_is_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_any_worker_is_the_sessions(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=2, devices=0)
     for name, error in (("gw0", None), ("gw1", "no model")):
         notes = WorkerNotes(facts=FACTS, error=error)

@@ -1,7 +1,5 @@
 """The estimators under `decide`: standard errors, degrees of freedom, intervals, and what is refused."""
 
-from __future__ import annotations
-
 import math
 import re
 

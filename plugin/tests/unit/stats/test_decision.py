@@ -1,7 +1,5 @@
 """`decide`: the verdict, its edges, and what stands beside it."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

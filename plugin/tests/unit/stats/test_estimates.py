@@ -1,7 +1,5 @@
 """Means, differences and ratios of any metric, with their intervals."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.stats.estimates import compare, compare_as_ratio, estimate_mean

@@ -1,7 +1,5 @@
 """Ranking, stored runs, the noise floor, and prompts that got worse."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

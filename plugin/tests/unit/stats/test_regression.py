@@ -1,7 +1,5 @@
 """`regressions`: a drop is proven or it is not, overall and by category, with one error for all."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Each bar: value, verdict and why."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.stats.decision import Decision, decide

@@ -3,8 +3,6 @@
 One operation, which a simulated GPU runs as it runs any other: recorded, and without memory of its own.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -4,8 +4,6 @@
 know of it. For a torch built without CUDA. `JARVIS_SIMULATED_GPUS` names the compiled library, see `build`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os
