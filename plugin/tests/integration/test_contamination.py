@@ -68,11 +68,7 @@ def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train)
     assert result.ret == 0
     found = project.report().contamination
     assert found is not None
-    assert ({"c-1": 1, "q-1": 1}, ("train.jsonl",), 1) == (
-        found.counts,
-        found.files,
-        found.decisions["jarvis"].prompts,
-    )
+    assert ({"c-1": 1, "q-1": 1}, ("train.jsonl",), 1) == (found.counts, found.files, found.decisions["jarvis"].prompts)
     assert project.report().decisions["jarvis"].prompts == 3
     said = " ".join(result.stdout.str().split())
     assert "Contamination : 2 prompts sur 3 sont dans les données d’entraînement (train.jsonl) : c-1, q-1." in said

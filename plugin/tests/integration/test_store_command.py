@@ -1,7 +1,5 @@
 """`pytest-jarvis store stats|prune|clear`."""
 
-from __future__ import annotations
-
 import io
 import os
 import time
@@ -25,13 +23,13 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def filled(here: Path) -> Path:
+def filled(here) -> Path:
     """The store of this folder: ten responses of the base, ten of an adapter, half of them forty days old."""
     with closing(ResponseStore(STORE)) as store:
         for number in range(20):
@@ -76,9 +74,7 @@ def left() -> int:
         return store.stats().responses
 
 
-def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(
-    filled: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(filled, capsys) -> None:
     before = filled.read_bytes()
     assert main(["store", "stats"]) == 0
     said = capsys.readouterr().out.replace("\xa0", " ").splitlines()
@@ -93,22 +89,20 @@ def test_stats_count_the_answers_of_the_base_itself_and_of_each_adapter(
 
 
 @pytest.mark.parametrize("command", [["stats"], ["prune", "--older-than", "1d"], ["clear"]])
-def test_where_there_is_no_store_nothing_is_made(
-    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_there_is_no_store_nothing_is_made(here, command: list[str], capsys) -> None:
     assert main(["store", *command]) == 0
     assert "aucun pour l’instant" in capsys.readouterr().out
     assert list(here.iterdir()) == []
 
 
-def test_pruning_by_age(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pruning_by_age(filled, capsys) -> None:
     assert main(["store", "prune", "--older-than", "30d"]) == 0
     said = capsys.readouterr().out.replace("\xa0", " ")
     assert said.startswith("10 réponses effacées ; il en reste 10 (")
     assert left() == 10
 
 
-def test_pruning_by_size(filled: Path) -> None:
+def test_pruning_by_size(filled) -> None:
     with closing(ResponseStore(STORE)) as store:
         store._shrink()
     wanted = filled.stat().st_size - 9000
@@ -127,9 +121,7 @@ def test_pruning_by_size(filled: Path) -> None:
         (["--max-size", "3 apples"], "expected a size such as 500MB or 2GB, found '3 apples'"),
     ],
 )
-def test_what_cannot_be_pruned_by_is_one_sentence(
-    filled: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_pruned_by_is_one_sentence(filled, arguments: list[str], said: str, capsys) -> None:
     try:
         status = main(["store", "prune", *arguments])
     except SystemExit as ended:
@@ -142,29 +134,25 @@ def test_what_cannot_be_pruned_by_is_one_sentence(
 
 
 @pytest.mark.parametrize(("text", "removed"), [("39,5d", 10), ("6w", 0), ("900h", 10), ("40000m", 10)])
-def test_ages_have_units(filled: Path, text: str, removed: int) -> None:
+def test_ages_have_units(filled, text: str, removed: int) -> None:
     assert main(["store", "prune", "--older-than", text]) == 0
     assert left() == 20 - removed
 
 
-def test_clearing_with_yes(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clearing_with_yes(filled, capsys) -> None:
     assert main(["store", "clear", "--yes"]) == 0
     assert capsys.readouterr().out.replace("\xa0", " ") == "20 réponses effacées.\n"
     assert left() == 0
 
 
 @pytest.mark.parametrize(("answer", "status", "rest"), [("o\n", 0, 0), ("Oui\n", 0, 0), ("n\n", 1, 20), ("", 1, 20)])
-def test_clearing_asks_on_a_terminal(
-    filled: Path, answer: str, status: int, rest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clearing_asks_on_a_terminal(filled, answer: str, status: int, rest: int, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert status == main(["store", "clear"])
     assert left() == rest
 
 
-def test_clearing_without_a_terminal_wants_a_yes(
-    filled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clearing_without_a_terminal_wants_a_yes(filled, capsys, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("o\n"))
     assert main(["store", "clear"]) == 4
     assert "store clear: would delete 20 responses of" in capsys.readouterr().err
@@ -172,30 +160,26 @@ def test_clearing_without_a_terminal_wants_a_yes(
 
 
 @pytest.mark.parametrize("command", [["stats"], ["prune", "--older-than", "1d"], ["clear", "--yes"]])
-def test_a_foreign_file_is_refused_and_left_as_it_is(
-    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_foreign_file_is_refused_and_left_as_it_is(here, command: list[str], capsys) -> None:
     (here / "a.txt").write_text("bonjour", encoding="utf-8")
     assert main(["store", *command, "--store", "a.txt"]) == 4
     assert "a.txt: not a store of responses of pytest-jarvis" in capsys.readouterr().err
     assert (here / "a.txt").read_text(encoding="utf-8") == "bonjour"
 
 
-def test_a_named_store_that_is_not_there_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_named_store_that_is_not_there_is_refused(here, capsys) -> None:
     assert main(["store", "stats", "--store", "b.sqlite"]) == 4
     assert "--store b.sqlite: no such file" in capsys.readouterr().err
 
 
-def test_the_configuration_says_where_the_store_is(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_configuration_says_where_the_store_is(filled, capsys) -> None:
     os.replace(filled, "ailleurs.sqlite")  # noqa: PTH105  # a move
     Path("benchmark_config.json").write_text('{"output": {"store": "ailleurs.sqlite"}}', encoding="utf-8")
     assert main(["store", "stats"]) == 0
     assert capsys.readouterr().out.startswith("Magasin de réponses ailleurs.sqlite")
 
 
-def test_a_store_that_fails_is_one_sentence(
-    filled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_is_one_sentence(filled, capsys, monkeypatch) -> None:
     def fail(_: ResponseStore) -> int:
         raise OSError("disk I/O error")
 

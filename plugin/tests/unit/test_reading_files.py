@@ -81,10 +81,7 @@ def test_a_byte_order_mark_is_not_text(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [
-        ("a\nb\nété".encode("latin-1"), "line 3: byte 0xe9"),
-        ("été".encode("utf-16"), "line 1: byte 0xff"),
-    ],
+    [("a\nb\nété".encode("latin-1"), "line 3: byte 0xe9"), ("été".encode("utf-16"), "line 1: byte 0xff")],
 )
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.toml"
@@ -218,11 +215,7 @@ def test_a_wrong_value_that_cannot_be_found_again_is_still_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("volum_tool", "; did you mean 'volume_tool'?"),
-        ("xyz", "; known: mute_tool, volume_tool"),
-    ],
+    ("name", "expected"), [("volum_tool", "; did you mean 'volume_tool'?"), ("xyz", "; known: mute_tool, volume_tool")]
 )
 def test_an_unknown_name_is_followed_by(name: str, expected: str) -> None:
     assert expected == nearest(name, ["volume_tool", "mute_tool"])

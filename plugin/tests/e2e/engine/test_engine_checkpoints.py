@@ -181,11 +181,7 @@ def test_weights_that_were_not_downloaded_are_refused_by_their_file(
     ("file", "content", "said"),
     [
         ("chat_template.jinja", "{% for x in %}", "its chat template cannot be used (TemplateSyntaxError: "),
-        (
-            "chat_template.jinja",
-            "{{ raise_exception('no') }}",
-            "its chat template cannot be used (TemplateError: no)",
-        ),
+        ("chat_template.jinja", "{{ raise_exception('no') }}", "its chat template cannot be used (TemplateError: no)"),
         ("tokenizer.json", "{}", "its tokenizer cannot be loaded (KeyError: 'added_tokens')"),
         ("tokenizer.json", "nope", "its tokenizer cannot be loaded (JSONDecodeError: "),
         ("tokenizer.json", None, "its tokenizer is missing or empty: it makes no token of a text"),

@@ -182,6 +182,7 @@ def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch
     assert "RuntimeError: PassManager::run failed at line 3" == packing.use_packed_experts(mixture._base.model)
 
 
+@pytest.mark.slow
 def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_packed(
     kernel, tiny_moe, make_adapter, load_engine
 ) -> None:

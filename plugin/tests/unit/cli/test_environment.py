@@ -122,11 +122,7 @@ def test_what_the_project_asks_for_is_held_against_what_is_there(monkeypatch) ->
     monkeypatch.setattr(environment, "requires", lambda name: lines)
     monkeypatch.setattr(environment, "version", lambda name: "2.3" if name != "torch" else absent(name))
     found = [(one.name, one.extra, one.installed, one.good) for one in requirements("local")]
-    assert found == [
-        ("numpy", None, "2.3", True),
-        ("scipy", None, "2.3", False),
-        ("torch", "local", None, False),
-    ]
+    assert found == [("numpy", None, "2.3", True), ("scipy", None, "2.3", False), ("torch", "local", None, False)]
 
 
 def test_a_project_that_is_not_installed_asks_for_nothing(monkeypatch) -> None:

@@ -94,11 +94,7 @@ def experts(*numbers: int, part: str = "up.weight") -> list[str]:
 @pytest.mark.parametrize(
     ("names", "count", "said"),
     [
-        (
-            experts(1, 2),
-            None,
-            r"layers.0.experts: expert 0 is missing .*\(up.weight\): it holds 2 where 3 ",
-        ),
+        (experts(1, 2), None, r"layers.0.experts: expert 0 is missing .*\(up.weight\): it holds 2 where 3 "),
         (experts(0, 2), None, "expert 1 is missing"),
         (experts(0, 1), 3, "expert 2 is missing .* it holds 2 where 3 are expected, 0 to 2"),
         (experts(0, 1, 2), 2, "expert 2 is one too many"),

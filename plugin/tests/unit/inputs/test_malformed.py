@@ -76,11 +76,7 @@ VALUES: list[tuple[str, str, str]] = [
         "names: charts: expected a name that ends in '.png', found 'charts.pdf'",
     ),
     ("output", '"names": {"chart": "c.png"}', "names: unknown format 'chart'; did you mean 'charts'?"),
-    (
-        "output",
-        '"run_name": "{date}"',
-        "run_name: expected letters, digits, spaces and '._+-', no dot first; {time}, ",
-    ),
+    ("output", '"run_name": "{date}"', "run_name: expected letters, digits, spaces and '._+-', no dot first; {time}, "),
     ("logging", '"level": "loud"', "level: expected one of 'error', 'warning', 'info', 'debug', found 'loud'"),
     ("metrics", '"relevance_share": 0', "relevance_share: expected a number > 0.0, found 0"),
 ]

@@ -29,10 +29,7 @@ def simple(text: str) -> set[tuple[str, str]]:
         ("fenêtres", {("fenêtre", "finale"), ("feu nêtre", "coupure")}),
         ("un minuteur", {("un minute heure", "coupure"), ("un minuteurs", "finale"), ("unminuteur", "collage")}),
         ("prends d'écran", {("prends des écran", "liaison"), ("prends d'et crans", "coupure")}),
-        (
-            "va l'eau",
-            {("va le eau", "liaison"), ("va la eau", "liaison"), ("va leau", "collage")},
-        ),
+        ("va l'eau", {("va le eau", "liaison"), ("va la eau", "liaison"), ("va leau", "collage")}),
         ("un hôtel", {("un nôtel", "liaison"), ("un nos ôtel", "liaison"), ("un autel", "homophone")}),
         ("les amis", {("les zamis", "liaison"), ("les aux amis", "liaison")}),
         ("va le voir", {("va levoir", "collage"), ("va voir", "mot perdu")}),

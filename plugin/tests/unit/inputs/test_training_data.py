@@ -18,10 +18,7 @@ def texts(tmp_path: Path, content: str, name: str = "train.jsonl") -> list[tuple
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        (
-            {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]},
-            ["a"],
-        ),
+        ({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]}, ["a"]),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 2}, ["a", "a"]),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}, "x"]}]}, ["a"]),
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, ["a"]),

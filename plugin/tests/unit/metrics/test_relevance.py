@@ -1,7 +1,5 @@
 """`scoring`: what a response is worth by its words, and what two embeddings have in common."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

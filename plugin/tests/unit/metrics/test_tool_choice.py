@@ -1,7 +1,5 @@
 """`routing`: calls as they are read from a reply, and each reason for which a choice is right or wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,15 +65,9 @@ def call(name: str | None = "set_timer_tool", **arguments: object) -> ToolCall:
         ('Oui. <tool_call>{"arguments": {}, "name": " a "}</tool_call> Voilà.', (call("a"),)),
         ('<tool_call>{"name": "a"}</tool_call>', (call("a"),)),
         ('<tool_call>{"name": "a", "id": 3}</tool_call>', (call("a"),)),
-        (
-            '<tool_call>{"name": "a"}</tool_call><tool_call>{"name": "b"}</tool_call>',
-            (call("a"), call("b")),
-        ),
+        ('<tool_call>{"name": "a"}</tool_call><tool_call>{"name": "b"}</tool_call>', (call("a"), call("b"))),
         ('<tool_call>{"name": "a"}', (ToolCall(name=None, problem="not_closed"),)),
-        (
-            '<tool_call><tool_call>{"name": "a"}</tool_call>',
-            (ToolCall(name=None, problem="not_closed"), call("a")),
-        ),
+        ('<tool_call><tool_call>{"name": "a"}</tool_call>', (ToolCall(name=None, problem="not_closed"), call("a"))),
         ('{"name": "a"}</tool_call>', (ToolCall(name=None, problem="not_opened"),)),
         ("<tool_call>a()</tool_call>", (ToolCall(name=None, problem="not_json"),)),
         ("<tool_call></tool_call>", (ToolCall(name=None, problem="not_json"),)),
@@ -110,11 +102,7 @@ def test_the_calls_of_a_reply_are_read(text: str, expected: tuple[ToolCall, ...]
         ([call(minutes=10.0)], WANTS_TEN, Routing(reason="right_tool", tool="set_timer_tool")),
         ([call(minutes=5), call(minutes=5)], WANTS_TIMER, Routing(reason="several_calls")),
         ([call(minutes=5)] * 2, WANTS_NONE, Routing(reason="several_calls")),
-        (
-            [ToolCall(name=None, problem="not_json")],
-            WANTS_TIMER,
-            Routing(reason="malformed_call", problem="not_json"),
-        ),
+        ([ToolCall(name=None, problem="not_json")], WANTS_TIMER, Routing(reason="malformed_call", problem="not_json")),
         (
             [ToolCall(name="set_timer_tool", problem="arguments_not_object")],
             WANTS_NONE,

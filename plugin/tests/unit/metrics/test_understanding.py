@@ -1,7 +1,5 @@
 """`understanding`: where the clean form of a misheard prompt is, what it came to, and when it was understood."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.metrics.understanding import (

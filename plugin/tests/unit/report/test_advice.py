@@ -1,7 +1,5 @@
 """The level of a gain, how sure it is, and the weakest category."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

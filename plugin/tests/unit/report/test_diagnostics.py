@@ -1,7 +1,5 @@
 """Length, lists of tools, empty and cut responses."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.report.analysis.advice import (

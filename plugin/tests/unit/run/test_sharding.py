@@ -1,7 +1,5 @@
 """How work is shared out: groups of cases, devices, one look."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.run.sharding import cases_of_tests, free_device, group_cases, one_look, visible_devices

@@ -92,8 +92,7 @@ def test_any_score_over_a_base_of_zero_meets_a_relative_bar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "verdict", "why"),
-    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+    ("bar", "verdict", "why"), [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")]
 )
 def test_an_absolute_gain_is_judged_by_its_interval(bar: float, verdict: str, why: str) -> None:
     threshold = judge_estimate("absolute_gain", "jarvis", compare(BASE, BETTER), bar=bar, policy="proven")
