@@ -6,6 +6,6 @@ prompts           prompt files and the tools that JARVIS has
 contamination     prompts found in training data
 misheard          prompts as a speech recogniser would mishear them
 base_model        where a base model's files are, and whether two are the same
-adapters          adapters found in folders
-lora_files        what a LoRA's files say, read without torch
+adapters          adapters found in folders, and what their files say
+safetensors_header  which weights a file holds, and whether it is whole
 """

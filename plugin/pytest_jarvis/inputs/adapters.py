@@ -1,4 +1,7 @@
-"""Find LoRA adapters in folders, inspect them without loading anything, and choose the newest usable one."""
+"""Find LoRA adapters in folders, inspect their files without torch, and choose the newest usable one.
+
+Whether weights fit their configuration and a base is left to peft, which the engine asks before it loads the base.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pytest_jarvis.files import InputError
+import msgspec
+
+from pytest_jarvis.files import InputError, convert
 from pytest_jarvis.inputs.base_model import may_fit
-from pytest_jarvis.inputs.lora_files import (
-    Fault,
-    count_weights,
-    first_fault,
-    lacks_lora,
-    other_method,
-    problem_of_weights,
-    read_shapes,
-    unsupported_variant,
-)
+from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_pointer, read_header, shapes_of
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
@@ -57,13 +54,6 @@ _SAID: Final[Mapping[Problem, str]] = {
     "no_lora": "has a file without the LoRA weights that it names, or with empty ones",
     "other_base": "was trained on another base",
 }
-
-_FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
-    "not_lora": other_method,
-    "bad_value": first_fault,
-    "variant": unsupported_variant,
-}
-"""Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,3 +267,145 @@ def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[Fo
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
         said += f": {shown}{more}"
     return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"
+
+
+def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
+    """Return why a file of weights is none, from its beginning and its end; None where it looks whole."""
+    try:
+        if is_pointer(weights):
+            return "pointer"
+        whole = _is_torch_file(weights) if weights.suffix == ".bin" else read_shapes(weights) is not None
+    except OSError:
+        return "cut"
+    return None if whole else "cut"
+
+
+def read_shapes(weights: Path) -> Shapes | None:
+    """Return what a safetensors file holds; None for another file, or one that is not whole."""
+    try:
+        return shapes_of(read_header(weights)) if weights.suffix == ".safetensors" else None
+    except (OSError, WeightsError):
+        return None
+
+
+def count_weights(shapes: Shapes) -> int:
+    """Return how many numbers some weights are together."""
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def lacks_lora(config: Mapping[str, Any], shapes: Shapes) -> bool:
+    """Tell whether a file lacks the LoRA weights its configuration promises, or holds empty ones (DeepSpeed ZeRO-3)."""
+    lora = [shape for key, shape in shapes.items() if ".lora_" in key]
+    promised = config.get("target_modules") or config.get("target_parameters")
+    return bool(promised and not lora) or any(prod(shape) == 0 for shape in lora)
+
+
+def _is_torch_file(file: Path) -> bool:
+    """Tell whether a file begins, and for the usual kind ends, as what `torch.save` writes."""
+    import zipfile  # only where such a file is met
+
+    with file.open("rb") as stream:
+        first = stream.read(2)
+    return zipfile.is_zipfile(file) if first == b"PK" else first[:1] == b"\x80"
+
+
+_Rank = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Names = list[Annotated[str, msgspec.Meta(min_length=1)]]
+_Tokens = list[_Count]
+_TYPES: Final[Mapping[str, Any]] = {
+    "r": _Rank,
+    "lora_alpha": float,
+    "lora_dropout": Annotated[float, msgspec.Meta(ge=0, lt=1)],
+    "target_modules": str | _Names | None,
+    "exclude_modules": str | _Names | None,
+    "target_parameters": _Names | None,
+    "modules_to_save": _Names | None,
+    "rank_pattern": dict[str, _Rank] | None,
+    "alpha_pattern": dict[str, float] | None,
+    "layers_to_transform": _Count | list[_Count] | None,
+    "layers_pattern": str | _Names | None,
+    "trainable_token_indices": _Tokens | dict[str, _Tokens] | None,
+    "bias": Literal["none", "all", "lora_only"],
+    "init_lora_weights": bool | str | None,
+    "use_rslora": bool | None,
+    "use_dora": bool | None,
+    "lora_bias": bool | None,
+    "fan_in_fan_out": bool | None,
+}
+"""Keys of peft's LoraConfig whose values are used; peft itself takes a value of another type and fails much later."""
+PLAIN_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
+"""Initialisations that leave the base as it was: what is saved is a plain LoRA."""
+_VARIANTS: Final = (
+    "layer_replication",
+    "alora_invocation_tokens",
+    "kasa_config",
+    "monteclora_config",
+    "arrow_config",
+    "megatron_config",
+)
+"""Keys that ask for more than to add a product to weights of the base."""
+_LONGEST: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A value of a configuration that cannot be used."""
+
+    key: str
+    found: str
+    """The value as JSON, shortened."""
+    expected: str
+
+    def __str__(self) -> str:
+        """Return the fault as a part of a sentence in English."""
+        return f"{self.key} is {self.found}, expected {self.expected}"
+
+
+def first_fault(config: Mapping[str, Any]) -> Fault | None:
+    """Return the first value of a LoRA's configuration that has another type than its key needs; None without one."""
+    for key, kind in _TYPES.items():
+        if key in config:
+            try:
+                convert(config[key], kind, key)
+            except InputError as error:
+                expected = str(error).partition("expected ")[2].rpartition(", found ")[0]
+                return _fault(key, config[key], expected)
+    return None
+
+
+def other_method(config: Mapping[str, Any]) -> Fault | None:
+    """Return the method a configuration names when that is not LoRA."""
+    method = config.get("peft_type")
+    return None if method == "LORA" else _fault("peft_type", method, '"LORA"')
+
+
+def unsupported_variant(config: Mapping[str, Any]) -> Fault | None:
+    """Return the first value that makes a LoRA more than a product beside weights of its base; None for a plain one.
+
+    Such an adapter and its base cannot be compared on the same weights.
+    """
+    plain = "a LoRA that leaves its base as it is"
+    init = config.get("init_lora_weights", True)
+    if isinstance(init, str) and init.lower() not in PLAIN_INITS:
+        return _fault("init_lora_weights", init, plain)
+    return next((_fault(key, config[key], plain) for key in _VARIANTS if asks_for(config, key)), None)
+
+
+def asks_for(config: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key asks for its variant; an empty table does too, with all settings at their defaults."""
+    value = config.get(key)
+    return bool(value) or isinstance(value, dict)
+
+
+def _fault(key: str, value: object, expected: str) -> Fault:
+    found = json.dumps(value, ensure_ascii=False, default=str)
+    return Fault(key=key, found=found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…", expected=expected)
+
+
+_FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
+    "not_lora": other_method,
+    "bad_value": first_fault,
+    "variant": unsupported_variant,
+}
+"""Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""

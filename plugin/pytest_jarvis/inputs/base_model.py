@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pytest_jarvis.inputs.lora_files import read_layout
+from pytest_jarvis.inputs.safetensors_header import read_layout
 
 Place = Literal["demo", "folder", "cache", "absent", "impossible"]
 
@@ -141,7 +141,7 @@ def other_model(stated: str, base: str) -> str | None:
     there, here = _folder(stated), _folder(base)
     if there is None or here is None or there.samefile(here):
         return None
-    difference = other_shape(_config(there), _config(here))
+    difference = other_shape(_read(there / "config.json") or {}, _read(here / "config.json") or {})
     if difference is not None:
         return difference
     theirs, ours = dict(_layouts(there)), dict(_layouts(here))
@@ -170,31 +170,12 @@ def _plain(value: object) -> object:
     return value.removesuffix("_text") if isinstance(value, str) else value
 
 
-def is_another(stated: str, base: str) -> bool:
-    """Tell whether two folders hold models that are surely not the same: of another shape, or with other weights."""
-    return other_model(stated, base) is not None
-
-
-def is_folder_of_a_model(name: str) -> bool:
-    """Tell whether a name of a base model is that of a folder that holds one."""
-    return _folder(name) is not None
-
-
 def _folder(name: str) -> Path | None:
     try:
         folder = Path(name).expanduser()
         return folder if (folder / "config.json").is_file() else None
     except (OSError, ValueError, RuntimeError):
         return None
-
-
-def _config(folder: Path) -> Mapping[str, Any]:
-    """Return a model's configuration; empty when it cannot be read."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -228,7 +209,7 @@ def may_fit(stated: str | None, base: str) -> bool:
         return True
     if base == "demo" or stated == "demo":
         return stated == base
-    if is_another(stated, base):
+    if other_model(stated, base) is not None:
         return False
     return Path(base).expanduser().is_dir() or plain_name(stated) == plain_name(base)
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_pointer, read_header, shapes_of
 from pytest_jarvis.types import EngineError
 
 INDEX: Final = "model.safetensors.index.json"
-_LFS: Final = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER: Final = 1024
 _KINDS: Final = frozenset({".safetensors", ".bin", ".json", ".model", ".jinja", ".txt"})
 _EXPERT: Final = re.compile(r"^(?P<place>.*\bexperts)\.(?P<number>\d+)\.(?P<part>.+)$")
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""The shape of each weight of a checkpoint, by its name there."""
 
 
 def refuse_damaged(folder: Path) -> Shapes:
@@ -43,9 +40,11 @@ def read_shapes(folder: Path) -> Shapes:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _files(folder):
-        for key, entry in _read_header(file).items():
-            if key != "__metadata__":
-                shapes[key] = tuple(entry["shape"])
+        _refuse_pointer(file)
+        try:
+            shapes.update(shapes_of(read_header(file)))
+        except WeightsError as error:
+            raise EngineError(f"{file.name} {error}; download it again") from error
     return shapes
 
 
@@ -113,30 +112,8 @@ def _files(folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def _read_header(file: Path) -> dict[str, dict[str, list[int]]]:
-    """Return what a safetensors file says of its weights: 8 bytes of length, then as much JSON, then the weights."""
-    size = file.stat().st_size
-    if size == 0:
-        raise EngineError(f"{file.name} is empty; download it again")
-    _refuse_pointer(file)
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise EngineError(f"{file.name} is cut off or no safetensors file ({size} bytes); download it again")
-        try:
-            header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
-            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise EngineError(f"{file.name} is no safetensors file; download it again") from error
-    expected = 8 + length + max(ends, default=0)
-    if size < expected:
-        raise EngineError(f"{file.name} is cut off: it holds {size} bytes of {expected}; download it again")
-    return header
-
-
 def _refuse_pointer(file: Path) -> None:
-    with file.open("rb") as stream:
-        if stream.read(len(_LFS)) == _LFS:
-            raise EngineError(
-                f"{file.name} is a pointer of git LFS and not the file itself; run 'git lfs pull' in the model's folder"
-            )
+    if is_pointer(file):
+        raise EngineError(
+            f"{file.name} is a pointer of git LFS and not the file itself; run 'git lfs pull' in the model's folder"
+        )

@@ -110,8 +110,8 @@ def test_a_configuration_that_does_not_fit_is_refused(load_edited, config: dict[
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"r": "four"}, 'r is "four", expected int'),
-        ({"lora_alpha": None}, "lora_alpha is null, expected float"),
+        ({"r": "four"}, 'r is "four", expected a whole number'),
+        ({"lora_alpha": None}, "lora_alpha is null, expected a number"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_its_key(load_edited, config: dict[str, Any], said: str) -> None:

@@ -18,10 +18,10 @@ from pytest_jarvis.inputs.adapters import (
     files_digest,
     find_adapters,
     inspect_adapter,
+    problem_of_weights,
     targets_of,
 )
 from pytest_jarvis.inputs.base_model import may_fit
-from pytest_jarvis.inputs.lora_files import problem_of_weights
 from pytest_jarvis.render.french.adapters import list_lines
 
 CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
@@ -146,7 +146,7 @@ def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usabl
 
 def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: Path) -> None:
     make(tmp_path / "bad", r="four")
-    with pytest.raises(InputError, match=r'a value that cannot be used \(r is "four", expected int\)'):
+    with pytest.raises(InputError, match=r'a value that cannot be used \(r is "four", expected a whole number\)'):
         detect([tmp_path], "demo")
 
 

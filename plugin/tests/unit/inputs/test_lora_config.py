@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_jarvis.inputs.lora_files import first_fault, unsupported_variant
+from pytest_jarvis.inputs.adapters import first_fault, unsupported_variant
 
 WHOLE = {
     "r": 8,
@@ -39,23 +39,23 @@ def test_values_of_the_right_kind_have_no_fault(config: dict[str, object]) -> No
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("r", "four", 'r is "four", expected int'),
-        ("r", True, "r is true, expected int"),
-        ("r", None, "r is null, expected int"),
-        ("r", 0, "r is 0, expected int >= 1"),
-        ("lora_alpha", None, "lora_alpha is null, expected float"),
-        ("lora_dropout", 5, "lora_dropout is 5, expected float < 1"),
-        ("target_modules", 5, "target_modules is 5, expected str | array | null"),
-        ("target_modules", [1], "target_modules is [1], expected str"),
-        ("modules_to_save", "lm_head", 'modules_to_save is "lm_head", expected array | null'),
-        ("rank_pattern", [1], "rank_pattern is [1], expected object | null"),
-        ("alpha_pattern", {"q": "x"}, 'alpha_pattern is {"q": "x"}, expected float'),
-        ("layers_to_transform", "1", 'layers_to_transform is "1", expected int | array | null'),
-        ("trainable_token_indices", 3, "trainable_token_indices is 3, expected object | array | null"),
-        ("bias", "some", 'bias is "some", expected '),
-        ("init_lora_weights", 1.5, "init_lora_weights is 1.5, expected bool | str | null"),
-        ("use_dora", "yes", 'use_dora is "yes", expected bool | null'),
-        ("r", "x" * 100, "x…, expected int"),
+        ("r", "four", 'r is "four", expected a whole number'),
+        ("r", True, "r is true, expected a whole number"),
+        ("r", None, "r is null, expected a whole number"),
+        ("r", 0, "r is 0, expected a whole number >= 1"),
+        ("lora_alpha", None, "lora_alpha is null, expected a number"),
+        ("lora_dropout", 5, "lora_dropout is 5, expected a number < 1.0"),
+        ("target_modules", 5, "target_modules is 5, expected a string or a list"),
+        ("target_modules", [1], "target_modules is [1], expected a string"),
+        ("modules_to_save", "lm_head", 'modules_to_save is "lm_head", expected a list'),
+        ("rank_pattern", [1], "rank_pattern is [1], expected a table"),
+        ("alpha_pattern", {"q": "x"}, 'alpha_pattern is {"q": "x"}, expected a number'),
+        ("layers_to_transform", "1", 'layers_to_transform is "1", expected a whole number or a list'),
+        ("trainable_token_indices", 3, "trainable_token_indices is 3, expected a table or a list"),
+        ("bias", "some", "bias is \"some\", expected one of 'none', 'all', 'lora_only'"),
+        ("init_lora_weights", 1.5, "init_lora_weights is 1.5, expected true or false or a string"),
+        ("use_dora", "yes", 'use_dora is "yes", expected true or false'),
+        ("r", "x" * 100, "x…, expected a whole number"),
     ],
 )
 def test_a_fault_says_the_key_what_was_found_and_what_is_expected(key: str, value: object, said: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.inputs.lora_files import count_weights, problem_of_weights, read_shapes
+from pytest_jarvis.inputs.adapters import count_weights, problem_of_weights, read_shapes
 
 
 def write(folder: Path, header: object, *, body: int) -> Path:

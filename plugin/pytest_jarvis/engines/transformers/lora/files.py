@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.loading.sources import DEMO, Source
 from pytest_jarvis.engines.transformers.lora.arms import PEFT_BASE
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, files_digest, targets_of
-from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
-from pytest_jarvis.inputs.lora_files import (
+from pytest_jarvis.inputs.adapters import (
+    ADAPTER_CONFIG,
     PLAIN_INITS,
+    WEIGHT_FILES,
     asks_for,
+    files_digest,
     first_fault,
     problem_of_weights,
+    targets_of,
     unsupported_variant,
 )
+from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
 from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError
 
 if TYPE_CHECKING:
