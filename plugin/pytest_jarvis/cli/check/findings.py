@@ -151,7 +151,7 @@ def _torch(
         text = french.old_driver(driver, build.cuda, least)
         yield _finding(2, "driver", "error", text, least=least, driver=driver, cuda=build.cuda)
     if asked.option.deep:
-        from pytest_jarvis.engines.transformers.probe import probe
+        from pytest_jarvis.engines.transformers.generation.memory import probe
 
         cuda, names, problem = probe()
         text = french.deep(names, problem)

@@ -12,7 +12,15 @@ from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import PROBES, Digest, OnProgress
 from pytest_jarvis.engines.transformers import proof
 from pytest_jarvis.engines.transformers.generation import graphs
-from pytest_jarvis.engines.transformers.generation.batching import Batch, Row, make_batch, padded_length, plan_batches
+from pytest_jarvis.engines.transformers.generation.batching import (
+    Batch,
+    Meter,
+    OnStep,
+    Row,
+    make_batch,
+    padded_length,
+    plan_batches,
+)
 from pytest_jarvis.engines.transformers.generation.forward import embed_tokens, last_logits
 from pytest_jarvis.engines.transformers.generation.memory import (
     device_memory,
@@ -24,19 +32,17 @@ from pytest_jarvis.engines.transformers.generation.memory import (
     rows_that_fit,
     threads,
 )
-from pytest_jarvis.engines.transformers.generation.progress import Meter, OnStep
 from pytest_jarvis.engines.transformers.generation.runner import BatchRunner, Drawn
 from pytest_jarvis.engines.transformers.loading import base as loading
-from pytest_jarvis.engines.transformers.loading import identity as identifying
+from pytest_jarvis.engines.transformers.loading import sources as identifying
 from pytest_jarvis.engines.transformers.loading.chat import Chat
 from pytest_jarvis.engines.transformers.loading.errors import torch_memory_errors, trial
 from pytest_jarvis.engines.transformers.loading.sources import find_source, is_small, refuse_missing_packages
 from pytest_jarvis.engines.transformers.lora import files as adapting
 from pytest_jarvis.engines.transformers.lora.attach import rehearse, unknown_keys
 from pytest_jarvis.engines.transformers.nf4.coverage import measure_coverage, refuse_storage
-from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+from pytest_jarvis.engines.transformers.nf4.dequantize import compute_plainly, expert_readings
 from pytest_jarvis.engines.transformers.nf4.experts import use_steady_experts
-from pytest_jarvis.engines.transformers.nf4.linears import compute_plainly
 from pytest_jarvis.engines.transformers.nf4.packed_experts import use_packed_experts
 from pytest_jarvis.engines.transformers.proof import Probes, attach_and_prove
 from pytest_jarvis.types import (

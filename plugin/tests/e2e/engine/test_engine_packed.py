@@ -182,7 +182,7 @@ def test_the_full_model_is_placed_by_its_size_in_4_bits(memory: dict[int | str, 
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
     from transformers.integrations.accelerate import _get_device_map
 
-    from pytest_jarvis.engines.transformers.nf4.quantize import nf4_config, quantizer_class
+    from pytest_jarvis.engines.transformers.nf4.quantize import ExpertQuantizer, nf4_config
 
     config = Qwen3MoeConfig(
         vocab_size=151936,
@@ -199,7 +199,7 @@ def test_the_full_model_is_placed_by_its_size_in_4_bits(memory: dict[int | str, 
     )
     with torch.device("meta"):
         model = Qwen3MoeForCausalLM(config).to(torch.bfloat16)
-    quantizer = quantizer_class()(nf4_config(torch.bfloat16), pre_quantized=False)
+    quantizer = ExpertQuantizer(nf4_config(torch.bfloat16), pre_quantized=False)
     quantizer.preprocess_model(model=model, device_map="auto")
     placed = _get_device_map(model, "auto", memory, quantizer)
     assert gpus == set(placed.values())

@@ -10,15 +10,15 @@ import pytest
 
 from pytest_jarvis.engines.base import determining
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo
-from pytest_jarvis.engines.transformers.loading.identity import (
+from pytest_jarvis.engines.transformers.loading.sources import (
     BaseFiles,
     Identities,
+    Source,
     commit_of,
     engine_version,
     list_files,
     template_digest,
 )
-from pytest_jarvis.engines.transformers.loading.sources import Source
 from pytest_jarvis.engines.transformers.lora.files import read_adapter, refuse_changed
 from pytest_jarvis.types import AdapterSpec, EngineError, GenerationSettings, Identity, ModelSpec, Request
 

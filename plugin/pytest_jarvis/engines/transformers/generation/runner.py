@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_jarvis.engines.transformers.generation.batching import Batch, Row, steadied
-from pytest_jarvis.engines.transformers.generation.progress import OnStep, Watch
+from pytest_jarvis.engines.transformers.generation.batching import Batch, OnStep, Row, Watch, steadied
 from pytest_jarvis.engines.transformers.generation.sampling import FiniteWatch, NoisyChoice, noise_key
 from pytest_jarvis.engines.transformers.generation.steps import (
     FixedSteps,

@@ -19,10 +19,7 @@ from pytest_jarvis.engines.transformers.loading.errors import (
     refuse_files,
     refuse_incomplete,
 )
-from pytest_jarvis.engines.transformers.loading.identity import commit_of
-from pytest_jarvis.engines.transformers.loading.sources import Source
-from pytest_jarvis.engines.transformers.nf4.quantize import nf4_config, quantizer_class
-from pytest_jarvis.engines.transformers.nf4.serialized import read_by
+from pytest_jarvis.engines.transformers.loading.sources import Source, commit_of
 from pytest_jarvis.types import EngineError, ModelSpec
 
 if TYPE_CHECKING:
@@ -152,6 +149,8 @@ def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+    from pytest_jarvis.engines.transformers.nf4.quantize import ExpertQuantizer, nf4_config, read_by
+
     refuse_device(source.display_name, spec.device_map)
     common: dict[str, Any] = {
         "revision": spec.revision,
@@ -182,7 +181,7 @@ def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig
         check(config)
     tokenizer = _load_tokenizer(source, common)
     try:
-        with read_by(quantizer_class(), config, compute_dtype=compute_dtype):
+        with read_by(ExpertQuantizer, config, compute_dtype=compute_dtype):
             model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
     except Exception as error:  # see `explained`
         raise explained(error, source, nf4=spec.quantization == "nf4") from error

@@ -1,13 +1,19 @@
-"""Where the base model that the user named is: the embedded one, a folder, the hub or its cache."""
+"""Where the base model that the user named is, and what determines the responses of a loaded pair."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pytest_jarvis.types import EngineError, ModelSpec
+from pytest_jarvis.engines.base import Digest, determining
+from pytest_jarvis.types import BASE_ARM, EngineError, GenerationSettings, Identity, ModelSpec, Request
 
 DEMO: Final = "demo"
 _PACKAGES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil")
@@ -93,3 +99,151 @@ def is_small(source: Source) -> bool:
     """Tell whether a base model's files are small enough for one thread to load it as fast as several."""
     sizes = [file.stat().st_size for file in Path(source.location).glob("*.safetensors")]
     return 0 < sum(sizes) < _SMALL_BYTES
+
+
+_NOT_THE_MODEL: Final = frozenset(
+    {"optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin", "trainer_state.json", "scaler.pt"}
+)
+"""What training leaves beside a model and loading never reads; an optimizer is twice the size of the weights."""
+_NOT_READ: Final = frozenset({".md", ".png", ".jpg", ".svg", ".pdf", ".log", ".lock"})
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A file as its folder lists it, without reading it."""
+
+    path: Path
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFiles:
+    """Where the base was taken from: a folder, with its files as they were before the loading, or a commit."""
+
+    location: str
+    files: tuple[FileState, ...]
+    commit: str | None
+
+    def fingerprint(self, digest: Digest) -> str | None:
+        """Return what identifies the base; None where that is not known, or a file has changed since it was loaded."""
+        if self.commit is not None:
+            return f"{self.location}@{self.commit}"
+        if not self.files or self.files != list_files(Path(self.location)):
+            return None
+        lines = (f"{state.path.relative_to(self.location).as_posix()} {digest(state.path)}" for state in self.files)
+        return f"sha256:{_sha256(chr(10).join(lines))}"
+
+
+class Identities:
+    """Gives each request of one loaded pair its identity; what the requests share is found out once."""
+
+    def __init__(
+        self,
+        *,
+        base: BaseFiles,
+        adapters: Mapping[str, str],
+        storage: str,
+        arithmetic: str,
+        template: str,
+        settings: GenerationSettings,
+        versions: Mapping[str, str],
+    ) -> None:
+        """`adapters` are digests by arm."""
+        self._base = base
+        self._adapters = adapters
+        self._storage = storage
+        self._arithmetic = arithmetic
+        self._template = template
+        self._seed = settings.seed
+        self._settings = determining(settings)
+        self._versions = versions
+        self._fingerprint: str | None = None
+
+    def of(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
+        """Return the identity of the response to `request`, whose prompt the model gets as `prompt`; None if unknown.
+
+        The files are read at the first call: a run that neither stores nor reuses does not pay for it.
+        """
+        self._fingerprint = self._fingerprint or self._base.fingerprint(digest)
+        if self._fingerprint is None:
+            return None
+        return Identity(
+            engine=engine_version(),
+            base=self._fingerprint,
+            adapter=None if request.arm == BASE_ARM else self._adapters[request.arm],
+            storage=self._storage,
+            arithmetic=self._arithmetic,
+            template=self._template,
+            prompt=prompt,
+            prompt_id=request.prompt_id,
+            replicate=request.replicate,
+            seed=self._seed,
+            settings=self._settings,
+            versions=self._versions,
+        )
+
+
+def list_files(folder: Path) -> tuple[FileState, ...]:
+    """Return the files of a model's folder that loading may read, by name; none where there is no such folder.
+
+    Rather one too many than one too few: a file that does not matter costs responses that are drawn again.
+    """
+    found = []
+    for path in sorted((*folder.glob("*"), *folder.glob("*/**/*.py"), *folder.glob("*/*.jinja"))):
+        is_read = path.suffix not in _NOT_READ and path.name not in _NOT_THE_MODEL and not path.name.startswith(".")
+        if is_read and path.is_file():
+            status = path.stat()
+            found.append(FileState(path=path, size=status.st_size, modified_ns=status.st_mtime_ns))
+    return tuple(found)
+
+
+def commit_of(source: Source, revision: str | None, auto_map: Mapping[str, Any] | None) -> str | None:
+    """Return the commit of the hub that `revision` stands for in the cache; None for a folder, or where it is unknown.
+
+    None too when the model's code comes from another repository, whose commit this one does not fix.
+    """
+    if Path(source.location).is_dir() or "--" in str(auto_map or ""):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(source.location, "config.json", revision=revision)
+    commit = Path(file).parent.name if isinstance(file, str) else ""
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def template_digest(template: Any) -> str:
+    """Return the digest of a chat template, or of several by name."""
+    return _sha256(json.dumps(template, sort_keys=True))
+
+
+def device_kinds(names: str) -> str:
+    """Return what computes: the GPUs by name, or the processor's kernels, which round each in its own way."""
+    import torch
+
+    return names if names != "CPU" else f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
+@functools.cache
+def engine_version() -> str:
+    """Return the engine's name, the package's version, and a digest of the source that makes tokens and answers.
+
+    The digest because a checkout changes without its version.
+    """
+    from pytest_jarvis import __version__
+
+    engine = Path(__file__).parents[1]
+    return f"transformers engine {__version__} {_sha256_of_files(engine)[:16]}"
+
+
+def _sha256_of_files(folder: Path) -> str:
+    found = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        # As text: git may write other ends of lines into another checkout.
+        found.update(f"{file.relative_to(folder).as_posix()}\0{file.read_text(encoding='utf-8')}\0".encode())
+    return found.hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.nf4.expert_adapters import WRAPPERS
-from pytest_jarvis.engines.transformers.nf4.experts import adds_shares
+from pytest_jarvis.engines.transformers.nf4.experts import WRAPPERS, adds_shares
 from pytest_jarvis.types import BASE_ARM
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+    from peft.tuners.lora.layer import ParamWrapper as _PeftLayer
+else:
+    _PeftLayer = object
 
 
 PEFT_BASE: Final = "__base__"
@@ -78,9 +80,9 @@ def slice_rows(model: PeftModel) -> None:
     rows = Rows()
     for module in list(model.modules()):
         kind: Any = type(module)
-        make = _maker(module) if isinstance(module, LoraLayer) else None
-        if make is not None:
-            module.__class__ = make(kind)
+        mixin: Any = _mixin(module) if isinstance(module, LoraLayer) else None
+        if mixin is not None:
+            module.__class__ = _mixed_class(mixin, kind)
             module.jarvis_rows = rows
 
 
@@ -89,47 +91,45 @@ def whole_rows(model: Any) -> None:
     for module in model.modules():
         module.__dict__.pop(WRAPPERS, None)
         if "jarvis_rows" in module.__dict__:
-            module.__class__ = type(module).__bases__[0]
+            module.__class__ = type(module).__bases__[1]
             del module.__dict__["jarvis_rows"]
 
 
-def _maker(layer: Any) -> Callable[[Any], type[Any]] | None:
-    """Return what makes the class of a LoRA layer that takes slices, None for a layer that stays as it is.
+@functools.cache
+def _mixed_class(mixin: Any, kind: Any) -> type[Any]:
+    return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
+
+
+def _mixin(layer: Any) -> type[Any] | None:
+    """Return what makes a LoRA layer take slices of rows, None for a layer that stays as it is.
 
     A wrapper of an expert tensor is noted with the experts, by the name of the tensor.
     """
     from peft.tuners.lora.layer import ParamWrapper
 
     if not isinstance(layer, ParamWrapper):
-        return _sliced_class if _is_plain(layer) else None
+        return SlicedRows if _is_plain(layer) else None
     owner = layer.get_base_layer()
     if layer.lora_variant or layer.merged:
         return None
     if layer.num_experts == 1 and not hasattr(owner, "parametrizations"):
-        return _apart_class
+        return RowsApart
     if layer.num_experts == 1 or not adds_shares(owner):
         return None
     owner.__dict__.setdefault(WRAPPERS, {})[layer.parameter_name] = layer
-    return _sliced_experts_class
-
-
-@functools.cache
-def _sliced_experts_class(kind: Any) -> type[Any]:
-    """Return the class of peft's wrappers of expert tensors, of one `kind`, whose experts add the shares."""
-
-    class SlicedExperts(kind):  # type: ignore[misc]  # the base is peft's, known only here
-        """peft's wrapper, which in a batch whose rows are told apart leaves everything to the experts."""
-
-        jarvis_rows: Rows
-
-        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            """Return the experts' output, by whatever peft does when rows are not told apart."""
-            plain = self.jarvis_rows.spans is None
-            found: torch.Tensor = super().forward(x, *args, **kwargs) if plain else self.base_layer(x, *args, **kwargs)
-            return found
-
-    SlicedExperts.__name__ = SlicedExperts.__qualname__ = f"SlicedExperts{kind.__name__}"
     return SlicedExperts
+
+
+class SlicedExperts(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
+    """Mixed into peft's wrapper of an expert tensor: a batch whose rows are told apart is left to the experts."""
+
+    jarvis_rows: Rows
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the experts' output, by whatever peft does when rows are not told apart."""
+        plain = self.jarvis_rows.spans is None
+        found: torch.Tensor = super().forward(x, *args, **kwargs) if plain else self.base_layer(x, *args, **kwargs)
+        return found
 
 
 def _is_plain(layer: Any) -> bool:
@@ -147,66 +147,50 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
-@functools.cache
-def _sliced_class(kind: Any) -> type[Any]:
-    """Return the class of peft's LoRA layers of one `kind` that take slices; made on demand, its base is peft's."""
+class SlicedRows(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
+    """Mixed into peft's LoRA layer: a batch of several arms adds each adapter's product to a slice of the rows."""
 
-    class SlicedRows(kind):  # type: ignore[misc]  # the base is peft's, known only here
-        """peft's layer, in which a batch of several arms adds each adapter's product to a slice of the rows."""
+    jarvis_rows: Rows
 
-        jarvis_rows: Rows
-
-        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            """Return the layer's output for inputs (rows, ..., in)."""
-            spans = self.jarvis_rows.spans
-            if spans is None:
-                plain: torch.Tensor = super().forward(x, *args, **kwargs)
-                return plain
-            result: torch.Tensor = self.base_layer(x, *args, **kwargs)
-            for adapter, first, end in spans:
-                if adapter in self.lora_A:
-                    right, left = self.lora_A[adapter], self.lora_B[adapter]
-                    product = left(right(x[first:end].to(right.weight.dtype))) * self.scaling[adapter]
-                    result[first:end] += product.to(result.dtype)
-            return result
-
-    SlicedRows.__name__ = SlicedRows.__qualname__ = f"SlicedRows{kind.__name__}"
-    return SlicedRows
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the layer's output for inputs (rows, ..., in)."""
+        spans = self.jarvis_rows.spans
+        if spans is None:
+            plain: torch.Tensor = super().forward(x, *args, **kwargs)
+            return plain
+        result: torch.Tensor = self.base_layer(x, *args, **kwargs)
+        for adapter, first, end in spans:
+            if adapter in self.lora_A:
+                right, left = self.lora_A[adapter], self.lora_B[adapter]
+                product = left(right(x[first:end].to(right.weight.dtype))) * self.scaling[adapter]
+                result[first:end] += product.to(result.dtype)
+        return result
 
 
-@functools.cache
-def _apart_class(kind: Any) -> type[Any]:
-    """Return the class of peft's wrappers of other parameters (a router's weights), of one `kind`."""
+class RowsApart(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
+    """Mixed into peft's wrapper of another parameter (a router's weights): each adapter's rows have their own pass."""
 
-    class RowsApart(kind):  # type: ignore[misc]  # the base is peft's, known only here
-        """peft's wrapper, in which each adapter's rows have a pass of their own through the module."""
+    jarvis_rows: Rows
 
-        jarvis_rows: Rows
-
-        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            """Return what the module returns, a tensor or several, each with a row for every one of `x`."""
-            rows = self.jarvis_rows
-            if rows.spans is None:
-                return super().forward(x, *args, **kwargs)
-            # All rows, so that the base's do not hang on how many of them there are.
-            whole = self.base_layer(x, *args, **kwargs)
-            tensors = whole if isinstance(whole, tuple) else (whole,)
-            per_row, rest = divmod(len(x), rows.count)
-            if rest or any(len(tensor) != len(x) for tensor in tensors):
-                raise ValueError(
-                    f"the output of {type(self.get_base_layer()).__name__} has no row for each of the batch"
-                )
-            for adapter, first, end in rows.spans:
-                if adapter in self.lora_A:
-                    part = slice(first * per_row, end * per_row)
-                    with self._activate_lora([adapter]):
-                        own = self.base_layer(x[part], *args, **kwargs)
-                    for tensor, one in zip(tensors, own if isinstance(own, tuple) else (own,), strict=True):
-                        tensor[part] = one
-            return whole
-
-    RowsApart.__name__ = RowsApart.__qualname__ = f"RowsApart{kind.__name__}"
-    return RowsApart
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return what the module returns, a tensor or several, each with a row for every one of `x`."""
+        rows = self.jarvis_rows
+        if rows.spans is None:
+            return super().forward(x, *args, **kwargs)
+        # All rows, so that the base's do not hang on how many of them there are.
+        whole = self.base_layer(x, *args, **kwargs)
+        tensors = whole if isinstance(whole, tuple) else (whole,)
+        per_row, rest = divmod(len(x), rows.count)
+        if rest or any(len(tensor) != len(x) for tensor in tensors):
+            raise ValueError(f"the output of {type(self.get_base_layer()).__name__} has no row for each of the batch")
+        for adapter, first, end in rows.spans:
+            if adapter in self.lora_A:
+                part = slice(first * per_row, end * per_row)
+                with self._activate_lora([adapter]):
+                    own = self.base_layer(x[part], *args, **kwargs)
+                for tensor, one in zip(tensors, own if isinstance(own, tuple) else (own,), strict=True):
+                    tensor[part] = one
+        return whole
 
 
 def unmixable(adapters: Sequence[str], model: Any) -> str | None:

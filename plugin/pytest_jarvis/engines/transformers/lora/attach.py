@@ -19,7 +19,10 @@ from pytest_jarvis.types import EngineError
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+    from peft.tuners.lora.layer import ParamWrapper as _PeftLayer
     from transformers import PreTrainedConfig, PreTrainedModel
+else:
+    _PeftLayer = object
 
 
 _ATTACH_ERRORS: Final = (
@@ -310,45 +313,45 @@ def _not_of_lora(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple
         ) from error
 
 
+class FourBitParameters(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
+    """Mixed into peft's wrapper of an adapted parameter, to make it right for a parameter in 4 bits too.
+
+    peft 0.21 puts its product behind the reading of the 4 bits for a forward pass. Of two parameters of a module it
+    reads the second before its product is there, and uses that; afterwards it looks for the products under another
+    class's name and leaves them all on. Here the reading itself adds the product. Not needed any more once
+    `test_logits_are_those_of_weights_merged_by_hand[fused experts-nf4]` passes without it.
+    """
+
+    def _reading(self) -> Any:
+        """Return what reads the parameter's 4 bits, or None for a plain one."""
+        entries = getattr(self.get_base_layer(), "parametrizations", {})
+        return entries[self.parameter_name][0] if self.parameter_name in entries else None
+
+    def get_param(self) -> Any:
+        """Return the parameter; for one in 4 bits, a blank of its shape, since only that is asked for here."""
+        reading = self._reading()
+        return super().get_param() if reading is None else reading.blank()
+
+    @contextmanager
+    def _activate_lora(self, active_adapters: list[str]) -> Iterator[None]:
+        reading = self._reading()
+        if reading is None:
+            with super()._activate_lora(active_adapters):
+                yield
+            return
+        reading.stays_packed = False
+        reading.products = tuple(self.get_delta_factors(name) for name in active_adapters if name in self.lora_A)
+        try:
+            yield
+        finally:
+            reading.products = ()
+
+
 @functools.cache
 def _wrapper_class() -> type[Any]:
-    """Return a class for adapted parameters that may be in 4 bits; made on demand, its base is peft's."""
     from peft.tuners.lora.layer import ParamWrapper
 
-    class FourBitParamWrapper(ParamWrapper):  # type: ignore[misc]  # the base is untyped
-        """peft's wrapper of an adapted parameter, right for a parameter in 4 bits too.
-
-        peft 0.21 puts its product behind the reading of the 4 bits for a forward pass. Of two parameters of a module it
-        reads the second before its product is there, and uses that; afterwards it looks for the products under another
-        class's name and leaves them all on. Here the reading itself adds the product. Not needed any more once
-        `test_logits_are_those_of_weights_merged_by_hand[fused experts-nf4]` passes without it.
-        """
-
-        def _reading(self) -> Any:
-            """Return what reads the parameter's 4 bits, or None for a plain one."""
-            entries = getattr(self.get_base_layer(), "parametrizations", {})
-            return entries[self.parameter_name][0] if self.parameter_name in entries else None
-
-        def get_param(self) -> Any:
-            """Return the parameter; for one in 4 bits, a blank of its shape, since only that is asked for here."""
-            reading = self._reading()
-            return super().get_param() if reading is None else reading.blank()
-
-        @contextmanager
-        def _activate_lora(self, active_adapters: list[str]) -> Iterator[None]:
-            reading = self._reading()
-            if reading is None:
-                with super()._activate_lora(active_adapters):
-                    yield
-                return
-            reading.stays_packed = False
-            reading.products = tuple(self.get_delta_factors(name) for name in active_adapters if name in self.lora_A)
-            try:
-                yield
-            finally:
-                reading.products = ()
-
-    return FourBitParamWrapper
+    return type("FourBitParamWrapper", (FourBitParameters, ParamWrapper), {})
 
 
 def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:

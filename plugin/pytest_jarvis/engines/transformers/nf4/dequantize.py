@@ -1,46 +1,20 @@
-"""How an expert tensor in 4 bits is read: dequantised for the pass, kept, or with an adapter's product added."""
+"""How weights in 4 bits are read: dequantised for the pass, kept, or with an adapter's product added.
+
+On a CPU with bfloat16 instructions, bitsandbytes repacks a linear layer's weights at its first forward pass, rounds
+their scales to bfloat16 and computes in bfloat16 whatever dtype was asked for: the weights are then no longer those
+that were loaded, and differ from one machine to the next. Here a 4-bit layer multiplies by its weights as quantised.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-
-@functools.cache
-def expert_reading_class() -> type[Any]:
-    """Return the class that reads an expert tensor in 4 bits; made on demand because its base needs bitsandbytes."""
-    import torch
-    from bitsandbytes.nn.parametrize import Bnb4bitParametrization
-
-    class ExpertReading(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
-        """bitsandbytes' parametrization, whose dequantised weights may be kept, and to which an adapter may add."""
-
-        kept: torch.Tensor | None = None
-        stays_packed: bool = False
-        """Whether a kernel multiplies by the weights in 4 bits: they are then read out for adapters on experts only."""
-        products: tuple[tuple[torch.Tensor, torch.Tensor, float], ...] = ()
-        """An adapter's (left, right, scale): scale * left @ right is added, expert by expert."""
-
-        def forward(self, quantized_param: torch.Tensor) -> torch.Tensor:
-            """Return the experts' weights, of the shape and dtype they were quantised from."""
-            weights: torch.Tensor = super().forward(quantized_param) if self.kept is None else self.kept
-            for left, right, scale in self.products:
-                weights = torch.baddbmm(weights, left, right, alpha=scale)
-            return weights
-
-        def blank(self) -> torch.Tensor:
-            """Return zeros of the weights' shape and dtype that take no memory."""
-            state = self.quant_state
-            return torch.zeros((), dtype=state.dtype, device=state.absmax.device).expand(state.shape)
-
-    return ExpertReading
 
 
 @contextmanager
@@ -71,11 +45,44 @@ def expert_readings(model: PreTrainedModel | PeftModel) -> list[tuple[torch.nn.M
     """Return (owner, parameter name, its list of parametrizations) of each expert tensor in 4 bits."""
     from torch.nn.utils import parametrize
 
-    reading_class = expert_reading_class()
+    from pytest_jarvis.engines.transformers.nf4.quantize import ExpertReading
+
     return [
         (owner, name, entry)
         for owner in model.modules()
         if parametrize.is_parametrized(owner)
         for name, entry in owner.parametrizations.items()
-        if isinstance(entry[0], reading_class)
+        if isinstance(entry[0], ExpertReading)
     ]
+
+
+KEPT_SHARE: Final = 0.05
+"""Share of the free memory that dequantised copies of the weights may take, all together."""
+
+
+def compute_plainly(model: PreTrainedModel) -> int:
+    """Make the 4-bit layers of a model on the CPU compute with their weights as loaded; return the bytes kept.
+
+    Dequantised copies are kept, for speed, only when all of them fit in `KEPT_SHARE` of the free memory: a large model
+    is dequantised layer by layer at every step instead.
+    """
+    import psutil
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    from pytest_jarvis.engines.transformers.nf4.quantize import PlainLinear4bit
+
+    linears = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    for linear in linears:
+        linear.__class__ = PlainLinear4bit
+    experts = [(entry[0], entry.original) for _, _, entry in expert_readings(model)]
+    states = [linear.weight.quant_state for linear in linears] + [reading.quant_state for reading, _ in experts]
+    size: int = sum(state.shape.numel() * state.dtype.itemsize for state in states)
+    if size > psutil.virtual_memory().available * KEPT_SHARE:
+        return 0
+    with torch.inference_mode(mode=False), torch.no_grad():
+        for linear in linears:
+            linear.kept = linear.dequantized()
+        for reading, packed in experts:
+            reading.kept = reading(packed)
+    return size

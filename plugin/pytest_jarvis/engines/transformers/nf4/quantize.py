@@ -3,30 +3,84 @@
 Since transformers 5 a mixture's experts are two 3-D parameters a layer, which bitsandbytes' quantiser, made for linear
 layers, leaves in 16 bits without a word. The quantiser here covers them too while the file is read, one expert at a
 time where the checkpoint holds them apart, so that not even one layer's experts stand in 16 bits together.
+
+Of the experts of a checkpoint that bitsandbytes has already quantised, transformers knows nothing either: saved by
+transformers 5 they are in 16 bits, and saved by transformers 4, one packed linear layer an expert, they fit no
+parameter of the model any more. They are unpacked and fused on load.
+
+Imports torch and transformers: import this module where a model is loaded, not before.
 """
 
 from __future__ import annotations
 
-import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+import bitsandbytes.functional as bnb
+import torch
+from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn.parametrize import Bnb4bitParametrization
+from torch.nn.utils import parametrize
+from transformers import BitsAndBytesConfig
+from transformers.core_model_loading import Concatenate, ConversionOps, MergeModulelist, Transpose, WeightConverter
+from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+from transformers.quantizers.base import get_keys_to_not_convert
+from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 
 from pytest_jarvis.engines.transformers.checkpoint import refuse_wrong_experts, shown
 from pytest_jarvis.engines.transformers.nf4.coverage import router_linears
-from pytest_jarvis.engines.transformers.nf4.dequantize import expert_reading_class
-from pytest_jarvis.engines.transformers.nf4.serialized import unpacking_class
 from pytest_jarvis.types import EngineError
 
 if TYPE_CHECKING:
-    import torch
     from bitsandbytes.functional import QuantState
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 METHOD: Final = "jarvis_nf4"
 """Our quantiser's name in transformers' table; nothing that exists there is replaced."""
 BLOCK: Final = 64
 """Weights that share one scale in NF4."""
+
+
+class ExpertReading(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
+    """bitsandbytes' parametrization, whose dequantised weights may be kept, and to which an adapter may add."""
+
+    kept: torch.Tensor | None = None
+    stays_packed: bool = False
+    """Whether a kernel multiplies by the weights in 4 bits: they are then read out for adapters on experts only."""
+    products: tuple[tuple[torch.Tensor, torch.Tensor, float], ...] = ()
+    """An adapter's (left, right, scale): scale * left @ right is added, expert by expert."""
+
+    def forward(self, quantized_param: torch.Tensor) -> torch.Tensor:
+        """Return the experts' weights, of the shape and dtype they were quantised from."""
+        weights: torch.Tensor = super().forward(quantized_param) if self.kept is None else self.kept
+        for left, right, scale in self.products:
+            weights = torch.baddbmm(weights, left, right, alpha=scale)
+        return weights
+
+    def blank(self) -> torch.Tensor:
+        """Return zeros of the weights' shape and dtype that take no memory."""
+        state = self.quant_state
+        return torch.zeros((), dtype=state.dtype, device=state.absmax.device).expand(state.shape)
+
+
+class PlainLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is untyped
+    """A linear layer in 4 bits that multiplies by its dequantised weights, kept or made for the call."""
+
+    kept: torch.Tensor | None = None
+
+    def dequantized(self) -> torch.Tensor:
+        """Return the weights, (out, in), in the dtype they were quantised from."""
+        weights: torch.Tensor = bnb.dequantize_4bit(self.weight.data, self.weight.quant_state)
+        return weights
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output for inputs (..., in), in their dtype."""
+        weights = self.dequantized() if self.kept is None else self.kept
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return torch.nn.functional.linear(x, weights.to(x.dtype), bias)
 
 
 def fused_experts(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
@@ -51,9 +105,6 @@ def _holds_experts(path: str, owner: torch.nn.Module, count: int) -> bool:
 
 def quantize_tensor(tensor: torch.Tensor) -> tuple[torch.nn.Parameter, QuantState]:
     """Return a tensor of any shape in NF4 with double quantisation: (packed, how to read it)."""
-    import bitsandbytes.functional as bnb
-    import torch
-
     packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
     return torch.nn.Parameter(packed, requires_grad=False), state
 
@@ -64,9 +115,6 @@ def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter,
     One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block lies across two.
     The second level of quantisation needs the scales of the whole tensor, and is done on them at the end.
     """
-    import bitsandbytes.functional as bnb
-    import torch
-
     codes, scales, rows, first = [], [], 0, None
     for piece in slices:
         code, state = bnb.quantize_4bit(piece.contiguous(), blocksize=BLOCK, quant_type="nf4")
@@ -92,94 +140,78 @@ def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter,
     return torch.nn.Parameter(torch.cat(codes), requires_grad=False), whole
 
 
-@functools.cache
-def _operation_class() -> type[Any]:
-    """Return the class of the conversion that quantises; made on demand because its base needs transformers."""
-    from transformers.core_model_loading import ConversionOps
+class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
+    """Quantises the fused expert tensors of one conversion; linear weights go to bitsandbytes' operation."""
 
-    class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
-        """Quantises the fused expert tensors of one conversion; linear weights go to bitsandbytes' operation."""
+    def __init__(self, quantizer: Any) -> None:
+        self._quantizer = quantizer
 
-        def __init__(self, quantizer: Any) -> None:
-            self._quantizer = quantizer
-
-        def convert(self, input_dict: Mapping[str, Any], **context: Any) -> dict[str, Any]:
-            """Return the tensors of `input_dict` in NF4, by name."""
-            quantized: dict[str, Any] = {}
-            linear: dict[str, Any] = {}
-            for name, value in input_dict.items():
-                if name in self._quantizer.expert_shapes:
-                    tensor = value[0] if isinstance(value, list) else value
-                    quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
-                else:
-                    linear[name] = value
-            if linear:
-                quantized.update(self._quantizer.linear_operation().convert(linear, **context))
-            return quantized
-
-    return QuantizeExperts
+    def convert(self, input_dict: Mapping[str, Any], **context: Any) -> dict[str, Any]:
+        """Return the tensors of `input_dict` in NF4, by name."""
+        quantized: dict[str, Any] = {}
+        linear: dict[str, Any] = {}
+        for name, value in input_dict.items():
+            if name in self._quantizer.expert_shapes:
+                tensor = value[0] if isinstance(value, list) else value
+                quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
+            else:
+                linear[name] = value
+        if linear:
+            quantized.update(self._quantizer.linear_operation().convert(linear, **context))
+        return quantized
 
 
-@functools.cache
-def _streaming_class() -> type[Any]:
-    """Return the class of a conversion that fuses experts one at a time; its base needs transformers."""
-    from transformers.core_model_loading import WeightConverter
+class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
+    """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
 
-    class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
-        """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
+    __slots__ = ()
 
-        __slots__ = ()
+    def convert(
+        self,
+        layer_name: str,
+        model: Any = None,
+        config: Any = None,
+        hf_quantizer: Any = None,
+        loading_info: Any = None,
+    ) -> dict[str, Any]:
+        """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor.
 
-        def convert(
-            self,
-            layer_name: str,
-            model: Any = None,
-            config: Any = None,
-            hf_quantizer: Any = None,
-            loading_info: Any = None,
-        ) -> dict[str, Any]:
-            """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor.
+        Raises EngineError for experts that are not those the model has, in number or in shape.
+        """
+        if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
+            plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+            return plain
+        sources, shape = self.collected_tensors, model.get_parameter(layer_name).shape
+        refuse_wrong_experts(self.layer_targets[layer_name], shape[0])
+        _refuse_other_counts(layer_name, sources, shape[0])
+        lazy = all(callable(tensors[0]) for tensors in sources.values())
+        if not lazy or shape[1:].numel() % BLOCK:
+            stacked: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
+            return stacked
+        waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
 
-            Raises EngineError for experts that are not those the model has, in number or in shape.
-            """
-            if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
-                plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
-                return plain
-            sources, shape = self.collected_tensors, model.get_parameter(layer_name).shape
-            refuse_wrong_experts(self.layer_targets[layer_name], shape[0])
-            _refuse_other_counts(layer_name, sources, shape[0])
-            lazy = all(callable(tensors[0]) for tensors in sources.values())
-            if not lazy or shape[1:].numel() % BLOCK:
-                stacked: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
-                return stacked
-            waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
+        def fused(expert: int) -> torch.Tensor:
+            parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in waiting.items()}
+            for operation in self.operations:
+                parts = operation.convert(
+                    parts,
+                    source_patterns=self.source_patterns,
+                    target_patterns=self.target_patterns,
+                    full_layer_name=layer_name,
+                    model=model,
+                    config=config,
+                    missing_keys=None,
+                )
+            (tensor,) = parts.values()
+            whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
+            return whole
 
-            def fused(expert: int) -> torch.Tensor:
-                parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in waiting.items()}
-                for operation in self.operations:
-                    parts = operation.convert(
-                        parts,
-                        source_patterns=self.source_patterns,
-                        target_patterns=self.target_patterns,
-                        full_layer_name=layer_name,
-                        model=model,
-                        config=config,
-                        missing_keys=None,
-                    )
-                (tensor,) = parts.values()
-                whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
-                return whole
-
-            absent = [
-                pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in waiting
-            ]
-            slices = (_checked(fused, expert, layer_name, shape, absent) for expert in range(shape[0]))
-            packed, state = quantize_slices(slices)
-            state.dtype = model.get_parameter(layer_name).dtype
-            hf_quantizer.expert_states[layer_name] = state
-            return {layer_name: packed}
-
-    return StreamedExperts
+        absent = [pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in waiting]
+        slices = (_checked(fused, expert, layer_name, shape, absent) for expert in range(shape[0]))
+        packed, state = quantize_slices(slices)
+        state.dtype = model.get_parameter(layer_name).dtype
+        hf_quantizer.expert_states[layer_name] = state
+        return {layer_name: packed}
 
 
 def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int) -> None:
@@ -199,8 +231,6 @@ def _checked(
 
     `absent`: the kinds of weights that the checkpoint has none of in this layer.
     """
-    import torch
-
     try:
         tensor = fused(expert)
     except torch.OutOfMemoryError:
@@ -221,11 +251,9 @@ def _stream(conversion: Any) -> Any:
 
     Stacking along the first dimension, and joining or turning the others, treat each expert apart from the rest.
     """
-    from transformers.core_model_loading import Concatenate, MergeModulelist, Transpose, WeightConverter
-
     if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
         return conversion
-    first, *others = [each for each in conversion.operations if not isinstance(each, unpacking_class())]
+    first, *others = [each for each in conversion.operations if not isinstance(each, UnpackExperts)]
     apart = (
         isinstance(first, MergeModulelist)
         and first.dim == 0
@@ -236,7 +264,7 @@ def _stream(conversion: Any) -> Any:
         )
     )
     if apart and not conversion.force_cpu:
-        conversion.__class__ = _streaming_class()
+        conversion.__class__ = StreamedExperts
     return conversion
 
 
@@ -246,13 +274,10 @@ def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[
     In the order the model declares them: peft nests its wrappers in the order it meets the parameters. A tensor
     without a state was left in 16 bits by a checkpoint that is packed already: the coverage will say so.
     """
-    from torch.nn.utils import parametrize
-
-    reading_class = expert_reading_class()
     for full_name in names:
         if full_name in states:
             path, _, name = full_name.rpartition(".")
-            reading = reading_class(states[full_name])
+            reading = ExpertReading(states[full_name])
             parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
 
 
@@ -262,8 +287,6 @@ def _leave_routers(model: PreTrainedModel, quantizer: Any) -> None:
     They take little room, and some families multiply by their router's weights themselves. A checkpoint that is packed
     already is read as it is.
     """
-    from transformers.quantizers.base import get_keys_to_not_convert
-
     config = quantizer.quantization_config
     if quantizer.pre_quantized:
         return
@@ -278,8 +301,6 @@ def _refuse_other_shapes(
 
     transformers compares shapes too, but not those of what was quantised.
     """
-    from bitsandbytes.nn import Linear4bit
-
     packed = [(name, state, shapes[name]) for name, state in states.items()]
     packed += [
         (f"{path}.weight", module.weight.quant_state, (module.out_features, module.in_features))
@@ -294,56 +315,47 @@ def _refuse_other_shapes(
             )
 
 
-@functools.cache
-def quantizer_class() -> type[Any]:
-    """Return the quantiser class; made on demand because its base needs torch and transformers."""
-    from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
+class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
+    """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
 
-    operation_class = _operation_class()
+    def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
+        super().__init__(quantization_config, **kwargs)
+        self.expert_shapes: dict[str, torch.Size] = {}
+        self.expert_states: dict[str, QuantState] = {}
 
-    class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
-        """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
+    def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
+        """Tell whether a parameter is to be quantised while it is loaded."""
+        if param_name in self.expert_shapes:
+            return True
+        return bool(super().param_needs_quantization(model, param_name, **kwargs))
 
-        def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
-            super().__init__(quantization_config, **kwargs)
-            self.expert_shapes: dict[str, torch.Size] = {}
-            self.expert_states: dict[str, QuantState] = {}
+    def get_quantize_ops(self) -> Any:
+        """Return the operation that quantises what `param_needs_quantization` named."""
+        return QuantizeExperts(self)
 
-        def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
-            """Tell whether a parameter is to be quantised while it is loaded."""
-            if param_name in self.expert_shapes:
-                return True
-            return bool(super().param_needs_quantization(model, param_name, **kwargs))
+    def linear_operation(self) -> Any:
+        """Return bitsandbytes' own operation, for linear weights."""
+        return super().get_quantize_ops()
 
-        def get_quantize_ops(self) -> Any:
-            """Return the operation that quantises what `param_needs_quantization` named."""
-            return operation_class(self)
+    def get_load_operations(self) -> dict[str, Any]:
+        """Return what reads a checkpoint that is packed already: linear layers as they are, experts unpacked."""
+        return {**super().get_load_operations(), "dequantize": UnpackExperts}
 
-        def linear_operation(self) -> Any:
-            """Return bitsandbytes' own operation, for linear weights."""
-            return super().get_quantize_ops()
+    def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
+        """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
+        return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
 
-        def get_load_operations(self) -> dict[str, Any]:
-            """Return what reads a checkpoint that is packed already: linear layers as they are, experts unpacked."""
-            return {**super().get_load_operations(), "dequantize": unpacking_class()}
+    def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
+        _leave_routers(model, self)
+        super()._process_model_before_weight_loading(model, device_map, **kwargs)
+        self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
 
-        def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
-            """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
-            return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
-
-        def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
-            _leave_routers(model, self)
-            super()._process_model_before_weight_loading(model, device_map, **kwargs)
-            self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
-
-        def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-            model = super()._process_model_after_weight_loading(model, **kwargs)
-            _refuse_other_shapes(model, self.expert_shapes, self.expert_states)
-            _show_in_full(model, self.expert_shapes, self.expert_states)
-            self.expert_states.clear()
-            return model
-
-    return ExpertQuantizer
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        model = super()._process_model_after_weight_loading(model, **kwargs)
+        _refuse_other_shapes(model, self.expert_shapes, self.expert_states)
+        _show_in_full(model, self.expert_shapes, self.expert_states)
+        self.expert_states.clear()
+        return model
 
 
 def nf4_config(compute_dtype: torch.dtype) -> Any:
@@ -351,10 +363,7 @@ def nf4_config(compute_dtype: torch.dtype) -> Any:
 
     Adds our quantiser to transformers' table under a name of its own, once.
     """
-    from transformers import BitsAndBytesConfig
-    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
-
-    AUTO_QUANTIZER_MAPPING.setdefault(METHOD, quantizer_class())
+    AUTO_QUANTIZER_MAPPING.setdefault(METHOD, ExpertQuantizer)
 
     config = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -364,3 +373,66 @@ def nf4_config(compute_dtype: torch.dtype) -> Any:
     )
     config.quant_method = METHOD
     return config
+
+
+_STOCK: Final = "bitsandbytes_4bit"
+_ASYNC_LOAD_OFF: Final = "HF_DEACTIVATE_ASYNC_LOAD"
+
+
+@contextmanager
+def read_by(quantizer: type[Any], config: PreTrainedConfig, *, compute_dtype: torch.dtype) -> Iterator[bool]:
+    """Have a checkpoint that bitsandbytes packed in 4 bits read by `quantizer`; tell whether `config` is of one.
+
+    The table of transformers gets its own quantiser back at the end. Tensors are read one at a time, as transformers
+    does by itself where it quantises: reading ahead would have all experts of a layer stand unpacked together.
+    """
+    stated = getattr(config, "quantization_config", None)
+    if not isinstance(stated, dict) or not stated.get("load_in_4bit"):
+        yield False
+        return
+    stated["bnb_4bit_compute_dtype"] = str(compute_dtype).removeprefix("torch.")
+    stock, asynchronous = AUTO_QUANTIZER_MAPPING[_STOCK], os.environ.get(_ASYNC_LOAD_OFF)
+    AUTO_QUANTIZER_MAPPING[_STOCK] = quantizer
+    os.environ[_ASYNC_LOAD_OFF] = "1"
+    try:
+        yield True
+    finally:
+        AUTO_QUANTIZER_MAPPING[_STOCK] = stock
+        del os.environ[_ASYNC_LOAD_OFF]
+        if asynchronous is not None:
+            os.environ[_ASYNC_LOAD_OFF] = asynchronous
+
+
+class UnpackExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
+    """Gives packed expert weights back in 32 bits; weights that are not packed go through.
+
+    32 bits, because packing them again then finds the same 4-bit codes: a block's largest weight is its scale.
+    """
+
+    def __init__(self, quantizer: Any) -> None:
+        self.hf_quantizer = quantizer
+
+    def convert(self, input_dict: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        """Return a list of weights for each pattern of `input_dict` that ends in `.weight`."""
+        unpacked: dict[str, Any] = {}
+        for pattern, tensors in input_dict.items():
+            if not pattern.endswith("weight"):
+                continue
+            parts = {
+                name.removeprefix(f"{pattern}."): values
+                for name, values in input_dict.items()
+                if name.startswith(f"{pattern}.")
+            }
+            unpacked[pattern] = [
+                _unpack(tensor, {name: values[index] for name, values in parts.items()}) if parts else tensor
+                for index, tensor in enumerate(tensors)
+            ]
+        return unpacked
+
+
+def _unpack(packed: torch.Tensor, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return one packed weight in 32 bits, of the shape it was packed from."""
+    state = bnb.QuantState.from_dict(parts, device=packed.device)
+    state.dtype = torch.float32
+    weight: torch.Tensor = bnb.dequantize_4bit(packed, state)
+    return weight

@@ -147,7 +147,7 @@ def test_two_adapters_on_experts_are_drawn_beside_the_base_in_recorded_steps(gpu
 def test_a_token_waits_for_the_device_once_whatever_the_layers(
     gpus, tiny_model, models, load_engine, monkeypatch
 ) -> None:
-    from pytest_jarvis.engines.transformers.generation import progress
+    from pytest_jarvis.engines.transformers.generation import batching as progress
 
     # Telling how far a batch is waits too, by the clock.
     monkeypatch.setattr(progress, "PROGRESS_EVERY_S", 1e9)
