@@ -76,8 +76,8 @@ class Bench:
         engine_says = report.provenance.engine
         seeds = f", seeds: {engine_says.server.repeats}" if engine_says.server else ""
         print(
-            f"{name}: {report.gate.verdict}, relevance {report.statistics.avg_relevance_base:.4f} -> "
-            f"{report.statistics.avg_relevance_finetuned:.4f}, batching: {engine_says.batching}{seeds}, "
+            f"{name}: {report.gate.verdict}, relevance {report.statistics.figure('jarvis_relevance').base:.4f} -> "
+            f"{report.statistics.figure('jarvis_relevance').finetuned:.4f}, batching: {engine_says.batching}{seeds}, "
             f"{time.perf_counter() - started:.0f} s",
             flush=True,
         )
@@ -122,7 +122,10 @@ def agree(one: Report, other: Report) -> None:
     """Compare each arm's mean relevance; end the script when a difference is shown."""
     for arm in ("base", "jarvis"):
         scores = [
-            {row.prompt_id: [sample.relevance or 0.0 for sample in row.of_arm(arm)] for row in run.results}
+            {
+                row.prompt_id: [sample.score("jarvis_relevance") or 0.0 for sample in row.of_arm(arm)]
+                for row in run.results
+            }
             for run in (one, other)
         ]
         # A prompt whose responses all failed on one of them has nothing to compare.

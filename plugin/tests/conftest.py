@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
     AdapterStatistics,
     FailureRow,
+    Figure,
     GatePlan,
     Machine,
     Metadata,
@@ -26,6 +26,7 @@ from pytest_jarvis.report.schema import (
     Sample,
     category_averages,
     failure_row,
+    figures_of,
     make_averages,
 )
 from pytest_jarvis.stats.gate import Facts, Rules, judge_run
@@ -37,14 +38,17 @@ from pytest_jarvis.types import (
     DeviceMemory,
     EngineDescription,
     Failure,
+    FinishReason,
     GenerationSettings,
     ModelSpec,
     PromptCase,
     QuantizationCoverage,
+    Response,
+    ResponseKey,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-"""Where `demo_pair` is, the recipe of the embedded pair."""
+sys.path[:0] = [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parent)]
+"""Where `demo_pair` is, the recipe of the embedded pair, and `samples`."""
 MOST_WORKERS = 4
 """Processes that the tests are shared out to: each imports torch and loads its models anew."""
 SLOW = "simulated GPUs, a browser, kernels of Triton, an installed wheel, a whole corpus"
@@ -135,34 +139,34 @@ class Recipe:
     measured: bool = True
 
 
-def _sample(recipe: Recipe, draw: random.Random, arm: str, replicate: int, level: float) -> Sample:
+def _sample(recipe: Recipe, draw: random.Random, key: ResponseKey, level: float) -> Sample:
     terms = max(0, round(draw.gauss(level, 1.2)))
     found = draw.choice((0, 1, 2))
+    finish_reason: FinishReason = "length" if draw.random() < 0.02 else "stop"
+    tokens, seconds = draw.randint(8, 40), draw.uniform(0.5, 2)
+    scores = {"keyword_match": found / 2, "jarvis_relevance": min(1.0, terms * STEP)}
     return Sample(
-        arm=arm,
-        replicate=replicate,
-        text=recipe.text,
-        thinking=None,
-        finish_reason="length" if draw.random() < 0.02 else "stop",
-        prompt_tokens=12,
-        tokens=draw.randint(8, 40),
-        seconds=draw.uniform(0.5, 2),
-        first_token_s=0.1,
-        cut_chars=0,
+        response=Response(
+            prompt_id=key[0],
+            arm=key[1],
+            replicate=key[2],
+            text=recipe.text,
+            thinking=None,
+            finish_reason=finish_reason,
+            prompt_tokens=12,
+            new_tokens=tokens,
+            duration_s=seconds,
+            first_token_s=0.1,
+        ),
+        scores=scores if recipe.metrics else {},
         keywords_found=("ouvre", "fenêtre")[:found],
-        keyword_match=found / 2 if recipe.metrics else None,
         terms_found=tuple(f"terme{number}" for number in range(terms)),
         tools_named=("open_app_tool", "mute_tool")[: draw.randint(0, 2)],
-        relevance=min(1.0, terms * STEP) if recipe.metrics else None,
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
 def _row(recipe: Recipe, case: PromptCase, adapter: str, base: list[Sample], tuned: list[Sample]) -> ResultRow:
+    cosine = {"cosine_similarity": Figure(finetuned=0.8)} if base and tuned and recipe.metrics else {}
     return ResultRow(
         prompt_id=case.prompt_id,
         category=case.category,
@@ -173,11 +177,7 @@ def _row(recipe: Recipe, case: PromptCase, adapter: str, base: list[Sample], tun
         intended=None,
         base_model_response=base[0].text if base else None,
         finetuned_response=tuned[0].text if tuned else None,
-        cosine_similarity_score=0.8 if base and tuned and recipe.metrics else None,
-        keyword_match_base=_mean([one.keyword_match for one in base]),
-        keyword_match_finetuned=_mean([one.keyword_match for one in tuned]),
-        jarvis_relevance_base=_mean([one.relevance for one in base]),
-        jarvis_relevance_finetuned=_mean([one.relevance for one in tuned]),
+        figures=figures_of(base, tuned) | cosine,
         timestamp=WHEN,
         samples=(*base, *tuned),
     )
@@ -215,7 +215,7 @@ def build_report(recipe: Recipe) -> Report:
         samples: dict[str, list[Sample]] = {}
         for arm in arms:
             level = recipe.base_terms * (1 + recipe.gains.get(arm, 0.0)) + draw.uniform(-1, 1)
-            made = [_sample(recipe, draw, arm, number, level) for number in range(recipe.replicates)]
+            made = [_sample(recipe, draw, (case.prompt_id, arm, number), level) for number in range(recipe.replicates)]
             samples[arm] = made if (case.prompt_id, arm) not in failed and recipe.measured else []
         rows += [_row(recipe, case, name, samples["base"], samples[name]) for name in recipe.gains]
         failures += [
@@ -238,9 +238,9 @@ def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow],
     for row in rows:
         by_prompt.setdefault(row.prompt_id, []).append(row)
     whole = [group for group in by_prompt.values() if all(row.measured for row in group)] if recipe.metrics else []
-    base = [[one.relevance or 0.0 for one in group[0].of_arm("base")] for group in whole]
+    base = [[one.score("jarvis_relevance") or 0.0 for one in group[0].of_arm("base")] for group in whole]
     tuned = {
-        name: [[one.relevance or 0.0 for one in group[place].of_arm(name)] for group in whole]
+        name: [[one.score("jarvis_relevance") or 0.0 for one in group[place].of_arm(name)] for group in whole]
         for place, name in enumerate(names)
     }
     looks = (recipe.replicates,)

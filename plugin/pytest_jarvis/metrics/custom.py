@@ -1,4 +1,4 @@
-"""Metrics that others add: the decorator that declares one, what a session finds declared, and how each is measured."""
+"""The metrics of a session: those that users declare with a decorator or give by a hook, and how each is measured."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Literal, Protocol, TypeVar, overload
-
-import msgspec
+from typing import Final, Protocol, TypeVar, overload
 
 from pytest_jarvis.files import InputError, nearest
-from pytest_jarvis.inputs.config import MetricBar
+from pytest_jarvis.inputs.config import MetricBar, MetricsSection
+from pytest_jarvis.metrics.registry import BUILT_IN, RESERVED, Metric, MetricSpec, Per, Reading
 from pytest_jarvis.types import PromptCase, Response
 
-Per = Literal["response", "pair"]
-"""What a metric is a number of: one response, or the two responses of one prompt and replicate."""
 MetricFunction = Callable[..., float | None]
 Function = TypeVar("Function", bound=Callable[..., object])
 HookMetrics = Callable[[PromptCase, Response], Sequence[object]]
 """What every implementation of the hook returns for a response, the one registered first coming first."""
-
-BUILT_IN: Final = frozenset(
-    {
-        *("relevance", "jarvis_relevance", "keywords", "keyword_match", "cosine", "cosine_similarity_score"),
-        *("characters", "seconds", "tokens", "first_token_s", "expected_tool", "all_keywords"),
-        *("routing", "tool_routing", "understood", "base_relevance", "base_keywords"),
-    }
-)
-"""Names that the report uses for what it measures itself."""
 
 _MARK: Final = "_jarvis_metric"
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
@@ -41,23 +30,6 @@ _ARGUMENTS: Final[Mapping[Per, tuple[str, ...]]] = {
     "response": ("case", "response"),
     "pair": ("case", "base", "finetuned"),
 }
-
-
-class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a reader must know of a metric."""
-
-    name: str
-    label: str
-    higher_is_better: bool = True
-    per: Per = "response"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A metric of a session: what it is called and the function that measures it."""
-
-    spec: MetricSpec
-    function: MetricFunction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +54,7 @@ class MetricFaultError(Exception):
 class Measuring(Protocol):
     """What measures more on the responses of a run."""
 
-    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+    def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
         """Return the metrics of a response by name; what was not measured is left out."""
 
     def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
@@ -135,38 +107,64 @@ def collect_metrics(modules: Iterable[object]) -> tuple[Metric, ...]:
                 if isinstance(declaration, _Declaration):
                     found.setdefault(id(value), (value, declaration))
     metrics: dict[str, Metric] = {}
+    places: dict[str, str] = {}
     for function, declaration in found.values():
         spec = _checked(function, declaration)
         if spec.name in metrics:
-            first = _place(metrics[spec.name].function)
+            first = places[spec.name]
             raise InputError(f"{_place(function)}: metric '{spec.name}': {first} declares one of this name too")
-        metrics[spec.name] = Metric(spec=spec, function=function)
+        places[spec.name] = _place(function)
+        metrics[spec.name] = Metric(
+            spec=spec, measure=function if spec.per == "pair" else partial(_without_reading, function)
+        )
     return tuple(metrics.values())
 
 
+def built_in_metrics(section: MetricsSection) -> MetricSet:
+    """Return the built-in metrics that a configuration asks for, as a set that measures as that of users does."""
+    return MetricSet([metric for metric in BUILT_IN.values() if metric.is_on(section)])
+
+
+def _without_reading(function: MetricFunction, case: PromptCase, response: Response, reading: Reading) -> float | None:
+    """Ask a user's function, which reads the response by itself."""
+    del reading
+    return function(case, response)
+
+
 class MetricSet:
-    """The metrics of a session."""
+    """Metrics that are measured together."""
 
     def __init__(self, metrics: Sequence[Metric] = (), hook: HookMetrics | None = None) -> None:
-        """Take the declared metrics, and the hook that is asked for more of each response."""
-        self._by_response = tuple(metric for metric in metrics if metric.spec.per == "response")
-        self._by_pair = tuple(metric for metric in metrics if metric.spec.per == "pair")
+        """Take the metrics, and the hook that is asked for more of each response."""
+        self._measures: dict[Per, list[tuple[str, MetricFunction]]] = {"response": [], "pair": []}
+        for metric in metrics:
+            if metric.measure is not None:
+                self._measures[metric.spec.per].append((metric.spec.name, metric.measure))
         self._hook = hook
         self.specs = tuple(metric.spec for metric in metrics)
 
-    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+    def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
         """Return the metrics of a response by name; MetricFaultError when one raises or gives no finite number."""
         found = self._of_hook(case, response) if self._hook is not None else {}
-        for metric in self._by_response:
-            value = _measure(metric, response, case, response)
-            if value is not None:
-                found[metric.spec.name] = value
-        return found
+        return found | self._measured("response", response, case, response, reading)
 
     def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
         """Return the metrics of a pair by name; MetricFaultError when one raises or gives no finite number."""
-        values = {metric.spec.name: _measure(metric, finetuned, case, base, finetuned) for metric in self._by_pair}
-        return {name: value for name, value in values.items() if value is not None}
+        return self._measured("pair", finetuned, case, base, finetuned)
+
+    def _measured(self, per: Per, response: Response, *arguments: object) -> dict[str, float]:
+        """Return what each metric gives for its arguments; one that does not apply is left out."""
+        found: dict[str, float] = {}
+        for name, function in self._measures[per]:
+            where = f"metric '{name}'"
+            try:
+                value = function(*arguments)
+            except Exception as error:
+                raise _raised(where, response, error) from error
+            number = _number(where, response, value)
+            if number is not None:
+                found[name] = number
+        return found
 
     def _of_hook(self, case: PromptCase, response: Response) -> dict[str, float]:
         """Return what the hook measures; of a name that several give, that of the one registered last."""
@@ -177,7 +175,7 @@ class MetricSet:
         except Exception as error:
             raise _raised(where, response, error) from error
         found: dict[str, float] = {}
-        taken = {*BUILT_IN, *(spec.name for spec in self.specs)}
+        taken = {*RESERVED, *(spec.name for spec in self.specs)}
         for metrics in results:
             if not isinstance(metrics, Mapping):
                 raise _fault(where, response, f"expected numbers by name, found {metrics!r}")
@@ -193,7 +191,7 @@ class MetricSet:
 
 
 NO_METRICS: Final = MetricSet()
-"""Measures nothing: the rows of a test that did not run, or whose metrics failed."""
+"""Nothing beside the built-in metrics: of a test that did not run, or whose metrics failed."""
 
 
 def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
@@ -202,7 +200,7 @@ def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
     name, label, better, per = declaration.name, declaration.label, declaration.higher_is_better, declaration.per
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(f"{where}: name: expected letters, digits, '_', '-' and '.', a letter first, found {name!r}")
-    if name in BUILT_IN:
+    if name in RESERVED:
         raise InputError(f"{where}: name: '{name}' is a metric of the benchmark itself; give yours another name")
     if not isinstance(label, str) or not label.strip() or not label.isprintable() or len(label) > _LONGEST_LABEL:
         raise InputError(f"{where}: label: expected a line of 1 to {_LONGEST_LABEL} characters, found {label!r}")
@@ -216,16 +214,6 @@ def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
         wanted = ", ".join(_ARGUMENTS[per])
         raise InputError(f"{where}: a metric per {per} is a function of ({wanted}), '{name}' is not") from None
     return MetricSpec(name=name, label=label.strip(), higher_is_better=better, per=per)
-
-
-def _measure(metric: Metric, response: Response, *arguments: object) -> float | None:
-    """Return the metric's number, or None where it has none; MetricFaultError for anything else."""
-    where = f"metric '{metric.spec.name}'"
-    try:
-        value = metric.function(*arguments)
-    except Exception as error:
-        raise _raised(where, response, error) from error
-    return _number(where, response, value)
 
 
 def _number(where: str, response: Response, value: object) -> float | None:
@@ -270,13 +258,13 @@ def check_metric_bars(bars: Mapping[str, MetricBar], known: Sequence[MetricSpec]
 
     `open_names`: the hook is implemented, so that there may be metrics whose names only responses will tell.
     """
-    specs = {spec.name: spec for spec in known}
+    specs = {spec.name: spec for spec in (*(metric.spec for metric in BUILT_IN.values()), *known)}
     for name, bar in bars.items():
         where = f"configuration: benchmark: metric_bars: '{name}'"
         if bar.min_gain is None and bar.min_mean is None and bar.max_mean is None:
             raise InputError(f"{where} asks nothing; give it min_gain, min_mean or max_mean")
         if name not in specs and not open_names:
-            declared = nearest(name, list(specs)) if specs else "; none is declared with @jarvis_metric"
-            raise InputError(f"{where}: no metric of this name{declared}")
+            none = "" if known else "; none is declared with @jarvis_metric"
+            raise InputError(f"{where}: no metric of this name{nearest(name, list(specs))}{none}")
         if bar.min_gain is not None and name in specs and specs[name].per == "pair":
             raise InputError(f"{where}: min_gain: a metric of pairs has no gain; give it min_mean or max_mean")

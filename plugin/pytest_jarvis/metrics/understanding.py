@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from pytest_jarvis.metrics.relevance import TextScore
+from pytest_jarvis.metrics.tool_choice import chosen_tool
 from pytest_jarvis.text import canonical
-from pytest_jarvis.types import PromptCase
+from pytest_jarvis.types import PromptCase, Response
 
 _CLEAN_PREFIX = "clean:"
 """Begins the id of a clean command that is drawn for comparison alone; no prompt's own id can hold the colon."""
@@ -79,6 +81,11 @@ def most_heard(answers: Sequence[Heard], text: str) -> CleanCommand | None:
         keywords=tuple(keyword for keyword, count in keywords.items() if count > half),
         text=text,
     )
+
+
+def heard(response: Response, score: TextScore) -> Heard:
+    """Return what a response made of its command: its tool, called where tools were offered, and its keywords."""
+    return Heard(tool=chosen_tool(response.tool_calls, score.named_most), keywords=score.keywords_found)
 
 
 def is_understood(answer: Heard, clean: CleanCommand) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -24,6 +23,7 @@ from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.adapters import detection_sentence
 from pytest_jarvis.render.french.comparing import replaying_label
+from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report, write_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
 from pytest_jarvis.run.build_report import Gathered, decide_rows, exits_failed, judge_gate, make_report
@@ -65,11 +65,6 @@ T = TypeVar("T")
 
 _MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _SHOWN_PROPERTY = "jarvis_shown"
-_SCORES = (
-    *("keyword_match_base", "keyword_match_finetuned", "jarvis_relevance_base", "jarvis_relevance_finetuned"),
-    *("cosine_similarity_score", "tool_routing_base", "tool_routing_finetuned"),
-    *("understood_base", "understood_finetuned"),
-)
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
 
@@ -404,10 +399,6 @@ def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
     """Return the scores as properties of the test, for JUnit XML."""
     result: list[tuple[str, object]] = []
     for row in rows:
-        scores: dict[str, float | None] = {name: getattr(row, name) for name in _SCORES}
-        for name in sorted({name for sample in row.samples for name in sample.extra}):
-            for side, arm in (("base", BASE_ARM), ("finetuned", row.adapter)):
-                values = [item.extra[name] for item in row.of_arm(arm) if name in item.extra]
-                scores[f"{name}_{side}"] = fmean(values) if values else None
+        scores = flat_figures(row)
         result += [(f"{row.adapter}.{name}", round(value, 6)) for name, value in scores.items() if value is not None]
     return result

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.aggregates import MOST_ADAPTERS
 from pytest_jarvis.render.french import encodable, fit, printable, typeset
@@ -243,7 +244,7 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
     for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, asked=judged)]:
         _write(reporter, line)
     for line in (
-        terminal.noise_lines(report.noise_floor, report.statistics.avg_cosine_similarity)
+        terminal.noise_lines(report.noise_floor, report.statistics.figure(COSINE).finetuned)
         if report.noise_floor
         else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, asked=judged)
     ):

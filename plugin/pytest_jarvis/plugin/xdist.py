@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.engines import LOADS_MODEL
-from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.plugin.collection import DEVICE_KEY, REFUSED_KEY
 from pytest_jarvis.run.runner import RunFacts
 from pytest_jarvis.run.sharding import DEVICE_VARIABLE, Group, cases_of_tests, free_device, group_cases, visible_devices

@@ -8,15 +8,16 @@ from typing import Final
 
 import msgspec
 
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.render.blocks import columns
 from pytest_jarvis.render.french import bracket, comparing, conclusions, labels, number, percent, points, signed
+from pytest_jarvis.render.french.metrics import spec_named
 from pytest_jarvis.render.markdown import escaped, escaped_sentence, table_of
 from pytest_jarvis.render.text import INDENT, WIDTH, paragraph, section, table
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, PromptDifference, RunComparison
 from pytest_jarvis.report.schema import Report
 
 _MOST_PROMPTS: Final = 100
-_SHARES: Final = frozenset({"keywords", "base_keywords", "routing", "understood"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +136,9 @@ def _prompt_lines(changed: Sequence[PromptDifference], prompts: int) -> Iterator
 def _changed(arm: ArmComparison) -> list[PromptDifference]:
     """Return the prompts of which a score or a text changed, the largest drop first."""
     changed = [
-        one
-        for one in arm.prompts
-        if one.texts_changed or any(pair[0] != pair[1] for pair in (one.relevance, one.keywords, one.cosine))
+        one for one in arm.prompts if one.texts_changed or any(pair[0] != pair[1] for pair in one.figures.values())
     ]
-    return sorted(changed, key=lambda one: (one.p_worse is None, _change(one.relevance)))
+    return sorted(changed, key=lambda one: (one.p_worse is None, _change(one.figures[RELEVANCE])))
 
 
 def _change(pair: tuple[float | None, float | None]) -> float:
@@ -147,24 +146,21 @@ def _change(pair: tuple[float | None, float | None]) -> float:
 
 
 def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
-    label = comparing.metric_label(one.metric) if not one.category else f"· {_label(runs.new, one.category)}"
-    share = one.metric in _SHARES
-    write: Callable[[float], str] = percent if share else _score
-    change: Callable[[float], str] = points if share else signed
+    spec = spec_named(one.metric)
+    label = comparing.metric_label(spec, of_base=one.of_base)
+    change: Callable[[float], str] = points if spec.unit == "share" else signed
     difference = one.difference
     mark = comparing.mark_of(one.proven) if not conclusions.is_of_other_scale(runs.comparison, one.metric) else ""
     return (
-        label,
+        label if not one.category else f"· {_label(runs.new, one.category)}",
         str(one.prompts),
-        write(difference.first_mean),
-        write(difference.second_mean),
+        *(
+            percent(mean) if spec.unit == "share" else number(mean, 3)
+            for mean in (difference.first_mean, difference.second_mean)
+        ),
         f"{change(difference.difference)}{mark}",
         bracket(difference.interval, change),
     )
-
-
-def _score(value: float) -> str:
-    return number(value, 3)
 
 
 def _label(report: Report, category: str) -> str:
@@ -176,8 +172,14 @@ def _prompt_cells(one: PromptDifference) -> Sequence[str]:
     mark = comparing.mark_of("drop" if one.p_worse is not None else None)
     return (
         one.prompt_id,
-        f"{number(one.relevance[0])} → {number(one.relevance[1])}{mark}",
-        f"{percent(one.keywords[0], 0)} → {percent(one.keywords[1], 0)}",
-        f"{number(one.cosine[0])} → {number(one.cosine[1])}",
+        *(
+            " → ".join(write(value) for value in values) + (mark if name == RELEVANCE else "")
+            for name, values in one.figures.items()
+            for write in (_share if BUILT_IN[name].spec.unit == "share" else number,)
+        ),
         f"{one.texts_changed}/{one.texts}",
     )
+
+
+def _share(value: float | None) -> str:
+    return percent(value, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pytest_jarvis.metrics.registry import KEYWORDS, RELEVANCE
 from pytest_jarvis.render.aggregates import aggregate_table, choice_sentences, ranking_sentences
 from pytest_jarvis.render.french import (
     DASH,
@@ -27,7 +28,7 @@ from pytest_jarvis.render.french.metrics import metric_line, not_measured
 from pytest_jarvis.render.french.regression import regression_details, regression_sentence
 from pytest_jarvis.render.french.routing import run_notes
 from pytest_jarvis.render.text import wrap
-from pytest_jarvis.report.schema import FailureRow, Report, ResultRow
+from pytest_jarvis.report.schema import FailureRow, Figure, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome, Require
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking
 from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress
@@ -82,9 +83,10 @@ def case_heading(label: str, width: int, adapter: str) -> str:
 def case_line(row: ResultRow, width: int, *, name_arm: bool) -> str:
     """Return a prompt's result in one line: keywords, relevance and seconds of both arms."""
     total = len(row.keywords_expected)
-    keywords = f"{_found(row.keyword_match_base, total)} → {_found(row.keyword_match_finetuned, total)}"
-    relevance = f"{number(row.jarvis_relevance_base)} → {number(row.jarvis_relevance_finetuned)} {_sign(row)}"
-    columns = f"{keywords:>13}   {relevance:<15}   {_seconds(row, base=True)} | {_seconds(row, base=False)}"
+    found, scores, times = (row.figure(name) for name in (KEYWORDS, RELEVANCE, "seconds"))
+    keywords = f"{_found(found.base, total)} → {_found(found.finetuned, total)}"
+    relevance = f"{number(scores.base)} → {number(scores.finetuned)} {_sign(scores)}"
+    columns = f"{keywords:>13}   {relevance:<15}   {seconds(times.base)} | {seconds(times.finetuned)}"
     named = f"  {row.prompt_id}{f' {row.adapter}' if name_arm else ''}  {printable(row.prompt)}"
     return f"{fit(named, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 
@@ -232,13 +234,8 @@ def _found(share: float | None, total: int) -> str:
     return f"{DASH}/{total}" if share is None else f"{number(share * total, 1).removesuffix(',0')}/{total}"
 
 
-def _seconds(row: ResultRow, *, base: bool) -> str:
-    samples = [sample.seconds for sample in row.samples if (sample.arm != row.adapter) == base]
-    return seconds(sum(samples) / len(samples) if samples else None)
-
-
-def _sign(row: ResultRow) -> str:
-    base, tuned = row.jarvis_relevance_base, row.jarvis_relevance_finetuned
+def _sign(scores: Figure) -> str:
+    base, tuned = scores.base, scores.finetuned
     # What is printed is compared: an arrow between two equal figures would contradict them.
     if base is None or tuned is None or number(base) == number(tuned):
         return "="

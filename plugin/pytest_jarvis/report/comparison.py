@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
-from pytest_jarvis.report.analysis.changes import Metric, keywords_of, relevance_of, routing_of
+from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec, placed
+from pytest_jarvis.report.analysis.metrics import scored, specs_of
 from pytest_jarvis.report.comparability import obstacles_between, overlap_of, pair_adapters, setting_changes
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Interval
@@ -27,9 +26,6 @@ from pytest_jarvis.stats.regression import (
 )
 from pytest_jarvis.types import BASE_ARM
 
-MetricName = Literal["relevance", "keywords", "cosine", "routing", "understood", "base_relevance", "base_keywords"]
-"""What every run may measure; metrics that others added are compared under their own names."""
-
 Table = list[tuple[float, ...]]
 
 
@@ -38,7 +34,8 @@ class MetricDifference:
     """One metric, new - stored, over the prompts that have it in both runs."""
 
     metric: str
-    """A `MetricName`, or the name of a metric that others added."""
+    of_base: bool
+    """Whether it is the base's, which does not depend on the adapter; else it is the adapter's, or that of pairs."""
     category: str
     """Empty over all prompts."""
     prompts: int
@@ -56,9 +53,8 @@ class PromptDifference:
     prompt_id: str
     category: str
     prompt: str
-    relevance: tuple[float | None, float | None]
-    keywords: tuple[float | None, float | None]
-    cosine: tuple[float | None, float | None]
+    figures: Mapping[str, tuple[float | None, float | None]]
+    """By metric, of those that have a column."""
     texts: int
     """Replicates that both runs have."""
     texts_changed: int
@@ -166,26 +162,30 @@ def _rows_of_both(
     )
 
 
-def _values(row: ResultRow, arm: str, metric: Metric) -> tuple[float, ...]:
-    return tuple(value for sample in row.of_arm(arm) if (value := metric(sample)) is not None)
+def _values(row: ResultRow, arm: str, metric: str) -> tuple[float, ...]:
+    return tuple(value for sample in row.of_arm(arm) if (value := sample.score(metric)) is not None)
 
 
 def _tables(
-    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], metric: Metric, *, of_base: bool = False
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], metric: str, *, of_base: bool = False
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Return the scores of one arm in both runs, by prompt, of the prompts that have them in both."""
     found = {}
     for name, row in after.items():
         pair = tuple(_values(one, BASE_ARM if of_base else one.adapter, metric) for one in (before[name], row))
+        means = (before[name].figure(metric).finetuned, row.figure(metric).finetuned)
         if all(pair):
             found[name] = (pair[0], pair[1])
+        elif not of_base and means[0] is not None and means[1] is not None:
+            # One of the runs has only the prompt's mean.
+            found[name] = ((means[0],), (means[1],))
     return found
 
 
 def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> dict[str, tuple[Table, Table]]:
     """Return the relevance stored and new, over all prompts and by category; categories only where there are two."""
     scopes: dict[str, tuple[Table, Table]] = {}
-    for name, (stored, new) in _tables(before, after, relevance_of).items():
+    for name, (stored, new) in _tables(before, after, RELEVANCE).items():
         for scope in (OVERALL, after[name].category):
             both = scopes.setdefault(scope, ([], []))
             both[0].append(stored)
@@ -201,26 +201,19 @@ def _compare_arm(
     return ArmComparison(
         stored_adapter=pair[0],
         new_adapter=pair[1],
-        metrics=tuple(_metrics(before, after, alpha)),
+        metrics=tuple(_metrics(_common_lines(stored, new), before, after, alpha)),
         prompts=tuple(_prompts(before, after, alpha, deterministic=deterministic)),
     )
 
 
 def _metrics(
-    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float
+    specs: Iterable[MetricSpec], before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float
 ) -> Iterator[MetricDifference]:
-    tables: dict[str, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
-        "relevance": _tables(before, after, relevance_of),
-        "keywords": _tables(before, after, keywords_of),
-        "cosine": _cosines(before, after),
-        "routing": _tables(before, after, routing_of),
-        "understood": _tables(before, after, _understood_of),
-        "base_relevance": _tables(before, after, relevance_of, of_base=True),
-        "base_keywords": _tables(before, after, keywords_of, of_base=True),
-        **{name: _tables(before, after, partial(_added, name)) for name in _added_names(before, after)},
-    }
+    columns = placed("column", per="response")
+    asked = [*((spec, False) for spec in placed("column", "section")), *((spec, True) for spec in columns)]
     categories = dict.fromkeys(row.category for row in after.values())
-    for metric, table in tables.items():
+    for spec, of_base in (*asked, *((spec, False) for spec in specs)):
+        table = _tables(before, after, spec.name, of_base=of_base)
         scopes: dict[str, tuple[Table, Table]] = {}
         for scope in (OVERALL, *categories) if len(categories) > 1 else (OVERALL,):
             both = [pair for name, pair in table.items() if scope in {OVERALL, after[name].category}]
@@ -228,7 +221,8 @@ def _metrics(
                 scopes[scope] = ([stored for stored, _ in both], [new for _, new in both])
         for shift in find_shifts(scopes, alpha=alpha):
             yield MetricDifference(
-                metric=metric,
+                metric=spec.name,
+                of_base=of_base,
                 category=shift.category,
                 prompts=shift.prompts,
                 difference=shift.difference,
@@ -237,41 +231,17 @@ def _metrics(
             )
 
 
-def _understood_of(sample: Sample) -> float | None:
-    return None if sample.understood is None else float(sample.understood)
-
-
-def _added(name: str, sample: Sample) -> float | None:
-    return sample.extra.get(name, sample.pair.get(name))
-
-
-def _added_names(*runs: Mapping[str, ResultRow]) -> list[str]:
-    """Return the metrics that others added to every one of the runs."""
-    named = [
-        {name for row in rows.values() for sample in row.samples for name in (*sample.extra, *sample.pair)}
-        for rows in runs
-    ]
-    return sorted(set.intersection(*named))
-
-
-def _cosines(
-    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]
-) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Return the cosines of each prompt; where one of the runs has only the prompt's mean, the means."""
-    tables = _tables(before, after, lambda sample: sample.cosine)
-    for name, row in after.items():
-        stored = before[name]
-        if name in tables:
-            continue
-        if stored.cosine_similarity_score is not None and row.cosine_similarity_score is not None:
-            tables[name] = ((stored.cosine_similarity_score,), (row.cosine_similarity_score,))
-    return tables
+def _common_lines(stored: Report, new: Report) -> tuple[MetricSpec, ...]:
+    """Return the metrics in lines of their own that both runs measured, by name."""
+    both = scored(stored.results) & scored(new.results)
+    shown = {spec.name for spec in placed("column", "section")}
+    return tuple(spec for name, spec in sorted(specs_of(new).items()) if name in both - shown)
 
 
 def _prompts(
     before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float, *, deterministic: bool
 ) -> Iterator[PromptDifference]:
-    scored = _tables(before, after, relevance_of)
+    scored = _tables(before, after, RELEVANCE)
     worse = (
         find_worse_prompts(
             [stored for stored, _ in scored.values()],
@@ -292,9 +262,10 @@ def _prompts(
             prompt_id=name,
             category=row.category,
             prompt=row.prompt,
-            relevance=(stored.jarvis_relevance_finetuned, row.jarvis_relevance_finetuned),
-            keywords=(stored.keyword_match_finetuned, row.keyword_match_finetuned),
-            cosine=(stored.cosine_similarity_score, row.cosine_similarity_score),
+            figures={
+                spec.name: (stored.figure(spec.name).finetuned, row.figure(spec.name).finetuned)
+                for spec in placed("column")
+            },
             texts=len(texts),
             texts_changed=sum(one != other for one, other in texts),
             p_worse=p_values.get(name),

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 
 from pytest_jarvis.files import InputError, convert, read_text, syntax_error, write_atomically
+from pytest_jarvis.report.flat import flatten, nest
 from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report
 
 
 def encode_report(report: Report) -> bytes:
     """Return the report as indented UTF-8 JSON; a number that is not finite cannot be in it (written as null)."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(flatten(msgspec.to_builtins(report))), indent=1) + b"\n"
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -48,4 +49,4 @@ def load_report(path: str | Path) -> Report:
             f"{file}: schema_version {version}, this pytest-jarvis reads {SCHEMA_VERSION}; "
             f"read it with the {'newer' if version > SCHEMA_VERSION else 'older'} version that wrote it"
         )
-    return convert(document, Report, str(file))
+    return convert(nest(document), Report, str(file))

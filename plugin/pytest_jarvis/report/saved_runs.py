@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.files import InputError, write_atomically
+from pytest_jarvis.metrics.registry import RELEVANCE
 from pytest_jarvis.report.comparability import is_comparable
 from pytest_jarvis.report.io import load_report
 from pytest_jarvis.report.schema import REPORT_FILE, Report
@@ -90,7 +91,7 @@ def set_baseline(source: Path, reports: Path) -> tuple[SavedRun, SavedRun | None
     new = read_saved(source, "baseline")
     if TWIN_ARM in new.report.metadata.adapters:
         raise InputError(f"{new.path}: an A/A run has no candidate; it cannot be the baseline")
-    if all(row.jarvis_relevance_finetuned is None for row in new.report.results):
+    if all(row.figure(RELEVANCE).finetuned is None for row in new.report.results):
         raise InputError(f"{new.path}: no relevance was measured; it cannot be the baseline")
     file = reports / BASELINE_FILE
     old = current_baseline(reports)

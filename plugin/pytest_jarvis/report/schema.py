@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from pytest_jarvis.inputs.contamination import Contamination
-from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.stats.contrasts import Interval
@@ -23,54 +23,69 @@ from pytest_jarvis.types import (
     Category,
     EngineDescription,
     Failure,
-    FinishReason,
     GenerationSettings,
     ModelSpec,
-    ToolCall,
+    Response,
 )
 
 SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mean of one metric in each arm; of a metric of pairs, `finetuned` is their mean. None where not measured."""
+
+    base: float | None = None
+    finetuned: float | None = None
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One response and what was measured on it."""
 
-    arm: str
-    replicate: int
-    text: str
-    thinking: str | None
-    finish_reason: FinishReason
-    prompt_tokens: int | None
-    tokens: int
-    seconds: float
-    first_token_s: float | None
-    cut_chars: int
-    keywords_found: tuple[str, ...]
-    keyword_match: float | None
-    """Share of the prompt's keywords found, in [0, 1]; None when the metric is off."""
-    terms_found: tuple[str, ...]
-    tools_named: tuple[str, ...]
-    relevance: float | None
-    """JARVIS relevance, in [0, 1]; None when the metric is off."""
-    extra: dict[str, float] = {}
-    """Metrics that others added, of this response; one that is missing was not measured."""
-    pair: dict[str, float] = {}
-    """Metrics that others added, of the pair with the base's response of the same replicate; of adapters' samples."""
-    cosine: float | None = None
-    """Similarity to the base's response of the same replicate, of an adapter's response; None where not measured."""
-    tool_calls: tuple[ToolCall, ...] | None = None
-    """The calls of the whole answer; None when no tools were offered."""
+    response: Response
+    scores: dict[str, float] = {}
+    """By metric, built-in or added; one that is missing was not measured. Of pairs: of this response and the base's."""
+    keywords_found: tuple[str, ...] = ()
+    terms_found: tuple[str, ...] = ()
+    tools_named: tuple[str, ...] = ()
     routing: Routing | None = None
     """How it chose its tool; None when the metric is off, or the prompt says of no tool whether it is wanted."""
-    understood: bool | None = None
-    """Whether a misheard command was understood; None when the metric is off or there is nothing to compare with."""
     reused: bool = False
     """Taken from the store: its seconds are those of the run that drew it."""
 
+    @property
+    def arm(self) -> str:
+        """The arm that answered."""
+        return self.response.arm
+
+    @property
+    def replicate(self) -> int:
+        """The response's number, from 0."""
+        return self.response.replicate
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return self.response.text
+
+    def __getattr__(self, name: str) -> Any:
+        """Old names, until the renderers read the registry."""
+        if name in {"extra", "pair"}:
+            return {key: value for key, value in self.scores.items() if key not in BUILT_IN}
+        if name in {"relevance", "keyword_match", "cosine", "understood"}:
+            return self.score({"relevance": RELEVANCE, "cosine": "cosine_similarity"}.get(name, name))
+        if name in {"tokens", "seconds", "thinking", "finish_reason", "cut_chars"}:
+            return getattr(self.response, {"tokens": "new_tokens", "seconds": "duration_s"}.get(name, name))
+        raise AttributeError(name)
+
+    def score(self, metric: str) -> float | None:
+        """Return the number of a metric; None where it was not measured."""
+        known = BUILT_IN.get(metric)
+        return self.scores.get(metric) if known is None or known.fact is None else known.fact(self.response)
+
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One prompt, the base and one adapter. Scores are means over the replicates; None where there are none."""
+    """One prompt, the base and one adapter."""
 
     prompt_id: str
     category: str
@@ -82,20 +97,11 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base_model_response: str | None
     """The first replicate's."""
     finetuned_response: str | None
-    cosine_similarity_score: float | None
-    keyword_match_base: float | None
-    keyword_match_finetuned: float | None
-    jarvis_relevance_base: float | None
-    jarvis_relevance_finetuned: float | None
+    figures: dict[str, Figure]
+    """By built-in metric: its means over the replicates; one that was measured in no arm is not there."""
     timestamp: str
     samples: tuple[Sample, ...]
     """Every replicate of both arms, the base's first."""
-    tool_routing_base: float | None = None
-    """Share of the right choices of the tool, in [0, 1]."""
-    tool_routing_finetuned: float | None = None
-    understood_base: float | None = None
-    """Share of the responses that understood a misheard command, in [0, 1]."""
-    understood_finetuned: float | None = None
     clean_base: CleanCommand | None = None
     """What the base made of the command that was meant; None where this was not asked."""
     clean_finetuned: CleanCommand | None = None
@@ -113,6 +119,37 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def of_arm(self, arm: str) -> tuple[Sample, ...]:
         """Return the samples of one arm, by replicate."""
         return tuple(sample for sample in self.samples if sample.arm == arm)
+
+    def __getattr__(self, name: str) -> Any:
+        """Old names, until the renderers read the registry."""
+        return _old_name(self, name, "cosine_similarity_score")
+
+    def figure(self, metric: str) -> Figure:
+        """Return the means of a metric over the replicates of each arm."""
+        if (known := self.figures.get(metric)) is not None:
+            return known
+        base = [sample for sample in self.samples if sample.arm != self.adapter]
+        return _figure(metric, base, self.of_arm(self.adapter))
+
+
+def _figure(metric: str, base: Sequence[Sample], tuned: Sequence[Sample]) -> Figure:
+    base_mean, tuned_mean = (_mean(sample.score(metric) for sample in samples) for samples in (base, tuned))
+    return Figure(base=base_mean, finetuned=tuned_mean)
+
+
+def figures_of(base: Sequence[Sample], tuned: Sequence[Sample]) -> dict[str, Figure]:
+    """Return the figures of the scores of one prompt, of built-in metrics that were measured in an arm."""
+    found = {name: _figure(name, base, tuned) for name, metric in BUILT_IN.items() if metric.fact is None}
+    return {name: figure for name, figure in found.items() if figure != Figure()}
+
+
+def _old_name(holder: Any, name: str, cosine: str) -> Any:
+    if name == cosine:
+        return holder.figure("cosine_similarity").finetuned
+    metric, _, arm = name.rpartition("_")
+    if arm in {"base", "finetuned"} and metric in BUILT_IN:
+        return getattr(holder.figure(metric), arm)
+    raise AttributeError(name)
 
 
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,21 +170,33 @@ class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Prompts with at least one response of each arm."""
     planned_tests: int
     failed_responses: int
-    avg_cosine_similarity: float | None
-    avg_keyword_match_base: float | None
-    avg_keyword_match_finetuned: float | None
-    avg_relevance_base: float | None
-    avg_relevance_finetuned: float | None
-    relevance_gain: float | None
-    """Ratio of the two means, minus 1; None when the base's is 0."""
-    avg_seconds_base: float | None
-    avg_seconds_finetuned: float | None
-    avg_chars_base: float | None
-    avg_chars_finetuned: float | None
-    avg_tool_routing_base: float | None = None
-    avg_tool_routing_finetuned: float | None = None
-    avg_understood_base: float | None = None
-    avg_understood_finetuned: float | None = None
+    figures: dict[str, Figure]
+    """By built-in metric; one that was not measured is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Old names, until the renderers read the registry."""
+        short = name.removeprefix("avg_")
+        return _old_name(
+            self,
+            {"relevance": RELEVANCE, "chars": "characters"}.get(short.rpartition("_")[0], short.rpartition("_")[0])
+            + "_"
+            + short.rpartition("_")[2],
+            "cosine_similarity",
+        )
+
+    def figure(self, metric: str) -> Figure:
+        """Return the means of a built-in metric."""
+        return self.figures.get(metric, Figure())
+
+    @property
+    def relevance_gain(self) -> float | None:
+        """Ratio of the two means of relevance, minus 1; None when the base's is 0."""
+        return relative_gain(self.figure(RELEVANCE).base, self.figure(RELEVANCE).finetuned)
+
+
+def relative_gain(base: float | None, finetuned: float | None) -> float | None:
+    """Return the ratio of two means, minus 1; None without both, or over a base of 0."""
+    return finetuned / base - 1 if base and finetuned is not None else None
 
 
 class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -296,7 +345,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     contamination: JudgedContamination | None = None
     """What training data holds of the prompts; None when no data was named."""
     metrics: dict[str, AddedMetric] = {}
-    """Metrics that others added, by name."""
+    """By name: the metrics that others added, and built-in ones that have neither a column nor a section."""
     regression: RegressionOutcome | None = None
     """Against a stored run, where that was asked."""
 
@@ -306,36 +355,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int) -> Averages:
-    """Return the means over the measured rows of one adapter; the gain is the ratio of the two relevance means."""
+    """Return the means over the measured rows of one adapter of their figures."""
     measured = [row for row in rows if row.measured]
-    base = _mean(row.jarvis_relevance_base for row in measured)
-    tuned = _mean(row.jarvis_relevance_finetuned for row in measured)
-
-    def over_samples(value: Callable[[Sample], float], *, of_base: bool) -> float | None:
-        return _mean(
-            fmean(value(sample) for sample in samples)
-            for row in measured
-            if (samples := [item for item in row.samples if (item.arm != row.adapter) == of_base])
-        )
-
+    by_row = {name: [row.figure(name) for row in measured] for name in BUILT_IN}
+    found = {
+        name: Figure(base=_mean(one.base for one in figures), finetuned=_mean(one.finetuned for one in figures))
+        for name, figures in by_row.items()
+    }
     return Averages(
         total_tests=len(measured),
         planned_tests=planned,
         failed_responses=failed_responses,
-        avg_cosine_similarity=_mean(row.cosine_similarity_score for row in measured),
-        avg_keyword_match_base=_mean(row.keyword_match_base for row in measured),
-        avg_keyword_match_finetuned=_mean(row.keyword_match_finetuned for row in measured),
-        avg_relevance_base=base,
-        avg_relevance_finetuned=tuned,
-        relevance_gain=tuned / base - 1 if base and tuned is not None else None,
-        avg_seconds_base=over_samples(_seconds, of_base=True),
-        avg_seconds_finetuned=over_samples(_seconds, of_base=False),
-        avg_chars_base=over_samples(_characters, of_base=True),
-        avg_chars_finetuned=over_samples(_characters, of_base=False),
-        avg_tool_routing_base=_mean(row.tool_routing_base for row in measured),
-        avg_tool_routing_finetuned=_mean(row.tool_routing_finetuned for row in measured),
-        avg_understood_base=_mean(row.understood_base for row in measured),
-        avg_understood_finetuned=_mean(row.understood_finetuned for row in measured),
+        figures={name: figure for name, figure in found.items() if figure != Figure()},
     )
 
 
@@ -382,16 +413,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _seconds(sample: Sample) -> float:
-    return sample.seconds
-
-
-def _characters(sample: Sample) -> float:
-    return float(len(sample.text))
-
-
 class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Means over prompts of one added metric, over the prompts that hold it in both arms; in the metric's own unit."""
+    """Means over prompts of one metric, over the prompts that hold it in both arms; in the metric's own unit."""
 
     prompts: int
     not_measured: int
@@ -409,14 +432,14 @@ class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An added metric of one adapter, overall and per category."""
+    """A metric of one adapter, overall and per category."""
 
     overall: MetricAverages
     by_category: dict[str, MetricAverages]
 
 
 class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A metric that others added: what it is, and what was measured for each adapter."""
+    """A metric without a column: what it is, and what was measured for each adapter."""
 
     spec: MetricSpec
     by_adapter: dict[str, AdapterMetric]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.render.french import labels, session
 from pytest_jarvis.render.french.adapters import detection_sentence
 from pytest_jarvis.render.french.notes import french_note, relevance_notes
 from pytest_jarvis.report import provenance
-from pytest_jarvis.report.analysis.changes import pair_of, relevance_of
-from pytest_jarvis.report.analysis.custom_metrics import added_metrics, all_specs
-from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars, paired
+from pytest_jarvis.report.analysis.changes import pair_of, pairs_of_rows, value_of
+from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
+from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
@@ -29,7 +29,6 @@ from pytest_jarvis.report.schema import (
     ReplayOf,
     Report,
     ResultRow,
-    Sample,
     category_averages,
     make_averages,
     timestamp,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_jarvis.inputs.contamination import Contamination
-    from pytest_jarvis.metrics.custom import MetricSpec
+    from pytest_jarvis.metrics.registry import MetricSpec
     from pytest_jarvis.report.schema import AddedMetric
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
@@ -121,7 +120,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
     asked = settings.config.benchmark
-    specs = all_specs(gathered.rows, gathered.metrics)
+    specs = added_specs(gathered.rows, gathered.metrics)
     bars: list[Threshold] = []
     for name in names:
         own = [row for row in gathered.rows if row.adapter == name]
@@ -138,7 +137,8 @@ def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -
     settings = benchmark.settings
     found = list(rows)
     tables = {
-        one.name: paired([row for row in found if row.adapter == one.name], relevance_of) for one in settings.adapters
+        one.name: pairs_of_rows([row for row in found if row.adapter == one.name], value_of(RELEVANCE))
+        for one in settings.adapters
     }
     measured = {name: table for name, table in tables.items() if table[0]}
     if not measured:
@@ -189,7 +189,7 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         results=gathered.rows,
         failures=gathered.failures,
         provenance=_provenance(benchmark, gathered, root),
-        noise_floor=noise_floors(gathered.rows) if settings.twin else {},
+        noise_floor=noise_floors(gathered.rows, added_specs(gathered.rows, gathered.metrics)) if settings.twin else {},
         metrics=_added_metrics(benchmark, gathered),
         contamination=_judged_without(benchmark, gathered),
     )
@@ -230,12 +230,12 @@ def _judged_without(benchmark: Benchmark, gathered: Gathered) -> JudgedContamina
 
 
 def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:
-    """Return what the metrics of others came to, at the error rate of each adapter's decision, else of the plan."""
+    """Return what the metrics in lines came to, at the error rate of each adapter's decision, else of the plan."""
     question, decisions = benchmark.question, gathered.facts.decisions
     names = [adapter.name for adapter in benchmark.settings.adapters]
     planned = {case.category for case in gathered.planned}
     return added_metrics(
-        all_specs(gathered.rows, gathered.metrics),
+        added_specs(gathered.rows, gathered.metrics),
         {name: [row for row in gathered.rows if row.adapter == name] for name in names},
         [category.name for category in benchmark.prompts.categories if category.name in planned],
         {name: decisions[name].alpha if name in decisions else question.alpha for name in names},
@@ -243,29 +243,19 @@ def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedM
     )
 
 
-def noise_floors(rows: Iterable[ResultRow]) -> dict[str, NoiseFloor]:
-    """Return how far the base parts from itself: relevance, keywords, length in characters, metrics of others."""
+def noise_floors(rows: Iterable[ResultRow], added: Iterable[MetricSpec]) -> dict[str, NoiseFloor]:
+    """Return how far the base parts from itself, by metric of responses: the built-in ones, then those added."""
     measured = [row for row in rows if row.measured]
-    metrics: dict[str, Callable[[Sample], float | None]] = {
-        "jarvis_relevance": lambda sample: sample.relevance,
-        "keyword_match": lambda sample: sample.keyword_match,
-        "characters": lambda sample: float(len(sample.text)),
-    }
-    for name in sorted({name for row in measured for sample in row.samples for name in sample.extra}):
-        metrics[name] = partial(_extra, name)
+    specs = {spec.name: spec for spec in (*(metric.spec for metric in BUILT_IN.values()), *added)}
     floors: dict[str, NoiseFloor] = {}
-    for name, metric in metrics.items():
+    for name in (spec.name for spec in specs.values() if spec.per == "response"):
         arms = [
-            [[value for item in row.of_arm(arm) if (value := metric(item)) is not None] for row in measured]
+            [[value for item in row.of_arm(arm) if (value := item.score(name)) is not None] for row in measured]
             for arm in (BASE_ARM, TWIN_ARM)
         ]
         if measured and all(values for arm in arms for values in arm):
             floors[name] = noise_floor(*arms)
     return floors
-
-
-def _extra(name: str, sample: Sample) -> float | None:
-    return sample.extra.get(name)
 
 
 def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
@@ -360,7 +350,7 @@ def decisions_without(
     for name, decision in decisions.items():
         most = decision.replicates[1]
         kept = [row for row in rows if row.adapter == name and row.prompt_id not in left_out]
-        pairs = [pair for row in kept if all(pair := pair_of(row, relevance_of))]
+        pairs = [pair for row in kept if all(pair := pair_of(row, value_of(RELEVANCE)))]
         if pairs:
             found[name] = decide(
                 [base[:most] for base, _ in pairs],

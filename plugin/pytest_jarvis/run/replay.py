@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_jarvis.engines.base import Digest, OnProgress
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.options import given
+from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.io import load_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, Sample
@@ -137,20 +138,18 @@ def read_recording(report: Report) -> Recording:
     cosines: dict[PairKey, float] = {}
     reused: set[ResponseKey] = set()
     for result in report.results:
-        clean_id = clean_prompt_id(result.intended or "")
-        named = [(result.prompt_id, sample) for sample in result.samples]
-        for prompt_id, sample in [*named, *((clean_id, sample) for sample in result.clean_samples)]:
-            response = _response(prompt_id, sample)
+        for sample in (*result.samples, *result.clean_samples):
+            response = _response(sample)
             outcomes[response.key] = response
             if sample.reused:
-                reused.add((prompt_id, sample.arm, sample.replicate))
+                reused.add(sample.response.key)
         for sample in result.samples:
-            if sample.cosine is not None:
-                cosines[result.prompt_id, result.adapter, sample.replicate] = sample.cosine
+            if (cosine := sample.score(COSINE)) is not None:
+                cosines[result.prompt_id, result.adapter, sample.replicate] = cosine
     means = {
-        (row.prompt_id, row.adapter): row.cosine_similarity_score
+        (row.prompt_id, row.adapter): mean
         for row in report.results
-        if row.cosine_similarity_score is not None
+        if (mean := row.figure(COSINE).finetuned) is not None
     }
     drawn = report.metadata.samples_per_prompt
     return Recording(
@@ -173,22 +172,9 @@ def _key_of_request(arm: str, replicate: int) -> tuple[str, int]:
     return (BASE_ARM, replicate + TWIN_REPLICATES) if arm == TWIN_ARM else (arm, replicate)
 
 
-def _response(prompt_id: str, sample: Sample) -> Response:
+def _response(sample: Sample) -> Response:
     arm, replicate = _key_of_request(sample.arm, sample.replicate)
-    return Response(
-        prompt_id=prompt_id,
-        arm=arm,
-        replicate=replicate,
-        text=sample.text,
-        thinking=sample.thinking,
-        finish_reason=sample.finish_reason,
-        prompt_tokens=sample.prompt_tokens,
-        new_tokens=sample.tokens,
-        duration_s=sample.seconds,
-        first_token_s=sample.first_token_s,
-        cut_chars=sample.cut_chars,
-        tool_calls=sample.tool_calls,
-    )
+    return replace(sample.response, arm=arm, replicate=replicate)
 
 
 def _failure(row: FailureRow) -> Failure:

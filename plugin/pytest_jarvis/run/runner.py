@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.inputs.config import MetricsSection
-from pytest_jarvis.metrics.custom import Measuring
-from pytest_jarvis.metrics.relevance import Dictionary, TextScore, score_text
+from pytest_jarvis.metrics.custom import Measuring, built_in_metrics
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
-from pytest_jarvis.metrics.understanding import CleanCommand, most_heard, plan_clean_commands
-from pytest_jarvis.report.schema import ResultRow, Sample
+from pytest_jarvis.metrics.understanding import CleanCommand, heard, most_heard, plan_clean_commands
+from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.generation import Drawing, Listener, ask
 from pytest_jarvis.run.replay import Recording
-from pytest_jarvis.run.rows import CleanForm, heard, make_row, make_sample
+from pytest_jarvis.run.rows import CleanForm, Reader, make_row, make_sample
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.sequential import Look, Question, judge_look
@@ -42,14 +39,11 @@ if TYPE_CHECKING:
 class CleanAnswers:
     """Holds the answers of the extra prompts, which are no rows of the report, and finds those of the others."""
 
-    def __init__(
-        self, cases: Sequence[PromptCase], dictionary: Dictionary, metrics: MetricsSection, *, most: int
-    ) -> None:
-        """`cases` are those of the plan, `most` is how many replicates may be drawn; nothing when the metric is off."""
-        self._plan = plan_clean_commands(cases if metrics.understanding else ())
+    def __init__(self, cases: Sequence[PromptCase], reader: Reader, *, most: int) -> None:
+        """`cases` are those of the plan, none when the metric is off; `most` is how many replicates may be drawn."""
+        self._plan = plan_clean_commands(cases)
         self._most = most
-        self._metrics = metrics
-        self._dictionary = dictionary
+        self._reader = reader
         self._extra_ids = frozenset(case.prompt_id for case in self._plan.extra)
         self._responses: dict[ResponseKey, Response] = {}
         self._failures: dict[ResponseKey, Failure] = {}
@@ -81,29 +75,19 @@ class CleanAnswers:
         answers = self._answers(clean_id, arm, drawn)
         place = (case.prompt_id, arm, len(answers))
         if place not in self._found:
-            made = [heard(response, self._score(case, response)) for response in answers]
+            made = [heard(response, self._reader.read(case, response).text) for response in answers]
             self._found[place] = most_heard(made, answers[0].text if answers else "")
         return self._found[place]
 
-    def drawn_for(self, case: PromptCase, arm: str) -> Iterator[tuple[Response, TextScore]]:
-        """Yield the answers that were drawn for this comparison alone, scored as answers to `case`."""
+    def drawn_for(self, case: PromptCase, arm: str) -> Iterator[Response]:
+        """Yield the answers that were drawn for this comparison alone."""
         clean_id = self._plan.clean_id.get(case.prompt_id)
-        for response in self._answers(clean_id, arm, {}) if clean_id in self._extra_ids else ():
-            yield response, self._score(case, response)
+        yield from self._answers(clean_id, arm, {}) if clean_id in self._extra_ids else ()
 
     def _answers(self, clean_id: str, arm: str, drawn: Mapping[ResponseKey, Response]) -> list[Response]:
         source = self._responses if clean_id in self._extra_ids else drawn
         keys = [(clean_id, arm, number) for number in range(self._most)]
         return [source[key] for key in keys if key in source]
-
-    def _score(self, case: PromptCase, response: Response) -> TextScore:
-        return score_text(
-            response.text,
-            case,
-            self._dictionary,
-            substring=self._metrics.keyword_mode == "substring",
-            relevance_share=self._metrics.relevance_share,
-        )
 
     def failures(
         self, case: PromptCase, arms: Sequence[str], drawn: Mapping[ResponseKey, Response]
@@ -183,14 +167,16 @@ class BenchmarkRun:
         self._drawing = Drawing(cache or ResponseCache.disabled(), listener)
         self._engine: Engine | None = None
         self._description: EngineDescription | None = None
-        self._dictionary = Dictionary.of(plan.tools)
-        self._tools = {tool.name: tool for tool in plan.tools}
+        self._built_in = built_in_metrics(plan.metrics)
+        self._reader = Reader(plan.tools, plan.metrics)
         self._case_of = {case.prompt_id: case for case in plan.cases}
-        self._clean = CleanAnswers(plan.cases, self._dictionary, plan.metrics, most=max(plan.looks, default=0))
+        misheard = plan.cases if plan.metrics.understanding else ()
+        self._clean = CleanAnswers(misheard, self._reader, most=max(plan.looks, default=0))
         self._responses: dict[ResponseKey, Response] = {}
-        self._scores: dict[ResponseKey, TextScore] = {}
+        self._readings: dict[ResponseKey, Reading] = {}
         self._failures: dict[ResponseKey, Failure] = {}
-        self._cosines: dict[tuple[str, str], dict[int, float]] = {}
+        self._with_engine: dict[str, dict[ResponseKey, float]] = {COSINE: {}}
+        """By metric: the scores that were made of all responses at once; of a pair, by the adapter's response."""
         self._mismatched: float | None = None
         self._samples = 0
         self._stopped_short = False
@@ -265,13 +251,18 @@ class BenchmarkRun:
         shared = {case.prompt_id: self._shared_replicates(case, arms) for case in judged}
         base, tuned = (
             [
-                [self._scores[name, arm, number].relevance for number in numbers]
+                [self._relevance((name, arm, number)) for number in numbers]
                 for name, numbers in shared.items()
                 if numbers
             ]
             for arm in arms
         )
         return base, tuned
+
+    def _relevance(self, key: ResponseKey) -> float:
+        measure = BUILT_IN[RELEVANCE].measure
+        value = measure(self._case_of[key[0]], self._responses[key], self._readings[key]) if measure else None
+        return value or 0.0
 
     def has_anything(self, case: PromptCase) -> bool:
         """Whether a response or a failure of the case exists."""
@@ -333,13 +324,7 @@ class BenchmarkRun:
             self._failures[outcome.key] = outcome
             return
         self._responses[outcome.key] = outcome
-        self._scores[outcome.key] = score_text(
-            outcome.text,
-            self._case_of[outcome.prompt_id],
-            self._dictionary,
-            substring=self.plan.metrics.keyword_mode == "substring",
-            relevance_share=self.plan.metrics.relevance_share,
-        )
+        self._readings[outcome.key] = self._reader.read(self._case_of[outcome.prompt_id], outcome)
 
     def _judge(self, index: int, settled: Mapping[str, Decision]) -> Look | None:
         """Judge what is drawn; None when there is nothing to compare, or relevance is not measured."""
@@ -366,7 +351,7 @@ class BenchmarkRun:
         return [
             number
             for number in range(self._samples)
-            if all((case.prompt_id, arm, number) in self._scores for arm in arms)
+            if all((case.prompt_id, arm, number) in self._responses for arm in arms)
         ]
 
     def _embed(self, engine: Engine) -> None:
@@ -385,7 +370,7 @@ class BenchmarkRun:
             ]
             for (name, number), cosine in zip(keys, paired_cosines(left, right), strict=True):
                 if cosine is not None:
-                    self._cosines.setdefault((name, adapter.name), {})[number] = cosine
+                    self._with_engine[COSINE][name, adapter.name, number] = cosine
             if index == 0:
                 self._mismatched = mismatched_cosine(left, right, [name for name, _ in keys])
 
@@ -394,38 +379,35 @@ class BenchmarkRun:
         for adapter in self.plan.adapters:
             for case in self.plan.cases:
                 shared = self._shared_replicates(case, (BASE_ARM, adapter.name))
-                self._cosines[case.prompt_id, adapter.name] = recording.cosines_of(case.prompt_id, adapter.name, shared)
+                for number, cosine in recording.cosines_of(case.prompt_id, adapter.name, shared).items():
+                    self._with_engine[COSINE][case.prompt_id, adapter.name, number] = cosine
         whole = recording.texts.keys() == self._case_of.keys() and recording.replicates == self._samples
         self._mismatched = recording.mismatched_cosine if whole else None
 
-    def _mean_cosine(self, case: PromptCase, adapter: str) -> float | None:
-        """Return the mean over the pairs; of an older recording, which has only that, the mean it holds."""
+    def _recorded(self, case: PromptCase, adapter: str) -> dict[str, Figure]:
+        """Return the mean cosine of a prompt, of an older recording that holds no other."""
         recording = self.plan.recording
-        if recording is not None and recording.cosine_detail == "prompts":
-            return recording.prompt_cosines.get((case.prompt_id, adapter)) if self.plan.metrics.cosine else None
-        cosines = self._cosines.get((case.prompt_id, adapter))
-        return fmean(cosines.values()) if cosines else None
+        if recording is None or recording.cosine_detail != "prompts" or not self.plan.metrics.cosine:
+            return {}
+        mean = recording.prompt_cosines.get((case.prompt_id, adapter))
+        return {} if mean is None else {COSINE: Figure(finetuned=mean)}
 
     def _samples_of(self, case: PromptCase, arm: str, more: Measuring) -> list[Sample]:
-        cosines = self._cosines.get((case.prompt_id, arm), {})
         clean = self._clean.of(case, arm, self._responses)
         result: list[Sample] = []
         for number in range(self.plan.looks[-1]):
             response = self._responses.get((case.prompt_id, arm, number))
             if response is None:
                 continue
-            score = self._scores[response.key]
-            sample = make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools, clean=clean)
+            reading = replace(self._readings[response.key], clean=clean)
+            scores = {
+                name: by_key[response.key] for name, by_key in self._with_engine.items() if response.key in by_key
+            }
             base = self._responses.get((case.prompt_id, BASE_ARM, number)) if arm != BASE_ARM else None
-            result.append(
-                msgspec.structs.replace(
-                    sample,
-                    cosine=cosines.get(number),
-                    extra=more.of_response(case, response),
-                    pair={} if base is None else more.of_pair(case, base, response),
-                    reused=self._is_reused(response),
-                )
-            )
+            for metrics in (self._built_in, more):
+                scores |= metrics.of_response(case, response, reading)
+                scores |= metrics.of_pair(case, base, response) if base is not None else {}
+            result.append(make_sample(response, reading, scores, reused=self._is_reused(response)))
         return result
 
     def _is_reused(self, response: Response) -> bool:
@@ -435,19 +417,16 @@ class BenchmarkRun:
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
         cleans = [self._clean.of(case, arm, self._responses) for arm in (BASE_ARM, adapter)]
-        clean_samples = [
-            msgspec.structs.replace(
-                make_sample(case, response, score, metrics=self.plan.metrics, tools=self._tools),
-                reused=self._is_reused(response),
-            )
-            for arm in (BASE_ARM, adapter)
-            for response, score in self._clean.drawn_for(case, arm)
-        ]
+        clean_samples = []
+        for response in (one for arm in (BASE_ARM, adapter) for one in self._clean.drawn_for(case, arm)):
+            reading = self._reader.read(case, response)
+            scores = self._built_in.of_response(case, response, reading)
+            clean_samples.append(make_sample(response, reading, scores, reused=self._is_reused(response)))
         return make_row(
             case,
             adapter,
             base,
             self._samples_of(case, adapter, more),
-            cosine=self._mean_cosine(case, adapter),
             clean=CleanForm(base=cleans[0], finetuned=cleans[1], samples=tuple(clean_samples)),
+            given=self._recorded(case, adapter),
         )

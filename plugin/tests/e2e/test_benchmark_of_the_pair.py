@@ -166,7 +166,7 @@ def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngi
     assert facts.decisions[TWIN_ARM].verdict != "PASS"
     same = sum(drawn[name, "base", number] == text for (name, arm, number), text in drawn.items() if arm == TWIN_ARM)
     assert same < 30 * REPLICATES / 2
-    floors = noise_floors(row for case in run.plan.cases for row in run.rows(case, NO_METRICS))
+    floors = noise_floors((row for case in run.plan.cases for row in run.rows(case, NO_METRICS)), ())
     assert floors["jarvis_relevance"].floor is not None
     assert floors["jarvis_relevance"].floor > 0
 

@@ -50,9 +50,11 @@ def test_the_share_at_which_relevance_is_whole_is_that_of_the_file_and_noted(pro
     configure(project, metrics={"relevance_share": 0.6})
     project.run("--jarvis-report-dir", "double", "--jarvis-samples", "1", "--jarvis-gate", "off")
     usual, double = project.report("usual"), project.report("double")
-    base = [row.jarvis_relevance_base for row in usual.results]
+    base = [row.figure("jarvis_relevance").base for row in usual.results]
     assert max(base) > 0
-    assert [pytest.approx(value / 2) for value in base] == [row.jarvis_relevance_base for row in double.results]
+    assert [pytest.approx(value / 2) for value in base] == [
+        row.figure("jarvis_relevance").base for row in double.results
+    ]
     assert double.provenance.relevance_share == 0.6
     assert any("60" in note and "dictionnaire" in note for note in double.provenance.notes)
     assert not any("dictionnaire" in note for note in usual.provenance.notes)

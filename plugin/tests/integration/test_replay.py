@@ -169,7 +169,7 @@ def test_another_way_to_look_for_keywords_is_scored_again(project, replay) -> No
     report = project.report("again")
     assert report.results[0].samples[0].keywords_found == ("chrom", "ouvre")
     assert report.provenance.keyword_mode == "substring"
-    assert report.results[0].cosine_similarity_score is None
+    assert report.results[0].figure("cosine_similarity").finetuned is None
 
 
 def test_prompts_that_are_not_those_recorded_are_named_and_the_run_is_not_judged(project, replay) -> None:
@@ -208,10 +208,10 @@ def test_a_report_without_a_cosine_per_response_keeps_the_means_of_its_prompts(p
     file.write_text(json.dumps(document), encoding="utf-8")
     result = replay()
     before, after = project.report(), project.report("again")
-    assert [row.cosine_similarity_score for row in after.results] == [
-        row.cosine_similarity_score for row in before.results
+    assert [row.figure("cosine_similarity").finetuned for row in after.results] == [
+        row.figure("cosine_similarity").finetuned for row in before.results
     ]
-    assert {sample.cosine for row in after.results for sample in row.samples} == {None}
+    assert {sample.score("cosine_similarity") for row in after.results for sample in row.samples} == {None}
     result.stdout.fnmatch_lines(["Cosinus*: moyennes enregistrées par prompt*"])
 
 

@@ -124,8 +124,8 @@ def script(request):
     assert 2 == len(report.failures) == report.statistics.failed_responses
     assert (2, 3) == (report.statistics.total_tests, report.statistics.planned_tests)
     row = report.results[1]
-    assert (None, None) == (row.finetuned_response, row.jarvis_relevance_finetuned)
-    assert report.statistics.avg_relevance_finetuned == pytest.approx(min(1, 2 / (0.3 * 7)))
+    assert (None, None) == (row.finetuned_response, row.figure("jarvis_relevance").finetuned)
+    assert report.statistics.figure("jarvis_relevance").finetuned == pytest.approx(min(1, 2 / (0.3 * 7)))
 
 
 def test_an_interrupted_run_leaves_a_partial_report(project, scripted_by: Callable[[str], str]) -> None:

@@ -23,8 +23,8 @@ def reused(report: Report) -> set[bool]:
 def shown(report: Report) -> list[object]:
     """Return what a report says, but for marks and times."""
     return [
-        report.statistics.avg_relevance_finetuned,
-        report.statistics.avg_cosine_similarity,
+        report.statistics.figure("jarvis_relevance").finetuned,
+        report.statistics.figure("cosine_similarity").finetuned,
         report.gate,
         report.decisions,
         [[sample.text for sample in row.samples] for row in report.results],

@@ -116,7 +116,7 @@ def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by: 
 def test_without_the_option_nothing_is_added(project, scripted_by: Callable[[str], str]) -> None:
     result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", "off", engine=scripted_by(CALLS))
     result.assert_outcomes(passed=3)
-    assert {None} == {sample.tool_calls for row in project.report().results for sample in row.samples}
+    assert {None} == {sample.response.tool_calls for row in project.report().results for sample in row.samples}
     assert () == project.report().provenance.generation.tools
 
 
@@ -153,7 +153,7 @@ def test_misheard_commands_are_held_against_clean_ones(project, scripted_by: Cal
     report = project.report()
     result.assert_outcomes(passed=5)
     assert 5 == report.statistics.total_tests
-    assert (0.0, 1.0) == (report.statistics.avg_understood_base, report.statistics.avg_understood_finetuned)
+    assert (0.0, 1.0) == (report.statistics.figure("understood").base, report.statistics.figure("understood").finetuned)
     drawn = {row.prompt_id: len(row.clean_samples) for row in report.results}
     assert {"c-1": 0, "c-2": 0, "q-1": 0, "m-1": 0, "m-2": 8} == drawn
     assert "COMMANDES MAL ENTENDUES" in (project.folder / "out" / "report.txt").read_text(encoding="utf-8")

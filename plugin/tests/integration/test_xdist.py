@@ -31,7 +31,7 @@ def test_the_controller_writes_one_whole_report_of_one_count_of_responses_and_sa
     assert report.complete
     assert report.gate.verdict == "PASS"
     assert [row.prompt_id for row in report.results] == ["c-1", "c-2", "q-1"]
-    assert None not in {row.cosine_similarity_score for row in report.results}
+    assert None not in {row.figure("cosine_similarity").finetuned for row in report.results}
     assert [path.name for path in project.folder.rglob("report.json")] == ["report.json"]
     assert (8, (8,)) == (report.metadata.samples_per_prompt, report.metadata.plan.looks)
     assert {8} == {len(row.of_arm("base")) for row in report.results}

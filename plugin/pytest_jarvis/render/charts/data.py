@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, placed
 from pytest_jarvis.render.french import (
     NOTHING_DECIDED,
     adapters_sentence,
@@ -19,17 +20,16 @@ from pytest_jarvis.render.french import (
     labels,
     number,
     percent,
-    points,
     printable,
     shortened,
-    signed,
     typeset,
 )
 from pytest_jarvis.render.french import charts as wording
 from pytest_jarvis.render.french.comparing import replay_mark
+from pytest_jarvis.render.french.metrics import difference, figure, label_of
 from pytest_jarvis.render.french.regression import drop_notes
 from pytest_jarvis.report.analysis.changes import MetricComparison
-from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
+from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.estimates import MeanEstimate
@@ -122,43 +122,35 @@ def chart_data(report: Report, insights: Insights) -> ChartData:
     shown = insights.adapters[:MOST_ADAPTERS]
     arms = (labels.BASE, *(printable(adapter.name) for adapter in shown))
     return ChartData(
-        relevance=_bar_panel(
-            wording.CHART_RELEVANCE, arms, shown, lambda one: one.relevance, _relevance, in_percent=False
-        ),
-        keywords=_bar_panel(wording.CHART_KEYWORDS, arms, shown, lambda one: one.keywords, _keywords, in_percent=True),
+        relevance=_bar_panel(wording.CHART_RELEVANCE, arms, shown, BUILT_IN[RELEVANCE].spec),
+        keywords=_bar_panel(wording.CHART_KEYWORDS, arms, shown, BUILT_IN[KEYWORDS].spec),
         scores=_histogram(report, arms, shown),
         key_numbers=_key_numbers(report, insights),
     )
-
-
-def _relevance(value: float) -> str:
-    return number(value, 3)
-
-
-def _keywords(value: float) -> str:
-    return percent(value, 0)
 
 
 def _bar_panel(
     title: str,
     arms: tuple[str, ...],
     adapters: Sequence[AdapterInsight],
-    metric: Callable[..., MetricComparison | None],
-    write: Callable[[float], str],
-    *,
-    in_percent: bool,
+    spec: MetricSpec,
 ) -> BarPanel:
+    in_percent = spec.unit == "share"
+
+    def bars(parts: Iterable[AdapterInsight | CategoryInsight]) -> tuple[Bar | None, ...]:
+        return _bars([part.metrics.get(spec.name) for part in parts], in_percent=in_percent)
+
     categories = adapters[0].categories
     kept = sorted(range(len(categories)), key=lambda place: -categories[place].averages.planned_tests)[:MOST_GROUPS]
     groups = [
         BarGroup(
             label=printable(categories[place].label),
-            bars=_bars([metric(adapter.categories[place]) for adapter in adapters], write),
+            bars=bars(adapter.categories[place] for adapter in adapters),
         )
         for place in sorted(kept)
     ]
     if len(categories) > 1:
-        groups.append(BarGroup(label=labels.TOTAL, bars=_bars([metric(adapter) for adapter in adapters], write)))
+        groups.append(BarGroup(label=labels.TOTAL, bars=bars(adapters)))
     ends = [
         max(bar.value, bar.interval[1] if bar.interval else 0.0)
         for group in groups
@@ -175,26 +167,27 @@ def _bar_panel(
     )
 
 
-def _bars(metrics: Sequence[MetricComparison | None], write: Callable[[float], str]) -> tuple[Bar | None, ...]:
+def _bars(metrics: Sequence[MetricComparison | None], *, in_percent: bool) -> tuple[Bar | None, ...]:
     """Return the base's bar, from the first adapter that has one, then each adapter's."""
     measured = [metric for metric in metrics if metric is not None]
     base = measured[0].base if measured else None
     estimates = (base, *(metric.finetuned if metric is not None else None for metric in metrics))
-    return tuple(_bar(estimate, write) if estimate is not None else None for estimate in estimates)
+    return tuple(_bar(estimate, in_percent=in_percent) if estimate is not None else None for estimate in estimates)
 
 
-def _bar(estimate: MeanEstimate, write: Callable[[float], str]) -> Bar:
+def _bar(estimate: MeanEstimate, *, in_percent: bool) -> Bar:
     ends = estimate.interval
     # A share ends at 0 and 1, whatever Student's t says.
     inside = None if ends is None else (max(0.0, ends[0]), min(1.0, ends[1]))
-    return Bar(value=estimate.mean, interval=inside, shown=write(estimate.mean))
+    shown = percent(estimate.mean, 0) if in_percent else number(estimate.mean, 3)
+    return Bar(value=estimate.mean, interval=inside, shown=shown)
 
 
 def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[AdapterInsight]) -> Histogram:
     by_arm = [_scores(report.of_adapter(adapters[0].name), of_base=True)]
     by_arm += [_scores(report.of_adapter(adapter.name), of_base=False) for adapter in adapters]
     edges = _edges(report, [score for scores in by_arm for score in scores])
-    relevance = [adapter.relevance for adapter in adapters]
+    relevance = [adapter.metrics.get(RELEVANCE) for adapter in adapters]
     base = next((metric.base.mean for metric in relevance if metric is not None), None)
     return Histogram(
         title=wording.CHART_SCORES,
@@ -207,11 +200,11 @@ def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[Adapter
 
 def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
     return [
-        sample.relevance
+        score
         for row in rows
         if row.measured
         for sample in row.samples
-        if (sample.arm != row.adapter) == of_base and sample.relevance is not None
+        if (sample.arm != row.adapter) == of_base and (score := sample.score(RELEVANCE)) is not None
     ]
 
 
@@ -231,9 +224,10 @@ def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
 
 def _worth(sample: Sample) -> float | None:
     """Return what one term adds to the relevance; None at its ends."""
-    if not sample.terms_found or sample.relevance is None or not 0 < sample.relevance < 1:
+    score = sample.score(RELEVANCE)
+    if not sample.terms_found or score is None or not 0 < score < 1:
         return None
-    return sample.relevance / len(sample.terms_found)
+    return score / len(sample.terms_found)
 
 
 def _shares(scores: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:
@@ -301,25 +295,20 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
         for one in shown
         if one.decision is not None
     ]
-    relevance = [
-        (
-            _of(one, labels.FIELDS["relevance"], named=several),
-            _both(one.relevance, lambda mean: number(mean, 3), signed),
-        )
-        for one in shown
-        if one.relevance is not None
-    ]
-    keywords = [
-        (_of(one, labels.FIELDS["keywords"], named=several), _both(one.keywords, percent, points))
-        for one in shown
-        if one.keywords is not None
+    groups = [
+        [
+            (_of(one, label_of(spec), named=several), _both(one.metrics[spec.name], spec))
+            for one in shown
+            if spec.name in one.metrics
+        ]
+        for spec in placed("column", per="response")
     ]
     counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
     measured = [(labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt))]
     if not several:
-        return [*gains, *relevance, *keywords, *measured, *_more_of(insights.candidate)]
+        return [*gains, *(row for group in groups for row in group), *measured, *_more_of(insights.candidate)]
     rows = [*gains, *measured]
-    for group in (relevance, keywords):
+    for group in groups:
         # A number of some adapters and not of others would compare what is not there.
         rows += group if len(rows) + len(group) <= _MOST_ROWS else []
     return rows
@@ -334,10 +323,10 @@ def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
         (labels.CRITERIA[flips.criterion], labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts))
         for flips in candidate.flips
     ]
-    cosine = candidate.averages.avg_cosine_similarity
-    return rows if cosine is None else [*rows, (labels.FIELDS["cosine"], number(cosine))]
+    pairs = ((spec, candidate.averages.figure(spec.name).finetuned) for spec in placed("column", per="pair"))
+    return [*rows, *((label_of(spec), number(mean)) for spec, mean in pairs if mean is not None)]
 
 
-def _both(metric: MetricComparison, write: Callable[[float], str], write_change: Callable[[float], str]) -> str:
-    change = write_change(metric.change.difference)
-    return f"{write(metric.base.mean)} → {write(metric.finetuned.mean)} ({change})"
+def _both(metric: MetricComparison, spec: MetricSpec) -> str:
+    base, tuned = figure(metric.base.mean, spec.unit), figure(metric.finetuned.mean, spec.unit)
+    return f"{base} → {tuned} ({difference(metric.change.difference, spec.unit)})"

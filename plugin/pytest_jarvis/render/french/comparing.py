@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.render.french.formats import bar_percent, percent, plural, printable, typeset
+from pytest_jarvis.render.french.metrics import LABELS
 from pytest_jarvis.render.french.notes import french_storage
-from pytest_jarvis.report.comparison import MetricName
 from pytest_jarvis.report.schema import ReplayOf, Report
 from pytest_jarvis.stats.regression import Direction, PromptOverlap, SettingChange
 
@@ -82,15 +83,6 @@ def _changed_rules(report: Report, replay: ReplayOf) -> Iterator[str]:
         yield "Les prompts (mots-clés, outils attendus ou leur nombre) ont changé depuis."
 
 
-_METRICS: Final[Mapping[MetricName, str]] = {
-    "relevance": "Pertinence",
-    "keywords": "Mots-clés",
-    "cosine": "Cosinus",
-    "routing": "Bon outil choisi",
-    "understood": "Commandes comprises",
-    "base_relevance": "Pertinence, base",
-    "base_keywords": "Mots-clés, base",
-}
 COMPARISON: Final = "COMPARAISON DE DEUX ESSAIS"
 BEFORE: Final = "avant"
 AFTER: Final = "après"
@@ -125,9 +117,12 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-def metric_label(name: str) -> str:
+def metric_label(spec: MetricSpec, *, of_base: bool) -> str:
     """Return what a metric is called; one that others added keeps its name."""
-    return {str(known): label for known, label in _METRICS.items()}.get(name, printable(name))
+    if spec.name not in LABELS:
+        return printable(spec.name)
+    label = LABELS[spec.name][1]
+    return f"{label[:1].upper()}{label[1:]}{', base' if of_base else ''}"
 
 
 def run_line(path: str, report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pytest_jarvis.metrics.registry import RELEVANCE
 from pytest_jarvis.render.french.formats import bracket, number, percent, plural, printable, signed, typeset
 from pytest_jarvis.render.french.regression import OBSTACLES
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, RunComparison
@@ -27,7 +28,7 @@ _OTHER: Final[Mapping[Direction, str]] = {"rise": "est plus haute", "drop": "est
 
 def is_of_other_scale(found: RunComparison, metric: str) -> bool:
     """Whether the two runs count this metric by other rules, so that its difference means nothing."""
-    return metric in {"relevance", "base_relevance"} and "other_dictionary" in found.obstacles
+    return metric == RELEVANCE and "other_dictionary" in found.obstacles
 
 
 def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list[str]:
@@ -37,7 +38,7 @@ def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list
 
 
 def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iterator[str]:
-    relevance = {one.category: one for one in arm.metrics if one.metric == "relevance"}
+    relevance = {one.category: one for one in arm.metrics if one.metric == RELEVANCE and not one.of_base}
     forbidding = [OBSTACLES[one] for one in found.obstacles if one in _FORBIDDING]
     if OVERALL not in relevance:
         forbidding.append(OBSTACLES["not_measured"])
@@ -101,7 +102,8 @@ def _figures(one: MetricDifference) -> str:
 
 def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -> Iterator[str]:
     """Yield what else than the adapter the change may come from; `moved` is the way its relevance went overall."""
-    base = next((one for one in arm.metrics if one.metric == "base_relevance" and one.category == OVERALL), None)
+    of_base = (one for one in arm.metrics if one.metric == RELEVANCE and one.of_base and one.category == OVERALL)
+    base = next(of_base, None)
     if base is not None and base.proven is not None:
         subject = "La base aussi" if base.proven == moved else "La base, elle,"
         yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."

@@ -8,6 +8,7 @@ from typing import Final
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.inputs.config import DEMO
 from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
+from pytest_jarvis.render.french.metrics import digits_of_noise, label_of, spec_named
 from pytest_jarvis.render.french.notes import french_storage
 from pytest_jarvis.report.analysis.changes import Criterion
 from pytest_jarvis.report.schema import Report
@@ -236,11 +237,6 @@ UNCOMMITTED: Final = "avec des changements non validés"
 NOISE_RULE: Final = typeset(
     "La base contre elle-même, avec un bruit indépendant : un écart plus petit que le plancher est du bruit."
 )
-NOISE_METRICS: Final[Mapping[str, str]] = {
-    "jarvis_relevance": "Pertinence JARVIS",
-    "keyword_match": "Mots-clés trouvés",
-    "characters": "Caractères",
-}
 GREEDY: Final = "déterministe"
 THINKING: Final = "réflexion"
 NO_COMMIT: Final = "inconnu (pas un dépôt git)"
@@ -253,9 +249,9 @@ def sampling(temperature: float, top_p: float) -> str:
 
 def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     """Return what an A/A run says of a metric: its name, the difference seen, the floor, and its share of the mean."""
-    digits = 0 if name == "characters" else 3
+    digits = digits_of_noise(name)
     return (
-        NOISE_METRICS.get(name, name),
+        label_of(spec_named(name)),
         signed(floor.difference.difference, digits),
         f"± {number(floor.floor, digits)}",
         f"± {percent(floor.relative_floor)}",

@@ -1,19 +1,43 @@
-"""The metrics that others added, in French: names of their bars, figures, what was not measured."""
+"""Metrics in French: the labels of the built-in ones, figures in their units, bars, what was not measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, Unit
 from pytest_jarvis.render.french import thresholds
-from pytest_jarvis.render.french.formats import DASH, bracket, number, plural, signed, typeset
+from pytest_jarvis.render.french.formats import (
+    DASH,
+    bracket,
+    number,
+    percent,
+    plural,
+    points,
+    printable,
+    signed,
+    typeset,
+)
 from pytest_jarvis.render.french.verdicts import at_look, early_look, shown_thresholds
+from pytest_jarvis.report.analysis.metrics import added_specs
 from pytest_jarvis.report.schema import AddedMetric, MetricAverages, Report
 from pytest_jarvis.stats.thresholds import Threshold
 
 TITLE: Final = "Métriques ajoutées"
 PER_PAIR: Final = "(par paire)"
+LABELS: Final[Mapping[str, tuple[str, str]]] = {
+    "jarvis_relevance": ("Pertinence JARVIS", "pertinence"),
+    "keyword_match": ("Mots-clés trouvés", "mots-clés"),
+    "cosine_similarity": ("Similarité cosinus", "cosinus"),
+    "tool_routing": ("Bon outil choisi", "bon outil choisi"),
+    "understood": ("Commandes mal entendues, et comprises", "commandes comprises"),
+    "characters": ("Caractères", "caractères"),
+    "tokens": ("Tokens", "tokens"),
+    "seconds": ("Durée (s)", "durée (s)"),
+}
+"""Of each built-in metric: its label, and a shorter one for the heads of columns."""
+_DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "count": 0, "seconds": 2}
 
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) -> str:
@@ -22,7 +46,8 @@ def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) ->
     if threshold.metric is None:
         return title
     known = metrics.get(threshold.metric)
-    return typeset(f"{title} : {known.spec.label if known else threshold.metric}")
+    label = LABELS.get(threshold.metric, (known.spec.label if known else threshold.metric,))[0]
+    return typeset(f"{title} : {label}")
 
 
 def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
@@ -49,34 +74,53 @@ def why_of(report: Report, threshold: Threshold) -> str:
 
 
 def names_of(report: Report) -> dict[str, MetricSpec]:
-    """Return the added metrics by name; of a report that does not say what they are, those of its samples."""
-    if report.metrics:
-        return {name: metric.spec for name, metric in report.metrics.items()}
-    found = sorted({name for row in report.results for sample in row.samples for name in sample.extra})
-    return {name: MetricSpec(name=name, label=name) for name in found}
+    """Return the metrics in lines of their own by name; of a report that does not say what they are, of its samples."""
+    named = [metric.spec for metric in report.metrics.values()]
+    return {spec.name: spec for spec in added_specs(report.results, named)}
+
+
+def spec_named(name: str) -> MetricSpec:
+    """Return a built-in metric; for the name of another what is known of it, its name."""
+    return BUILT_IN[name].spec if name in BUILT_IN else MetricSpec(name=name, label=name)
 
 
 def label_of(spec: MetricSpec) -> str:
-    """Return the label of a metric, and that it is one of pairs where it is."""
+    """Return the label of a metric; of one that others added, also that it is one of pairs where it is."""
+    if spec.name in LABELS:
+        return LABELS[spec.name][0]
     return f"{spec.label} {PER_PAIR}" if spec.per == "pair" else spec.label
 
 
-def figure(value: float | None) -> str:
-    """Return a mean of an added metric, in its own unit: whole numbers of a certain size need no decimals."""
-    return number(value, 3 if value is None or abs(value) < 100 else 0)
+def short_label(spec: MetricSpec) -> str:
+    """Return the label of a metric for the head of a column."""
+    return LABELS[spec.name][1] if spec.name in LABELS else printable(label_of(spec))
 
 
-def difference(value: float | None) -> str:
-    """Return a difference of such means with its sign."""
-    return signed(value, 3 if value is None or abs(value) < 100 else 0)
+def figure(value: float | None, unit: Unit = "own") -> str:
+    """Return a mean of a metric in its unit; in one of its own, whole numbers of a certain size need no decimals."""
+    return percent(value) if unit == "share" else number(value, _digits(value, unit))
+
+
+def difference(value: float | None, unit: Unit = "own") -> str:
+    """Return a difference of such means with its sign; of shares, in points."""
+    return points(value) if unit == "share" else signed(value, _digits(value, unit))
+
+
+def _digits(value: float | None, unit: Unit) -> int:
+    return _DIGITS.get(unit, 3 if value is None or abs(value) < 100 else 0)
+
+
+def digits_of_noise(name: str) -> int:
+    """Return the decimals of a metric's noise floor, in which shares are no per cent."""
+    return _DIGITS.get(spec_named(name).unit, 3)
 
 
 def metric_cells(spec: MetricSpec, averages: MetricAverages) -> tuple[str, str, str, str]:
     """Return base, fine-tuned, difference and interval; of pairs, their mean stands for the difference."""
     if averages.value is None:
         return (DASH, DASH, DASH, DASH)
-    write = figure if spec.per == "pair" else difference
-    means = (figure(averages.base), figure(averages.finetuned))
+    write = partial(figure if spec.per == "pair" else difference, unit=spec.unit)
+    means = (figure(averages.base, spec.unit), figure(averages.finetuned, spec.unit))
     return (*means, write(averages.value), bracket(averages.interval, write))
 
 
@@ -86,8 +130,8 @@ def metric_line(spec: MetricSpec, averages: MetricAverages) -> str:
     if spec.per == "pair":
         return typeset(f"{label_of(spec)} : {change} {interval}")
     if averages.value is None:
-        return typeset(f"{spec.label} : non mesuré")
-    return typeset(f"{spec.label} : {base} → {tuned}, écart {change} {interval}")
+        return typeset(f"{label_of(spec)} : non mesuré")
+    return typeset(f"{label_of(spec)} : {base} → {tuned}, écart {change} {interval}")
 
 
 def not_measured(spec: MetricSpec, averages: MetricAverages) -> str:
@@ -96,4 +140,4 @@ def not_measured(spec: MetricSpec, averages: MetricAverages) -> str:
         return ""
     left_out = plural(averages.not_measured, "paire" if spec.per == "pair" else "réponse")
     many = "" if averages.not_measured < 2 else "s"
-    return typeset(f"{spec.label} : {left_out} sans mesure, laissée{many} de côté.")
+    return typeset(f"{LABELS.get(spec.name, (spec.label,))[0]} : {left_out} sans mesure, laissée{many} de côté.")

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render.french.formats import NBSP, number, percent, plural, printable, seconds, typeset
 from pytest_jarvis.render.french.labels import BASE, STAGES, device, model_label, quantised
+from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, short_label, spec_named
 from pytest_jarvis.render.french.notes import french_reason
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
@@ -25,12 +27,6 @@ TOTAL: Final = "Ensemble"
 NOISE_HEAD: Final = typeset(
     "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que le plancher est du bruit :"
 )
-NOISE_METRICS: Final[Mapping[str, str]] = {
-    "jarvis_relevance": "pertinence",
-    "keyword_match": "mots-clés",
-    "characters": "longueur (caractères)",
-}
-COSINE: Final = "cosinus"
 
 _BATCHING: Final[Mapping[str, str]] = {
     "mixed": "tous les bras dans les mêmes lots",
@@ -112,8 +108,7 @@ def responses_each(count: int) -> str:
 
 def noise_line(name: str, floor: NoiseFloor) -> str:
     """Return what an A/A run says of a metric: the difference seen and the noise floor."""
-    digits = 0 if name == "characters" else 3
-    label = NOISE_METRICS.get(name, printable(name))
+    digits, label = digits_of_noise(name), short_label(spec_named(name))
     seen = number(floor.difference.difference, digits)
     return (
         f"{label:<22} écart vu {seen:>8}   plancher ± {number(floor.floor, digits)} (± {percent(floor.relative_floor)})"
@@ -122,7 +117,9 @@ def noise_line(name: str, floor: NoiseFloor) -> str:
 
 def cosine_line(cosine: float) -> str:
     """Return what two draws of one model reach."""
-    return typeset(f"{COSINE:<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence")
+    return typeset(
+        f"{LABELS[COSINE][1]:<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence"
+    )
 
 
 def failure_line(failure: FailureRow) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from statistics import fmean
 from typing import Final, Literal
 
+from pytest_jarvis.metrics.registry import KEYWORDS, RELEVANCE, TOOL_ROUTING
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import pair_replicates
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
@@ -20,7 +22,7 @@ Criterion = Literal["expected_tool", "all_keywords"]
 without such a judgement, the tool it names most is the one the prompt wants.
 all_keywords: every keyword of the prompt is found in it."""
 
-Metric = Callable[[Sample], float | None]
+Value = Callable[[Sample], float | None]
 """What is read off one response; None where it was not measured."""
 
 _ROUNDING: Final = 1e-12
@@ -87,38 +89,19 @@ class Flips:
 def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | None:
     """Say whether a response is right by `criterion`; None where it does not apply or was not measured."""
     if criterion == "expected_tool":
-        if sample.routing is not None:
-            return sample.routing.right
+        if (choice := sample.score(TOOL_ROUTING)) is not None:
+            return choice == 1
         return None if row.expected_tool is None else sample.tools_named[:1] == (row.expected_tool,)
-    return None if sample.keyword_match is None else sample.keyword_match >= 1 - _ROUNDING
+    match = sample.score(KEYWORDS)
+    return None if match is None else match >= 1 - _ROUNDING
 
 
-def relevance_of(sample: Sample) -> float | None:
-    """Give back the response's JARVIS relevance, in [0, 1]."""
-    return sample.relevance
+def value_of(metric: str) -> Value:
+    """Return what reads a metric off a response."""
+    return methodcaller("score", metric)
 
 
-def keywords_of(sample: Sample) -> float | None:
-    """Give back the share of the prompt's keywords found in the response, in [0, 1]."""
-    return sample.keyword_match
-
-
-def routing_of(sample: Sample) -> float | None:
-    """Give back 1.0 for the right choice of the tool, 0.0 for a wrong one; None where it was not judged."""
-    return None if sample.routing is None else float(sample.routing.right)
-
-
-def characters_of(sample: Sample) -> float:
-    """Give back the response's length in characters."""
-    return float(len(sample.text))
-
-
-def seconds_of(sample: Sample) -> float:
-    """Give back the seconds to the response's last token."""
-    return sample.seconds
-
-
-def pair_of(row: ResultRow, value: Metric) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pair_of(row: ResultRow, value: Value) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Give back one prompt's values, base and fine-tuned, in step; empty where there are none."""
     arms: tuple[dict[int, float], dict[int, float]] = ({}, {})
     for sample in row.samples:
@@ -127,8 +110,14 @@ def pair_of(row: ResultRow, value: Metric) -> tuple[tuple[float, ...], tuple[flo
     return pair_replicates(*arms)
 
 
+def pairs_of_rows(rows: Sequence[ResultRow], value: Value) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    """Return the values of base and adapter, a sequence per prompt that has them in both."""
+    pairs = [pair for row in rows if all(pair := pair_of(row, value))]
+    return [base for base, _ in pairs], [tuned for _, tuned in pairs]
+
+
 def compare_rows(
-    rows: Sequence[ResultRow], value: Metric, alpha: float, *, shared_noise: bool = True
+    rows: Sequence[ResultRow], value: Value, alpha: float, *, shared_noise: bool = True
 ) -> MetricComparison | None:
     """Compare the arms on the rows that hold the metric in both; None where no row does."""
     pairs = [pair for row in rows if all(pair := pair_of(row, value))]
@@ -150,7 +139,7 @@ def _compare_pairs(
 
 def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
     """Give back how the relevance of each row measured in both arms changed, in the rows' order."""
-    scored = [(row, pair) for row in rows if all(pair := pair_of(row, relevance_of))]
+    scored = [(row, pair) for row in rows if all(pair := pair_of(row, value_of(RELEVANCE)))]
     if not scored:
         return ()
     worse = find_worse_prompts(
@@ -182,9 +171,11 @@ def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[Prom
     """Give back the lowest changes that are no improvement already named; of equal ones, the lower score first."""
     named = {change.row.prompt_id for change in improvements}
     others = [change for change in changes if change.row.prompt_id not in named]
-    return tuple(
-        sorted(others, key=lambda one: (round(one.change, 12), one.row.jarvis_relevance_finetuned or 0.0))[:TOP_CHANGES]
-    )
+
+    def order(one: PromptChange) -> tuple[float, float]:
+        return (round(one.change, 12), one.row.figure(RELEVANCE).finetuned or 0.0)
+
+    return tuple(sorted(others, key=order)[:TOP_CHANGES])
 
 
 def find_flips(

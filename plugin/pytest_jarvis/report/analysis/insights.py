@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -26,16 +27,13 @@ from pytest_jarvis.report.analysis.changes import (
     Flips,
     MetricComparison,
     PromptChange,
-    characters_of,
     compare_rows,
     find_changes,
     find_flips,
-    keywords_of,
     pair_of,
     pick_improvements,
     pick_weaknesses,
-    relevance_of,
-    seconds_of,
+    value_of,
 )
 from pytest_jarvis.report.analysis.tool_choice import (
     RoutingInsight,
@@ -59,9 +57,15 @@ class CategoryInsight:
     category: str
     label: str
     averages: Averages
-    relevance: MetricComparison | None
-    """None where nothing was measured; so for every metric."""
-    keywords: MetricComparison | None
+    metrics: Mapping[str, MetricComparison]
+    """As those of the adapter."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Old names, until the renderers read the registry."""
+        old = {"relevance": RELEVANCE, "keywords": "keyword_match", "characters": "characters", "seconds": "seconds"}
+        if name in old:
+            return self.metrics.get(old[name])
+        raise AttributeError(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +87,8 @@ class AdapterInsight:
     decision: Decision | None
     """None where nothing was measured, and for the base's twin of an A/A run; so for all that rests on it."""
     advice: Advice | None
-    relevance: MetricComparison | None
-    keywords: MetricComparison | None
-    characters: MetricComparison | None
-    """Characters of a response."""
-    seconds: MetricComparison | None
-    """Seconds to its last token."""
+    metrics: Mapping[str, MetricComparison]
+    """Built-in metrics of responses by name; one that was not measured in both arms is not there."""
     categories: tuple[CategoryInsight, ...]
     weakest: WeakestCategory | None
     changes: tuple[PromptChange, ...]
@@ -108,6 +108,13 @@ class AdapterInsight:
     """The choice of the tool; None where it was not judged."""
     understanding: UnderstandingInsight | None = None
     """Misheard commands that were understood; None where it was not asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Old names, until the renderers read the registry."""
+        old = {"relevance": RELEVANCE, "keywords": "keyword_match", "characters": "characters", "seconds": "seconds"}
+        if name in old:
+            return self.metrics.get(old[name])
+        raise AttributeError(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +183,10 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         averages=statistics.statistics,
         decision=decision,
         advice=advise(decision) if decision else None,
-        relevance=_as_decided(compare_rows(rows, relevance_of, alpha, shared_noise=shared), decision),
-        keywords=compare_rows(rows, keywords_of, alpha, shared_noise=shared),
-        characters=compare_rows(rows, characters_of, alpha, shared_noise=shared),
-        seconds=compare_rows(rows, seconds_of, alpha, shared_noise=shared),
+        metrics={
+            name: _as_decided(found, decision) if name == RELEVANCE else found
+            for name, found in _compare(rows, alpha, shared_noise=shared).items()
+        },
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
         ),
@@ -202,9 +209,9 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
     )
 
 
-def _as_decided(metric: MetricComparison | None, decision: Decision | None) -> MetricComparison | None:
+def _as_decided(metric: MetricComparison, decision: Decision | None) -> MetricComparison:
     """Give back the comparison with the decision's own interval of the gain: a reader sees one, not two."""
-    if metric is None or decision is None or decision.gain is None or metric.ratio.value is None:
+    if decision is None or decision.gain is None or metric.ratio.value is None:
         return metric
     interval = decision.gain_these if metric.ratio.target == "these" else decision.gain_new
     if interval is None or abs(metric.ratio.value - 1 - decision.gain) > _ROUNDING:
@@ -220,15 +227,23 @@ def _category(
         category=name,
         label=item.label,
         averages=item.averages,
-        relevance=compare_rows(own, relevance_of, alpha, shared_noise=shared_noise),
-        keywords=compare_rows(own, keywords_of, alpha, shared_noise=shared_noise),
+        metrics=_compare(own, alpha, shared_noise=shared_noise),
     )
+
+
+def _compare(rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool) -> dict[str, MetricComparison]:
+    found = {
+        name: compare_rows(rows, value_of(name), alpha, shared_noise=shared_noise)
+        for name, metric in BUILT_IN.items()
+        if metric.spec.per == "response"
+    }
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
     """Give back the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
     scores = {
-        name: [tuned for row in rows if row.category == name and (tuned := pair_of(row, relevance_of)[1])]
+        name: [tuned for row in rows if row.category == name and (tuned := pair_of(row, value_of(RELEVANCE))[1])]
         for name in categories
     }
     found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
@@ -240,9 +255,9 @@ def _describe(rows: Sequence[ResultRow], *, of_base: bool) -> ArmDiagnostics:
         [
             ResponseFacts(
                 characters=len(sample.text),
-                tokens=sample.tokens,
+                tokens=sample.response.new_tokens,
                 tools=len(sample.tools_named),
-                cut=sample.finish_reason != "stop" or sample.cut_chars > 0,
+                cut=sample.response.finish_reason != "stop" or sample.response.cut_chars > 0,
             )
             for row in rows
             for sample in row.samples
@@ -273,8 +288,8 @@ def rank_adapters(report: Report) -> Ranking | None:
     for row in report.results:
         arms_of_prompt = found.setdefault(row.prompt_id, {})
         for sample in row.samples:
-            if sample.relevance is not None:
-                arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = sample.relevance
+            if (relevance := sample.score(RELEVANCE)) is not None:
+                arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = relevance
     answered = {arm for by_arm in found.values() for arm in by_arm}
     arms = [arm for arm in (BASE_ARM, *report.metadata.adapters) if arm in answered]
     if len(arms) < 3 or BASE_ARM not in answered:

@@ -1,28 +1,38 @@
-"""The bars a configuration may set beside the relevance gain, measured on the rows of a run."""
+"""The bars that a configuration may set beside the relevance gain, judged on the rows of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final, Literal
 
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
-from pytest_jarvis.metrics.custom import MetricSpec
-from pytest_jarvis.report.analysis.changes import Metric, keywords_of, pair_of, relevance_of, routing_of, seconds_of
-from pytest_jarvis.report.analysis.custom_metrics import pairs_of, value_of
+from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
+from pytest_jarvis.report.analysis.changes import pairs_of_rows, value_of
+from pytest_jarvis.report.analysis.metrics import pairs_of
 from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.decision import decide
-from pytest_jarvis.stats.estimates import compare, compare_as_ratio, estimate_mean
+from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
 from pytest_jarvis.stats.sequential import Question
 from pytest_jarvis.stats.thresholds import (
     Direction,
     Policy,
     Threshold,
+    ThresholdName,
     judge_estimate,
     judge_floors,
     judge_gain,
     judge_metric,
 )
 
-_Table = list[tuple[float, ...]]
+_Measure = Literal["gain", "change", "ratio", "mean"]
+"""What a bar is on: the relative gain, the difference or the ratio of the arms, or the mean of the fine-tuned one."""
+_BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
+    ("keyword_gain", KEYWORDS, "gain"),
+    ("absolute_gain", RELEVANCE, "change"),
+    ("latency_ratio", "seconds", "ratio"),
+    ("routing_accuracy", TOOL_ROUTING, "mean"),
+    ("routing_gain", TOOL_ROUTING, "change"),
+)
 
 
 def configured_bars(
@@ -32,32 +42,54 @@ def configured_bars(
 
     `rows` are the adapter's. Each bar errs with probability `question.alpha` on its own.
     """
-    alpha, shared = question.alpha, question.shared_noise
-    if (percent := section.min_keyword_gain_percent) is not None:
-        bar = percent / 100
-        base, tuned = paired(rows, keywords_of)
-        decision = None
-        if base:
-            decision = decide(
-                base, tuned, min_gain=bar, alpha=alpha, shared_noise=shared, deterministic=question.deterministic
-            )
-        yield judge_gain("keyword_gain", adapter, decision, bar=bar, policy=policy)
-    if (absolute := section.min_absolute_gain) is not None:
-        base, tuned = paired(rows, relevance_of)
-        difference = compare(base, tuned, alpha=alpha, shared_noise=shared) if base else None
-        yield judge_estimate("absolute_gain", adapter, difference, bar=absolute, policy=policy)
-    if (ratio := section.max_latency_ratio) is not None:
-        base, tuned = paired(rows, seconds_of)
-        latency = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared) if base else None
-        yield judge_estimate("latency_ratio", adapter, latency, bar=ratio, policy=policy)
-    yield from _routing_bars(section, adapter, rows, question, policy)
+    percent = section.min_keyword_gain_percent
+    asked: dict[ThresholdName, float | None] = {
+        "keyword_gain": None if percent is None else percent / 100,
+        "absolute_gain": section.min_absolute_gain,
+        "latency_ratio": section.max_latency_ratio,
+        "routing_accuracy": section.min_routing_accuracy,
+        "routing_gain": section.min_routing_gain,
+    }
+    for name, metric, measure in _BARS:
+        if (bar := asked[name]) is not None:
+            yield _judge(name, metric, measure, adapter, rows, bar=bar, question=question, policy=policy)
     if section.category_floors:
         estimates = {}
         for category in section.category_floors:
-            _, scores = paired([row for row in rows if row.category == category], relevance_of)
+            own = [row for row in rows if row.category == category]
+            _, scores = pairs_of_rows(own, value_of(RELEVANCE))
             if scores:
-                estimates[category] = estimate_mean(scores, alpha=alpha)
-        yield from judge_floors(adapter, estimates, section.category_floors, alpha=alpha, policy=policy)
+                estimates[category] = estimate_mean(scores, alpha=question.alpha)
+        yield from judge_floors(adapter, estimates, section.category_floors, alpha=question.alpha, policy=policy)
+
+
+def _judge(
+    name: ThresholdName,
+    metric: str,
+    measure: _Measure,
+    adapter: str,
+    rows: Sequence[ResultRow],
+    *,
+    bar: float,
+    question: Question,
+    policy: Policy,
+) -> Threshold:
+    base, tuned = pairs_of_rows(rows, value_of(metric))
+    alpha, shared = question.alpha, question.shared_noise
+    if measure == "gain":
+        greedy = question.deterministic
+        decision = (
+            decide(base, tuned, min_gain=bar, alpha=alpha, shared_noise=shared, deterministic=greedy) if base else None
+        )
+        return judge_gain(name, adapter, decision, bar=bar, policy=policy)
+    estimate: Difference | Ratio | MeanEstimate | None = None
+    if base and measure == "change":
+        estimate = compare(base, tuned, alpha=alpha, shared_noise=shared)
+    elif base and measure == "ratio":
+        estimate = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared)
+    elif base:
+        estimate = estimate_mean(tuned, alpha=alpha)
+    return judge_estimate(name, adapter, estimate, bar=bar, policy=policy)
 
 
 def metric_bars(
@@ -69,12 +101,12 @@ def metric_bars(
     question: Question,
     policy: Policy,
 ) -> Iterator[Threshold]:
-    """Yield the bars on metrics that others added, judged for one adapter, whose rows are `rows`.
+    """Yield the bars of `metric_bars`, judged for one adapter, whose rows are `rows`.
 
-    Each bar errs with probability `question.alpha` on its own. A bar on a metric that is not among `specs` was not
-    measured.
+    Each bar errs with probability `question.alpha` on its own. `specs` are the metrics that others added; a bar on one
+    that is neither among them nor built-in was not measured.
     """
-    known = {spec.name: spec for spec in specs}
+    known = {name: metric.spec for name, metric in BUILT_IN.items()} | {spec.name: spec for spec in specs}
     for name, asked in section.metric_bars.items():
         yield from _bars_of(
             known.get(name, MetricSpec(name=name, label=name)), asked, adapter, rows, question=question, policy=policy
@@ -90,7 +122,7 @@ def _bars_of(
     question: Question,
     policy: Policy,
 ) -> Iterator[Threshold]:
-    base, tuned = paired(rows, value_of(spec)) if spec.per == "response" else ([], pairs_of(rows, spec))
+    base, tuned = pairs_of_rows(rows, value_of(spec.name)) if spec.per == "response" else ([], pairs_of(rows, spec))
     if asked.min_gain is not None:
         change = compare(base, tuned, alpha=question.alpha, shared_noise=question.shared_noise) if base else None
         way: Direction = "at_least" if spec.higher_is_better else "at_most"
@@ -105,25 +137,3 @@ def _bars_of(
         yield judge_metric(
             "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=policy
         )
-
-
-def _routing_bars(
-    section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], question: Question, policy: Policy
-) -> Iterator[Threshold]:
-    """Yield the bars on the choice of the tool: its share of right ones, and how that differs from the base's."""
-    if section.min_routing_accuracy is None and section.min_routing_gain is None:
-        return
-    base, tuned = paired(rows, routing_of)
-    alpha = question.alpha
-    if (bar := section.min_routing_accuracy) is not None:
-        accuracy = estimate_mean(tuned, alpha=alpha) if tuned else None
-        yield judge_estimate("routing_accuracy", adapter, accuracy, bar=bar, policy=policy)
-    if (bar := section.min_routing_gain) is not None:
-        gain = compare(base, tuned, alpha=alpha, shared_noise=question.shared_noise) if base else None
-        yield judge_estimate("routing_gain", adapter, gain, bar=bar, policy=policy)
-
-
-def paired(rows: Sequence[ResultRow], metric: Metric) -> tuple[_Table, _Table]:
-    """Return the metric of base and adapter, a sequence per prompt that has it in both."""
-    pairs = [pair for row in rows if all(pair := pair_of(row, metric))]
-    return [base for base, _ in pairs], [tuned for _, tuned in pairs]

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from pytest_jarvis.metrics.registry import TOOL_ROUTING, UNDERSTOOD
 from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
-from pytest_jarvis.report.analysis.changes import MetricComparison, compare_rows, routing_of
-from pytest_jarvis.report.schema import CategoryAverages, Report, ResultRow, Sample
+from pytest_jarvis.report.analysis.changes import MetricComparison, compare_rows, value_of
+from pytest_jarvis.report.schema import CategoryAverages, Report, ResultRow
 
 NO_TOOL: Final = ""
 """Stands for « no tool » among the tools of a confusion matrix."""
@@ -77,13 +78,13 @@ def routing_insight(
     rows: Sequence[ResultRow], categories: Mapping[str, CategoryAverages], alpha: float, *, shared_noise: bool
 ) -> RoutingInsight | None:
     """Return what the measured rows of one adapter say of the choice of the tool; None where it was not judged."""
-    share = compare_rows(rows, routing_of, alpha, shared_noise=shared_noise)
+    share = compare_rows(rows, value_of(TOOL_ROUTING), alpha, shared_noise=shared_noise)
     if share is None:
         return None
     found = []
     for name, item in categories.items():
         own = [row for row in rows if row.category == name]
-        if (part := compare_rows(own, routing_of, alpha, shared_noise=shared_noise)) is not None:
+        if (part := compare_rows(own, value_of(TOOL_ROUTING), alpha, shared_noise=shared_noise)) is not None:
             found.append(CategoryChoice(category=name, label=item.label, prompts=part.prompts, share=part))
     return RoutingInsight(
         share=share, categories=tuple(found), reasons=_count_reasons(rows), confusions=tuple(_confusions(rows))
@@ -94,13 +95,13 @@ def understanding_insight(
     rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool
 ) -> UnderstandingInsight | None:
     """Return what the measured rows of one adapter say of misheard commands; None where it was not asked."""
-    share = compare_rows(rows, _understood, alpha, shared_noise=shared_noise)
+    share = compare_rows(rows, value_of(UNDERSTOOD), alpha, shared_noise=shared_noise)
     if share is None:
         return None
     prompts = tuple(
-        UnderstoodPrompt(row=row, base=row.understood_base, finetuned=row.understood_finetuned)
+        UnderstoodPrompt(row=row, base=figure.base, finetuned=figure.finetuned)
         for row in rows
-        if row.understood_base is not None and row.understood_finetuned is not None
+        if (figure := row.figure(UNDERSTOOD)).base is not None and figure.finetuned is not None
     )
     cleans = [(one.row.clean_base, one.row.clean_finetuned) for one in prompts]
     return UnderstandingInsight(
@@ -123,10 +124,6 @@ def chosen(routing: Routing) -> str:
     if routing.tool is None or routing.reason == "unknown_tool":
         return f"{REASON_MARK}{'tie' if routing.reason == 'unwanted_call' else routing.reason}"
     return routing.tool
-
-
-def _understood(sample: Sample) -> float | None:
-    return None if sample.understood is None else float(sample.understood)
 
 
 def _routings(row: ResultRow, *, of_base: bool) -> Iterator[Routing]:

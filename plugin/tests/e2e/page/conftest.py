@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -15,15 +14,17 @@ from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import (
     AdapterStatistics,
     FailureRow,
+    Figure,
     Report,
     ResultRow,
     Sample,
     category_averages,
+    figures_of,
     make_averages,
 )
 from pytest_jarvis.stats.contrasts import pair_replicates
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Tool
+from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Response, Tool
 
 _TERMS = {
     "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
@@ -49,8 +50,6 @@ class Asked:
     expected_tool: str | None = None
     intended: str | None = None
     reason: str = "no answer after 30 s"
-    sample: Mapping[str, object] = field(default_factory=dict)
-    """Fields of every sample that are not the plain ones."""
 
     def answers(self, arm: str) -> Sequence[str | None]:
         """Return what an arm answered."""
@@ -106,10 +105,7 @@ def _row(one: Asked, adapter: str) -> ResultRow:
         for arm in (BASE_ARM, adapter)
     )
 
-    def mean(found: list[Sample], value: str) -> float | None:
-        known = [score for sample in found if (score := getattr(sample, value)) is not None]
-        return fmean(known) if known else None
-
+    alike = base and tuned and base[0].text and tuned[0].text
     return ResultRow(
         prompt_id=one.prompt_id,
         category=one.category,
@@ -120,11 +116,7 @@ def _row(one: Asked, adapter: str) -> ResultRow:
         intended=one.intended,
         base_model_response=base[0].text if base else None,
         finetuned_response=tuned[0].text if tuned else None,
-        cosine_similarity_score=0.8 if base and tuned and base[0].text and tuned[0].text else None,
-        keyword_match_base=mean(base, "keyword_match"),
-        keyword_match_finetuned=mean(tuned, "keyword_match"),
-        jarvis_relevance_base=mean(base, "relevance"),
-        jarvis_relevance_finetuned=mean(tuned, "relevance"),
+        figures=figures_of(base, tuned) | ({"cosine_similarity": Figure(finetuned=0.8)} if alike else {}),
         timestamp="2026-01-02T03:04:05+00:00",
         samples=(*base, *tuned),
     )
@@ -133,24 +125,25 @@ def _row(one: Asked, adapter: str) -> ResultRow:
 def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
     case = PromptCase(prompt_id=one.prompt_id, category=one.category, text=one.text, keywords=one.keywords)
     score = score_text(text, case, _DICTIONARY)
-    plain = Sample(
+    response = Response(
+        prompt_id=one.prompt_id,
         arm=arm,
         replicate=replicate,
         text=text,
         thinking=None,
         finish_reason="stop",
         prompt_tokens=5,
-        tokens=len(text.split()),
-        seconds=0.25 if arm == BASE_ARM else 0.5,
+        new_tokens=len(text.split()),
+        duration_s=0.25 if arm == BASE_ARM else 0.5,
         first_token_s=0.1,
-        cut_chars=0,
+    )
+    return Sample(
+        response=response,
+        scores={"keyword_match": score.keyword_match, "jarvis_relevance": score.relevance},
         keywords_found=score.keywords_found,
-        keyword_match=score.keyword_match,
         terms_found=score.terms_found,
         tools_named=score.tools_named,
-        relevance=score.relevance,
     )
-    return msgspec.structs.replace(plain, **one.sample)
 
 
 def _failed(one: Asked, arm: str) -> Iterator[FailureRow]:
@@ -171,8 +164,7 @@ def _decide(rows: Sequence[ResultRow], adapter: str) -> Decision | None:
     for row in rows:
         if row.adapter == adapter:
             scores = (
-                {one.replicate: one.relevance for one in row.of_arm(arm) if one.relevance is not None}
-                for arm in (BASE_ARM, adapter)
+                {one.replicate: one.score("jarvis_relevance") for one in row.of_arm(arm)} for arm in (BASE_ARM, adapter)
             )
             pairs.append(pair_replicates(*scores))
     whole = [pair for pair in pairs if all(pair)]

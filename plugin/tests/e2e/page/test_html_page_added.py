@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from pytest_jarvis.inputs.contamination import Leak
-from pytest_jarvis.metrics.custom import MetricSpec
-from pytest_jarvis.report.analysis.custom_metrics import added_metrics
+from pytest_jarvis.metrics.registry import MetricSpec
+from pytest_jarvis.report.analysis.metrics import added_metrics
 from pytest_jarvis.report.schema import JudgedContamination, Sample
 
 pytestmark = pytest.mark.slow
@@ -18,9 +18,8 @@ LONGER = MetricSpec(name="ecart", label="Mots en plus", per="pair")
 
 def measured(sample: Sample, place: int) -> Sample:
     base = sample.arm == "base"
-    return REPLACE(
-        sample, extra={"fautes": 5.0 if base else float(place)}, pair={} if base else {"ecart": 10.0 - place}
-    )
+    added = {"fautes": 5.0} if base else {"fautes": float(place), "ecart": 10.0 - place}
+    return REPLACE(sample, scores=sample.scores | added)
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ def test_a_run_against_a_server_is_judged_and_reported(project: Any, server: Any
 def test_without_an_embedding_model_the_cosine_is_null(project: Any, server: Any) -> None:
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
     report = project.report()
-    assert {row.cosine_similarity_score for row in report.results} == {None}
-    assert report.statistics.avg_cosine_similarity is None
+    assert {row.figure("cosine_similarity").finetuned for row in report.results} == {None}
+    assert report.statistics.figure("cosine_similarity").finetuned is None
 
 
 def test_with_one_the_cosine_is_measured_and_says_by_which(project: Any, server: Any) -> None:
@@ -43,7 +43,7 @@ def test_with_one_the_cosine_is_measured_and_says_by_which(project: Any, server:
     config = {"output": {"formats": ["text"]}, "model": {"embedding_model": "small"}}
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
-    assert all(0 <= row.cosine_similarity_score <= 1 for row in project.report().results)
+    assert all(0 <= row.figure("cosine_similarity").finetuned <= 1 for row in project.report().results)
     said = (project.folder / "out" / "report.txt").read_text(encoding="utf-8")
     assert "Cosinus fait par       small (/v1/embeddings)" in said
     assert "non mesurée (serveur)" in said

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -15,18 +14,19 @@ from pytest_jarvis import jarvis_metric
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import MetricBar
 from pytest_jarvis.metrics.custom import (
-    BUILT_IN,
     NO_METRICS,
     MetricFaultError,
     MetricSet,
-    MetricSpec,
     check_metric_bars,
     collect_metrics,
 )
-from pytest_jarvis.report.comparison import MetricName
-from pytest_jarvis.report.schema import ResultRow
+from pytest_jarvis.metrics.registry import RESERVED, MetricSpec, Reading
+from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.types import PromptCase, Response
 
+READING = Reading(
+    text=TextScore(keywords_found=(), keyword_match=0, terms_found=(), tools_named=(), named_most=(), relevance=0)
+)
 CASE = PromptCase(prompt_id="cv-01", category="c", text="ouvre", keywords=("ouvre",))
 
 
@@ -65,7 +65,8 @@ def test_a_bare_decorator_names_the_metric_by_its_function() -> None:
 
     (metric,) = collect_metrics([module(politesse)])
     assert metric.spec == MetricSpec(name="politesse", label="politesse", higher_is_better=True, per="response")
-    assert metric.function is politesse
+    assert metric.measure is not None
+    assert metric.measure(CASE, response(), READING) == 1.0
 
 
 def test_a_decorated_function_can_still_be_called() -> None:
@@ -122,7 +123,7 @@ def test_a_callable_without_a_name_must_be_given_one() -> None:
 
     with pytest.raises(InputError, match=r"name: expected letters.*found None"):
         measures(Length())
-    assert {"longueur": 9.0} == measures(Length(), name="longueur").of_response(CASE, response())
+    assert {"longueur": 9.0} == measures(Length(), name="longueur").of_response(CASE, response(), READING)
 
 
 def test_a_name_used_twice_is_refused_with_both_places() -> None:
@@ -133,11 +134,11 @@ def test_a_name_used_twice_is_refused_with_both_places() -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [(1, 1.0), (0.25, 0.25), (Fraction(1, 2), 0.5)])
 def test_a_number_is_measured(value: float, expected: float) -> None:
-    assert {"x": expected} == measures(lambda case, response: value, name="x").of_response(CASE, response())
+    assert {"x": expected} == measures(lambda case, response: value, name="x").of_response(CASE, response(), READING)
 
 
 def test_none_is_not_measured_and_not_zero() -> None:
-    assert {} == measures(lambda case, response: None, name="x").of_response(CASE, response())
+    assert {} == measures(lambda case, response: None, name="x").of_response(CASE, response(), READING)
     assert {} == measures(lambda case, base, finetuned: None, name="x", per="pair").of_pair(
         CASE, response(), response("jarvis")
     )
@@ -146,7 +147,7 @@ def test_none_is_not_measured_and_not_zero() -> None:
 @pytest.mark.parametrize("value", [True, math.nan, math.inf, "haut", [1], 1j])
 def test_what_is_no_finite_number_is_one_sentence(value: object) -> None:
     with pytest.raises(MetricFaultError) as caught:
-        measures(lambda case, response: value, name="x").of_response(CASE, response("jarvis", replicate=2))
+        measures(lambda case, response: value, name="x").of_response(CASE, response("jarvis", replicate=2), READING)
     said = f"found {value!r}"
     assert str(caught.value) == (
         "metric 'x': prompt 'cv-01', jarvis, response 3: "
@@ -160,7 +161,7 @@ def test_an_exception_is_one_sentence_with_its_line() -> None:
         raise ValueError("deux\nlignes")
 
     with pytest.raises(MetricFaultError, match=r"^metric 'bad': .*raised ValueError: deux lignes \(.*\.py:\d+\)$"):
-        measures(bad).of_response(CASE, response())
+        measures(bad).of_response(CASE, response(), READING)
 
 
 def test_an_exception_without_a_word_is_named() -> None:
@@ -168,7 +169,7 @@ def test_an_exception_without_a_word_is_named() -> None:
         raise KeyError
 
     with pytest.raises(MetricFaultError, match=r"raised KeyError \(.*\.py:\d+\)$"):
-        measures(bad).of_response(CASE, response())
+        measures(bad).of_response(CASE, response(), READING)
 
 
 def test_a_pair_is_measured_on_both_responses_and_not_on_one() -> None:
@@ -177,7 +178,7 @@ def test_a_pair_is_measured_on_both_responses_and_not_on_one() -> None:
 
     found = measures(longer, per="pair")
     assert {"longer": 3.0} == found.of_pair(CASE, response(text="a"), response("jarvis", "abcd"))
-    assert {} == found.of_response(CASE, response())
+    assert {} == found.of_response(CASE, response(), READING)
 
 
 def hooked(*results: object, name: str | None = None) -> MetricSet:
@@ -187,11 +188,11 @@ def hooked(*results: object, name: str | None = None) -> MetricSet:
 
 
 def test_of_a_name_that_two_hooks_give_the_last_registered_counts() -> None:
-    assert {"x": 2.0, "y": 3.0} == hooked({"x": 1, "y": 3}, {"x": 2}).of_response(CASE, response())
+    assert {"x": 2.0, "y": 3.0} == hooked({"x": 1, "y": 3}, {"x": 2}).of_response(CASE, response(), READING)
 
 
 def test_the_hook_and_the_declared_metrics_stand_side_by_side() -> None:
-    assert {"x": 1.0, "z": 5.0} == hooked({"x": 1, "y": None}, name="z").of_response(CASE, response())
+    assert {"x": 1.0, "z": 5.0} == hooked({"x": 1, "y": None}, name="z").of_response(CASE, response(), READING)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_the_hook_and_the_declared_metrics_stand_side_by_side() -> None:
 )
 def test_what_a_hook_may_not_give_is_one_sentence(result: object, sentence: str) -> None:
     with pytest.raises(MetricFaultError) as caught:
-        hooked(result, name="z").of_response(CASE, response())
+        hooked(result, name="z").of_response(CASE, response(), READING)
     assert sentence in str(caught.value)
 
 
@@ -215,12 +216,12 @@ def test_a_hook_that_raises_is_one_sentence() -> None:
         return [1 / 0]
 
     with pytest.raises(MetricFaultError, match=r"pytest_jarvis_response_metrics: .*raised ZeroDivisionError"):
-        MetricSet(hook=hook).of_response(CASE, response())
+        MetricSet(hook=hook).of_response(CASE, response(), READING)
 
 
 def test_no_metrics_measure_nothing() -> None:
     assert ({}, {}) == (
-        NO_METRICS.of_response(CASE, response()),
+        NO_METRICS.of_response(CASE, response(), READING),
         NO_METRICS.of_pair(CASE, response(), response("jarvis")),
     )
 
@@ -252,7 +253,13 @@ def test_a_bar_may_be_about_what_only_the_hook_will_name() -> None:
     check_metric_bars({"x": MetricBar(min_gain=1), "politesse": MetricBar(min_gain=1)}, [X], open_names=True)
 
 
-def test_no_added_metric_can_take_the_place_of_one_that_reports_and_comparisons_have() -> None:
-    stem = re.compile("_(base|finetuned)$")
-    of_rows = {stem.sub("", name) for name in ResultRow.__struct_fields__ if stem.search(name)}
-    assert set() == ({*get_args(MetricName), *of_rows} - BUILT_IN - {"clean"})
+def test_a_bar_may_be_on_a_built_in_metric_but_not_on_the_gain_of_pairs() -> None:
+    check_metric_bars({"seconds": MetricBar(max_mean=2)}, [], open_names=False)
+    with pytest.raises(InputError, match="a metric of pairs has no gain"):
+        check_metric_bars({"cosine_similarity": MetricBar(min_gain=1)}, [], open_names=False)
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_no_added_metric_can_take_a_name_that_reports_have(name: str) -> None:
+    with pytest.raises(InputError, match="is a metric of the benchmark itself"):
+        measures(lambda case, response: 1.0, name=name)

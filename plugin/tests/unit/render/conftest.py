@@ -8,14 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from samples import with_routing, with_scores
 
 from pytest_jarvis.inputs.contamination import Leak
-from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
-from pytest_jarvis.report.analysis.custom_metrics import added_metrics
+from pytest_jarvis.report.analysis.metrics import added_metrics
 from pytest_jarvis.report.comparison import judge_regression
-from pytest_jarvis.report.schema import JudgedContamination, ReplayOf, Report, ResultRow, Sample
+from pytest_jarvis.report.schema import Figure, JudgedContamination, ReplayOf, Report, ResultRow, Sample
 from pytest_jarvis.stats.ranking import noise_floor
 from pytest_jarvis.stats.regression import StoredRun
 from pytest_jarvis.types import Tool
@@ -88,7 +89,7 @@ def routed(
     """Return the row with the choices of both arms, one a replicate."""
 
     def give(samples: Sequence[Sample], found: Sequence[Routing | None]) -> list[Sample]:
-        return [change(one, routing=way) for one, way in zip(samples, found, strict=True)]
+        return [with_routing(one, way) for one, way in zip(samples, found, strict=True)]
 
     arms = (*give(row.of_arm("base"), base), *give(row.of_arm(row.adapter), tuned))
     return change(row, samples=arms, **changes)
@@ -110,14 +111,13 @@ def with_tools(make_report: MakeReport, **recipe: object) -> Report:
                 row, [wrong, none], [right, right], expected_tool="open_app_tool", intended="ouvre <chrome>"
             )
             clean = CleanCommand(responses=2, tool=None, keywords=(), text="J'ouvre.")
-            understood = iter((True, False, True, True))
-            samples = tuple(change(one, understood=next(understood)) for one in misheard.samples)
+            understood = iter((1.0, 0.0, 1.0, 1.0))
+            samples = tuple(with_scores(one, understood=next(understood)) for one in misheard.samples)
             rows.append(
                 change(
                     misheard,
                     samples=samples,
-                    understood_base=0.5,
-                    understood_finetuned=1.0,
+                    figures=misheard.figures | {"understood": Figure(base=0.5, finetuned=1.0)},
                     clean_base=clean,
                     clean_finetuned=clean,
                 )
@@ -139,12 +139,9 @@ def with_metrics(make_report: MakeReport) -> Report:
 
     def measured(sample: Sample) -> Sample:
         tuned, value = sample.arm != "base", sample.replicate / 100
-        pair = {"accord": 250.0 + sample.replicate} if tuned else {}
-        return (
-            change(sample, extra={"politesse": (0.6 if tuned else 0.2) + value}, pair=pair)
-            if sample.replicate
-            else sample
-        )
+        scores = {"politesse": (0.6 if tuned else 0.2) + value}
+        scores |= {"accord": 250.0 + sample.replicate} if tuned else {}
+        return with_scores(sample, **scores) if sample.replicate else sample
 
     rows = tuple(change(row, samples=tuple(map(measured, row.samples))) for row in report.results)
     found = added_metrics(specs, {"jarvis": rows}, list(report.by_category), {"jarvis": 0.05}, shared_noise=True)

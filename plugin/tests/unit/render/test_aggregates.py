@@ -11,7 +11,7 @@ from pytest_jarvis.render import terminal
 from pytest_jarvis.render.aggregates import MOST_ADAPTERS, aggregate_table, ranking_sentences
 from pytest_jarvis.render.french import NBSP, number, percent, shortened, width_of
 from pytest_jarvis.report.analysis.insights import rank_adapters
-from pytest_jarvis.report.schema import Report
+from pytest_jarvis.report.schema import Figure, Report
 
 MakeReport = Callable[..., Report]
 TWO = {"v1": 0.4, "v2": 0.1}
@@ -27,7 +27,7 @@ def test_each_adapter_has_its_own_figures_under_each_category(make_report: MakeR
     for name, row in zip(TWO, lines[-2:], strict=True):
         averages = report.by_adapter[name].statistics
         assert name == row.split()[0]
-        assert f"→ {number(averages.avg_relevance_finetuned, 3)}" in row
+        assert f"→ {number(averages.figure('jarvis_relevance').finetuned, 3)}" in row
         assert percent(averages.relevance_gain, signed=True) in row
 
 
@@ -92,7 +92,7 @@ def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report: Mak
         name: msgspec.structs.replace(
             one,
             statistics=msgspec.structs.replace(
-                one.statistics, avg_tool_routing_base=0.25, avg_tool_routing_finetuned=share
+                one.statistics, figures={"tool_routing": Figure(base=0.25, finetuned=share)}
             ),
         )
         for (name, one), share in zip(report.by_adapter.items(), (0.5, 0.75), strict=True)

@@ -85,9 +85,11 @@ def test_bars_hold_the_means_and_intervals_of_the_insights(make_report: MakeRepo
         base, tuned = group.bars[:2]
         assert base is not None
         assert tuned is not None
-        assert category.relevance is not None
-        assert (base.value, tuned.value) == (category.relevance.base.mean, category.relevance.finetuned.mean)
-        assert tuned.interval == pytest.approx(category.relevance.finetuned.interval)
+        assert (base.value, tuned.value) == (
+            category.metrics["jarvis_relevance"].base.mean,
+            category.metrics["jarvis_relevance"].finetuned.mean,
+        )
+        assert tuned.interval == pytest.approx(category.metrics["jarvis_relevance"].finetuned.interval)
 
 
 def test_the_overall_bars_stand_last_and_only_beside_several_categories(make_report: MakeReport) -> None:
@@ -130,7 +132,7 @@ def test_no_bin_of_scores_is_below_0_or_above_1(make_report: MakeReport, terms: 
 def test_each_score_is_counted_in_the_bin_around_it(make_report: MakeReport) -> None:
     report = make_report()
     scores = chart_data(report, insights(report)).scores
-    relevance = [one.relevance for row in report.results for one in row.of_arm("base")]
+    relevance = [one.score("jarvis_relevance") for row in report.results for one in row.of_arm("base")]
     for place, share in enumerate(scores.shares[0]):
         low, high = scores.edges[place : place + 2]
         inside = sum(low <= score < high or (score == high == scores.edges[-1]) for score in relevance)

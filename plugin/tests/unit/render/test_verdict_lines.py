@@ -28,7 +28,7 @@ from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
-from pytest_jarvis.report.schema import Report
+from pytest_jarvis.report.schema import Figure, Report
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
 from pytest_jarvis.stats.ranking import noise_floor
 from pytest_jarvis.stats.thresholds import ThresholdVerdict, judge_failure_share
@@ -173,9 +173,9 @@ def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_prov
 
 def test_the_table_of_adapters_holds_one_gain_with_its_own_interval(make_report: MakeReport) -> None:
     report = settled_early(make_report)
-    base, mean = report.statistics.avg_relevance_base, report.statistics.avg_relevance_finetuned
+    found = report.statistics.figure("jarvis_relevance")
     gain = percent(report.statistics.relevance_gain, signed=True)
-    means = f"| v1 | {number(base, 3)} → {number(mean, 3)} | {gain} |".replace(NBSP, " ")
+    means = f"| v1 | {number(found.base, 3)} → {number(found.finetuned, 3)} | {gain} |".replace(NBSP, " ")
     assert f"{means} +77,7 % | [+70,0 ; +85,0] | 2 |" in everywhere(report)["markdown"]
 
 
@@ -251,9 +251,8 @@ def test_what_matters_most_of_the_progress_comes_first() -> None:
 
 
 def test_an_arrow_never_contradicts_the_figures_beside_it(make_report: MakeReport) -> None:
-    row = msgspec.structs.replace(
-        make_report().results[0], jarvis_relevance_base=0.0601, jarvis_relevance_finetuned=0.0599
-    )
+    figures = {"jarvis_relevance": Figure(base=0.0601, finetuned=0.0599)}
+    row = msgspec.structs.replace(make_report().results[0], figures=figures)
     assert "0,06 → 0,06 =" in terminal.case_line(row, 100, name_arm=False)
 
 
@@ -263,7 +262,7 @@ def test_the_base_against_itself_has_no_gain_on_the_terminal(make_report: MakeRe
     report = msgspec.structs.replace(report, noise_floor={"characters": floor})
     assert "gain" not in terminal.summary_table(report)[0]
     said = terminal.noise_lines(report.noise_floor)[1]
-    assert "," not in said.partition("(± ")[0].replace("(caractères)", "")
+    assert "," not in said.partition("(± ")[0]
     engine = dataclasses.replace(report.provenance.engine, adapters=())
     assert "adaptateur" not in " ".join(terminal.loaded_lines(engine, 1.0))
 

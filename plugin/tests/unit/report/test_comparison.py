@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from samples import with_scores
 
 from pytest_jarvis.report.comparability import (
     is_comparable,
@@ -108,19 +109,20 @@ def test_the_same_run_twice_has_no_difference(make_report: MakeReport) -> None:
 
 def test_every_metric_has_its_difference_overall_and_by_category(make_report: MakeReport) -> None:
     metrics = compare_runs(make_report(), make_report(seed=2)).arms[0].metrics
-    names = {"relevance", "keywords", "cosine", "base_relevance", "base_keywords"}
-    assert names == {one.metric for one in metrics}
+    columns = {(name, False) for name in ("jarvis_relevance", "keyword_match", "cosine_similarity")}
+    of_base = {(name, True) for name in ("jarvis_relevance", "keyword_match")}
+    assert columns | of_base == {(one.metric, one.of_base) for one in metrics}
     assert {"", "categorie_0", "categorie_1", "categorie_2"} == {one.category for one in metrics}
     assert {0.01} == {one.difference.alpha for one in metrics}
 
 
 def test_commands_that_were_understood_are_compared(make_report: MakeReport) -> None:
-    def heard(report: Report, *, understood: bool) -> Report:
-        return each_sample(report, lambda one: change(one, understood=understood))
+    def heard(report: Report, *, understood: float) -> Report:
+        return each_sample(report, lambda one: with_scores(one, understood=understood))
 
     [found] = [
         one
-        for one in compare_runs(heard(make_report(), understood=False), heard(make_report(), understood=True))
+        for one in compare_runs(heard(make_report(), understood=0.0), heard(make_report(), understood=1.0))
         .arms[0]
         .metrics
         if one.metric == "understood" and not one.category
@@ -135,7 +137,12 @@ def test_one_category_is_not_said_twice(make_report: MakeReport) -> None:
 
 def test_texts_that_differ_are_counted_by_replicate(make_report: MakeReport) -> None:
     before = make_report()
-    after = each_sample(before, lambda sample: change(sample, text="autre") if sample.replicate == 2 else sample)
+    after = each_sample(
+        before,
+        lambda sample: (
+            change(sample, response=replace(sample.response, text="autre")) if sample.replicate == 2 else sample
+        ),
+    )
     assert {(1, 4)} == {(one.texts_changed, one.texts) for one in compare_runs(before, after).arms[0].prompts}
 
 
@@ -144,7 +151,7 @@ def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report: MakeRep
     worse = before.results[3].prompt_id
 
     def edit(row: ResultRow) -> ResultRow:
-        samples = tuple(change(one, relevance=0.0) if one.arm == "jarvis" else one for one in row.samples)
+        samples = tuple(with_scores(one, jarvis_relevance=0.0) if one.arm == "jarvis" else one for one in row.samples)
         return change(row, samples=samples) if row.prompt_id == worse else row
 
     prompts = compare_runs(before, each_row(before, edit)).arms[0].prompts
@@ -152,18 +159,21 @@ def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report: MakeRep
 
 
 def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report: MakeReport) -> None:
-    before = each_sample(make_report(), lambda one: change(one, cosine=0.5) if one.arm == "jarvis" else one)
-    after = each_sample(make_report(), lambda one: change(one, cosine=0.6) if one.arm == "jarvis" else one)
-    [cosine] = [
-        one for one in compare_runs(before, after).arms[0].metrics if one.metric == "cosine" and not one.category
-    ]
+    before = each_sample(
+        make_report(), lambda one: with_scores(one, cosine_similarity=0.5) if one.arm == "jarvis" else one
+    )
+    after = each_sample(
+        make_report(), lambda one: with_scores(one, cosine_similarity=0.6) if one.arm == "jarvis" else one
+    )
+    metrics = compare_runs(before, after).arms[0].metrics
+    [cosine] = [one for one in metrics if one.metric == "cosine_similarity" and not one.category]
     assert cosine.difference.difference == pytest.approx(0.1)
     assert cosine.difference.target == "these"
 
 
 def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_report: MakeReport) -> None:
     def added(report: Report, **extra: float) -> Report:
-        return each_sample(report, lambda one: change(one, extra=extra, pair={"near": 0.5}))
+        return each_sample(report, lambda one: with_scores(one, near=0.5, **extra))
 
     metrics = compare_runs(added(make_report(), words=3.0, old=1.0), added(make_report(), words=5.0)).arms[0].metrics
     found = {one.metric: one.difference.difference for one in metrics if not one.category}
@@ -188,12 +198,10 @@ def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report: M
     first = report.results[0].prompt_id
 
     def edit(row: ResultRow) -> ResultRow:
-        return change(row, samples=tuple(change(one, relevance=None) for one in row.samples))
+        return change(row, samples=tuple(with_scores(one, jarvis_relevance=None) for one in row.samples), figures={})
 
     silent = each_row(report, lambda row: edit(row) if row.prompt_id == first else row)
-    [overall] = [
-        one for one in compare_runs(silent, report).arms[0].metrics if one.metric == "relevance" and not one.category
-    ]
+    overall = next(one for one in compare_runs(silent, report).arms[0].metrics if one.metric == "jarvis_relevance")
     assert overall.prompts == 29
 
 
@@ -239,7 +247,8 @@ def test_scores_that_count_other_terms_have_no_difference(make_report: MakeRepor
 
 
 def test_runs_without_relevance_are_not_judged(make_report: MakeReport) -> None:
-    silent = each_sample(make_report(), lambda sample: change(sample, relevance=None))
+    silent = each_row(make_report(), lambda row: change(row, figures={}))
+    silent = each_sample(silent, lambda sample: with_scores(sample, jarvis_relevance=None))
     assert judge(silent, make_report()).obstacles == ("not_measured",)
 
 

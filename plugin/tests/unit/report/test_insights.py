@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from samples import with_scores
 
 from pytest_jarvis.report.analysis.changes import is_right
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
-from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.report.schema import Figure, Report, ResultRow, Sample
 from pytest_jarvis.stats.sequential import crossing_probability
 
 MakeReport = Callable[..., Report]
@@ -24,20 +25,19 @@ def with_rows(report: Report, change: Callable[[int, ResultRow], ResultRow]) -> 
 
 def with_relevance(row: ResultRow, base: float, tuned: float) -> ResultRow:
     """Return the row with the same relevance in all responses of an arm."""
-    samples = tuple(
-        msgspec.structs.replace(one, relevance=tuned if one.arm == row.adapter else base) for one in row.samples
-    )
-    return msgspec.structs.replace(row, samples=samples, jarvis_relevance_base=base, jarvis_relevance_finetuned=tuned)
+    samples = tuple(with_scores(one, jarvis_relevance=tuned if one.arm == row.adapter else base) for one in row.samples)
+    figures = {"jarvis_relevance": Figure(base=base, finetuned=tuned)}
+    return msgspec.structs.replace(row, samples=samples, figures=row.figures | figures)
 
 
 def test_the_overall_interval_is_that_of_the_decision(make_report: MakeReport) -> None:
     candidate = insights(make_report()).candidate
     assert candidate.decision is not None
-    assert candidate.relevance is not None
-    assert candidate.relevance.change.interval == pytest.approx(candidate.decision.absolute_these)
-    assert candidate.relevance.change.difference == pytest.approx(candidate.decision.absolute_gain)
+    relevance = candidate.metrics["jarvis_relevance"]
+    assert relevance.change.interval == pytest.approx(candidate.decision.absolute_these)
+    assert relevance.change.difference == pytest.approx(candidate.decision.absolute_gain)
     assert candidate.decision.gain_these is not None
-    assert candidate.relevance.ratio.interval == pytest.approx([end + 1 for end in candidate.decision.gain_these])
+    assert relevance.ratio.interval == pytest.approx([end + 1 for end in candidate.decision.gain_these])
 
 
 def test_every_category_has_its_means_with_intervals(make_report: MakeReport) -> None:
@@ -45,12 +45,13 @@ def test_every_category_has_its_means_with_intervals(make_report: MakeReport) ->
     categories = insights(report).candidate.categories
     assert [one.category for one in categories] == list(report.by_category)
     for one in categories:
-        assert one.relevance is not None
-        assert one.relevance.base.interval is not None
-        assert one.relevance.base.mean == pytest.approx(one.averages.avg_relevance_base)
-        assert one.relevance.finetuned.mean == pytest.approx(one.averages.avg_relevance_finetuned)
-        assert one.keywords is not None
-        assert one.keywords.finetuned.mean == pytest.approx(one.averages.avg_keyword_match_finetuned)
+        for name in ("jarvis_relevance", "keyword_match"):
+            found, means = one.metrics[name], one.averages.figure(name)
+            assert found.base.interval is not None
+            assert (pytest.approx(means.base), pytest.approx(means.finetuned)) == (
+                found.base.mean,
+                found.finetuned.mean,
+            )
 
 
 def test_improvements_and_weaknesses_are_the_ends_of_the_order_and_share_no_prompt(make_report: MakeReport) -> None:
@@ -111,8 +112,8 @@ def test_a_prompt_without_an_expected_tool_is_neither_right_nor_wrong(make_repor
 
 def test_a_metric_that_is_off_is_absent_not_zero(make_report: MakeReport) -> None:
     candidate = insights(make_report(metrics=False)).candidate
-    assert candidate.relevance is None
-    assert candidate.keywords is None
+    assert "jarvis_relevance" not in candidate.metrics
+    assert "keyword_match" not in candidate.metrics
     assert candidate.changes == ()
     assert candidate.weakest is None
     assert candidate.characters is not None
@@ -121,11 +122,11 @@ def test_a_metric_that_is_off_is_absent_not_zero(make_report: MakeReport) -> Non
 def test_nothing_measured_has_no_estimate(make_report: MakeReport) -> None:
     found = insights(make_report(measured=False))
     candidate = found.candidate
-    assert candidate.relevance is None
+    assert "jarvis_relevance" not in candidate.metrics
     assert candidate.advice is None
     assert candidate.flips == ()
     assert candidate.base_responses.responses == 0
-    assert all(one.relevance is None for one in candidate.categories)
+    assert all("jarvis_relevance" not in one.metrics for one in candidate.categories)
     assert [(one.arm, one.stage, one.responses) for one in found.failures] == [
         ("base", "generate", 120),
         ("jarvis", "generate", 120),
@@ -134,8 +135,7 @@ def test_nothing_measured_has_no_estimate(make_report: MakeReport) -> None:
 
 def test_a_failed_prompt_is_left_out_of_the_means(make_report: MakeReport) -> None:
     found = insights(make_report(failing=((0, "jarvis"),)))
-    assert found.candidate.relevance is not None
-    assert found.candidate.relevance.prompts == 29
+    assert found.candidate.metrics["jarvis_relevance"].prompts == 29
     assert [(one.arm, one.responses) for one in found.failures] == [("jarvis", 4)]
 
 
@@ -172,10 +172,10 @@ def test_the_bases_twin_shares_no_noise_with_it(make_report: MakeReport) -> None
         report,
         lambda _, row: msgspec.structs.replace(
             row,
-            samples=tuple(msgspec.structs.replace(one, relevance=0.1 + 0.1 * one.replicate) for one in row.samples),
+            samples=tuple(with_scores(one, jarvis_relevance=0.1 + 0.1 * one.replicate) for one in row.samples),
         ),
     )
-    relevance = insights(same).candidate.relevance
+    relevance = insights(same).candidate.metrics["jarvis_relevance"]
     assert relevance is not None
     assert relevance.change.standard_error is not None
     assert relevance.change.standard_error > 0

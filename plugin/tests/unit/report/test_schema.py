@@ -8,15 +8,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import msgspec
 import pytest
+from samples import row, sample
 
 from pytest_jarvis import files
 from pytest_jarvis.files import InputError, new_run_folder, write_atomically
 from pytest_jarvis.report.schema import (
+    Averages,
     CategoryAverages,
     FailureRow,
+    Figure,
     Report,
     ResultRow,
     Sample,
@@ -27,117 +30,75 @@ from pytest_jarvis.report.schema import (
 )
 from pytest_jarvis.types import Category, Failure
 
-
-def sample(arm: str, replicate: int = 0, *, text: str = "texte", seconds: float = 1.0) -> Sample:
-    """Return a sample."""
-    return Sample(
-        arm=arm,
-        replicate=replicate,
-        text=text,
-        thinking=None,
-        finish_reason="stop",
-        prompt_tokens=1,
-        tokens=1,
-        seconds=seconds,
-        first_token_s=None,
-        cut_chars=0,
-        keywords_found=(),
-        keyword_match=0.5,
-        terms_found=(),
-        tools_named=(),
-        relevance=0.5,
-    )
+PLAIN = {"cosine_similarity": (None, 0.5), "keyword_match": (0.25, 0.75), "jarvis_relevance": (0.2, 0.5)}
 
 
-def row(prompt_id: str = "p", **values: object) -> ResultRow:
-    """Return a measured row, with some values changed."""
-    plain = ResultRow(
-        prompt_id=prompt_id,
-        category="c",
-        prompt="ouvre",
-        adapter="lora",
-        keywords_expected=("a", "b"),
-        expected_tool=None,
-        intended=None,
-        base_model_response="texte",
-        finetuned_response="texte",
-        cosine_similarity_score=0.5,
-        keyword_match_base=0.25,
-        keyword_match_finetuned=0.75,
-        jarvis_relevance_base=0.2,
-        jarvis_relevance_finetuned=0.5,
-        timestamp="2025-01-01T00:00:00+00:00",
-        samples=(sample("base"), sample("lora")),
-    )
-    return msgspec.structs.replace(plain, **values)
+def measured(prompt_id: str = "p", *, samples: tuple[Sample, ...] | None = None, **changes: Any) -> ResultRow:
+    """Return a row of a pair with plain figures, some of them changed, by (base, finetuned)."""
+    figures = PLAIN | {name: changes.pop(name) for name in PLAIN if name in changes}
+    return row(prompt_id, *(samples or (sample("base"), sample("lora"))), figures=figures, **changes)
 
 
-UNMEASURED = row(
-    "q",
-    finetuned_response=None,
-    keyword_match_finetuned=None,
-    jarvis_relevance_finetuned=None,
-    samples=(sample("base"),),
-)
+UNMEASURED = measured("q", samples=(sample("base"),), keyword_match=(0.25, None), jarvis_relevance=(0.2, None))
 
 
 def test_the_averages_are_means_over_prompts() -> None:
-    other = row("q", jarvis_relevance_base=0.4, jarvis_relevance_finetuned=0.7, keyword_match_base=0.75)
-    averages = make_averages([row(), other], 2, 0)
-    assert (averages.avg_relevance_base, averages.avg_relevance_finetuned) == pytest.approx((0.3, 0.6))
-    assert (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned) == (0.5, 0.75)
+    other = measured("q", jarvis_relevance=(0.4, 0.7), keyword_match=(0.75, 0.75))
+    averages = make_averages([measured(), other], 2, 0)
+    relevance = averages.figure("jarvis_relevance")
+    assert (relevance.base, relevance.finetuned) == pytest.approx((0.3, 0.6))
+    assert averages.figure("keyword_match") == Figure(base=0.5, finetuned=0.75)
 
 
 def test_the_gain_is_the_ratio_of_the_means() -> None:
-    other = row("q", jarvis_relevance_base=0.4, jarvis_relevance_finetuned=0.7)
-    assert make_averages([row(), other], 2, 0).relevance_gain == pytest.approx(1.0)
+    other = measured("q", jarvis_relevance=(0.4, 0.7))
+    assert make_averages([measured(), other], 2, 0).relevance_gain == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("base", [0.0, None])
 def test_there_is_no_gain_over_nothing(base: float | None) -> None:
-    assert make_averages([row(jarvis_relevance_base=base)], 1, 0).relevance_gain is None
+    assert make_averages([measured(jarvis_relevance=(base, 0.5))], 1, 0).relevance_gain is None
 
 
 def test_there_is_no_gain_without_a_score_of_the_adapter() -> None:
-    assert make_averages([row(jarvis_relevance_finetuned=None)], 1, 0).relevance_gain is None
+    assert make_averages([measured(jarvis_relevance=(0.2, None))], 1, 0).relevance_gain is None
 
 
 def test_a_prompt_that_lacks_an_arm_is_planned_and_not_averaged() -> None:
-    averages = make_averages([row(), UNMEASURED], 3, 4)
+    averages = make_averages([measured(), UNMEASURED], 3, 4)
     assert (averages.total_tests, averages.planned_tests, averages.failed_responses) == (1, 3, 4)
-    assert averages.avg_relevance_base == 0.2
+    assert averages.figure("jarvis_relevance").base == 0.2
 
 
 def test_responses_of_both_arms_that_share_no_replicate_are_no_pair() -> None:
-    assert not row(samples=(sample("base", 0), sample("lora", 1))).measured
-    assert row(samples=(sample("base", 1), sample("lora", 1))).measured
+    assert not measured(samples=(sample("base", 0), sample("lora", 1))).measured
+    assert measured(samples=(sample("base", 1), sample("lora", 1))).measured
 
 
 def test_an_average_is_over_the_prompts_that_have_the_value() -> None:
-    averages = make_averages([row(), row("q", cosine_similarity_score=None)], 2, 0)
-    assert averages.avg_cosine_similarity == 0.5
+    averages = make_averages([measured(), measured("q", cosine_similarity=(None, None))], 2, 0)
+    assert averages.figure("cosine_similarity").finetuned == 0.5
 
 
 def test_nothing_measured_has_no_average() -> None:
-    found = msgspec.to_builtins(make_averages([UNMEASURED], 1, 8))
-    counts = {"total_tests": 0, "planned_tests": 1, "failed_responses": 8}
-    assert found == {**dict.fromkeys(found), **counts}
+    nothing = Averages(total_tests=0, planned_tests=1, failed_responses=8, figures={})
+    assert (nothing, None) == (make_averages([UNMEASURED], 1, 8), nothing.relevance_gain)
 
 
 def test_seconds_and_characters_are_those_of_each_arm_by_prompt() -> None:
-    first = row(samples=(sample("base", 0, seconds=1), sample("base", 1, seconds=3), sample("lora", text="abc")))
-    second = row("q", samples=(sample("base", seconds=4), sample("lora", text="abcde", seconds=7)))
+    first = measured(samples=(sample("base", 0, seconds=1), sample("base", 1, seconds=3), sample("lora", text="abc")))
+    second = measured("q", samples=(sample("base", seconds=4), sample("lora", text="abcde", seconds=7)))
     averages = make_averages([first, second], 2, 0)
-    assert (averages.avg_seconds_base, averages.avg_seconds_finetuned) == (3.0, 4.0)
-    assert (averages.avg_chars_base, averages.avg_chars_finetuned) == (5.0, 4.0)
+    assert averages.figure("seconds") == Figure(base=3.0, finetuned=4.0)
+    assert averages.figure("characters") == Figure(base=5.0, finetuned=4.0)
 
 
 def test_a_row_gives_the_samples_of_an_arm() -> None:
-    assert row().of_arm("lora") == (sample("lora"),)
+    assert measured().of_arm("lora") == (sample("lora"),)
 
 
 def test_a_report_gives_the_rows_of_an_adapter_in_their_order() -> None:
-    rows = (row("a"), row("a", adapter="autre"), row("b"), row("b", adapter="autre"))
+    rows = (measured("a"), measured("a", adapter="autre"), measured("b"), measured("b", adapter="autre"))
     found = Report.of_adapter(SimpleNamespace(results=rows), "autre")  # type: ignore[arg-type]
     assert found == (rows[1], rows[3])
 
@@ -146,7 +107,7 @@ def test_each_planned_category_has_its_averages_in_the_order_of_the_files() -> N
     categories = [
         Category(name=name, label=name.upper(), description="", cases=()) for name in ("b", "a", "unplanned", "zero")
     ]
-    rows = [row(category="a"), row("q", category="b", jarvis_relevance_base=0.4)]
+    rows = [measured(category="a"), measured("q", category="b", jarvis_relevance=(0.4, 0.5))]
     failures = [FailureRow(prompt_id="q", category="b", arm="base", replicate=0, stage="generate", reason="")]
     found = category_averages(categories, {"a": 2, "b": 1, "zero": 0}, rows, failures)
     assert list(found.items()) == [

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from samples import row, sample
 
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
-from pytest_jarvis.metrics.custom import MetricSpec
+from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
-from pytest_jarvis.report.schema import ResultRow, Sample
+from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.sequential import Question
 from pytest_jarvis.stats.thresholds import Policy, Threshold
 
@@ -23,53 +24,18 @@ ABSENT = ((None,) * 4,) * 2
 Values = Sequence[Sequence[float | Routing | None]]
 
 
-def sample(arm: str, replicate: int, **measured: Any) -> Sample:
-    return Sample(
-        **{
-            "arm": arm,
-            "replicate": replicate,
-            "text": "ouvre",
-            "thinking": None,
-            "finish_reason": "stop",
-            "prompt_tokens": 1,
-            "tokens": 1,
-            "seconds": 1.0,
-            "first_token_s": None,
-            "cut_chars": 0,
-            "keywords_found": (),
-            "keyword_match": None,
-            "terms_found": (),
-            "tools_named": (),
-            "relevance": None,
-            **measured,
-        }
-    )
-
-
 def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
     """Return a row per prompt, each in a category of its own (`c0`, `c1`), with one metric."""
     return [
-        ResultRow(
-            prompt_id=f"p{number}",
-            category=f"c{number}",
-            prompt="ouvre",
-            adapter="jarvis",
-            keywords_expected=(),
-            expected_tool=None,
-            intended=None,
-            base_model_response=None,
-            finetuned_response=None,
-            cosine_similarity_score=None,
-            keyword_match_base=None,
-            keyword_match_finetuned=None,
-            jarvis_relevance_base=None,
-            jarvis_relevance_finetuned=None,
-            timestamp="2026-03-01T12:00:00+00:00",
-            samples=tuple(
-                sample(arm, replicate, **{metric: value})
+        row(
+            f"p{number}",
+            *(
+                sample(arm, replicate, **{metric: value})  # type: ignore[arg-type]
                 for arm, values in (("base", one), ("jarvis", other))
                 for replicate, value in enumerate(values)
             ),
+            adapter="jarvis",
+            category=f"c{number}",
         )
         for number, (one, other) in enumerate(zip(base, tuned, strict=True))
     ]
@@ -81,7 +47,7 @@ def bars(found: list[ResultRow], policy: Policy = "proven", **section: Any) -> l
 
 
 def test_no_bar_is_judged_that_is_not_set() -> None:
-    assert [] == bars(rows("relevance", BASE, BETTER))
+    assert [] == bars(rows("jarvis_relevance", BASE, BETTER))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +84,7 @@ def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
     [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
 )
 def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
-    (judged,) = bars(rows("relevance", BASE, BETTER), min_absolute_gain=bar)
+    (judged,) = bars(rows("jarvis_relevance", BASE, BETTER), min_absolute_gain=bar)
     assert ("absolute_gain", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
     assert pytest.approx(0.20375) == judged.value
 
@@ -134,13 +100,13 @@ def test_a_ratio_of_durations_is_held_under_its_bar(bar: float, verdict: str, wh
 
 
 def test_each_category_with_a_floor_is_judged_by_its_own_prompts() -> None:
-    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "c1": 0.9})
+    judged = bars(rows("jarvis_relevance", BASE, BETTER), category_floors={"c0": 0.4, "c1": 0.9})
     assert [("c0", "PASS"), ("c1", "FAIL")] == [(bar.category, bar.verdict) for bar in judged]
     assert [pytest.approx(0.51), pytest.approx(0.4275)] == [bar.value for bar in judged]
 
 
 def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
-    (bar,) = bars(rows("relevance", BETTER, BASE), category_floors={"c0": 0.4})
+    (bar,) = bars(rows("jarvis_relevance", BETTER, BASE), category_floors={"c0": 0.4})
     assert "FAIL" == bar.verdict
     assert pytest.approx(0.31) == bar.value
 
@@ -154,7 +120,7 @@ def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
     ],
 )
 def test_a_bar_on_a_metric_that_is_off_is_not_measured(name: str, section: dict[str, Any]) -> None:
-    (bar,) = bars(rows("relevance", ABSENT, ABSENT), **section)
+    (bar,) = bars(rows("jarvis_relevance", ABSENT, ABSENT), **section)
     assert (name, "NOT_JUDGED", "not_measured", None) == (bar.name, bar.verdict, bar.why, bar.value)
 
 
@@ -164,12 +130,12 @@ def test_a_ratio_of_durations_without_a_pair_is_not_measured() -> None:
 
 
 def test_a_floor_of_a_category_without_prompts_is_not_measured() -> None:
-    judged = bars(rows("relevance", BASE, BETTER), category_floors={"c0": 0.4, "unknown": 0.4})
+    judged = bars(rows("jarvis_relevance", BASE, BETTER), category_floors={"c0": 0.4, "unknown": 0.4})
     assert ["proven", "not_measured"] == [bar.why for bar in judged]
 
 
 def test_every_bar_follows_the_policy_and_stands_in_its_place() -> None:
-    found = rows("relevance", BASE, BETTER)
+    found = rows("jarvis_relevance", BASE, BETTER)
     section: dict[str, Any] = {
         "min_keyword_gain_percent": 5,
         "min_absolute_gain": 0.1,
@@ -186,15 +152,6 @@ RUDE = MetricSpec(name="politesse", label="Grossièreté", higher_is_better=Fals
 OF_PAIRS = MetricSpec(name="politesse", label="Accord", per="pair")
 
 
-def added(where: str, base: Values, tuned: Values) -> list[ResultRow]:
-    """Return rows with an added metric: under `extra` of both arms, or under `pair` of the adapter's samples."""
-
-    def named(values: Values) -> list[list[dict[str, float | None]]]:
-        return [[{"politesse": value} for value in prompt] for prompt in values]
-
-    return rows(where, named(base) if where == "extra" else [[{}] * 4] * len(base), named(tuned))  # type: ignore[arg-type]
-
-
 def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "proven", **asked: float) -> Threshold:
     section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)})
     (bar,) = metric_bars(section, [spec], "jarvis", found, question=Question(), policy=policy)
@@ -206,14 +163,14 @@ def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "pr
     [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
 )
 def test_a_gain_of_an_added_metric_is_judged_like_the_absolute_gain(bar: float, verdict: str, why: str) -> None:
-    judged = judged_metric(POLITE, added("extra", BASE, BETTER), min_gain=bar)
+    judged = judged_metric(POLITE, rows("politesse", BASE, BETTER), min_gain=bar)
     assert ("metric_gain", "politesse", verdict, why) == (judged.name, judged.metric, judged.verdict, judged.why)
     assert pytest.approx(0.20375) == judged.value
 
 
 @pytest.mark.parametrize(("bar", "verdict"), [(0.1, "PASS"), (0.4, "FAIL")])
 def test_a_gain_where_lower_is_better_is_a_fall(bar: float, verdict: str) -> None:
-    judged = judged_metric(RUDE, added("extra", BETTER, BASE), min_gain=bar)
+    judged = judged_metric(RUDE, rows("politesse", BETTER, BASE), min_gain=bar)
     assert (-bar, "at_most", verdict) == (judged.bar, judged.direction, judged.verdict)
     assert pytest.approx(-0.20375) == judged.value
 
@@ -228,24 +185,24 @@ def test_a_gain_where_lower_is_better_is_a_fall(bar: float, verdict: str) -> Non
         ({"min_mean": 0.47}, "INCONCLUSIVE"),
     ],
 )
-@pytest.mark.parametrize(("spec", "where"), [(POLITE, "extra"), (OF_PAIRS, "pair")])
+@pytest.mark.parametrize("spec", [POLITE, OF_PAIRS])
 def test_the_mean_of_an_added_metric_is_judged_by_its_interval(
-    spec: MetricSpec, where: str, asked: dict[str, float], verdict: str
+    spec: MetricSpec, asked: dict[str, float], verdict: str
 ) -> None:
-    judged = judged_metric(spec, added(where, BASE, BETTER), **asked)
+    judged = judged_metric(spec, rows("politesse", BASE if spec is POLITE else ABSENT, BETTER), **asked)
     assert ("metric_mean", verdict) == (judged.name, judged.verdict)
     assert pytest.approx(0.46875) == judged.value
 
 
 @pytest.mark.parametrize("asked", [{"min_gain": 0.1}, {"min_mean": 0.1}, {"max_mean": 0.1}])
 def test_an_added_metric_that_no_response_has_is_a_bar_not_measured(asked: dict[str, float]) -> None:
-    judged = judged_metric(POLITE, rows("relevance", BASE, BETTER), **asked)
+    judged = judged_metric(POLITE, rows("jarvis_relevance", BASE, BETTER), **asked)
     assert ("NOT_JUDGED", "not_measured", None) == (judged.verdict, judged.why, judged.value)
 
 
 def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
     section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)})
-    found = added("extra", BASE, BETTER)
+    found = rows("politesse", BASE, BETTER)
     (bar,) = metric_bars(section, [POLITE], "jarvis", found, question=Question(), policy="proven")
     assert ("autre", "not_measured") == (bar.metric, bar.why)
 

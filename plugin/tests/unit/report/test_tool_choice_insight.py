@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from samples import with_routing, with_scores
 
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
@@ -19,7 +20,7 @@ from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.changes import is_right
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.tool_choice import Confusion, chosen, offers_tools
-from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.report.schema import Figure, Report, ResultRow, Sample
 from pytest_jarvis.types import Tool
 
 RIGHT = Routing(reason="right_tool", tool="open_app_tool")
@@ -36,7 +37,7 @@ def routed(
     """Return the row with the choices of both arms, one a replicate."""
 
     def give(samples: Sequence[Sample], found: Sequence[Routing | None]) -> list[Sample]:
-        return [msgspec.structs.replace(one, routing=way) for one, way in zip(samples, found, strict=True)]
+        return [with_routing(one, way) for one, way in zip(samples, found, strict=True)]
 
     arms = (*give(row.of_arm("base"), base), *give(row.of_arm(row.adapter), tuned))
     return msgspec.structs.replace(row, samples=arms, **changes)
@@ -62,18 +63,19 @@ def report(plain: Report) -> Report:
 def misheard(report: Report, clean: CleanCommand | None) -> Report:
     """Return the report with its first prompt misheard: the base understands one time of two, the adapter always."""
     first, *others = report.results
-    understood = iter([True, False, True, True])
-    samples = tuple(msgspec.structs.replace(one, understood=next(understood)) for one in first.samples)
+    samples = tuple(
+        with_scores(one, understood=value) for one, value in zip(first.samples, (1.0, 0.0, 1.0, 1.0), strict=True)
+    )
+    share = {"understood": Figure(base=0.5, finetuned=1.0)}
     row = msgspec.structs.replace(
         first,
         samples=samples,
         intended="ouvre chrome",
-        understood_base=0.5,
-        understood_finetuned=1.0,
+        figures=first.figures | share,
         clean_base=clean,
         clean_finetuned=clean,
     )
-    statistics = msgspec.structs.replace(report.statistics, avg_understood_base=0.5, avg_understood_finetuned=1.0)
+    statistics = msgspec.structs.replace(report.statistics, figures=report.statistics.figures | share)
     return msgspec.structs.replace(report, results=(row, *others), statistics=statistics)
 
 
@@ -200,9 +202,9 @@ def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_t
 
 
 def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:
-    statistics = msgspec.structs.replace(
-        misheard(report, None).statistics, avg_tool_routing_base=0.25, avg_tool_routing_finetuned=0.75
-    )
+    statistics = misheard(report, None).statistics
+    chosen = {"tool_routing": Figure(base=0.25, finetuned=0.75)}
+    statistics = msgspec.structs.replace(statistics, figures=statistics.figures | chosen)
     of_one = msgspec.structs.replace(report.by_adapter[report.metadata.lora_adapter], statistics=statistics)
     shown = msgspec.structs.replace(report, by_adapter={report.metadata.lora_adapter: of_one})
     assert [

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 
 import msgspec
 import pytest
+from samples import with_scores
 
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.metrics.understanding import clean_prompt_id
-from pytest_jarvis.report.schema import FailureRow, Report
+from pytest_jarvis.report.schema import FailureRow, Report, Sample
 from pytest_jarvis.run.replay import ReplayEngine, read_recording
 from pytest_jarvis.run.runner import BenchmarkRun, Plan
 from pytest_jarvis.types import (
@@ -47,9 +48,9 @@ def test_a_response_is_given_back_as_it_was_drawn(make_report: MakeReport) -> No
     assert (response.key, response.text, response.duration_s, response.new_tokens, response.finish_reason) == (
         (row.prompt_id, "jarvis", 2),
         sample.text,
-        sample.seconds,
-        sample.tokens,
-        sample.finish_reason,
+        sample.response.duration_s,
+        sample.response.new_tokens,
+        sample.response.finish_reason,
     )
 
 
@@ -139,7 +140,7 @@ def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_repor
     assert read_recording(report).cosine_detail == "prompts"
     row = report.results[0]
     samples = tuple(
-        msgspec.structs.replace(sample, cosine=0.25) if sample.arm == "jarvis" and sample.replicate == 1 else sample
+        with_scores(sample, cosine_similarity=0.25) if sample.arm == "jarvis" and sample.replicate == 1 else sample
         for sample in row.samples
     )
     recording = read_recording(
@@ -149,10 +150,17 @@ def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_repor
     assert recording.cosines_of(row.prompt_id, "jarvis", (0, 1)) == {1: 0.25}
 
 
+def to_clean(sample: Sample) -> Sample:
+    """Return the sample as one of the clean command."""
+    renamed = replace(sample.response, prompt_id=clean_prompt_id("ouvre chrome"))
+    return msgspec.structs.replace(sample, response=renamed)
+
+
 def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report: MakeReport) -> None:
     report = make_report()
     row = report.results[0]
-    misheard = msgspec.structs.replace(row, intended="ouvre chrome", clean_samples=row.of_arm("jarvis")[:1])
+    (answer, *_) = row.of_arm("jarvis")
+    misheard = msgspec.structs.replace(row, intended="ouvre chrome", clean_samples=(to_clean(answer),))
     recording = read_recording(msgspec.structs.replace(report, results=(misheard, *report.results[1:])))
     clean = clean_prompt_id("ouvre chrome")
     assert {clean: "ouvre chrome"} == recording.clean_texts
@@ -214,7 +222,7 @@ def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report: Mak
     report = make_report(gains={"base_bis": 0.0}, categories=1, prompts=1)
     (row,) = report.results
     mine = msgspec.structs.replace(row.of_arm("base_bis")[1], reused=True)
-    clean = msgspec.structs.replace(row.of_arm("base")[0], reused=True)
+    clean = to_clean(msgspec.structs.replace(row.of_arm("base")[0], reused=True))
     marked = msgspec.structs.replace(
         row, intended="ouvre chrome", samples=(*row.of_arm("base"), mine), clean_samples=(clean,)
     )

@@ -278,7 +278,7 @@ def test_a_failed_response_is_not_scored_as_zero() -> None:
     made = make(fails(("p0", "lora", 0)))
     made.run.draw()
     row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert row.jarvis_relevance_finetuned == pytest.approx(2 / 3)
+    assert row.figure("jarvis_relevance").finetuned == pytest.approx(2 / 3)
     assert [sample.replicate for sample in row.of_arm("lora")] == [1]
 
 
@@ -300,7 +300,11 @@ def test_a_metric_that_is_off_has_no_value() -> None:
     made = make(better, metrics=MetricsSection(cosine=False, keywords=False, relevance=False))
     made.run.draw()
     row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.keyword_match_base, row.jarvis_relevance_base, row.cosine_similarity_score) == (None, None, None)
+    assert (
+        row.figure("keyword_match").base,
+        row.figure("jarvis_relevance").base,
+        row.figure("cosine_similarity").finetuned,
+    ) == (None, None, None)
     assert made.engine.embedded == []
 
 
@@ -321,7 +325,7 @@ def test_the_cosine_of_a_row_is_the_mean_over_its_pairs() -> None:
     assert right is not None
     other = float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
     expected = pytest.approx((1 + other) / 2, abs=1e-6)
-    assert expected == made.run.rows(CASES[0], NO_METRICS)[0].cosine_similarity_score
+    assert expected == made.run.rows(CASES[0], NO_METRICS)[0].figure("cosine_similarity").finetuned
 
 
 def test_the_mismatched_cosine_is_that_of_the_first_adapter() -> None:

@@ -131,19 +131,22 @@ def test_with_tools_the_calls_are_judged_and_not_the_words() -> None:
     run.draw()
     (row,) = run.rows(WANTING, NO_METRICS)
     base, tuned = row.samples
-    assert (Routing(reason="no_call"), ()) == (base.routing, base.tool_calls)
+    assert (Routing(reason="no_call"), ()) == (base.routing, base.response.tool_calls)
     assert (Routing(reason="right_tool", tool="open_tool"), (ToolCall(name="open_tool"),)) == (
         tuned.routing,
-        tuned.tool_calls,
+        tuned.response.tool_calls,
     )
-    assert (0.0, 1.0) == (row.tool_routing_base, row.tool_routing_finetuned)
+    assert (0.0, 1.0) == (row.figure("tool_routing").base, row.figure("tool_routing").finetuned)
 
 
 def test_relevance_is_not_measured_where_no_tool_is_wanted() -> None:
     made = make(opens, cases=(WANTING, SILENT), looks=(1,))
     made.run.draw()
     (row,) = made.run.rows(SILENT, NO_METRICS)
-    assert ([None, None], None) == ([sample.relevance for sample in row.samples], row.jarvis_relevance_base)
+    assert ([None, None], None) == (
+        [sample.score("jarvis_relevance") for sample in row.samples],
+        row.figure("jarvis_relevance").base,
+    )
     assert [1, 1] == [len(values) for values in made.run.scores("lora")]
 
 
@@ -155,7 +158,7 @@ def test_clean_commands_are_drawn_in_the_same_batches_and_are_no_rows() -> None:
     assert 8 == len(asked)
     (row,) = made.run.rows(MISHEARD, NO_METRICS)
     assert ("m", 4) == (row.prompt_id, len(row.samples))
-    assert (0.0, 1.0) == (row.understood_base, row.understood_finetuned)
+    assert (0.0, 1.0) == (row.figure("understood").base, row.figure("understood").finetuned)
     assert ["base", "base", "lora", "lora"] == [sample.arm for sample in row.clean_samples]
     assert CleanCommand(responses=2, tool="open_tool", keywords=("chrome", "ouvre"), text="J'ouvre chrome.") == (
         row.clean_base
@@ -167,7 +170,7 @@ def test_a_clean_command_that_is_a_prompt_of_the_plan_is_not_drawn_again() -> No
     made.run.draw()
     assert {"m", "w"} == {one.prompt_id for asked in made.engine.asked for one in asked}
     (row,) = made.run.rows(MISHEARD, NO_METRICS)
-    assert (0.0, 1.0) == (row.understood_base, row.understood_finetuned)
+    assert (0.0, 1.0) == (row.figure("understood").base, row.figure("understood").finetuned)
 
 
 def test_nothing_is_drawn_for_clean_commands_unless_asked() -> None:
@@ -175,7 +178,7 @@ def test_nothing_is_drawn_for_clean_commands_unless_asked() -> None:
     made.run.draw()
     assert {"m"} == {one.prompt_id for asked in made.engine.asked for one in asked}
     (row,) = made.run.rows(MISHEARD, NO_METRICS)
-    assert (None, None, None) == (row.understood_base, row.understood_finetuned, row.clean_base)
+    assert (None, None, None) == (row.figure("understood").base, row.figure("understood").finetuned, row.clean_base)
 
 
 def test_a_clean_command_without_an_answer_is_a_failed_score_and_not_a_misunderstanding() -> None:
@@ -187,7 +190,7 @@ def test_a_clean_command_without_an_answer_is_a_failed_score_and_not_a_misunders
     made = make(script, cases=(MISHEARD,), looks=(2,), metrics=UNDERSTANDING)
     made.run.draw()
     (row,) = made.run.rows(MISHEARD, NO_METRICS)
-    assert (None, 1.0) == (row.understood_base, row.understood_finetuned)
+    assert (None, 1.0) == (row.figure("understood").base, row.figure("understood").finetuned)
     reason = "no answer to the clean command 'Ouvre chrome': trop long"
     assert [Failure(prompt_id="m", arm="base", replicate=0, stage="score", reason=reason)] == made.run.failures(
         MISHEARD

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
+from samples import with_scores
 
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.report.schema import Report
@@ -46,7 +48,7 @@ def report(make_report: MakeReport) -> Report:
         msgspec.structs.replace(
             row,
             samples=tuple(
-                msgspec.structs.replace(one, cosine=0.5 + one.replicate / 10) if one.arm == "jarvis" else one
+                with_scores(one, cosine_similarity=0.5 + one.replicate / 10) if one.arm == "jarvis" else one
                 for one in row.samples
             ),
         )
@@ -79,16 +81,16 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
 def test_the_cosines_of_a_replay_are_those_recorded(report: Report) -> None:
     cases = cases_of(report)
     (row,) = replayed(read_recording(report), cases, (4,)).rows(cases[0], NO_METRICS)
-    assert [0.5, 0.6, 0.7, 0.8] == [sample.cosine for sample in row.of_arm("jarvis")]
-    assert pytest.approx(0.65) == row.cosine_similarity_score
+    assert [0.5, 0.6, 0.7, 0.8] == [sample.score("cosine_similarity") for sample in row.of_arm("jarvis")]
+    assert pytest.approx(0.65) == row.figure("cosine_similarity").finetuned
 
 
 def test_of_an_older_report_the_cosine_of_a_prompt_is_the_mean_it_holds(make_report: MakeReport) -> None:
     report = make_report(categories=1, prompts=3)
     cases = cases_of(report)
     (row,) = replayed(read_recording(report), cases, (4,)).rows(cases[0], NO_METRICS)
-    assert 0.8 == row.cosine_similarity_score
-    assert {None} == {sample.cosine for sample in row.samples}
+    assert 0.8 == row.figure("cosine_similarity").finetuned
+    assert {None} == {sample.score("cosine_similarity") for sample in row.samples}
 
 
 @pytest.mark.parametrize(("prompts", "look", "kept"), [(3, 4, True), (2, 4, False), (3, 2, False)])
@@ -125,7 +127,9 @@ def test_a_replay_that_wants_another_look_than_was_recorded_stops_and_says_so(re
         msgspec.structs.replace(
             row,
             samples=tuple(
-                msgspec.structs.replace(one, text=texts.get((one.arm, one.replicate), "D'accord."))
+                msgspec.structs.replace(
+                    one, response=replace(one.response, text=texts.get((one.arm, one.replicate), "D'accord."))
+                )
                 for one in row.samples
             ),
         )

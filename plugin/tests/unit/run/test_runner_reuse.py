@@ -137,7 +137,11 @@ class Drawn:
 
     def samples(self) -> dict[tuple[str, str, int], tuple[str, float | None, bool]]:
         return {
-            (row.prompt_id, sample.arm, sample.replicate): (sample.text, sample.relevance, sample.reused)
+            (row.prompt_id, sample.arm, sample.replicate): (
+                sample.text,
+                sample.score("jarvis_relevance"),
+                sample.reused,
+            )
             for case in self.run.plan.cases
             for row in self.run.rows(case, NO_METRICS)
             for sample in row.samples
@@ -147,7 +151,7 @@ class Drawn:
         """Return all that a report shows of the rows, but for the marks and the times."""
         rows = [row for case in self.run.plan.cases for row in self.run.rows(case, NO_METRICS)]
         texts = {key: value[:2] for key, value in self.samples().items()}
-        cosines = [row.cosine_similarity_score for row in rows]
+        cosines = [row.figure("cosine_similarity").finetuned for row in rows]
         return texts, cosines, dict(self.facts.decisions), self.facts.mismatched_cosine
 
 
@@ -221,7 +225,7 @@ def test_another_metric_or_keyword_draws_nothing(path: Path) -> None:
     )
     changed = Drawn(path, cases=cases, metrics=MetricsSection(keyword_mode="substring"))
     assert changed.engine.asked == []
-    assert changed.run.rows(cases[0], NO_METRICS)[0].keyword_match_base == 1.0
+    assert changed.run.rows(cases[0], NO_METRICS)[0].figure("keyword_match").base == 1.0
 
 
 @pytest.mark.parametrize(

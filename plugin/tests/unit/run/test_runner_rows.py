@@ -9,6 +9,7 @@ import pytest
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import NO_METRICS
+from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.run.runner import BenchmarkRun, Plan
 from pytest_jarvis.types import (
     AdapterSpec,
@@ -82,7 +83,7 @@ def fails(*keys: tuple[str, str, int]) -> Script:
 class Lengths:
     """Measures the length of a response, and how much longer the fine-tuned one of a pair is."""
 
-    def of_response(self, case: PromptCase, response: Response) -> dict[str, float]:
+    def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
         return {"chars": float(len(response.text)), "number": float(case.prompt_id[1])}
 
     def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
@@ -97,7 +98,7 @@ def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
     run = drawn(varied)
     row = run.rows(CASES[0], NO_METRICS)[0]
     assert (row.base_model_response, row.finetuned_response) == ("Bonjour.", "Bonjour.")
-    assert (row.keyword_match_base, row.jarvis_relevance_finetuned) == (0.5, pytest.approx(1 / 3))
+    assert (row.figure("keyword_match").base, row.figure("jarvis_relevance").finetuned) == (0.5, pytest.approx(1 / 3))
     assert [(sample.arm, sample.replicate) for sample in row.samples] == [
         ("base", 0),
         ("base", 1),
@@ -109,8 +110,12 @@ def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
 def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
     run = drawn(fails(("p0", "lora", 0), ("p0", "lora", 1)))
     row = run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.finetuned_response, row.keyword_match_finetuned, row.jarvis_relevance_finetuned) == (None, None, None)
-    assert (row.cosine_similarity_score, row.measured) == (None, False)
+    assert (
+        row.finetuned_response,
+        row.figure("keyword_match").finetuned,
+        row.figure("jarvis_relevance").finetuned,
+    ) == (None, None, None)
+    assert (row.figure("cosine_similarity").finetuned, row.measured) == (None, False)
 
 
 def test_a_prompt_has_a_row_for_each_adapter() -> None:
@@ -121,8 +126,8 @@ def test_a_prompt_has_a_row_for_each_adapter() -> None:
 def test_what_others_measure_goes_to_the_sample_of_its_response() -> None:
     run = drawn(better)
     row = run.rows(CASES[1], Lengths())[0]
-    assert [sample.extra for sample in row.samples] == [
-        {"chars": float(len(sample.text)), "number": 1.0} for sample in row.samples
+    assert [(float(len(sample.text)), 1.0) for sample in row.samples] == [
+        (sample.scores["chars"], sample.scores["number"]) for sample in row.samples
     ]
 
 
@@ -130,20 +135,24 @@ def test_what_others_measure_of_a_pair_goes_to_the_sample_of_the_adapter() -> No
     run = drawn(fails(("p1", "base", 1)))
     row = run.rows(CASES[1], Lengths())[0]
     base, tuned = row.of_arm("base"), row.of_arm("lora")
-    assert all(sample.pair == {} for sample in base)
+    assert not any("longer" in sample.scores for sample in base)
     partners = {sample.replicate: sample for sample in base}
-    assert [sample.pair for sample in tuned] == [
-        {"longer": float(len(sample.text) - len(partners[sample.replicate].text))} if sample.replicate != 1 else {}
+    assert [sample.score("longer") for sample in tuned] == [
+        float(len(sample.text) - len(partners[sample.replicate].text)) if sample.replicate != 1 else None
         for sample in tuned
     ]
 
 
 def test_the_keyword_mode_is_that_of_the_configuration() -> None:
     run = drawn(lambda request: "À la maison", metrics=MetricsSection(keyword_mode="substring"))
-    assert run.rows(CASES[0], NO_METRICS)[0].keyword_match_base == 0.5
+    assert run.rows(CASES[0], NO_METRICS)[0].figure("keyword_match").base == 0.5
 
 
 def test_an_empty_response_has_no_cosine_and_is_scored() -> None:
     run = drawn(lambda request: "" if request.prompt_id == "p0" else "ouvre")
     row = run.rows(CASES[0], NO_METRICS)[0]
-    assert (row.cosine_similarity_score, row.keyword_match_base, row.measured) == (None, 0.0, True)
+    assert (row.figure("cosine_similarity").finetuned, row.figure("keyword_match").base, row.measured) == (
+        None,
+        0.0,
+        True,
+    )

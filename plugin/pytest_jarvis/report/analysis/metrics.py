@@ -1,39 +1,46 @@
-"""What a report says of the metrics that others added: means per arm, differences, intervals. Pure."""
+"""What a report says of the metrics that have no column of their own: means per arm, differences, intervals. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from pytest_jarvis.metrics.custom import MetricSpec
-from pytest_jarvis.report.analysis.changes import Metric, compare_rows
-from pytest_jarvis.report.schema import AdapterMetric, AddedMetric, MetricAverages, ResultRow, Sample
+from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, placed
+from pytest_jarvis.report.analysis.changes import compare_rows, value_of
+from pytest_jarvis.report.schema import AdapterMetric, AddedMetric, MetricAverages, Report, ResultRow, Sample
 from pytest_jarvis.stats.estimates import estimate_mean
-
-
-def value_of(spec: MetricSpec) -> Metric:
-    """Give back what reads the metric off a sample; None there where it was not measured."""
-
-    def read(sample: Sample) -> float | None:
-        return (sample.extra if spec.per == "response" else sample.pair).get(spec.name)
-
-    return read
 
 
 def pairs_of(rows: Sequence[ResultRow], spec: MetricSpec) -> list[tuple[float, ...]]:
     """Give back the numbers of a metric of pairs, a sequence per prompt that has any."""
-    read = value_of(spec)
+    read = value_of(spec.name)
     found = [tuple(value for sample in row.samples if (value := read(sample)) is not None) for row in rows]
     return [values for values in found if values]
 
 
-def all_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
-    """Give back the declared metrics, then those that only the hook gave, by name.
+def scored(rows: Iterable[ResultRow]) -> set[str]:
+    """Return the metrics that a response of the rows has a score of; those read off a response itself are not here."""
+    return {name for row in rows for sample in row.samples for name in sample.scores}
 
-    Of the latter nobody said what they are: their name is their label, and more of them counts as better.
+
+def added_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
+    """Return the metrics in lines of their own: built-in ones that were measured, those declared, those of the hook.
+
+    Of the last nobody said what they are: their name is their label, and more of them counts as better.
     """
-    known = {spec.name for spec in declared}
-    found = {name for row in rows for sample in row.samples for name in sample.extra} - known
-    return (*declared, *(MetricSpec(name=name, label=name) for name in sorted(found)))
+    found = scored(rows)
+    unknown = found - {spec.name for spec in declared} - BUILT_IN.keys()
+    return (
+        *(spec for spec in placed("line") if spec.name in found),
+        *declared,
+        *(MetricSpec(name=name, label=name) for name in sorted(unknown)),
+    )
+
+
+def specs_of(report: Report) -> dict[str, MetricSpec]:
+    """Return every metric of a report by name: the built-in ones, then the others, if only its samples have them."""
+    named = [metric.spec for metric in report.metrics.values()]
+    specs = (*(metric.spec for metric in BUILT_IN.values()), *added_specs(report.results, named))
+    return {spec.name: spec for spec in specs}
 
 
 def added_metrics(
@@ -70,7 +77,7 @@ def added_metrics(
 
 def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool) -> MetricAverages:
     measured = [row for row in rows if row.measured]
-    read = value_of(spec)
+    read = value_of(spec.name)
     missing = sum(read(sample) is None for row in measured for sample in _samples(spec, row))
     if spec.per == "pair":
         pairs = pairs_of(measured, spec)

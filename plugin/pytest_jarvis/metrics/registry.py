@@ -1,0 +1,174 @@
+"""The registry of built-in metrics: what each is called, its unit, and how it is computed.
+
+A built-in metric is one entry of `BUILT_IN`, and its French label one of `render.french.metrics.LABELS`. The flat keys
+of `report.json`, tables, charts, thresholds, noise floors and comparisons follow from these two. Metrics that users
+declare (`metrics.custom`) are the same type and measured in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.metrics.relevance import TextScore
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.metrics.understanding import CleanCommand, heard, is_understood
+from pytest_jarvis.types import PromptCase, Response
+
+Per = Literal["response", "pair"]
+"""What a metric is a number of: one response, or the two responses of one prompt and replicate."""
+Unit = Literal["score", "share", "count", "seconds", "own"]
+"""score, share: in [0, 1], a share being read in per cent. own: the metric's own, with a rule of no kind."""
+Place = Literal["column", "section", "line", "detail"]
+"""Where reports show a metric. column: in every table of figures. section: in a section of its own, with its typed
+detail. line: in the table and the lines of further metrics, as those of users. detail: among the statistics alone.
+"""
+Switch = Literal["relevance", "keywords", "cosine", "tool_routing", "understanding"]
+"""The key of the configuration's section `metrics` that turns a metric off."""
+
+
+class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reader must know of a metric."""
+
+    name: str
+    label: str
+    higher_is_better: bool = True
+    per: Per = "response"
+    unit: Unit = "own"
+
+    @property
+    def highest(self) -> float:
+        """The largest value there can be: 1 for scores and shares, else infinity."""
+        return 1.0 if self.unit in {"score", "share"} else math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a run read off one response, once: the typed details that built-in metrics are computed from."""
+
+    text: TextScore
+    routing: Routing | None = None
+    """How it chose its tool; None where the prompt does not say which tool it wants."""
+    clean: CleanCommand | None = None
+    """What the same arm made of the command that was meant; None where that is not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric: what it is called, and how it is measured.
+
+    One of three ways: `measure` takes (case, response, reading), or (case, base, finetuned) of a pair, and returns None
+    where it does not apply; `fact` is read off the response when it is asked for, and never stored; with neither, the
+    run measures all responses at once with the engine (`BenchmarkRun`).
+    """
+
+    spec: MetricSpec
+    measure: Callable[..., float | None] | None = None
+    fact: Callable[[Response], float] | None = None
+    place: Place = "line"
+    switch: Switch | None = None
+
+    def is_on(self, section: MetricsSection) -> bool:
+        """Whether the configuration asks for it."""
+        return self.switch is None or bool(getattr(section, self.switch))
+
+
+RELEVANCE: Final = "jarvis_relevance"
+"""The metric that the gate judges."""
+KEYWORDS: Final = "keyword_match"
+COSINE: Final = "cosine_similarity"
+TOOL_ROUTING: Final = "tool_routing"
+UNDERSTOOD: Final = "understood"
+
+
+def _relevance(case: PromptCase, response: Response, reading: Reading) -> float | None:
+    """JARVIS relevance; where no tool is wanted an answer is no better for naming many."""
+    del response
+    return None if case.no_tool else reading.text.relevance
+
+
+def _routing(case: PromptCase, response: Response, reading: Reading) -> float | None:
+    """Return 1 for the right choice of the tool, 0 for a wrong one; `Sample.routing` has the reason."""
+    del case, response
+    return None if reading.routing is None else float(reading.routing.right)
+
+
+def _understood(case: PromptCase, response: Response, reading: Reading) -> float | None:
+    """Return 1 where a misheard command has the tool and the keywords of the clean one, else 0."""
+    del case
+    if reading.clean is None:
+        return None
+    return float(is_understood(heard(response, reading.text), reading.clean))
+
+
+BUILT_IN: Final[Mapping[str, Metric]] = {
+    metric.spec.name: metric
+    for metric in (
+        Metric(
+            spec=MetricSpec(name=RELEVANCE, label="JARVIS relevance", unit="score"),
+            measure=_relevance,
+            place="column",
+            switch="relevance",
+        ),
+        Metric(
+            spec=MetricSpec(name=KEYWORDS, label="Keywords found", unit="share"),
+            measure=lambda case, response, reading: reading.text.keyword_match,  # noqa: ARG005
+            place="column",
+            switch="keywords",
+        ),
+        Metric(
+            spec=MetricSpec(name=COSINE, label="Cosine similarity", unit="score", per="pair"),
+            place="column",
+            switch="cosine",
+        ),
+        Metric(
+            spec=MetricSpec(name=TOOL_ROUTING, label="Right tool chosen", unit="share"),
+            measure=_routing,
+            place="section",
+            switch="tool_routing",
+        ),
+        Metric(
+            spec=MetricSpec(name=UNDERSTOOD, label="Commands understood", unit="share"),
+            measure=_understood,
+            place="section",
+            switch="understanding",
+        ),
+        Metric(
+            spec=MetricSpec(name="characters", label="Characters", unit="count", higher_is_better=False),
+            fact=lambda response: float(len(response.text)),
+            place="detail",
+        ),
+        Metric(
+            spec=MetricSpec(name="tokens", label="Tokens", unit="count", higher_is_better=False),
+            fact=lambda response: float(response.new_tokens),
+            place="detail",
+        ),
+        Metric(
+            spec=MetricSpec(name="seconds", label="Seconds", unit="seconds", higher_is_better=False),
+            fact=lambda response: response.duration_s,
+            place="detail",
+        ),
+    )
+}
+"""By name, in the order in which reports show them."""
+
+RESERVED: Final = frozenset(
+    {
+        *BUILT_IN,
+        *("relevance", "keywords", "cosine", "cosine_similarity_score", "first_token_s", "routing"),
+        *("expected_tool", "all_keywords", "base_relevance", "base_keywords"),
+    }
+)
+"""Names that no other metric may have: those above, and what else reports say of a response."""
+
+
+def placed(*places: Place, per: Per | None = None) -> tuple[MetricSpec, ...]:
+    """Return the built-in metrics shown at these places, of one kind or both, in their order."""
+    return tuple(
+        metric.spec for metric in BUILT_IN.values() if metric.place in places and per in {None, metric.spec.per}
+    )

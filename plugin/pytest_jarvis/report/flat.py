@@ -1,0 +1,165 @@
+"""The flat keys of `report.json`: `keyword_match_base`, `avg_relevance_finetuned`, a sample's `tokens`.
+
+In memory a sample holds its `Response` and its scores by metric, rows and averages hold `Figure`s by metric. Files hold
+a key for each, which readers know; they are made of the registry here, and read back. All functions change the
+documents (what JSON is decoded to) that they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec
+from pytest_jarvis.metrics.tool_choice import RIGHT
+from pytest_jarvis.metrics.understanding import clean_prompt_id
+from pytest_jarvis.report.schema import ResultRow, relative_gain
+
+_SAMPLE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "cosine_similarity": "cosine"}
+_ROW_KEYS: Final[Mapping[str, str]] = {"cosine_similarity": "cosine_similarity_score"}
+_AVERAGE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "characters": "chars"}
+"""Where a key is not the metric's name. A new metric needs no entry."""
+
+_RESPONSE_KEYS: Final[Mapping[str, str]] = {
+    "arm": "arm",
+    "replicate": "replicate",
+    "text": "text",
+    "thinking": "thinking",
+    "finish_reason": "finish_reason",
+    "prompt_tokens": "prompt_tokens",
+    "tokens": "new_tokens",
+    "seconds": "duration_s",
+    "first_token_s": "first_token_s",
+    "cut_chars": "cut_chars",
+    "tool_calls": "tool_calls",
+}
+"""Key of a sample -> field of its response."""
+_TRUTHS: Final = (UNDERSTOOD,)
+"""Metrics whose value in a sample is true or false."""
+
+_ARMS: Final = ("base", "finetuned")
+"""Fields of a `Figure`; a metric of pairs has the last alone."""
+
+Document = dict[str, Any]
+Keys = tuple[str, ...]
+
+
+def _keys(spec: MetricSpec, name: str) -> Keys:
+    return (name,) if spec.per == "pair" else (f"{name}_base", f"{name}_finetuned")
+
+
+def flatten(document: Document) -> Document:
+    """Give a report's document, as msgspec makes it of a `Report`, the keys of its file; return it."""
+    pairs = {name for name, metric in document["metrics"].items() if metric["spec"]["per"] == "pair"}
+    for row in document["results"]:
+        for key in ("samples", "clean_samples"):
+            row[key] = [_flat_sample(sample, pairs) for sample in row[key]]
+        row.update(_spread(row.pop("figures"), _ROW_KEYS_OF))
+    for averages in _averages_of(document):
+        figures = averages.pop("figures")
+        means = figures.get(RELEVANCE, {})
+        averages.update(_spread(figures, _AVERAGE_KEYS_OF))
+        averages["relevance_gain"] = relative_gain(means.get("base"), means.get("finetuned"))
+    return document
+
+
+def nest(document: Document) -> Document:
+    """Give the document of a report's file the form of a `Report`; return it. What has another form stays as it is."""
+    for row in _objects(document.get("results")):
+        nest_row(row)
+    for averages in _averages_of(document):
+        averages.pop("relevance_gain", None)
+        averages["figures"] = _gather(averages, _AVERAGE_KEYS_OF)
+    return document
+
+
+def nest_row(row: Document) -> Document:
+    """Give the document of a row the form of a `ResultRow`; return it."""
+    for sample in _objects(row.get("samples")):
+        nest_sample(sample, row.get("prompt_id"))
+    for sample in _objects(row.get("clean_samples")):
+        nest_sample(sample, clean_prompt_id(str(row.get("intended") or "")))
+    row["figures"] = _gather(row, _ROW_KEYS_OF)
+    return row
+
+
+def nest_sample(sample: Document, prompt_id: object) -> Document:
+    """Give the document of a sample of a prompt the form of a `Sample`; return it."""
+    response = {field: sample.pop(key) for key, field in _RESPONSE_KEYS.items() if key in sample}
+    scores: Document = {}
+    for name in _SCORES:
+        if (value := sample.pop(_SAMPLE_KEYS.get(name, name), None)) is not None:
+            scores[name] = float(value) if isinstance(value, bool) else value
+    if isinstance(routing := sample.get("routing"), dict):
+        scores.setdefault(TOOL_ROUTING, float(routing.get("reason") in RIGHT))
+    for key in ("extra", "pair"):
+        if isinstance(added := sample.pop(key, None), dict):
+            scores |= added
+    sample |= {"response": response | {"prompt_id": prompt_id}, "scores": scores}
+    return sample
+
+
+def flat_figures(row: ResultRow) -> dict[str, float | None]:
+    """Return a row's figures under their flat keys: those of the report, then those of metrics that others added."""
+    added = sorted({name for sample in row.samples for name in sample.scores} - BUILT_IN.keys())
+    keys_of = _ROW_KEYS_OF | {name: (f"{name}_base", f"{name}_finetuned") for name in added}
+    return {
+        key: getattr(row.figure(name), arm)
+        for name, keys in keys_of.items()
+        for key, arm in zip(keys, _ARMS[-len(keys) :], strict=True)
+    }
+
+
+def _flat_sample(sample: Document, pairs: Collection[str]) -> Document:
+    response, scores = sample.pop("response"), sample.pop("scores")
+    flat: Document = {key: response[field] for key, field in _RESPONSE_KEYS.items()}
+    flat |= {key: sample[key] for key in ("keywords_found", "terms_found", "tools_named")}
+    flat |= {_SAMPLE_KEYS.get(name, name): scores.pop(name, None) for name in _SCORES}
+    for name in _TRUTHS:
+        flat[name] = None if flat[name] is None else bool(flat[name])
+    flat["extra"] = {name: value for name, value in scores.items() if name not in pairs}
+    flat["pair"] = {name: value for name, value in scores.items() if name in pairs}
+    return flat | sample
+
+
+def _spread(figures: Document, keys_of: Mapping[str, Keys]) -> Document:
+    """Return the figures under flat keys, null for a metric that is not among them."""
+    flat: Document = {}
+    for name, keys in keys_of.items():
+        figure = figures.get(name, {})
+        flat |= {key: figure.get(arm) for key, arm in zip(keys, _ARMS[-len(keys) :], strict=True)}
+    return flat
+
+
+def _gather(document: Document, keys_of: Mapping[str, Keys]) -> Document:
+    """Take the flat keys out of a document and return the figures that are not all null."""
+    figures: Document = {}
+    for name, keys in keys_of.items():
+        values = [document.pop(key, None) for key in keys]
+        if any(value is not None for value in values):
+            figures[name] = {"base": values[0] if len(values) == 2 else None, "finetuned": values[-1]}
+    return figures
+
+
+def _averages_of(document: Document) -> Iterator[Document]:
+    """Yield every object of averages in a report's document."""
+    for part in _objects([document, *_values(document.get("by_adapter"))]):
+        yield from _objects([part.get("statistics")])
+        yield from _objects(category.get("averages") for category in _objects(_values(part.get("by_category"))))
+
+
+def _values(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else ()
+
+
+def _objects(values: object) -> Iterator[Document]:
+    """Yield the objects of a list; what is none is left to the reader that checks types."""
+    if isinstance(values, Iterable) and not isinstance(values, str):
+        yield from (value for value in values if isinstance(value, dict))
+
+
+_SCORES: Final = tuple(name for name, metric in BUILT_IN.items() if metric.fact is None)
+_ROW_KEYS_OF: Final = {name: _keys(BUILT_IN[name].spec, _ROW_KEYS.get(name, name)) for name in _SCORES}
+_AVERAGE_KEYS_OF: Final = {
+    name: _keys(metric.spec, f"avg_{_AVERAGE_KEYS.get(name, name)}") for name, metric in BUILT_IN.items()
+}

@@ -1,0 +1,80 @@
+"""Samples and rows for tests: by hand, with the scores they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.report.schema import Figure, ResultRow, Sample, figures_of
+from pytest_jarvis.types import Response, ToolCall
+
+
+def sample(
+    arm: str,
+    replicate: int = 0,
+    *,
+    prompt_id: str = "p",
+    text: str = "ouvre",
+    seconds: float = 1.0,
+    tokens: int = 1,
+    tool_calls: tuple[ToolCall, ...] | None = None,
+    routing: Routing | None = None,
+    changes: dict[str, Any] | None = None,
+    **scores: float | None,
+) -> Sample:
+    """Return a sample with these scores; `changes` are further fields of the response, `routing` scores itself."""
+    response = Response(
+        **{
+            "prompt_id": prompt_id,
+            "arm": arm,
+            "replicate": replicate,
+            "text": text,
+            "thinking": None,
+            "finish_reason": "stop",
+            "prompt_tokens": 1,
+            "new_tokens": tokens,
+            "duration_s": seconds,
+            "first_token_s": None,
+            "tool_calls": tool_calls,
+            **(changes or {}),
+        }
+    )
+    if routing is not None:
+        scores["tool_routing"] = float(routing.right)
+    known = {name: value for name, value in scores.items() if value is not None}
+    return Sample(response=response, scores=known, routing=routing)
+
+
+def with_scores(one: Sample, **scores: float | None) -> Sample:
+    """Return the sample with further scores; None takes one away."""
+    found = one.scores | scores
+    return msgspec.structs.replace(one, scores={name: value for name, value in found.items() if value is not None})
+
+
+def with_routing(one: Sample, routing: Routing | None) -> Sample:
+    """Return the sample with this choice of the tool, and its score."""
+    scored = with_scores(one, tool_routing=None if routing is None else float(routing.right))
+    return msgspec.structs.replace(scored, routing=routing)
+
+
+def row(prompt_id: str = "p", *samples: Sample, adapter: str = "lora", **changes: Any) -> ResultRow:
+    """Return a row of these samples; `figures` are theirs, but for those given in `changes` as (base, finetuned)."""
+    base, tuned = ([one for one in samples if (one.arm == adapter) is of_adapter] for of_adapter in (False, True))
+    given = {name: Figure(base=pair[0], finetuned=pair[1]) for name, pair in changes.pop("figures", {}).items()}
+    plain = ResultRow(
+        prompt_id=prompt_id,
+        category="c",
+        prompt="ouvre",
+        adapter=adapter,
+        keywords_expected=("a", "b"),
+        expected_tool=None,
+        intended=None,
+        base_model_response=base[0].text if base else None,
+        finetuned_response=tuned[0].text if tuned else None,
+        figures=figures_of(base, tuned) | given,
+        timestamp="2026-03-01T12:00:00+00:00",
+        samples=samples,
+    )
+    return msgspec.structs.replace(plain, **changes)

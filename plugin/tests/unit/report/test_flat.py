@@ -1,0 +1,54 @@
+"""The flat keys of `report.json`: those that readers know are still written, and read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_jarvis.metrics.registry import BUILT_IN
+from pytest_jarvis.report.flat import nest_row
+from pytest_jarvis.report.io import encode_report, load_report
+from pytest_jarvis.report.schema import Report
+
+EXAMPLE = Path(__file__).parents[4] / "reports" / "exemple" / "report.json"
+"""Written before metrics had a registry."""
+
+
+def lost(before: Any, after: Any, path: str = "") -> list[str]:
+    """Return where a document lacks, or differs in, what another holds; null and absent are the same."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [where for key, value in before.items() for where in lost(value, after.get(key), f"{path}/{key}")]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [where for one, other in zip(before, after, strict=True) for where in lost(one, other, f"{path}/#")]
+    return [] if before == after else [path]
+
+
+def test_a_report_of_before_is_written_again_with_every_key_and_value_it_had() -> None:
+    before = json.loads(EXAMPLE.read_bytes())
+    assert [] == lost(before, json.loads(encode_report(load_report(EXAMPLE))))
+
+
+def test_a_report_is_read_back_as_it_was(make_report: Callable[..., Report], tmp_path: Path) -> None:
+    report = make_report(failing=[(0, "jarvis")])
+    path = tmp_path / "report.json"
+    path.write_bytes(encode_report(report))
+    assert report == load_report(path)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_metric_has_its_averages(make_report: Callable[..., Report], name: str) -> None:
+    statistics = json.loads(encode_report(make_report()))["statistics"]
+    key = {"jarvis_relevance": "relevance", "characters": "chars"}.get(name, name)
+    pair = BUILT_IN[name].spec.per == "pair"
+    assert statistics.keys() >= ({f"avg_{key}"} if pair else {f"avg_{key}_base", f"avg_{key}_finetuned"})
+
+
+def test_a_choice_of_a_tool_that_only_has_its_reason_is_scored_by_it() -> None:
+    samples = [{"arm": "base", "routing": {"reason": reason}} for reason in ("right_tool", "wrong_tool")]
+    row = nest_row({"prompt_id": "p", "samples": samples, "understood_base": None})
+    assert [{"tool_routing": 1.0}, {"tool_routing": 0.0}] == [sample["scores"] for sample in row["samples"]]
+    assert {} == row["figures"]
