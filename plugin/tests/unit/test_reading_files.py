@@ -1,4 +1,4 @@
-"""`reading`: files people write become typed values, or one sentence about what is wrong with them."""
+"""`files`: files people write become typed values, or one sentence about what is wrong with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

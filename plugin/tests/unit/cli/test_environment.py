@@ -1,4 +1,4 @@
-"""`surroundings` and `base_files`: what is on a machine, read from what its tools and folders say."""
+"""`cli.check.environment` and `inputs.base_model`: what is on a machine, read from what its tools and folders say."""
 
 import json
 import os

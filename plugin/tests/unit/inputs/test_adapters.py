@@ -1,4 +1,4 @@
-"""`discovery`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
+"""`inputs.adapters`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`weight_files`: the shapes in the header of a safetensors file, and whether the file is whole."""
+"""`inputs.safetensors_header`: the shapes in the header of a safetensors file, and whether the file is whole."""
 
 import json
 from pathlib import Path

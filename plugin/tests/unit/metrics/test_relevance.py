@@ -1,4 +1,4 @@
-"""`scoring`: what a response is worth by its words, and what two embeddings have in common."""
+"""`metrics.relevance`: what a response is worth by its words, and what two embeddings have in common."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""`routing`: calls as they are read from a reply, and each reason for which a choice is right or wrong."""
+"""`metrics.tool_choice`: calls as they are read from a reply, and each reason for which a choice is right or wrong."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""`outputs.wording`: there is a French sentence for everything a verdict, a warning or a threshold can say."""
+"""`render.french`: there is a French sentence for everything a verdict, a warning or a threshold can say."""
 
 from __future__ import annotations
 

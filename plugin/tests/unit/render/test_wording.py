@@ -1,4 +1,4 @@
-"""`outputs.wording`: numbers as French writes them, texts that fit a terminal, verdicts and reasons in a sentence."""
+"""`render.french`: numbers as French writes them, texts that fit a terminal, verdicts and reasons in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kinship` and `runs`: two saved runs are compared on what they share, and what they do not share is named."""
+"""`report.comparability` and `report.comparison`: what two saved runs share is compared, and what not is named."""
 
 from __future__ import annotations
 

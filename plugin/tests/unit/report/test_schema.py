@@ -1,4 +1,4 @@
-"""`report`: averages over rows, folders for runs, and files that are whole or not there."""
+"""`report.schema`: averages over rows, folders for runs, and files that are whole or not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`choices` and its outputs: shares, reasons and confusions of the choice of the tool, and misheard commands."""
+"""`report.analysis.tool_choice` and its outputs: shares, reasons and confusions, and misheard commands."""
 
 from __future__ import annotations
 

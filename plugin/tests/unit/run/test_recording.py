@@ -1,4 +1,4 @@
-"""`recording` and the replay engine: what a report recorded is given back, and nothing else."""
+"""`run.replay` and the replay engine: what a report recorded is given back, and nothing else."""
 
 from __future__ import annotations
 

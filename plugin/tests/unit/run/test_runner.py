@@ -1,4 +1,4 @@
-"""`session`: one engine, the looks drawn from it, and the rows they give."""
+"""`run.runner`: one engine, the looks drawn from it, and the rows they give."""
 
 from __future__ import annotations
 

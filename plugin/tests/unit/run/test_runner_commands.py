@@ -1,4 +1,4 @@
-"""`session`: how a response chose its tool, and whether misheard commands were understood."""
+"""`run.runner`: how a response chose its tool, and whether misheard commands were understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`session` with a recording: the recorded responses and cosines are scored again, and no more than those."""
+"""`run.runner` with a recording: the recorded responses and cosines are scored again, and no more than those."""
 
 from __future__ import annotations
 

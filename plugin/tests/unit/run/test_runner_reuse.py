@@ -1,4 +1,4 @@
-"""`session` with a store: what is drawn before is not drawn again, and a report cannot tell but by its marks."""
+"""`run.runner` with a store: what is drawn before is not drawn again, and a report cannot tell but by its marks."""
 
 from __future__ import annotations
 

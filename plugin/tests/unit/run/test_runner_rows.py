@@ -1,4 +1,4 @@
-"""`session`: the rows that a drawn run gives, and what others measure of them."""
+"""`run.runner`: the rows that a drawn run gives, and what others measure of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`regressions`: a drop is proven or it is not, overall and by category, with one error for all."""
+"""`stats.regression`: a drop is proven or it is not, overall and by category, with one error for all."""
 
 import random
 from collections.abc import Sequence
