@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from samples import with_routing, with_scores
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.registry import MetricSpec
@@ -32,6 +34,19 @@ def settled_early(make_report: MakeReport) -> Report:
     early = dataclasses.replace(report.decisions["v1"], replicates=(2, 2), gain=0.777, gain_these=(0.7, 0.85))
     plan = change(report.metadata.plan, looks=(2, 4))
     return change(report, decisions={**report.decisions, "v1": early}, metadata=change(report.metadata, plan=plan))
+
+
+def early_not_judged(make_report: MakeReport) -> Report:
+    """Return the same run where nothing is judged."""
+    report = settled_early(make_report)
+    return change(report, gate=dataclasses.replace(report.gate, verdict="NOT_JUDGED", thresholds=()))
+
+
+def fewer_responses(make_report: MakeReport) -> Report:
+    """Return a run of two adapters with as many responses as no look has: some failed."""
+    report = make_report(gains={"v1": 0.4, "v2": 0.0})
+    fewer = dataclasses.replace(report.decisions["v1"], replicates=(3, 3))
+    return change(report, decisions={**report.decisions, "v1": fewer})
 
 
 def against_itself(make_report: MakeReport) -> Report:
@@ -168,6 +183,8 @@ def dropped(make_report: MakeReport) -> Report:
 KINDS: Mapping[str, Callable[[MakeReport], Report]] = {
     "one": lambda make: make(),
     "several": settled_early,
+    "not-judged": early_not_judged,
+    "fewer-responses": fewer_responses,
     "against-itself": against_itself,
     "doubtful": doubtful,
     "nothing-measured": lambda make: make(measured=False),
@@ -176,6 +193,19 @@ KINDS: Mapping[str, Callable[[MakeReport], Report]] = {
     "metrics": with_metrics,
     "regression": dropped,
 }
+
+
+class Golden(SingleFileSnapshotExtension):
+    """A text file for each test and report; `pytest --snapshot-update` writes them anew."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Return what compares with the golden files."""
+    return snapshot.use_extension(Golden)
 
 
 @pytest.fixture(scope="session", params=KINDS)

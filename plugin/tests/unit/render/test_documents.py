@@ -1,36 +1,26 @@
-"""`report.txt` and `summary.md`: what each kind of report says, in their width and length, and never markup."""
+"""What each kind of report says in every output: golden files, and what holds of all of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from pytest_jarvis.render import terminal
 from pytest_jarvis.render.blocks import Column
+from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escaped, render_markdown
 from pytest_jarvis.render.text import paragraph, render_text, table, wrap
-from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Report
 
 MakeReport = Callable[..., Report]
-
-
-class Golden(SingleFileSnapshotExtension):
-    """A text file for each report; `pytest --snapshot-update` writes them anew."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "txt"
-
-
-@pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    """Return what compares with the golden files."""
-    return snapshot.use_extension(Golden)
 
 
 def text_of(report: Report) -> str:
@@ -49,6 +39,29 @@ def test_the_text_of_each_kind_of_report(report: Report, golden: SnapshotAsserti
 
 def test_the_summary_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
     assert golden == summary_of(report)
+
+
+def test_the_words_of_the_page_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+    body = render_html(report, insights(report), {}).partition("<main>")[2].partition('<section id="liste"')[0]
+    cells = re.sub(r"</(td|th|dt)>", " | ", re.sub(r"<svg.*?</svg>", "", body, flags=re.DOTALL))
+    lines = (line.strip() for line in unescape(re.sub("<[^>]*>", "", cells)).splitlines())
+    assert golden == "\n".join(line for line in lines if line)
+
+
+def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report: Report, golden: SnapshotAssertion) -> None:
+    box = chart_data(report, insights(report)).key_numbers
+    lines = [
+        *terminal.summary_table(report),
+        *terminal.choice_lines(report),
+        *terminal.metric_lines(report),
+        *terminal.ranking_lines(report, rank_adapters(report)),
+        *(terminal.noise_lines(report.noise_floor) if report.noise_floor else ()),
+        *terminal.decision_lines(report),
+        *terminal.gate_lines(report.gate, 0.05, require="first"),
+        *terminal.regression_lines(report),
+        *terminal.warnings(report),
+    ]
+    assert golden == "\n".join([*lines, "", box.verdict_text, box.advice, *box.notes])
 
 
 def test_no_line_is_wider_than_eighty_columns_or_holds_a_control_character(report: Report) -> None:

@@ -13,14 +13,10 @@ import msgspec
 import pytest
 
 from pytest_jarvis.render.blocks import case_anchor
-from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french import percent
-from pytest_jarvis.render.french.labels import GATE_SHORT
 from pytest_jarvis.render.html.figures import interval_figure
 from pytest_jarvis.render.html.page import plain, render_html, shown
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import Report
-from pytest_jarvis.stats.ranking import noise_floor
 
 HOSTILE = "</script><script>x</script><img src=x onerror=x> <!-- ]]> & \u2028\u2029\u202e\u2066\x00\x1b\ud800"
 ASSETS = ("page.css", "cases.css", "paper.css", "data.js", "text.js", "case.js", "list.js", "controls.js")
@@ -150,29 +146,6 @@ def test_the_policy_forbids_style_attributes_so_there_is_none(make_report) -> No
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"is_real": False}, "moteur factice"),
-        ({"is_demo": True}, "Modèle de démonstration embarqué"),
-        ({"full_selection": False}, "Sélection partielle"),
-    ],
-)
-def test_a_report_that_is_not_what_it_seems_says_so(make_report, changes: dict[str, bool], said: str) -> None:
-    report = make_report()
-    plain_facts = {"is_real": True, "is_demo": False, "full_selection": True}
-    honest = msgspec.structs.replace(report, metadata=msgspec.structs.replace(report.metadata, **plain_facts))
-    other = msgspec.structs.replace(report, metadata=msgspec.structs.replace(honest.metadata, **changes))
-    assert said not in Reader(page_of(honest)).said
-    assert said in Reader(page_of(other)).said
-
-
-def test_an_incomplete_report_says_so(make_report) -> None:
-    report = make_report()
-    assert "Rapport incomplet" not in Reader(page_of(report)).said
-    assert "Rapport incomplet" in Reader(page_of(msgspec.structs.replace(report, complete=False))).said
-
-
-@pytest.mark.parametrize(
     "recipe",
     [
         pytest.param({"measured": False}, id="nothing measured"),
@@ -199,23 +172,6 @@ def test_a_response_that_several_adapters_are_compared_with_is_held_once(make_re
 def test_a_case_has_a_link_of_its_own_for_each_adapter() -> None:
     assert "cas-tr-01" == case_anchor("tr-01", "v1", "v1")
     assert "cas-tr-01--v2" == case_anchor("tr-01", "v2", "v1")
-
-
-def test_of_several_adapters_the_headline_is_the_runs_and_each_has_its_own_figures(make_report) -> None:
-    report = make_report(gains={"v1": -0.4, "v2": 0.9})
-    page = page_of(report)
-    headline = re.search(r'id="verdict-titre">(.*?)</h2>', page)
-    assert headline is not None
-    assert re.sub("<.*?>", "", headline[1]) == GATE_SHORT[report.gate.verdict].replace("\u00a0", " ")
-    banner = page.partition('class="banner')[2].partition("</div>")[0]
-    figures = page.partition(f">{wording.KEY_NUMBERS}</h2>")[2].partition("<h3")[0]
-    for name, mark in (("v1", "✗"), ("v2", "✓")):
-        assert f"<strong><bdi>{name}</bdi></strong>\u00a0: {mark} Fine-tuning" in banner
-        gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
-        assert re.search(rf"<bdi>{name}</bdi></td>.*?{re.escape(gain)}", figures) is not None
-    assert "de la base et de v1" in page
-    assert 'class="tiles"' not in page.partition("<body")[2]
-    assert 2 == page.count('<svg class="split"')
 
 
 def test_the_interval_and_the_bar_are_drawn_where_they_are(make_report) -> None:
@@ -261,13 +217,3 @@ def test_an_asset_is_in_the_package_and_cannot_end_its_element(name: str) -> Non
     content = resources.files("pytest_jarvis.render.html").joinpath(name).read_text(encoding="utf-8")
     assert "</" not in re.sub(r"^\s*(//|/\*).*$", "", content, flags=re.MULTILINE)
     assert len(content.splitlines()) <= 400
-
-
-def test_the_base_against_itself_has_no_gain_in_the_page(make_report) -> None:
-    report = make_report(gains={"base_bis": 0.0})
-    floor = noise_floor([[0.1, 0.2], [0.3, 0.2]], [[0.2, 0.2], [0.1, 0.3]])
-    page = page_of(msgspec.structs.replace(report, noise_floor={"jarvis_relevance": floor}))
-    categories = page.partition('<section id="categories"')[2].partition("</table>")[0]
-    assert "écart" in categories
-    assert "gain" not in categories
-    assert "Gain de pertinence" not in page

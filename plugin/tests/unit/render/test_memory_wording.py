@@ -7,8 +7,6 @@ import dataclasses
 import pytest
 
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.french.formats import NBSP
-from pytest_jarvis.render.french.memory import memory_of_a_run
 from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress, QuantizationCoverage
 
 LOADED = DeviceMemory(
@@ -36,22 +34,6 @@ def described(*now: DeviceMemory, loaded: tuple[DeviceMemory, ...] = ()) -> Engi
         memory=now,
         loaded_memory=loaded,
     )
-
-
-def test_the_peaks_of_loading_and_of_what_came_after_are_told_apart() -> None:
-    assert (
-        "GPU 0 : 17,0 Go (20,0 Go réservés) sur 24,0 Go une fois chargé, "
-        "au plus 18,0 Go au chargement et 21,0 Go ensuite"
-    ) == memory_of_a_run(described(NOW, loaded=(LOADED,))).replace(NBSP, " ")
-
-
-def test_a_report_from_before_loads_were_read_has_one_peak() -> None:
-    cpu = dataclasses.replace(NOW, device="CPU", reserved_bytes=None)
-    assert "CPU : 17,0 Go sur 24,0 Go, au plus 21,0 Go" == memory_of_a_run(described(cpu)).replace(NBSP, " ")
-
-
-def test_an_engine_without_readings_says_nothing_of_memory() -> None:
-    assert memory_of_a_run(described()) == ""
 
 
 def test_the_progress_ends_with_the_memory_of_each_device() -> None:

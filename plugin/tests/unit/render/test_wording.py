@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import get_args
 
 import pytest
@@ -22,11 +21,9 @@ from pytest_jarvis.render.french import (
     reason_sentence,
     seconds,
     typeset,
-    verdict_line,
 )
 from pytest_jarvis.render.french.comparing import change_sentence
 from pytest_jarvis.render.french.thresholds import threshold_rules
-from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import GateOutcome, GateVerdict, Reason, ReasonCode
 from pytest_jarvis.stats.regression import SettingChange
 from pytest_jarvis.stats.thresholds import Threshold, ThresholdName
@@ -151,66 +148,10 @@ def test_the_interval_of_a_gain_is_written(interval: tuple[float, float] | None,
     assert expected == gain_interval(interval).replace(NBSP, " ")
 
 
-def decision(**values: object) -> Decision:
-    """Return a decision on thirty prompts, with some values changed."""
-    plain = decide([[0.3, 0.4]] * 30, [[0.6, 0.7]] * 30)
-    changed = {
-        "min_gain": 0.05,
-        "gain": 0.5,
-        "gain_these": (0.4, 0.6),
-        "gain_new": (0.3, 0.7),
-        "detectable_gain": 0.08,
-        "decoding_share": 0.25,
-        "verdict": "PASS",
-        "verdict_new": "PASS",
-        **values,
-    }
-    return dataclasses.replace(plain, **changed)  # type: ignore[arg-type]  # checked by what the tests give
-
-
-def line(**values: object) -> str:
-    """Return the line of a decision with some values changed, with plain spaces."""
-    return verdict_line(decision(**values), 16, 0.05).replace(NBSP, " ")
-
-
-def test_a_decision_is_told_whole_in_one_line() -> None:
-    assert line() == (
-        "pertinence +50,0 % [+40,0 ; +60,0] sur ces 30 prompts : PROUVÉ (≥ +5 %, erreur ≤ 5 %)"
-        " | nouveaux prompts [+30,0 ; +70,0] : montré | 2/16 réponses par prompt"
-        " | détectable : ≥ +8 % | bruit de décodage 25 %"
-    )
-
-
-def test_a_verdict_on_new_prompts_is_not_told_of_these() -> None:
-    said = line(target="new", gain_these=None, replicates=(1, 1), detectable_gain=None, decoding_share=None)
-    assert said == (
-        "pertinence +50,0 % sur ces 30 prompts | nouveaux prompts du même genre [+30,0 ; +70,0] : "
-        "PROUVÉ (≥ +5 %, erreur ≤ 5 %) | 1/16 réponses par prompt"
-    )
-
-
-def test_what_could_not_be_estimated_is_left_out_of_the_line() -> None:
-    said = line(verdict="INCONCLUSIVE", gain_these=None, verdict_new=None, detectable_gain=None, decoding_share=None)
-    assert said == (
-        "pertinence +50,0 % [non estimable] sur ces 30 prompts : NON TRANCHÉ (≥ +5 %, erreur ≤ 5 %)"
-        " | 2/16 réponses par prompt"
-    )
-
-
-def test_the_bar_is_not_rounded_to_another_one() -> None:
-    assert "ÉCARTÉ (≥ +2,5 %," in line(verdict="FAIL", min_gain=0.025)
-
-
 @pytest.mark.parametrize("verdict", get_args(GateVerdict))
 def test_every_verdict_of_the_gate_has_a_sentence(verdict: GateVerdict) -> None:
     gate = GateOutcome(verdict=verdict, exit_failed=False, reasons=(), adapters=(), thresholds=())
     assert gate_sentence(gate, 0.05).endswith(".")
-
-
-def test_the_sentence_of_a_pass_says_the_bar() -> None:
-    gate = GateOutcome(verdict="PASS", exit_failed=False, reasons=(), adapters=(), thresholds=())
-    said = gate_sentence(gate, 0.05).replace(NBSP, " ")
-    assert said == "✓ ACCEPTÉ : le gain de pertinence d’au moins +5 % est prouvé."
 
 
 @pytest.mark.parametrize("code", get_args(ReasonCode))
@@ -219,20 +160,6 @@ def test_every_reason_has_a_sentence(code: ReasonCode) -> None:
     said = reason_sentence(Reason(code=code, values=values))
     assert said.endswith(".")
     assert "{" not in said
-
-
-def test_a_reason_is_told_with_its_figures() -> None:
-    reason = Reason(code="failures", values={"failed": 3, "planned": 30, "share": 0.1, "allowed": 0.05})
-    expected = "Trop d’échecs : 3 réponses sur 30, soit 10,0 % ; 5,0 % au plus sont permis."
-    assert expected == reason_sentence(reason).replace(NBSP, " ")
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [({}, "Rien n’a été mesuré."), ({"others": 30}, "Rien n’a été mesuré d’un adaptateur exigé.")],
-)
-def test_nothing_measured_says_of_whom(values: dict[str, float], expected: str) -> None:
-    assert expected == reason_sentence(Reason(code="nothing_measured", values=values))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""Sentences that depend on figures: every case of a kind in one golden file, to be read side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import msgspec
+from syrupy.assertion import SnapshotAssertion
+
+from pytest_jarvis.render.french import (
+    adapters_sentence,
+    gate_sentence,
+    reason_sentence,
+    reason_sentences,
+    verdict_line,
+)
+from pytest_jarvis.render.french.conclusions import conclusion
+from pytest_jarvis.render.french.explanations import advice_line, explain_decision
+from pytest_jarvis.render.french.memory import memory_of_a_run
+from pytest_jarvis.report.analysis.advice import advise
+from pytest_jarvis.report.comparison import RunComparison, compare_runs
+from pytest_jarvis.report.schema import GatePlan, Report
+from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
+from pytest_jarvis.stats.thresholds import ThresholdVerdict
+from pytest_jarvis.types import DeviceMemory, EngineDescription, QuantizationCoverage
+
+MakeReport = Callable[..., Report]
+change = msgspec.structs.replace
+PLAN = GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=(4, 8, 16))
+LOW = [[0.2, 0.3, 0.2, 0.3]] * 6
+HIGH = [[0.6, 0.5, 0.6, 0.5]] * 6
+
+
+def listed(cases: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Return each case with its sentences under it."""
+    return "".join(f"{name}\n{''.join(f'    {one}{chr(10)}' for one in said)}" for name, said in cases)
+
+
+def outcome(verdict: GateVerdict, *reasons: Reason, **adapters: ThresholdVerdict) -> GateOutcome:
+    """Return the outcome of a run with these verdicts of its adapters."""
+    judged = tuple(AdapterVerdict(name=name, verdict=one, seen_under_bar=False) for name, one in adapters.items())
+    return GateOutcome(verdict=verdict, exit_failed=False, reasons=reasons, adapters=judged, thresholds=())
+
+
+def test_decisions_in_one_line_and_in_sentences(golden: SnapshotAssertion) -> None:
+    plain = dataclasses.replace(
+        decide([[0.3, 0.4]] * 30, [[0.6, 0.7]] * 30),
+        gain=0.5,
+        gain_these=(0.4, 0.6),
+        gain_new=(0.3, 0.7),
+        detectable_gain=0.08,
+        decoding_share=0.25,
+        verdict="PASS",
+        verdict_new="PASS",
+    )
+    unknown = {"gain_these": None, "detectable_gain": None, "decoding_share": None}
+    decisions: dict[str, Decision] = {
+        "shown": plain,
+        "a bar with a decimal": replace(plain, verdict="FAIL", min_gain=0.025),
+        "on new prompts alone": replace(plain, target="new", replicates=(1, 1), **unknown),
+        "not estimable": replace(plain, verdict="INCONCLUSIVE", verdict_new=None, **unknown),
+        "a pass before the last look": decide(LOW, HIGH),
+        "a fail": decide(HIGH, LOW),
+        "undecided": replace(decide(LOW, [[0.3, 0.2, 0.4, 0.2]] * 6), verdict="INCONCLUSIVE", responses_to_settle=40),
+        "too few prompts": decide([[0.2], [0.3], [0.2]], [[0.3], [0.3], [0.2]]),
+        "nothing to compare": decide([[0.0, 0.0]] * 2, [[0.0, 0.0]] * 2),
+        "out of reach": decide([[0.99, 0.98]] * 2, [[0.99, 0.99]] * 2),
+        "no variance": decide([[0.2]], [[0.3]]),
+        "a base of zero": decide([[0.0, 0.0]] * 3, [[0.3, 0.4]] * 3),
+    }
+    assert golden == listed(
+        (name, [verdict_line(one, 16, 0.05), *explain_decision(one, PLAN, "jarvis"), advice_line(advise(one))])
+        for name, one in decisions.items()
+    )
+
+
+def test_verdicts_of_the_gate_and_their_reasons(golden: SnapshotAssertion) -> None:
+    missing = {"missing": 27, "selected": 30, "responses": 0}
+    gates = {
+        "one": outcome("PASS", v1="PASS"),
+        "two, one passed": outcome("PASS", v1="PASS", v2="FAIL"),
+        "two, both passed": outcome("PASS", v1="PASS", v2="PASS"),
+        "two, one failed": outcome("FAIL", v1="PASS", v2="FAIL"),
+        "six failed": outcome("FAIL", a="FAIL", b="FAIL", c="FAIL", d="FAIL", e="FAIL", f="FAIL"),
+        "not judged": outcome("NOT_JUDGED", v1="NOT_JUDGED", v2="NOT_JUDGED"),
+        "stopped early": outcome(
+            "NOT_JUDGED", Reason(code="nothing_measured"), Reason(code="missing_pairs", values=missing)
+        ),
+    }
+    said = [
+        (
+            name,
+            [gate_sentence(gate, 0.05), *reason_sentences(gate)]
+            + [f"{rule}: {adapters_sentence(gate, rule)}" for rule in ("first", "any", "all", None)],
+        )
+        for name, gate in gates.items()
+    ]
+    reasons = [
+        Reason(code="failures", values={"failed": 3, "planned": 30, "share": 0.1, "allowed": 0.05}),
+        Reason(code="nothing_measured", values={}),
+        Reason(code="nothing_measured", values={"others": 30}),
+        *(
+            Reason(code="missing_pairs", values={"missing": missing, "selected": 30, "responses": responses})
+            for missing, responses in ((1, 1), (0, 5), (30, 0))
+        ),
+    ]
+    assert golden == listed([*said, ("reasons", map(reason_sentence, reasons))])
+
+
+def test_conclusions_of_comparisons(make_report: MakeReport, golden: SnapshotAssertion) -> None:
+    def said(before: Report, after: Report, **edits: object) -> list[str]:
+        found: RunComparison = replace(compare_runs(before, after), **edits)  # type: ignore[arg-type]  # the tests' own
+        return conclusion(found, found.arms[0], after)
+
+    low, high = make_report(gains={"jarvis": 0.0}), make_report(gains={"jarvis": 0.9}, seed=2)
+    one = {"categories": 1, "prompts": 1, "replicates": 1}
+    partial = replace(low.gate, reasons=(Reason(code="partial_selection", values={}),))
+    hotter = replace(high.provenance.generation, temperature=0.1)
+    same = compare_runs(make_report(gains={"v1": 0.4}), make_report(gains={"v1": 0.4}))
+    cases = {
+        "a rise": said(low, high),
+        "another adapter, lower": said(make_report(gains={"v1": 0.9}), make_report(gains={"v2": 0.0}, seed=2)),
+        "another adapter, nothing shown": said(make_report(gains={"v1": 0.4}), make_report(gains={"v2": 0.4}, seed=2)),
+        "one response": said(make_report(**one), make_report(**one, seed=3, text="Autre chose.")),
+        "the same responses": said(make_report(), make_report()),
+        "the same responses of two": said(
+            make_report(gains={"v1": 0.4}),
+            make_report(gains={"v1": 0.4}),
+            arms=(replace(same.arms[0], new_adapter="v2"),),
+        ),
+        "another dictionary": said(low, high, obstacles=("other_dictionary",)),
+        "another kind": said(low, high, obstacles=("other_kind",)),
+        "no relevance": said(make_report(metrics=False), make_report(metrics=False)),
+        "a part of the prompts": said(change(low, gate=partial), make_report(seed=2)),
+        "a base that rose too": said(make_report(base_terms=2.0), make_report(base_terms=9.0, seed=2)),
+        "a base that fell": said(
+            make_report(base_terms=6.0, gains={"jarvis": 0.0}),
+            make_report(base_terms=4.0, gains={"jarvis": 2.0}, seed=2),
+        ),
+        "another temperature": said(low, change(high, provenance=change(high.provenance, generation=hotter))),
+    }
+    assert golden == listed(cases.items())
+
+
+def test_the_memory_of_a_run(golden: SnapshotAssertion) -> None:
+    loaded = DeviceMemory(
+        device="GPU 0",
+        allocated_bytes=17 * 10**9,
+        peak_bytes=18 * 10**9,
+        reserved_bytes=20 * 10**9,
+        total_bytes=24 * 10**9,
+    )
+    now = replace(loaded, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
+    engine = EngineDescription(
+        engine="transformers",
+        base_model="m",
+        display_name="m",
+        is_demo=False,
+        is_real=True,
+        device="GPU",
+        compute_dtype="bfloat16",
+        coverage=QuantizationCoverage(label="NF4", share_4bit=1.0),
+        adapters=(),
+        batching="none",
+        memory=(),
+    )
+    cases = {
+        "at load and later": replace(engine, memory=(now,), loaded_memory=(loaded,)),
+        "one peak": replace(engine, memory=(replace(now, device="CPU", reserved_bytes=None),)),
+        "not read": engine,
+    }
+    assert golden == listed((name, [memory_of_a_run(one)]) for name, one in cases.items())
