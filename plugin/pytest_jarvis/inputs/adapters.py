@@ -44,7 +44,7 @@ _DEPTH: Final = 4
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
 _SAID: Final[Mapping[Problem, str]] = {
     "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
-    "no_config": f"holds weights without {ADAPTER_CONFIG}",
+    "no_config": f"holds no {ADAPTER_CONFIG}",
     "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
     "bad_value": f"has an {ADAPTER_CONFIG} with a value that cannot be used",
     "not_lora": "is not a LoRA",
@@ -84,10 +84,15 @@ class FoundAdapter:
         """What its arm is called when no other name is given."""
         return arm_name(self.folder)
 
+    def reason(self, problem: Problem) -> str:
+        """Return why it cannot be used, as the end of a sentence in English."""
+        place = "" if self.broken_at is None else f" (line {self.broken_at[0]}, column {self.broken_at[1]})"
+        return f"{_SAID[problem]}{place if self.fault is None else f' ({self.fault})'}"
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Its configuration and its weights, those that are there."""
-        weights = _weights_in(self.folder)
+        weights = weights_in(self.folder)
         return tuple(file for file in (self.folder / ADAPTER_CONFIG, weights) if file is not None and file.is_file())
 
 
@@ -125,8 +130,8 @@ def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
 
 def inspect_adapter(folder: Path) -> FoundAdapter:
     """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
-    config_file, weights = folder / ADAPTER_CONFIG, _weights_in(folder)
-    config, broken_at = _read_config(config_file)
+    config_file, weights = folder / ADAPTER_CONFIG, weights_in(folder)
+    config, broken_at = read_config(config_file)
     shapes = None if weights is None else read_shapes(weights)
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
@@ -215,11 +220,12 @@ def _walk(folder: Path, depth: int, ancestors: set[Path]) -> Iterator[Path]:
             yield from _walk(folder / entry.name, depth - 1, {*ancestors, here})
 
 
-def _weights_in(folder: Path) -> Path | None:
+def weights_in(folder: Path) -> Path | None:
+    """Return the file of weights that peft would take."""
     return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
 
 
-def _read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
+def read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
     """Return a configuration, None when it is no table, and the line and column where it stops being JSON."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -248,12 +254,6 @@ def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _place(found: FoundAdapter) -> str:
-    if found.fault is not None:
-        return f" ({found.fault})"
-    return "" if found.broken_at is None else f" (line {found.broken_at[0]}, column {found.broken_at[1]})"
-
-
 def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
     where = ", ".join(str(folder) for folder in folders)
     said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
@@ -263,7 +263,7 @@ def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[Fo
     elif missing:
         said += f" (no such folder: {', '.join(missing)})"
     if passed_over:
-        shown = "; ".join(f"{found.folder} {_SAID[problem]}{_place(found)}" for found, problem in passed_over[:3])
+        shown = "; ".join(f"{found.folder} {found.reason(problem)}" for found, problem in passed_over[:3])
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
         said += f": {shown}{more}"
     return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"

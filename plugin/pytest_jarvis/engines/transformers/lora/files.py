@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from pytest_jarvis.engines.transformers.lora.arms import PEFT_BASE
 from pytest_jarvis.inputs.adapters import (
     ADAPTER_CONFIG,
     PLAIN_INITS,
-    WEIGHT_FILES,
     asks_for,
     files_digest,
-    first_fault,
-    problem_of_weights,
+    inspect_adapter,
+    read_config,
     targets_of,
     unsupported_variant,
+    weights_in,
 )
 from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
 from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError
@@ -61,22 +60,21 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
             f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
         )
     folder = _folder(spec)
-    config_file = folder / ADAPTER_CONFIG
-    if not config_file.is_file():
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds no {ADAPTER_CONFIG}; {_GIVE}")
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if weights is None:
-        raise EngineError(f"adapter '{spec.name}': {spec.source} holds none of {', '.join(WEIGHT_FILES)}; {_GIVE}")
-    config = _config(spec.name, config_file)
-    refuse_variants(spec.name, config)
-    _refuse_damaged(spec.name, weights)
+    found, weights = inspect_adapter(folder), weights_in(folder)
+    config, _ = read_config(folder / ADAPTER_CONFIG)
+    if config is not None and found.problem == "variant":
+        refuse_variants(spec.name, config)
+    if found.problem is not None or config is None or weights is None:
+        raise EngineError(f"adapter '{spec.name}': {folder} {found.reason(found.problem or 'no_weights')}; {_GIVE}")
+    if weights.suffix == ".bin":
+        read_bin(spec.name, weights, device="meta")
     return AdapterFiles(
         name=spec.name,
         source=spec.source,
         folder=folder,
         weights=weights,
         config=config,
-        sha256=files_digest(config_file, weights),
+        sha256=files_digest(*found.files),
     )
 
 
@@ -128,43 +126,6 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
         "choose its own base, or, if they are the same, correct base_model_name_or_path in "
         f"{adapter.folder / ADAPTER_CONFIG}"
     )
-
-
-def _config(name: str, file: Path) -> Mapping[str, Any]:
-    """Return an adapter's configuration. Raises EngineError for one that is none, or not of a LoRA."""
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise EngineError(
-            f"adapter '{name}': {file} is not readable JSON: {error}; save the adapter again, or copy the file anew"
-        ) from error
-    if not isinstance(config, dict):
-        raise EngineError(f"adapter '{name}': {file} holds no JSON table; save the adapter again")
-    if config.get("peft_type") != "LORA":
-        found = config.get("peft_type")
-        raise EngineError(
-            f"adapter '{name}': its peft_type is {found!r}, this engine attaches LORA adapters only; train one with "
-            "peft's LoraConfig"
-        )
-    fault = first_fault(config)
-    if fault is not None:
-        raise EngineError(f"adapter '{name}': in {file}, {fault}; correct it, or save the adapter again")
-    return config
-
-
-def _refuse_damaged(name: str, file: Path) -> None:
-    """Raise EngineError for a file that holds no whole weights."""
-    problem = problem_of_weights(file)
-    if problem == "pointer":
-        raise EngineError(
-            f"adapter '{name}': {file} is a pointer of Git LFS, not the weights: fetch them with git lfs pull"
-        )
-    if problem == "cut":
-        raise EngineError(
-            f"adapter '{name}': {file} is damaged or cut short, or holds no weights: copy it again from its source"
-        )
-    if file.suffix == ".bin":
-        read_bin(name, file, device="meta")
 
 
 def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
