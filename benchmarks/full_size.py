@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 from full_size_checkpoint import SHAPES, build_adapter, build_checkpoint
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.run.runner import BenchmarkRun, Plan
-from pytest_jarvis.types import AdapterSpec, EngineDescription, GenerationSettings, ModelSpec, Progress, PromptCase
+from pytest_jarvis.types import (
+    AdapterSpec,
+    EngineDescription,
+    GatePlan,
+    GenerationSettings,
+    ModelSpec,
+    Progress,
+    PromptCase,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +89,7 @@ def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measur
     settings = GenerationSettings(max_new_tokens=new_tokens, timeout_s=None)
     prompts = load_prompts(packaged_prompts())
     listener = Silent()
-    plan = Plan(cases=prompts.cases, adapters=(spec,), looks=(1,), tools=prompts.tools)
+    plan = Plan(cases=prompts.cases, adapters=(spec,), gate=GatePlan(looks=(1,)), tools=prompts.tools)
     run = BenchmarkRun(
         plan,
         load=lambda: TransformersEngine(ModelSpec(base_model=str(base), adapters=(spec,)), settings),

@@ -1,10 +1,12 @@
-"""The values everything else passes around: frozen, keyword-only, standard library only."""
+"""The values everything else passes around: frozen and keyword-only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 BASE_ARM = "base"
 """The name of the arm that answers with every adapter off."""
@@ -17,6 +19,35 @@ TWIN_REPLICATES = 1_000_000
 
 LOOKS = (4, 8, 16)
 """Responses per prompt and arm at each look."""
+
+Policy = Literal["proven", "point", "off"]
+"""How a bar is judged: by what is proven of the true value, by the value seen, or not at all."""
+Require = Literal["first", "any", "all"]
+"""Which adapters must pass: the first named (the candidate), one of them, or each."""
+
+
+class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rules of the gate: what is asked of the run before it begins."""
+
+    policy: Policy = "proven"
+    min_gain: float = 0.05
+    """Gain of relevance asked for, as a share of the base's: 0.05 is 5 %."""
+    alpha: float = 0.05
+    """Chance of a wrong PASS, over all looks and adapters."""
+    looks: tuple[int, ...] = LOOKS
+    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+    require: Require = "first"
+    strict: bool = False
+    """Whether a run that cannot be judged fails."""
+    inconclusive: Literal["fail", "warn"] = "fail"
+    """Whether a run whose gate settles nothing fails."""
+    max_failure_share: float = 0.05
+    """Largest share of an arm's responses that may fail."""
+    shared_noise: bool = True
+    """Whether base and adapters answer with the same noise; False in an A/A run."""
+    deterministic: bool = False
+    """Whether nothing is drawn at random: one response says all."""
+
 
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]

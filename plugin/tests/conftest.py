@@ -29,8 +29,8 @@ from pytest_jarvis.report.schema import (
     figures_of,
     make_averages,
 )
-from pytest_jarvis.stats.gate import Facts, Rules, judge_run
-from pytest_jarvis.stats.sequential import Question, judge_look
+from pytest_jarvis.stats.gate import Facts, judge_run
+from pytest_jarvis.stats.sequential import judge_look
 from pytest_jarvis.types import (
     AdapterProof,
     AdapterSpec,
@@ -244,7 +244,7 @@ def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow],
         for place, name in enumerate(names)
     }
     looks = (recipe.replicates,)
-    decisions = dict(judge_look(base, tuned, question=Question(), looks=looks).decisions) if base else {}
+    decisions = dict(judge_look(base, tuned, plan=GatePlan(looks=looks)).decisions) if base else {}
     facts = Facts(
         prompts_planned=total,
         prompts_selected=total,
@@ -263,7 +263,7 @@ def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow],
         schema_version=SCHEMA_VERSION,
         complete=not failures,
         metadata=_metadata(recipe, looks),
-        gate=judge_run({name: decisions.get(name) for name in names}, facts, Rules(max_failure_share=0.05)),
+        gate=judge_run({name: decisions.get(name) for name in names}, facts, GatePlan()),
         decisions=decisions,
         statistics=by_adapter[names[0]].statistics,
         by_category=by_adapter[names[0]].by_category,

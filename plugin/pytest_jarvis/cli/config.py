@@ -139,7 +139,7 @@ def _result(settings: Settings) -> dict[str, Any]:
         "engine": settings.engine,
         "adapters": {adapter.name: adapter.source for adapter in settings.adapters},
         "prompts": str(settings.prompts_folder),
-        "looks": list(settings.looks),
+        "looks": list(settings.gate.looks),
         "reports": str(settings.report_folder or settings.reports_root / settings.run_name),
     }
 

@@ -183,7 +183,7 @@ def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
             whole = recorder.report.metadata.full_selection
             _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
     if judged and recorder.gate is not None:
-        for line in terminal.gate_lines(recorder.gate, settings.min_gain, require=settings.require):
+        for line in terminal.gate_lines(recorder.gate, settings.gate.min_gain, require=settings.gate.require):
             _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
     _write_regression(reporter, recorder.report)
     _write_problems(reporter, recorder)
@@ -227,7 +227,7 @@ def _write_regression(reporter: TerminalReporter, report: Report | None) -> None
 
 def _parallel_lines(recorder: Recorder) -> list[str]:
     """Return how several processes drew; nothing of one."""
-    return [parallel(recorder.workers, recorder.benchmark.settings.looks[-1])] if recorder.workers > 1 else []
+    return [parallel(recorder.workers, recorder.benchmark.settings.gate.looks[-1])] if recorder.workers > 1 else []
 
 
 def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool, judged: bool) -> None:

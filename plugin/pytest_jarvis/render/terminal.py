@@ -29,9 +29,9 @@ from pytest_jarvis.render.french.regression import regression_details, regressio
 from pytest_jarvis.render.french.routing import run_notes
 from pytest_jarvis.render.text import wrap
 from pytest_jarvis.report.schema import FailureRow, Figure, Report, ResultRow
-from pytest_jarvis.stats.gate import GateOutcome, Require
+from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking
-from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress
+from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress, Require
 
 _LABEL_WIDTH = 24
 _BETWEEN = " | "

@@ -15,14 +15,14 @@ from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
-from pytest_jarvis.stats.gate import GateOutcome, Require
+from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.stats.regression import RegressionOutcome
-from pytest_jarvis.stats.thresholds import Policy
 from pytest_jarvis.types import (
     Category,
     EngineDescription,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Response,
@@ -204,19 +204,6 @@ class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     label: str
     averages: Averages
-
-
-class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was asked of the run before it began."""
-
-    policy: Policy
-    min_gain: float
-    alpha: float
-    """Chance of a wrong PASS, over all looks and adapters."""
-    looks: tuple[int, ...]
-    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
-    require: Require = "first"
-    """Which of several adapters must pass."""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from pytest_jarvis.files import InputError, nearest
 from pytest_jarvis.inputs.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.run.settings import Settings, resolve
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.run.generation import Listener
     from pytest_jarvis.run.replay import PromptMatch
     from pytest_jarvis.run.runner import BenchmarkRun
-    from pytest_jarvis.stats.sequential import Question
     from pytest_jarvis.types import PromptCase
 
 
@@ -51,18 +52,6 @@ class Benchmark:
         """Every case of the configured categories: what a full selection holds."""
         wanted = self.settings.config.benchmark.categories
         return tuple(case for case in self.prompts.cases if wanted is None or case.category in wanted)
-
-    @property
-    def question(self) -> Question:
-        """What is asked of every adapter."""
-        from pytest_jarvis.stats.sequential import Question
-
-        return Question(
-            min_gain=self.settings.min_gain,
-            alpha=self.settings.config.benchmark.alpha,
-            deterministic=self.settings.generation.is_greedy,
-            shared_noise=not self.settings.twin,
-        )
 
     def cases_for(self, markers: Iterable[Marker]) -> tuple[PromptCase, ...]:
         """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker.
@@ -96,9 +85,8 @@ class Benchmark:
         plan = Plan(
             cases=cases,
             adapters=self.settings.adapters,
-            looks=self.settings.looks,
             tools=self.prompts.tools,
-            question=self.question,
+            gate=self.settings.gate,
             metrics=self.settings.config.metrics,
             recording=self.settings.replay.recording if self.settings.replay else None,
         )
@@ -132,10 +120,11 @@ class Benchmark:
 
 def _at_one_look(settings: Settings, workers: int) -> Settings:
     """Return the settings with the looks fixed at one count where several workers draw, none of whom can judge one."""
-    if workers < 2 or len(settings.looks) < 2:
+    looks = settings.gate.looks
+    if workers < 2 or len(looks) < 2:
         return settings
     recorded = settings.replay.recording.replicates if settings.replay else None
-    return replace(settings, looks=one_look(settings.looks, recorded))
+    return replace(settings, gate=msgspec.structs.replace(settings.gate, looks=one_look(looks, recorded)))
 
 
 def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benchmark:

@@ -22,7 +22,6 @@ from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
     AdapterStatistics,
     FailureRow,
-    GatePlan,
     JudgedContamination,
     Metadata,
     Provenance,
@@ -34,11 +33,11 @@ from pytest_jarvis.report.schema import (
     timestamp,
 )
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.stats.gate import Facts, GateOutcome, Rules, judge_run
+from pytest_jarvis.stats.gate import Facts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
 from pytest_jarvis.stats.regression import RegressionOutcome
-from pytest_jarvis.stats.sequential import Question, judge_look
-from pytest_jarvis.types import BASE_ARM, TWIN_ARM
+from pytest_jarvis.stats.sequential import judge_look
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,14 +80,6 @@ def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
 def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     """Return the verdict of the run; None gathered is nothing measured."""
     settings = benchmark.settings
-    rules = Rules(
-        policy=settings.gate,
-        inconclusive=settings.inconclusive,
-        strict=settings.strict,
-        require=settings.require,
-        min_gain=settings.min_gain,
-        max_failure_share=settings.config.benchmark.max_failure_share,
-    )
     names = [adapter.name for adapter in settings.adapters]
     if gathered is None:
         facts = Facts(
@@ -99,9 +90,9 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
             responses_planned=0,
             responses_failed=0,
         )
-        return judge_run(dict.fromkeys(names), facts, rules)
+        return judge_run(dict.fromkeys(names), facts, settings.gate)
     # A run that was stopped before its first look was whole planned that look.
-    per_arm = len(gathered.planned) * max(gathered.facts.samples_per_prompt, settings.looks[0])
+    per_arm = len(gathered.planned) * max(gathered.facts.samples_per_prompt, settings.gate.looks[0])
     planned = per_arm * (1 + len(names))
     failed = [failure for failure in gathered.failures if failure.stage != "score"]
     drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
@@ -124,9 +115,9 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     bars: list[Threshold] = []
     for name in names:
         own = [row for row in gathered.rows if row.adapter == name]
-        bars += configured_bars(asked, name, own, benchmark.question, settings.gate)
-        bars += metric_bars(asked, specs, name, own, question=benchmark.question, policy=settings.gate)
-    return judge_run(decisions, facts, rules, bars)
+        bars += configured_bars(asked, name, own, settings.gate)
+        bars += metric_bars(asked, specs, name, own, plan=settings.gate)
+    return judge_run(decisions, facts, settings.gate, bars)
 
 
 def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -> dict[str, Decision]:
@@ -134,7 +125,7 @@ def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -
 
     At the level of the look at which the drawing stopped, which is `samples` responses per prompt and arm.
     """
-    settings = benchmark.settings
+    settings, looks = benchmark.settings, benchmark.settings.gate.looks
     found = list(rows)
     tables = {
         one.name: pairs_of_rows([row for row in found if row.adapter == one.name], value_of(RELEVANCE))
@@ -146,9 +137,8 @@ def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -
     look = judge_look(
         {name: base for name, (base, _) in measured.items()},
         {name: tuned for name, (_, tuned) in measured.items()},
-        question=benchmark.question,
-        index=settings.looks.index(samples) if samples in settings.looks else len(settings.looks) - 1,
-        looks=settings.looks,
+        plan=settings.gate,
+        index=looks.index(samples) if samples in looks else len(looks) - 1,
         unmeasured=len(tables) - len(measured),
     )
     return dict(look.decisions)
@@ -208,7 +198,7 @@ def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | N
         saved.against(report.metadata.lora_adapter) if saved else None,
         asked=against.asked,
         fail=against.fail,
-        strict=settings.strict,
+        strict=settings.gate.strict,
     )
 
 
@@ -225,21 +215,21 @@ def _judged_without(benchmark: Benchmark, gathered: Gathered) -> JudgedContamina
     judged = JudgedContamination(**msgspec.structs.asdict(found))
     if not found.leaks or benchmark.settings.twin:
         return judged
-    decisions = decisions_without(found.leaks, gathered.rows, gathered.facts.decisions, benchmark.question)
+    decisions = decisions_without(found.leaks, gathered.rows, gathered.facts.decisions, benchmark.settings.gate)
     return msgspec.structs.replace(judged, decisions=decisions)
 
 
 def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:
     """Return what the metrics in lines came to, at the error rate of each adapter's decision, else of the plan."""
-    question, decisions = benchmark.question, gathered.facts.decisions
+    plan, decisions = benchmark.settings.gate, gathered.facts.decisions
     names = [adapter.name for adapter in benchmark.settings.adapters]
     planned = {case.category for case in gathered.planned}
     return added_metrics(
         added_specs(gathered.rows, gathered.metrics),
         {name: [row for row in gathered.rows if row.adapter == name] for name in names},
         [category.name for category in benchmark.prompts.categories if category.name in planned],
-        {name: decisions[name].alpha if name in decisions else question.alpha for name in names},
-        shared_noise=question.shared_noise,
+        {name: decisions[name].alpha if name in decisions else plan.alpha for name in names},
+        shared_noise=plan.shared_noise,
     )
 
 
@@ -273,13 +263,7 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
         is_real=engine.is_real,
         quantization=engine.coverage.label,
         samples_per_prompt=gathered.facts.samples_per_prompt,
-        plan=GatePlan(
-            policy=benchmark.settings.gate,
-            min_gain=benchmark.question.min_gain,
-            alpha=benchmark.question.alpha,
-            looks=benchmark.settings.looks,
-            require=benchmark.settings.require,
-        ),
+        plan=benchmark.settings.gate,
         full_selection=is_full(benchmark, gathered.planned),
     )
 
@@ -339,7 +323,7 @@ def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
 
 
 def decisions_without(
-    left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], question: Question
+    left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], plan: GatePlan
 ) -> dict[str, Decision]:
     """Give back the decisions anew, on the other prompts: same responses, same bar, same error rate.
 
@@ -357,7 +341,7 @@ def decisions_without(
                 [tuned[:most] for _, tuned in pairs],
                 min_gain=decision.min_gain,
                 alpha=decision.alpha,
-                shared_noise=question.shared_noise,
-                deterministic=question.deterministic,
+                shared_noise=plan.shared_noise,
+                deterministic=plan.deterministic,
             )
     return found

@@ -19,12 +19,13 @@ from pytest_jarvis.run.replay import Recording
 from pytest_jarvis.run.rows import CleanForm, Reader, make_row, make_sample
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
-from pytest_jarvis.stats.sequential import Look, Question, judge_look
+from pytest_jarvis.stats.sequential import Look, judge_look
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterSpec,
     EngineDescription,
     Failure,
+    GatePlan,
     PromptCase,
     Response,
     ResponseKey,
@@ -112,10 +113,9 @@ class Plan:
 
     cases: tuple[PromptCase, ...]
     adapters: tuple[AdapterSpec, ...]
-    looks: tuple[int, ...]
-    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
     tools: tuple[Tool, ...]
-    question: Question = field(default_factory=Question)
+    gate: GatePlan = field(default_factory=GatePlan)
+    """What is judged at each look."""
     metrics: MetricsSection = field(default_factory=MetricsSection)
     recording: Recording | None = None
     """The run that is scored again; its responses are all there are."""
@@ -171,7 +171,7 @@ class BenchmarkRun:
         self._reader = Reader(plan.tools, plan.metrics)
         self._case_of = {case.prompt_id: case for case in plan.cases}
         misheard = plan.cases if plan.metrics.understanding else ()
-        self._clean = CleanAnswers(misheard, self._reader, most=max(plan.looks, default=0))
+        self._clean = CleanAnswers(misheard, self._reader, most=max(plan.gate.looks, default=0))
         self._responses: dict[ResponseKey, Response] = {}
         self._readings: dict[ResponseKey, Reading] = {}
         self._failures: dict[ResponseKey, Failure] = {}
@@ -216,7 +216,7 @@ class BenchmarkRun:
         engine = self.engine
         started = time.perf_counter()
         settled: Mapping[str, Decision] = {}
-        for index, look in enumerate(self.plan.looks):
+        for index, look in enumerate(self.plan.gate.looks):
             self._draw_to(engine, look)
             self._samples = look
             judged = self._judge(index, settled)
@@ -276,7 +276,9 @@ class BenchmarkRun:
     def _keys(self, case: PromptCase) -> Iterator[ResponseKey]:
         """Yield the keys of all responses of a case that may be drawn."""
         return (
-            (case.prompt_id, arm, number) for arm in self.plan.arms for number in range(max(self.plan.looks, default=0))
+            (case.prompt_id, arm, number)
+            for arm in self.plan.arms
+            for number in range(max(self.plan.gate.looks, default=0))
         )
 
     def rows(self, case: PromptCase, more: Measuring) -> list[ResultRow]:
@@ -337,9 +339,8 @@ class BenchmarkRun:
         look = judge_look(
             {name: base for name, (base, _) in measured.items()},
             {name: tuned for name, (_, tuned) in measured.items()},
-            question=self.plan.question,
+            plan=self.plan.gate,
             index=index,
-            looks=self.plan.looks,
             settled=settled,
             unmeasured=len(pairs) - len(measured),
         )
@@ -395,7 +396,7 @@ class BenchmarkRun:
     def _samples_of(self, case: PromptCase, arm: str, more: Measuring) -> list[Sample]:
         clean = self._clean.of(case, arm, self._responses)
         result: list[Sample] = []
-        for number in range(self.plan.looks[-1]):
+        for number in range(self.plan.gate.looks[-1]):
             response = self._responses.get((case.prompt_id, arm, number))
             if response is None:
                 continue

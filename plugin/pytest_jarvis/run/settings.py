@@ -26,7 +26,7 @@ from pytest_jarvis.inputs.config import (
 )
 from pytest_jarvis.inputs.options import given
 from pytest_jarvis.inputs.prompts import packaged_prompts
-from pytest_jarvis.types import BASE_ARM, LOOKS, TWIN_ARM, AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.types import BASE_ARM, LOOKS, TWIN_ARM, AdapterSpec, GatePlan, GenerationSettings, ModelSpec
 
 if TYPE_CHECKING:
     from pytest_jarvis.report.saved_runs import RegressionBaseline
@@ -57,13 +57,7 @@ class Settings:
     prompts_folder: Path
     training_data: tuple[Path, ...]
     """Files in which the prompts are looked for."""
-    looks: tuple[int, ...]
-    gate: Literal["proven", "point", "off"]
-    min_gain: float
-    """A share: 0.05 is 5 %."""
-    inconclusive: Literal["fail", "warn"]
-    require: Literal["any", "all", "first"]
-    strict: bool
+    gate: GatePlan
     write_report: bool
     report_folder: Path | None
     """Exactly this folder; None makes a new one under `reports_root`."""
@@ -100,7 +94,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         _refuse_toolless(conf, engine)
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
     twin = replay.is_twin if replay else option.jarvis_aa
-    benchmark = conf.benchmark
+    generation = replay.report.provenance.generation if replay else generation_settings(conf.generation)
     folder = _report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
     if option.jarvis_strict and not written:
@@ -114,16 +108,11 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         adapters=adapters,
         detections=detections,
         twin=twin,
-        generation=replay.report.provenance.generation if replay else generation_settings(conf.generation),
+        generation=generation,
         prompts_folder=resolve_prompts(conf, option, file.parent, root),
         training_data=tuple(Path(name) for name in option.jarvis_training_data)
-        or tuple(file.parent / name for name in benchmark.training_data),
-        looks=_looks(conf, option, replay, twin=twin),
-        gate="off" if twin else benchmark.gate,
-        min_gain=benchmark.min_gain_percent / 100,
-        inconclusive=benchmark.inconclusive,
-        require=benchmark.require,
-        strict=benchmark.strict,
+        or tuple(file.parent / name for name in conf.benchmark.training_data),
+        gate=_gate(conf, option, replay, generation, twin=twin),
         write_report=written,
         report_folder=folder,
         reports_root=root / conf.output.folder,
@@ -212,6 +201,25 @@ def _beside(folder: Path, source: str) -> str:
     """Return a relative path of the configuration as one from here; relative still, where that is possible."""
     path = folder / Path(source).expanduser()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _gate(
+    conf: Config, option: argparse.Namespace, replay: Replay | None, generation: GenerationSettings, *, twin: bool
+) -> GatePlan:
+    """Return the rules of the gate; an A/A run is not judged."""
+    asked = conf.benchmark
+    return GatePlan(
+        policy="off" if twin else asked.gate,
+        min_gain=asked.min_gain_percent / 100,
+        alpha=asked.alpha,
+        looks=_looks(conf, option, replay, twin=twin),
+        require=asked.require,
+        strict=asked.strict,
+        inconclusive=asked.inconclusive,
+        max_failure_share=asked.max_failure_share,
+        shared_noise=not twin,
+        deterministic=generation.is_greedy,
+    )
 
 
 def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, twin: bool) -> tuple[int, ...]:

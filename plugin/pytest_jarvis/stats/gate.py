@@ -8,19 +8,15 @@ from typing import Final, Literal
 
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.thresholds import (
-    Policy,
     Threshold,
     ThresholdVerdict,
     judge_failure_share,
     judge_gain,
     withhold,
 )
-from pytest_jarvis.types import BASE_ARM
+from pytest_jarvis.types import BASE_ARM, GatePlan
 
 GateVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED", "OFF"]
-Require = Literal["first", "any", "all"]
-"""Which adapters must pass: the first named (the candidate), one of them, or each."""
-
 ReasonCode = Literal[
     "nothing_measured",
     "interrupted",
@@ -46,18 +42,6 @@ tolerated: inconclusive, and let through as --jarvis-inconclusive=warn asks.
 """
 
 _SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1, "NOT_JUDGED": 2, "FAIL": 3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What the run is asked for."""
-
-    policy: Policy = "proven"
-    inconclusive: Literal["fail", "warn"] = "fail"
-    strict: bool = False
-    require: Require = "first"
-    min_gain: float = 0.05
-    max_failure_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +100,7 @@ class GateOutcome:
 def judge_run(
     decisions: Mapping[str, Decision | None],
     facts: Facts,
-    rules: Rules,
+    plan: GatePlan,
     extra_thresholds: Sequence[Threshold] = (),
 ) -> GateOutcome:
     """Give back the verdict of a run and whether it exits 1.
@@ -127,21 +111,21 @@ def judge_run(
     judged; when it is required, or the base fails too often, the run is not. Nothing measured is never green, and a
     value seen under its bar on the full selection exits 1 whatever is proven, unless the gate is off.
     """
-    obstacles = tuple(_obstacles(tuple(decisions), facts, rules))
-    shares = _failure_shares(facts, rules)
+    obstacles = tuple(_obstacles(tuple(decisions), facts, plan))
+    shares = _failure_shares(facts, plan)
     bars = [
         *(
-            judge_gain("relevance_gain", name, decision, bar=rules.min_gain, policy=rules.policy)
+            judge_gain("relevance_gain", name, decision, bar=plan.min_gain, policy=plan.policy)
             for name, decision in decisions.items()
         ),
         *extra_thresholds,
     ]
-    if rules.policy != "off":
+    if plan.policy != "off":
         broken = {share.adapter for share in shares if share.meets is False}
         broken |= {name for name in decisions if _measured(name, facts) < facts.prompts_selected}
         bars = [withhold(bar) if obstacles or bar.adapter in broken else bar for bar in bars]
     adapters = tuple(_judge_adapter(name, bars) for name in decisions)
-    verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, rules)
+    verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, plan)
     return GateOutcome(
         verdict=verdict,
         exit_failed=exit_failed,
@@ -151,42 +135,42 @@ def judge_run(
     )
 
 
-def _failure_shares(facts: Facts, rules: Rules) -> tuple[Threshold, ...]:
+def _failure_shares(facts: Facts, plan: GatePlan) -> tuple[Threshold, ...]:
     """Give back the bar on failures, of each arm where they are counted by arm, else of the run."""
     counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
     if not counts:
         counts = [(None, (facts.responses_failed, facts.responses_planned))]
     return tuple(
-        judge_failure_share(failed, planned, arm=arm, bar=rules.max_failure_share, policy=rules.policy)
+        judge_failure_share(failed, planned, arm=arm, bar=plan.max_failure_share, policy=plan.policy)
         for arm, (failed, planned) in counts
     )
 
 
-def _too_many_failures(names: tuple[str, ...], facts: Facts, rules: Rules) -> Reason | None:
+def _too_many_failures(names: tuple[str, ...], facts: Facts, plan: GatePlan) -> Reason | None:
     """Give back the reason when so many responses failed that the run cannot be judged; of the worst arm there."""
     if not facts.failures_by_arm:
-        return _failures(facts.responses_failed, facts.responses_planned, rules)
-    found = {arm: _failures(*counts, rules) for arm, counts in facts.failures_by_arm.items()}
-    required = [found.get(name) for name in (names[:1] if rules.require == "first" else names)]
-    if rules.require == "any" and not all(required):
+        return _failures(facts.responses_failed, facts.responses_planned, plan)
+    found = {arm: _failures(*counts, plan) for arm, counts in facts.failures_by_arm.items()}
+    required = [found.get(name) for name in (names[:1] if plan.require == "first" else names)]
+    if plan.require == "any" and not all(required):
         required = []  # one that did not fail too often may still be the one that passes
     reasons = [reason for reason in (found.get(BASE_ARM), *required) if reason]
     return max(reasons, key=lambda reason: reason.values["share"], default=None)
 
 
-def _failures(failed: int, planned: int, rules: Rules) -> Reason | None:
+def _failures(failed: int, planned: int, plan: GatePlan) -> Reason | None:
     """Give back the reason when the share of failures is above the allowed."""
     share = failed / planned if planned else 0.0
-    if share <= rules.max_failure_share:
+    if share <= plan.max_failure_share:
         return None
-    values = {"failed": failed, "planned": planned, "share": share, "allowed": rules.max_failure_share}
+    values = {"failed": failed, "planned": planned, "share": share, "allowed": plan.max_failure_share}
     return Reason(code="failures", values=values)
 
 
-def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[Reason]:
+def _obstacles(names: tuple[str, ...], facts: Facts, plan: GatePlan) -> Iterator[Reason]:
     """Give back what keeps the run from being judged."""
-    counts = [_measured(name, facts) for name in (names[:1] if rules.require == "first" else names)]
-    measured = (max if rules.require == "any" else min)(counts, default=0)
+    counts = [_measured(name, facts) for name in (names[:1] if plan.require == "first" else names)]
+    measured = (max if plan.require == "any" else min)(counts, default=0)
     if measured == 0:
         yield Reason(code="nothing_measured", values={"others": float(max(counts))} if any(counts) else {})
     if facts.interrupted:
@@ -195,7 +179,7 @@ def _obstacles(names: tuple[str, ...], facts: Facts, rules: Rules) -> Iterator[R
         yield Reason(
             code="partial_selection", values={"selected": facts.prompts_selected, "planned": facts.prompts_planned}
         )
-    if failures := _too_many_failures(names, facts, rules):
+    if failures := _too_many_failures(names, facts, plan):
         yield failures
     missing = facts.prompts_selected - measured
     if missing or facts.responses_missing:
@@ -231,36 +215,36 @@ def _conclude(
     adapters: tuple[AdapterVerdict, ...],
     thresholds: Sequence[Threshold],
     facts: Facts,
-    rules: Rules,
+    plan: GatePlan,
 ) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
     """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
     if any(reason.code == "nothing_measured" for reason in obstacles):
         return ("NOT_JUDGED", True, ())
-    if rules.policy == "off":
+    if plan.policy == "off":
         return ("OFF", False, ())
-    required = adapters[:1] if rules.require == "first" else adapters
-    choose = min if rules.require == "any" else max
+    required = adapters[:1] if plan.require == "first" else adapters
+    choose = min if plan.require == "any" else max
     verdict = choose((adapter.verdict for adapter in required), key=lambda one: _SEVERITY[one])
-    under = (all if rules.require == "any" else any)(adapter.seen_under_bar for adapter in required)
+    under = (all if plan.require == "any" else any)(adapter.seen_under_bar for adapter in required)
     if verdict in {"PASS", "FAIL"}:
         return (verdict, verdict == "FAIL", ())
     # A part of the prompts has no value that the bar is about: only the full selection can be seen to miss it.
     seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
     why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
-    why += [Reason(code="strict")] if rules.strict and verdict == "NOT_JUDGED" else []
+    why += [Reason(code="strict")] if plan.strict and verdict == "NOT_JUDGED" else []
     if obstacles:
         return (verdict, bool(why), tuple(why))
-    missing = _what_is_missing(thresholds, [adapter.name for adapter in required], facts, rules)
-    if rules.inconclusive == "warn" and not why:
+    missing = _what_is_missing(thresholds, [adapter.name for adapter in required], facts, plan)
+    if plan.inconclusive == "warn" and not why:
         return (verdict, False, (*missing, Reason(code="tolerated")))
     return (verdict, True, (*missing, *why))
 
 
 def _what_is_missing(
-    thresholds: Sequence[Threshold], required: Sequence[str], facts: Facts, rules: Rules
+    thresholds: Sequence[Threshold], required: Sequence[str], facts: Facts, plan: GatePlan
 ) -> tuple[Reason, ...]:
     """Give back why an adapter of a run without obstacles is not judged: too many failures, a bar without a value."""
     counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]
-    failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, rules))]
+    failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, plan))]
     unmeasured = any(bar.why == "not_measured" and bar.adapter in {None, *required} for bar in thresholds)
     return (*failures[:1], *([Reason(code="bar_not_measured")] if unmeasured else []))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pytest_jarvis.stats.contrasts import Scores, Target, check_alpha
+from pytest_jarvis.stats.contrasts import Scores, check_alpha
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.types import LOOKS
+from pytest_jarvis.types import LOOKS, GatePlan
 
 _NODES = 201
 _LOWEST = 9.0
@@ -22,17 +22,6 @@ class HolmStep:
     rejected: bool
     alpha: float
     """The level it was compared with; for those never reached, the level at which the procedure stopped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked of every adapter: the parameters of `decide`, `alpha` for all looks and adapters together."""
-
-    min_gain: float = 0.05
-    alpha: float = 0.05
-    target: Target = "these"
-    shared_noise: bool = True
-    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +114,8 @@ def judge_look(
     base: Scores | Mapping[str, Scores],
     adapters: Mapping[str, Scores],
     *,
-    question: Question,
+    plan: GatePlan,
     index: int = 0,
-    looks: tuple[int, ...] = LOOKS,
     settled: Mapping[str, Decision] | None = None,
     unmeasured: int = 0,
 ) -> Look:
@@ -140,6 +128,7 @@ def judge_look(
     asked for and have no pair: they stay among the hypotheses, so that a failure makes no other adapter's test easier.
     ValueError as `decide`, and for a look that does not exist.
     """
+    looks = plan.looks
     if not 0 <= index < len(looks):
         raise ValueError(f"look {index} does not exist; there are {len(looks)}, from 0")
     known = dict(settled or {})
@@ -149,15 +138,14 @@ def judge_look(
         return decide(
             base[name] if isinstance(base, Mapping) else base,
             adapters[name],
-            min_gain=question.min_gain,
+            min_gain=plan.min_gain,
             alpha=level,
-            target=question.target,
-            shared_noise=question.shared_noise,
-            deterministic=question.deterministic,
+            shared_noise=plan.shared_noise,
+            deterministic=plan.deterministic,
         )
 
-    first = {name: decide_at(name, question.alpha) for name in open_names}
-    levels = _levels(first, known, question.alpha, lambda share: look_alpha(share, looks), unmeasured)
+    first = {name: decide_at(name, plan.alpha) for name in open_names}
+    levels = _levels(first, known, plan.alpha, lambda share: look_alpha(share, looks), unmeasured)
     decisions = {name: known[name] if name in known else decide_at(name, levels[name]) for name in adapters}
     undecided = tuple(
         name

@@ -10,9 +10,8 @@ from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision, Verdict
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio
 from pytest_jarvis.stats.sequential import holm
+from pytest_jarvis.types import Policy
 
-Policy = Literal["proven", "point", "off"]
-"""How a bar is judged: by what is proven of the true value, by the value seen, or not at all."""
 ThresholdName = Literal[
     "relevance_gain",
     "absolute_gain",

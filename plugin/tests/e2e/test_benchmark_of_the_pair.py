@@ -18,11 +18,11 @@ from pytest_jarvis.plugin.handles import ModelHandle
 from pytest_jarvis.run.build_report import noise_floors
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
 from pytest_jarvis.run.store import ResponseCache
-from pytest_jarvis.stats.sequential import Question
 from pytest_jarvis.types import (
     TWIN_ARM,
     AdapterSpec,
     EngineDescription,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -89,9 +89,8 @@ def make_run(
     plan = Plan(
         cases=tuple(case for case in PROMPTS.cases if case.category.startswith(categories)),
         adapters=tuple(AdapterSpec(name=name, source=name) for name in names),
-        looks=(REPLICATES,),
+        gate=GatePlan(looks=(REPLICATES,), shared_noise=shared_noise),
         tools=PROMPTS.tools,
-        question=Question(shared_noise=shared_noise),
         metrics=MetricsSection(cosine=False),
     )
     run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), cache=cache)

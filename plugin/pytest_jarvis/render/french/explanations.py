@@ -18,8 +18,9 @@ from pytest_jarvis.render.french.formats import (
 )
 from pytest_jarvis.render.french.verdicts import at_look, early_look, is_judged
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode, WeakestCategory
-from pytest_jarvis.report.schema import GatePlan, Report
+from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Caution, CautionCode, Decision
+from pytest_jarvis.types import GatePlan
 
 ADVICE: Final[Mapping[AdviceCode, str]] = {
     "EFFICACE": "✓ Fine-tuning EFFICACE",

@@ -8,8 +8,9 @@ from typing import Final
 from pytest_jarvis.render.french.formats import NBSP, bar_percent, gain_interval, percent, plural, printable, typeset
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, Verdict
-from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason, Require
+from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
 from pytest_jarvis.stats.thresholds import Threshold, ThresholdVerdict
+from pytest_jarvis.types import Require
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
 """What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""

@@ -12,10 +12,8 @@ from pytest_jarvis.report.analysis.metrics import pairs_of
 from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.decision import decide
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
-from pytest_jarvis.stats.sequential import Question
 from pytest_jarvis.stats.thresholds import (
     Direction,
-    Policy,
     Threshold,
     ThresholdName,
     judge_estimate,
@@ -23,6 +21,7 @@ from pytest_jarvis.stats.thresholds import (
     judge_gain,
     judge_metric,
 )
+from pytest_jarvis.types import GatePlan
 
 _Measure = Literal["gain", "change", "ratio", "mean"]
 """What a bar is on: the relative gain, the difference or the ratio of the arms, or the mean of the fine-tuned one."""
@@ -36,11 +35,11 @@ _BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
 
 
 def configured_bars(
-    section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], question: Question, policy: Policy
+    section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], plan: GatePlan
 ) -> Iterator[Threshold]:
     """Yield the bars that are set, judged for one adapter: gains, latency, choice of the tool, floors.
 
-    `rows` are the adapter's. Each bar errs with probability `question.alpha` on its own.
+    `rows` are the adapter's. Each bar errs with probability `plan.alpha` on its own.
     """
     percent = section.min_keyword_gain_percent
     asked: dict[ThresholdName, float | None] = {
@@ -52,15 +51,15 @@ def configured_bars(
     }
     for name, metric, measure in _BARS:
         if (bar := asked[name]) is not None:
-            yield _judge(name, metric, measure, adapter, rows, bar=bar, question=question, policy=policy)
+            yield _judge(name, metric, measure, adapter, rows, bar=bar, plan=plan)
     if section.category_floors:
         estimates = {}
         for category in section.category_floors:
             own = [row for row in rows if row.category == category]
             _, scores = pairs_of_rows(own, value_of(RELEVANCE))
             if scores:
-                estimates[category] = estimate_mean(scores, alpha=question.alpha)
-        yield from judge_floors(adapter, estimates, section.category_floors, alpha=question.alpha, policy=policy)
+                estimates[category] = estimate_mean(scores, alpha=plan.alpha)
+        yield from judge_floors(adapter, estimates, section.category_floors, alpha=plan.alpha, policy=plan.policy)
 
 
 def _judge(
@@ -71,17 +70,16 @@ def _judge(
     rows: Sequence[ResultRow],
     *,
     bar: float,
-    question: Question,
-    policy: Policy,
+    plan: GatePlan,
 ) -> Threshold:
     base, tuned = pairs_of_rows(rows, value_of(metric))
-    alpha, shared = question.alpha, question.shared_noise
+    alpha, shared = plan.alpha, plan.shared_noise
     if measure == "gain":
-        greedy = question.deterministic
+        greedy = plan.deterministic
         decision = (
             decide(base, tuned, min_gain=bar, alpha=alpha, shared_noise=shared, deterministic=greedy) if base else None
         )
-        return judge_gain(name, adapter, decision, bar=bar, policy=policy)
+        return judge_gain(name, adapter, decision, bar=bar, policy=plan.policy)
     estimate: Difference | Ratio | MeanEstimate | None = None
     if base and measure == "change":
         estimate = compare(base, tuned, alpha=alpha, shared_noise=shared)
@@ -89,7 +87,7 @@ def _judge(
         estimate = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared)
     elif base:
         estimate = estimate_mean(tuned, alpha=alpha)
-    return judge_estimate(name, adapter, estimate, bar=bar, policy=policy)
+    return judge_estimate(name, adapter, estimate, bar=bar, policy=plan.policy)
 
 
 def metric_bars(
@@ -98,19 +96,16 @@ def metric_bars(
     adapter: str,
     rows: Sequence[ResultRow],
     *,
-    question: Question,
-    policy: Policy,
+    plan: GatePlan,
 ) -> Iterator[Threshold]:
     """Yield the bars of `metric_bars`, judged for one adapter, whose rows are `rows`.
 
-    Each bar errs with probability `question.alpha` on its own. `specs` are the metrics that others added; a bar on one
+    Each bar errs with probability `plan.alpha` on its own. `specs` are the metrics that others added; a bar on one
     that is neither among them nor built-in was not measured.
     """
     known = {name: metric.spec for name, metric in BUILT_IN.items()} | {spec.name: spec for spec in specs}
     for name, asked in section.metric_bars.items():
-        yield from _bars_of(
-            known.get(name, MetricSpec(name=name, label=name)), asked, adapter, rows, question=question, policy=policy
-        )
+        yield from _bars_of(known.get(name, MetricSpec(name=name, label=name)), asked, adapter, rows, plan=plan)
 
 
 def _bars_of(
@@ -119,21 +114,20 @@ def _bars_of(
     adapter: str,
     rows: Sequence[ResultRow],
     *,
-    question: Question,
-    policy: Policy,
+    plan: GatePlan,
 ) -> Iterator[Threshold]:
     base, tuned = pairs_of_rows(rows, value_of(spec.name)) if spec.per == "response" else ([], pairs_of(rows, spec))
     if asked.min_gain is not None:
-        change = compare(base, tuned, alpha=question.alpha, shared_noise=question.shared_noise) if base else None
+        change = compare(base, tuned, alpha=plan.alpha, shared_noise=plan.shared_noise) if base else None
         way: Direction = "at_least" if spec.higher_is_better else "at_most"
         bar = asked.min_gain if spec.higher_is_better else -asked.min_gain
-        yield judge_metric("metric_gain", spec.name, adapter, change, bar=bar, direction=way, policy=policy)
-    mean = estimate_mean(tuned, alpha=question.alpha) if tuned else None
+        yield judge_metric("metric_gain", spec.name, adapter, change, bar=bar, direction=way, policy=plan.policy)
+    mean = estimate_mean(tuned, alpha=plan.alpha) if tuned else None
     if asked.min_mean is not None:
         yield judge_metric(
-            "metric_mean", spec.name, adapter, mean, bar=asked.min_mean, direction="at_least", policy=policy
+            "metric_mean", spec.name, adapter, mean, bar=asked.min_mean, direction="at_least", policy=plan.policy
         )
     if asked.max_mean is not None:
         yield judge_metric(
-            "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=policy
+            "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=plan.policy
         )

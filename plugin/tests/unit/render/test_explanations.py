@@ -10,10 +10,10 @@ from pytest_jarvis.render.french import explanations, labels, thresholds
 from pytest_jarvis.render.french.explanations import advice_line, caution_sentence, warning_sentence
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode
 from pytest_jarvis.report.analysis.changes import Criterion
-from pytest_jarvis.report.schema import GatePlan
 from pytest_jarvis.stats.decision import Caution, CautionCode
 from pytest_jarvis.stats.gate import GateVerdict
 from pytest_jarvis.stats.thresholds import Policy, Threshold, ThresholdName, ThresholdVerdict, WhyCode
+from pytest_jarvis.types import GatePlan
 
 PLAN = GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=(4, 8, 16))
 FIGURES = {"prompts": 3, "lowest": 2, "highest": 4, "base_mean": 0.01}

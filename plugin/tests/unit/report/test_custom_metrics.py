@@ -17,7 +17,7 @@ from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
 from pytest_jarvis.report.analysis.thresholds import metric_bars
 from pytest_jarvis.report.io import encode_report, load_report
 from pytest_jarvis.report.schema import MetricAverages, Report, ResultRow, Sample
-from pytest_jarvis.stats.sequential import Question
+from pytest_jarvis.types import GatePlan
 
 POLITE = MetricSpec(name="politesse", label="Politesse")
 AGREED = MetricSpec(name="accord", label="Accord", per="pair", higher_is_better=False)
@@ -47,7 +47,7 @@ def with_metrics(report: Report) -> Report:
     )
     section = BenchmarkSection(metric_bars={"politesse": MetricBar(min_gain=0.1), "accord": MetricBar(max_mean=1)})
     name = report.metadata.lora_adapter
-    bars = metric_bars(section, [POLITE, AGREED], name, rows, question=Question(), policy="proven")
+    bars = metric_bars(section, [POLITE, AGREED], name, rows, plan=GatePlan())
     gate = dataclasses.replace(report.gate, thresholds=(*report.gate.thresholds, *bars))
     return REPLACE(report, results=rows, metrics=found, gate=gate)
 

@@ -21,6 +21,7 @@ from pytest_jarvis.types import (
     EngineDescription,
     EngineError,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -197,7 +198,9 @@ def test_every_field_of_a_response_survives_the_report(make_report: MakeReport) 
 
     case = PromptCase(prompt_id="p", category="c", text="ouvre", keywords=("ouvre",))
     tool = Tool(name="t", description="", parameters={}, terms=("ouvre",))
-    plan = Plan(cases=(case,), adapters=(AdapterSpec(name="jarvis", source="x"),), looks=(1,), tools=(tool,))
+    plan = Plan(
+        cases=(case,), adapters=(AdapterSpec(name="jarvis", source="x"),), gate=GatePlan(looks=(1,)), tools=(tool,)
+    )
     run = BenchmarkRun(
         plan, load=lambda: Engine(ModelSpec(adapters=plan.adapters), GenerationSettings()), listener=Silent()
     )

@@ -23,6 +23,7 @@ from pytest_jarvis.types import (
     EngineDescription,
     EngineError,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -121,7 +122,9 @@ def make(
     engine = WatchedEngine(script, adapters)
     loads: list[WatchedEngine] = []
     log = Log()
-    plan = Plan(cases=cases, adapters=adapters, looks=looks, tools=TOOLS, metrics=metrics or MetricsSection())
+    plan = Plan(
+        cases=cases, adapters=adapters, gate=GatePlan(looks=looks), tools=TOOLS, metrics=metrics or MetricsSection()
+    )
 
     def load() -> WatchedEngine:
         loads.append(engine)
@@ -163,7 +166,7 @@ def test_an_engine_that_cannot_be_loaded_passes_its_error_on() -> None:
     def load() -> WatchedEngine:
         raise EngineError("no such model")
 
-    plan = Plan(cases=CASES, adapters=(LORA,), looks=(1,), tools=TOOLS)
+    plan = Plan(cases=CASES, adapters=(LORA,), gate=GatePlan(looks=(1,)), tools=TOOLS)
     run = BenchmarkRun(plan, load=load, listener=Log())
     with pytest.raises(EngineError, match="no such model"):
         run.draw()

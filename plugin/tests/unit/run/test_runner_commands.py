@@ -16,6 +16,7 @@ from pytest_jarvis.types import (
     AdapterSpec,
     EngineDescription,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -72,7 +73,13 @@ def make(
 ) -> Made:
     """Return a run of `script`; nothing is loaded yet."""
     engine = WatchedEngine(script)
-    plan = Plan(cases=cases, adapters=(LORA,), looks=looks, tools=(OPEN, MUTE), metrics=metrics or MetricsSection())
+    plan = Plan(
+        cases=cases,
+        adapters=(LORA,),
+        gate=GatePlan(looks=looks),
+        tools=(OPEN, MUTE),
+        metrics=metrics or MetricsSection(),
+    )
     return Made(BenchmarkRun(plan, load=lambda: engine, listener=Silent()), engine)
 
 
@@ -126,7 +133,7 @@ def test_with_tools_the_calls_are_judged_and_not_the_words() -> None:
             "J'ouvre." if request.arm == "base" else 'Tout de suite. <tool_call>{"name": "open_tool"}</tool_call>'
         ),
     )
-    plan = Plan(cases=(WANTING,), adapters=(LORA,), looks=(1,), tools=(tool,))
+    plan = Plan(cases=(WANTING,), adapters=(LORA,), gate=GatePlan(looks=(1,)), tools=(tool,))
     run = BenchmarkRun(plan, load=lambda: engine, listener=Silent())
     run.draw()
     (row,) = run.rows(WANTING, NO_METRICS)

@@ -16,6 +16,7 @@ from pytest_jarvis.run.runner import BenchmarkRun, Plan
 from pytest_jarvis.types import (
     AdapterSpec,
     EngineDescription,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -69,7 +70,7 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
     plan = Plan(
         cases=cases,
         adapters=(AdapterSpec(name="jarvis", source="x"),),
-        looks=looks,
+        gate=GatePlan(looks=looks),
         tools=(TOOL,),
         recording=recording,
     )

@@ -20,6 +20,7 @@ from pytest_jarvis.types import (
     AdapterSpec,
     EngineDescription,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -114,7 +115,9 @@ class Drawn:
         real = tuple(adapter for adapter in adapters if adapter.name != TWIN_ARM)
         self.engine = CountingEngine(real, dies_after, settings or GenerationSettings())
         self.log = Log()
-        plan = Plan(cases=cases, adapters=adapters, looks=looks, tools=TOOLS, metrics=metrics or MetricsSection())
+        plan = Plan(
+            cases=cases, adapters=adapters, gate=GatePlan(looks=looks), tools=TOOLS, metrics=metrics or MetricsSection()
+        )
         cache = ResponseCache(path, read=reuse, write=True)
         self.run = BenchmarkRun(plan, load=lambda: self.engine, listener=self.log, cache=cache)
         try:

@@ -15,6 +15,7 @@ from pytest_jarvis.types import (
     AdapterSpec,
     EngineDescription,
     Failure,
+    GatePlan,
     GenerationSettings,
     ModelSpec,
     Progress,
@@ -56,7 +57,9 @@ def drawn(
     script: Script, *, adapters: tuple[AdapterSpec, ...] = (LORA,), metrics: MetricsSection | None = None
 ) -> BenchmarkRun:
     """Return a run of `script`, two responses a prompt and arm, all drawn."""
-    plan = Plan(cases=CASES, adapters=adapters, looks=(2,), tools=TOOLS, metrics=metrics or MetricsSection())
+    plan = Plan(
+        cases=CASES, adapters=adapters, gate=GatePlan(looks=(2,)), tools=TOOLS, metrics=metrics or MetricsSection()
+    )
     engine = ScriptedEngine(ModelSpec(adapters=adapters), GenerationSettings(), script)
     run = BenchmarkRun(plan, load=lambda: engine, listener=Silent())
     run.draw()

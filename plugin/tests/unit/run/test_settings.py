@@ -63,7 +63,7 @@ def test_the_documentation_says_which_option_overrides_which_key() -> None:
 def test_without_file_and_options_all_is_default(tmp_path: Path) -> None:
     settings = resolve(options(), tmp_path)
     assert settings.config == Config()
-    assert (settings.engine, settings.looks, settings.write_report) == ("transformers", (4, 8, 16), False)
+    assert (settings.engine, settings.gate.looks, settings.write_report) == ("transformers", (4, 8, 16), False)
     assert [adapter.source for adapter in settings.adapters] == ["demo:jarvis"]
 
 
@@ -89,11 +89,11 @@ def test_no_timeout_is_asked_for_by_zero(tmp_path: Path) -> None:
     ],
 )
 def test_the_looks_are(tmp_path: Path, section: str, arguments: tuple[str, ...], expected: tuple[int, ...]) -> None:
-    assert expected == resolved(tmp_path, f'{{"benchmark": {section}}}', *arguments).looks
+    assert expected == resolved(tmp_path, f'{{"benchmark": {section}}}', *arguments).gate.looks
 
 
 def test_greedy_decoding_takes_one_look(tmp_path: Path) -> None:
-    assert resolved(tmp_path, '{"generation": {"temperature": 0}}').looks == (1,)
+    assert resolved(tmp_path, '{"generation": {"temperature": 0}}').gate.looks == (1,)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.estimates import compare, compare_as_ratio
-from pytest_jarvis.stats.gate import Facts, Require, Rules, judge_run
+from pytest_jarvis.stats.gate import Facts, judge_run
 from pytest_jarvis.stats.thresholds import judge_estimate, judge_gain
+from pytest_jarvis.types import GatePlan, Require
 
 BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
 PASS = decide(BASE, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]])
@@ -46,7 +47,7 @@ def codes(outcome_reasons: object) -> list[str]:
 def test_a_full_run_is_judged_by_its_candidate(
     decision: Decision, inconclusive: Literal["fail", "warn"], verdict: str, exit_failed: bool, reasons: list[str]
 ) -> None:
-    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive))
+    outcome = judge_run({"jarvis": decision}, FULL, GatePlan(inconclusive=inconclusive))
     assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == (verdict, exit_failed, reasons)
 
 
@@ -55,20 +56,20 @@ def test_a_full_run_is_judged_by_its_candidate(
     [(PASS, "PASS", False), (OVER, "PASS", False), (UNDER, "FAIL", True), (FAIL, "FAIL", True)],
 )
 def test_the_plain_rule_looks_at_the_value_alone(decision: Decision, verdict: str, exit_failed: bool) -> None:
-    outcome = judge_run({"jarvis": decision}, FULL, Rules(policy="point"))
+    outcome = judge_run({"jarvis": decision}, FULL, GatePlan(policy="point"))
     assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
 
 
 @pytest.mark.parametrize("facts", [FULL, PARTIAL])
 def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Facts) -> None:
-    outcome = judge_run({"jarvis": FAIL}, facts, Rules(policy="off", strict=True))
+    outcome = judge_run({"jarvis": FAIL}, facts, GatePlan(policy="off", strict=True))
     assert (outcome.verdict, outcome.exit_failed) == ("OFF", False)
     assert {threshold.why for threshold in outcome.thresholds} == {"gate_off"}
 
 
-@pytest.mark.parametrize("rules", [Rules(), Rules(policy="off"), Rules(policy="point", inconclusive="warn")])
+@pytest.mark.parametrize("rules", [GatePlan(), GatePlan(policy="off"), GatePlan(policy="point", inconclusive="warn")])
 @pytest.mark.parametrize("decision", [None, PASS])
-def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None) -> None:
+def test_nothing_measured_is_never_green(rules: GatePlan, decision: Decision | None) -> None:
     outcome = judge_run({"jarvis": decision}, replace(FULL, prompts_measured=0), rules)
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
     assert codes(outcome.reasons)[0] == "nothing_measured"
@@ -76,7 +77,7 @@ def test_nothing_measured_is_never_green(rules: Rules, decision: Decision | None
 
 def test_no_adapter_at_all_is_nothing_measured() -> None:
     empty = Facts(prompts_planned=0, prompts_selected=0, prompts_measured=0, responses_planned=0, responses_failed=0)
-    outcome = judge_run({}, empty, Rules())
+    outcome = judge_run({}, empty, GatePlan())
     assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == ("NOT_JUDGED", True, ["nothing_measured"])
 
 
@@ -92,7 +93,7 @@ OBSTACLES = [
 
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
 def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: str, values: dict[str, float]) -> None:
-    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05))
+    outcome = judge_run({"jarvis": PASS}, facts, GatePlan())
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
     assert [(reason.code, reason.values) for reason in outcome.reasons] == [(code, values)]
     assert outcome.thresholds[1].why == "run_not_judged"
@@ -100,29 +101,29 @@ def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: 
 
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
 def test_a_run_that_is_not_whole_fails_when_strict(facts: Facts, code: str, values: dict[str, float]) -> None:
-    outcome = judge_run({"jarvis": PASS}, facts, Rules(max_failure_share=0.05, strict=True))
+    outcome = judge_run({"jarvis": PASS}, facts, GatePlan(strict=True))
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
     assert codes(outcome.reasons) == [code, "strict"]
 
 
 def test_a_selection_is_not_failed_for_what_it_shows() -> None:
-    assert not judge_run({"jarvis": FAIL}, PARTIAL, Rules()).exit_failed
+    assert not judge_run({"jarvis": FAIL}, PARTIAL, GatePlan()).exit_failed
 
 
 def test_a_full_run_with_failures_fails_when_what_was_seen_is_under_the_bar() -> None:
-    outcome = judge_run({"jarvis": UNDER}, replace(FULL, responses_failed=1), Rules())
+    outcome = judge_run({"jarvis": UNDER}, replace(FULL, responses_failed=1), GatePlan(max_failure_share=0.0))
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
     assert codes(outcome.reasons) == ["failures", "seen_under_bar"]
 
 
 def test_failures_within_the_allowed_share_are_judged() -> None:
-    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=12), Rules(max_failure_share=0.05))
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=12), GatePlan())
     assert outcome.verdict == "PASS"
     assert (outcome.thresholds[0].name, outcome.thresholds[0].verdict) == ("failure_share", "PASS")
 
 
 def test_failures_above_the_allowed_share_fail_their_own_bar_only() -> None:
-    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=24), Rules(max_failure_share=0.05))
+    outcome = judge_run({"jarvis": PASS}, replace(FULL, responses_failed=24), GatePlan())
     assert (outcome.thresholds[0].verdict, outcome.adapters[0].verdict) == ("FAIL", "NOT_JUDGED")
 
 
@@ -144,7 +145,7 @@ def test_several_adapters_count_as_required(
     names: list[str], require: Require, verdict: str, exit_failed: bool
 ) -> None:
     decisions = {f"v{number}": DECISIONS[name] for number, name in enumerate(names)}
-    outcome = judge_run(decisions, FULL, Rules(require=require))
+    outcome = judge_run(decisions, FULL, GatePlan(require=require))
     assert (outcome.verdict, outcome.exit_failed) == (verdict, exit_failed)
 
 
@@ -152,12 +153,12 @@ def test_several_adapters_count_as_required(
 def test_an_inconclusive_run_is_let_through_only_when_what_was_seen_meets_the_bar(
     require: Require, exit_failed: bool
 ) -> None:
-    outcome = judge_run({"a": OVER, "b": UNDER}, FULL, Rules(require=require, inconclusive="warn"))
+    outcome = judge_run({"a": OVER, "b": UNDER}, FULL, GatePlan(require=require, inconclusive="warn"))
     assert (outcome.verdict, outcome.exit_failed) == ("INCONCLUSIVE", exit_failed)
 
 
 def test_an_adapter_that_was_not_measured_is_not_judged_beside_one_that_was() -> None:
-    outcome = judge_run({"a": PASS, "b": None}, FULL, Rules(require="all"))
+    outcome = judge_run({"a": PASS, "b": None}, FULL, GatePlan(require="all"))
     assert [(adapter.name, adapter.verdict) for adapter in outcome.adapters] == [("a", "PASS"), ("b", "NOT_JUDGED")]
 
 
@@ -184,33 +185,33 @@ def test_a_bar_that_was_not_measured_fails_the_run_unless_it_is_let_through(
     exit_failed: bool,
     reasons: list[str],
 ) -> None:
-    outcome = judge_run({"jarvis": decision}, FULL, Rules(inconclusive=inconclusive), [KEYWORDS])
+    outcome = judge_run({"jarvis": decision}, FULL, GatePlan(inconclusive=inconclusive), [KEYWORDS])
     assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
 def test_a_bar_that_was_not_measured_is_not_let_through_when_strict() -> None:
-    outcome = judge_run({"jarvis": PASS}, FULL, Rules(inconclusive="warn", strict=True), [KEYWORDS])
+    outcome = judge_run({"jarvis": PASS}, FULL, GatePlan(inconclusive="warn", strict=True), [KEYWORDS])
     assert (True, ["bar_not_measured", "strict"]) == (outcome.exit_failed, codes(outcome.reasons))
 
 
 def test_a_bar_that_was_not_measured_is_not_what_keeps_a_selection_from_being_judged() -> None:
-    outcome = judge_run({"jarvis": PASS}, PARTIAL, Rules(), [KEYWORDS])
+    outcome = judge_run({"jarvis": PASS}, PARTIAL, GatePlan(), [KEYWORDS])
     assert (False, ["partial_selection"]) == (outcome.exit_failed, codes(outcome.reasons))
 
 
 def test_a_bar_that_an_adapter_which_need_not_pass_lacks_changes_nothing() -> None:
-    outcome = judge_run({"other": PASS, "jarvis": PASS}, FULL, Rules(), [KEYWORDS])
+    outcome = judge_run({"other": PASS, "jarvis": PASS}, FULL, GatePlan(), [KEYWORDS])
     assert ("PASS", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
 def test_a_bar_without_an_estimate_of_its_noise_leaves_the_run_inconclusive() -> None:
     bar = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
-    outcome = judge_run({"jarvis": PASS}, FULL, Rules(), [bar])
+    outcome = judge_run({"jarvis": PASS}, FULL, GatePlan(), [bar])
     assert ("INCONCLUSIVE", True) == (outcome.verdict, outcome.exit_failed)
 
 
 def test_a_gate_that_is_off_passes_a_run_without_the_relevance() -> None:
-    outcome = judge_run({"jarvis": None}, FULL, Rules(policy="off"))
+    outcome = judge_run({"jarvis": None}, FULL, GatePlan(policy="off"))
     assert ("OFF", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
@@ -237,7 +238,7 @@ def with_failures(base: int, first: int, second: int) -> Facts:
 def test_an_arm_answers_for_its_own_failures_and_those_of_the_base(
     failed: tuple[int, int, int], require: Require, verdict: str, exit_failed: bool, reasons: list[str]
 ) -> None:
-    rules = Rules(require=require, max_failure_share=0.05)
+    rules = GatePlan(require=require)
     outcome = judge_run({"a": PASS, "b": PASS}, with_failures(*failed), rules)
     assert (verdict, exit_failed, reasons) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
@@ -259,52 +260,52 @@ def test_an_adapter_answers_for_its_own_pairs(
     measured: tuple[int, int], require: Require, verdict: str, reasons: list[str]
 ) -> None:
     facts = replace(FULL, prompts_measured=min(measured), measured_by_adapter=dict(zip("ab", measured, strict=True)))
-    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules(require=require))
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, GatePlan(require=require))
     assert (verdict, reasons) == (outcome.verdict, codes(outcome.reasons))
 
 
 def test_an_adapter_without_all_its_pairs_is_not_judged_beside_one_that_is() -> None:
     facts = replace(FULL, measured_by_adapter={"a": 30, "b": 29})
-    outcome = judge_run({"a": PASS, "b": PASS}, facts, Rules())
+    outcome = judge_run({"a": PASS, "b": PASS}, facts, GatePlan())
     assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
 
 
 def test_failures_are_told_of_the_worst_arm() -> None:
-    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), Rules(max_failure_share=0.05))
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), GatePlan())
     assert [{"failed": 20, "planned": 100, "share": 0.2, "allowed": 0.05}] == [
         dict(one.values) for one in outcome.reasons
     ]
 
 
 def test_each_arm_has_a_bar_on_its_failures() -> None:
-    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), GatePlan())
     assert [("base", "PASS"), ("a", "PASS"), ("b", "FAIL")] == [
         (bar.adapter, bar.verdict) for bar in outcome.thresholds if bar.name == "failure_share"
     ]
 
 
 def test_an_adapter_that_fails_too_often_is_not_judged_beside_one_that_is() -> None:
-    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), Rules(max_failure_share=0.05))
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(0, 0, 90), GatePlan())
     assert ["PASS", "NOT_JUDGED"] == [adapter.verdict for adapter in outcome.adapters]
 
 
 def test_no_adapter_that_passes_beside_one_that_failed_too_often_is_not_green() -> None:
-    rules = Rules(require="any", max_failure_share=0.05)
+    rules = GatePlan(require="any")
     outcome = judge_run({"a": FAIL, "b": PASS}, with_failures(0, 0, 90), rules)
     assert ("NOT_JUDGED", True, ["failures"]) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
 def test_failures_of_an_arm_do_not_count_when_the_gate_is_off() -> None:
-    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(90, 90, 90), Rules(policy="off"))
+    outcome = judge_run({"a": PASS, "b": PASS}, with_failures(90, 90, 90), GatePlan(policy="off"))
     assert ("OFF", False) == (outcome.verdict, outcome.exit_failed)
 
 
 def test_a_further_bar_of_an_adapter_counts_for_that_adapter() -> None:
     slow = judge_estimate("latency_ratio", "b", compare_as_ratio([[1.0, 1.1]], [[9.0, 9.1]]), bar=2.0, policy="proven")
-    outcome = judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="all"), [slow])
+    outcome = judge_run({"a": PASS, "b": PASS}, FULL, GatePlan(require="all"), [slow])
     assert [adapter.verdict for adapter in outcome.adapters] == ["PASS", "FAIL"]
     assert outcome.verdict == "FAIL"
-    assert judge_run({"a": PASS, "b": PASS}, FULL, Rules(require="first"), [slow]).verdict == "PASS"
+    assert judge_run({"a": PASS, "b": PASS}, FULL, GatePlan(require="first"), [slow]).verdict == "PASS"
 
 
 kinds = st.sampled_from(sorted(DECISIONS))
@@ -328,7 +329,7 @@ def test_a_candidate_seen_under_the_bar_never_exits_0(
     facts: Facts,
 ) -> None:
     decisions = {str(number): DECISIONS[name] for number, name in enumerate(names)}
-    rules = Rules(policy=policy, inconclusive=inconclusive, strict=strict, require=require)
+    rules = GatePlan(policy=policy, inconclusive=inconclusive, strict=strict, require=require)
     under = [name in {"FAIL", "UNDER", "OUT"} for name in names]
     hopeless = {"first": under[0], "any": all(under), "all": any(under)}[require]
     if hopeless:

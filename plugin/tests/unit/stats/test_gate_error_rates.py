@@ -15,7 +15,8 @@ import pytest
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.ranking import compare_with_stored
 from pytest_jarvis.stats.regression import OVERALL, find_drops
-from pytest_jarvis.stats.sequential import LOOKS, Question, judge_look, look_alpha
+from pytest_jarvis.stats.sequential import LOOKS, judge_look, look_alpha
+from pytest_jarvis.types import GatePlan
 
 SCRIPT = Path(__file__).parents[4] / "benchmarks" / "gate_error_rates.py"
 VERDICTS = {"PASS": 1, "INCONCLUSIVE": 0, "FAIL": -1}
@@ -79,7 +80,7 @@ def test_the_fast_looks_are_judge_look(model: Model, gain: float) -> None:
     for one, other, verdict, drawn in zip(base, finetuned, *fast, strict=True):
         for index, size in enumerate(LOOKS):
             look = judge_look(
-                one[:, :size].tolist(), {"adapter": other[:, :size].tolist()}, question=Question(), index=index
+                one[:, :size].tolist(), {"adapter": other[:, :size].tolist()}, plan=GatePlan(), index=index
             )
             if look.next_look is None:
                 break

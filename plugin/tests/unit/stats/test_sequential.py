@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_jarvis.stats.decision import decide
-from pytest_jarvis.stats.sequential import LOOKS, HolmStep, Question, crossing_probability, holm, judge_look, look_alpha
+from pytest_jarvis.stats.sequential import LOOKS, HolmStep, crossing_probability, holm, judge_look, look_alpha
+from pytest_jarvis.types import GatePlan
 
 Row = list[float]
 
@@ -81,41 +82,41 @@ def test_holm_rejects_all_that_bonferroni_does_and_nothing_above_the_level(p_val
 
 
 def test_one_adapter_at_the_first_look_is_decided_at_pococks_level() -> None:
-    look = judge_look(BASE, {"jarvis": BETTER}, question=Question())
+    look = judge_look(BASE, {"jarvis": BETTER}, plan=GatePlan())
     assert look.decisions == {"jarvis": decide(BASE, BETTER, alpha=0.0218)}
     assert (look.undecided, look.next_look) == ((), None)
 
 
 def test_an_undecided_adapter_asks_for_the_next_look() -> None:
-    look = judge_look(BASE, {"jarvis": UNCLEAR}, question=Question())
+    look = judge_look(BASE, {"jarvis": UNCLEAR}, plan=GatePlan())
     assert (look.undecided, look.next_look, look.settled) == (("jarvis",), 8, {})
 
 
 def test_the_last_look_stops_whatever_it_says() -> None:
-    look = judge_look(BASE, {"jarvis": UNCLEAR}, question=Question(), index=2)
+    look = judge_look(BASE, {"jarvis": UNCLEAR}, plan=GatePlan(), index=2)
     assert (look.undecided, look.next_look) == (("jarvis",), None)
 
 
 def test_a_fixed_number_of_responses_is_decided_at_the_whole_level() -> None:
-    look = judge_look(BASE, {"jarvis": UNCLEAR}, question=Question(), looks=(4,))
+    look = judge_look(BASE, {"jarvis": UNCLEAR}, plan=GatePlan(looks=(4,)))
     assert look.decisions["jarvis"].alpha == 0.05
     assert look.next_look is None
 
 
 def test_a_look_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="look 3 does not exist; there are 3, from 0"):
-        judge_look(BASE, {"jarvis": BETTER}, question=Question(), index=3)
+        judge_look(BASE, {"jarvis": BETTER}, plan=GatePlan(), index=3)
 
 
 def test_more_looks_do_not_help_where_the_bar_is_out_of_reach() -> None:
     high = [[0.98, 0.97, 0.99, 0.98]] * 3
-    look = judge_look(high, {"jarvis": high}, question=Question())
+    look = judge_look(high, {"jarvis": high}, plan=GatePlan())
     assert look.decisions["jarvis"].ground == "out_of_reach"
     assert (look.undecided, look.next_look) == ((), None)
 
 
 def test_several_adapters_share_the_error() -> None:
-    look = judge_look(BASE, {"a": BETTER, "b": UNCLEAR, "c": MUCH_BETTER}, question=Question(), looks=(4,))
+    look = judge_look(BASE, {"a": BETTER, "b": UNCLEAR, "c": MUCH_BETTER}, plan=GatePlan(looks=(4,)))
     assert {name: decision.verdict for name, decision in look.decisions.items()} == {
         "a": "PASS",
         "b": "INCONCLUSIVE",
@@ -129,7 +130,7 @@ def test_several_adapters_share_the_error() -> None:
 
 
 def test_a_fail_is_corrected_among_the_fails() -> None:
-    look = judge_look(BASE, {"a": WORSE, "b": BETTER}, question=Question(), looks=(4,))
+    look = judge_look(BASE, {"a": WORSE, "b": BETTER}, plan=GatePlan(looks=(4,)))
     assert {name: (decision.verdict, decision.alpha) for name, decision in look.decisions.items()} == {
         "a": ("FAIL", 0.025),
         "b": ("PASS", 0.025),
@@ -137,12 +138,12 @@ def test_a_fail_is_corrected_among_the_fails() -> None:
 
 
 def test_what_an_earlier_look_settled_stands_and_leaves_more_to_the_others() -> None:
-    first = judge_look(BASE, {"a": BETTER, "b": UNCLEAR}, question=Question())
+    first = judge_look(BASE, {"a": BETTER, "b": UNCLEAR}, plan=GatePlan())
     assert first.undecided == ("b",)
     second = judge_look(
         arm(0, 0.3, replicates=8),
         {"a": BETTER, "b": arm(3, 0.45, replicates=8)},
-        question=Question(),
+        plan=GatePlan(),
         index=1,
         settled=first.settled,
     )
@@ -152,32 +153,30 @@ def test_what_an_earlier_look_settled_stands_and_leaves_more_to_the_others() -> 
 
 def test_a_failed_adapter_stays_among_those_that_have_not_passed() -> None:
     settled = {"a": decide(BASE, WORSE)}
-    look = judge_look(BASE, {"a": WORSE, "b": BETTER}, question=Question(), looks=(4,), settled=settled)
+    look = judge_look(BASE, {"a": WORSE, "b": BETTER}, plan=GatePlan(looks=(4,)), settled=settled)
     assert look.decisions["b"].alpha == 0.025
 
 
 def test_an_adapter_without_any_estimate_of_its_noise_is_never_settled() -> None:
-    look = judge_look([[0.2]], {"a": [[0.9]]}, question=Question())
+    look = judge_look([[0.2]], {"a": [[0.9]]}, plan=GatePlan())
     assert (look.decisions["a"].ground, look.undecided, look.next_look) == ("no_variance", ("a",), 8)
 
 
-def test_the_question_reaches_the_decision() -> None:
-    question = Question(min_gain=0.2, alpha=0.1, target="new", shared_noise=False, deterministic=True)
-    look = judge_look(BASE, {"a": BETTER}, question=question, looks=(4,))
-    assert look.decisions["a"] == decide(
-        BASE, BETTER, min_gain=0.2, alpha=0.1, target="new", shared_noise=False, deterministic=True
-    )
+def test_the_plan_reaches_the_decision() -> None:
+    plan = GatePlan(min_gain=0.2, alpha=0.1, looks=(4,), shared_noise=False, deterministic=True)
+    look = judge_look(BASE, {"a": BETTER}, plan=plan)
+    assert look.decisions["a"] == decide(BASE, BETTER, min_gain=0.2, alpha=0.1, shared_noise=False, deterministic=True)
 
 
 def test_each_adapter_is_judged_beside_the_bases_responses_that_it_has_a_pair_of() -> None:
-    alone = judge_look(BASE[:1], {"a": BETTER[:1]}, question=Question(), looks=(4,))
-    both = judge_look({"a": BASE[:1], "b": BASE}, {"a": BETTER[:1], "b": BETTER}, question=Question(), looks=(4,))
+    alone = judge_look(BASE[:1], {"a": BETTER[:1]}, plan=GatePlan(looks=(4,)))
+    both = judge_look({"a": BASE[:1], "b": BASE}, {"a": BETTER[:1], "b": BETTER}, plan=GatePlan(looks=(4,)))
     assert [both.decisions[name].prompts for name in "ab"] == [1, len(BASE)]
     assert both.decisions["a"].gain == alone.decisions["a"].gain
 
 
 def test_an_adapter_without_a_pair_makes_no_other_test_easier() -> None:
-    alone = judge_look(BASE, {"a": BETTER}, question=Question(), looks=(4,))
-    beside = judge_look(BASE, {"a": BETTER}, question=Question(), looks=(4,), unmeasured=1)
+    alone = judge_look(BASE, {"a": BETTER}, plan=GatePlan(looks=(4,)))
+    beside = judge_look(BASE, {"a": BETTER}, plan=GatePlan(looks=(4,)), unmeasured=1)
     assert alone.decisions["a"].alpha == 0.05
     assert beside.decisions["a"].alpha == 0.025
