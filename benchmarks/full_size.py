@@ -35,7 +35,7 @@ from pytest_jarvis.types import (
 if TYPE_CHECKING:
     import torch
 
-    from pytest_jarvis.engines.transformers import TransformersEngine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
 PEAK_BAR_BYTES: Final = 20e9
 """The load included."""
@@ -83,7 +83,7 @@ class Measured:
 
 def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measured:
     """Run the 30 prompts on both arms in the same batches, then `alone` responses of each arm one by one."""
-    from pytest_jarvis.engines.transformers import TransformersEngine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
     spec = AdapterSpec(name="lora", source=str(adapter))
     settings = GenerationSettings(max_new_tokens=new_tokens, timeout_s=None)

@@ -65,7 +65,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     import simulated_gpus
 
     gpus: Any = simulated_gpus.GPUS
-    from pytest_jarvis.engines.transformers import TransformersEngine, engine
+    from pytest_jarvis.engines.transformers import engine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
     from pytest_jarvis.engines.transformers.loading import base as loading
     from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
     from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request

@@ -58,7 +58,7 @@ def load(folder: Path) -> Any:
     """Return the engine on a narrow model of full depth, its linear layers and experts as on a GPU."""
     from bitsandbytes.nn import Linear4bit
 
-    from pytest_jarvis.engines.transformers import TransformersEngine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
     base, adapter = folder / "base", folder / "lora"
     build_checkpoint(base, NARROW)

@@ -1,32 +1,39 @@
-"""The engines, by name; each is imported only when it is asked for."""
+"""The engines, by name: ours, and those that other distributions bring by an entry point.
+
+base              what every engine is, and what is known of one before it is built
+answers           thinking, calls and text told apart in an answer
+footprint         the memory a model takes
+scripted          answers that a function makes up
+server/           asks an OpenAI-compatible server
+transformers/     runs the base and its adapters in this process
+"""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Final
 
-ENGINES: Final[dict[str, str]] = {
-    "transformers": "pytest_jarvis.engines.transformers:TransformersEngine",
-    "server": "pytest_jarvis.engines.server:ServerEngine",
-    "scripted": "pytest_jarvis.engines.scripted:ScriptedEngine",
-    "replay": "pytest_jarvis.run.replay:ReplayEngine",
-}
-"""Name on the command line -> "module:class"; the class is called with (ModelSpec, GenerationSettings)."""
+from pytest_jarvis.engines.base import EngineKind
+from pytest_jarvis.files import InputError, installed, nearest
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "transformers": ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
-    "server": ("openai", "httpx2", "tenacity"),
-}
-"""Libraries without which an engine cannot be had."""
-
-EXTRAS: Final[dict[str, str]] = {"transformers": "local", "server": "server"}
-"""The extra of this distribution that brings them."""
+GROUP: Final = "pytest_jarvis.engines"
+"""The entry points: name of the engine -> an EngineKind, or what is called with (ModelSpec, GenerationSettings)."""
+OURS: Final = ("transformers", "server", "scripted")
+"""Modules here that hold an `ENGINE`: found without reading the metadata of what is installed."""
 
 
-LOADS_MODEL: Final[frozenset[str]] = frozenset({"transformers"})
-"""Engines that hold a model in their own process: under pytest-xdist one worker a device, any number for the others."""
-
-
-def missing_libraries(engine: str) -> list[str]:
-    """Return the libraries an engine needs and this environment lacks; imports none."""
-    return [name for name in NEEDS.get(engine, ()) if find_spec(name) is None]
+def find_engine(name: str) -> EngineKind:
+    """Return what is known of an engine before it is built; InputError for one that is not there or not importable."""
+    if name in OURS:
+        kind: EngineKind = import_module(f"{__name__}.{name}").ENGINE
+        return kind
+    points = installed(GROUP)
+    if name not in points:
+        raise InputError(f"--jarvis-engine: unknown engine '{name}'{nearest(name, [*OURS, *points])}")
+    try:
+        found = points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"--jarvis-engine {name}: {points[name].value} cannot be imported: {error}; install what it needs"
+        ) from None
+    return found if isinstance(found, EngineKind) else EngineKind(build=found)

@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_jarvis.types import EngineDescription, Failure, GenerationSettings, Identity, Progress, Request, Response
+from pytest_jarvis.types import (
+    EngineDescription,
+    Failure,
+    GenerationSettings,
+    Identity,
+    ModelSpec,
+    Progress,
+    Request,
+    Response,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +76,34 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the memory back. Nothing may be asked of the engine afterwards."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """What is known of an engine before it is built; what an entry point of `pytest_jarvis.engines` names."""
+
+    build: str | Callable[[ModelSpec, GenerationSettings], Engine]
+    """The engine's class, or a function that gives one; as `module:name` it is imported when it is called."""
+    needs: tuple[str, ...] = ()
+    """Libraries without which it cannot be had."""
+    extra: str | None = None
+    """The extra of pytest-jarvis that brings them."""
+    holds_model: bool = False
+    """Whether a model is held in this process: under pytest-xdist one worker a device, any number for the others."""
+    asks_server: bool = False
+    """Whether adapters are names of a server at `model.base_url`, which holds the weights as it likes."""
+    offers_tools: bool = True
+    """Whether the tools of `GenerationSettings` reach the model; `--jarvis-tools` is refused otherwise."""
+
+    def load(self, spec: ModelSpec, settings: GenerationSettings) -> Engine:
+        """Return the engine, loaded; an EngineError passes through."""
+        build: Callable[[ModelSpec, GenerationSettings], Engine]
+        build = resolve_name(self.build) if isinstance(self.build, str) else self.build
+        return build(spec, settings)
+
+    def missing(self) -> list[str]:
+        """Return the libraries that this environment lacks; imports none."""
+        return [name for name in self.needs if find_spec(name) is None]
 
 
 def determining(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:

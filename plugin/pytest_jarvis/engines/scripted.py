@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.answers import read_calls
-from pytest_jarvis.engines.base import Digest, OnProgress, determining
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, determining
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
@@ -165,3 +165,6 @@ def _source_digest(script: Script) -> str | None:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+ENGINE = EngineKind(build=ScriptedEngine)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_jarvis.engines import EXTRAS, missing_libraries
 from pytest_jarvis.files import InputError
 from pytest_jarvis.run.benchmark import Benchmark, read_benchmark
 from pytest_jarvis.run.sharding import DEVICE_VARIABLE
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.metrics.custom import MetricSet
     from pytest_jarvis.plugin.session import Recorder
     from pytest_jarvis.plugin.xdist import Controller
+    from pytest_jarvis.run.settings import Settings
     from pytest_jarvis.types import Response
 
 
@@ -114,7 +114,7 @@ class Collector:
         from pytest_jarvis.plugin.session import Recorder
 
         assert self.benchmark is not None  # noqa: S101  # checked by the callers
-        self._refuse_missing_libraries(self.benchmark.settings.engine)
+        self._refuse_missing_libraries(self.benchmark.settings)
         try:
             self.benchmark.check_store()
         except InputError as error:
@@ -124,12 +124,11 @@ class Collector:
         recorder.contamination = self._contamination(self.benchmark)
         self.config.pluginmanager.register(recorder, _RECORDER_NAME)
 
-    def _refuse_missing_libraries(self, engine: str) -> None:
-        if missing := missing_libraries(engine):
-            self._refuse(
-                f"--jarvis-engine {engine}: {', '.join(missing)} not installed; "
-                f'pip install "pytest-jarvis[{EXTRAS[engine]}]"'
-            )
+    def _refuse_missing_libraries(self, settings: Settings) -> None:
+        if missing := settings.kind.missing():
+            extra = settings.kind.extra
+            bring = "install what it needs" if extra is None else f'pip install "pytest-jarvis[{extra}]"'
+            self._refuse(f"--jarvis-engine {settings.engine}: {', '.join(missing)} not installed; {bring}")
 
     def _contamination(self, benchmark: Benchmark) -> Contamination | None:
         """Return what training data holds of the prompts; where it is named, and on the controller alone."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import msgspec
 import pytest
 
-from pytest_jarvis.engines import LOADS_MODEL
 from pytest_jarvis.files import InputError, new_run_folder, write_atomically
 from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.plugin.collection import DEVICE_KEY, worker_count
@@ -145,7 +144,7 @@ class Recorder:
         A worker of pytest-xdist may not end the session: its test fails, and the controller is told.
         """
         told = getattr(self.config, "workerinput", {})
-        if self.workers > 1 and self.benchmark.settings.engine in LOADS_MODEL and DEVICE_KEY not in told:
+        if self.workers > 1 and self.benchmark.settings.kind.holds_model and DEVICE_KEY not in told:
             self._give_up(
                 f"each of {self.workers} workers would load the model; run without -n, or with -n 1; with several "
                 "GPUs, --jarvis-report gives each worker its own"

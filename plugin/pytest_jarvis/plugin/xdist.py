@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
-from pytest_jarvis.engines import LOADS_MODEL
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.plugin.collection import DEVICE_KEY, REFUSED_KEY
 from pytest_jarvis.run.runner import RunFacts
@@ -143,7 +142,7 @@ class Controller:
         self._notes: list[WorkerNotes] = []
         self._early_notes: WorkerNotes | None = None
         self.lost: set[str] = set()
-        if workers > 1 and benchmark.settings.engine in LOADS_MODEL:
+        if workers > 1 and benchmark.settings.kind.holds_model:
             self._devices = visible_devices(count_devices(), os.environ.get(DEVICE_VARIABLE))
             refuse_more_workers_than_devices(workers, len(self._devices))
 

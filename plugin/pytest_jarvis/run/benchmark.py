@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -108,14 +107,7 @@ class Benchmark:
 
     def load(self) -> Engine:
         """Return the engine, loaded; an EngineError passes through."""
-        from pytest_jarvis.engines import ENGINES
-
-        module, _, name = ENGINES[self.settings.engine].partition(":")
-        build = getattr(import_module(module), name)
-        replay = self.settings.replay
-        more = (replay.recording,) if replay else ()
-        engine: Engine = build(self.settings.model, self.settings.generation, *more)
-        return engine
+        return self.settings.kind.load(self.settings.model, self.settings.generation)
 
 
 def _at_one_look(settings: Settings, workers: int) -> Settings:

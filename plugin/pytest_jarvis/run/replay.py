@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pytest_jarvis.engines.base import Digest, OnProgress
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.options import given
 from pytest_jarvis.metrics.registry import COSINE
@@ -22,11 +22,8 @@ from pytest_jarvis.types import (
     TWIN_REPLICATES,
     AdapterSpec,
     EngineDescription,
-    EngineError,
     Failure,
-    GenerationSettings,
     Identity,
-    ModelSpec,
     PromptCase,
     Request,
     Response,
@@ -46,11 +43,7 @@ class ReplayEngine:
     and does not become a failure of the model.
     """
 
-    def __init__(self, spec: ModelSpec, settings: GenerationSettings, recording: Recording | None = None) -> None:
-        """`spec` and `settings` are those of the recording; EngineError without one."""
-        del spec, settings
-        if recording is None:
-            raise EngineError("engine 'replay': nothing to replay; name a report with --jarvis-replay REPORT.json")
+    def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
     def describe(self) -> EngineDescription:
@@ -192,6 +185,11 @@ class Replay:
     sha256: str
     report: Report
     recording: Recording
+
+    @property
+    def kind(self) -> EngineKind:
+        """What answers with the recorded responses."""
+        return EngineKind(build=lambda _spec, _settings: ReplayEngine(self.recording))
 
     @property
     def adapters(self) -> tuple[AdapterSpec, ...]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.engines import ENGINES
-from pytest_jarvis.files import InputError, convert, nearest, read_json
+from pytest_jarvis.engines import find_engine
+from pytest_jarvis.engines.base import EngineKind
+from pytest_jarvis.files import InputError, convert, read_json
 from pytest_jarvis.inputs.adapters import AUTO, Detection, arm_name, detect
 from pytest_jarvis.inputs.config import (
     CONFIG_FILE,
@@ -33,11 +34,10 @@ if TYPE_CHECKING:
     from pytest_jarvis.run.replay import Replay
 
 
-DEFAULT_ENGINE = "transformers"
+DEFAULT_ENGINE: Final = "transformers"
 DEFAULT_SAMPLES = 4
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
-SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class Settings:
 
     config: Config
     engine: str
+    """Its name; `replay` where responses are a saved report's."""
+    kind: EngineKind
     model: ModelSpec
     adapters: tuple[AdapterSpec, ...]
     """What is compared with the base; in an A/A run, the base again."""
@@ -82,17 +84,14 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     """
     conf, file = read_configuration(option.jarvis_config, root)
     replay = _replay(option)
-    engine = "replay" if replay else option.jarvis_engine or DEFAULT_ENGINE
-    if engine not in ENGINES:
-        raise InputError(f"--jarvis-engine: unknown engine '{engine}'{nearest(engine, list(ENGINES))}")
-    if engine == "replay" and not replay:
-        raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
+    kind = replay.kind if replay else engine_kind(option)
     conf = override(conf, option)
-    if option.jarvis_base_url is not None and engine != SERVER:
-        raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine {SERVER}")
+    if option.jarvis_base_url is not None and not kind.asks_server:
+        engine = option.jarvis_engine or DEFAULT_ENGINE
+        raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine server")
     if not replay and conf.generation.tools:
-        _refuse_toolless(conf, engine)
-    adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent)
+        _refuse_toolless(conf, kind, option.jarvis_engine)
+    adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent, kind)
     twin = replay.is_twin if replay else option.jarvis_aa
     generation = replay.report.provenance.generation if replay else generation_settings(conf.generation)
     folder = _report_folder(option.jarvis_report_dir)
@@ -103,8 +102,9 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         _refuse_unwritable(root / conf.output.folder, "output.folder of the configuration")
     return Settings(
         config=conf,
-        engine=engine,
-        model=replay.report.provenance.model if replay else _model(conf, engine, () if twin else adapters),
+        engine="replay" if replay else option.jarvis_engine or DEFAULT_ENGINE,
+        kind=kind,
+        model=replay.report.provenance.model if replay else _model(conf, kind, () if twin else adapters),
         adapters=adapters,
         detections=detections,
         twin=twin,
@@ -149,14 +149,21 @@ def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root
     return local if local.is_dir() else packaged_prompts()
 
 
-def _model(conf: Config, engine: str, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+def engine_kind(option: argparse.Namespace) -> EngineKind:
+    """Return what is known of the engine that is asked for; InputError for one that is not there."""
+    if option.jarvis_engine == "replay":
+        raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
+    return find_engine(option.jarvis_engine or DEFAULT_ENGINE)
+
+
+def _model(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
     """Return what the engine needs; how a server holds its weights is not ours to ask for."""
     spec = model_spec(conf, adapters)
-    return replace(spec, server=server_spec(conf.model), quantization=None) if engine == SERVER else spec
+    return replace(spec, server=server_spec(conf.model), quantization=None) if kind.asks_server else spec
 
 
 def resolve_adapters(
-    conf: Config, option: argparse.Namespace, beside: Path
+    conf: Config, option: argparse.Namespace, beside: Path, kind: EngineKind
 ) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
     """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it.
 
@@ -167,7 +174,7 @@ def resolve_adapters(
             raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
         return (AdapterSpec(name=TWIN_ARM, source="base"),), ()
     named = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
-    if option.jarvis_engine == SERVER:
+    if kind.asks_server:
         return named, ()
     specs: list[AdapterSpec] = []
     detections: list[Detection] = []
@@ -241,13 +248,13 @@ def store_file(conf: Config, root: Path) -> Path:
     return root / Path(conf.output.store).expanduser()
 
 
-def _refuse_toolless(conf: Config, engine: str) -> None:
+def _refuse_toolless(conf: Config, kind: EngineKind, engine: str) -> None:
     """Raise InputError where tools are on and could not reach the model: no call would then say nothing of it."""
     if conf.generation.template == "raw":
         raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
-    if engine == SERVER:
+    if not kind.offers_tools:
         raise InputError(
-            f"--jarvis-tools (generation.tools): the engine '{SERVER}' offers no tools yet; leave the option out, or "
+            f"--jarvis-tools (generation.tools): the engine '{engine}' offers no tools yet; leave the option out, or "
             f"use --jarvis-engine {DEFAULT_ENGINE}"
         )
 

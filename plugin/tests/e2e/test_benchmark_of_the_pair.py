@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_jarvis.demo import adapter_path
-from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.engines.transformers.engine import TransformersEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.custom import NO_METRICS

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pytest_jarvis import Report, load_report
-from pytest_jarvis.engines import ENGINES
 
 # pytester forgets what a session imported: numpy cannot be imported twice, and the rest would be, for every test.
 for name in (
@@ -112,8 +111,16 @@ def project(pytester: pytest.Pytester) -> Project:
     return made
 
 
+def install(folder: Path, group: str, name: str, place: str) -> None:
+    """Write in `folder` what an installed distribution leaves there that brings an entry point."""
+    written = folder / f"{name}-1.0.dist-info"
+    written.mkdir()
+    (written / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (written / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n", encoding="utf-8")
+
+
 @pytest.fixture
-def scripted_by(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+def scripted_by(project: Project) -> Callable[[str], str]:
     """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
 
     def make(source: str) -> str:
@@ -122,7 +129,8 @@ def scripted_by(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         name = f"engine_{abs(hash(source))}"
         project.pytester.syspathinsert()
         (project.folder / f"{name}.py").write_text(body, encoding="utf-8")
-        monkeypatch.setitem(ENGINES, name, f"{name}:build")
+        if not (project.folder / f"{name}-1.0.dist-info").exists():
+            install(project.folder, "pytest_jarvis.engines", name, f"{name}:build")
         return name
 
     return make

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.engines import NEEDS
+from pytest_jarvis.engines import transformers
 
 BAD_OPTIONS = {
     "a share of a sample": (["--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
@@ -142,7 +143,7 @@ def test_a_category_that_only_the_packaged_prompts_have_gives_no_test(project) -
 def test_missing_libraries_are_named_with_the_command_that_installs_them(
     project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(NEEDS, "transformers", ("torch", "no_such_library"))
+    monkeypatch.setattr(transformers, "ENGINE", replace(transformers.ENGINE, needs=("torch", "no_such_library")))
     result = project.run(engine="transformers")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert 'no_such_library not installed; pip install "pytest-jarvis[local]"' in result.stderr.str()

@@ -138,9 +138,8 @@ def script(request):
 """
     )
     # In a process of its own: pytester passes an interruption on.
-    project.pytester.makeconftest(f"from pytest_jarvis.engines import ENGINES\nENGINES['mine'] = '{engine}:build'")
     result = project.pytester.runpytest_subprocess(
-        "--jarvis-report-dir", "out", "--jarvis-samples", "1", "--jarvis-engine", "mine"
+        "--jarvis-report-dir", "out", "--jarvis-samples", "1", "--jarvis-engine", engine
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     report = project.report()
@@ -158,8 +157,7 @@ def script(request):
     return "ouvre application" if request.arm == "jarvis" and request.replicate == 1 else "ouvre"
 """
     )
-    project.pytester.makeconftest(f"from pytest_jarvis.engines import ENGINES\nENGINES['mine'] = '{engine}:build'")
-    result = project.pytester.runpytest_subprocess("--jarvis-report-dir", "out", "--jarvis-engine", "mine")
+    result = project.pytester.runpytest_subprocess("--jarvis-report-dir", "out", "--jarvis-engine", engine)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     report = project.report()
     assert not report.complete

@@ -33,8 +33,6 @@ WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:benchmark")
 
 def written_by(project, engine: str, *arguments: str) -> bytes:
     """Return the very bytes that pytest writes in a process of its own: pytester cuts its lines also at a lone \\r."""
-    register = f"from pytest_jarvis.engines import ENGINES\nENGINES[{engine!r}] = {engine + ':build'!r}\n"
-    (project.folder / "conftest.py").write_text(register, encoding="utf-8")
     # Cosines would make the process import scikit-learn, which takes longer than all else of it.
     config = {"output": {"formats": []}, "metrics": {"cosine": False}}
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pytest_jarvis.cli.check import environment, french
-from pytest_jarvis.engines import EXTRAS, NEEDS
+from pytest_jarvis.engines.base import EngineKind
 from pytest_jarvis.engines.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter
@@ -24,9 +24,8 @@ from pytest_jarvis.inputs.prompts import load_prompts
 from pytest_jarvis.render.french.adapters import detection_sentence
 from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.run.settings import (
-    DEFAULT_ENGINE,
-    SERVER,
     adapter_folders,
+    engine_kind,
     override,
     read_configuration,
     resolve_adapters,
@@ -79,14 +78,11 @@ class _Asked:
     conf: Config
     file: Path
     problem: str | None
-
-    @property
-    def engine(self) -> str:
-        return self.option.jarvis_engine or DEFAULT_ENGINE
+    kind: EngineKind
 
     @property
     def needs_torch(self) -> bool:
-        return "torch" in NEEDS.get(self.engine, ())
+        return "torch" in self.kind.needs
 
 
 def typed(word: str, *, windows: bool = os.name == "nt") -> str:
@@ -115,14 +111,14 @@ def check_up(option: argparse.Namespace, root: Path) -> list[Finding]:
 
 
 def _read(option: argparse.Namespace, root: Path) -> _Asked:
-    named = option.jarvis_config
+    named, kind = option.jarvis_config, engine_kind(option)
     if named and not Path(named).is_file():
         raise InputError(f"--jarvis-config: {named}: no such file; name a configuration that is there")
     try:
         conf, file = read_configuration(named, root)
     except InputError as error:
-        return _Asked(option=option, root=root, conf=Config(), file=root, problem=str(error))
-    return _Asked(option=option, root=root, conf=override(conf, option), file=file, problem=None)
+        return _Asked(option=option, root=root, conf=Config(), file=root, problem=str(error), kind=kind)
+    return _Asked(option=option, root=root, conf=override(conf, option), file=file, problem=None, kind=kind)
 
 
 def _python() -> Iterator[Finding]:
@@ -159,11 +155,11 @@ def _torch(
 
 
 def _packages(asked: _Asked) -> Iterator[Finding]:
-    found = environment.requirements(EXTRAS.get(asked.engine, "local"))
+    found = environment.requirements(asked.kind.extra or "local")
     if not found:
         yield _finding(3, "packages", "error", french.NOT_INSTALLED, INSTALL_CORE)
     for one in found:
-        needed = one.extra is None or one.name in NEEDS.get(asked.engine, ())
+        needed = one.extra is None or one.name in asked.kind.needs
         status: Status = "ok" if one.good else "error" if needed else "warning"
         command = None if one.good else INSTALL.format(extra=one.extra) if one.extra else INSTALL_CORE
         yield _finding(3, f"package.{one.name}", status, french.package(one), command, **asdict(one))
@@ -207,7 +203,7 @@ def _adapters(asked: _Asked) -> Iterator[Finding]:
         yield _finding(5, "unchecked", "warning", french.UNCHECKED, SHOW_CONFIG)
         return
     try:
-        specs, detections = resolve_adapters(asked.conf, asked.option, asked.file.parent)
+        specs, detections = resolve_adapters(asked.conf, asked.option, asked.file.parent, asked.kind)
     except InputError as error:
         # The list shows what `auto` had to choose from; of a name that cannot be, the sentence says all there is.
         named = {text.rpartition("=")[2] for text in asked.option.jarvis_adapter}
@@ -226,7 +222,7 @@ def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
     values: dict[str, object] = {"name": spec.name, "source": spec.source}
     if asked.option.jarvis_aa:
         return _finding(5, "adapter.none", "ok", french.NO_ADAPTER)
-    if asked.engine == SERVER:
+    if asked.kind.asks_server:
         return _finding(5, "adapter.served", "ok", french.served_adapter(spec), **values)
     if folder is None or not folder.is_dir():
         known = [] if folder is not None else _embedded()
@@ -274,10 +270,10 @@ def _configuration(asked: _Asked, devices: tuple[environment.Gpu, ...]) -> Itera
     yield _finding(6, "config", "ok", french.config(file), file=file)
     if not asked.needs_torch:
         url = asked.conf.model.base_url
-        lacking = asked.engine == SERVER and url is None
-        text = french.engine(asked.engine, url, lacking=lacking)
+        lacking = asked.kind.asks_server and url is None
+        text = french.engine(asked.option.jarvis_engine, url, lacking=lacking)
         status: Status = "error" if lacking else "ok"
-        yield _finding(6, "engine", status, text, engine=asked.engine, base_url=url, lacking=lacking)
+        yield _finding(6, "engine", status, text, engine=asked.option.jarvis_engine, base_url=url, lacking=lacking)
         return
     model = asked.conf.model
     cache = hub_cache()
@@ -339,7 +335,7 @@ def _memory(
 
 def _need(asked: _Asked, shapes: Shapes, *, on_gpu: bool) -> Need:
     try:
-        specs, _ = resolve_adapters(asked.conf, asked.option, asked.file.parent)
+        specs, _ = resolve_adapters(asked.conf, asked.option, asked.file.parent, asked.kind)
     except InputError:
         specs = ()
     folders = [folder for spec in specs if (folder := _adapter_folder(spec)) is not None]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_jarvis.engines.server.engine import ServerEngine
+from pytest_jarvis.engines.base import EngineKind
 
-__all__ = ["ServerEngine"]
+ENGINE = EngineKind(
+    build="pytest_jarvis.engines.server.engine:ServerEngine",
+    needs=("openai", "httpx2", "tenacity"),
+    extra="server",
+    asks_server=True,
+    offers_tools=False,
+)

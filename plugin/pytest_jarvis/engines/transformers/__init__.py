@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from pytest_jarvis.engines.transformers.engine import TransformersEngine
+from pytest_jarvis.engines.base import EngineKind
 
-__all__ = ["TransformersEngine"]
+ENGINE = EngineKind(
+    build="pytest_jarvis.engines.transformers.engine:TransformersEngine",
+    needs=("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
+    extra="local",
+    holds_model=True,
+)

@@ -186,7 +186,7 @@ def engine_for(
     base: Path | str, *adapters: tuple[str, Path], settings: GenerationSettings | None = None, **spec: Any
 ) -> Any:
     """Load the real engine on `base` with the named adapters."""
-    from pytest_jarvis.engines.transformers import TransformersEngine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
     specs = tuple(AdapterSpec(name=name, source=str(folder)) for name, folder in adapters)
     return TransformersEngine(

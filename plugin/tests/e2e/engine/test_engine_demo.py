@@ -101,7 +101,7 @@ def refused(*_, **__):
 socket.socket.connect = refused
 socket.create_connection = refused
 socket.getaddrinfo = refused
-from pytest_jarvis.engines.transformers import TransformersEngine
+from pytest_jarvis.engines.transformers.engine import TransformersEngine
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request
 assert "torch" not in sys.modules
 adapter = AdapterSpec(name="jarvis", source="demo:jarvis")

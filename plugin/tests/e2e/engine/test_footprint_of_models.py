@@ -50,7 +50,7 @@ def test_the_weights_of_a_family_are_those_of_its_model(config: dict[str, Any]) 
 
 
 def test_the_bytes_of_the_embedded_pair_are_those_measured() -> None:
-    from pytest_jarvis.engines.transformers import TransformersEngine
+    from pytest_jarvis.engines.transformers.engine import TransformersEngine
     from pytest_jarvis.types import GenerationSettings
 
     adapter = AdapterSpec(name="jarvis", source="demo:jarvis")

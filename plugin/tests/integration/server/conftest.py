@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.server import ServerEngine, client
+from pytest_jarvis.engines.server import client
+from pytest_jarvis.engines.server.engine import ServerEngine
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
 
 # As in the folder above: pytester forgets it after each session, and each one would import it again.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines import NEEDS
+from pytest_jarvis.engines import server as server_engine
 
 ARGUMENTS = ("--jarvis-model", "base", "--jarvis-adapter", "lora", "-p", "no:xdist")
 
@@ -119,7 +120,8 @@ def test_a_name_that_is_not_served_ends_the_session_with_status_4(project: Any, 
 
 
 def test_a_missing_library_names_the_extra_that_brings_it(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NEEDS, "server", ("openai_that_is_not_there",))
+    lacking = replace(server_engine.ENGINE, needs=("openai_that_is_not_there",))
+    monkeypatch.setattr(server_engine, "ENGINE", lacking)
     outcome = project.run("--jarvis-base-url", "http://h/v1", *ARGUMENTS, engine="server")
     assert outcome.ret == pytest.ExitCode.USAGE_ERROR
     outcome.stderr.fnmatch_lines(['*openai_that_is_not_there not installed; pip install "pytest-jarvis?server?"*'])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from pytest_jarvis.engines import find_engine
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.plugin import xdist
 from pytest_jarvis.plugin.collection import DEVICE_KEY, pin_device, worker_count
@@ -45,7 +46,7 @@ def controller(monkeypatch: pytest.MonkeyPatch, *, engine: str, count: int, devi
     """Return the controller of so many workers on a machine with so many devices."""
     monkeypatch.setattr(xdist, "count_devices", lambda: devices)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    benchmark = SimpleNamespace(settings=SimpleNamespace(engine=engine, adapters=()), cases=CASES)
+    benchmark = SimpleNamespace(settings=SimpleNamespace(kind=find_engine(engine), adapters=()), cases=CASES)
     return Controller(benchmark, count)  # type: ignore[arg-type]  # what of a benchmark a controller asks
 
 

@@ -19,7 +19,6 @@ from pytest_jarvis.types import (
     TWIN_REPLICATES,
     AdapterSpec,
     EngineDescription,
-    EngineError,
     Failure,
     GatePlan,
     GenerationSettings,
@@ -36,7 +35,7 @@ MakeReport = Callable[..., Report]
 
 
 def engine_of(report: Report) -> ReplayEngine:
-    return ReplayEngine(ModelSpec(), GenerationSettings(), read_recording(report))
+    return ReplayEngine(read_recording(report))
 
 
 def test_a_response_is_given_back_as_it_was_drawn(make_report: MakeReport) -> None:
@@ -123,11 +122,6 @@ def test_a_replayed_response_is_never_stored_as_one_of_this_run(make_report: Mak
     request = Request(prompt_id="c0-0000", text="ouvre la fenêtre", arm="base", replicate=0)
     assert engine.identity(request, str) is None
     engine.close()
-
-
-def test_the_engine_without_a_recording_is_an_error() -> None:
-    with pytest.raises(EngineError, match="--jarvis-replay REPORT"):
-        ReplayEngine(ModelSpec(), GenerationSettings())
 
 
 def test_a_run_stopped_in_its_first_look_recorded_that_look(make_report: MakeReport) -> None:

@@ -17,8 +17,6 @@ from pytest_jarvis.types import (
     AdapterSpec,
     EngineDescription,
     GatePlan,
-    GenerationSettings,
-    ModelSpec,
     Progress,
     PromptCase,
     Tool,
@@ -74,7 +72,7 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
         tools=(TOOL,),
         recording=recording,
     )
-    run = BenchmarkRun(plan, load=lambda: ReplayEngine(ModelSpec(), GenerationSettings(), recording), listener=Silent())
+    run = BenchmarkRun(plan, load=lambda: ReplayEngine(recording), listener=Silent())
     run.draw()
     return run
 
