@@ -7,17 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import say
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.common import Commands
-    from pytest_jarvis.inputs.config import Format
-
-
-_FORMATS: Final[tuple[Format, ...]] = ("text", "charts", "html", "markdown")
 
 
 def add(commands: Commands) -> None:
@@ -28,17 +24,16 @@ def add(commands: Commands) -> None:
         "--format",
         metavar="LIST",
         type=_formats,
-        default=_FORMATS,
-        help=f"which files, separated by commas (default: {','.join(_FORMATS)})",
+        help="which files, by their names in output.formats, separated by commas (default: all of our own)",
     )
     command.add_argument("--out", metavar="DIR", type=Path, help="where to (default: beside the report)")
     command.set_defaults(run=lambda options: analyze(options.report, options.format, options.out))
 
 
-def analyze(source: Path, formats: Sequence[Format], out: Path | None) -> int:
+def analyze(source: Path, formats: Sequence[str] | None, out: Path | None) -> int:
     """Make the files of a saved report again, beside it or in `out`, and print what was written."""
     from pytest_jarvis.inputs.config import FILES
-    from pytest_jarvis.render.files import THRESHOLDS_FILE, write_outputs
+    from pytest_jarvis.render.files import write_outputs
     from pytest_jarvis.render.french import labels
     from pytest_jarvis.render.markdown import STEP_SUMMARY_VARIABLE
     from pytest_jarvis.report.io import load_report
@@ -50,21 +45,24 @@ def analyze(source: Path, formats: Sequence[Format], out: Path | None) -> int:
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be made: {error.strerror or error}") from None
     summary = os.environ.get(STEP_SUMMARY_VARIABLE)
-    problems = write_outputs(report, folder, formats, step_summary=Path(summary) if summary else None)
-    missing = {problem.file for problem in problems}
-    for file in (THRESHOLDS_FILE, *(FILES[one] for one in FILES if one in formats)):
-        if file not in missing and (folder / file).exists():
-            say(labels.written(str(folder / file)), sys.stdout)
+    problems = write_outputs(
+        report,
+        folder,
+        list(FILES) if formats is None else formats,
+        step_summary=Path(summary) if summary else None,
+        on_written=lambda path: say(labels.written(str(path)), sys.stdout),
+    )
     for problem in problems:
         say(problem.sentence, sys.stderr)
     return 1 if problems else 0
 
 
-def _formats(text: str) -> tuple[Format, ...]:
+def _formats(text: str) -> list[str]:
     """Return the formats of a list; argparse shows the message of a wrong one."""
+    from pytest_jarvis.inputs.config import unknown_format
+
     asked = [name.strip() for name in text.split(",") if name.strip()]
-    wrong = [name for name in asked if name not in _FORMATS]
+    wrong = [said for name in asked if (said := unknown_format(name))]
     if wrong or not asked:
-        found = f"'{wrong[0]}'" if wrong else "nothing"
-        raise argparse.ArgumentTypeError(f"found {found}, expected some of {', '.join(_FORMATS)}")
-    return tuple(one for one in _FORMATS if one in asked)
+        raise argparse.ArgumentTypeError(wrong[0] if wrong else "found nothing, expected names of formats")
+    return asked

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pytest_jarvis.files import InputError, nearest, read_json, read_text, refuse_repeated_keys
+from pytest_jarvis.files import InputError, installed, nearest, read_json, read_text, refuse_repeated_keys
 from pytest_jarvis.types import ServerSpec
 
 CONFIG_FILE = "benchmark_config.json"
@@ -22,15 +22,16 @@ _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s?(?P<unit>[KMGT])(?P<binary>i?)B")
 _DEVICES = ("'auto'", "'balanced'", "'balanced_low_0'", "'sequential'", "'cpu'", "'cuda'")
 _DEVICE_MAP = re.compile(r"auto|balanced|balanced_low_0|sequential|cpu|cuda(:\d+)?")
 
-Format = Literal["text", "charts", "html", "markdown"]
+OUTPUTS: Final = "pytest_jarvis.outputs"
+"""The entry points that bring formats of output: name -> a `pytest_jarvis.render.OutputFormat`."""
 
-FILES: Final[dict[Format, str]] = {
+FILES: Final = {
     "text": "report.txt",
     "markdown": "summary.md",
     "html": "report.html",
     "charts": "charts.png",
 }
-"""The file of each format, in the order they are written: what takes longest comes last."""
+"""Our own formats and their files, in the order they are written: what takes longest comes last."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -190,10 +191,10 @@ class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where each run gets a folder of its own; relative to pytest's root folder."""
     run_name: Annotated[str, msgspec.Meta(min_length=1)] = "{time}"
     """Name of a run's folder; `{time}`, `{model}` and `{adapter}` are filled in. A number is added to one taken."""
-    formats: tuple[Format, ...] = ("text", "charts", "html", "markdown")
-    """Which files are made beside `report.json` and `thresholds.json`."""
+    formats: tuple[str, ...] = ("text", "charts", "html", "markdown")
+    """Which files are made beside `report.json` and `thresholds.json`: the four of the default, or one installed."""
     names: dict[str, str] = {}
-    """Format -> name of its file, when not `report.txt`, `charts.png`, `report.html`, `summary.md`."""
+    """Format -> name of its file, when not its own: `report.txt`, `charts.png`, `report.html`, `summary.md`."""
     store: Annotated[str, msgspec.Meta(min_length=1)] = ".jarvis/responses.sqlite"
     """The file of the responses drawn so far; relative to pytest's root folder."""
 
@@ -265,14 +266,24 @@ def _impossible(conf: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _impossible_names(output: OutputSection) -> Iterator[tuple[str, str, str]]:
+    for key, names in (("formats", output.formats), ("names", output.names)):
+        for name in names:
+            if wrong := unknown_format(name):
+                yield "output", key, wrong
     for name, file in output.names.items():
-        default = next((usual for one, usual in FILES.items() if one == name), None)
-        if default is None:
-            yield "output", "names", f"unknown format '{name}'{nearest(name, list(FILES))}"
-        elif wrong := _wrong_name(file):
+        default = FILES.get(name, file)
+        if wrong := _wrong_name(file):
             yield "output", f"names: {name}", f"{wrong}, found {file!r}"
         elif Path(file).suffix != Path(default).suffix:
             yield "output", f"names: {name}", f"expected a name that ends in '{Path(default).suffix}', found {file!r}"
+
+
+def unknown_format(name: str) -> str | None:
+    """Return what is wrong with the name of a format; None for one of ours, or one that is installed."""
+    if name in FILES:
+        return None
+    others = installed(OUTPUTS)
+    return None if name in others else f"unknown format '{name}'{nearest(name, [*FILES, *others])}"
 
 
 def bytes_of(size: str | None, default: int) -> int:

@@ -11,12 +11,12 @@ from typing import Final, TypeVar
 import msgspec
 
 from pytest_jarvis.files import write_atomically
-from pytest_jarvis.inputs.config import FILES, Format
+from pytest_jarvis.inputs.config import FILES
+from pytest_jarvis.render import Incomplete, OutputFormat, find_format
 from pytest_jarvis.render.french import labels, printable
 from pytest_jarvis.render.markdown import append_step_summary, render_markdown
-from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import Insights, insights
-from pytest_jarvis.report.schema import Report
+from pytest_jarvis.report.schema import REPORT_FILE, Report
 from pytest_jarvis.stats.gate import GateOutcome
 
 T = TypeVar("T")
@@ -36,39 +36,71 @@ class OutputProblem:
 def write_outputs(
     report: Report,
     folder: Path,
-    formats: Sequence[Format],
+    formats: Sequence[str],
     *,
     names: Mapping[str, str] | None = None,
     step_summary: Path | None = None,
+    on_written: Callable[[Path], None] | None = None,
 ) -> list[OutputProblem]:
     """Write `thresholds.json` and the files of `formats` in `folder`, and return what could not be made.
 
-    `names` says of some formats what their file is called, when not as in `FILES`.
+    `names` says of some formats what their file is called, when not as they say; `on_written` is told each file.
     Nothing here raises: the numbers are written and judged before, and no picture may cost them. `step_summary` is the
     file that GitHub Actions names in `GITHUB_STEP_SUMMARY`: the Markdown summary is appended to it.
     """
-    problems: list[OutputProblem] = []
-    files = {one: (names or {}).get(one, file) for one, file in FILES.items() if one in formats}
+    writer = _Writer(folder, on_written)
+    attempt = writer.attempt
+    attempt(THRESHOLDS_FILE, lambda: writer.write(THRESHOLDS_FILE, encode_thresholds(report)))
+    ordered = [*(one for one in FILES if one in formats), *(one for one in formats if one not in FILES)]
+    kinds = {name: one for name in ordered if (one := attempt(name, partial(find_format, name))) is not None}
+    files = {name: (names or {}).get(name, one.file) for name, one in kinds.items()}
+    found = attempt(", ".join(files.values()), lambda: insights(report)) if files else None
+    if found is None:
+        return writer.problems
+    for name, one in kinds.items():
+        attempt(files[name], partial(writer.make, files[name], one, report, found))
+    if "markdown" in formats and step_summary is not None:
+        attempt(str(step_summary), lambda: append_step_summary(render_markdown(report, found), step_summary))
+    return writer.problems
 
-    def attempt(file: str, action: Callable[[], T]) -> T | None:
+
+class _Writer:
+    """Writes the files of one report, each by a name of its own, and notes what could not be made."""
+
+    def __init__(self, folder: Path, on_written: Callable[[Path], None] | None) -> None:
+        self.problems: list[OutputProblem] = []
+        self._folder = folder
+        self._on_written = on_written
+        self._taken = {REPORT_FILE, THRESHOLDS_FILE}
+
+    def attempt(self, file: str, action: Callable[[], T]) -> T | None:
+        """Return what `action` gives; None, and a problem, where it raises."""
         try:
             return action()
         except Exception as error:  # noqa: BLE001  # a file for people never costs the numbers or the verdict
-            reason = printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-            problems.append(OutputProblem(file=file, sentence=labels.not_written(file, reason)))
+            self._note(file, error)
             return None
 
-    attempt(THRESHOLDS_FILE, lambda: write_atomically(folder / THRESHOLDS_FILE, encode_thresholds(report)))
-    if not files:
-        return problems
-    found = attempt(", ".join(files.values()), lambda: insights(report))
-    if found is None:
-        return problems
-    for one, file in files.items():
-        attempt(file, partial(_write, one, report, found, folder / file, attempt))
-    if "markdown" in formats and step_summary is not None:
-        attempt(str(step_summary), lambda: append_step_summary(render_markdown(report, found), step_summary))
-    return problems
+    def make(self, file: str, one: OutputFormat, report: Report, found: Insights) -> None:
+        """Write the file of a format; ValueError for a name that is another file's, or no name of a file."""
+        if file in self._taken or Path(file).name != file:
+            raise ValueError("no name of a file of its own")
+        self._taken.add(file)
+        made = one.make(report, found)
+        if isinstance(made, Incomplete):
+            self._note(made.part, made.error)
+            made = made.data
+        self.write(file, made.encode() if isinstance(made, str) else made)
+
+    def write(self, file: str, data: bytes) -> None:
+        """Write a file whole, and tell of it."""
+        write_atomically(self._folder / file, data)
+        if self._on_written is not None:
+            self._on_written(self._folder / file)
+
+    def _note(self, file: str, error: Exception) -> None:
+        reason = printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        self.problems.append(OutputProblem(file=file, sentence=labels.not_written(file, reason)))
 
 
 def encode_thresholds(report: Report) -> bytes:
@@ -91,29 +123,3 @@ def encode_thresholds(report: Report) -> bytes:
     if report.regression is not None:
         document["regression"] = report.regression
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-
-
-Attempt = Callable[[str, Callable[[], dict[str, str]]], dict[str, str] | None]
-
-
-def _write(one: Format, report: Report, found: Insights, path: Path, attempt: Attempt) -> None:
-    if one == "text":
-        data = render_text(report, found).encode()
-    elif one == "markdown":
-        data = render_markdown(report, found).encode()
-    elif one == "html":
-        data = _html(report, found, attempt).encode()
-    else:
-        from pytest_jarvis.render.charts import chart_png
-
-        data = chart_png(report, found)
-    write_atomically(path, data)
-
-
-def _html(report: Report, found: Insights, attempt: Attempt) -> str:
-    """Return the page, without its charts if those cannot be drawn."""
-    from pytest_jarvis.render.charts import chart_svgs
-    from pytest_jarvis.render.html.page import render_html
-
-    svgs = attempt(labels.CHARTS_OF_PAGE, lambda: chart_svgs(report, found))
-    return render_html(report, found, svgs or {})

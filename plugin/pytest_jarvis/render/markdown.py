@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pytest_jarvis.inputs.config import FILES
+from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.blocks import Block, Change, Changes, Digest, Facts, Item, Items, Part, Section, Table, Text
 from pytest_jarvis.render.french import labels, printable, regression, typeset
 from pytest_jarvis.render.sections import cautions, sections
@@ -142,3 +144,6 @@ def _change(change: Change) -> str:
             f"  - {escaped(row.adapter)} : {code(row.finetuned_response or '')}",
         ]
     )
+
+
+FORMAT = OutputFormat(file=FILES["markdown"], render="pytest_jarvis.render.markdown:render_markdown")

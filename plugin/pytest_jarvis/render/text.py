@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Final, Literal
 
+from pytest_jarvis.inputs.config import FILES
+from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.blocks import (
     Block,
     Cell,
@@ -211,3 +213,6 @@ def _change(change: Change, place: int) -> list[str]:
         shown = text if text and text.strip() else labels.EMPTY_RESPONSE
         lines += paragraph(shown, indent=" " * width_of(first), first=first, most=_MOST_LINES)
     return lines
+
+
+FORMAT = OutputFormat(file=FILES["text"], render="pytest_jarvis.render.text:render_text")

@@ -111,26 +111,30 @@ def project(pytester: pytest.Pytester) -> Project:
     return made
 
 
-def install(folder: Path, group: str, name: str, place: str) -> None:
-    """Write in `folder` what an installed distribution leaves there that brings an entry point."""
-    written = folder / f"{name}-1.0.dist-info"
-    written.mkdir()
-    (written / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-    (written / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n", encoding="utf-8")
+@pytest.fixture
+def install(project: Project) -> Callable[[str, str, str], None]:
+    """Function that leaves in the project what an installed distribution does that brings an entry point."""
+
+    def write(group: str, name: str, place: str) -> None:
+        written = project.folder / f"{name}-1.0.dist-info"
+        written.mkdir(exist_ok=True)
+        (written / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        (written / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n", encoding="utf-8")
+        project.pytester.syspathinsert()
+
+    return write
 
 
 @pytest.fixture
-def scripted_by(project: Project) -> Callable[[str], str]:
+def scripted_by(project: Project, install: Callable[[str, str, str], None]) -> Callable[[str], str]:
     """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
 
     def make(source: str) -> str:
         body = "from pytest_jarvis.engines.scripted import ScriptedEngine\nfrom pytest_jarvis.types import Failure\n"
         body += f"{source}\n\ndef build(spec, settings):\n    return ScriptedEngine(spec, settings, script)\n"
         name = f"engine_{abs(hash(source))}"
-        project.pytester.syspathinsert()
         (project.folder / f"{name}.py").write_text(body, encoding="utf-8")
-        if not (project.folder / f"{name}-1.0.dist-info").exists():
-            install(project.folder, "pytest_jarvis.engines", name, f"{name}:build")
+        install("pytest_jarvis.engines", name, f"{name}:build")
         return name
 
     return make

@@ -97,7 +97,7 @@ def test_a_report_that_cannot_be_used_is_one_sentence_and_exit_4(
         ([], "COMMAND"),
         (["analyze"], "REPORT"),
         (["zork"], "zork"),
-        (["analyze", "x", "--format", "pdf"], "'pdf', expected some of text, charts, html, markdown"),
+        (["analyze", "x", "--format", "pdf"], "unknown format 'pdf'; known: charts, html, markdown, text"),
         (["analyze", "x", "--format", ","], "nothing"),
         (["analyze", "x", "--zork"], "--zork"),
     ],

@@ -9,6 +9,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Final, Literal
 
+from pytest_jarvis.inputs.config import FILES
+from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
 from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
@@ -108,3 +110,6 @@ def _for_page(svg: str, name: PanelName) -> str:
     label = escape(wording.CHART_TEXTS[name], quote=True)
     shape = 'stroke-linejoin="round" stroke-linecap="butt"'
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" {shape} ', 1) + "\n"
+
+
+FORMAT = OutputFormat(file=FILES["charts"], render="pytest_jarvis.render.charts:chart_png")

@@ -1,1 +1,8 @@
 """The parts of `report.html`: markup that is safe by construction, its sections, its data, its style and script."""
+
+from __future__ import annotations
+
+from pytest_jarvis.inputs.config import FILES
+from pytest_jarvis.render import OutputFormat
+
+FORMAT = OutputFormat(file=FILES["html"], render="pytest_jarvis.render.html.page:render_page")

@@ -12,6 +12,7 @@ from html import escape, unescape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from pytest_jarvis.render import Incomplete
 from pytest_jarvis.render.french import (
     NBSP,
     NOTHING_DECIDED,
@@ -48,6 +49,17 @@ _MOST_PROOFS: Final = 12
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories of what is not seen: controls, directions, lone surrogates, separators of lines."""
 _JOINER: Final = "\u200d"
+
+
+def render_page(report: Report, insights: Insights) -> str | Incomplete:
+    """Return the page with its charts, or without them where they cannot be drawn."""
+    from pytest_jarvis.render.charts import chart_svgs
+
+    try:
+        svgs = chart_svgs(report, insights)
+    except Exception as error:  # noqa: BLE001  # no picture may cost the page
+        return Incomplete(render_html(report, insights, {}), labels.CHARTS_OF_PAGE, error)
+    return render_html(report, insights, svgs)
 
 
 def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> str:

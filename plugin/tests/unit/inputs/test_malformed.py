@@ -63,7 +63,7 @@ VALUES: list[tuple[str, str, str]] = [
     (
         "output",
         '"formats": ["text", "pdf"]',
-        "formats: entry 2: expected one of 'text', 'charts', 'html', 'markdown', found 'pdf'",
+        "formats: unknown format 'pdf'; known: charts, html, markdown, text",
     ),
     (
         "output",

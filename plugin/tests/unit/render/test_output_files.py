@@ -67,11 +67,11 @@ def test_a_failing_chart_keeps_all_the_rest(
         assert "\n" not in problem.sentence
 
 
-@pytest.mark.parametrize("broken", ["render_text", "render_markdown", "insights"])
+@pytest.mark.parametrize("broken", ["text.render_text", "markdown.render_markdown", "files.insights"])
 def test_no_failure_of_a_file_is_an_exception(
     make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    monkeypatch.setattr(f"pytest_jarvis.render.files.{broken}", fail)
+    monkeypatch.setattr(f"pytest_jarvis.render.{broken}", fail)
     problems = write_outputs(make_report(), tmp_path, ["text", "markdown"])
     assert problems != []
     assert THRESHOLDS_FILE in names_in(tmp_path)
@@ -88,7 +88,7 @@ def test_an_interrupt_is_not_taken_for_a_failing_picture(
     def interrupt(*arguments: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_jarvis.render.files.render_text", interrupt)
+    monkeypatch.setattr("pytest_jarvis.render.text.render_text", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_outputs(make_report(), tmp_path, ["text"])
 
