@@ -15,29 +15,20 @@ from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import FILES, OUTPUTS
 from pytest_jarvis.render import find_format
 
-ENGINE = """
-from pytest_jarvis.engines.base import EngineKind
-from pytest_jarvis.engines.scripted import ScriptedEngine
+ROOT = Path(__file__).parents[3]
+ADDING = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 
-def build(spec, settings):
-    return ScriptedEngine(spec, settings, lambda request: f"perroquet : {request.text}")
 
-PARROT = EngineKind(build=build, needs=("{library}",), offers_tools=False)
-"""
-CSV = """
-from pytest_jarvis.render import OutputFormat
-
-def as_csv(report, insights):
-    return "".join(f"{row.prompt_id};{row.jarvis_relevance_base}\\n" for row in report.results)
-
-CSV = OutputFormat(file="{file}", render=as_csv)
-"""
+def example(name: str) -> str:
+    """Return a file of the document that tells how to add an engine and a format."""
+    return ADDING.partition(f"# {name}\n")[2].partition("```")[0]
 
 
 @pytest.fixture
 def with_engine(project, install: Callable[[str, str, str], None]) -> Callable[..., None]:
-    def make(library: str = "json", place: str = "parrot_engine:PARROT") -> None:
-        (project.folder / "parrot_engine.py").write_text(ENGINE.replace("{library}", library), encoding="utf-8")
+    def make(more: str = "", place: str = "parrot:PARROT") -> None:
+        source = example("parrot.py").replace("build=build", f"build=build{more}")
+        (project.folder / "parrot.py").write_text(source, encoding="utf-8")
         install(GROUP, "parrot", place)
 
     return make
@@ -46,9 +37,10 @@ def with_engine(project, install: Callable[[str, str, str], None]) -> Callable[.
 @pytest.fixture
 def with_format(project, install: Callable[[str, str, str], None]) -> Callable[..., None]:
     def make(
-        file: str = "results.csv", place: str = "csv_output:CSV", output: str = '{"formats": ["csv", "text"]}'
+        file: str = "results.csv", place: str = "results_csv:CSV", output: str = '{"formats": ["csv", "text"]}'
     ) -> None:
-        (project.folder / "csv_output.py").write_text(CSV.replace("{file}", file), encoding="utf-8")
+        source = example("results_csv.py").replace("results.csv", file)
+        (project.folder / "results_csv.py").write_text(source, encoding="utf-8")
         (project.folder / "benchmark_config.json").write_text(f'{{"output": {output}}}', encoding="utf-8")
         install(OUTPUTS, "csv", place)
 
@@ -67,11 +59,11 @@ def test_an_installed_engine_answers_a_whole_run(project, with_engine) -> None:
 @pytest.mark.parametrize(
     ("made", "arguments", "said"),
     [
-        (("no_such_library", "parrot_engine:PARROT"), (), "no_such_library not installed; install what it needs"),
-        (("json", "parrot_engine:PARROT"), ("--jarvis-tools",), "the engine 'parrot' offers no tools yet"),
-        (("json", "parrot_engine:PARROT"), ("--jarvis-base-url", "http://h/v1"), "the engine 'parrot' asks no server"),
-        (("json", "no_such_module:PARROT"), (), "no_such_module:PARROT cannot be imported: No module named"),
-        (("json", "parrot_engine:NOTHING"), (), "parrot_engine:NOTHING cannot be imported: module"),
+        ((", needs=('no_such_library',)", "parrot:PARROT"), (), "no_such_library not installed; install what it needs"),
+        (("", "parrot:PARROT"), ("--jarvis-tools",), "the engine 'parrot' offers no tools yet"),
+        (("", "parrot:PARROT"), ("--jarvis-base-url", "http://h/v1"), "the engine 'parrot' asks no server"),
+        (("", "no_such_module:PARROT"), (), "no_such_module:PARROT cannot be imported: No module named"),
+        (("", "parrot:NOTHING"), (), "parrot:NOTHING cannot be imported: module"),
     ],
 )
 def test_what_an_installed_engine_cannot_do_is_one_sentence_and_exit_4(
@@ -112,11 +104,11 @@ def test_the_file_of_an_installed_format_may_be_called_otherwise(project, with_f
 @pytest.mark.parametrize(
     ("file", "place", "said"),
     [
-        ("report.json", "csv_output:CSV", "no name of a file of its own"),
-        ("report.txt", "csv_output:CSV", "no name of a file of its own"),
-        ("../other.csv", "csv_output:CSV", "no name of a file of its own"),
+        ("report.json", "results_csv:CSV", "no name of a file of its own"),
+        ("report.txt", "results_csv:CSV", "no name of a file of its own"),
+        ("../other.csv", "results_csv:CSV", "no name of a file of its own"),
         ("a.csv", "no_such_module:CSV", "No module named"),
-        ("a.csv", "csv_output:as_csv", "is no OutputFormat"),
+        ("a.csv", "results_csv:as_csv", "is no OutputFormat"),
     ],
 )
 def test_an_installed_format_that_cannot_be_made_costs_no_other_file(
@@ -132,7 +124,7 @@ def test_an_installed_format_that_cannot_be_made_costs_no_other_file(
 
 
 def test_ours_are_declared_as_those_of_others_are() -> None:
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     engines, outputs = (
         {name: EntryPoint(name, place, group).load() for name, place in project["entry-points"][group].items()}
         for group in (GROUP, OUTPUTS)
@@ -140,3 +132,8 @@ def test_ours_are_declared_as_those_of_others_are() -> None:
     assert engines == {name: find_engine(name) for name in OURS}
     assert outputs == {name: find_format(name) for name in FILES}
     assert FILES == {name: find_format(name).file for name in FILES}
+
+
+def test_the_document_declares_its_examples() -> None:
+    declared = tomllib.loads(example("pyproject.toml"))["project"]["entry-points"]
+    assert {GROUP: {"parrot": "parrot:PARROT"}, OUTPUTS: {"csv": "results_csv:CSV"}} == declared
