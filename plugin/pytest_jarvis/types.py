@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -52,6 +52,7 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
 Template = Literal["chat", "raw"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 ResponseKey = tuple[str, str, int]
 """What names one response of a run: prompt id, arm, replicate."""
 
@@ -110,27 +111,42 @@ class ToolCall:
     problem: MalformedCode | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationSettings:
-    """How every response of a run is drawn; the same for all arms."""
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """How every response of a run is drawn, the same for all arms: what the configuration and an engine share."""
 
-    max_new_tokens: int = 128
-    temperature: float = 0.7
-    top_p: float = 0.9
+    max_new_tokens: Positive = 128
+    """Longest response, in tokens."""
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.7
+    """Of the sampling; 0 takes the likeliest token, always the same."""
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    """Draw among the likeliest tokens that have this share of the probability together."""
     do_sample: bool = True
-    seed: int = 0
-    timeout_s: float | None = 30.0
-    template: Template = "chat"
-    enable_thinking: bool = False
+    """false takes the likeliest token: one response then says everything."""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
+    """Longest generation of a response, in seconds; null for none. A response that is cut is a failure."""
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """Of all sampling."""
+    template: Literal["chat", "raw"] = "chat"
+    """`chat`: the model's own template; `raw`: the bare prompt."""
+    thinking: bool = False
+    """Let the model think before it answers; what it thinks is kept apart."""
     system_prompt: str | None = None
-    max_response_chars: int = 500
-    tools: tuple[Tool, ...] = ()
-    """What the template offers the model to call; empty when tools are off."""
+    """What the model is told before the prompt."""
+    max_response_chars: Positive = 500
+    """Where a response is cut, in characters; how many were cut is counted."""
 
     @property
     def is_greedy(self) -> bool:
         """Whether nothing is drawn at random: one response says all."""
         return not self.do_sample or self.temperature == 0
+
+
+class GenerationSettings(Generation, frozen=True, kw_only=True):
+    """What an engine takes; `report.json` calls `thinking` as chat templates do."""
+
+    thinking: bool = msgspec.field(default=False, name="enable_thinking")
+    tools: tuple[Tool, ...] = ()
+    """What the template offers the model to call; empty when tools are off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from pytest_jarvis.types import (
     EngineDescription,
@@ -108,8 +110,6 @@ class EngineKind:
 
 def determining(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
     """Return the generation settings on which a text depends, by name, for `Identity.settings`; tools by a digest."""
-    found = {
-        field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in _NOT_IN_SETTINGS
-    }
+    found = {name: value for name, value in msgspec.structs.asdict(settings).items() if name not in _NOT_IN_SETTINGS}
     shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)
     return {**found, "tools": hashlib.sha256(shown.encode()).hexdigest() if settings.tools else None}

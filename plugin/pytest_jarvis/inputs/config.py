@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pytest_jarvis.files import InputError, installed, nearest, read_json, read_text, refuse_repeated_keys
-from pytest_jarvis.types import ServerSpec
+from pytest_jarvis.types import Generation, Positive, ServerSpec
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
@@ -33,7 +33,6 @@ FILES: Final = {
 }
 """Our own formats and their files, in the order they are written: what takes longest comes last."""
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -77,31 +76,11 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where that model is served, when it is not at `base_url`."""
 
 
-class GenerationSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GenerationSection(Generation, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How responses are drawn."""
 
-    max_new_tokens: Positive = 128
-    """Longest response, in tokens."""
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.7
-    """Of the sampling; 0 takes the likeliest token, always the same."""
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
-    """Draw among the likeliest tokens that have this share of the probability together."""
-    do_sample: bool = True
-    """false takes the likeliest token: one response then says everything."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
-    """Longest generation of a response, in seconds; null for none. A response that is cut is a failure."""
-    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
-    """Of all sampling."""
     batch_size: Positive | None = None
     """Rows generated at once; chosen from the free memory when absent."""
-    template: Literal["chat", "raw"] = "chat"
-    """`chat`: the model's own template; `raw`: the bare prompt."""
-    thinking: bool = False
-    """Let the model think before it answers; what it thinks is kept apart."""
-    system_prompt: str | None = None
-    """What the model is told before the prompt."""
-    max_response_chars: Positive = 500
-    """Where a response is cut, in characters; how many were cut is counted."""
     tools: bool = False
     """Offer the tools to the model through its chat template, and judge its calls; `docs/tool-routing.md`."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pytest_jarvis import types
 from pytest_jarvis.inputs import config
 from pytest_jarvis.inputs.config import Config
 
@@ -135,11 +136,13 @@ def _target(reference: Mapping[str, Any]) -> str:
 
 
 def _attribute_docs() -> dict[str, dict[str, str]]:
-    """Return, by class of `config.py` and attribute, the docstring that stands under the attribute."""
+    """Return, by class of `types.py` and `config.py`, the docstrings under its attributes and those of its bases."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(config)).body:
+    for node in [*ast.parse(inspect.getsource(types)).body, *ast.parse(inspect.getsource(config)).body]:
         if not isinstance(node, ast.ClassDef):
             continue
+        for base in node.bases:
+            found.setdefault(node.name, {}).update(found.get(ast.unparse(base), {}))
         for item, after in zip(node.body, node.body[1:], strict=False):
             if (
                 isinstance(item, ast.AnnAssign)

@@ -824,6 +824,6 @@ def _generation(settings: GenerationSettings) -> str:
             f"max_new_tokens {settings.max_new_tokens}",
             f"max_response_chars {settings.max_response_chars}",
             *([f"timeout_s {number(settings.timeout_s, 0)}"] if settings.timeout_s else []),
-            *([labels.THINKING] if settings.enable_thinking else []),
+            *([labels.THINKING] if settings.thinking else []),
         ]
     )

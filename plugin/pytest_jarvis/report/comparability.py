@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import Final
+
+import msgspec
 
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import Obstacle, PromptOverlap, SettingChange
@@ -121,12 +122,8 @@ def _settings(report: Report) -> Iterator[tuple[str, str]]:
     yield "engine", metadata.engine
     yield "device", metadata.device
     yield "dtype", origin.engine.compute_dtype
-    for field in fields(origin.generation):
-        value = getattr(origin.generation, field.name)
-        yield (
-            f"generation.{field.name}",
-            ", ".join(tool.name for tool in value) if field.name == "tools" else str(value),
-        )
+    for name, value in msgspec.structs.asdict(origin.generation).items():
+        yield f"generation.{name}", ", ".join(tool.name for tool in value) if name == "tools" else str(value)
     yield "responses", str(metadata.samples_per_prompt)
     yield "prompts", origin.prompt_hash[:12]
     yield "dictionary", origin.dictionary_hash[:12]

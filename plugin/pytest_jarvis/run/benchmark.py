@@ -129,7 +129,7 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
     with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
     prompts = load_prompts(settings.prompts_folder, with_tools=with_tools)
     if with_tools and not recorded:
-        settings = replace(settings, generation=replace(settings.generation, tools=prompts.tools))
+        settings = replace(settings, generation=msgspec.structs.replace(settings.generation, tools=prompts.tools))
     known = [category.name for category in prompts.categories]
     named = settings.config.benchmark
     for key, names in (("categories", named.categories or ()), ("category_floors", named.category_floors)):

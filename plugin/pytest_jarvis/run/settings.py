@@ -27,7 +27,16 @@ from pytest_jarvis.inputs.config import (
 )
 from pytest_jarvis.inputs.options import given
 from pytest_jarvis.inputs.prompts import packaged_prompts
-from pytest_jarvis.types import BASE_ARM, LOOKS, TWIN_ARM, AdapterSpec, GatePlan, GenerationSettings, ModelSpec
+from pytest_jarvis.types import (
+    BASE_ARM,
+    LOOKS,
+    TWIN_ARM,
+    AdapterSpec,
+    GatePlan,
+    Generation,
+    GenerationSettings,
+    ModelSpec,
+)
 
 if TYPE_CHECKING:
     from pytest_jarvis.report.saved_runs import RegressionBaseline
@@ -238,7 +247,7 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
         return (option.jarvis_samples,) if option.jarvis_samples else replay.looks
     if conf.benchmark.samples:
         return (conf.benchmark.samples,)
-    if generation_settings(conf.generation).is_greedy:
+    if conf.generation.is_greedy:
         return (1,)
     return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
 
@@ -377,19 +386,8 @@ def model_spec(conf: Config, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
 
 
 def generation_settings(section: GenerationSection) -> GenerationSettings:
-    """Return how responses are drawn."""
-    return GenerationSettings(
-        max_new_tokens=section.max_new_tokens,
-        temperature=section.temperature,
-        top_p=section.top_p,
-        do_sample=section.do_sample,
-        seed=section.seed,
-        timeout_s=section.timeout_s,
-        template=section.template,
-        enable_thinking=section.thinking,
-        system_prompt=section.system_prompt,
-        max_response_chars=section.max_response_chars,
-    )
+    """Return what the engine takes of how responses are drawn; the tools are filled in once they are read."""
+    return GenerationSettings(**{name: getattr(section, name) for name in Generation.__struct_fields__})
 
 
 def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:

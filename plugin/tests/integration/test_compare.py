@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,7 @@ change = msgspec.structs.replace
 def runs(make_report, tmp_path) -> Path:
     """Return a folder with the runs `a` and `b` (another seed, a worse adapter, a prompt less)."""
     before, after = make_report(), make_report(seed=2, gains={"jarvis": 0.0})
-    generation = replace(after.provenance.generation, seed=5)
+    generation = msgspec.structs.replace(after.provenance.generation, seed=5)
     after = change(after, results=after.results[1:], provenance=change(after.provenance, generation=generation))
     write_report(before, tmp_path / "a")
     write_report(after, tmp_path / "b")

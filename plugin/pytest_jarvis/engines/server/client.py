@@ -210,7 +210,7 @@ class Asker:
             # Else a server fills them from the model's own generation settings, and Qwen3's have a top-k.
             extra.update(top_k=-1, min_p=0.0, repetition_penalty=1.0)
         if "thinking" in self.taken and self._settings.template == "chat":
-            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.enable_thinking}
+            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
         return extra
 
     def _stream_fields(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "generation.seed": "graine",
     "generation.timeout_s": "délai (s)",
     "generation.template": "gabarit",
-    "generation.enable_thinking": "réflexion",
+    "generation.thinking": "réflexion",
     "generation.tools": "outils proposés au modèle",
     "generation.system_prompt": "consigne système",
     "responses": "réponses par prompt",

@@ -70,7 +70,7 @@ def test_special_tokens_are_dropped_and_thinking_marks_are_not() -> None:
 
 
 def test_a_template_that_leaves_thinking_open_is_seen() -> None:
-    assert (True, False) == (chat(enable_thinking=True).opens_thinking("ouvre"), chat().opens_thinking("ouvre"))
+    assert (True, False) == (chat(thinking=True).opens_thinking("ouvre"), chat().opens_thinking("ouvre"))
 
 
 @pytest.mark.parametrize(

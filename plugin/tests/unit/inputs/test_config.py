@@ -52,30 +52,8 @@ def test_the_default_generation_is_that_of_the_engine() -> None:
 
 
 def test_every_setting_of_generation_is_handed_on() -> None:
-    section = GenerationSection(
-        max_new_tokens=7,
-        temperature=0.1,
-        top_p=0.2,
-        do_sample=False,
-        timeout_s=None,
-        seed=3,
-        template="raw",
-        thinking=True,
-        system_prompt="Bonjour.",
-        max_response_chars=9,
-    )
-    expected = GenerationSettings(
-        max_new_tokens=7,
-        temperature=0.1,
-        top_p=0.2,
-        do_sample=False,
-        timeout_s=None,
-        seed=3,
-        template="raw",
-        enable_thinking=True,
-        system_prompt="Bonjour.",
-        max_response_chars=9,
-    )
+    section = GenerationSection(max_new_tokens=7, temperature=0.1, timeout_s=None, template="raw", thinking=True)
+    expected = GenerationSettings(max_new_tokens=7, temperature=0.1, timeout_s=None, template="raw", thinking=True)
     assert expected == generation_settings(section)
 
 

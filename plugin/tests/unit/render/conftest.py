@@ -140,7 +140,7 @@ def with_tools(make_report: MakeReport, **recipe: object) -> Report:
         else:
             rows.append(routed(row, [silence, wrong], [silence, unread], expected_tool=None, no_tool=True))
     tool = Tool(name="open_app_tool", description="Ouvrir.", parameters={"type": "object"}, terms=("ouvre",))
-    generation = dataclasses.replace(report.provenance.generation, tools=(tool,), system_prompt="Sois bref.")
+    generation = msgspec.structs.replace(report.provenance.generation, tools=(tool,), system_prompt="Sois bref.")
     return change(report, results=tuple(rows), provenance=change(report.provenance, generation=generation))
 
 

@@ -1,7 +1,6 @@
 """The last words of a comparison: what the tests show, with what it may come from, and no more."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -27,7 +26,7 @@ def test_what_ran_the_model_is_named_as_a_cause_where_it_differs(make_report, ed
     other = {
         "version": change(origin, versions={**origin.versions, "torch": "9.9"}),
         "machine": change(origin, machine=change(origin.machine, processor="autre")),
-        "timeout": change(origin, generation=replace(origin.generation, timeout_s=7.0)),
+        "timeout": change(origin, generation=change(origin.generation, timeout_s=7.0)),
     }[edited]
     before = make_report(gains={"jarvis": 0.0})
     assert "Des réglages diffèrent" not in said(before, after)

@@ -21,11 +21,11 @@ from pytest_jarvis.render.french.explanations import advice_line, explain_decisi
 from pytest_jarvis.render.french.memory import memory_of_a_run
 from pytest_jarvis.report.analysis.advice import advise
 from pytest_jarvis.report.comparison import RunComparison, compare_runs
-from pytest_jarvis.report.schema import GatePlan, Report
+from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
 from pytest_jarvis.stats.thresholds import ThresholdVerdict
-from pytest_jarvis.types import DeviceMemory, EngineDescription, QuantizationCoverage
+from pytest_jarvis.types import DeviceMemory, EngineDescription, GatePlan, QuantizationCoverage
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -118,7 +118,7 @@ def test_conclusions_of_comparisons(make_report: MakeReport, golden: SnapshotAss
     low, high = make_report(gains={"jarvis": 0.0}), make_report(gains={"jarvis": 0.9}, seed=2)
     one = {"categories": 1, "prompts": 1, "replicates": 1}
     partial = replace(low.gate, reasons=(Reason(code="partial_selection", values={}),))
-    hotter = replace(high.provenance.generation, temperature=0.1)
+    hotter = msgspec.structs.replace(high.provenance.generation, temperature=0.1)
     same = compare_runs(make_report(gains={"v1": 0.4}), make_report(gains={"v1": 0.4}))
     cases = {
         "a rise": said(low, high),

@@ -31,7 +31,7 @@ def of(report: Report, **changes: object) -> Report:
 
 
 def generated(report: Report, **changes: object) -> Report:
-    return of(report, generation=replace(report.provenance.generation, **changes))
+    return of(report, generation=msgspec.structs.replace(report.provenance.generation, **changes))
 
 
 def each_row(report: Report, edit: Callable[[ResultRow], ResultRow]) -> Report:

@@ -144,7 +144,7 @@ def test_runs_are_listed_from_the_oldest_to_the_newest(make_report: MakeReport) 
 
 def test_another_seed_is_the_same_series(make_report: MakeReport) -> None:
     report = make_report()
-    other = replace(report.provenance.generation, seed=4, timeout_s=1.0)
+    other = msgspec.structs.replace(report.provenance.generation, seed=4, timeout_s=1.0)
     assert len(series(dated(report, 1), dated(report, 2, generation=other))) == 1
 
 
@@ -166,7 +166,7 @@ def test_runs_that_are_not_comparable_are_apart_and_say_why(make_report: MakeRep
 
 def test_another_model_and_another_temperature_are_other_series(make_report: MakeReport) -> None:
     report = dated(make_report(), 1)
-    hotter = dated(report, 2, generation=replace(report.provenance.generation, temperature=1.0))
+    hotter = dated(report, 2, generation=msgspec.structs.replace(report.provenance.generation, temperature=1.0))
     other = change(dated(report, 3), metadata=change(dated(report, 3).metadata, base_model="autre"))
     assert [(), ("generation.temperature",), ("base_model", "generation.temperature")] == [
         one.differs for one in series(report, hotter, other)

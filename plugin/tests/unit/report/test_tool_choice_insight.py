@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -86,7 +85,7 @@ def clean(tool: str | None) -> CleanCommand:
 def with_tools(report: Report) -> Report:
     tool = Tool(name="open_app_tool", description="Ouvrir.", parameters={"type": "object"}, terms=("ouvre",))
     provenance = msgspec.structs.replace(
-        report.provenance, generation=replace(report.provenance.generation, tools=(tool,))
+        report.provenance, generation=msgspec.structs.replace(report.provenance.generation, tools=(tool,))
     )
     return msgspec.structs.replace(report, provenance=provenance)
 

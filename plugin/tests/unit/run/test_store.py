@@ -102,12 +102,12 @@ def test_the_latest_response_of_a_key_stands(opened: ResponseStore) -> None:
     assert held(opened, IDENTITY) == ["second"]
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(GenerationSettings)])
+@pytest.mark.parametrize("name", GenerationSettings.__struct_fields__)
 def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
     tool = Tool(name="a", description="", parameters={"type": "object"}, terms=("a",))
     others = {"tools": (tool,), "system_prompt": "Sois bref.", "template": "raw", "do_sample": False}
     other = others.get(name, 17)
-    settings = replace(GenerationSettings(), **{name: other})
+    settings = msgspec.structs.replace(GenerationSettings(), **{name: other})
     one, two = (replace(IDENTITY, settings=determining(known)) for known in (GenerationSettings(), settings))
     assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s"})
 

@@ -58,7 +58,7 @@ class Chat:
                 messages,
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=self._settings.enable_thinking,
+                enable_thinking=self._settings.thinking,
                 **({"tools": self._functions} if self._functions else {}),
             )
         except Exception as error:  # a template is another's program, and may refuse by any of them
