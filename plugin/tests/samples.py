@@ -1,7 +1,5 @@
 """Samples and rows for tests: by hand, with the scores they are given."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """The hooks that others implement."""
 
-from __future__ import annotations
-
 import pytest
 
 

@@ -1,7 +1,5 @@
 """The store of responses in a session: `--jarvis-reuse`, what is written when, and what no failure of it stops."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Callable
@@ -62,7 +60,7 @@ def test_without_the_option_everything_is_drawn(project) -> None:
     assert project.report("again").provenance.responses_generated == {"base": 12, "jarvis": 12}
 
 
-def test_the_text_of_a_report_says_what_was_reused(project, configure: Callable[..., None]) -> None:
+def test_the_text_of_a_report_says_what_was_reused(project, configure) -> None:
     configure(formats=["text", "html"])
     project.run(*REPORT)
     project.run("--jarvis-report-dir", "again", "--jarvis-reuse", "--jarvis-adapter", "v2=elsewhere")
@@ -87,7 +85,7 @@ def test_reuse_where_nothing_was_kept_makes_nothing(project) -> None:
     assert not (project.folder / ".jarvis").exists()
 
 
-def test_the_configuration_says_where_the_store_is(project, configure: Callable[..., None]) -> None:
+def test_the_configuration_says_where_the_store_is(project, configure) -> None:
     configure(store="ailleurs/a.sqlite")
     project.run(*REPORT)
     assert (project.folder / "ailleurs" / "a.sqlite").is_file()
@@ -116,9 +114,7 @@ def test_a_run_that_needs_no_store_does_not_mind_a_foreign_file(project) -> None
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
-def test_a_folder_that_cannot_be_written_is_one_warning(
-    project, configure: Callable[..., None], quiet: tuple[str, ...]
-) -> None:
+def test_a_folder_that_cannot_be_written_is_one_warning(project, configure, quiet: tuple[str, ...]) -> None:
     (project.folder / "occupé").touch()
     configure(store="occupé/a.sqlite")
     result = project.run(*REPORT, *quiet)
@@ -129,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     assert project.report().complete
 
 
-def test_a_disk_that_is_full_is_one_warning(project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_one_warning(project, monkeypatch) -> None:
     from pytest_jarvis.run.store import ResponseStore
 
     prepare = ResponseStore._create_tables

@@ -1,9 +1,6 @@
 """`--jarvis-tools` and `metrics.understanding`: calls are judged, and misheard commands against clean ones."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,7 +81,7 @@ def configure(project, **sections: object) -> None:
 
 
 @pytest.mark.usefixtures("with_tools")
-def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by: Callable[[str], str]) -> None:
+def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by) -> None:
     engine = scripted_by(CALLS)
     configure(
         project,
@@ -113,7 +110,7 @@ def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by: 
 
 
 @pytest.mark.usefixtures("with_tools")
-def test_without_the_option_nothing_is_added(project, scripted_by: Callable[[str], str]) -> None:
+def test_without_the_option_nothing_is_added(project, scripted_by) -> None:
     result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", "off", engine=scripted_by(CALLS))
     result.assert_outcomes(passed=3)
     assert {None} == {sample.response.tool_calls for row in project.report().results for sample in row.samples}
@@ -121,7 +118,7 @@ def test_without_the_option_nothing_is_added(project, scripted_by: Callable[[str
 
 
 @pytest.mark.usefixtures("with_tools")
-def test_a_bar_on_the_choice_that_is_missed_fails_the_run(project, scripted_by: Callable[[str], str]) -> None:
+def test_a_bar_on_the_choice_that_is_missed_fails_the_run(project, scripted_by) -> None:
     configure(project, benchmark={"gate": "point", "min_gain_percent": -100, "min_routing_gain": 0.9})
     assert 1 == project.run("--jarvis-tools", "--jarvis-report", engine=scripted_by(CALLS)).ret
 
@@ -146,7 +143,7 @@ def test_a_server_is_not_asked_for_calls_yet(project) -> None:
     result.stderr.fnmatch_lines(["*the engine 'server' offers no tools yet*"])
 
 
-def test_misheard_commands_are_held_against_clean_ones(project, scripted_by: Callable[[str], str]) -> None:
+def test_misheard_commands_are_held_against_clean_ones(project, scripted_by) -> None:
     (project.prompts / "misheard.toml").write_text(MISHEARD, encoding="utf-8")
     configure(project, metrics={"understanding": True}, benchmark={"gate": "off"})
     result = project.run("--jarvis-report-dir", "out", engine=scripted_by(HEARS))

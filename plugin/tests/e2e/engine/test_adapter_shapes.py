@@ -1,7 +1,5 @@
 """An adapter is attached to a base without weights first: what peft saves passes, what does not fit is named."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

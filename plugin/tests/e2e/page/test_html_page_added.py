@@ -1,7 +1,5 @@
 """`report.html` in a real Chromium: metrics that others added and prompts found in training data, in the cases."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 
@@ -40,7 +38,7 @@ def address(asked, write_report, publish) -> str:
     return publish(REPLACE(report, results=rows, metrics=metrics, contamination=found))
 
 
-def test_cases_are_sorted_by_an_added_metric(page, address: str) -> None:
+def test_cases_are_sorted_by_an_added_metric(page, address) -> None:
     page.open(address)
     page.choose("sort", "extra-0-tuned")
     ascending = page.shows()
@@ -49,7 +47,7 @@ def test_cases_are_sorted_by_an_added_metric(page, address: str) -> None:
     assert ["cas-tr-01", "cas-tr-02", "cas-tr-03"] == sorted(ascending)
 
 
-def test_a_case_shows_an_added_metric_and_a_fall_that_is_better_is_shown_as_such(page, address: str) -> None:
+def test_a_case_shows_an_added_metric_and_a_fall_that_is_better_is_shown_as_such(page, address) -> None:
     page.open(address)
     page.shows()
     scores = page.text_of("#cas-tr-01 .scores")
@@ -64,7 +62,7 @@ def test_a_case_shows_an_added_metric_and_a_fall_that_is_better_is_shown_as_such
     assert "change better" == shown
 
 
-def test_a_prompt_that_was_trained_on_has_a_badge(page, address: str) -> None:
+def test_a_prompt_that_was_trained_on_has_a_badge(page, address) -> None:
     page.open(address)
     page.shows()
     assert "Vu à l’entraînement" in page.text_of("#cas-tr-02 .case-place")

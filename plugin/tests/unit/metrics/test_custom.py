@@ -1,7 +1,5 @@
 """Metrics that others add: what the decorator declares, what is refused, and what counts as measured."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction

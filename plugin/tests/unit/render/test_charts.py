@@ -1,7 +1,5 @@
 """Charts: their data as values, the page of 4200 x 3000 pixels, and panels that can stand in a page."""
 
-from __future__ import annotations
-
 import io
 import re
 import warnings
@@ -30,7 +28,7 @@ def size_of(png: bytes) -> tuple[int, int]:
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
 
 
-def test_the_picture_is_fourteen_by_ten_inches_at_300_dots_and_the_same_twice(make_report: MakeReport) -> None:
+def test_the_picture_is_fourteen_by_ten_inches_at_300_dots_and_the_same_twice(make_report) -> None:
     report = make_report()
     png = chart_png(report, insights(report))
     assert size_of(png) == (4200, 3000)
@@ -42,7 +40,7 @@ def test_the_picture_is_fourteen_by_ten_inches_at_300_dots_and_the_same_twice(ma
     [{"categories": 8, "prompts": 2, "gains": FOUR, "label": HOSTILE}, {"measured": False}, {"metrics": False}],
     ids=["hostile", "nothing measured", "metrics off"],
 )
-def test_panels_are_drawn_whatever_the_report(make_report: MakeReport, changes: dict[str, object]) -> None:
+def test_panels_are_drawn_whatever_the_report(make_report, changes: dict[str, object]) -> None:
     report = make_report(**changes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -53,7 +51,7 @@ def test_panels_are_drawn_whatever_the_report(make_report: MakeReport, changes: 
     assert chart_svgs(report, insights(report)) == svgs
 
 
-def test_a_panel_can_stand_in_a_page_beside_others(make_report: MakeReport) -> None:
+def test_a_panel_can_stand_in_a_page_beside_others(make_report) -> None:
     report = make_report(categories=1, prompts=2, label=HOSTILE)
     svgs = chart_svgs(report, insights(report))
     for svg in svgs.values():
@@ -66,7 +64,7 @@ def test_a_panel_can_stand_in_a_page_beside_others(make_report: MakeReport) -> N
     assert used <= set(ids)
 
 
-def test_a_users_settings_and_figures_are_left_alone(make_report: MakeReport) -> None:
+def test_a_users_settings_and_figures_are_left_alone(make_report) -> None:
     import matplotlib as mpl
 
     report = make_report(categories=1, prompts=2)
@@ -76,7 +74,7 @@ def test_a_users_settings_and_figures_are_left_alone(make_report: MakeReport) ->
         assert mpl.rcParams["font.size"] == 40
 
 
-def test_bars_hold_the_means_and_intervals_of_the_insights(make_report: MakeReport) -> None:
+def test_bars_hold_the_means_and_intervals_of_the_insights(make_report) -> None:
     report = make_report(gains=FOUR)
     found = insights(report)
     panel = chart_data(report, found).relevance
@@ -92,13 +90,13 @@ def test_bars_hold_the_means_and_intervals_of_the_insights(make_report: MakeRepo
         assert tuned.interval == pytest.approx(category.metrics["jarvis_relevance"].finetuned.interval)
 
 
-def test_the_overall_bars_stand_last_and_only_beside_several_categories(make_report: MakeReport) -> None:
+def test_the_overall_bars_stand_last_and_only_beside_several_categories(make_report) -> None:
     for categories, expected in ((1, 1), (3, 4), (8, 9)):
         report = make_report(categories=categories, prompts=2)
         assert len(chart_data(report, insights(report)).relevance.groups) == expected
 
 
-def test_too_many_categories_or_adapters_are_counted_not_squeezed_in(make_report: MakeReport) -> None:
+def test_too_many_categories_or_adapters_are_counted_not_squeezed_in(make_report) -> None:
     gains = {f"v{number}": 0.1 for number in range(6)}
     report = make_report(categories=20, prompts=2, gains=gains, replicates=2)
     panel = chart_data(report, insights(report)).keywords
@@ -107,21 +105,21 @@ def test_too_many_categories_or_adapters_are_counted_not_squeezed_in(make_report
     assert "12 catégories sur 20" in panel.note
 
 
-def test_the_shares_of_an_arms_scores_add_up(make_report: MakeReport) -> None:
+def test_the_shares_of_an_arms_scores_add_up(make_report) -> None:
     report = make_report(gains=FOUR)
     scores = chart_data(report, insights(report)).scores
     assert [sum(shares) for shares in scores.shares] == pytest.approx([1] * 5)
     assert len(scores.edges) == len(scores.shares[0]) + 1
 
 
-def test_scores_of_one_stay_in_the_last_bin(make_report: MakeReport) -> None:
+def test_scores_of_one_stay_in_the_last_bin(make_report) -> None:
     report = make_report(base_terms=40.0, gains={"jarvis": 0.0})
     scores = chart_data(report, insights(report)).scores
     assert scores.shares[0][-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("terms", [0.0, 1.0, 4.0, 40.0])
-def test_no_bin_of_scores_is_below_0_or_above_1(make_report: MakeReport, terms: float) -> None:
+def test_no_bin_of_scores_is_below_0_or_above_1(make_report, terms: float) -> None:
     report = make_report(base_terms=terms, gains={"jarvis": 0.0})
     scores = chart_data(report, insights(report)).scores
     assert scores.edges[0] == 0
@@ -129,7 +127,7 @@ def test_no_bin_of_scores_is_below_0_or_above_1(make_report: MakeReport, terms: 
     assert list(scores.edges) == sorted(set(scores.edges))
 
 
-def test_each_score_is_counted_in_the_bin_around_it(make_report: MakeReport) -> None:
+def test_each_score_is_counted_in_the_bin_around_it(make_report) -> None:
     report = make_report()
     scores = chart_data(report, insights(report)).scores
     relevance = [one.score("jarvis_relevance") for row in report.results for one in row.of_arm("base")]
@@ -139,7 +137,7 @@ def test_each_score_is_counted_in_the_bin_around_it(make_report: MakeReport) -> 
         assert share == pytest.approx(inside / len(relevance))
 
 
-def test_with_several_adapters_every_number_and_the_advice_say_whose_they_are(make_report: MakeReport) -> None:
+def test_with_several_adapters_every_number_and_the_advice_say_whose_they_are(make_report) -> None:
     report = make_report(gains={"v1": 0.4, "v2": 0.0})
     box = chart_data(report, insights(report)).key_numbers
     unnamed = [label for label, _ in box.rows if not label.endswith(("(v1)", "(v2)"))]
@@ -149,14 +147,14 @@ def test_with_several_adapters_every_number_and_the_advice_say_whose_they_are(ma
     assert box.title.endswith(" + v1, v2")
 
 
-def test_what_was_not_measured_has_no_bar(make_report: MakeReport) -> None:
+def test_what_was_not_measured_has_no_bar(make_report) -> None:
     report = make_report(measured=False)
     data = chart_data(report, insights(report))
     assert {bar for group in data.relevance.groups for bar in group.bars} == {None}
     assert data.key_numbers.verdict == "NOT_JUDGED"
 
 
-def test_the_key_numbers_name_every_adapters_gain(make_report: MakeReport) -> None:
+def test_the_key_numbers_name_every_adapters_gain(make_report) -> None:
     report = make_report(gains=FOUR)
     rows = [label for label, _ in chart_data(report, insights(report)).key_numbers.rows]
     assert [row.partition(" (")[2].rstrip(")") for row in rows[:4]] == [
@@ -168,13 +166,13 @@ def test_the_key_numbers_name_every_adapters_gain(make_report: MakeReport) -> No
 
 
 @pytest.mark.parametrize("adapters", [1, 2, 3, 4])
-def test_a_key_number_is_shown_of_every_adapter_or_of_none(make_report: MakeReport, adapters: int) -> None:
+def test_a_key_number_is_shown_of_every_adapter_or_of_none(make_report, adapters: int) -> None:
     report = make_report(gains=dict(list(FOUR.items())[:adapters]))
     rows = [label.partition(" (")[0] for label, _ in chart_data(report, insights(report)).key_numbers.rows]
     assert {rows.count(label) for label in rows if label in {"Gain de pertinence", "Pertinence JARVIS"}} == {adapters}
 
 
-def test_the_picture_is_one_that_pillow_reads(make_report: MakeReport) -> None:
+def test_the_picture_is_one_that_pillow_reads(make_report) -> None:
     from PIL import Image
 
     report = make_report(categories=1, prompts=1, replicates=1)
@@ -182,7 +180,7 @@ def test_the_picture_is_one_that_pillow_reads(make_report: MakeReport) -> None:
         assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
-def test_a_proven_drop_stands_beside_the_verdict(make_report: MakeReport) -> None:
+def test_a_proven_drop_stands_beside_the_verdict(make_report) -> None:
     report = make_report()
     stored = StoredRun(report="a", sha256="0", timestamp="t", commit=None, adapter="jarvis", chosen="named")
     before, after = make_report(gains={"jarvis": 1.5}), make_report(gains={"jarvis": 0.0}, seed=3)

@@ -1,9 +1,6 @@
 """The flat keys of `report.json`: those that readers know are still written, and read back."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 from pytest_jarvis.metrics.registry import BUILT_IN
 from pytest_jarvis.report.flat import nest_row
 from pytest_jarvis.report.io import encode_report, load_report
-from pytest_jarvis.report.schema import Report
 
 EXAMPLE = Path(__file__).parents[4] / "reports" / "exemple" / "report.json"
 """Written before metrics had a registry."""
@@ -32,7 +28,7 @@ def test_a_report_of_before_is_written_again_with_every_key_and_value_it_had() -
     assert [] == lost(before, json.loads(encode_report(load_report(EXAMPLE))))
 
 
-def test_a_report_is_read_back_as_it_was(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_a_report_is_read_back_as_it_was(make_report, tmp_path) -> None:
     report = make_report(failing=[(0, "jarvis")])
     path = tmp_path / "report.json"
     path.write_bytes(encode_report(report))
@@ -40,7 +36,7 @@ def test_a_report_is_read_back_as_it_was(make_report: Callable[..., Report], tmp
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_metric_has_its_averages(make_report: Callable[..., Report], name: str) -> None:
+def test_every_metric_has_its_averages(make_report, name: str) -> None:
     statistics = json.loads(encode_report(make_report()))["statistics"]
     key = {"jarvis_relevance": "relevance", "characters": "chars"}.get(name, name)
     pair = BUILT_IN[name].spec.per == "pair"

@@ -1,7 +1,5 @@
 """`insights`: what a report says, as values."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -30,7 +28,7 @@ def with_relevance(row: ResultRow, base: float, tuned: float) -> ResultRow:
     return msgspec.structs.replace(row, samples=samples, figures=row.figures | figures)
 
 
-def test_the_overall_interval_is_that_of_the_decision(make_report: MakeReport) -> None:
+def test_the_overall_interval_is_that_of_the_decision(make_report) -> None:
     candidate = insights(make_report()).candidate
     assert candidate.decision is not None
     relevance = candidate.metrics["jarvis_relevance"]
@@ -40,7 +38,7 @@ def test_the_overall_interval_is_that_of_the_decision(make_report: MakeReport) -
     assert relevance.ratio.interval == pytest.approx([end + 1 for end in candidate.decision.gain_these])
 
 
-def test_every_category_has_its_means_with_intervals(make_report: MakeReport) -> None:
+def test_every_category_has_its_means_with_intervals(make_report) -> None:
     report = make_report(categories=8, prompts=5)
     categories = insights(report).candidate.categories
     assert [one.category for one in categories] == list(report.by_category)
@@ -54,7 +52,7 @@ def test_every_category_has_its_means_with_intervals(make_report: MakeReport) ->
             )
 
 
-def test_improvements_and_weaknesses_are_the_ends_of_the_order_and_share_no_prompt(make_report: MakeReport) -> None:
+def test_improvements_and_weaknesses_are_the_ends_of_the_order_and_share_no_prompt(make_report) -> None:
     candidate = insights(make_report()).candidate
     order = sorted(one.change for one in candidate.changes)
     assert [one.change for one in candidate.improvements] == pytest.approx(order[:-6:-1])
@@ -63,14 +61,14 @@ def test_improvements_and_weaknesses_are_the_ends_of_the_order_and_share_no_prom
     assert len(named) == len(set(named))
 
 
-def test_a_prompt_that_did_not_rise_is_no_improvement(make_report: MakeReport) -> None:
+def test_a_prompt_that_did_not_rise_is_no_improvement(make_report) -> None:
     report = with_rows(make_report(), lambda place, row: with_relevance(row, 0.2, 0.3 if place == 4 else 0.2))
     candidate = insights(report).candidate
     assert [one.row.prompt_id for one in candidate.improvements] == ["c0-0004"]
     assert len(candidate.weaknesses) == 5
 
 
-def test_a_clear_drop_is_a_regression_and_noise_is_none(make_report: MakeReport) -> None:
+def test_a_clear_drop_is_a_regression_and_noise_is_none(make_report) -> None:
     report = with_rows(
         make_report(gains={"jarvis": 0.1}), lambda place, row: with_relevance(row, 0.9, 0.1) if place == 7 else row
     )
@@ -96,7 +94,7 @@ def flip_row(row: ResultRow, base: int, tuned: int) -> ResultRow:
     [(0, 4, 1, 0), (4, 0, 0, 1), (2, 3, 1, 0), (3, 2, 0, 1), (2, 2, 0, 0), (3, 4, 0, 0)],
 )
 def test_an_arm_has_a_prompt_right_in_more_than_half_of_its_responses(
-    make_report: MakeReport, base: int, tuned: int, gained: int, lost: int
+    make_report, base: int, tuned: int, gained: int, lost: int
 ) -> None:
     report = with_rows(make_report(categories=1, prompts=1), lambda _, row: flip_row(row, base, tuned))
     flips = insights(report).candidate.flips[0]
@@ -105,12 +103,12 @@ def test_an_arm_has_a_prompt_right_in_more_than_half_of_its_responses(
     assert flips.share.base.mean == base / 4
 
 
-def test_a_prompt_without_an_expected_tool_is_neither_right_nor_wrong(make_report: MakeReport) -> None:
+def test_a_prompt_without_an_expected_tool_is_neither_right_nor_wrong(make_report) -> None:
     row = next(row for row in make_report().results if row.expected_tool is None)
     assert is_right(row.samples[0], row, "expected_tool") is None
 
 
-def test_a_metric_that_is_off_is_absent_not_zero(make_report: MakeReport) -> None:
+def test_a_metric_that_is_off_is_absent_not_zero(make_report) -> None:
     candidate = insights(make_report(metrics=False)).candidate
     assert "jarvis_relevance" not in candidate.metrics
     assert "keyword_match" not in candidate.metrics
@@ -119,7 +117,7 @@ def test_a_metric_that_is_off_is_absent_not_zero(make_report: MakeReport) -> Non
     assert candidate.characters is not None
 
 
-def test_nothing_measured_has_no_estimate(make_report: MakeReport) -> None:
+def test_nothing_measured_has_no_estimate(make_report) -> None:
     found = insights(make_report(measured=False))
     candidate = found.candidate
     assert "jarvis_relevance" not in candidate.metrics
@@ -133,13 +131,13 @@ def test_nothing_measured_has_no_estimate(make_report: MakeReport) -> None:
     ]
 
 
-def test_a_failed_prompt_is_left_out_of_the_means(make_report: MakeReport) -> None:
+def test_a_failed_prompt_is_left_out_of_the_means(make_report) -> None:
     found = insights(make_report(failing=((0, "jarvis"),)))
     assert found.candidate.metrics["jarvis_relevance"].prompts == 29
     assert [(one.arm, one.responses) for one in found.failures] == [("jarvis", 4)]
 
 
-def test_several_adapters_are_ranked_with_the_base(make_report: MakeReport) -> None:
+def test_several_adapters_are_ranked_with_the_base(make_report) -> None:
     found = insights(make_report(gains={"jarvis": 0.4, "faible": 0.0, "pire": -0.5}))
     assert found.ranking is not None
     places = [place.name for place in found.ranking.arms]
@@ -150,7 +148,7 @@ def test_several_adapters_are_ranked_with_the_base(make_report: MakeReport) -> N
         found.of_adapter("base")
 
 
-def test_a_ranking_of_responses_that_were_drawn_in_looks_is_held_to_all_of_them(make_report: MakeReport) -> None:
+def test_a_ranking_of_responses_that_were_drawn_in_looks_is_held_to_all_of_them(make_report) -> None:
     report = make_report(gains={"v1": 0.4, "v2": 0.0})
     plan = report.metadata.plan
 
@@ -166,7 +164,7 @@ def test_a_ranking_of_responses_that_were_drawn_in_looks_is_held_to_all_of_them(
         assert crossing_probability(level((4, 8, 16)) / pairs / 2, (4, 8, 16)) <= 1.01 * plan.alpha / pairs / 2
 
 
-def test_the_bases_twin_shares_no_noise_with_it(make_report: MakeReport) -> None:
+def test_the_bases_twin_shares_no_noise_with_it(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0})
     same = with_rows(
         report,
@@ -181,30 +179,28 @@ def test_the_bases_twin_shares_no_noise_with_it(make_report: MakeReport) -> None
     assert relevance.change.standard_error > 0
 
 
-def test_one_adapter_is_not_ranked(make_report: MakeReport) -> None:
+def test_one_adapter_is_not_ranked(make_report) -> None:
     assert insights(make_report()).ranking is None
 
 
-def test_the_shares_of_the_variance_add_up(make_report: MakeReport) -> None:
+def test_the_shares_of_the_variance_add_up(make_report) -> None:
     variance = insights(make_report()).candidate.variance
     assert variance is not None
     assert variance.decoding_share + variance.prompts_share == pytest.approx(1)
 
 
-def test_one_response_per_prompt_has_no_variance_split(make_report: MakeReport) -> None:
+def test_one_response_per_prompt_has_no_variance_split(make_report) -> None:
     assert insights(make_report(replicates=1)).candidate.variance is None
 
 
-def test_three_thousand_prompts_take_seconds(make_report: MakeReport) -> None:
+def test_three_thousand_prompts_take_seconds(make_report) -> None:
     report = make_report(prompts=1000, replicates=2)
     started = time.process_time()
     assert len(insights(report).candidate.changes) == 3000
     assert time.process_time() - started < 10
 
 
-def test_a_category_to_work_on_is_named_where_the_adapter_gains_or_the_category_is_weak(
-    make_report: MakeReport,
-) -> None:
+def test_a_category_to_work_on_is_named_where_the_adapter_gains_or_the_category_is_weak(make_report) -> None:
     assert insights(make_report(gains={"jarvis": 0.4})).candidate.weakest is not None
     no_gain = insights(make_report(gains={"pire": -0.4})).candidate
     assert no_gain.weakest is None or no_gain.weakest.shown

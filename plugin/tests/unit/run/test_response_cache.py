@@ -1,7 +1,5 @@
 """`ResponseCache`: what a run takes from its store and writes to it, and that no failure of the store stops a run."""
 
-from __future__ import annotations
-
 import errno
 import sqlite3
 from collections.abc import Mapping
@@ -50,12 +48,12 @@ def answers(used: ScriptedEngine | None = None) -> dict[Request, Response]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path) -> Path:
     return tmp_path / ".jarvis" / "responses.sqlite"
 
 
 @pytest.fixture
-def filled(path: Path) -> Path:
+def filled(path) -> Path:
     """The path of a store that holds the answer to every request."""
     cache, _ = opened_cache(path)
     for request, response in answers().items():
@@ -69,7 +67,7 @@ def count(path: Path) -> int:
         return store.stats().responses
 
 
-def test_what_a_run_kept_another_takes(filled: Path) -> None:
+def test_what_a_run_kept_another_takes(filled) -> None:
     cache, told = opened_cache(filled)
     assert cache.get(REQUESTS) == list(answers().values())
     assert [response.key for response in cache.get(REQUESTS[::-1])] == [request.key for request in REQUESTS[::-1]]
@@ -77,14 +75,14 @@ def test_what_a_run_kept_another_takes(filled: Path) -> None:
     cache.close()
 
 
-def test_without_reuse_nothing_is_taken(filled: Path) -> None:
+def test_without_reuse_nothing_is_taken(filled) -> None:
     cache, _ = opened_cache(filled, read=False)
     assert cache.get(REQUESTS) == []
     assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
     cache.close()
 
 
-def test_without_keeping_nothing_is_cache(path: Path) -> None:
+def test_without_keeping_nothing_is_cache(path) -> None:
     cache, told = opened_cache(path, write=False)
     assert cache.get(REQUESTS) == []
     for request, response in answers().items():
@@ -95,7 +93,7 @@ def test_without_keeping_nothing_is_cache(path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_without_keeping_what_is_there_is_taken_and_left_as_it_is(filled: Path) -> None:
+def test_without_keeping_what_is_there_is_taken_and_left_as_it_is(filled) -> None:
     before = filled.read_bytes()
     cache, _ = opened_cache(filled, write=False)
     assert len(cache.get(REQUESTS)) == 6
@@ -112,7 +110,7 @@ def test_an_idle_keeping_touches_nothing() -> None:
     assert cache.problem is None
 
 
-def test_a_response_is_on_the_disk_when_it_is_kept(path: Path) -> None:
+def test_a_response_is_on_the_disk_when_it_is_kept(path) -> None:
     cache, _ = opened_cache(path)
     kept = list(answers().items())[:2]
     for request, response in kept:
@@ -124,20 +122,20 @@ def test_a_response_is_on_the_disk_when_it_is_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.1}, {"system_prompt": "Sois bref."}])
-def test_nothing_is_taken_that_was_drawn_otherwise(filled: Path, change: dict[str, object]) -> None:
+def test_nothing_is_taken_that_was_drawn_otherwise(filled, change: dict[str, object]) -> None:
     cache, _ = opened_cache(filled, engine(**change))
     assert cache.get(REQUESTS) == []
     cache.close()
 
 
-def test_an_adapter_of_the_same_name_gets_no_response_of_another(filled: Path) -> None:
+def test_an_adapter_of_the_same_name_gets_no_response_of_another(filled) -> None:
     other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="lora", source="y"),)), GenerationSettings(), echo)
     cache, _ = opened_cache(filled, other)
     assert {response.arm for response in cache.get(REQUESTS)} == {"base"}
     cache.close()
 
 
-def test_the_same_adapter_under_another_name_gets_its_responses(filled: Path) -> None:
+def test_the_same_adapter_under_another_name_gets_its_responses(filled) -> None:
     other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="v2", source="x"),)), GenerationSettings(), echo)
     cache, _ = opened_cache(filled, other)
     asked = [replace(request, arm="v2") for request in REQUESTS if request.arm == "lora"]
@@ -145,7 +143,7 @@ def test_the_same_adapter_under_another_name_gets_its_responses(filled: Path) ->
     cache.close()
 
 
-def test_a_response_that_took_longer_than_the_timeout_is_not_taken(path: Path) -> None:
+def test_a_response_that_took_longer_than_the_timeout_is_not_taken(path) -> None:
     cache, _ = opened_cache(path)
     slow = replace(answers()[REQUESTS[0]], duration_s=5.0)
     cache.put(REQUESTS[0], slow)
@@ -156,14 +154,14 @@ def test_a_response_that_took_longer_than_the_timeout_is_not_taken(path: Path) -
         again.close()
 
 
-def test_a_response_cut_by_the_timeout_is_not_kept(path: Path) -> None:
+def test_a_response_cut_by_the_timeout_is_not_kept(path) -> None:
     cache, _ = opened_cache(path)
     cache.put(REQUESTS[0], replace(answers()[REQUESTS[0]], finish_reason="timeout"))
     cache.close()
     assert count(path) == 0
 
 
-def test_a_text_that_no_file_can_hold_is_not_kept_and_the_others_are(path: Path) -> None:
+def test_a_text_that_no_file_can_hold_is_not_kept_and_the_others_are(path) -> None:
     cache, told = opened_cache(path)
     for (request, response), text in zip(answers().items(), ("\ud83d", "d'accord"), strict=False):
         cache.put(request, replace(response, text=text))
@@ -179,7 +177,7 @@ class Unknown(ScriptedEngine):
         return None
 
 
-def test_responses_without_identity_are_neither_kept_nor_taken(filled: Path) -> None:
+def test_responses_without_identity_are_neither_kept_nor_taken(filled) -> None:
     used = Unknown(ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),)), GenerationSettings(), echo)
     cache, told = opened_cache(filled, used)
     assert cache.get(REQUESTS) == []
@@ -191,7 +189,7 @@ def test_responses_without_identity_are_neither_kept_nor_taken(filled: Path) -> 
     assert count(filled) == 6
 
 
-def test_vectors_are_taken_to_the_last_bit(path: Path) -> None:
+def test_vectors_are_taken_to_the_last_bit(path) -> None:
     vectors = {"a": np.array([0.1, -2.5e-8, 3e30], dtype=np.float32), "": None}
     cache, _ = opened_cache(path)
     cache.put_vectors(REQUESTS[0], vectors)
@@ -206,7 +204,7 @@ def test_vectors_are_taken_to_the_last_bit(path: Path) -> None:
     assert found["a"].tobytes() == vectors["a"].tobytes()  # type: ignore[union-attr]
 
 
-def test_vectors_of_another_maker_are_not_taken(path: Path) -> None:
+def test_vectors_of_another_maker_are_not_taken(path) -> None:
     used = engine()
     description = replace(used.describe(), embedding="small (/v1/embeddings)")
     cache = ResponseCache(path, read=True, write=True, on_problem=Told().append)
@@ -219,14 +217,14 @@ def test_vectors_of_another_maker_are_not_taken(path: Path) -> None:
     cache.close()
 
 
-def test_a_vector_that_could_not_be_had_is_asked_for_again(path: Path) -> None:
+def test_a_vector_that_could_not_be_had_is_asked_for_again(path) -> None:
     cache, _ = opened_cache(path)
     cache.put_vectors(REQUESTS[0], {"a": None, " ": None})
     assert cache.get_vectors(REQUESTS[0], ["a", " "]) == {" ": None}
     cache.close()
 
 
-def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
+def test_a_store_is_named_by_base_and_adapter(filled) -> None:
     with closing(ResponseStore(filled)) as store:
         stats = store.stats()
     assert [(one.name, one.responses) for one in stats.bases] == [("demo", 3)]
@@ -236,7 +234,7 @@ def test_a_store_is_named_by_base_and_adapter(filled: Path) -> None:
 # Failures: told once, and the run goes on.
 
 
-def test_a_folder_that_cannot_be_cache_is_told_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_cache_is_told_once(tmp_path) -> None:
     (tmp_path / "file").touch()
     cache, told = opened_cache(tmp_path / "file" / "responses.sqlite")
     for request, response in answers().items():
@@ -247,7 +245,7 @@ def test_a_folder_that_cannot_be_cache_is_told_once(tmp_path: Path) -> None:
     assert told == [cache.problem]
 
 
-def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled: Path) -> None:
+def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled) -> None:
     cache, told = opened_cache(filled)
     store = cache._store
     assert store is not None
@@ -261,7 +259,7 @@ def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled: Path) -> None:
     assert 6 <= count(filled) < 106
 
 
-def test_a_file_that_is_no_store_any_more_is_told(path: Path) -> None:
+def test_a_file_that_is_no_store_any_more_is_told(path) -> None:
     path.parent.mkdir()
     path.write_text("bonjour", encoding="utf-8")
     cache, told = opened_cache(path)
@@ -293,9 +291,7 @@ def sqlite_error(name: str) -> sqlite3.OperationalError:
         (OSError(errno.EIO, "Input/output error"), "other"),
     ],
 )
-def test_a_failure_has_its_kind_and_stops_nothing(
-    filled: Path, error: Exception, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_has_its_kind_and_stops_nothing(filled, error: Exception, kind: str, monkeypatch) -> None:
     def fail(*_: object) -> Mapping[str, Response]:
         raise error
 
@@ -307,7 +303,7 @@ def test_a_failure_has_its_kind_and_stops_nothing(
 
 
 @pytest.mark.parametrize("method", ["add", "add_vectors", "find_vectors", "close"])
-def test_no_use_of_a_store_that_fails_stops_a_run(filled: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_use_of_a_store_that_fails_stops_a_run(filled, method: str, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite_error("SQLITE_IOERR")
 
@@ -323,9 +319,7 @@ def test_no_use_of_a_store_that_fails_stops_a_run(filled: Path, method: str, mon
     assert [problem.kind for problem in told] == ["other"]
 
 
-def test_a_store_that_fails_and_then_cannot_be_closed_is_told_once(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_and_then_cannot_be_closed_is_told_once(filled, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite_error("SQLITE_IOERR")
 
@@ -339,7 +333,7 @@ def test_a_store_that_fails_and_then_cannot_be_closed_is_told_once(
     assert [problem.kind for problem in told] == ["other"]
 
 
-def test_a_base_whose_file_vanishes_stops_nothing(filled: Path) -> None:
+def test_a_base_whose_file_vanishes_stops_nothing(filled) -> None:
     class Vanishing(ScriptedEngine):
         def identity(self, request: Request, digest: Digest) -> Identity | None:
             digest(Path("/nowhere/model.safetensors"))
