@@ -31,8 +31,8 @@ for name in (
 ):
     import_module(name)
 
-WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:benchmark")
-"""Hypothesis's plugin imports the whole library in each session that runs in a process where it is loaded."""
+WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:syrupy", "-p", "no:benchmark")
+"""Hypothesis's plugin imports the whole library in each session; syrupy's warns of workers that end early."""
 
 TOOLS = """
 [[tools]]
@@ -93,6 +93,10 @@ class Project:
         """Run pytest in this process; the engine is the scripted one unless another, or none, is named."""
         named = () if engine is None else ("--jarvis-engine", engine)
         return self.pytester.runpytest_inprocess(*WITHOUT_OTHERS, *named, *arguments)
+
+    def run_apart(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest in a process of its own, as pytest-xdist needs it, with the engine that is named."""
+        return self.pytester.runpytest_subprocess(*WITHOUT_OTHERS, *arguments)
 
     def report(self, folder: str = "out") -> Report:
         return load_report(self.folder / folder)

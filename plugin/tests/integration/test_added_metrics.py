@@ -59,9 +59,7 @@ def test_metrics_of_a_test_file_and_of_a_deeper_conftest_are_found_also_by_worke
     benchmark = {"metric_bars": {"un": {"min_mean": 1}}}
     config = {"output": {"formats": []}, "metrics": {"cosine": False}, "benchmark": benchmark}
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
-    result = project.pytester.runpytest_subprocess(
-        *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-engine", "scripted", *REPORT)
-    )
+    result = project.run_apart("-n", "2", "--jarvis-engine", "scripted", *REPORT)
     result.assert_outcomes(passed=3)
     metrics = project.report().metrics
     assert {"longueur": "Longueur", "ajout": "Texte ajouté", "un": "un"} == {

@@ -148,8 +148,7 @@ def test_workers_share_the_store_and_their_warnings_are_shown(project) -> None:
     (project.folder / "occupé").touch()
     config = {"output": {"formats": [], "store": "occupé/a.sqlite"}, "metrics": {"cosine": False}}
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
-    arguments = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-engine", "scripted")
-    result = project.pytester.runpytest_subprocess(*arguments, *REPORT)
+    result = project.run_apart("-n", "2", "--jarvis-engine", "scripted", *REPORT)
     assert result.ret == 0
     assert len([line for line in result.stdout.lines if line.startswith("Magasin de réponses")]) == 1
 

@@ -28,7 +28,7 @@ def test_verbose_shows_both_answers(project, scripted_by) -> None:
     result.stdout.fnmatch_lines(["*base *réponse de base", "*jarvis *réponse de jarvis"])
 
 
-WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:benchmark")
+WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:syrupy", "-p", "no:benchmark")
 
 
 def written_by(project, engine: str, *arguments: str) -> bytes:

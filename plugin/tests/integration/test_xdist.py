@@ -18,7 +18,7 @@ def parallel(project):
     def run(*arguments: str, cosine: bool = False) -> pytest.RunResult:
         if not cosine:
             (project.folder / "benchmark_config.json").write_text(WITHOUT_COSINE, encoding="utf-8")
-        return project.pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:benchmark", *arguments)
+        return project.run_apart(*arguments)
 
     return run
 

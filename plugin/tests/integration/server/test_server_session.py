@@ -138,9 +138,9 @@ def pytest_unconfigure():
 
 def test_workers_share_a_server_and_import_no_torch(project: Any, server: Any) -> None:
     (project.folder / "conftest.py").write_text(SEEN, encoding="utf-8")
-    outcome = project.pytester.runpytest_subprocess(
-        *("-p", "no:hypothesispytest", "-p", "no:benchmark", "-n", "2", "--jarvis-report-dir", "out"),
-        *("--jarvis-engine", "server", "--jarvis-base-url", server.url, "--jarvis-samples", "2", *ARGUMENTS[:4]),
+    outcome = project.run_apart(
+        *("-n", "2", "--jarvis-report-dir", "out", "--jarvis-engine", "server"),
+        *("--jarvis-base-url", server.url, "--jarvis-samples", "2", *ARGUMENTS[:4]),
     )
     outcome.assert_outcomes(passed=3)
     report = project.report()
