@@ -211,7 +211,7 @@ def lines(measured: Measured) -> Iterator[str]:
     """Yield what was measured, a line each."""
     description, seconds = measured.description, measured.timings_s
     yield f"device: {description.device}, computing in {description.compute_dtype}, batches: {description.batching}"
-    yield f"weights: {description.coverage.label}, {sum(_sizes(description)) / 1e9:.2f} GB stored"
+    yield f"weights: {description.coverage.storage.format}, {sum(_sizes(description)) / 1e9:.2f} GB stored"
     for reading in description.loaded_memory:
         yield f"after the load: {reading}; peak of the load {reading.peak_bytes / 1e9:.1f}GB"
     for reading in description.memory:

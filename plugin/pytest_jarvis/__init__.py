@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from pytest_jarvis.report.io import load_report
     from pytest_jarvis.report.schema import Report, ResultRow
     from pytest_jarvis.stats.decision import Decision, decide
-    from pytest_jarvis.types import PromptCase, Response
+    from pytest_jarvis.types import Note, PromptCase, Response
 
 __version__ = "0.1.0"
 __all__ = [
     "Decision",
     "Measured",
     "ModelHandle",
+    "Note",
     "PromptCase",
     "Report",
     "Response",
@@ -31,6 +32,7 @@ _HOME = {
     "Decision": "stats.decision",
     "Measured": "plugin.handles",
     "ModelHandle": "plugin.handles",
+    "Note": "types",
     "PromptCase": "types",
     "Report": "report.schema",
     "Response": "types",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from math import inf
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -55,6 +57,161 @@ Template = Literal["chat", "raw"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 ResponseKey = tuple[str, str, int]
 """What names one response of a run: prompt id, arm, replicate."""
+
+NoteValue = str | int | float | bool
+NoteCode = Literal[
+    "text",  # free text of a library, a server or another's engine: {text}, shown as it is
+    # Why a response, or its score, could not be made.
+    "out_of_memory",
+    "not_finite",
+    "cut_in_time",
+    "thinking_not_closed",
+    "not_recorded",
+    "worker_died",
+    "no_clean_answer",
+    "metric_fault",
+    "hook_fault",
+    "raised",
+    "not_a_number",
+    "not_numbers_by_name",
+    "not_a_name",
+    "name_taken",
+    # Of a server's requests.
+    "after_tries",
+    "server_status",
+    "server_unreachable",
+    "server_silent",
+    "server_too_slow",
+    "no_token_in_time",
+    "connection_cut",
+    "server_error",
+    "server_broke_api",
+    "server_ended",
+    "server_gone",
+    "encoder_not_loaded",
+    # Why arms run in separate passes.
+    "logprobs_off_beside",
+    "answers_of_another",
+    "mixed_not_finite",
+    "mixed_logits_differ",
+    "mixed_adapter_off",
+    "mixed_adapter_lost",
+    "adapter_replaces_module",
+    # Why a GPU runs plainly.
+    "plain_as_asked",
+    "several_devices",
+    "rows_by_lists",
+    "more_than_keys_and_values",
+    "logits_differ",
+    "experts_not_exchangeable",
+    "experts_in_another_layout",
+    "experts_not_all_4bit",
+    "experts_not_in_blocks",
+    "products_off",
+    # What an engine says of itself.
+    "scripted",
+    "no_gpu",
+    "kept_dequantized",
+    "experts_packed",
+    "experts_unpacked",
+    "steps_not_recorded",
+    "same_bits",
+    "same_bits_of_probes",
+    "batch_changes_bits",
+    "batch_changes_tokens",
+    "separate_passes",
+    "longer_than_positions",
+    "adapter_inert",
+    "base_moved",
+    "adapter_of_other_base",
+    "adapter_keys_unknown",
+    "server_unmeasured",
+    "seeds_ignored",
+    "seeds_hold_alone",
+    "seeds_unseen",
+    "no_samplers",
+    "no_thinking_switch",
+    "no_token_count",
+    "no_embedding_model",
+    "cosine_not_measured",
+    # What the run says of itself.
+    "adapter_chosen",
+    "adapter_passed_over",
+    "relevance_share",
+    "several_processes",
+]
+_ENGLISH: Final[Mapping[NoteCode, str]] = {
+    "text": "{text}",
+    "out_of_memory": "out of memory for this response alone",
+    "not_finite": "logits are not finite",
+    "cut_in_time": "cut after {seconds} s at {tokens} tokens (finish reason: timeout)",
+    "thinking_not_closed": (
+        "the thinking block was not closed within {tokens} tokens; raise max_new_tokens or turn thinking off"
+    ),
+    "not_recorded": "the replayed report holds no response to this prompt; run without --jarvis-replay",
+    "worker_died": "the worker process died while it ran this test",
+    "no_clean_answer": "no answer to the clean command '{command}': {cause}",
+    "metric_fault": "metric '{metric}': prompt '{prompt}', {arm}, response {number}: {cause}",
+    "hook_fault": "{hook}: prompt '{prompt}', {arm}, response {number}: {cause}",
+    "raised": "raised {error}",
+    "not_a_number": "expected a finite number, or None where it does not apply, found {found}",
+    "not_numbers_by_name": "expected numbers by name, found {found}",
+    "not_a_name": "expected a name such as 'politesse', found {found}",
+    "name_taken": "'{name}' is the name of another metric",
+    "after_tries": "{cause} (after {tries} tries)",
+    "server_status": "the server answered {status}: {said}",
+    "server_unreachable": "the server cannot be reached",
+    "server_silent": "the server did not answer within {seconds} s",
+    "server_too_slow": "the server did not answer in time",
+    "no_token_in_time": "no token within {seconds} s",
+    "connection_cut": "the connection was cut in the middle of the answer",
+    "server_error": "the server reported an error in its answer: {said}",
+    "server_broke_api": "the server's answer is not what the API promises",
+    "server_ended": "the server ended the answer for another reason: {said}",
+    "server_gone": "not asked: the server stopped answering",
+    "encoder_not_loaded": "{name} cannot be loaded: {said}",
+    "logprobs_off_beside": (
+        "beside '{other}' the log-probabilities of '{name}' are off by {size}, half or more of what tells the two "
+        "apart ({apart})"
+    ),
+    "answers_of_another": "beside '{other}' the answers of '{name}' are those of '{other}'",
+}
+"""What stands in errors, which are English."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader of a report should know, or why something failed: a code and its values.
+
+    Words are made where it is shown; an engine from outside says what it likes with `text_note`.
+    """
+
+    code: NoteCode
+    values: Mapping[str, NoteValue] = field(default_factory=dict, hash=False)
+    cause: Note | None = None
+    """Why, where that is a note of its own."""
+
+    def __str__(self) -> str:
+        """Return the note in English, as errors need it; one that no error holds, as its code and values."""
+        values = {name: number_text(value) for name, value in self.values.items()}
+        if self.cause is not None:
+            values["cause"] = str(self.cause)
+        template = _ENGLISH.get(self.code)
+        if template is None:
+            return ", ".join([self.code, *(f"{name}={value}" for name, value in values.items())])
+        return template.format_map(defaultdict(lambda: "?", values))
+
+
+def text_note(text: str) -> Note:
+    """Return a note whose words are a library's, a server's or another's: shown as they are."""
+    return Note("text", {"text": text})
+
+
+def number_text(value: NoteValue) -> str:
+    """Return a note's value as text, a fraction to three figures."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if 1000 <= abs(value) < inf else f"{value:.3g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +439,7 @@ class Failure:
     arm: str
     replicate: int
     stage: Stage
-    reason: str
+    reason: Note
 
     @property
     def key(self) -> ResponseKey:
@@ -337,12 +494,26 @@ class KindCoverage:
     bytes: Mapping[str, int]
 
 
+StorageFormat = Literal["nf4", "fp4", "4bit", "16bit", "32bit", "checkpoint", "server", "none", "text"]
+"""checkpoint: quantised by its files, by a `method`. server: not measured. none: there are no weights. text: as an old
+report says it, in `method`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the expert and linear weights are stored, as measured."""
+
+    format: StorageFormat
+    share: float | None = None
+    """Share of them in this format, to a thousandth, where that is only a part."""
+    method: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationCoverage:
     """What was measured on the loaded model, not what was asked for."""
 
-    label: str
-    """`NF4 (double quantisation)`, `16 bits`, ... with the share when it is partial."""
+    storage: Storage
     share_4bit: float | None
     """Share of the expert and linear weights (head and embeddings apart) held in 4 bits; None when not asked for."""
     kinds: tuple[KindCoverage, ...] = ()
@@ -421,7 +592,7 @@ class EngineDescription:
     loaded_memory: tuple[DeviceMemory, ...] = ()
     """As it was when everything was loaded and proven; the peak is the one of the load."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     server: ServerFacts | None = None
     embedding: str | None = None
     """Which model made the vectors of the cosine, where that is not the base."""

@@ -45,6 +45,8 @@ from pytest_jarvis.types import (
     QuantizationCoverage,
     Response,
     ResponseKey,
+    Storage,
+    text_note,
 )
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parent)]
@@ -220,7 +222,13 @@ def build_report(recipe: Recipe) -> Report:
         rows += [_row(recipe, case, name, samples["base"], samples[name]) for name in recipe.gains]
         failures += [
             failure_row(
-                Failure(prompt_id=case.prompt_id, arm=arm, replicate=number, stage="generate", reason=recipe.reason),
+                Failure(
+                    prompt_id=case.prompt_id,
+                    arm=arm,
+                    replicate=number,
+                    stage="generate",
+                    reason=text_note(recipe.reason),
+                ),
                 case.category,
             )
             for arm in arms
@@ -277,7 +285,6 @@ def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow],
 def _metadata(recipe: Recipe, looks: tuple[int, ...]) -> Metadata:
     return Metadata(
         base_model="demo",
-        base_model_label="modèle de démonstration embarqué",
         lora_adapter=next(iter(recipe.gains)),
         adapters={name: f"demo:{name}" for name in recipe.gains},
         device="CPU",
@@ -285,7 +292,7 @@ def _metadata(recipe: Recipe, looks: tuple[int, ...]) -> Metadata:
         engine="transformers",
         is_demo=True,
         is_real=True,
-        quantization="NF4 (double quantisation)",
+        quantization=Storage(format="nf4"),
         samples_per_prompt=recipe.replicates,
         plan=GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=looks),
         full_selection=True,
@@ -301,7 +308,7 @@ def _provenance(recipe: Recipe) -> Provenance:
         is_real=True,
         device="CPU",
         compute_dtype="bfloat16",
-        coverage=QuantizationCoverage(label="NF4 (double quantisation)", share_4bit=1.0),
+        coverage=QuantizationCoverage(storage=Storage(format="nf4"), share_4bit=1.0),
         adapters=tuple(
             AdapterProof(
                 name=name,

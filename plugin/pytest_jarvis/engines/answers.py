@@ -43,11 +43,6 @@ def split_answer(said: str, *, thinking_open: bool, max_chars: int, with_calls: 
     return Answer(text=said[:max_chars], thinking=thinking, cut_chars=cut, tool_calls=calls)
 
 
-def never_closed(tokens: int) -> str:
-    """Return why an answer of `tokens` tokens that began to think and did not finish is a failure."""
-    return f"the thinking block was not closed within {tokens} tokens; raise max_new_tokens or turn thinking off"
-
-
 OPEN_CALL: Final = "<tool_call>"
 
 

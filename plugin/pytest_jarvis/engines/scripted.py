@@ -18,10 +18,12 @@ from pytest_jarvis.types import (
     GenerationSettings,
     Identity,
     ModelSpec,
+    Note,
     Progress,
     QuantizationCoverage,
     Request,
     Response,
+    Storage,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class ScriptedEngine:
             is_real=False,
             device="none",
             compute_dtype="none",
-            coverage=QuantizationCoverage(label="none", share_4bit=None),
+            coverage=QuantizationCoverage(storage=Storage(format="none"), share_4bit=None),
             adapters=tuple(
                 AdapterProof(
                     name=adapter.name,
@@ -77,7 +79,7 @@ class ScriptedEngine:
             ),
             batching="none",
             memory=(),
-            notes=("the answers are made up by a script: these are not measurements of a model",),
+            notes=(Note("scripted"),),
         )
 
     def generate(

@@ -19,6 +19,7 @@ import msgspec
 from pytest_jarvis.files import InputError, convert
 from pytest_jarvis.inputs.base_model import may_fit
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_pointer, read_header, shapes_of
+from pytest_jarvis.types import Note, NoteValue
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
@@ -89,6 +90,15 @@ class FoundAdapter:
         place = "" if self.broken_at is None else f" (line {self.broken_at[0]}, column {self.broken_at[1]})"
         return f"{_SAID[problem]}{place if self.fault is None else f' ({self.fault})'}"
 
+    def problem_values(self, problem: Problem) -> dict[str, NoteValue]:
+        """Return why it cannot be used, with the place in its configuration or the value."""
+        values: dict[str, NoteValue] = {"problem": problem}
+        if self.fault is not None:
+            values |= {"key": self.fault.key, "found": self.fault.found}
+        elif self.broken_at is not None:
+            values |= {"line": self.broken_at[0], "column": self.broken_at[1]}
+        return values
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Its configuration and its weights, those that are there."""
@@ -107,6 +117,15 @@ class Detection:
     passed_over: tuple[tuple[FoundAdapter, Problem], ...]
     """Younger ones that could not, with the reason."""
     folders: tuple[Path, ...]
+
+    def notes(self) -> Iterator[Note]:
+        """Yield which adapter was taken and why, and the younger ones that could not be."""
+        folder, modified_s = str(self.chosen.folder), self.chosen.modified_s
+        yield Note(
+            "adapter_chosen", {"arm": self.arm, "folder": folder, "modified_s": modified_s, "usable": self.usable}
+        )
+        for found, problem in self.passed_over:
+            yield Note("adapter_passed_over", {"folder": str(found.folder), **found.problem_values(problem)})
 
 
 def arm_name(folder: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar, overload
 from pytest_jarvis.files import InputError, nearest
 from pytest_jarvis.inputs.config import MetricBar, MetricsSection
 from pytest_jarvis.metrics.registry import BUILT_IN, RESERVED, Metric, MetricSpec, Per, Reading
-from pytest_jarvis.types import PromptCase, Response
+from pytest_jarvis.types import Note, PromptCase, Response
 
 MetricFunction = Callable[..., float | None]
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -45,9 +45,10 @@ class _Declaration:
 class MetricFaultError(Exception):
     """A metric gave no number: the message is one sentence with its name, the prompt, the arm and the response."""
 
-    def __init__(self, sentence: str, response: Response) -> None:
-        """`response` is the one that could not be measured."""
-        super().__init__(sentence)
+    def __init__(self, note: Note, response: Response) -> None:
+        """`note` says why, `response` is the one that could not be measured."""
+        super().__init__(str(note))
+        self.note = note
         self.response = response
 
 
@@ -156,7 +157,7 @@ class MetricSet:
         """Return what each metric gives for its arguments; one that does not apply is left out."""
         found: dict[str, float] = {}
         for name, function in self._measures[per]:
-            where = f"metric '{name}'"
+            where = Note("metric_fault", {"metric": name})
             try:
                 value = function(*arguments)
             except Exception as error:
@@ -169,7 +170,7 @@ class MetricSet:
     def _of_hook(self, case: PromptCase, response: Response) -> dict[str, float]:
         """Return what the hook measures; of a name that several give, that of the one registered last."""
         assert self._hook is not None  # noqa: S101  # checked by the caller
-        where = "pytest_jarvis_response_metrics"
+        where = Note("hook_fault", {"hook": "pytest_jarvis_response_metrics"})
         try:
             results = self._hook(case, response)
         except Exception as error:
@@ -178,13 +179,14 @@ class MetricSet:
         taken = {*RESERVED, *(spec.name for spec in self.specs)}
         for metrics in results:
             if not isinstance(metrics, Mapping):
-                raise _fault(where, response, f"expected numbers by name, found {metrics!r}")
+                raise _fault(where, response, Note("not_numbers_by_name", {"found": repr(metrics)}))
             for name, value in metrics.items():
                 if not isinstance(name, str) or not _NAME.fullmatch(name):
-                    raise _fault(where, response, f"expected a name such as 'politesse', found {name!r}")
+                    raise _fault(where, response, Note("not_a_name", {"found": repr(name)}))
                 if name in taken:
-                    raise _fault(where, response, f"'{name}' is the name of another metric")
-                number = _number(f"{where}: '{name}'", response, value)
+                    raise _fault(where, response, Note("name_taken", {"name": name}))
+                named = Note("hook_fault", {"hook": f"{where.values['hook']}: '{name}'"})
+                number = _number(named, response, value)
                 if number is not None:
                     found[name] = number
         return found
@@ -216,29 +218,32 @@ def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
     return MetricSpec(name=name, label=label.strip(), higher_is_better=better, per=per)
 
 
-def _number(where: str, response: Response, value: object) -> float | None:
+def _number(where: Note, response: Response, value: object) -> float | None:
     """Return a finite number as a float, None as it is; MetricFaultError for anything else, `bool` included."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise _fault(where, response, f"expected a finite number, or None where it does not apply, found {value!r}")
+        raise _fault(where, response, Note("not_a_number", {"found": repr(value)}))
     return float(value)
 
 
-def _fault(where: str, response: Response, what: str) -> MetricFaultError:
+def _fault(where: Note, response: Response, what: Note) -> MetricFaultError:
     """Return the error of what a metric gave for a response; of a pair, for the fine-tuned one."""
-    of = f"prompt '{response.prompt_id}', {response.arm}, response {response.replicate + 1}"
-    return MetricFaultError(f"{where}: {of}: {what}", response)
+    prompt, number = response.prompt_id, response.replicate + 1
+    values = {**where.values, "prompt": prompt, "arm": response.arm, "number": number}
+    return MetricFaultError(Note(where.code, values, what), response)
 
 
-def _raised(where: str, response: Response, error: Exception) -> MetricFaultError:
+def _raised(where: Note, response: Response, error: Exception) -> MetricFaultError:
     """Return the error of a metric that raised, with the line where it did."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     line = f" ({_shown(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace is not None else ""
     said = " ".join(str(error).split())
-    return _fault(where, response, f"raised {type(error).__name__}{f': {said}' if said else ''}{line}")
+    return _fault(
+        where, response, Note("raised", {"error": f"{type(error).__name__}{f': {said}' if said else ''}{line}"})
+    )
 
 
 def _place(function: MetricFunction) -> str:

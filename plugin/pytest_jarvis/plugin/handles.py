@@ -51,7 +51,7 @@ class ModelHandle:
     @property
     def storage(self) -> str:
         """How the weights are stored, as measured; said in French."""
-        return labels.storage(self.engine.describe().coverage.label)
+        return labels.storage(self.engine.describe().coverage.storage)
 
     def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
         """Return one response to `text`; raise EngineError when it could not be made."""

@@ -20,8 +20,8 @@ from pytest_jarvis.plugin.handles import Measured, ModelHandle
 from pytest_jarvis.plugin.terminal import LiveTerminal, show_case, verbosity_of, write_summary
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.adapters import detection_sentence
 from pytest_jarvis.render.french.comparing import replaying_label
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report, write_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
@@ -108,7 +108,7 @@ class Recorder:
             logging=conf.logging
             if replay is None
             else msgspec.structs.replace(conf.logging, progress=False, gpu_memory=False),
-            notes=[detection_sentence(detection) for detection in benchmark.settings.detections],
+            notes=[french_note(note) for detection in benchmark.settings.detections for note in detection.notes()],
         )
         self.workers = worker_count(config)
         self.controller = controller
@@ -202,7 +202,7 @@ class Recorder:
                 arm=fault.response.arm,
                 replicate=fault.response.replicate,
                 stage="score",
-                reason=str(fault),
+                reason=fault.note,
             )
             rows = tuple(self.runs.of(case).rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))

@@ -12,16 +12,17 @@ from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.aggregates import MOST_ADAPTERS
 from pytest_jarvis.render.french import encodable, fit, printable, typeset
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import (
     NOT_ASKED_TO_JUDGE,
     NOT_ASKED_TO_JUDGE_PART,
     RESUME,
     all_died,
     hook_sentence,
-    parallel,
 )
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
 from pytest_jarvis.report.analysis.insights import rank_adapters
+from pytest_jarvis.run.build_report import several_processes
 
 if TYPE_CHECKING:
     import pytest
@@ -227,7 +228,9 @@ def _write_regression(reporter: TerminalReporter, report: Report | None) -> None
 
 def _parallel_lines(recorder: Recorder) -> list[str]:
     """Return how several processes drew; nothing of one."""
-    return [parallel(recorder.workers, recorder.benchmark.settings.gate.looks[-1])] if recorder.workers > 1 else []
+    if recorder.workers < 2:
+        return []
+    return [french_note(several_processes(recorder.workers, recorder.benchmark.settings.gate.looks[-1]))]
 
 
 def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool, judged: bool) -> None:

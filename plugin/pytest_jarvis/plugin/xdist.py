@@ -17,7 +17,7 @@ from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.plugin.collection import DEVICE_KEY, REFUSED_KEY
 from pytest_jarvis.run.runner import RunFacts
 from pytest_jarvis.run.sharding import DEVICE_VARIABLE, Group, cases_of_tests, free_device, group_cases, visible_devices
-from pytest_jarvis.types import BASE_ARM, Failure, PromptCase
+from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _COUNT_DEVICES: Final = "import torch; print(torch.cuda.device_count())"
 _COUNT_TIMEOUT_S: Final = 120
-WORKER_DIED: Final = "the worker process died while it ran this test"
 
 
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +186,7 @@ class Controller:
                 arm=arm,
                 replicate=replicate,
                 stage="generate",
-                reason=WORKER_DIED,
+                reason=Note("worker_died"),
             )
             for replicate in range(replicates)
             for arm in arms

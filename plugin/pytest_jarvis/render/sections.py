@@ -64,8 +64,7 @@ from pytest_jarvis.render.french.explanations import (
 )
 from pytest_jarvis.render.french.labels import FIELDS, SECTIONS
 from pytest_jarvis.render.french.memory import memory_of_a_run
-from pytest_jarvis.render.french.notes import french_reason
-from pytest_jarvis.render.french.serving import served_proof_sentence, served_sentence, server_sentence
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.store import REUSED, reused_sentence
 from pytest_jarvis.render.french.thresholds import threshold_rules
 from pytest_jarvis.report.analysis.changes import Flip, MetricComparison, PromptChange
@@ -200,7 +199,7 @@ def _identity(report: Report, insights: Insights) -> Iterator[Block]:
     commit = labels.NO_COMMIT if facts.commit is None else labels.short(facts.commit, 12)
     yield Facts(
         (
-            (FIELDS["model"], f"{metadata.base_model_label} ({metadata.base_model})"),
+            (FIELDS["model"], f"{labels.model_label(report.provenance.engine)} ({metadata.base_model})"),
             (FIELDS["twin" if candidate == TWIN_ARM else "adapter"], f"{candidate} ({metadata.adapters[candidate]})"),
             (FIELDS["others"], ", ".join(f"{name} ({metadata.adapters[name]})" for name in others)),
             (FIELDS["storage"], labels.storage(metadata.quantization)),
@@ -722,7 +721,7 @@ def _failures(report: Report, insights: Insights) -> Iterator[Block]:
             Column(FIELDS["reason"], 38, "text"),
         ),
         rows=tuple(
-            (one.arm, labels.STAGES.get(one.stage, one.stage), str(one.responses), french_reason(one.reason))
+            (one.arm, labels.STAGES.get(one.stage, one.stage), str(one.responses), french_note(one.reason))
             for one in insights.failures
         ),
     )
@@ -740,7 +739,7 @@ def _failures(report: Report, insights: Insights) -> Iterator[Block]:
                         one.arm,
                         str(one.replicate + 1),
                         labels.STAGES.get(one.stage, one.stage),
-                        french_reason(one.reason),
+                        french_note(one.reason),
                     )
                     for one in report.failures[:_MOST_FAILURES]
                 ),
@@ -759,7 +758,7 @@ def _provenance(report: Report) -> Iterator[Block]:
     yield Facts(
         (
             (FIELDS["model"], f"{labels.model_label(engine)} ({engine.base_model})"),
-            (FIELDS["coverage"], labels.storage(engine.coverage.label)),
+            (FIELDS["coverage"], labels.storage(engine.coverage.storage)),
             (FIELDS["share_4bit"], "" if share is None else percent(share)),
             (FIELDS["not_4bit"], ", ".join(engine.coverage.not_4bit)),
             *(
@@ -772,9 +771,9 @@ def _provenance(report: Report) -> Iterator[Block]:
                 )
                 for kind in engine.coverage.kinds
             ),
-            (FIELDS["compute"], labels.quantised(engine.compute_dtype)),
-            (FIELDS["server"], "" if engine.server is None else server_sentence(engine.server)),
-            (FIELDS["served"], "" if engine.server is None else served_sentence(engine.server)),
+            (FIELDS["compute"], labels.compute_dtype(engine.compute_dtype)),
+            (FIELDS["server"], "" if engine.server is None else labels.server_sentence(engine.server)),
+            (FIELDS["served"], "" if engine.server is None else labels.served_sentence(engine.server)),
             (FIELDS["embedding"], engine.embedding or ""),
             (FIELDS["batching"], labels.BATCHING[engine.batching]),
             (FIELDS["generation"], _generation(facts.generation)),
@@ -797,7 +796,7 @@ def _provenance(report: Report) -> Iterator[Block]:
             ),
             (REUSED, reused_sentence(facts.responses_reused, facts.responses_generated)),
             (FIELDS["memory"], memory_of_a_run(engine)),
-            (FIELDS["notes"], " ; ".join(facts.notes)),
+            (FIELDS["notes"], " ; ".join(map(french_note, facts.notes))),
         )
     )
 
@@ -811,7 +810,7 @@ def _adapter_facts(adapter: AdapterProof) -> Facts:
             (FIELDS["rank"], "" if adapter.rank is None else str(adapter.rank)),
             (FIELDS["targets"], ", ".join(adapter.targets)),
             (FIELDS["weights"], "" if adapter.weights is None else count_of(adapter.weights)),
-            (FIELDS["proof"], seen or served_proof_sentence(adapter)),
+            (FIELDS["proof"], seen or labels.served_proof_sentence(adapter)),
         )
     )
 

@@ -135,7 +135,11 @@ def warnings(report: Report) -> list[str]:
     if not report.metadata.is_real:
         lines.append(labels.FAKE_ENGINE)
     if report.metadata.is_demo:
-        lines.append(session.demo_model(report.metadata.base_model_label, labels.storage(report.metadata.quantization)))
+        lines.append(
+            session.demo_model(
+                labels.model_label(report.provenance.engine), labels.storage(report.metadata.quantization)
+            )
+        )
     if not report.complete:
         lines.append(labels.INCOMPLETE)
     for note in (*run_notes(report), *contamination_notes(report)):

@@ -136,7 +136,7 @@ def _pieces(word: str, width: int) -> list[str]:
 def render_text(report: Report, insights: Insights) -> str:
     """Return the text of `report.txt`; no line holds a control character, whatever a model wrote."""
     metadata = report.metadata
-    title = f"{labels.TITLE} – {metadata.base_model_label} + {', '.join(metadata.adapters)}"
+    title = f"{labels.TITLE} – {labels.model_label(report.provenance.engine)} + {', '.join(metadata.adapters)}"
     lines = ["═" * WIDTH, *paragraph(title, indent=""), "═" * WIDTH]
     lines += [line for note in cautions(report) for line in paragraph(note, indent="")]
     for one in sections(report, insights):

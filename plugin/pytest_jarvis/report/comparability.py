@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import Obstacle, PromptOverlap, SettingChange
-from pytest_jarvis.types import TWIN_ARM
+from pytest_jarvis.types import TWIN_ARM, Storage
 
 _NOT_JUDGED: Final = frozenset({"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs"})
 """Reasons of a gate that speak of the run, not of its scores."""
@@ -48,7 +48,8 @@ def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None =
 
 def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]]) -> tuple[SettingChange, ...]:
     """Return what two runs do not have in common, of what may change their scores."""
-    before, after = dict(_settings(stored)), dict(_settings(new))
+    before: dict[str, str | Storage] = dict(_settings(stored))
+    after: dict[str, str | Storage] = dict(_settings(new))
     digests = [
         {proof.name: (proof.sha256 or "")[:12] for proof in run.provenance.engine.adapters} for run in (stored, new)
     ]
@@ -102,7 +103,7 @@ def is_comparable(stored: Report, new: Report) -> bool:
     )
 
 
-def series_key(report: Report) -> tuple[tuple[str, str], ...]:
+def series_key(report: Report) -> tuple[tuple[str, str | Storage], ...]:
     """Return what two runs must share for their gains to be on one scale, by the names of `SettingChange`."""
     kept = {"base_model", "quantization", "prompts", "dictionary", "relevance_share"}
     return (
@@ -115,7 +116,7 @@ def series_key(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _settings(report: Report) -> Iterator[tuple[str, str]]:
+def _settings(report: Report) -> Iterator[tuple[str, str | Storage]]:
     metadata, origin = report.metadata, report.provenance
     yield "base_model", metadata.base_model
     yield "quantization", metadata.quantization

@@ -9,7 +9,7 @@ from pytest_jarvis.report.comparability import series_key
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.gate import GateVerdict
-from pytest_jarvis.types import TWIN_ARM
+from pytest_jarvis.types import TWIN_ARM, Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class HistoryEntry:
     commit: str | None
     dirty: bool | None
     base_model: str
-    quantization: str
+    quantization: Storage
     adapter: str
     adapter_sha256: str | None
     prompt_hash: str
@@ -63,7 +63,7 @@ class Series:
     """Runs of one base, storage, set of prompts and generation settings; oldest first."""
 
     base_model: str
-    quantization: str
+    quantization: Storage
     prompt_hash: str
     is_real: bool
     differs: tuple[str, ...]
@@ -129,12 +129,12 @@ def history_entries(
 
 def series_of(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Series, ...]:
     """Return the runs, each with its entries, by what makes them comparable; the newest run's series comes last."""
-    found: dict[tuple[tuple[str, str], ...], list[HistoryEntry]] = {}
+    found: dict[tuple[tuple[str, str | Storage], ...], list[HistoryEntry]] = {}
     for entries, report in sorted(runs, key=lambda run: (run[0][0].timestamp, run[0][0].report)):
         found.setdefault(series_key(report), []).extend(entries)
     ordered = sorted(found.items(), key=lambda item: item[1][-1].timestamp)
     result: list[Series] = []
-    before: dict[str, str] = {}
+    before: dict[str, str | Storage] = {}
     for key, entries in ordered:
         now = dict(key)
         differs = tuple(name for name in now if before and now[name] != before.get(name))

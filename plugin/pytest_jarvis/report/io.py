@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
 from pytest_jarvis.files import InputError, convert, read_text, syntax_error, write_atomically
 from pytest_jarvis.report.flat import flatten, nest
 from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report
+
+_NOT_MEASURED: Final = "not measured (server)"
+_STORAGES: Final = {
+    "NF4 (double quantisation)": "nf4",
+    "FP4": "fp4",
+    "4 bits": "4bit",
+    "16 bits": "16bit",
+    "32 bits": "32bit",
+    _NOT_MEASURED: "server",
+    "none": "none",
+}
+"""What schema 1 called a storage -> its format."""
 
 
 def encode_report(report: Report) -> bytes:
@@ -29,7 +43,8 @@ def write_report(report: Report, folder: Path) -> Path:
 def load_report(path: str | Path) -> Report:
     """Return the report of a file, or of the folder that holds `report.json`.
 
-    Raises InputError, one sentence, when it is missing, damaged, not a report of this project, or of another version.
+    One of schema 1 is read as one of schema 2. Raises InputError, one sentence, when it is missing, damaged, not a
+    report of this project, or of a newer version.
     """
     file = Path(path)
     if file.is_dir():
@@ -44,9 +59,67 @@ def load_report(path: str | Path) -> Report:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int):
         raise InputError(f"{file}: not a report of pytest-jarvis: no schema_version at its top")
-    if version != SCHEMA_VERSION:
+    if version not in (1, SCHEMA_VERSION):
         raise InputError(
-            f"{file}: schema_version {version}, this pytest-jarvis reads {SCHEMA_VERSION}; "
-            f"read it with the {'newer' if version > SCHEMA_VERSION else 'older'} version that wrote it"
+            f"{file}: schema_version {version}, this pytest-jarvis reads 1 to {SCHEMA_VERSION}; "
+            "read it with the newer version that wrote it"
         )
-    return convert(nest(document), Report, str(file))
+    return convert(nest(_from_schema_1(document) if version == 1 else document), Report, str(file))
+
+
+def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a report of schema 1 as one of schema 2: where it had a sentence, a note of code `text`."""
+
+    def engine(found: object) -> object:
+        found = _changed(found, coverage=_coverage, notes=_each(_note))
+        return _changed(found, compute_dtype=lambda name: "server" if name == _NOT_MEASURED else name)
+
+    def metadata(found: object) -> object:
+        kept = (
+            {name: one for name, one in found.items() if name != "base_model_label"}
+            if isinstance(found, dict)
+            else found
+        )
+        return _changed(kept, quantization=_storage)
+
+    def setting(found: object) -> object:
+        is_storage = isinstance(found, dict) and found.get("name") == "quantization"
+        return _changed(found, stored=_storage, new=_storage) if is_storage else found
+
+    changes: dict[str, Callable[[object], object]] = {
+        "metadata": metadata,
+        "failures": _each(lambda row: _changed(row, reason=_note)),
+        "provenance": lambda found: _changed(found, engine=engine, notes=_each(_note)),
+        "regression": lambda found: _changed(found, changes=_each(setting)),
+    }
+    changed = {name: changes[name](value) if name in changes else value for name, value in document.items()}
+    return {**changed, "schema_version": SCHEMA_VERSION}
+
+
+def _changed(table: object, **changes: Callable[[object], object]) -> object:
+    """Return a JSON object with some of its values changed; anything else as it is, to be refused where it is read."""
+    if not isinstance(table, dict):
+        return table
+    return {name: changes[name](value) if name in changes else value for name, value in table.items()}
+
+
+def _each(change: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda found: [change(one) for one in found] if isinstance(found, list) else found
+
+
+def _note(sentence: object) -> object:
+    return {"code": "text", "values": {"text": sentence}}
+
+
+def _coverage(found: object) -> object:
+    if not isinstance(found, dict) or "label" not in found:
+        return found
+    return {"storage": _storage(found["label"]), **{name: one for name, one in found.items() if name != "label"}}
+
+
+def _storage(label: object) -> object:
+    """Return how weights were stored from what schema 1 called it; a part in 4 bits stays the words that it had."""
+    method = str(label).removeprefix("quantised by its checkpoint (")
+    if method != label:
+        return {"format": "checkpoint", "method": method.removesuffix(")")}
+    return {"format": _STORAGES[str(label)]} if label in _STORAGES else {"format": "text", "method": label}

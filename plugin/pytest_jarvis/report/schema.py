@@ -25,10 +25,12 @@ from pytest_jarvis.types import (
     GatePlan,
     GenerationSettings,
     ModelSpec,
+    Note,
     Response,
+    Storage,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 REPORT_FILE: Final = "report.json"
 
 
@@ -160,7 +162,7 @@ class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     arm: str
     replicate: int
     stage: str
-    reason: str
+    reason: Note
 
 
 class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -210,7 +212,6 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a reader wants to know first."""
 
     base_model: str
-    base_model_label: str
     lora_adapter: str
     """The candidate: the first adapter named."""
     adapters: dict[str, str]
@@ -220,7 +221,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: str
     is_demo: bool
     is_real: bool
-    quantization: str
+    quantization: Storage
     samples_per_prompt: int
     plan: GatePlan
     full_selection: bool
@@ -285,8 +286,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Mean cosine over pairs of different prompts: what any two texts reach."""
     relevance_share: float = 0.3
     """Share of the dictionary at which JARVIS relevance reaches 1."""
-    notes: tuple[str, ...] = ()
-    """The engine's notes in French, for readers; `engine.notes` has them as the engine wrote them."""
+    notes: tuple[Note, ...] = ()
+    """Of the run, those of the engine included."""
     keyword_mode: Literal["words", "substring"] | None = None
     """How keywords were looked for; None in older reports."""
     replay: ReplayOf | None = None

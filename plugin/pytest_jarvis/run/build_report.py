@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,7 @@ import msgspec
 
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
-from pytest_jarvis.render.french import labels, session
-from pytest_jarvis.render.french.adapters import detection_sentence
-from pytest_jarvis.render.french.notes import french_note, relevance_notes
+from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report import provenance
 from pytest_jarvis.report.analysis.changes import pair_of, pairs_of_rows, value_of
 from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
@@ -37,7 +35,7 @@ from pytest_jarvis.stats.gate import Facts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
 from pytest_jarvis.stats.regression import RegressionOutcome
 from pytest_jarvis.stats.sequential import judge_look
-from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -253,7 +251,6 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
     adapters = {adapter.name: adapter.source for adapter in benchmark.settings.adapters}
     return Metadata(
         base_model=engine.base_model,
-        base_model_label=labels.model_label(engine),
         lora_adapter=next(iter(adapters)),
         adapters=adapters,
         device=engine.device,
@@ -261,7 +258,7 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
         engine=engine.engine,
         is_demo=engine.is_demo,
         is_real=engine.is_real,
-        quantization=engine.coverage.label,
+        quantization=engine.coverage.storage,
         samples_per_prompt=gathered.facts.samples_per_prompt,
         plan=benchmark.settings.gate,
         full_selection=is_full(benchmark, gathered.planned),
@@ -285,17 +282,28 @@ def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provena
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
         relevance_share=benchmark.settings.config.metrics.relevance_share,
-        notes=(
-            *(detection_sentence(detection) for detection in benchmark.settings.detections),
-            *relevance_notes(benchmark.settings.config.metrics.relevance_share),
-            *(french_note(note) for note in facts.engine.notes),
-            *([session.parallel(gathered.workers, facts.samples_per_prompt)] if gathered.workers > 1 else []),
-        ),
+        notes=tuple(_notes(benchmark, gathered)),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),
         responses_reused=dict(facts.reused),
         responses_generated=dict(facts.generated),
     )
+
+
+def _notes(benchmark: Benchmark, gathered: Gathered) -> Iterator[Note]:
+    for detection in benchmark.settings.detections:
+        yield from detection.notes()
+    share = benchmark.settings.config.metrics.relevance_share
+    if share != RELEVANCE_SHARE:
+        yield Note("relevance_share", {"percent": round(100 * share, 1)})
+    yield from gathered.facts.engine.notes
+    if gathered.workers > 1:
+        yield several_processes(gathered.workers, gathered.facts.samples_per_prompt)
+
+
+def several_processes(workers: int, samples: int) -> Note:
+    """Return how several processes drew: each its own prompts, with one count of responses."""
+    return Note("several_processes", {"workers": workers, "samples": samples})
 
 
 def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:

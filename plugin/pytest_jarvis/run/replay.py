@@ -24,6 +24,7 @@ from pytest_jarvis.types import (
     EngineDescription,
     Failure,
     Identity,
+    Note,
     PromptCase,
     Request,
     Response,
@@ -66,7 +67,7 @@ class ReplayEngine:
                     arm=request.arm,
                     replicate=request.replicate,
                     stage="generate",
-                    reason="the replayed report holds no response to this prompt; run without --jarvis-replay",
+                    reason=Note("not_recorded"),
                 )
             elif (outcome := self._recording.outcomes.get(request.key)) is not None:
                 yield outcome

@@ -26,6 +26,7 @@ from pytest_jarvis.types import (
     EngineDescription,
     Failure,
     GatePlan,
+    Note,
     PromptCase,
     Response,
     ResponseKey,
@@ -103,7 +104,7 @@ class CleanAnswers:
         for arm in arms:
             failed = [one for key, one in self._failures.items() if key[:2] == (clean_id, arm)]
             if failed and self.of(case, arm, drawn) is None:
-                reason = f"no answer to the clean command '{case.intended}': {failed[0].reason}"
+                reason = Note("no_clean_answer", {"command": case.intended or ""}, failed[0].reason)
                 yield Failure(prompt_id=case.prompt_id, arm=arm, replicate=0, stage="score", reason=reason)
 
 

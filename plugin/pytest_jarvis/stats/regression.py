@@ -10,6 +10,7 @@ from pytest_jarvis.stats.contrasts import Interval, Scores
 from pytest_jarvis.stats.estimates import Difference
 from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, compare_with_stored
 from pytest_jarvis.stats.sequential import holm
+from pytest_jarvis.types import Storage
 
 OVERALL: Final = ""
 """The name of the test over all prompts; no category is called so."""
@@ -70,8 +71,8 @@ class SettingChange:
 
     name: str
     """The setting, with dots: `generation.temperature`, `versions.torch`."""
-    stored: str
-    new: str
+    stored: str | Storage
+    new: str | Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

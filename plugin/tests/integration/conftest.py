@@ -134,7 +134,8 @@ def scripted_by(project: Project, install: Callable[[str, str, str], None]) -> C
     """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
 
     def make(source: str) -> str:
-        body = "from pytest_jarvis.engines.scripted import ScriptedEngine\nfrom pytest_jarvis.types import Failure\n"
+        body = "from pytest_jarvis.engines.scripted import ScriptedEngine\n"
+        body += "from pytest_jarvis.types import Failure, Note, text_note\n"
         body += f"{source}\n\ndef build(spec, settings):\n    return ScriptedEngine(spec, settings, script)\n"
         name = f"engine_{abs(hash(source))}"
         (project.folder / f"{name}.py").write_text(body, encoding="utf-8")

@@ -113,9 +113,9 @@ def test_a_metric_without_a_number_fails_its_prompt_with_one_sentence(project, v
     result.assert_outcomes(passed=2, failed=1)
     (failure,) = project.report().failures
     assert ("c-2", "jarvis", 0, "score") == (failure.prompt_id, failure.arm, failure.replicate, failure.stage)
-    assert failure.reason.startswith("metric 'a': prompt 'c-2', jarvis, response 1: ")
-    assert sentence in failure.reason
-    assert failure.reason in result.stdout.str()
+    assert str(failure.reason).startswith("metric 'a': prompt 'c-2', jarvis, response 1: ")
+    assert sentence in str(failure.reason)
+    assert str(failure.reason) in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
 
 

@@ -12,6 +12,7 @@ from pytest_jarvis.cli.config import settings_lines
 from pytest_jarvis.inputs.config_schema import encode_schema, keys_table
 from pytest_jarvis.render.french import width_of
 from pytest_jarvis.run.settings import Origin
+from pytest_jarvis.types import Note
 
 
 def configure(project, **sections: object) -> None:
@@ -56,8 +57,8 @@ def test_the_share_at_which_relevance_is_whole_is_that_of_the_file_and_noted(pro
         row.figure("jarvis_relevance").base for row in double.results
     ]
     assert double.provenance.relevance_share == 0.6
-    assert any("60" in note and "dictionnaire" in note for note in double.provenance.notes)
-    assert not any("dictionnaire" in note for note in usual.provenance.notes)
+    assert Note("relevance_share", {"percent": 60.0}) in double.provenance.notes
+    assert "relevance_share" not in {note.code for note in usual.provenance.notes}
 
 
 @pytest.mark.parametrize(

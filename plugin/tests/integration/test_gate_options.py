@@ -109,7 +109,8 @@ def test_stopping_at_the_first_failure_is_not_judged(project, scripted_by: Calla
         """
 def script(request):
     if request.prompt_id == "c-1":
-        return Failure(prompt_id="c-1", arm=request.arm, replicate=request.replicate, stage="generate", reason="no")
+        why = text_note("no")
+        return Failure(prompt_id="c-1", arm=request.arm, replicate=request.replicate, stage="generate", reason=why)
     return "ouvre"
 """
     )
@@ -131,7 +132,7 @@ def test_an_arm_that_fails_more_than_its_share_is_not_judged(project, scripted_b
         """
 def script(request):
     if request.arm == "jarvis" and request.prompt_id == "c-1" and request.replicate == 0:
-        return Failure(prompt_id="c-1", arm="jarvis", replicate=0, stage="generate", reason="no")
+        return Failure(prompt_id="c-1", arm="jarvis", replicate=0, stage="generate", reason=text_note("no"))
     return "ouvre une application" if request.arm == "jarvis" else "ouvre"
 """
     )
@@ -172,7 +173,7 @@ def script(request):
     if request.arm == "casse":
         return Failure(
             prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate,
-            stage="generate", reason="logits are not finite",
+            stage="generate", reason=Note("not_finite"),
         )
     return "Bruit." if request.arm == "base" else "J'ouvre l'application, je lance le logiciel."
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_jarvis import load_report
+from pytest_jarvis import cli, load_report
 from pytest_jarvis.inputs.prompts import dictionary_hash, load_prompts, packaged_prompts
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import Report
@@ -25,7 +25,7 @@ UNSURE = (
 FAILS = (
     "def script(request):\n"
     "    if request.prompt_id == 'c-1' and request.arm == 'lora' and request.replicate == 1:\n"
-    "        return Failure(prompt_id='c-1', arm='lora', replicate=1, stage='timeout', reason='trop long')\n"
+    "        return Failure(prompt_id='c-1', arm='lora', replicate=1, stage='timeout', reason=text_note('trop long'))\n"
     "    return 'ouvre' if request.arm == 'base' else f'ouvre application {request.replicate}'"
 )
 REPLAY = ("--jarvis-report-dir", "again", "--jarvis-replay", "out")
@@ -341,3 +341,18 @@ def test_a_report_without_a_response_is_refused(project, replay) -> None:
     result = replay()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--jarvis-replay out/report.json: the report holds no response*"])
+
+
+def test_a_report_of_schema_1_is_shown_compared_and_replayed(project, capsys: pytest.CaptureFixture[str]) -> None:
+    old = project.folder / "old" / "report.json"
+    old.parent.mkdir()
+    old.write_bytes((Path(__file__).parents[1] / "data" / "report_of_schema_1.json").read_bytes())
+    assert 0 == cli.main(["analyze", str(old)])
+    assert "aucun GPU n’est utilisé" in (old.parent / "report.txt").read_text(encoding="utf-8")
+    assert 0 == cli.main(["compare", str(old), str(old)])
+    prompts = str(packaged_prompts())
+    project.run("--jarvis-replay", str(old), "--jarvis-report-dir", "again", "--jarvis-prompts", prompts, engine=None)
+    before, again = load_report(old), project.report("again")
+    assert (2, before.failures) == (again.schema_version, again.failures)
+    assert 0 == cli.main(["compare", str(old), "again"])
+    assert "stockage" not in capsys.readouterr().out

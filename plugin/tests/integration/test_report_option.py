@@ -112,7 +112,8 @@ def test_failures_are_counted_and_are_not_scores_of_zero(project, scripted_by: C
         """
 def script(request):
     if request.prompt_id == "c-2" and request.arm == "jarvis":
-        return Failure(prompt_id="c-2", arm="jarvis", replicate=request.replicate, stage="timeout", reason="too slow")
+        slow = text_note("too slow")
+        return Failure(prompt_id="c-2", arm="jarvis", replicate=request.replicate, stage="timeout", reason=slow)
     return "ouvre application" if request.arm == "jarvis" else "ouvre"
 """
     )

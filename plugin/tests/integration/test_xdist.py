@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pytest_jarvis.types import Note
+
 WORKERS = ("-n", "2", "--jarvis-report-dir", "out")
 WITHOUT_COSINE = json.dumps({"output": {"formats": []}, "metrics": {"cosine": False}})
 """No process but those of one test imports scikit-learn, a second each."""
@@ -36,7 +38,10 @@ def test_the_controller_writes_one_whole_report_of_one_count_of_responses_and_sa
     assert (8, (8,)) == (report.metadata.samples_per_prompt, report.metadata.plan.looks)
     assert {8} == {len(row.of_arm("base")) for row in report.results}
     result.stdout.fnmatch_lines(["2 processus (pytest-xdist)*8?réponses par prompt et par bras*"])
-    assert any("2 processus" in note for note in report.provenance.notes)
+    assert (
+        Note("several_processes", {"workers": 2, "samples": report.metadata.samples_per_prompt})
+        in report.provenance.notes
+    )
 
 
 def test_a_selection_is_not_judged_and_options_in_the_environment_count(
@@ -76,8 +81,8 @@ def test_a_worker_that_dies_leaves_failures_and_no_verdict_and_its_test_is_not_r
     result.assert_outcomes(passed=2, failed=1)
     report = project.report()
     assert (False, "NOT_JUDGED") == (report.complete, report.gate.verdict)
-    assert {("c-1", "generate", "the worker process died while it ran this test")} == {
-        (one.prompt_id, one.stage, one.reason) for one in report.failures
+    assert {("c-1", "generate", "worker_died")} == {
+        (one.prompt_id, one.stage, one.reason.code) for one in report.failures
     }
     assert {("base", 8), ("jarvis", 8)} == {
         (arm, sum(one.arm == arm for one in report.failures)) for arm in ("base", "jarvis")

@@ -21,8 +21,8 @@ from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, i
 from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import load_prompts
-from pytest_jarvis.render.french.adapters import detection_sentence
 from pytest_jarvis.render.french.formats import printable, typeset
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.run.settings import (
     adapter_folders,
     engine_kind,
@@ -212,7 +212,7 @@ def _adapters(asked: _Asked) -> Iterator[Finding]:
         yield _finding(5, "adapters", "error", french.bad_adapters(str(error)), command, problem=str(error))
         return
     for detection in detections:
-        yield _finding(5, "adapter.auto", "ok", detection_sentence(detection))
+        yield _finding(5, "adapter.auto", "ok", " ; ".join(map(french_note, detection.notes())))
     for spec in specs:
         yield _adapter(asked, spec)
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, TypeVar
 
 from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, answered_within, client_errors
-from pytest_jarvis.types import FinishReason, GenerationSettings
+from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class Asker:
         except AttemptError as error:
             tries = retrying.statistics.get("attempt_number", 1)
             if tries > 1:
-                error.reason += f" (after {tries} tries)"
+                error.reason = Note("after_tries", {"tries": tries}, error.reason)
             raise
 
     async def _stream(self, ask: Ask, timeout_s: float | None, on_token: OnToken | None) -> Said:
@@ -161,7 +161,7 @@ class Asker:
                     async for chunk in stream:
                         reading.take(chunk)
         except TimeoutError:
-            raise _too_late(reading.pieces, timeout_s) from None
+            raise _too_late(reading.pieces, timeout_s or 0.0) from None
         except client_errors() as error:
             raise self._connection.read_error(error) from error
         return reading.said()
@@ -256,7 +256,7 @@ class _Reading:
         if self._finish is None:
             raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
         if self._finish not in _FINISH:
-            raise AttemptError(f"the server ended the answer for another reason: {self._finish}")
+            raise AttemptError(Note("server_ended", {"said": self._finish}))
         counted = self._usage is not None
         return Said(
             text="".join(self._text),
@@ -271,11 +271,11 @@ class _Reading:
         )
 
 
-def _too_late(pieces: int, timeout_s: float | None) -> AttemptError:
+def _too_late(pieces: int, timeout_s: float) -> AttemptError:
     """Return what a try that took too long comes to; one that had begun to answer would take as long again."""
     if pieces:
-        return AttemptError(f"cut after {timeout_s:g} s at {pieces} tokens (finish reason: timeout)", stage="timeout")
-    return AttemptError(f"no token within {timeout_s:g} s", stage="timeout", passing=True, lost=True)
+        return AttemptError(Note("cut_in_time", {"seconds": timeout_s, "tokens": pieces}), stage="timeout")
+    return AttemptError(Note("no_token_in_time", {"seconds": timeout_s}), stage="timeout", passing=True, lost=True)
 
 
 def _reasoning_of(message: Any) -> str:

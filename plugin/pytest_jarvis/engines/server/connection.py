@@ -14,7 +14,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pytest_jarvis.types import ServerSpec, Stage
+from pytest_jarvis.types import Note, ServerSpec, Stage
 
 if TYPE_CHECKING:
     import openai
@@ -39,7 +39,7 @@ _NO_KEY: Final = "no-key"
 _CLOSING_S: Final = 5.0
 """The longest wait for what is cut off to end, when a connection is closed."""
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
-CUT: Final = "the connection was cut in the middle of the answer"
+CUT: Final = Note("connection_cut")
 _LONGEST_DETAIL: Final = 200
 _PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
 
@@ -49,7 +49,7 @@ class AttemptError(Exception):
 
     def __init__(
         self,
-        reason: str,
+        reason: Note,
         *,
         stage: Stage = "generate",
         passing: bool = False,
@@ -58,7 +58,7 @@ class AttemptError(Exception):
         status: int | None = None,
     ) -> None:
         """`lost`: nothing came back at all, as from a server that is gone."""
-        super().__init__(reason)
+        super().__init__(str(reason))
         self.reason = reason
         self.stage = stage
         self.passing = passing
@@ -171,8 +171,8 @@ class Connection:
         if isinstance(error, openai.APIStatusError):
             return self._read_status(error)
         for kinds, reason, stage in (
-            ((openai.APITimeoutError, httpx2.TimeoutException), "the server did not answer in time", "timeout"),
-            ((openai.APIConnectionError,), "the server cannot be reached", "generate"),
+            ((openai.APITimeoutError, httpx2.TimeoutException), Note("server_too_slow"), "timeout"),
+            ((openai.APIConnectionError,), Note("server_unreachable"), "generate"),
             ((httpx2.HTTPError,), CUT, "generate"),
         ):
             if isinstance(error, kinds):
@@ -180,9 +180,8 @@ class Connection:
                 passing = stage != "timeout" or isinstance(error.__cause__, httpx2.ConnectTimeout)
                 return AttemptError(reason, stage=stage, passing=passing, lost=True)
         if isinstance(error, openai.APIError):
-            detail = self._brief(error.message)
-            return AttemptError(f"the server reported an error in its answer: {detail}", passing=True)
-        return AttemptError("the server's answer is not what the API promises", passing=True)
+            return AttemptError(Note("server_error", {"said": self._brief(error.message)}), passing=True)
+        return AttemptError(Note("server_broke_api"), passing=True)
 
     def _read_status(self, error: openai.APIStatusError) -> AttemptError:
         """Return what an answer with an error status comes to."""
@@ -190,7 +189,7 @@ class Connection:
         wait_s = retry_after_s(error.response.headers.get("retry-after"))
         too_long = wait_s is not None and wait_s > LONGEST_RETRY_AFTER_S
         return AttemptError(
-            f"the server answered {status}: {self._brief(_said_by(error))}",
+            Note("server_status", {"status": status, "said": self._brief(_said_by(error))}),
             passing=(status in _PASSING_STATUS or status >= 500) and not too_long,
             retry_after_s=wait_s,
             status=status,
@@ -228,8 +227,7 @@ async def answered_within(limit_s: float) -> AsyncIterator[None]:
         async with asyncio.timeout(limit_s):
             yield
     except TimeoutError:
-        reason = f"the server did not answer within {limit_s:g} s"
-        raise AttemptError(reason, stage="timeout", lost=True) from None
+        raise AttemptError(Note("server_silent", {"seconds": limit_s}), stage="timeout", lost=True) from None
 
 
 def client_errors() -> tuple[type[Exception], ...]:

@@ -17,7 +17,7 @@ from pytest_jarvis.engines.server.connection import (
     client_errors,
     is_same_origin,
 )
-from pytest_jarvis.types import EngineError, ServerSpec
+from pytest_jarvis.types import EngineError, Note, ServerSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ class LocalEncoder:
                 self._model = SentenceTransformer(self._name, local_files_only=True)
             except (OSError, ValueError) as error:
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                raise AttemptError(f"{self._name} cannot be loaded: {reason}") from error
+                raise AttemptError(Note("encoder_not_loaded", {"name": self._name, "said": reason})) from error
         return list(self._model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False))
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.engines.answers import CLOSE, never_closed, split_answer
+from pytest_jarvis.engines.answers import CLOSE, split_answer
 from pytest_jarvis.engines.base import Digest, OnProgress, determining
 from pytest_jarvis.engines.server.client import Ask, Asker, Said, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
@@ -27,6 +27,7 @@ from pytest_jarvis.types import (
     GenerationSettings,
     Identity,
     ModelSpec,
+    Note,
     Progress,
     QuantizationCoverage,
     Request,
@@ -34,6 +35,7 @@ from pytest_jarvis.types import (
     ServedModel,
     ServerFacts,
     Stage,
+    Storage,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class ServerEngine:
         self._names = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
         self._connection = Connection(self._server)
         self._asker = Asker(self._connection, settings, retries=self._server.retries)
-        self._notes: list[str] = []
+        self._notes: list[Note] = []
         try:
             self._seen = self._connection.run(inspect(self._connection, self._asker, spec, sampled=self._is_sampled))
             self._refuse_company()
@@ -110,8 +112,8 @@ class ServerEngine:
             is_demo=False,
             is_real=True,
             device="server",
-            compute_dtype=_NOT_MEASURED,
-            coverage=QuantizationCoverage(label=_NOT_MEASURED, share_4bit=None),
+            compute_dtype="server",
+            coverage=QuantizationCoverage(storage=Storage(format="server"), share_4bit=None),
             adapters=seen.proven.proofs,
             batching="server" if seen.proven.mixes else "two passes",
             memory=(),
@@ -169,7 +171,7 @@ class ServerEngine:
         try:
             vectors = dict(zip(said, self._embedder.embed(said), strict=True))
         except AttemptError as error:
-            self._notes.append(f"the cosine is not measured: {self._embedder.label}: {error.reason}")
+            self._notes.append(Note("cosine_not_measured", {"model": self._embedder.label}, error.reason))
             return [None] * len(texts)
         return [vectors.get(text) for text in texts]
 
@@ -233,7 +235,7 @@ class ServerEngine:
     async def _outcome(self, request: Request, drawing: _Drawing) -> Response | Failure:
         """Return what one request came to."""
         if drawing.is_gone:
-            return _failure(request, "generate", "not asked: the server stopped answering")
+            return _failure(request, "generate", Note("server_gone"))
         settings = self._settings
         ask = Ask(
             model=self._names[request.arm],
@@ -255,7 +257,7 @@ class ServerEngine:
         """Return the response that an answer makes; one whose thinking never closed makes none."""
         reasoning = said.reasoning.strip()
         if reasoning and not said.text.strip():
-            return _failure(request, "generate", never_closed(said.new_tokens))
+            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": said.new_tokens}))
         # A template may open the thinking in the prompt: then only its end stands in the answer.
         answer = split_answer(
             said.text,
@@ -263,7 +265,7 @@ class ServerEngine:
             max_chars=self._settings.max_response_chars,
         )
         if answer.text is None:
-            return _failure(request, "generate", never_closed(said.new_tokens))
+            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": said.new_tokens}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
@@ -278,35 +280,32 @@ class ServerEngine:
             cut_chars=answer.cut_chars,
         )
 
-    def _stated_notes(self) -> Iterator[str]:
-        """Yield what a reader of the report should know, in plain English."""
-        yield "the weights, their quantisation and the memory are the server's: nothing of them is measured"
+    def _stated_notes(self) -> Iterator[Note]:
+        """Yield what a reader of the report should know."""
+        yield Note("server_unmeasured")
         if self._seen.proven.mixing_fault is not None:
-            yield f"base and adapter rows run in separate passes, because {self._seen.proven.mixing_fault}"
+            yield Note("separate_passes", cause=self._seen.proven.mixing_fault)
         yield from self._notes_on_seeds()
         if "samplers" not in self._asker.taken:
-            yield "the server takes no top_k, min_p or repetition_penalty: its own defaults may be at work, on all arms"
+            yield Note("no_samplers")
         if "thinking" not in self._asker.taken and self._settings.template == "chat":
-            yield "the server takes no chat_template_kwargs: whether the model thinks is its template's default"
+            yield Note("no_thinking_switch")
         if not self._seen.counted:
-            yield "the server counts no tokens: those of a response are the pieces in which it came"
+            yield Note("no_token_count")
         if self._embedder is None:
-            yield "no embedding model is configured, and no sentence encoder is installed: the cosine is not measured"
+            yield Note("no_embedding_model")
         for seen in self._seen.proven.proofs:
             if not seen.live:
-                yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
+                yield Note("adapter_inert", {"name": seen.name})
 
-    def _notes_on_seeds(self) -> Iterator[str]:
+    def _notes_on_seeds(self) -> Iterator[Note]:
         """Yield what a reader should know of how texts are drawn."""
         if self._seen.repeats == "never":
-            yield "the server ignores seeds: the same request gave two texts, so the texts are not reproducible"
+            yield Note("seeds_ignored")
         if self._seen.repeats == "alone":
-            yield (
-                "the same request gave another text beside other requests: "
-                "the texts are not reproducible, they depend on what else the server does"
-            )
+            yield Note("seeds_hold_alone")
         if self._is_sampled and self._seen.repeats is None:
-            yield "no seed changed a text: the server may answer greedily whatever the temperature"
+            yield Note("seeds_unseen")
 
 
 def _wait_for(drawing: _Drawing, work: Future[None], tell: Callable[[], None]) -> Response | Failure:
@@ -326,7 +325,7 @@ def _stated(model: ServedModel) -> str:
     return " ".join([model.name, *(f"{name}={value}" for name, value in sorted(model.facts.items()))])
 
 
-def _failure(request: Request, stage: Stage, reason: str) -> Failure:
+def _failure(request: Request, stage: Stage, reason: Note) -> Failure:
     return Failure(
         prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
     )

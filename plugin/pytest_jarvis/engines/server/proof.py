@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from pytest_jarvis.engines.base import PROBES
 from pytest_jarvis.engines.server.client import Ask, Asker, Probed, largest_change
-from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec
+from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, Note
 
 Arms = Mapping[str, str]
 """Arm -> the name its model is served under; the base first."""
@@ -28,7 +28,7 @@ class Proven:
     """What the probes showed."""
 
     proofs: tuple[AdapterProof, ...]
-    mixing_fault: str | None
+    mixing_fault: Note | None
     """Why requests of several arms may not be under way together; None where they may."""
     answers: Mapping[str, str]
     """By arm: the digest of its greedy answers to the probes, by which other weights under one name show."""
@@ -140,7 +140,7 @@ def _prove_one(
 
 def _mixing_fault(
     arm: str, mixed: Sequence[Probed], alone: Mapping[str, Sequence[Probed]], live: set[str]
-) -> str | None:
+) -> Note | None:
     """Return how an arm's answers beside those of other arms differ from its own, None when they do not.
 
     Half of what tells two arms apart is too much: the arm is then not itself any more.
@@ -151,12 +151,9 @@ def _mixing_fault(
         error, apart = largest_change(mixed, alone[arm]), largest_change(alone[arm], alone[other])
         if error is not None and apart is not None:
             if error >= apart / 2 > 0:
-                return (
-                    f"beside '{other}' the log-probabilities of '{arm}' are off by {error:.3g}, "
-                    f"half or more of what tells the two apart ({apart:.3g})"
-                )
+                return Note("logprobs_off_beside", {"other": other, "name": arm, "size": error, "apart": apart})
             continue
         for seen, own, others in zip(mixed, alone[arm], alone[other], strict=True):
             if seen.text == others.text != own.text:
-                return f"beside '{other}' the answers of '{arm}' are those of '{other}'"
+                return Note("answers_of_another", {"other": other, "name": arm})
     return None

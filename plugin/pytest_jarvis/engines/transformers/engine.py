@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pytest_jarvis.engines.answers import never_closed
 from pytest_jarvis.engines.base import PROBES, Digest, OnProgress
 from pytest_jarvis.engines.transformers import proof
 from pytest_jarvis.engines.transformers.generation import graphs
@@ -54,6 +53,7 @@ from pytest_jarvis.types import (
     GenerationSettings,
     Identity,
     ModelSpec,
+    Note,
     Request,
     Response,
 )
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-_AS_ASKED: Final = "--jarvis-plain-gpu asks for it"
-_NO_MEMORY: Final = "out of memory for this response alone"
+_AS_ASKED: Final = Note("plain_as_asked")
+_NO_MEMORY: Final = Note("out_of_memory")
 
 
 class TransformersEngine:
@@ -88,7 +88,7 @@ class TransformersEngine:
         self._identities = identifying.Identities(
             base=identifying.BaseFiles(location=self._source.location, files=base_files, commit=self._base.commit),
             adapters={adapter.name: adapter.sha256 for adapter in files},
-            storage=f"{self._coverage.label}, {self._coverage.share_4bit}",
+            storage=f"{self._coverage.storage.format} {self._coverage.storage.method} {self._coverage.share_4bit}",
             arithmetic=f"{self._compute_dtype()} on {identifying.device_kinds(device_name(self._model))}"
             + (", experts in 4 bits" if self._packed else ""),
             template=identifying.template_digest(self._base.tokenizer.chat_template)
@@ -120,7 +120,7 @@ class TransformersEngine:
         self._threads: int | None = None
         use_steady_experts(base.model)
         # Why experts in 4 bits are read out at every step of a GPU; None where they are not, or there are none.
-        self._unpacked: str | None = None
+        self._unpacked: Note | None = None
         self._packed = False
         if base.device.type == "cuda" and expert_readings(base.model):
             with trial(name):
@@ -157,7 +157,7 @@ class TransformersEngine:
             self._model, self._proofs, self._mixed = proven.model, proven.proofs, proven.mixed
         two_passes = self._mixed is not None and not self._mixed.works
         # Why every step of a GPU is launched kernel by kernel; None where steps are recorded, and on a CPU.
-        self._unrecorded: str | None = None
+        self._unrecorded: Note | None = None
         on_gpu = base.device.type == "cuda"
         if on_gpu:
             batches = [[arm] for arm in self._arms] if two_passes else [list(self._arms)]
@@ -303,15 +303,13 @@ class TransformersEngine:
         """Return the response that a row's tokens make, or why they make none."""
         request = drawn.row.request
         if not drawn.finite:
-            return _failure(request, "generate", "logits are not finite")
+            return _failure(request, "generate", Note("not_finite"))
         if drawn.finish_reason == "timeout":
-            seconds = self._settings.timeout_s
-            return _failure(
-                request, "timeout", f"cut after {seconds:g} s at {len(drawn.tokens)} tokens (finish reason: timeout)"
-            )
+            values = {"seconds": self._settings.timeout_s or 0.0, "tokens": len(drawn.tokens)}
+            return _failure(request, "timeout", Note("cut_in_time", values))
         answer = self._chat.read(drawn.tokens, thinking_open=self._chat.opens_thinking(request.text))
         if answer.text is None:
-            return _failure(request, "generate", never_closed(len(drawn.tokens)))
+            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": len(drawn.tokens)}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
@@ -352,44 +350,39 @@ class TransformersEngine:
             return "none"
         return "mixed" if self._mixed.works else "two passes"
 
-    def _notes(self) -> Iterator[str]:
-        """Yield what a reader of the report should know, in plain English."""
+    def _notes(self) -> Iterator[Note]:
+        """Yield what a reader of the report should know."""
         if self._base.device.type == "cpu":
-            yield "no GPU is used: everything is computed on the CPU in 32 bits, which is slow for a large model"
+            yield Note("no_gpu")
         if self._kept_bytes:
-            yield (
-                f"the weights in 4 bits are also kept dequantised ({self._kept_bytes / 1e6:.0f}MB), "
-                "with the same values, so that no step pays for it"
-            )
+            yield Note("kept_dequantized", {"megabytes": round(self._kept_bytes / 1e6)})
         yield from self._gpu_notes()
-        yield self.steadiness.note()
+        yield from self.steadiness.notes()
         positions = getattr(self._base.model.config, "max_position_embeddings", None)
         if positions is not None and self._longest + self._settings.max_new_tokens > positions:
-            yield (
-                f"the longest prompt takes {self._longest} tokens and its answer up to "
-                f"{self._settings.max_new_tokens}: more than the {positions} positions this model was made for"
-            )
+            most = self._settings.max_new_tokens
+            yield Note("longer_than_positions", {"prompt": self._longest, "answer": most, "positions": positions})
         if self._mixed is not None and not self._mixed.works:
-            yield f"base and adapter rows run in separate passes, because {self._mixed.reason}"
+            yield Note("separate_passes", cause=self._mixed.reason)
         yield from self._base_notes
         for seen in self._proofs:
             if not seen.live:
-                yield f"adapter '{seen.name}' changes nothing, and was accepted as asked"
+                yield Note("adapter_inert", {"name": seen.name})
             if not seen.base_unchanged:
-                yield f"with adapter '{seen.name}' off, the base's logits moved by up to {seen.max_base_drift:.2g}"
+                yield Note("base_moved", {"name": seen.name, "size": seen.max_base_drift or 0.0})
 
-    def _gpu_notes(self) -> Iterator[str]:
+    def _gpu_notes(self) -> Iterator[Note]:
         """Yield how steps run on a GPU."""
         if self._packed:
-            yield "experts are multiplied as they are stored, in 4 bits: no step reads them out in 16 bits"
+            yield Note("experts_packed")
         if self._unpacked is not None:
-            yield f"experts are read out of 4 bits at every step, because {self._unpacked}"
+            yield Note("experts_unpacked", cause=self._unpacked)
         unrecorded = self._unrecorded or self._runner.unrecorded
         if unrecorded is not None:
-            yield f"every step is launched kernel by kernel, because {unrecorded}"
+            yield Note("steps_not_recorded", cause=unrecorded)
 
 
-def _failure(request: Request, stage: Literal["generate", "timeout"], reason: str) -> Failure:
+def _failure(request: Request, stage: Literal["generate", "timeout"], reason: Note) -> Failure:
     return Failure(
         prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
     )

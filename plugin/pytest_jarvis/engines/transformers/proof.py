@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from pytest_jarvis.engines.transformers.loading.base import Base
 from pytest_jarvis.engines.transformers.lora.arms import peft_name, unmixable, with_own_names
 from pytest_jarvis.engines.transformers.lora.attach import attach
 from pytest_jarvis.engines.transformers.lora.files import AdapterFiles
-from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError
+from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, Note, text_note
 
 if TYPE_CHECKING:
     import torch
@@ -42,20 +42,14 @@ class Steadiness:
     other_tokens: int = 0
     """Those of them at which it was another one."""
 
-    def note(self) -> str:
-        """Return the finding as a sentence for the report."""
-        often = f" ({self.other_tokens} of {self.tokens} tokens of the probes did)" if self.tokens else ""
-        if self.holds and not self.exact:
-            return (
-                "probe rows gave the same bits in batches of two shapes; in 16 bits a text may yet differ between two "
-                f"selections{often}"
-            )
+    def notes(self) -> Iterator[Note]:
+        """Yield the finding, for the report."""
         if self.holds:
-            return "responses do not depend on their batch: probe rows gave the same bits in batches of two shapes"
-        return (
-            "rounding depends on the shape of the batch on this device: probe logits moved by up to "
-            f"{self.largest_difference:.2g} between two batches, so a text may differ between two selections{often}"
-        )
+            yield Note("same_bits" if self.exact else "same_bits_of_probes")
+        else:
+            yield Note("batch_changes_bits", {"size": self.largest_difference})
+        if self.tokens:
+            yield Note("batch_changes_tokens", {"others": self.other_tokens, "tokens": self.tokens})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +57,7 @@ class MixedTrial:
     """Whether base and adapter rows can run in one batch, and why not."""
 
     works: bool
-    reason: str | None = None
+    reason: Note | None = None
 
 
 def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
@@ -142,19 +136,16 @@ def try_mixed(
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        return MixedTrial(
-            works=False, reason=with_own_names(" ".join(str(error).split())).rstrip(".") or type(error).__name__
-        )
+        said = with_own_names(" ".join(str(error).split())).rstrip(".")
+        return MixedTrial(works=False, reason=text_note(said or type(error).__name__))
     if not bool(together.isfinite().all()):
-        return MixedTrial(works=False, reason="in one batch the logits are not finite")
+        return MixedTrial(works=False, reason=Note("mixed_not_finite"))
     allowed = tolerance(model.dtype) * max(1.0, *(float(logits.abs().max()) for logits in apart.values()))
     found = dict(zip(apart, together.split(len(prompts)), strict=True))
     rerouted = may_reroute(model)
     difference = max(distance(found[arm], logits, rerouted=rerouted) for arm, logits in apart.items())
     if difference > allowed:
-        return MixedTrial(
-            works=False, reason=f"in one batch the logits differ by {difference:.3g} from separate passes"
-        )
+        return MixedTrial(works=False, reason=Note("mixed_logits_differ", {"size": difference}))
     reasons = (
         _lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], rerouted=rerouted)
         for arm in apart
@@ -166,7 +157,7 @@ def try_mixed(
 
 def _lost_adapter(
     arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, rerouted: bool
-) -> str | None:
+) -> Note | None:
     """Return how the rows `found` of an adapter in a mixed batch lack its effect, None when they have it.
 
     `own` and `base` are the logits of the adapter and of the base alone. A tolerance relative to the logits cannot
@@ -174,9 +165,9 @@ def _lost_adapter(
     """
     change, error = (distance(one, own, rerouted=rerouted) for one in (base, found))
     if error >= change / 2:
-        return f"in one batch adapter '{arm}' is off by {error:.3g}, half or more of what it changes ({change:.3g})"
+        return Note("mixed_adapter_off", {"name": arm, "size": error, "change": change})
     if bool(((found - own).norm(dim=-1) > (found - base).norm(dim=-1)).any()):
-        return f"in one batch a row of adapter '{arm}' is nearer to the base than to the adapter"
+        return Note("mixed_adapter_lost", {"name": arm})
     return None
 
 

@@ -248,8 +248,9 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         *([adapters] if (adapters := adapters_sentence(report.gate, metadata.plan.require)) else []),
         *([typeset(early)] if (early := _early(report, insights)) else []),
     ]
+    model = labels.model_label(report.provenance.engine)
     return KeyNumbers(
-        title=f"{printable(metadata.base_model_label)} + {', '.join(map(printable, metadata.adapters))}",
+        title=" + ".join([printable(model), ", ".join(map(printable, metadata.adapters))]),
         subtitle=wording.subtitle(
             metadata.timestamp,
             printable(labels.quantised(metadata.quantization)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, Detection, FoundAdapter, Problem
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, FoundAdapter, Problem
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
 
 _PROBLEMS: Final[Mapping[Problem, str]] = {
@@ -40,19 +40,17 @@ _REMEDIES: Final[Mapping[Problem, str]] = {
 """What mends a problem; what is said of a pointer says it already."""
 
 
-def detection_sentence(detection: Detection) -> str:
-    """Return which adapter was taken, and why that one."""
-    chosen = detection.chosen
+def chosen_adapter(values: Mapping[str, Any]) -> str:
+    """Return which adapter `auto` took, and why that one, from the values of its note."""
     of = "le seul utilisable"
-    if detection.usable > 1:
-        of = f"le plus récent ({moment(chosen.modified_s)}) de {detection.usable} utilisables"
-    said = f"adaptateur « {printable(detection.arm)} » choisi par « auto » : {path(chosen.folder)}, {of}"
-    if detection.passed_over:
-        others = ", ".join(
-            f"{path(found.folder)} ({problem_of(found, problem)})" for found, problem in detection.passed_over
-        )
-        said += f" ; plus récents mais écartés : {others}"
-    return typeset(said)
+    if values["usable"] > 1:
+        of = f"le plus récent ({moment(values['modified_s'])}) de {values['usable']} utilisables"
+    return f"adaptateur « {printable(values['arm'])} » choisi par « auto » : {printable(values['folder'])}, {of}"
+
+
+def passed_over(values: Mapping[str, Any]) -> str:
+    """Return which younger adapter could not be taken, and why, from the values of its note."""
+    return f"plus récent mais écarté : {printable(values['folder'])} ({problem_of(values)})"
 
 
 def list_lines(
@@ -75,19 +73,17 @@ def list_lines(
     return [typeset(line) for line in [*lines, f"{counted} sous {where}"]]
 
 
-def problem_of(adapter: FoundAdapter, problem: Problem) -> str:
-    """Return why an adapter cannot be used, with the place in its configuration or the value."""
-    fault, broken_at = adapter.fault, adapter.broken_at
-    if fault is not None:
-        return f"{_PROBLEMS[problem]} : {fault.key} vaut {printable(fault.found)}"
-    if broken_at is None:
-        return _PROBLEMS[problem]
-    return f"{_PROBLEMS[problem]}, ligne {broken_at[0]}, colonne {broken_at[1]}"
+def problem_of(values: Mapping[str, Any]) -> str:
+    """Return why an adapter cannot be used, from `FoundAdapter.problem_values`."""
+    said = _PROBLEMS[values["problem"]]
+    if "key" in values:
+        return f"{said} : {values['key']} vaut {printable(values['found'])}"
+    return f"{said}, ligne {values['line']}, colonne {values['column']}" if "line" in values else said
 
 
 def problem_and_remedy(adapter: FoundAdapter, problem: Problem) -> str:
     """Return why an adapter cannot be used, and what to do."""
-    said = problem_of(adapter, problem)
+    said = problem_of(adapter.problem_values(problem))
     if problem == "other_base":
         said += f" ({printable(adapter.base or DASH)})"
     return f"{said} ; {_REMEDIES[problem]}" if _REMEDIES[problem] else said

@@ -7,10 +7,11 @@ from typing import Final
 
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.render.french.formats import bar_percent, percent, plural, printable, typeset
+from pytest_jarvis.render.french.labels import storage
 from pytest_jarvis.render.french.metrics import LABELS
-from pytest_jarvis.render.french.notes import french_storage
 from pytest_jarvis.report.schema import ReplayOf, Report
 from pytest_jarvis.stats.regression import Direction, PromptOverlap, SettingChange
+from pytest_jarvis.types import Storage
 
 _MOST_IDS: Final = 8
 
@@ -166,9 +167,7 @@ def setting_label(name: str) -> str:
 def change_sentence(change: SettingChange) -> str:
     """Return one setting that differs: its name, before and after."""
     label = setting_label(change.name)
-    values = (change.stored, change.new)
-    if change.name == "quantization":
-        values = (french_storage(change.stored), french_storage(change.new))
+    values = (storage(one) if isinstance(one, Storage) else one for one in (change.stored, change.new))
     before, after = (printable(value) or "–" for value in values)
     return typeset(f"{printable(label)} : {before} → {after}")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.render.french.comparing import day_of, setting_label
 from pytest_jarvis.render.french.formats import plural, printable, typeset
-from pytest_jarvis.render.french.notes import french_storage
+from pytest_jarvis.render.french.labels import storage
 from pytest_jarvis.report.history import HistoryEntry, Series
 from pytest_jarvis.stats.gate import GateVerdict
 
@@ -40,7 +40,7 @@ def series_title(place: int, series: Series) -> str:
     """Return what a series of comparable runs shares, and what sets it apart from the one before."""
     fake = "" if series.is_real else ", moteur factice"
     said = (
-        f"Série {place} : {printable(series.base_model)}, {printable(french_storage(series.quantization))}, prompts "
+        f"Série {place} : {printable(series.base_model)}, {printable(storage(series.quantization))}, prompts "
         f"{series.prompt_hash[:8]}{fake} ({plural(series.runs, 'essai')})"
     )
     if not series.differs:

@@ -9,12 +9,11 @@ from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.inputs.config import DEMO
 from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
 from pytest_jarvis.render.french.metrics import digits_of_noise, label_of, spec_named
-from pytest_jarvis.render.french.notes import french_storage
 from pytest_jarvis.report.analysis.changes import Criterion
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import GateVerdict
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import TWIN_ARM, EngineDescription
+from pytest_jarvis.types import TWIN_ARM, AdapterProof, EngineDescription, ServerFacts, Storage, StorageFormat
 
 TITLE: Final = "RAPPORT JARVIS"
 FAKE_MODEL: Final = "moteur factice (réponses écrites d’avance)"
@@ -84,14 +83,35 @@ def model_named(name: str) -> str:
     return DEMO_MODEL if name == DEMO else name
 
 
-def storage(label: str) -> str:
+_STORAGES: Final[Mapping[StorageFormat, str]] = {
+    "nf4": "NF4 (double quantification)",
+    "fp4": "FP4",
+    "4bit": "4 bits",
+    "16bit": "16 bits",
+    "32bit": "32 bits",
+    "checkpoint": "quantifié par ses fichiers ({method})",
+    "server": "non mesurée (serveur)",
+    "none": "",
+    "text": "{method}",
+}
+
+
+def storage(found: Storage) -> str:
     """Return how the weights are stored; a dash where there are none."""
-    return quantised(label) or DASH
+    return quantised(found) or DASH
 
 
-def quantised(label: str) -> str:
+def quantised(found: Storage) -> str:
     """Return how the weights are stored; nothing where there are none."""
-    return "" if label == "none" else french_storage(label)
+    said = _STORAGES[found.format].format(method=found.method)
+    if found.share is None:
+        return said
+    return typeset(f"{said}, partiel : {percent(found.share)} des poids d’experts et linéaires")
+
+
+def compute_dtype(name: str) -> str:
+    """Return the type that computes; nothing for an engine without a model."""
+    return "" if name == "none" else _STORAGES["server"] if name == "server" else name
 
 
 def device(name: str) -> str:
@@ -365,3 +385,41 @@ def written(file: str) -> str:
 
 
 CHARTS_OF_PAGE: Final = "graphiques de report.html"
+
+REPEATS: Final = {
+    "always": "mêmes textes à chaque fois",
+    "alone": "mêmes textes seulement pour une requête seule",
+    "never": "graine ignorée",
+    None: typeset("graine : pas vu"),
+}
+
+
+def server_sentence(server: ServerFacts) -> str:
+    """Return where a server is, what it says of itself and how it draws."""
+    parts = [server.base_url]
+    if server.version is not None:
+        parts.append(f"version {server.version}")
+    if server.system_fingerprint is not None:
+        parts.append(server.system_fingerprint)
+    return ", ".join([*parts, REPEATS[server.repeats]])
+
+
+def served_sentence(server: ServerFacts) -> str:
+    """Return each arm's name on the server, and what the server's list says of it."""
+    return typeset(" ; ").join(
+        typeset(f"{model.arm} : {model.name}") + "".join(f", {name} {value}" for name, value in model.facts.items())
+        for model in server.models
+    )
+
+
+def served_proof_sentence(adapter: AdapterProof) -> str:
+    """Return what was seen of an adapter on a server before anything was scored; nothing where nothing was asked."""
+    if adapter.probes is None:
+        return ""
+    seen = f"change {adapter.texts_changed} des {adapter.probes} textes témoins"
+    if adapter.max_logprob_change is not None and adapter.max_logprob_drift is not None:
+        seen += (
+            f" et les log-probabilités de {number(adapter.max_logprob_change, 3)} au plus "
+            f"(la base, redemandée, de {number(adapter.max_logprob_drift, 3)})"
+        )
+    return typeset(seen)

@@ -1,208 +1,162 @@
-"""What engines say in English (notes, reasons of failures, storage of weights), in French; the rest stays as it is."""
+"""What engines and runs note, and why something failed: each code in French."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Final
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from pytest_jarvis.render.french.formats import percent, typeset
-from pytest_jarvis.render.french.serving import NOT_MEASURED_BY_A_SERVER, SERVER_NOTES, SERVER_REASONS
+from pytest_jarvis.render.french.adapters import chosen_adapter, passed_over
+from pytest_jarvis.render.french.formats import plural, typeset
+from pytest_jarvis.types import Note, NoteCode, number_text
 
-Translations = tuple[tuple[str, str], ...]
-"""Pattern of what is said in English -> French, with the pattern's groups by name."""
-
-NOTES: Final[Translations] = (
-    (
-        r"no GPU is used: .*",
-        "aucun GPU n’est utilisé : tout est calculé sur le processeur en 32 bits, ce qui est lent pour un grand modèle",
+_FAULT: Final = "prompt « {prompt} », {arm}, réponse {number} : {cause}"
+NOTES: Final[Mapping[NoteCode, str]] = {
+    "text": "{text}",
+    "out_of_memory": "mémoire insuffisante, même pour cette réponse seule",
+    "not_finite": "logits non finis (infinis, ou qui ne sont pas des nombres)",
+    "cut_in_time": "coupée après {seconds} s, à {tokens} tokens (délai dépassé)",
+    "thinking_not_closed": (
+        "la réflexion n’était pas finie après {tokens} tokens : augmentez max_new_tokens, ou désactivez la réflexion"
     ),
-    (
-        r"the weights in 4 bits are also kept dequantised \((?P<size>\d+)MB\), .*",
-        "les poids en 4 bits sont aussi gardés déquantifiés ({size}\u00a0Mo), mêmes valeurs, pour aller plus vite",
+    "not_recorded": "le rapport relu n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
+    "worker_died": "le processus qui jouait ce test est mort (pytest-xdist)",
+    "no_clean_answer": "aucune réponse à la commande correcte « {command} » ({cause})",
+    "metric_fault": f"métrique « {{metric}} » : {_FAULT}",
+    "hook_fault": f"{{hook}} : {_FAULT}",
+    "raised": "a levé {error}",
+    "not_a_number": "un nombre fini était attendu, ou None là où elle ne s’applique pas, et non {found}",
+    "not_numbers_by_name": "des nombres par nom étaient attendus, et non {found}",
+    "not_a_name": "un nom comme « politesse » était attendu, et non {found}",
+    "name_taken": "« {name} » est le nom d’une autre métrique",
+    "after_tries": "{cause} ({tries} essais)",
+    "server_status": "le serveur a répondu {status} : {said}",
+    "server_unreachable": "le serveur ne répond pas",
+    "server_silent": "le serveur n’a pas répondu en {seconds} s",
+    "server_too_slow": "le serveur n’a pas répondu à temps",
+    "no_token_in_time": "aucun token en {seconds} s",
+    "connection_cut": "la connexion a été coupée au milieu de la réponse",
+    "server_error": "le serveur a signalé une erreur dans sa réponse : {said}",
+    "server_broke_api": "la réponse du serveur n’est pas celle que l’API promet",
+    "server_ended": "le serveur a terminé la réponse pour une autre raison : {said}",
+    "server_gone": "pas demandée : le serveur ne répondait plus",
+    "encoder_not_loaded": "{name} ne se charge pas : {said}",
+    "logprobs_off_beside": (
+        "à côté de « {other} », les log-probabilités de « {name} » s’écartent de {size}, trop pour distinguer les deux "
+        "({apart})"
     ),
-    (
-        r"experts are multiplied as they are stored, in 4 bits: .*",
-        "les experts sont multipliés tels qu’ils sont stockés, en 4 bits : aucune étape ne les relit en 16 bits",
+    "answers_of_another": "à côté de « {other} », les réponses de « {name} » sont celles de « {other} »",
+    "mixed_not_finite": "dans un lot commun, les logits ne sont pas finis",
+    "mixed_logits_differ": "dans un lot commun, les logits diffèrent de {size} de ceux de passages séparés",
+    "mixed_adapter_off": (
+        "dans un lot commun, l’adaptateur « {name} » s’écarte de {size}, au moins la moitié de son effet ({change})"
     ),
-    (
-        r"experts are read out of 4 bits at every step, because (?P<reason>.*)",
-        "à chaque étape les experts sont relus de 4 en 16 bits, car : {reason}",
+    "mixed_adapter_lost": (
+        "dans un lot commun, une ligne de l’adaptateur « {name} » est plus proche de la base que de l’adaptateur"
     ),
-    (
-        r"every step is launched kernel by kernel, because (?P<reason>.*)",
-        "chaque étape est lancée noyau par noyau, sans graphe CUDA, car : {reason}",
+    "adapter_replaces_module": (
+        "l’adaptateur « {name} » remplace un module de la base qu’un autre adaptateur ne remplace pas"
     ),
-    (
-        r"responses do not depend on their batch: .*",
-        "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
+    "plain_as_asked": "--jarvis-plain-gpu le demande",
+    "several_devices": "le modèle est réparti sur plusieurs appareils",
+    "rows_by_lists": "les couches d’un adaptateur choisissent leurs lignes par listes",
+    "more_than_keys_and_values": "le modèle garde autre chose que des clés et des valeurs",
+    "logits_differ": "les logits diffèrent de {size} de ceux que donne un cache qui grandit",
+    "experts_not_exchangeable": "les experts de cette famille ne se remplacent pas",
+    "experts_in_another_layout": "les experts de cette famille sont rangés autrement",
+    "experts_not_all_4bit": "tous les experts ne sont pas en 4 bits",
+    "experts_not_in_blocks": "les lignes des experts ne sont pas des blocs entiers de 64 poids en NF4",
+    "products_off": "les produits s’écartent de {size}, et l’arrondi n’explique que {allowed}",
+    "scripted": "les réponses sont écrites d’avance par un script : ce ne sont pas les mesures d’un modèle",
+    "no_gpu": (
+        "aucun GPU n’est utilisé : tout est calculé sur le processeur en 32 bits, ce qui est lent pour un grand modèle"
     ),
-    (
-        (
-            r"probe rows gave the same bits in batches of two shapes; in 16 bits [^(]*"
-            r"\((?P<others>\d+) of (?P<tokens>\d+) tokens .*"
-        ),
-        (
-            "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec "
-            "-k (tokens témoins changés : {others} sur {tokens})"
-        ),
+    "kept_dequantized": (
+        "les poids en 4 bits sont aussi gardés déquantifiés ({megabytes} Mo), mêmes valeurs, pour aller plus vite"
     ),
-    (
-        r"probe rows gave the same bits in batches of two shapes; in 16 bits .*",
-        "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec -k",
+    "experts_packed": (
+        "les experts sont multipliés tels qu’ils sont stockés, en 4 bits : aucune étape ne les relit en 16 bits"
     ),
-    (
-        (
-            r"rounding depends on the shape of the batch on this device: probe logits moved by up to "
-            r"(?P<size>\S+) [^(]*\((?P<others>\d+) of (?P<tokens>\d+) tokens .*"
-        ),
-        (
-            "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus ; tokens témoins changés : "
-            "{others} sur {tokens}) : un texte peut changer avec -k"
-        ),
+    "experts_unpacked": "à chaque étape les experts sont relus de 4 en 16 bits, car : {cause}",
+    "steps_not_recorded": "chaque étape est lancée noyau par noyau, sans graphe CUDA, car : {cause}",
+    "same_bits": "les réponses ne dépendent pas de leur lot : mêmes bits pour des témoins dans des lots de deux formes",
+    "same_bits_of_probes": (
+        "mêmes bits pour des témoins dans des lots de deux formes ; en 16 bits un texte peut encore changer avec -k"
     ),
-    (
-        r"rounding depends on the shape of the batch on this device: probe logits moved by up to (?P<size>\S+) .*",
-        "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus) : un texte peut changer avec -k",
+    "batch_changes_bits": (
+        "ici l’arrondi dépend de la forme du lot (logits témoins : {size} au plus) : un texte peut changer avec -k"
     ),
-    (
-        r"base and adapter rows run in separate passes, because (?P<reason>.*)",
-        "la base et l’adaptateur passent l’un après l’autre, car : {reason}",
+    "batch_changes_tokens": "tokens témoins qui changent dans un lot plus grand : {others} sur {tokens}",
+    "separate_passes": "la base et l’adaptateur passent l’un après l’autre, car : {cause}",
+    "longer_than_positions": (
+        "un prompt et sa réponse prennent jusqu’à {prompt} + {answer} tokens, plus que les {positions} positions du "
+        "modèle"
     ),
-    (
-        r"adapter '(?P<name>[^']*)' changes nothing, and was accepted as asked",
-        "l’adaptateur « {name} » ne change rien, et a été accepté comme demandé",
+    "adapter_inert": "l’adaptateur « {name} » ne change rien, et a été accepté comme demandé",
+    "base_moved": "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
+    "adapter_of_other_base": (
+        "l’adaptateur « {name} » se dit entraîné sur « {stated} » et non sur « {base} » : seules les formes ont été "
+        "comparées"
     ),
-    (
-        r"with adapter '(?P<name>[^']*)' off, the base's logits moved by up to (?P<size>.*)",
-        "l’adaptateur « {name} » coupé, les logits de la base ont bougé de {size} au plus",
+    "adapter_keys_unknown": "l’adaptateur « {name} » : cette version de peft ignore {keys} dans sa configuration",
+    "server_unmeasured": "les poids, leur quantification et la mémoire sont ceux du serveur : rien n’en est mesuré",
+    "seeds_ignored": (
+        "le serveur ignore les graines : la même requête a donné deux textes, les textes ne sont pas reproductibles"
     ),
-    (
-        r"adapter '(?P<name>[^']*)' says that it was trained on (?P<stated>.*), and .* folder (?P<base>.*): .*",
-        "l’adaptateur « {name} » se dit entraîné sur {stated} et non sur {base} : seules les formes ont été comparées",
+    "seeds_hold_alone": (
+        "la même requête a donné un autre texte à côté d’autres : les textes ne sont pas reproductibles"
     ),
-    (
-        r"adapter '(?P<name>[^']*)': this version of peft does not know (?P<keys>.*) in its configuration",
-        "l’adaptateur « {name} » : cette version de peft ignore {keys} dans sa configuration",
+    "seeds_unseen": (
+        "aucune graine n’a changé un texte : le serveur répond peut-être sans tirage, quelle que soit la température"
     ),
-    (
-        r"the longest prompt takes (?P<prompt>\d+) tokens .* (?P<answer>\d+): more than the (?P<most>\d+) positions .*",
-        "un prompt et sa réponse prennent jusqu’à {prompt} + {answer} tokens, plus que les {most} positions du modèle",
+    "no_samplers": (
+        "le serveur ne prend pas top_k, min_p ni repetition_penalty : ses réglages agissent peut-être, sur chaque bras"
     ),
-    (
-        r"the answers are made up by a script: .*",
-        "les réponses sont écrites d’avance par un script : ce ne sont pas les mesures d’un modèle",
+    "no_thinking_switch": (
+        "le serveur ne prend pas chat_template_kwargs : que le modèle réfléchisse ou non dépend de son gabarit"
     ),
-    *SERVER_NOTES,
-)
-
-
-REASONS: Final[Translations] = (
-    (r"out of memory for this response alone", "mémoire insuffisante, même pour cette réponse seule"),
-    (r"logits are not finite", "logits non finis (infinis, ou qui ne sont pas des nombres)"),
-    (
-        r"cut after (?P<seconds>\S+) s at (?P<tokens>\d+) tokens \(finish reason: timeout\)",
-        "coupée après {seconds} s, à {tokens} tokens (délai dépassé)",
+    "no_token_count": (
+        "le serveur ne compte pas les tokens : ceux d’une réponse sont les morceaux dans lesquels elle est venue"
     ),
-    (
-        r"the thinking block was not closed within (?P<tokens>\d+) tokens; raise max_new_tokens or turn thinking off",
-        "la réflexion n’était pas finie après {tokens} tokens : augmentez max_new_tokens, ou désactivez la réflexion",
+    "no_embedding_model": (
+        "aucun modèle d’embeddings n’est configuré ni installé : la similarité cosinus n’est pas mesurée"
     ),
-    (
-        r"the replayed report holds no response to this prompt; run without --jarvis-replay",
-        "le rapport relu n’a pas de réponse à ce prompt ; lancez la session sans --jarvis-replay",
+    "cosine_not_measured": "la similarité cosinus n’est pas mesurée, faute de vecteurs de {model} : {cause}",
+    "relevance_share": (
+        "la pertinence atteint 1 à {percent} % des termes du dictionnaire, et non à 30 % : elle ne se compare qu’à des "
+        "rapports faits de même"
     ),
-    (r"the worker process died while it ran this test", "le processus qui jouait ce test est mort (pytest-xdist)"),
-    (
-        (
-            r"(?P<which>metric '.*'|pytest_jarvis_response_metrics.*): prompt '(?P<prompt>.*)', (?P<arm>\S+), "
-            r"response (?P<number>\d+): (?P<metric>.*)"
-        ),
-        "{which} : prompt « {prompt} », {arm}, réponse {number} : {metric}",
-    ),
-    (r"metric '(?P<name>.*)'", "métrique « {name} »"),
-    (r"raised (?P<error>.*)", "a levé {error}"),
-    (
-        r"expected a finite number, or None where it does not apply, found (?P<found>.*)",
-        "un nombre fini était attendu, ou None là où elle ne s’applique pas, et non {found}",
-    ),
-    (r"expected numbers by name, found (?P<found>.*)", "des nombres par nom étaient attendus, et non {found}"),
-    (
-        r"expected a name such as '(?P<name>.*)', found (?P<found>.*)",
-        "un nom comme « {name} » était attendu, et non {found}",
-    ),
-    (r"'(?P<name>.*)' is the name of another metric", "« {name} » est le nom d’une autre métrique"),
-    (
-        r"no answer to the clean command '(?P<command>.*)': (?P<reason>.*)",
-        "aucune réponse à la commande correcte « {command} » ({reason})",
-    ),
-    (r"in one batch the logits are not finite", "dans un lot commun, les logits ne sont pas finis"),
-    (
-        r"in one batch the logits differ by (?P<size>\S+) from separate passes",
-        "dans un lot commun, les logits diffèrent de {size} de ceux de passages séparés",
-    ),
-    (
-        r"in one batch adapter '(?P<name>[^']*)' is off by (?P<size>\S+), half or more of .* \((?P<change>\S+)\)",
-        "dans un lot commun, l’adaptateur « {name} » s’écarte de {size}, au moins la moitié de son effet ({change})",
-    ),
-    (
-        r"in one batch a row of adapter '(?P<name>[^']*)' is nearer to the base than to the adapter",
-        "dans un lot commun, une ligne de l’adaptateur « {name} » est plus proche de la base que de l’adaptateur",
-    ),
-    (
-        r"adapter '(?P<name>[^']*)' replaces a module of the base that another adapter does not replace",
-        "l’adaptateur « {name} » remplace un module de la base qu’un autre adaptateur ne remplace pas",
-    ),
-    *SERVER_REASONS,
-)
-
-STORAGES: Final[Translations] = (
-    (r"(?P<format>\S+) \(double quantisation\)", "{format} (double quantification)"),
-    (
-        r"(?P<format>.+), partial: (?P<share>\S+)% of the expert and linear weights",
-        "{format}, partiel : {share} % des poids d’experts et linéaires",
-    ),
-    (r"quantised by its checkpoint \((?P<format>.*)\)", "quantifié par ses fichiers ({format})"),
-    NOT_MEASURED_BY_A_SERVER,
-)
+}
 
 
-def french_note(note: str) -> str:
-    """Return the engine's note in French, where it is known."""
-    return _translated(note, NOTES)
+def _several_processes(values: Mapping[str, Any]) -> str:
+    return (
+        f"{values['workers']} processus (pytest-xdist), chacun ses prompts : {plural(values['samples'], 'réponse')} "
+        "par prompt et par bras, en un seul tirage, sans arrêt anticipé."
+    )
 
 
-def french_reason(reason: str) -> str:
-    """Return why a response, or its score, could not be made, in French where it is known."""
-    return _translated(reason, REASONS)
+WRITTEN: Final[Mapping[NoteCode, Callable[[Mapping[str, Any]], str]]] = {
+    "adapter_chosen": chosen_adapter,
+    "adapter_passed_over": passed_over,
+    "several_processes": _several_processes,
+}
+"""Notes whose sentence depends on their values."""
 
 
-def french_storage(label: str) -> str:
-    """Return how weights are stored, in French where it is known."""
-    return _translated(label, STORAGES)
+def french_note(note: Note) -> str:
+    """Return a note in French; free text as it is, and a question mark for a value that is missing."""
+    if note.code in WRITTEN:
+        try:
+            return typeset(WRITTEN[note.code](note.values))
+        except (LookupError, TypeError, ValueError):  # a report that was changed by hand
+            return str(note)
+    values = defaultdict(lambda: "?", {name: _shown(value) for name, value in note.values.items()})
+    if note.cause is not None:
+        values["cause"] = french_note(note.cause)
+    said = NOTES[note.code].format_map(values)
+    return said if note.code == "text" else typeset(said)
 
 
-def relevance_notes(share: float) -> Iterator[str]:
-    """Yield what a reader must know of the relevance when it is not the usual one."""
-    if share != 0.3:
-        yield typeset(
-            f"la pertinence atteint 1 à {percent(share, 0)} des termes du dictionnaire, et non à 30 % : "
-            "elle ne se compare qu’à des rapports faits de même"
-        )
-
-
-def _translated(text: str, translations: Translations) -> str:
-    for pattern, french in translations:
-        if found := re.fullmatch(pattern, text):
-            said = {name: _nested(name, value) for name, value in found.groupdict().items()}
-            return typeset(french.format(**said))
-    return text
-
-
-def _nested(group: str, value: str) -> str:
-    """Return the value of a group: a reason or a format within a sentence is said in French too, figures as well."""
-    if group in {"reason", "which", "metric"}:
-        return french_reason(value)
-    if group == "format":
-        return french_storage(value)
-    return value.replace(".", ",") if group in {"size", "change", "share", "seconds"} else value
+def _shown(value: str | float) -> str:
+    return number_text(value).replace(".", ",") if isinstance(value, float) else str(value)

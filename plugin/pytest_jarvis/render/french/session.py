@@ -10,7 +10,7 @@ from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render.french.formats import NBSP, number, percent, plural, printable, seconds, typeset
 from pytest_jarvis.render.french.labels import BASE, STAGES, device, model_label, quantised
 from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, short_label, spec_named
-from pytest_jarvis.render.french.notes import french_reason
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.types import TWIN_ARM, EngineDescription
@@ -41,14 +41,6 @@ def hook_sentence(error: str) -> str:
     return typeset(f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements.")
 
 
-def parallel(workers: int, look: int) -> str:
-    """Return how several processes draw: each its own prompts, with one count of responses."""
-    return typeset(
-        f"{workers} processus (pytest-xdist), chacun ses prompts : {plural(look, 'réponse')} par prompt et par bras, "
-        "en un seul tirage, sans arrêt anticipé."
-    )
-
-
 def all_died() -> str:
     """Return what is said when every process died before it had measured a prompt."""
     return (
@@ -67,7 +59,7 @@ def loaded(engine: EngineDescription, load_s: float) -> list[str]:
     named = ", ".join(printable(adapter.name) for adapter in engine.adapters)
     parts = [
         f"JARVIS{NBSP}: {printable(model_label(engine))}",
-        quantised(engine.coverage.label),
+        quantised(engine.coverage.storage),
         device(engine.device),
         _BATCHING[engine.batching],
         f"adaptateur{'s' if len(engine.adapters) > 1 else ''}{NBSP}: {named}" if named else "",
@@ -127,7 +119,7 @@ def failure_line(failure: FailureRow) -> str:
     stage = STAGES.get(failure.stage, failure.stage)
     return typeset(
         f"échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {stage} : "
-        f"{printable(french_reason(failure.reason))}"
+        f"{printable(french_note(failure.reason))}"
     )
 
 

@@ -203,7 +203,7 @@ def _heading(report: Report) -> list[str]:
     return [
         part
         for part in (
-            metadata.base_model_label,
+            labels.model_label(report.provenance.engine),
             labels.quantised(metadata.quantization),
             labels.device(metadata.device),
         )

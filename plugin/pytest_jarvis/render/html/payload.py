@@ -12,7 +12,7 @@ from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.labels import STAGES, tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, names_of
-from pytest_jarvis.render.french.notes import french_reason
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.routing import outcome
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import FailureRow, Report, ResultRow, Sample
@@ -140,7 +140,7 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for failure in failures:
-        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_reason(failure.reason)]
+        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_note(failure.reason)]
         found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
     return found
 

@@ -45,7 +45,7 @@ from pytest_jarvis.report.schema import Averages, CategoryAverages, Report, Resu
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.ranking import Ranking, rank_arms
 from pytest_jarvis.stats.sequential import look_alpha
-from pytest_jarvis.types import BASE_ARM, TWIN_ARM
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, Note
 
 _ROUNDING: Final = 1e-9
 
@@ -124,7 +124,7 @@ class FailureCount:
     arm: str
     stage: str
     responses: int
-    reason: str
+    reason: Note
     """The most frequent one; of equals, the first."""
 
 
@@ -313,7 +313,7 @@ def _ranking_alpha(report: Report, arms: int) -> float:
 
 def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, ...]:
     """Count the failures by arm, in the order of the arms, and stage, in the order they appear."""
-    reasons: dict[tuple[str, str], Counter[str]] = {}
+    reasons: dict[tuple[str, str], Counter[Note]] = {}
     for failure in report.failures:
         reasons.setdefault((failure.arm, failure.stage), Counter())[failure.reason] += 1
     order = {arm: place for place, arm in enumerate(arms)}

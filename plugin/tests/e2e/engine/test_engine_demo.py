@@ -14,7 +14,7 @@ import pytest
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.engines.transformers.generation import runner
 from pytest_jarvis.engines.transformers.lora.arms import as_arms
-from pytest_jarvis.types import EngineError, GenerationSettings, Progress, Request
+from pytest_jarvis.types import EngineError, GenerationSettings, Progress, Request, Storage
 
 TEXTS = [
     "ouvre chrome",
@@ -44,10 +44,10 @@ def requests(count: int = 5, *, arms: tuple[str, ...] = ("base", "jarvis"), repl
 
 def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo) -> None:
     described = demo.describe()
-    assert (DISPLAY_NAME, True, "NF4 (double quantisation)", "mixed") == (
+    assert (DISPLAY_NAME, True, Storage(format="nf4"), "mixed") == (
         described.display_name,
         described.is_demo,
-        described.coverage.label,
+        described.coverage.storage,
         described.batching,
     )
     assert described.coverage.share_4bit == 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_jarvis.types import EngineError
+from pytest_jarvis.types import EngineError, Storage
 
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
 
@@ -120,7 +120,7 @@ def test_every_expert_and_linear_weight_is_in_four_bits(family) -> None:
     _, engine = family
     coverage = engine.describe().coverage
     kinds = {kind.kind: set(kind.weights) for kind in coverage.kinds}
-    assert (1.0, "NF4 (double quantisation)", ()) == (coverage.share_4bit, coverage.label, coverage.not_4bit)
+    assert (1.0, Storage(format="nf4"), ()) == (coverage.share_4bit, coverage.storage, coverage.not_4bit)
     assert ({"nf4"}, {"nf4"}, {"float32"}) == (kinds["experts"], kinds["attention"], kinds["router"])
 
 
@@ -163,7 +163,7 @@ def test_a_partial_load_that_is_allowed_says_so_in_its_label(tiny_moe, load_engi
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
     engine.close()
-    assert "partial: 11.1%" in coverage.label
+    assert 0.111 == coverage.storage.share
     assert 4 == len(coverage.not_4bit)
 
 
@@ -173,7 +173,7 @@ def test_no_quantisation_is_none(tiny_moe, load_engine) -> None:
     expected = reference_logits(engine, plain_model(tiny_moe), PROMPTS)
     found = engine.logits(PROMPTS)
     engine.close()
-    assert (None, "32 bits") == (coverage.share_4bit, coverage.label)
+    assert (None, Storage(format="32bit")) == (coverage.share_4bit, coverage.storage)
     assert np.abs(expected - found).max() < 1e-4 * np.abs(expected).max()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.types import EngineError
+from pytest_jarvis.types import EngineError, Storage
 
 PACKED = {
     "quant_method": "bitsandbytes",
@@ -86,7 +86,7 @@ def test_a_packed_mixture_holds_the_experts_that_packing_on_load_gives(
         assert torch.equal(expected[name][0], codes)
         torch.testing.assert_close(weights, expected[name][1], rtol=tolerance, atol=0.0)
     assert engine.describe().coverage.share_4bit == 1.0
-    assert engine.describe().coverage.label == "NF4 (double quantisation)"
+    assert engine.describe().coverage.storage == Storage(format="nf4")
 
 
 def test_a_packed_dense_model_gives_the_logits_of_its_own_weights(load_engine, tiny_dense, tmp_path) -> None:
@@ -146,7 +146,7 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense, pl
         else:
             projection.register_buffer("qweight", codes.int())
     coverage = measure_coverage(model, asked=True, prequantized="gptq")
-    assert coverage.label == "quantised by its checkpoint (gptq)"
+    assert coverage.storage == Storage(format="checkpoint", method="gptq")
     assert coverage.share_4bit is None
     refuse_unpacked("model", coverage, prequantized="gptq")
     refuse_partial("model", coverage)

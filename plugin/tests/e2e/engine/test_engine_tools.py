@@ -18,7 +18,7 @@ def test_tools_reach_the_model_and_calls_are_read(load_engine) -> None:
     assert answer.prompt_tokens > 60
     said = engine._base.tokenizer.encode('<tool_call>\n{"name": "mute_tool"}\n</tool_call><|im_end|>')
     assert (ToolCall(name="mute_tool"),) == engine._chat.read(said, thinking_open=False).tool_calls
-    assert not [note for note in engine.describe().notes if "positions" in note]
+    assert not [note for note in engine.describe().notes if note.code == "longer_than_positions"]
     engine.close()
 
 
@@ -26,5 +26,7 @@ def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine) -> No
     many = tuple(replace(TOOL, name=f"tool_{number}", description="Couper le son. " * 20) for number in range(12))
     engine = load_engine("demo", settings=replace(SETTINGS, tools=many))
     list(engine.generate(ASKED))
-    assert [note for note in engine.describe().notes if "more than the 1024 positions" in note]
+    assert [1024] == [
+        note.values["positions"] for note in engine.describe().notes if note.code == "longer_than_positions"
+    ]
     engine.close()

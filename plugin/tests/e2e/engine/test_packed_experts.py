@@ -19,6 +19,7 @@ from pytest_jarvis.engines.transformers.generation.forward import last_logits
 from pytest_jarvis.engines.transformers.nf4 import packed_experts as packing
 from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
 from pytest_jarvis.engines.transformers.nf4.quantize import quantize_tensor
+from pytest_jarvis.types import Note, text_note
 
 NAME = "pytest_jarvis.engines.transformers.nf4.kernel"
 TRITON = re.compile(r"triton(?!\._C)(\.|$)")
@@ -151,7 +152,7 @@ def test_a_kernel_that_is_wrong_is_not_used(mixture, kernel, monkeypatch) -> Non
     before = mixture._base.model.config._experts_implementation
     reason = packing.use_packed_experts(mixture._base.model)
     assert reason is not None
-    assert reason.startswith("products are off by ")
+    assert "products_off" == reason.code
     assert before == mixture._base.model.config._experts_implementation
 
 
@@ -163,7 +164,9 @@ def test_a_kernel_that_gives_what_is_no_number_is_not_used(mixture, kernel, monk
         return right(*args, **kwargs) * (float("nan") if kwargs["spread"] is spread else 1.0)
 
     monkeypatch.setattr(kernel, "multiply", broken)
-    assert str(packing.use_packed_experts(mixture._base.model)).startswith("products are off by nan")
+    reason = packing.use_packed_experts(mixture._base.model)
+    assert reason is not None
+    assert ("products_off", "nan") == (reason.code, str(reason.values["size"]))
 
 
 def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture) -> None:
@@ -171,7 +174,7 @@ def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture) -
 
     *_, (owner, name, _) = expert_readings(mixture._base.model)
     parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
-    assert "not all experts are in 4 bits" == packing.use_packed_experts(mixture._base.model)
+    assert Note("experts_not_all_4bit") == packing.use_packed_experts(mixture._base.model)
 
 
 def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch) -> None:
@@ -179,7 +182,9 @@ def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch
         raise RuntimeError("PassManager::run failed\n  at line 3")
 
     monkeypatch.setattr(kernel, "multiply", fail)
-    assert "RuntimeError: PassManager::run failed at line 3" == packing.use_packed_experts(mixture._base.model)
+    assert text_note("RuntimeError: PassManager::run failed at line 3") == packing.use_packed_experts(
+        mixture._base.model
+    )
 
 
 @pytest.mark.slow
@@ -207,8 +212,7 @@ def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_
 
 def test_experts_of_another_layout_are_named(kernel, tiny_gpt_oss, load_engine) -> None:
     engine = load_engine(tiny_gpt_oss)
-    expected = "the experts of this family are laid out in another way"
-    assert expected == packing.use_packed_experts(engine._base.model)
+    assert Note("experts_in_another_layout") == packing.use_packed_experts(engine._base.model)
 
 
 COMPILE = """

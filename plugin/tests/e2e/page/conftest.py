@@ -24,7 +24,7 @@ from pytest_jarvis.report.schema import (
 )
 from pytest_jarvis.stats.contrasts import pair_replicates
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Response, Tool
+from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Response, Tool, text_note
 
 _TERMS = {
     "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
@@ -155,7 +155,7 @@ def _failed(one: Asked, arm: str) -> Iterator[FailureRow]:
                 arm=arm,
                 replicate=replicate,
                 stage="timeout",
-                reason=one.reason,
+                reason=text_note(one.reason),
             )
 
 

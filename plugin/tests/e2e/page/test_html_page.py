@@ -194,9 +194,7 @@ def test_what_a_hostile_model_writes_is_text(page, asked, write_report, publish)
         )
         for number, text in enumerate(HOSTILE)
     ]
-    report = write_report(
-        cases, labels={"c": HOSTILE[1]}, metadata={"device": HOSTILE[0], "base_model_label": HOSTILE[2]}
-    )
+    report = write_report(cases, labels={"c": HOSTILE[1]}, metadata={"device": HOSTILE[0], "base_model": HOSTILE[2]})
     page.open(publish(report))
     page.click("#unfold")
     page.click("#differences")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines.server.client import request_seed
-from pytest_jarvis.types import Failure, GenerationSettings, Progress, Response
+from pytest_jarvis.types import Failure, GenerationSettings, Note, Progress, Response
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 
@@ -105,7 +105,7 @@ def test_tokens_that_a_server_does_not_count_are_the_streams_pieces_and_it_is_sa
     engine = load()
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert (outcome.prompt_tokens, outcome.new_tokens) == (None, len(outcome.text.split()))
-    assert any(note.startswith("the server counts no tokens") for note in engine.describe().notes)
+    assert "no_token_count" in {note.code for note in engine.describe().notes}
 
 
 def test_thinking_is_kept_apart_however_it_is_sent(server, load, requests_of) -> None:
@@ -131,7 +131,7 @@ def test_thinking_that_never_closed_is_a_failure(server, load, requests_of, said
     server.reply = lambda _body: (*said, "length")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert isinstance(outcome, Failure)
-    assert outcome.reason.startswith("the thinking block was not closed within 1 tokens")
+    assert outcome.reason == Note("thinking_not_closed", {"tokens": 1})
 
 
 def test_a_long_answer_is_cut_and_the_cut_is_counted(server, load, requests_of) -> None:
@@ -145,7 +145,7 @@ def test_an_answer_that_ends_otherwise_than_a_text_is_a_failure(server, load, re
     engine = load()
     server.reply = lambda _body: ("", "oui", "content_filter")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
-    assert outcome.reason == "the server ended the answer for another reason: content_filter"
+    assert outcome.reason == Note("server_ended", {"said": "content_filter"})
 
 
 def test_progress_is_told_to_the_last_response(load, requests_of) -> None:
@@ -197,7 +197,7 @@ def test_without_an_embedding_model_there_are_no_vectors(load) -> None:
     engine = load()
     assert engine.embed(["oui", "non"]) == [None, None]
     assert engine.describe().embedding is None
-    assert any("the cosine is not measured" in note for note in engine.describe().notes)
+    assert "no_embedding_model" in {note.code for note in engine.describe().notes}
 
 
 def test_vectors_that_cannot_be_had_any_more_are_none_and_it_is_said(server, load) -> None:
@@ -205,6 +205,5 @@ def test_vectors_that_cannot_be_had_any_more_are_none_and_it_is_said(server, loa
     engine = load(embedding=("small", None))
     server.vectors = {}
     assert engine.embed(["oui"]) == [None]
-    assert any(
-        note.startswith("the cosine is not measured: small (/v1/embeddings)") for note in engine.describe().notes
-    )
+    (missing,) = [note for note in engine.describe().notes if note.code == "cosine_not_measured"]
+    assert {"model": "small (/v1/embeddings)"} == missing.values

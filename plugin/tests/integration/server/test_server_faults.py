@@ -58,7 +58,7 @@ def test_a_fault_costs_its_own_responses_after_the_retries(
     engine = load(adapters=())
     hurt(server, fault(**wrong))
     found = outcomes_by_prompt(engine, requests_of(arms=("base",)))
-    assert {(failure.stage, failure.reason) for failure in found.pop("p-1")} == {("generate", reason)}
+    assert {(failure.stage, str(failure.reason)) for failure in found.pop("p-1")} == {("generate", reason)}
     assert all(isinstance(outcome, Response) for outcomes in found.values() for outcome in outcomes)
 
 
@@ -88,7 +88,7 @@ def test_retry_after_of_an_hour_is_not_waited_for(server, load, requests_of, fau
     engine = load(adapters=())
     hurt(server, fault(status=429, headers={"Retry-After": "3600"}))
     (outcome,) = [one for one in engine.generate(requests_of(replicates=1, arms=("base",))) if one.prompt_id == "p-1"]
-    assert outcome.reason == "the server answered 429: out of order"
+    assert str(outcome.reason) == "the server answered 429: out of order"
 
 
 def test_a_server_that_hangs_is_a_timeout_after_the_retries(server, load, requests_of, fault) -> None:
@@ -96,7 +96,7 @@ def test_a_server_that_hangs_is_a_timeout_after_the_retries(server, load, reques
     hurt(server, fault(hang_after=0))
     found = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))
     (failure,) = found.pop("p-1")
-    assert (failure.stage, failure.reason) == ("timeout", "no token within 0.2 s (after 2 tries)")
+    assert (failure.stage, str(failure.reason)) == ("timeout", "no token within 0.2 s (after 2 tries)")
     assert all(isinstance(outcome, Response) for outcomes in found.values() for outcome in outcomes)
 
 
@@ -104,7 +104,7 @@ def test_an_answer_that_stops_coming_is_a_timeout_and_not_tried_again(server, lo
     engine = load(replace(SETTINGS, timeout_s=0.2), adapters=())
     hurt(server, fault(hang_after=2))
     (failure,) = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))["p-1"]
-    assert (failure.stage, failure.reason) == ("timeout", "cut after 0.2 s at 2 tokens (finish reason: timeout)")
+    assert (failure.stage, str(failure.reason)) == ("timeout", "cut after 0.2 s at 2 tokens (finish reason: timeout)")
 
 
 def test_a_server_that_dies_midway_leaves_what_it_gave_and_failures(server, load, requests_of, fault) -> None:
@@ -114,7 +114,7 @@ def test_a_server_that_dies_midway_leaves_what_it_gave_and_failures(server, load
     outcomes = list(engine.generate(requests_of(prompts=60, arms=("base",))))
     assert len(outcomes) == 120
     assert sum(isinstance(outcome, Response) for outcome in outcomes) == 10
-    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Failure)]
+    reasons = [str(outcome.reason) for outcome in outcomes if isinstance(outcome, Failure)]
     assert reasons.count("not asked: the server stopped answering") >= 120 - 10 - (8 + 2)
     assert len(server.asked) - last <= 2 * (8 + 2), "a server that is gone is not asked for every response"
 
@@ -135,6 +135,6 @@ def test_a_key_is_in_no_reason_even_when_the_server_sends_it_back(
     engine = load(adapters=())
     server.fault = lambda _body, _number: fault(status=400, said="bad request with sk-very-secret")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
-    assert outcome.reason == "the server answered 400: bad request with <key>"
+    assert str(outcome.reason) == "the server answered 400: bad request with <key>"
     assert "sk-very-secret" not in repr(engine.describe())
     assert "sk-very-secret" not in repr(vars(engine._connection))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.types import EngineError, GenerationSettings
+from pytest_jarvis.types import EngineError, GenerationSettings, Note, Storage
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
 SAMPLED = replace(SETTINGS, do_sample=True)
@@ -102,7 +102,7 @@ def test_an_inert_adapter_that_is_allowed_is_noted(server, load) -> None:
     server.inert = frozenset({"lora"})
     description = load(allow_inert_adapter=True).describe()
     assert not description.adapters[0].live
-    assert "adapter 'lora' changes nothing, and was accepted as asked" in description.notes
+    assert Note("adapter_inert", {"name": "lora"}) in description.notes
 
 
 @pytest.mark.parametrize("has_logprobs", [True, False])
@@ -114,9 +114,9 @@ def test_a_server_that_lets_an_adapter_into_the_bases_rows_gets_the_arms_one_aft
     engine = load(concurrency=8)
     description = engine.describe()
     assert description.batching == "two passes"
-    assert any(
-        note.startswith("base and adapter rows run in separate passes, because beside") for note in description.notes
-    )
+    (separate,) = [note for note in description.notes if note.code == "separate_passes"]
+    assert separate.cause is not None
+    assert ("logprobs_off_beside" if has_logprobs else "answers_of_another") == separate.cause.code
     before = len(server.asked)
     mixed = list(engine.generate(requests_of()))
     models = [body["model"] for body in server.asked[before:]]
@@ -147,7 +147,7 @@ def test_a_server_that_ignores_seeds_is_seen_and_it_is_said(server, load) -> Non
     server.honours_seeds = False
     description = load(SAMPLED).describe()
     assert description.server.repeats == "never"
-    assert any("the texts are not reproducible" in note for note in description.notes)
+    assert {"seeds_ignored", "seeds_hold_alone"} & {note.code for note in description.notes}
 
 
 def test_texts_that_hang_on_other_requests_are_seen(server, load) -> None:
@@ -161,14 +161,14 @@ def test_texts_that_hang_on_other_requests_are_seen(server, load) -> None:
     server.slow_s = 0.01
     description = load(SAMPLED).describe()
     assert description.server.repeats == "alone"
-    assert any("they depend on what else the server does" in note for note in description.notes)
+    assert "seeds_hold_alone" in {note.code for note in description.notes}
 
 
 def test_seeds_that_change_nothing_are_not_said_to_be_honoured(server, load) -> None:
     server.reply = lambda body: ("", body["model"], "stop")
     description = load(SAMPLED).describe()
     assert description.server.repeats is None
-    assert any(note.startswith("no seed changed a text") for note in description.notes)
+    assert "seeds_unseen" in {note.code for note in description.notes}
 
 
 def test_greedy_runs_ask_nothing_about_seeds(server, load) -> None:
@@ -204,8 +204,8 @@ def test_a_version_is_looked_for_where_servers_state_it(
 @pytest.mark.parametrize(
     ("field", "note"),
     [
-        ("top_k", "the server takes no top_k"),
-        ("chat_template_kwargs", "the server takes no chat_template_kwargs"),
+        ("top_k", "no_samplers"),
+        ("chat_template_kwargs", "no_thinking_switch"),
         ("stream_options", None),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_field_that_the_server_refuses_is_left_out_and_it_is_said(
     list(engine.generate(requests_of(prompts=1, arms=("base",))))
     sent = set().union(*server.asked[before:])
     assert {"top_k", "chat_template_kwargs", "stream_options"} - sent == {field}
-    assert note is None or any(found.startswith(note) for found in engine.describe().notes)
+    assert note is None or note in {found.code for found in engine.describe().notes}
 
 
 def test_a_server_that_refuses_even_the_common_core_is_one_sentence(server, load) -> None:
@@ -236,7 +236,7 @@ def test_an_embedding_model_that_makes_no_vectors_is_refused_at_once(server, loa
 
 def test_weights_and_their_quantisation_are_not_claimed(load) -> None:
     description = load().describe()
-    assert description.coverage.label == "not measured (server)"
+    assert description.coverage.storage == Storage(format="server")
     assert (description.coverage.share_4bit, description.memory) == (None, ())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines import server as server_engine
+from pytest_jarvis.types import Storage
 
 ARGUMENTS = ("--jarvis-model", "base", "--jarvis-adapter", "lora", "-p", "no:xdist")
 
@@ -25,7 +26,7 @@ def test_a_run_against_a_server_is_judged_and_reported(project: Any, server: Any
     assert (report.metadata.engine, report.metadata.is_real, report.metadata.quantization) == (
         "server",
         True,
-        "not measured (server)",
+        Storage(format="server"),
     )
     assert report.provenance.model.quantization is None
     assert report.provenance.engine.server.base_url == server.url
@@ -58,7 +59,7 @@ def test_responses_that_fail_are_failures_in_the_report_and_the_others_stand(
     server.fault = lambda body, _: fault(status=500) if "firefox" in str(body["messages"]) else None
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
     report = project.report()
-    assert {(row.prompt_id, row.stage, row.reason) for row in report.failures} == {
+    assert {(row.prompt_id, row.stage, str(row.reason)) for row in report.failures} == {
         ("c-2", "generate", "the server answered 500: out of order")
     }
     assert report.statistics.total_tests == 2
@@ -74,7 +75,7 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(
     (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
     outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1", "-vv")
     left = [path.read_bytes() for path in project.folder.rglob("*") if path.is_file()]
-    assert project.report().failures[0].reason == "the server answered 400: <key>?"
+    assert str(project.report().failures[0].reason) == "the server answered 400: <key>?"
     assert [] == [data for data in left if b"sk-very-secret" in data]
     assert "sk-very-secret" not in outcome.stdout.str() + outcome.stderr.str()
 

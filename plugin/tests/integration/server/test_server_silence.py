@@ -13,7 +13,7 @@ import pytest
 
 from pytest_jarvis.engines.server import connection, preflight
 from pytest_jarvis.engines.server.connection import Connection
-from pytest_jarvis.types import EngineError, Failure, GenerationSettings, ServerSpec
+from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Note, ServerSpec
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=None, do_sample=False)
 """Without `--jarvis-timeout`."""
@@ -85,7 +85,7 @@ def test_a_silent_server_is_asked_once_for_a_response_without_a_timeout(
     server.fault = lambda _body, _number: fault(hang_after=0)
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert isinstance(outcome, Failure)
-    assert (outcome.stage, outcome.reason) == ("timeout", "the server did not answer in time")
+    assert (outcome.stage, outcome.reason) == ("timeout", Note("server_too_slow"))
     assert len(server.asked) - before == 1
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -17,6 +18,7 @@ from pytest_jarvis.render.html.figures import interval_figure
 from pytest_jarvis.render.html.page import plain, render_html, shown
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import Report
+from pytest_jarvis.types import Storage, text_note
 
 HOSTILE = "</script><script>x</script><img src=x onerror=x> <!-- ]]> & \u2028\u2029\u202e\u2066\x00\x1b\ud800"
 ASSETS = ("page.css", "cases.css", "paper.css", "data.js", "text.js", "case.js", "list.js", "controls.js")
@@ -74,8 +76,12 @@ def hostile(make_report) -> str:
         failing=[(3, "jarvis")],
         prompts=3,
     )
-    metadata = msgspec.structs.replace(report.metadata, base_model_label=HOSTILE, device=HOSTILE, quantization=HOSTILE)
-    provenance = msgspec.structs.replace(report.provenance, versions={HOSTILE: HOSTILE}, notes=(HOSTILE,))
+    metadata = msgspec.structs.replace(
+        report.metadata, device=HOSTILE, quantization=Storage(format="text", method=HOSTILE)
+    )
+    provenance = msgspec.structs.replace(report.provenance, versions={HOSTILE: HOSTILE}, notes=(text_note(HOSTILE),))
+    engine = replace(provenance.engine, is_demo=False, display_name=HOSTILE)
+    provenance = msgspec.structs.replace(provenance, engine=engine)
     return page_of(msgspec.structs.replace(report, metadata=metadata, provenance=provenance))
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pytest_jarvis.render import terminal
-from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress, QuantizationCoverage
+from pytest_jarvis.types import DeviceMemory, EngineDescription, Progress, QuantizationCoverage, Storage
 
 LOADED = DeviceMemory(
     device="GPU 0",
@@ -28,7 +28,7 @@ def described(*now: DeviceMemory, loaded: tuple[DeviceMemory, ...] = ()) -> Engi
         is_real=True,
         device="GPU",
         compute_dtype="bfloat16",
-        coverage=QuantizationCoverage(label="NF4", share_4bit=1.0),
+        coverage=QuantizationCoverage(storage=Storage(format="nf4"), share_4bit=1.0),
         adapters=(),
         batching="none",
         memory=now,

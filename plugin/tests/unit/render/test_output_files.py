@@ -14,6 +14,7 @@ from pytest_jarvis.render.files import THRESHOLDS_FILE, encode_thresholds, write
 from pytest_jarvis.report.flat import nest
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import Report
+from pytest_jarvis.types import Storage
 
 MakeReport = Callable[..., Report]
 
@@ -47,11 +48,11 @@ def test_each_threshold_has_value_bar_verdict_and_why(make_report: MakeReport) -
 
 
 def test_the_thresholds_say_how_the_weights_were_stored(make_report: MakeReport) -> None:
-    label = "NF4 (double quantisation), partial: 20.0% of the expert and linear weights"
+    stored = Storage(format="nf4", share=0.2)
     report = make_report()
-    metadata = msgspec.structs.replace(report.metadata, quantization=label)
+    metadata = msgspec.structs.replace(report.metadata, quantization=stored)
     partly = msgspec.structs.replace(report, metadata=metadata)
-    assert label == json.loads(encode_thresholds(partly))["quantization"]
+    assert msgspec.to_builtins(stored) == json.loads(encode_thresholds(partly))["quantization"]
 
 
 def test_a_failing_chart_keeps_all_the_rest(

@@ -25,7 +25,7 @@ from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
 from pytest_jarvis.stats.thresholds import ThresholdVerdict
-from pytest_jarvis.types import DeviceMemory, EngineDescription, GatePlan, QuantizationCoverage
+from pytest_jarvis.types import DeviceMemory, EngineDescription, GatePlan, QuantizationCoverage, Storage
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -162,7 +162,7 @@ def test_the_memory_of_a_run(golden: SnapshotAssertion) -> None:
         is_real=True,
         device="GPU",
         compute_dtype="bfloat16",
-        coverage=QuantizationCoverage(label="NF4", share_4bit=1.0),
+        coverage=QuantizationCoverage(storage=Storage(format="nf4"), share_4bit=1.0),
         adapters=(),
         batching="none",
         memory=(),

@@ -15,6 +15,7 @@ from pytest_jarvis.render.history import history_lines
 from pytest_jarvis.report.history import HistoryEntry, Series, history_entries, series_of
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import Reason
+from pytest_jarvis.types import Storage
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -236,7 +237,7 @@ def test_responses_that_failed_interrupt_no_run_and_those_never_drawn_do(
 
 
 def test_the_title_of_a_series_says_in_french_how_weights_are_stored(make_report: MakeReport) -> None:
-    stored = replace(series(make_report())[0], quantization="NF4 (double quantisation)")
+    stored = replace(series(make_report())[0], quantization=Storage(format="nf4"))
     assert "NF4 (double quantification)" in "\n".join(history_lines([stored], "reports"))
 
 

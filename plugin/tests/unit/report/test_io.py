@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pytest_jarvis.files import InputError
-from pytest_jarvis.report.io import load_report
+from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.report.io import load_report, write_report
+from pytest_jarvis.types import Storage, text_note
+
+SCHEMA_1 = Path(__file__).parents[2] / "data" / "report_of_schema_1.json"
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,42 @@ def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path: Path, text: s
         load_report(path)
     assert said in str(refused.value)
     assert 1 == len(str(refused.value).splitlines())
+
+
+def test_a_report_of_schema_1_is_read_and_its_sentences_are_shown_as_they_are(tmp_path: Path) -> None:
+    report = load_report(SCHEMA_1)
+    engine = report.provenance.engine
+    assert (2, Storage(format="nf4")) == (report.schema_version, report.metadata.quantization)
+    assert (Storage(format="nf4"), 1.0) == (engine.coverage.storage, engine.coverage.share_4bit)
+    assert "aucun GPU n’est utilisé" in french_note(report.provenance.notes[0])
+    assert text_note("cut after 2.5 s at 12 tokens (finish reason: timeout)") == report.failures[0].reason
+    write_report(report, tmp_path)
+    assert report == load_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("16 bits", Storage(format="16bit")),
+        ("not measured (server)", Storage(format="server")),
+        ("quantised by its checkpoint (gptq)", Storage(format="checkpoint", method="gptq")),
+        (
+            "NF4 (double quantisation), partial: 20.0% of",
+            Storage(format="text", method="NF4 (double quantisation), partial: 20.0% of"),
+        ),
+    ],
+)
+def test_what_schema_1_called_a_storage_is_known(tmp_path: Path, label: str, expected: Storage) -> None:
+    document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
+    document["metadata"]["quantization"] = label
+    document["regression"] = None
+    (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    assert expected == load_report(tmp_path).metadata.quantization
+
+
+@pytest.mark.parametrize("name", ["metadata", "failures", "provenance"])
+def test_a_damaged_report_of_schema_1_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
+    (tmp_path / "report.json").write_text(json.dumps({**document, name: 3}), encoding="utf-8")
+    with pytest.raises(InputError, match=f"report.json: .*{name}"):
+        load_report(tmp_path)

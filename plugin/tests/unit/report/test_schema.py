@@ -28,7 +28,7 @@ from pytest_jarvis.report.schema import (
     make_averages,
     timestamp,
 )
-from pytest_jarvis.types import Category, Failure
+from pytest_jarvis.types import Category, Failure, text_note
 
 PLAIN = {"cosine_similarity": (None, 0.5), "keyword_match": (0.25, 0.75), "jarvis_relevance": (0.2, 0.5)}
 
@@ -108,7 +108,9 @@ def test_each_planned_category_has_its_averages_in_the_order_of_the_files() -> N
         Category(name=name, label=name.upper(), description="", cases=()) for name in ("b", "a", "unplanned", "zero")
     ]
     rows = [measured(category="a"), measured("q", category="b", jarvis_relevance=(0.4, 0.5))]
-    failures = [FailureRow(prompt_id="q", category="b", arm="base", replicate=0, stage="generate", reason="")]
+    failures = [
+        FailureRow(prompt_id="q", category="b", arm="base", replicate=0, stage="generate", reason=text_note(""))
+    ]
     found = category_averages(categories, {"a": 2, "b": 1, "zero": 0}, rows, failures)
     assert list(found.items()) == [
         ("b", CategoryAverages(label="B", averages=make_averages(rows[1:], 1, 1))),
@@ -117,8 +119,10 @@ def test_each_planned_category_has_its_averages_in_the_order_of_the_files() -> N
 
 
 def test_a_failure_keeps_all_it_says() -> None:
-    failure = Failure(prompt_id="p", arm="lora", replicate=2, stage="timeout", reason="30 s")
-    expected = FailureRow(prompt_id="p", category="c", arm="lora", replicate=2, stage="timeout", reason="30 s")
+    failure = Failure(prompt_id="p", arm="lora", replicate=2, stage="timeout", reason=text_note("30 s"))
+    expected = FailureRow(
+        prompt_id="p", category="c", arm="lora", replicate=2, stage="timeout", reason=text_note("30 s")
+    )
     assert expected == failure_row(failure, "c")
 
 

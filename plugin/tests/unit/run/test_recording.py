@@ -29,6 +29,7 @@ from pytest_jarvis.types import (
     Response,
     Tool,
     ToolCall,
+    text_note,
 )
 
 MakeReport = Callable[..., Report]
@@ -61,14 +62,14 @@ def test_a_recorded_failure_stays_one_with_its_stage(make_report: MakeReport) ->
         [Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=0)]
     )
     assert isinstance(outcome, Failure)
-    assert (outcome.stage, outcome.reason) == ("generate", "plus de mémoire")
+    assert (outcome.stage, str(outcome.reason)) == ("generate", "plus de mémoire")
 
 
 def test_a_metric_that_raised_is_no_failure_of_the_response(make_report: MakeReport) -> None:
     report = make_report()
     row = report.results[0]
     raised = FailureRow(
-        prompt_id=row.prompt_id, category=row.category, arm="base", replicate=0, stage="score", reason="non"
+        prompt_id=row.prompt_id, category=row.category, arm="base", replicate=0, stage="score", reason=text_note("non")
     )
     report = msgspec.structs.replace(report, failures=(raised,))
     [outcome] = engine_of(report).generate([Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=0)])
@@ -77,7 +78,9 @@ def test_a_metric_that_raised_is_no_failure_of_the_response(make_report: MakeRep
 
 def test_a_stage_of_a_later_version_is_one_of_generation(make_report: MakeReport) -> None:
     report = make_report()
-    failed = FailureRow(prompt_id="p", category="c", arm="base", replicate=0, stage="telepathy", reason="non")
+    failed = FailureRow(
+        prompt_id="p", category="c", arm="base", replicate=0, stage="telepathy", reason=text_note("non")
+    )
     recording = read_recording(msgspec.structs.replace(report, failures=(failed,)))
     outcome = recording.outcomes["p", "base", 0]
     assert isinstance(outcome, Failure)
@@ -96,7 +99,7 @@ def test_a_prompt_that_was_not_asked_is_a_failure(make_report: MakeReport, promp
     request = Request(prompt_id=prompt_id, text=text, arm="base", replicate=0)
     [outcome] = engine_of(make_report()).generate([request])
     assert isinstance(outcome, Failure)
-    assert "holds no response to this prompt" in outcome.reason
+    assert "not_recorded" == outcome.reason.code
 
 
 def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report: MakeReport) -> None:

@@ -32,6 +32,7 @@ from pytest_jarvis.types import (
     Response,
     StoreProblem,
     Tool,
+    text_note,
 )
 
 Script = Callable[[Request], str | Failure]
@@ -145,7 +146,9 @@ def fails(*keys: tuple[str, str, int]) -> Script:
         if request.key not in keys:
             return better(request)
         prompt_id, arm, replicate = request.key
-        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="generate", reason="trop long")
+        return Failure(
+            prompt_id=prompt_id, arm=arm, replicate=replicate, stage="generate", reason=text_note("trop long")
+        )
 
     return script
 
@@ -359,7 +362,7 @@ def test_the_twin_is_the_base_with_noise_of_its_own() -> None:
 def test_a_failure_of_the_twin_is_the_twins() -> None:
     def never(request: Request) -> Failure:
         prompt_id, arm, replicate = request.key
-        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="timeout", reason="30 s")
+        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="timeout", reason=text_note("30 s"))
 
     made = make(never, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),), looks=(1,))
     made.run.draw()

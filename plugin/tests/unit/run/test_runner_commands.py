@@ -19,12 +19,14 @@ from pytest_jarvis.types import (
     GatePlan,
     GenerationSettings,
     ModelSpec,
+    Note,
     Progress,
     PromptCase,
     Request,
     Response,
     Tool,
     ToolCall,
+    text_note,
 )
 
 Script = Callable[[Request], str | Failure]
@@ -192,13 +194,15 @@ def test_a_clean_command_without_an_answer_is_a_failed_score_and_not_a_misunders
     def script(request: Request) -> str | Failure:
         if (request.prompt_id, request.arm) != (CLEAN, "base"):
             return opens(request)
-        return Failure(prompt_id=CLEAN, arm="base", replicate=request.replicate, stage="generate", reason="trop long")
+        return Failure(
+            prompt_id=CLEAN, arm="base", replicate=request.replicate, stage="generate", reason=text_note("trop long")
+        )
 
     made = make(script, cases=(MISHEARD,), looks=(2,), metrics=UNDERSTANDING)
     made.run.draw()
     (row,) = made.run.rows(MISHEARD, NO_METRICS)
     assert (None, 1.0) == (row.figure("understood").base, row.figure("understood").finetuned)
-    reason = "no answer to the clean command 'Ouvre chrome': trop long"
+    reason = Note("no_clean_answer", {"command": "Ouvre chrome"}, text_note("trop long"))
     assert [Failure(prompt_id="m", arm="base", replicate=0, stage="score", reason=reason)] == made.run.failures(
         MISHEARD
     )
@@ -208,7 +212,7 @@ def test_one_failed_answer_to_a_clean_command_leaves_the_others() -> None:
     def script(request: Request) -> str | Failure:
         if request.key != (CLEAN, "base", 0):
             return opens(request)
-        return Failure(prompt_id=CLEAN, arm="base", replicate=0, stage="generate", reason="trop long")
+        return Failure(prompt_id=CLEAN, arm="base", replicate=0, stage="generate", reason=text_note("trop long"))
 
     made = make(script, cases=(MISHEARD, WANTING_OTHER), looks=(2,), metrics=UNDERSTANDING)
     made.run.draw()

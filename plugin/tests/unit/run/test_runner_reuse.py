@@ -29,6 +29,7 @@ from pytest_jarvis.types import (
     Response,
     StoreProblem,
     Tool,
+    text_note,
 )
 
 TOOLS = (
@@ -270,7 +271,7 @@ def test_failures_are_asked_for_again(path: Path, monkeypatch: pytest.MonkeyPatc
     def stuck(request: Request) -> str | Failure:
         if request.key != ("p1", "lora", 0):
             return answer(request)
-        return Failure(prompt_id="p1", arm="lora", replicate=0, stage="timeout", reason="30 s")
+        return Failure(prompt_id="p1", arm="lora", replicate=0, stage="timeout", reason=text_note("30 s"))
 
     def with_script(script: Callable[[Request], str | Failure]) -> Drawn:
         def init(self: CountingEngine, adapters: object, dies_after: object, settings: object) -> None:

@@ -23,6 +23,7 @@ from pytest_jarvis.types import (
     Request,
     Response,
     Tool,
+    text_note,
 )
 
 Script = Callable[[Request], str | Failure]
@@ -78,7 +79,9 @@ def fails(*keys: tuple[str, str, int]) -> Script:
         if request.key not in keys:
             return better(request)
         prompt_id, arm, replicate = request.key
-        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="generate", reason="trop long")
+        return Failure(
+            prompt_id=prompt_id, arm=arm, replicate=replicate, stage="generate", reason=text_note("trop long")
+        )
 
     return script
 

@@ -16,6 +16,7 @@ from pytest_jarvis.engines.transformers.generation.steps import (
     prefill,
 )
 from pytest_jarvis.engines.transformers.lora.arms import as_arms, picks_by_lists
+from pytest_jarvis.types import Note, text_note
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,13 @@ def recorder(device: torch.device) -> Record:
 
 def refuse_fixed(
     model: Any, batches: Sequence[Sequence[str]], prompts: Sequence[Sequence[int]], *, pad: int
-) -> str | None:
+) -> Note | None:
     """Return why `model` cannot take recorded steps, None when it can; `batches` holds the arms that run together."""
     if len({parameter.device for parameter in model.parameters()}) > 1:
-        return "the model lies on several devices"
+        return Note("several_devices")
     if any(len(set(arms)) > 1 for arms in batches) and picks_by_lists(model):
         # Each list would be copied to the device, which a recording does not allow.
-        return "an adapter's layers pick their rows by lists of places"
+        return Note("rows_by_lists")
     record = recorder(model.device)
     reasons = (try_fixed(model, arms, prompts, pad=pad, record=record) for arms in batches)
     return next((reason for reason in reasons if reason is not None), None)
@@ -69,7 +70,7 @@ def refuse_fixed(
 
 def try_fixed(
     model: Any, arms: Sequence[str], prompts: Sequence[Sequence[int]], *, pad: int, record: Record | None
-) -> str | None:
+) -> Note | None:
     """Return why steps of fixed length may not stand for growing ones, None when they give the same logits.
 
     `arms` run in one batch, each on all `prompts`. Both kinds of steps are given the same tokens. An arm's rows are
@@ -95,7 +96,7 @@ def try_fixed(
         with torch.inference_mode():
             caches = [prefill(model, names, rows, input_ids, mask) for _ in range(2)]
             if caches[0] is None:
-                return "the model keeps more than keys and values"
+                return Note("more_than_keys_and_values")
             growing = GrowingSteps(model, caches[0], mask)
             fixed = FixedSteps(model, caches[1], mask, new_tokens=_TRIAL_STEPS, record=record and noted)
             tokens = input_ids[:, -1]
@@ -118,7 +119,7 @@ def try_fixed(
 
 def _other_logits(
     seen: Sequence[tuple[torch.Tensor, torch.Tensor]], *, arms: int, dtype: torch.dtype, rerouted: bool
-) -> str | None:
+) -> Note | None:
     """Return how far the logits found at each step are from those expected, None when near enough.
 
     Each of `seen` is (expected, found), both of shape (rows, vocabulary), as many rows of each arm, arm by arm. Where
@@ -134,9 +135,9 @@ def _other_logits(
         difference = distance(found[:, arm].flatten(0, 1), expected[:, arm].flatten(0, 1), rerouted=rerouted)
         nearest = float((found[:, arm] - expected[:, arm]).abs().amax(dim=-1).amin(dim=0).max())
         if not max(difference, nearest) <= allowed:
-            return f"logits differ by {max(difference, nearest):.3g} from those of growing keys and values"
+            return Note("logits_differ", {"size": max(difference, nearest)})
     return None
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": .")
+def _said(error: Exception) -> Note:
+    return text_note(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ."))

@@ -18,7 +18,7 @@ from pytest_jarvis.engines.transformers.generation.steps import (
     prefill,
 )
 from pytest_jarvis.engines.transformers.lora.arms import as_arms
-from pytest_jarvis.types import FinishReason, GenerationSettings
+from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ class BatchRunner:
         self._two_passes = two_passes
         self._shrinks = shrinks
         self._fixed = fixed
-        self.unrecorded: str | None = None
+        self.unrecorded: Note | None = None
         """Why a batch's steps could not be recorded, when they could not; its texts are the same."""
         self._record = record
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_jarvis.engines.transformers.lora.arms import as_arms
+from pytest_jarvis.types import Note, text_note
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ class Steps(Protocol):
 
     shrinks: bool
     """Whether rows may leave."""
-    failure: str | None
+    failure: Note | None
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after `tokens`, int64 of shape (rows,): (rows, vocabulary)."""
@@ -48,7 +49,7 @@ class GrowingSteps:
     """Steps whose keys and values grow."""
 
     shrinks = True
-    failure: str | None = None
+    failure: Note | None = None
 
     def __init__(self, model: Any, cache: Any, attention_mask: torch.Tensor) -> None:
         """`cache` holds all tokens of the prompts but the last; `attention_mask` is (rows, length of the prompts)."""
@@ -108,7 +109,7 @@ class FixedSteps:
         self._record = record
         self._steps = 0
         self._recorded: Step | None = None
-        self.failure: str | None = None
+        self.failure: Note | None = None
         """Why a step could not be recorded; the steps then went on one by one."""
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -132,7 +133,7 @@ class FixedSteps:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.failure = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            self.failure = text_note(" ".join(str(error).split())[:200].rstrip(".") or type(error).__name__)
             self._record = None
             return None
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.nf4.experts import WRAPPERS, adds_shares
-from pytest_jarvis.types import BASE_ARM
+from pytest_jarvis.types import BASE_ARM, Note
 
 if TYPE_CHECKING:
     import torch
@@ -193,7 +193,7 @@ class RowsApart(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
         return whole
 
 
-def unmixable(adapters: Sequence[str], model: Any) -> str | None:
+def unmixable(adapters: Sequence[str], model: Any) -> Note | None:
     """Return why rows of some adapters cannot share a batch for sure, None where it takes a trial to know.
 
     peft asks the adapter that is on whether a module is replaced at all: what a row gets where only some adapters
@@ -206,7 +206,7 @@ def unmixable(adapters: Sequence[str], model: Any) -> str | None:
             continue
         owners = [name for name in adapters if module.adapter_state_dict_load_map(peft_name(name))]
         if 0 < len(owners) < len(adapters):
-            return f"adapter '{owners[0]}' replaces a module of the base that another adapter does not replace"
+            return Note("adapter_replaces_module", {"name": owners[0]})
     return None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_jarvis.engines.transformers.lora.arms import peft_name, slice_rows, whole_rows, with_own_names
 from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_bin, refuse_variants_in_4_bits
 from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings, stand_ins
-from pytest_jarvis.types import EngineError
+from pytest_jarvis.types import EngineError, Note
 
 if TYPE_CHECKING:
     import torch
@@ -205,7 +205,7 @@ def _refuse_parts(model: PeftModel, adapter: AdapterFiles) -> None:
                 )
 
 
-def unknown_keys(adapter: AdapterFiles) -> str | None:
+def unknown_keys(adapter: AdapterFiles) -> Note | None:
     """Return a note of what a configuration asks for by keys that this peft passes over; None when it knows all."""
     from dataclasses import fields
 
@@ -215,7 +215,7 @@ def unknown_keys(adapter: AdapterFiles) -> str | None:
     unknown = sorted(key for key, value in adapter.config.items() if value and key not in known)
     if not unknown:
         return None
-    return f"adapter '{adapter.name}': this version of peft does not know {', '.join(unknown)} in its configuration"
+    return Note("adapter_keys_unknown", {"name": adapter.name, "keys": ", ".join(unknown)})
 
 
 def _is_in_4_bits(model: PreTrainedModel) -> bool:

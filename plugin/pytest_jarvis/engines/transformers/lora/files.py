@@ -21,7 +21,7 @@ from pytest_jarvis.inputs.adapters import (
     weights_in,
 )
 from pytest_jarvis.inputs.base_model import hub_cache, other_known_shape, other_model, plain_name
-from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError
+from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError, Note
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ def refuse_changed(adapter: AdapterFiles) -> None:
         )
 
 
-def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
+def refuse_other_base(adapter: AdapterFiles, source: Source) -> Note | None:
     """Return a note when the adapter names another base than the folder that is to be loaded, None when it names that.
 
     Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
@@ -117,10 +117,8 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> str | None:
     if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)):
         return None
     if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
-        return (
-            f"adapter '{adapter.name}' says that it was trained on {stated!r}, and the base is the folder "
-            f"{source.display_name!r}: only the shapes of the weights were seen to agree"
-        )
+        values = {"name": adapter.name, "stated": stated, "base": source.display_name}
+        return Note("adapter_of_other_base", values)
     raise EngineError(
         f"adapter '{adapter.name}': it was trained on {stated!r}, and the base here is {expected!r}; "
         "choose its own base, or, if they are the same, correct base_model_name_or_path in "

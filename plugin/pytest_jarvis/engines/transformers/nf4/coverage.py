@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.types import EngineError, KindCoverage, ModelSpec, QuantizationCoverage
+from pytest_jarvis.types import EngineError, KindCoverage, ModelSpec, QuantizationCoverage, Storage
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str |
     foreign = prequantized is not None and not held and _is_packed(model)
     share = held / due if asked and due and not foreign else None
     return QuantizationCoverage(
-        label=_label(share, storages, prequantized=prequantized if foreign else None),
+        storage=_storage(share, storages, prequantized=prequantized if foreign else None),
         share_4bit=share,
         kinds=kinds,
         not_4bit=tuple(not_4bit) if share is not None else (),
@@ -75,7 +75,7 @@ def refuse_unpacked(name: str, coverage: QuantizationCoverage, *, prequantized: 
 
     What its files say is not what is compared, and nothing else would tell that it is not in 4 bits either.
     """
-    if prequantized is None or coverage.share_4bit or coverage.label == _by_checkpoint(prequantized):
+    if prequantized is None or coverage.share_4bit or coverage.storage.format == "checkpoint":
         return
     raise EngineError(
         f"{name}: its config.json says that it is quantised ({prequantized}), and once it is loaded none of its expert "
@@ -98,17 +98,15 @@ def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
     )
 
 
-def _label(share: float | None, storages: set[str], *, prequantized: str | None) -> str:
+def _storage(share: float | None, storages: set[str], *, prequantized: str | None) -> Storage:
     if prequantized is not None:
-        return _by_checkpoint(prequantized)
+        return Storage(format="checkpoint", method=prequantized)
     if share is None:
-        return "32 bits" if storages == {"float32"} else "16 bits"
-    name = "NF4 (double quantisation)" if "nf4" in storages else "FP4" if "fp4" in storages else "4 bits"
-    return name if share >= LEAST_SHARE else f"{name}, partial: {share:.1%} of the expert and linear weights"
-
-
-def _by_checkpoint(method: str) -> str:
-    return f"quantised by its checkpoint ({method})"
+        return Storage(format="32bit" if storages == {"float32"} else "16bit")
+    return Storage(
+        format="nf4" if "nf4" in storages else "fp4" if "fp4" in storages else "4bit",
+        share=None if share >= LEAST_SHARE else round(share, 3),
+    )
 
 
 def _is_packed(model: PreTrainedModel) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
 from pytest_jarvis.engines.transformers.nf4.experts import PACKED, Products, add_shares
+from pytest_jarvis.types import Note, text_note
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ _TOLERANCE: Final = {"torch.float32": 1e-5, "torch.float16": 2e-3, "torch.bfloat
 weights, in another order, and rounded once more."""
 
 
-def use_packed_experts(model: PreTrainedModel) -> str | None:
+def use_packed_experts(model: PreTrainedModel) -> Note | None:
     """Make `model` multiply by its experts in 4 bits, not read out; return why it cannot, None when it does.
 
     Tried first on the first experts of each device, against the product with the weights as they are read out.
@@ -77,19 +78,19 @@ def _packed(owner: Any, name: str) -> tuple[torch.Tensor, Any]:
     return entry.original, entry[0].quant_state
 
 
-def _unfit(owners: list[Any]) -> str | None:
+def _unfit(owners: list[Any]) -> Note | None:
     """Return why the experts of a family are not what the kernel multiplies by, None when they are."""
     if not owners:
-        return "the experts of this family cannot be exchanged"
+        return Note("experts_not_exchangeable")
     for owner in owners:
         if owner.is_transposed or owner.has_bias or owner.has_post_expert_norm:
-            return "the experts of this family are laid out in another way"
+            return Note("experts_in_another_layout")
         for name in ("gate_up_proj" if owner.has_gate else "up_proj", "down_proj"):
             entries = getattr(owner, "parametrizations", {})
             if name not in entries:
-                return "not all experts are in 4 bits"
+                return Note("experts_not_all_4bit")
             if not _is_readable(entries[name][0].quant_state):
-                return "the experts' rows are not whole blocks of 64 weights in NF4"
+                return Note("experts_not_in_blocks")
     return None
 
 
@@ -104,13 +105,13 @@ def _is_readable(state: Any) -> bool:
     )
 
 
-def _trials(owners: list[Any]) -> str | None:
+def _trials(owners: list[Any]) -> Note | None:
     """Return how the kernel fails on a device that holds experts, None where it does on none: cards may differ."""
     firsts = {_packed(owner, "down_proj")[0].device: owner for owner in reversed(owners)}
     return next((reason for owner in firsts.values() if (reason := _trial(owner)) is not None), None)
 
 
-def _trial(owner: Any) -> str | None:
+def _trial(owner: Any) -> Note | None:
     """Return how the kernel fails on the experts of `owner`, None when its products are those of the weights read out.
 
     Few rows and many: programs are compiled for both.
@@ -132,11 +133,11 @@ def _trial(owner: Any) -> str | None:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # noqa: BLE001  # a compiler or a driver that does not fit raises whatever it likes
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return text_note(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     return None
 
 
-def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor, *, tokens: int) -> str | None:
+def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor, *, tokens: int) -> Note | None:
     """Return how far the products of `tokens` random rows are from those with `whole`, None when near enough."""
     import torch
 
@@ -157,4 +158,4 @@ def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor,
     allowed = _TOLERANCE.get(str(whole.dtype), 1e-5) * float(expected.abs().max())
     # Of tensors: Python's own maximum passes over what is not a number.
     error = float(torch.stack([(one - expected).abs().max() for one in (found, again[groups.order])]).max())
-    return None if error <= allowed else f"products are off by {error:.3g} where {allowed:.3g} is rounding"
+    return None if error <= allowed else Note("products_off", {"size": error, "allowed": allowed})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import packed_on_host
 import pytest
 
-from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Request, Response
+from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Note, Request, Response
 
 Load = Callable[..., Any]
 MOE = {"head_dim": 16, "intermediate_size": 128, "num_experts": 16, "moe_intermediate_size": 256, "hidden_size": 128}
@@ -94,7 +93,7 @@ def test_texts_of_two_gpus_are_those_of_one(gpus, load_tuned, drawn, monkeypatch
     from pytest_jarvis.engines.transformers.generation import graphs
 
     # Recorded steps, which one GPU alone takes, may round another way.
-    monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: "the model lies on several devices")
+    monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: Note("several_devices"))
     alone = load_tuned(["q_proj", "v_proj"], quantization=quantization)
     expected = {key: one.text for key, one in drawn(alone, 3).items()}
     alone.close()
@@ -110,7 +109,7 @@ def test_experts_on_two_gpus_are_multiplied_in_4_bits_by_all_arms(gpus, load_tun
     found = {}
     for plain in (False, True):
         engine = load_tuned("all-linear", device_map="balanced", plain_gpu=plain)
-        assert ("as they are stored" in "\n".join(engine.describe().notes)) is not plain
+        assert (Note("experts_packed") in engine.describe().notes) is not plain
         found[plain] = [engine.logits(PROMPTS, arm) for arm in ("base", "ft")]
         engine.close()
     for packed, read_out in zip(found[False], found[True], strict=True):
@@ -131,7 +130,8 @@ def test_a_card_on_which_the_kernel_is_wrong_is_noticed_wherever_it_is(gpus, loa
 
     monkeypatch.setattr(kernel, "multiply", wrong)
     engine = load_base(device_map="balanced")
-    assert "read out of 4 bits at every step, because products are off by" in "\n".join(engine.describe().notes)
+    (unpacked,) = [note for note in engine.describe().notes if note.code == "experts_unpacked"]
+    assert "products_off" == unpacked.cause.code
     engine.close()
 
 
@@ -177,10 +177,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_all_of_it_is_drawn(gpus, heavy_
     assert expected.keys() == found.keys()
     # 16 bits may round another way in a batch of another shape, and the report says so.
     assert all(isinstance(one, Response) for one in found.values())
-    notes = "\n".join(engine.describe().notes)
-    assert re.search(r"in 16 bits a text may yet differ between two selections \(\d+ of \d{3} tokens of the", notes), (
-        notes
-    )
+    notes = {note.code: note.values for note in engine.describe().notes}
+    assert "same_bits_of_probes" in notes
+    assert 100 <= notes["batch_changes_tokens"]["tokens"] < 1000
     engine.close()
 
 
@@ -201,7 +200,7 @@ def test_a_response_larger_than_memory_is_a_failure_and_the_others_are_drawn(gpu
     engine.close()
     failed = found["long"]
     assert isinstance(failed, Failure)
-    assert ("generate", "out of memory for this response alone") == (failed.stage, failed.reason)
+    assert ("generate", Note("out_of_memory")) == (failed.stage, failed.reason)
     assert isinstance(found["short"], Response)
     assert isinstance(found["other"], Response)
 

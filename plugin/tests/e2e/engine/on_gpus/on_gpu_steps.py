@@ -10,7 +10,7 @@ import numpy as np
 import packed_on_host
 import pytest
 
-from pytest_jarvis.types import GenerationSettings, Request, Response
+from pytest_jarvis.types import GenerationSettings, Request, Response, text_note
 
 Load = Callable[..., Any]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -63,7 +63,7 @@ def launched(monkeypatch) -> Callable[[], None]:
     """A function after which no step is recorded."""
     from pytest_jarvis.engines.transformers.generation import graphs
 
-    return lambda: monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: "a test asks for it")
+    return lambda: monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: text_note("a test asks for it"))
 
 
 @pytest.fixture
@@ -73,20 +73,20 @@ def compared(gpus, load, texts, launched) -> Callable[..., Any]:
     def compare(kind: str, temperature: float) -> tuple[int, dict[Any, str], dict[Any, str]]:
         settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7, temperature=temperature)
         recorded = load({"settings": settings}, ft=(kind, 0))
-        assert "kernel by kernel" not in notes(recorded)
+        assert "steps_not_recorded" not in notes(recorded)
         before = gpus.replays
         found = texts(recorded)
         replays = gpus.replays - before
         launched()
         plain = load({"settings": settings}, ft=(kind, 0))
-        assert "kernel by kernel" in notes(plain)
+        assert "steps_not_recorded" in notes(plain)
         return replays, found, texts(plain)
 
     return compare
 
 
 def notes(engine: Any) -> str:
-    return "\n".join(engine.describe().notes)
+    return "\n".join(map(str, engine.describe().notes))
 
 
 @pytest.mark.usefixtures("packed")
@@ -103,8 +103,8 @@ def test_recorded_steps_give_the_texts_of_launched_ones(compared, kind: str, tem
 @pytest.mark.parametrize("kind", LORA)
 def test_experts_in_4_bits_give_the_logits_of_experts_read_out(load, kind: str) -> None:
     engine, plain = load(ft=(kind, 0)), load({"plain_gpu": True}, ft=(kind, 0))
-    assert "as they are stored" in notes(engine)
-    assert "plain-gpu asks for it" in notes(plain)
+    assert "experts_packed" in notes(engine)
+    assert "plain_as_asked" in notes(plain)
     for arm in ("base", "ft"):
         found, expected = engine.logits(PROMPTS, arm), plain.logits(PROMPTS, arm)
         assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max(), arm
@@ -185,9 +185,9 @@ def test_other_families_run_and_say_how(family, load_engine, texts, launched) ->
     name, folder = family
     engine = load_engine(folder)
     said = notes(engine)
-    assert (name in {"tiny_gpt_oss", "tiny_gemma"}) == ("the model keeps more than keys and values" in said)
-    assert (name == "tiny_gpt_oss") == ("laid out in another way" in said)
-    assert (name == "tiny_mixtral") == ("as they are stored" in said)
+    assert (name in {"tiny_gpt_oss", "tiny_gemma"}) == ("more_than_keys_and_values" in said)
+    assert (name == "tiny_gpt_oss") == ("experts_in_another_layout" in said)
+    assert (name == "tiny_mixtral") == ("experts_packed" in said)
     found = texts(engine, arms=("base",))
     launched()
     assert found == texts(load_engine(folder), arms=("base",))
@@ -206,7 +206,7 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(gpus, tiny_dense, load
     monkeypatch.setattr(modeling_qwen3.Qwen3MLP, "forward", waits)
     replays = gpus.replays
     engine = load_engine(tiny_dense)
-    assert "kernel by kernel, because RuntimeError: CUDA error: operation not permitted when stream is" in notes(engine)
+    assert "steps_not_recorded, cause=RuntimeError: CUDA error: operation not permitted when stream is" in notes(engine)
     assert expected == texts(engine, arms=("base",))
     assert replays == gpus.replays
 
@@ -220,5 +220,5 @@ def test_a_recording_that_repeats_what_changes_from_step_to_step_is_refused(
     plain, calls = modeling_qwen3.Qwen3MLP.forward, iter(range(10_000))
     monkeypatch.setattr(modeling_qwen3.Qwen3MLP, "forward", lambda module, x: plain(module, x) * (1 + next(calls) % 7))
     engine = load_engine(tiny_dense)
-    assert "kernel by kernel, because logits differ by" in notes(engine)
+    assert "steps_not_recorded, cause=logits_differ" in notes(engine)
     engine.close()
