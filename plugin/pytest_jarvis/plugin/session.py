@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import msgspec
 import pytest
 
-from pytest_jarvis.files import InputError, new_run_folder, write_atomically
+from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.plugin.collection import DEVICE_KEY, worker_count
 from pytest_jarvis.plugin.handles import Measured, ModelHandle
-from pytest_jarvis.plugin.terminal import LiveTerminal, show_case, verbosity_of, write_summary
+from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_case, verbosity_of, write_summary
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.comparing import replaying_label
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.flat import flat_figures
-from pytest_jarvis.report.io import encode_report, write_report
+from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
-from pytest_jarvis.run.build_report import Gathered, decide_rows, exits_failed, judge_gate, make_report
+from pytest_jarvis.run.build_report import Gathered, decide_rows, exits_failed, judge_gate, make_report, save_report
 from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
 
 if TYPE_CHECKING:
@@ -285,7 +285,10 @@ class Recorder:
         if gathered is not None and gathered.planned:
             self.report = make_report(self.benchmark, gathered, self.gate, self.config.rootpath)
             if writes:
-                self._write(self.report)
+                try:
+                    self.folder = save_report(self.report, self.benchmark.settings)
+                except InputError as error:
+                    self.unwritten = str(error)
         if writes:
             self._tell_junit(session)
             if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
@@ -304,9 +307,31 @@ class Recorder:
         """What the run knows; under pytest-xdist, what the workers told of it."""
         return self.runs.facts() if self.controller is None else self.controller.facts()
 
+    @property
+    def summary(self) -> SessionSummary:
+        """What the session came to, to be shown."""
+        facts = None if self.listener.told_of_store else self.facts
+        lost = self.controller is not None and bool(self.controller.lost)
+        return SessionSummary(
+            settings=self.benchmark.settings,
+            report=self.report,
+            gate=self.gate,
+            verbosity=self.verbosity,
+            workers=self.workers,
+            shown=tuple(self.shown),
+            folder=self.folder,
+            problems=tuple(self.problems),
+            store_problem=None if facts is None else facts.store_problem,
+            all_workers_died=self.report is None and lost,
+            interrupted=self.interrupted,
+            error=self.error,
+            unwritten=self.unwritten,
+            hook_error=self.hook_error,
+        )
+
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the table, the verdict, the problems and the folder."""
-        write_summary(terminalreporter, self)
+        write_summary(terminalreporter, self.summary)
 
     def _make_files(self, report: Report, folder: Path) -> None:
         """Make the files for people; what cannot be made is a line of the summary."""
@@ -330,35 +355,35 @@ class Recorder:
 
     def _gather(self) -> Gathered | None:
         """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
-        controller = self.controller
-        facts, cases, metrics = self.facts, self.runs.cases, self.metrics.specs
-        if controller is not None:
-            cases, metrics = controller.planned, controller.metrics
+        controller, facts = self.controller, self.facts
         if facts is None:
             return None
+        samples = facts.samples_per_prompt
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
-        rows: list[ResultRow] = []
-        failures: list[FailureRow] = []
-        for case in cases:
+
+        def found(case: PromptCase) -> CaseRecord:
             if (record := recorded.get(case.prompt_id)) is not None:
-                rows += record.rows
-                failures += record.failures
-                continue
+                return record
             run = self.runs.of(case)
-            lost = run.failures(case) if controller is None else controller.failures_of(case, facts.samples_per_prompt)
-            if lost or run.has_anything(case):
-                rows += run.rows(case, NO_METRICS)
-                failures += [failure_row(failure, case.category) for failure in lost]
+            lost = run.failures(case) if controller is None else controller.failures_of(case, samples)
+            if not (lost or run.has_anything(case)):
+                return CaseRecord(rows=(), failures=())
+            failures = tuple(failure_row(failure, case.category) for failure in lost)
+            return CaseRecord(rows=tuple(run.rows(case, NO_METRICS)), failures=failures)
+
+        cases = self.runs.cases if controller is None else controller.planned
+        records = [found(case) for case in cases]
+        rows = tuple(row for record in records for row in record.rows)
         if controller is not None and not controller.has_decided(facts):
-            facts = replace(facts, decisions=decide_rows(self.benchmark, rows, facts.samples_per_prompt))
+            facts = replace(facts, decisions=decide_rows(self.benchmark, rows, samples))
         return Gathered(
-            rows=tuple(rows),
-            failures=tuple(failures),
+            rows=rows,
+            failures=tuple(failure for record in records for failure in record.failures),
             planned=cases,
             facts=facts,
             finished=len(recorded) == len(cases),
             interrupted=self.interrupted,
-            metrics=metrics,
+            metrics=self.metrics.specs if controller is None else controller.metrics,
             workers=self.workers,
             contamination=self.contamination,
         )
@@ -378,20 +403,6 @@ class Recorder:
             self.hook_error = f"{type(error).__name__}: {error}"
             return self.report or report
         return report
-
-    def _write(self, report: Report) -> None:
-        """Write the report's numbers to its folder; where that fails, keep the reason for the summary."""
-        settings = self.benchmark.settings
-        folder = settings.report_folder
-        try:
-            folder = folder or new_run_folder(settings.reports_root, settings.run_name)
-            write_report(report, folder)
-        except (InputError, OSError) as error:
-            why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"
-            kept = "; --jarvis-reuse takes what was drawn from the store" if settings.keeps_responses else ""
-            self.unwritten = f"no report is written: {why}; name another folder with --jarvis-report-dir{kept}"
-        else:
-            self.folder = folder
 
 
 def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:

@@ -1,17 +1,17 @@
-"""What the recorder shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
+"""What a session shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.aggregates import MOST_ADAPTERS
-from pytest_jarvis.render.french import encodable, fit, printable, typeset
+from pytest_jarvis.render.french import encodable, fit, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import (
     NOT_ASKED_TO_JUDGE,
@@ -25,19 +25,62 @@ from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.run.build_report import several_processes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
     from _pytest._io import TerminalWriter
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
     from pytest_jarvis.inputs.config import LoggingSection
-    from pytest_jarvis.plugin.session import Recorder
+    from pytest_jarvis.render.files import OutputProblem
     from pytest_jarvis.report.schema import Report, ResultRow
+    from pytest_jarvis.run.settings import Settings
+    from pytest_jarvis.stats.gate import GateOutcome
     from pytest_jarvis.types import EngineDescription, Progress, StoreProblem
 
 
 _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """What a session came to, as its summary shows it."""
+
+    settings: Settings
+    report: Report | None
+    gate: GateOutcome | None
+    verbosity: int
+    workers: int
+    """Processes that drew."""
+    shown: tuple[str, ...]
+    """Lines of the tests."""
+    folder: Path | None
+    """Where the report is."""
+    problems: tuple[OutputProblem, ...]
+    """Files that could not be made."""
+    store_problem: StoreProblem | None
+    """Of the store of responses, where it was not shown yet."""
+    all_workers_died: bool
+    interrupted: bool
+    error: str | None
+    """Why the model cannot be used."""
+    unwritten: str | None
+    """Why the report could not be written."""
+    hook_error: str | None
+    """What a hook of others raised on the report."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the run never began: there is nothing to judge, and that it was refused is the whole of it."""
+        return self.error is not None and self.report is None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is a verdict to show."""
+        judged = self.settings.write_report and self.gate is not None
+        return judged and not (self.settings.twin or self.is_refused)
 
 
 class LiveTerminal:
@@ -165,59 +208,52 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
     return label
 
 
-def write_summary(reporter: TerminalReporter, recorder: Recorder) -> None:
+def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
     """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
-    settings = recorder.benchmark.settings
-    # Of a run that never began there is nothing to judge; that it was refused is the whole of it.
-    refused = recorder.error is not None and recorder.report is None
-    judged = settings.write_report and recorder.gate is not None and not (settings.twin or refused)
-    if not (recorder.shown or recorder.report or judged or refused):
+    settings, report, judged = summary.settings, summary.report, summary.is_judged
+    if not (summary.shown or report or judged or summary.is_refused):
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
-    for text in [*map(terminal.shown_line, recorder.shown), *_parallel_lines(recorder)]:
+    for text in map(terminal.shown_line, summary.shown):
         _write(reporter, text)
-    if recorder.report is not None:
-        timings = settings.config.logging.timings
-        _write_report(reporter, recorder.report, verbosity=recorder.verbosity, timings=timings, judged=judged)
+    if summary.workers > 1:
+        _write(reporter, french_note(several_processes(summary.workers, settings.gate.looks[-1])))
+    if report is not None:
+        _write_report(reporter, report, summary)
         if not (judged or settings.twin):
-            whole = recorder.report.metadata.full_selection
+            whole = report.metadata.full_selection
             _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
-    if judged and recorder.gate is not None:
-        for line in terminal.gate_lines(recorder.gate, settings.gate.min_gain, require=settings.gate.require):
-            _write(reporter, line, **{_COLOURS[recorder.gate.verdict]: True, "bold": True})
-    _write_regression(reporter, recorder.report)
-    _write_problems(reporter, recorder)
-    _write_end(reporter, recorder)
+    if judged and summary.gate is not None:
+        for line in terminal.gate_lines(summary.gate, settings.gate.min_gain, require=settings.gate.require):
+            _write(reporter, line, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
+    _write_regression(reporter, report)
+    _write_problems(reporter, summary)
+    _write_end(reporter, summary)
 
 
-def _write_end(reporter: TerminalReporter, recorder: Recorder) -> None:
+def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
     """Print how the run can go on, why it could not, and where its report is."""
-    if recorder.interrupted and recorder.benchmark.settings.keeps_responses and _has_drawn(recorder.report):
+    has_drawn = summary.report is not None and any(row.samples for row in summary.report.results)
+    if summary.interrupted and summary.settings.keeps_responses and has_drawn:
         _write(reporter, RESUME, yellow=True)
-    if recorder.error is not None:
-        _write(reporter, f"ERROR: {recorder.error}", red=True, bold=True)
-    if recorder.unwritten is not None:
-        _write(reporter, f"ERROR: {recorder.unwritten}", red=True, bold=True)
-    if recorder.folder is not None:
-        _write(reporter, terminal.folder_line(recorder.folder))
+    for error in (summary.error, summary.unwritten):
+        if error is not None:
+            _write(reporter, f"ERROR: {error}", red=True, bold=True)
+    if summary.folder is not None:
+        _write(reporter, terminal.folder_line(summary.folder))
 
 
-def _has_drawn(report: Report | None) -> bool:
-    return report is not None and any(row.samples for row in report.results)
-
-
-def _write_problems(reporter: TerminalReporter, recorder: Recorder) -> None:
+def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:
     """Print what the run went on without: its store, a file, a hook's change."""
-    failed = None if recorder.facts is None or recorder.listener.told_of_store else recorder.facts.store_problem
-    if failed is not None:
+    if (failed := summary.store_problem) is not None:
         _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
-    for problem in recorder.problems:
+    for problem in summary.problems:
         _write(reporter, problem.sentence, red=True)
-    if recorder.report is None and recorder.controller is not None and recorder.controller.lost:
+    if summary.all_workers_died:
         _write(reporter, all_died(), red=True)
-    if recorder.hook_error is not None:
-        _write(reporter, hook_sentence(recorder.hook_error), red=True)
+    if summary.hook_error is not None:
+        _write(reporter, hook_sentence(summary.hook_error), red=True)
 
 
 def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:
@@ -226,14 +262,8 @@ def _write_regression(reporter: TerminalReporter, report: Report | None) -> None
             _write(reporter, line, **{_REGRESSION_COLOURS[report.regression.verdict]: True, "bold": True})
 
 
-def _parallel_lines(recorder: Recorder) -> list[str]:
-    """Return how several processes drew; nothing of one."""
-    if recorder.workers < 2:
-        return []
-    return [french_note(several_processes(recorder.workers, recorder.benchmark.settings.gate.looks[-1]))]
-
-
-def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int, timings: bool, judged: bool) -> None:
+def _write_report(reporter: TerminalReporter, report: Report, summary: SessionSummary) -> None:
+    verbosity, judged = summary.verbosity, summary.is_judged
     for line in terminal.warnings(report):
         _write(reporter, line, yellow=True)
     if verbosity >= 0:
@@ -241,7 +271,7 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
-    if verbosity >= 0 and timings:
+    if verbosity >= 0 and summary.settings.config.logging.timings:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
     ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
     for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, asked=judged)]:
@@ -256,12 +286,6 @@ def _write_report(reporter: TerminalReporter, report: Report, *, verbosity: int,
 
 def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
     _line(reporter.config.get_terminal_writer(), text, **markup)
-
-
-def _write_as_is(reporter: TerminalReporter, text: str, **markup: bool) -> None:
-    """Print what may hold a path or a command to copy, whose marks must stay what they are."""
-    writer = reporter.config.get_terminal_writer()
-    writer.line(encodable(printable(text), encoding_of(writer)), **markup)
 
 
 def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_jarvis.files import InputError, new_run_folder
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
@@ -16,6 +17,7 @@ from pytest_jarvis.report.analysis.changes import pair_of, pairs_of_rows, value_
 from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
 from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
 from pytest_jarvis.report.comparison import judge_regression
+from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
     AdapterStatistics,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_jarvis.report.schema import AddedMetric
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
+    from pytest_jarvis.run.settings import Settings
     from pytest_jarvis.stats.decision import Decision
     from pytest_jarvis.stats.thresholds import Threshold
     from pytest_jarvis.types import PromptCase
@@ -198,6 +201,19 @@ def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | N
         fail=against.fail,
         strict=settings.gate.strict,
     )
+
+
+def save_report(report: Report, settings: Settings) -> Path:
+    """Write the report's numbers, and return their folder; raise InputError with what to do where that fails."""
+    folder = settings.report_folder
+    try:
+        folder = folder or new_run_folder(settings.reports_root, settings.run_name)
+        write_report(report, folder)
+    except (InputError, OSError) as error:
+        why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"
+        kept = "; --jarvis-reuse takes what was drawn from the store" if settings.keeps_responses else ""
+        raise InputError(f"no report is written: {why}; name another folder with --jarvis-report-dir{kept}") from error
+    return folder
 
 
 def exits_failed(gate: GateOutcome, report: Report | None) -> bool:
