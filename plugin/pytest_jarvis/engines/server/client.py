@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -39,7 +39,7 @@ def request_seed(seed: int, prompt_id: str, replicate: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class ServerRequest:
     """What one request asks for."""
 
     model: str
@@ -54,7 +54,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ServerAnswer:
     """What a server answered to one request."""
 
     text: str
@@ -70,7 +70,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbeAnswer:
     """A greedy answer to a probe, and for each of its places the log-probabilities of the likeliest tokens."""
 
     text: str
@@ -78,7 +78,7 @@ class Probed:
     """Empty where the server gives none."""
 
 
-class Asker:
+class ServerClient:
     """Sends requests the way this server takes them."""
 
     def __init__(self, connection: Connection, settings: GenerationSettings, *, retries: int) -> None:
@@ -88,39 +88,41 @@ class Asker:
         self.taken: frozenset[Field] = frozenset(FIELDS)
         """The fields beyond the common core that are sent."""
 
-    async def stream(self, ask: Ask, *, timeout_s: float | None = None, on_token: OnToken | None = None) -> Said:
+    async def stream(
+        self, request: ServerRequest, *, timeout_s: float | None = None, on_token: OnToken | None = None
+    ) -> ServerAnswer:
         """Return the answer, read as it comes. Raises AttemptError after the last try.
 
         `timeout_s` bounds each try, `on_token` is called for each piece of text that comes.
         """
-        return await self._tries(partial(self._stream, ask, timeout_s, on_token))
+        return await self._tries(partial(self._stream, request, timeout_s, on_token))
 
-    async def rehearse(self, ask: Ask) -> Said:
+    async def rehearse(self, request: ServerRequest) -> ServerAnswer:
         """Return the answer to a request before anything is scored, each try bounded. Raises AttemptError."""
 
-        async def attempt() -> Said:
+        async def attempt() -> ServerAnswer:
             async with answered_within(self._connection.preflight_s):
-                return await self._stream(ask, None, None)
+                return await self._stream(request, None, None)
 
         return await self._tries(attempt)
 
-    async def probe(self, ask: Ask) -> Probed:
+    async def probe(self, request: ServerRequest) -> ProbeAnswer:
         """Return the whole answer with log-probabilities, where the server gives them. Raises AttemptError.
 
         Each try is bounded as those of `rehearse` are.
         """
 
-        async def attempt() -> Probed:
+        async def attempt() -> ProbeAnswer:
             async with answered_within(self._connection.preflight_s):
-                return await self._probe(ask)
+                return await self._probe(request)
 
         return await self._tries(attempt)
 
-    async def once(self, ask: Ask, taken: frozenset[Field]) -> Said:
+    async def once(self, request: ServerRequest, taken: frozenset[Field]) -> ServerAnswer:
         """Return the answer to a request with the fields `taken`; a refusal raises AttemptError with its status."""
-        asker = Asker(self._connection, self._settings, retries=self._retries)
-        asker.taken = taken
-        return await asker.rehearse(ask)
+        client = ServerClient(self._connection, self._settings, retries=self._retries)
+        client.taken = taken
+        return await client.rehearse(request)
 
     async def _tries(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what an attempt gives, tried again after errors that may pass."""
@@ -152,12 +154,12 @@ class Asker:
                 error.reason = Note("after_tries", {"tries": tries}, error.reason)
             raise
 
-    async def _stream(self, ask: Ask, timeout_s: float | None, on_token: OnToken | None) -> Said:
+    async def _stream(self, request: ServerRequest, timeout_s: float | None, on_token: OnToken | None) -> ServerAnswer:
         """Return one try's answer; raise AttemptError for everything that may go wrong."""
-        reading = _Reading(on_token)
+        reading = _StreamReader(on_token)
         try:
             async with asyncio.timeout(timeout_s):
-                async with await self._create(ask, **self._stream_fields()) as stream:
+                async with await self._create(request, **self._stream_fields()) as stream:
                     async for chunk in stream:
                         reading.take(chunk)
         except TimeoutError:
@@ -166,40 +168,42 @@ class Asker:
             raise self._connection.read_error(error) from error
         return reading.said()
 
-    async def _probe(self, ask: Ask) -> Probed:
+    async def _probe(self, request: ServerRequest) -> ProbeAnswer:
         import openai
 
         raw = self._settings.template == "raw"
         fields: dict[str, Any] = {"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP}
         try:
             try:
-                answer = await self._create(ask, **fields)
+                answer = await self._create(request, **fields)
             except (openai.BadRequestError, openai.UnprocessableEntityError):
-                answer = await self._create(ask)
+                answer = await self._create(request)
             choice = answer.choices[0]
             text = choice.text if raw else choice.message.content or ""
             if not isinstance(text, str):
                 raise TypeError
-            return Probed(text=text + _reasoning_of(getattr(choice, "message", None)), places=_places(choice.logprobs))
+            return ProbeAnswer(
+                text=text + _reasoning_of(getattr(choice, "message", None)), places=_places(choice.logprobs)
+            )
         except client_errors() as error:
             raise self._connection.read_error(error) from error
 
-    async def _create(self, ask: Ask, **fields: Any) -> Any:
+    async def _create(self, request: ServerRequest, **fields: Any) -> Any:
         """Return the client's answer or stream for a request with further `fields`."""
         client, settings = self._connection.client, self._settings
         body: dict[str, Any] = {
-            "model": ask.model,
-            "seed": ask.seed,
-            "max_tokens": ask.max_tokens,
-            "temperature": ask.temperature,
-            "top_p": ask.top_p,
+            "model": request.model,
+            "seed": request.seed,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
             "extra_body": self._extra_fields(),
             **fields,
         }
         if settings.template == "raw":
-            return await client.completions.create(prompt=ask.text, **body)
-        messages = [{"role": "user", "content": ask.text}]
-        if settings.system_prompt is not None and not ask.is_probe:
+            return await client.completions.create(prompt=request.text, **body)
+        messages = [{"role": "user", "content": request.text}]
+        if settings.system_prompt is not None and not request.is_probe:
             messages.insert(0, {"role": "system", "content": settings.system_prompt})
         return await client.chat.completions.create(messages=messages, **body)  # type: ignore[arg-type]  # plain dicts
 
@@ -218,7 +222,7 @@ class Asker:
         return {"stream": True, **usage}
 
 
-class _Reading:
+class _StreamReader:
     """What a stream has said so far."""
 
     def __init__(self, on_token: OnToken | None) -> None:
@@ -251,14 +255,14 @@ class _Reading:
                     self._on_token()
             self._finish = choice.finish_reason or self._finish
 
-    def said(self) -> Said:
+    def said(self) -> ServerAnswer:
         """Return the whole answer; raise AttemptError for one that did not end as a text does."""
         if self._finish is None:
             raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
         if self._finish not in _FINISH:
             raise AttemptError(Note("server_ended", {"said": self._finish}))
         counted = self._usage is not None
-        return Said(
+        return ServerAnswer(
             text="".join(self._text),
             reasoning="".join(self._reasoning),
             finish_reason=_FINISH[self._finish],
@@ -293,41 +297,3 @@ def _places(logprobs: Any) -> tuple[Mapping[str, float], ...]:
     else:
         tables = [dict(place) for place in getattr(logprobs, "top_logprobs", None) or ()]
     return tuple({token: value for token, value in table.items() if math.isfinite(value)} for table in tables)
-
-
-def largest_change(one: Sequence[Probed], other: Sequence[Probed]) -> float | None:
-    """Return the largest difference of a log-probability between two lists of answers; None where there are none.
-
-    Compared as long as the likeliest tokens agree: after that the places stand behind different texts. A token that
-    only one of two places lists counts with what the other's last one bounds it to.
-    """
-    changes = [
-        _change(left, right)
-        for first, second in zip(one, other, strict=True)
-        for left, right in _common_places(first.places, second.places)
-    ]
-    return max(changes, default=None)
-
-
-def _common_places(
-    one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]
-) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
-    found = []
-    for left, right in zip(one, other, strict=False):
-        if not left or not right:
-            break
-        found.append((left, right))
-        if max(left, key=left.__getitem__) != max(right, key=right.__getitem__):
-            break
-    return found
-
-
-def _change(left: Mapping[str, float], right: Mapping[str, float]) -> float:
-    """Return the largest difference between two places' log-probabilities."""
-    shared = [abs(left[token] - right[token]) for token in left.keys() & right.keys()]
-    alone = [
-        here[token] - min(there.values())
-        for here, there in ((left, right), (right, left))
-        for token in here.keys() - there.keys()
-    ]
-    return max([*shared, *alone, 0.0])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.engines.answers import CLOSE, split_answer
 from pytest_jarvis.engines.base import Digest, OnProgress, determining
-from pytest_jarvis.engines.server.client import Ask, Asker, Said, request_seed
+from pytest_jarvis.engines.server.client import ServerAnswer, ServerClient, ServerRequest, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
 from pytest_jarvis.engines.server.embeddings import find_embedder
 from pytest_jarvis.engines.server.preflight import inspect
@@ -83,10 +83,10 @@ class ServerEngine:
         self._settings = settings
         self._names = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
         self._connection = Connection(self._server)
-        self._asker = Asker(self._connection, settings, retries=self._server.retries)
+        self._client = ServerClient(self._connection, settings, retries=self._server.retries)
         self._notes: list[Note] = []
         try:
-            self._seen = self._connection.run(inspect(self._connection, self._asker, spec, sampled=self._is_sampled))
+            self._seen = self._connection.run(inspect(self._connection, self._client, spec, sampled=self._is_sampled))
             self._refuse_company()
             self._embedder = find_embedder(self._server, self._connection)
         except BaseException:
@@ -200,7 +200,7 @@ class ServerEngine:
             prompt_id=request.prompt_id,
             replicate=request.replicate,
             seed=self._settings.seed,
-            settings={**determining(self._settings), "fields": " ".join(sorted(self._asker.taken))},
+            settings={**determining(self._settings), "fields": " ".join(sorted(self._client.taken))},
             versions={"server": seen.version or "", "fingerprint": seen.fingerprint or ""},
         )
 
@@ -237,7 +237,7 @@ class ServerEngine:
         if drawing.is_gone:
             return _failure(request, "generate", Note("server_gone"))
         settings = self._settings
-        ask = Ask(
+        asked = ServerRequest(
             model=self._names[request.arm],
             text=request.text,
             seed=request_seed(settings.seed, request.prompt_id, request.replicate),
@@ -246,14 +246,14 @@ class ServerEngine:
             top_p=settings.top_p if self._is_sampled else 1.0,
         )
         try:
-            said = await self._asker.stream(ask, timeout_s=settings.timeout_s, on_token=drawing.count_token)
+            said = await self._client.stream(asked, timeout_s=settings.timeout_s, on_token=drawing.count_token)
         except AttemptError as error:
             drawing.lost_in_a_row = drawing.lost_in_a_row + 1 if error.lost else 0
             return _failure(request, error.stage, error.reason)
         drawing.lost_in_a_row = 0
         return self._read(request, said)
 
-    def _read(self, request: Request, said: Said) -> Response | Failure:
+    def _read(self, request: Request, said: ServerAnswer) -> Response | Failure:
         """Return the response that an answer makes; one whose thinking never closed makes none."""
         reasoning = said.reasoning.strip()
         if reasoning and not said.text.strip():
@@ -286,9 +286,9 @@ class ServerEngine:
         if self._seen.proven.mixing_fault is not None:
             yield Note("separate_passes", cause=self._seen.proven.mixing_fault)
         yield from self._notes_on_seeds()
-        if "samplers" not in self._asker.taken:
+        if "samplers" not in self._client.taken:
             yield Note("no_samplers")
-        if "thinking" not in self._asker.taken and self._settings.template == "chat":
+        if "thinking" not in self._client.taken and self._settings.template == "chat":
             yield Note("no_thinking_switch")
         if not self._seen.counted:
             yield Note("no_token_count")

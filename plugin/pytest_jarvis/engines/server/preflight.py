@@ -1,13 +1,16 @@
-"""What is seen of a server before anything is scored: its names, its fields, its version, and what the proofs say."""
+"""Inspect a server before anything is scored: its names, fields and version, live adapters, batches and seeds."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_jarvis.engines.base import PROBES
-from pytest_jarvis.engines.server.client import FIELDS, Ask, Asker, Field
+from pytest_jarvis.engines.server.client import FIELDS, Field, ProbeAnswer, ServerClient, ServerRequest
 from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
     AttemptError,
@@ -15,8 +18,7 @@ from pytest_jarvis.engines.server.connection import (
     answered_within,
     client_errors,
 )
-from pytest_jarvis.engines.server.proof import Arms, Proven, Repeats, prove, refuse_inert, see_seeds
-from pytest_jarvis.types import BASE_ARM, EngineError, ModelSpec, ServedModel
+from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, Note, ServedModel
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
 _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), ("/props", "build_info"))
@@ -39,17 +41,17 @@ class Inspection:
     repeats: Repeats | None
 
 
-async def inspect(connection: Connection, asker: Asker, spec: ModelSpec, *, sampled: bool) -> Inspection:
+async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec, *, sampled: bool) -> Inspection:
     """Return what is seen of the server; raise EngineError for one that cannot be used.
 
-    `sampled`: whether the run draws at random, so that seeds matter. `asker` learns which fields the server takes.
+    `sampled`: whether the run draws at random, so that seeds matter. `client` learns which fields the server takes.
     """
     arms = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
     models = await _served(connection, arms)
     try:
-        fingerprint, counted = await _learn_fields(asker, spec.base_model)
-        proven = await prove(asker, spec, arms)
-        repeats = await see_seeds(asker, list(arms.values())[: 2 if proven.mixes else 1]) if sampled else None
+        fingerprint, counted = await _learn_fields(client, spec.base_model)
+        proven = await prove(client, spec, arms)
+        repeats = await see_seeds(client, list(arms.values())[: 2 if proven.mixes else 1]) if sampled else None
     except AttemptError as error:
         raise EngineError(f"{connection.base_url}: {error.reason}{_advice(connection, error)}") from error
     if not spec.allow_inert_adapter:
@@ -100,27 +102,27 @@ def _advice(connection: Connection, error: AttemptError) -> str:
     return "; start the server, or correct --jarvis-base-url" if error.lost else ""
 
 
-async def _learn_fields(asker: Asker, model: str) -> tuple[str | None, bool]:
-    """Have `asker` send what this server takes; return its fingerprint and whether it counts tokens.
+async def _learn_fields(client: ServerClient, model: str) -> tuple[str | None, bool]:
+    """Have `client` send what this server takes; return its fingerprint and whether it counts tokens.
 
     A refused request is asked again with nothing but the common core, then with each further field alone.
     """
-    ask = Ask(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
+    request = ServerRequest(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
     try:
-        said = await asker.once(ask, frozenset(FIELDS))
+        said = await client.once(request, frozenset(FIELDS))
     except AttemptError as error:
         if error.status not in {400, 422}:
             raise
-        said = await asker.once(ask, frozenset())
-        asker.taken = frozenset([field for field in FIELDS if await _takes(asker, ask, field)])
-        if "usage" in asker.taken:
-            said = await asker.once(ask, asker.taken)
+        said = await client.once(request, frozenset())
+        client.taken = frozenset([field for field in FIELDS if await _takes(client, request, field)])
+        if "usage" in client.taken:
+            said = await client.once(request, client.taken)
     return said.fingerprint, said.counted
 
 
-async def _takes(asker: Asker, ask: Ask, field: Field) -> bool:
+async def _takes(client: ServerClient, request: ServerRequest, field: Field) -> bool:
     try:
-        await asker.once(ask, frozenset({field}))
+        await client.once(request, frozenset({field}))
     except AttemptError as error:
         if error.status not in {400, 422}:
             raise
@@ -142,3 +144,188 @@ async def _version(connection: Connection) -> str | None:
         if isinstance(said, dict) and isinstance(found := said.get(key), str):
             return connection.without_key(found)
     return None
+
+
+Arms = Mapping[str, str]
+"""Arm -> the name its model is served under; the base first."""
+Repeats = Literal["always", "alone", "never"]
+
+PROBE_TOKENS: Final = 16
+_LEAST_CHANGE: Final = 1e-5
+_SEED_PROBES: Final = PROBES[:2]
+_SEEDS: Final = (1, 2, 3)
+_TEMPERATURE: Final = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """What the probes showed."""
+
+    proofs: tuple[AdapterProof, ...]
+    mixing_fault: Note | None
+    """Why requests of several arms may not be under way together; None where they may."""
+    answers: Mapping[str, str]
+    """By arm: the digest of its greedy answers to the probes, by which other weights under one name show."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether requests of all arms may be under way together."""
+        return self.mixing_fault is None
+
+
+async def prove(client: ServerClient, spec: ModelSpec, arms: Arms) -> Proven:
+    """Return what each adapter's name changes, and whether each arm keeps its answers beside requests of the others.
+
+    The answers are greedy. Each arm is asked by itself, the base once more after all adapters, then all together: a
+    server may ignore an adapter's name (vLLM #49354) or let an adapter into the base's rows of a batch (vLLM #48421).
+    """
+    alone = {arm: await _ask_all(client, [name]) for arm, name in arms.items()}
+    answers = {arm: _digest(found) for arm, found in alone.items()}
+    if not spec.adapters:
+        return Proven(proofs=(), mixing_fault=None, answers=answers)
+    again = await _ask_all(client, [arms[BASE_ARM]])
+    together = await _ask_all(client, list(arms.values()))
+    mixed = {arm: together[index :: len(arms)] for index, arm in enumerate(arms)}
+    proofs = tuple(
+        _prove_one(adapter.name, adapter.source, alone[adapter.name], alone[BASE_ARM], again)
+        for adapter in spec.adapters
+    )
+    live = {seen.name for seen in proofs if seen.live}
+    faults = (_mixing_fault(arm, mixed[arm], alone, live) for arm in arms)
+    fault = next((fault for fault in faults if fault is not None), None)
+    return Proven(proofs=proofs, mixing_fault=fault, answers=answers)
+
+
+def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
+    """Raise EngineError when the answers under an adapter's name are the base's."""
+    for seen in proofs:
+        if not seen.live:
+            raise EngineError(
+                f"adapter '{seen.name}': the adapter changes nothing, the server gives the base's answers to "
+                f"{seen.probes} probe prompts under the name {seen.source!r}; see how it was told to load it "
+                "(--jarvis-allow-inert-adapter accepts it, to compare the base with itself)"
+            )
+
+
+async def see_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | None:
+    """Return when the same request with the same seed gives the same text; None when no seed changes a text.
+
+    Alone, one after the other; then twice beside many others, in another order, as requests of the run are.
+    """
+
+    def ask(text: str, seed: int, name: str) -> ServerRequest:
+        return ServerRequest(model=name, text=text, seed=seed, max_tokens=PROBE_TOKENS, temperature=_TEMPERATURE)
+
+    alone = [[(await client.rehearse(ask(text, 1, names[0]))).text for text in _SEED_PROBES] for _ in range(2)]
+    if alone[0] != alone[1]:
+        return "never"
+    requests = [ask(text, seed, name) for text in _SEED_PROBES for seed in _SEEDS for name in names]
+    first = [said.text for said in await asyncio.gather(*map(client.rehearse, requests))]
+    second = [said.text for said in await asyncio.gather(*map(client.rehearse, reversed(requests)))]
+    if first != second[::-1]:
+        return "alone"
+    texts: dict[tuple[str, str], set[str]] = {}
+    for one, text in zip(requests, first, strict=True):
+        texts.setdefault((one.text, one.model), set()).add(text)
+    return "always" if any(len(found) > 1 for found in texts.values()) else None
+
+
+async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ProbeAnswer]:
+    """Return greedy answers to the probes by each of `names`, all at once, those to a probe beside each other."""
+    requests = [
+        ServerRequest(model=name, text=text, seed=1, max_tokens=PROBE_TOKENS, temperature=0.0, is_probe=True)
+        for text in PROBES
+        for name in names
+    ]
+    return await asyncio.gather(*map(client.probe, requests))
+
+
+def _digest(found: Sequence[ProbeAnswer]) -> str:
+    """Return the digest of the texts of answers."""
+    return hashlib.sha256("\x1f".join(one.text for one in found).encode()).hexdigest()
+
+
+def _prove_one(
+    name: str, source: str, found: Sequence[ProbeAnswer], base: Sequence[ProbeAnswer], again: Sequence[ProbeAnswer]
+) -> AdapterProof:
+    """Return the proof of one adapter from its answers and the base's, asked before and after."""
+    change, drift = largest_change(found, base), largest_change(base, again)
+    # A text counts only where the base gave the same one twice.
+    changed = sum(tuned.text != one.text == other.text for tuned, one, other in zip(found, base, again, strict=True))
+    # Twice what the base's own answers differ by: rounding in a batch moves log-probabilities too.
+    live = changed > 0 if change is None or drift is None else change > 2 * drift + _LEAST_CHANGE
+    return AdapterProof(
+        name=name,
+        source=source,
+        sha256=None,
+        rank=None,
+        targets=(),
+        weights=None,
+        max_logit_change=None,
+        base_unchanged=None,
+        max_base_drift=None,
+        live=live,
+        max_logprob_change=change,
+        max_logprob_drift=drift,
+        texts_changed=changed,
+        probes=len(found),
+    )
+
+
+def _mixing_fault(
+    arm: str, mixed: Sequence[ProbeAnswer], alone: Mapping[str, Sequence[ProbeAnswer]], live: set[str]
+) -> Note | None:
+    """Return how an arm's answers beside those of other arms differ from its own, None when they do not.
+
+    Half of what tells two arms apart is too much: the arm is then not itself any more.
+    """
+    for other in alone:
+        if other == arm or not {arm, other} & live:
+            continue
+        error, apart = largest_change(mixed, alone[arm]), largest_change(alone[arm], alone[other])
+        if error is not None and apart is not None:
+            if error >= apart / 2 > 0:
+                return Note("logprobs_off_beside", {"other": other, "name": arm, "size": error, "apart": apart})
+            continue
+        for seen, own, others in zip(mixed, alone[arm], alone[other], strict=True):
+            if seen.text == others.text != own.text:
+                return Note("answers_of_another", {"other": other, "name": arm})
+    return None
+
+
+def largest_change(one: Sequence[ProbeAnswer], other: Sequence[ProbeAnswer]) -> float | None:
+    """Return the largest difference of a log-probability between two lists of answers; None where there are none.
+
+    Compared as long as the likeliest tokens agree: after that the places stand behind different texts. A token that
+    only one of two places lists counts with what the other's last one bounds it to.
+    """
+    changes = [
+        _change(left, right)
+        for first, second in zip(one, other, strict=True)
+        for left, right in _common_places(first.places, second.places)
+    ]
+    return max(changes, default=None)
+
+
+def _common_places(
+    one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]
+) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
+    found = []
+    for left, right in zip(one, other, strict=False):
+        if not left or not right:
+            break
+        found.append((left, right))
+        if max(left, key=left.__getitem__) != max(right, key=right.__getitem__):
+            break
+    return found
+
+
+def _change(left: Mapping[str, float], right: Mapping[str, float]) -> float:
+    """Return the largest difference between two places' log-probabilities."""
+    shared = [abs(left[token] - right[token]) for token in left.keys() & right.keys()]
+    alone = [
+        here[token] - min(there.values())
+        for here, there in ((left, right), (right, left))
+        for token in here.keys() - there.keys()
+    ]
+    return max([*shared, *alone, 0.0])

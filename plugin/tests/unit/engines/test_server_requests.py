@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_jarvis.engines.server.client import Probed, largest_change, request_seed
+from pytest_jarvis.engines.server.client import ProbeAnswer, request_seed
 from pytest_jarvis.engines.server.connection import is_same_origin, retry_after_s
+from pytest_jarvis.engines.server.preflight import largest_change
 
 NOON = 1_792_584_000.0
 """Wed, 21 Oct 2026 12:00:00 GMT."""
@@ -57,8 +58,8 @@ def test_an_origin_is_scheme_host_and_port(other: str, expected: bool) -> None:
     assert expected == is_same_origin("https://h/v1", other)
 
 
-def probed(*places: dict[str, float]) -> list[Probed]:
-    return [Probed(text="", places=places)]
+def probed(*places: dict[str, float]) -> list[ProbeAnswer]:
+    return [ProbeAnswer(text="", places=places)]
 
 
 def test_equal_answers_have_no_change() -> None:
