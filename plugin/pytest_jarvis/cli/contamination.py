@@ -46,7 +46,7 @@ def find_contamination(files: Sequence[Path], folder: Path, *, as_json: bool) ->
     """Print where the folder's prompts stand in the files; return 1 when any does, else 0."""
     from pytest_jarvis.inputs.contamination import look_for
     from pytest_jarvis.inputs.prompts import load_prompts
-    from pytest_jarvis.render.french.contamination import leak_lines
+    from pytest_jarvis.render.french.explanations import leak_lines
 
     # Those that tools add as well: a training set is looked through once, whatever is asked later.
     cases = load_prompts(folder, with_tools=True).cases

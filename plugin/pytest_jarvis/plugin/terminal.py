@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.aggregates import MOST_ADAPTERS
 from pytest_jarvis.render.french import encodable, fit, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import (
@@ -21,6 +20,7 @@ from pytest_jarvis.render.french.session import (
     hook_sentence,
 )
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
+from pytest_jarvis.render.terminal import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.run.build_report import several_processes
 

@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.render.blocks import columns
-from pytest_jarvis.render.french import bracket, comparing, conclusions, labels, number, percent, points, signed
+from pytest_jarvis.render.french import bracket, comparing, labels, number, percent, points, signed
 from pytest_jarvis.render.french.metrics import spec_named
 from pytest_jarvis.render.markdown import escaped, escaped_sentence, table_of
 from pytest_jarvis.render.text import INDENT, WIDTH, paragraph, section, table
@@ -68,7 +68,7 @@ def comparison_markdown(runs: ComparedRuns) -> str:
             blocks.append(table_of(comparing.PROMPT_HEADS, [_prompt_cells(one) for one in changed]))
         else:
             blocks.append(comparing.NOTHING_CHANGED)
-        blocks.append(" ".join(map(escaped_sentence, conclusions.conclusion(found, arm, runs.new))))
+        blocks.append(" ".join(map(escaped_sentence, comparing.conclusion(found, arm, runs.new))))
     return "\n\n".join(blocks)
 
 
@@ -116,7 +116,7 @@ def _arm_lines(runs: ComparedRuns, arm: ArmComparison) -> Iterator[str]:
     yield ""
     yield from _prompt_lines(_changed(arm), len(arm.prompts))
     yield ""
-    for sentence in conclusions.conclusion(runs.comparison, arm, runs.new):
+    for sentence in comparing.conclusion(runs.comparison, arm, runs.new):
         yield from paragraph(sentence)
 
 
@@ -150,7 +150,7 @@ def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
     label = comparing.metric_label(spec, of_base=one.of_base)
     change: Callable[[float], str] = points if spec.unit == "share" else signed
     difference = one.difference
-    mark = comparing.mark_of(one.proven) if not conclusions.is_of_other_scale(runs.comparison, one.metric) else ""
+    mark = comparing.mark_of(one.proven) if not comparing.is_of_other_scale(runs.comparison, one.metric) else ""
     return (
         label if not one.category else f"· {_label(runs.new, one.category)}",
         str(one.prompts),

@@ -10,7 +10,7 @@ from typing import Final
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.blocks import Block, Change, Changes, Digest, Facts, Item, Items, Part, Section, Table, Text
-from pytest_jarvis.render.french import labels, printable, regression, typeset
+from pytest_jarvis.render.french import comparing, labels, printable, typeset
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -37,7 +37,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
     identity = [one for one in shown if one.key == "identity"]
     blocks = [
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
-        *(f"> {escaped_sentence(note)}" for note in (*cautions(report), *regression.drop_notes(report))),
+        *(f"> {escaped_sentence(note)}" for note in (*cautions(report), *comparing.drop_notes(report))),
         *(text for one in shown if one.key != "identity" for text in _section(one)),
         *(text for one in identity for text in _blocks(one.blocks)),
     ]

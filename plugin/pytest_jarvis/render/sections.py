@@ -33,6 +33,7 @@ from pytest_jarvis.render.french import (
     adapters_sentence,
     bar_percent,
     bracket,
+    comparing,
     count_of,
     decision_line,
     gain_interval,
@@ -44,17 +45,16 @@ from pytest_jarvis.render.french import (
     percent,
     points,
     reason_sentences,
-    regression,
     routing,
     seconds,
     shown_thresholds,
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.contamination import contamination_notes
 from pytest_jarvis.render.french.explanations import (
     ADVICE,
     advice_of,
+    contamination_notes,
     explain_report,
     no_warning_sentence,
     regressions_sentence,
@@ -63,10 +63,10 @@ from pytest_jarvis.render.french.explanations import (
     weakest_sentence,
 )
 from pytest_jarvis.render.french.labels import FIELDS, SECTIONS
-from pytest_jarvis.render.french.memory import memory_of_a_run
 from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.render.french.store import REUSED, reused_sentence
-from pytest_jarvis.render.french.thresholds import threshold_rules
+from pytest_jarvis.render.french.verdicts import threshold_rules
 from pytest_jarvis.report.analysis.changes import Flip, MetricComparison, PromptChange
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, offers_tools
@@ -349,12 +349,12 @@ def _regression(report: Report) -> Iterator[Block]:
     if outcome is None:
         return
     tones: dict[RegressionVerdict, Tone] = {"DROP": "bad", "NO_DROP": "good", "NOT_JUDGED": "warn"}
-    yield Text(regression.regression_sentence(outcome), tones[outcome.verdict])
-    yield from items(regression.regression_details(outcome, report))
+    yield Text(comparing.regression_sentence(outcome), tones[outcome.verdict])
+    yield from items(comparing.regression_details(outcome, report))
     if outcome.tests:
         yield Table(
-            columns=columns(regression.HEADS, (21, 7, 6, 6, 7, 17, 8)),
-            rows=tuple(tuple(regression.cells_of(one, report)) for one in outcome.tests),
+            columns=columns(comparing.REGRESSION_HEADS, (21, 7, 6, 6, 7, 17, 8)),
+            rows=tuple(tuple(comparing.regression_cells(one, report)) for one in outcome.tests),
         )
 
 

@@ -14,7 +14,7 @@ from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
 from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
-from pytest_jarvis.render.french import charts as wording
+from pytest_jarvis.render.french import page as wording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

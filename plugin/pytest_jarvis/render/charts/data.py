@@ -24,10 +24,9 @@ from pytest_jarvis.render.french import (
     shortened,
     typeset,
 )
-from pytest_jarvis.render.french import charts as wording
-from pytest_jarvis.render.french.comparing import replay_mark
+from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.comparing import drop_notes, replay_mark
 from pytest_jarvis.render.french.metrics import difference, figure, label_of
-from pytest_jarvis.render.french.regression import drop_notes
 from pytest_jarvis.report.analysis.changes import MetricComparison
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.schema import Report, ResultRow, Sample

@@ -18,8 +18,8 @@ from pytest_jarvis.render.charts.frame import (
     write_legend,
     write_ticks,
 )
-from pytest_jarvis.render.french import charts as wording
 from pytest_jarvis.render.french import labels, number
+from pytest_jarvis.render.french import page as wording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,7 +160,7 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
     """Draw the text box: the verdict on its badge, the advice, the numbers in two columns, what to beware of."""
     from matplotlib.patches import FancyBboxPatch
 
-    write_head(figure, box, wording.KEY_NUMBERS, "", ink)
+    write_head(figure, box, wording.CHART_KEY_NUMBERS, "", ink)
     place = box.inside(0, 0, 0, 0.35)
     axes = axes_in(figure, place, ink)
     axes.set_axis_off()

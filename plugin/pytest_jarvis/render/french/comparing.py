@@ -1,16 +1,36 @@
-"""Words for a run that is scored again, and for runs held against each other: replay, compare, history, baseline."""
+"""Words for a run that is scored again, and for runs held against each other: replay, settings, drops, conclusions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pytest_jarvis.metrics.registry import MetricSpec
-from pytest_jarvis.render.french.formats import bar_percent, percent, plural, printable, typeset
+from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec
+from pytest_jarvis.render.french.formats import (
+    bar_percent,
+    bracket,
+    number,
+    percent,
+    plural,
+    printable,
+    signed,
+    typeset,
+)
 from pytest_jarvis.render.french.labels import storage
 from pytest_jarvis.render.french.metrics import LABELS
+from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, RunComparison
 from pytest_jarvis.report.schema import ReplayOf, Report
-from pytest_jarvis.stats.regression import Direction, PromptOverlap, SettingChange
+from pytest_jarvis.stats.regression import (
+    OVERALL,
+    Choice,
+    Direction,
+    Obstacle,
+    PromptOverlap,
+    RegressionOutcome,
+    ScopeTest,
+    SettingChange,
+    StoredRun,
+)
 from pytest_jarvis.types import Storage
 
 _MOST_IDS: Final = 8
@@ -218,3 +238,201 @@ def no_baseline(path: str) -> str:
 def baseline_cleared(path: str) -> str:
     """Return that the baseline is gone."""
     return typeset(f"Référence retirée : {printable(path)}")
+
+
+REGRESSION_HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
+_MOST_CHANGES: Final = 8
+
+OBSTACLES: Final[Mapping[Obstacle, str]] = {
+    "nothing_stored": "aucune référence fixée (pytest-jarvis baseline set) ni essai comparable sous le dossier des "
+    "rapports",
+    "run_not_judged": "cet essai est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
+    "stored_not_judged": "la référence est interrompue ou partielle, a trop d’échecs ou il lui manque des réponses",
+    "other_kind": "l’un des deux essais est un essai A/A, ou vient d’un moteur factice et l’autre non",
+    "other_dictionary": "le dictionnaire des outils (ou la part qui vaut 1) a changé, les pertinences ne sont pas à la "
+    "même échelle ; notez la référence à nouveau avec --jarvis-replay",
+    "no_common_prompt": "aucun prompt commun (même identifiant et même texte)",
+    "not_measured": "la pertinence n’a pas été mesurée des deux côtés",
+}
+_CHOICES: Final[Mapping[Choice, str]] = {
+    "named": "essai nommé",
+    "baseline": "référence fixée",
+    "newest": "essai comparable le plus récent, aucune référence n’étant fixée",
+}
+
+
+def regression_sentence(outcome: RegressionOutcome) -> str:
+    """Return what the comparison says, in one sentence."""
+    name = printable(outcome.adapter)
+    if outcome.verdict == "NOT_JUDGED":
+        return typeset(f"~ RÉGRESSION NON JUGÉE : {' ; '.join(OBSTACLES[one] for one in outcome.obstacles)}.")
+    if outcome.verdict == "DROP":
+        return typeset(
+            f"✗ RÉGRESSION PROUVÉE : la pertinence de {name} a baissé (erreur ≤ {percent(outcome.alpha, 0)})."
+        )
+    return typeset(f"✓ Aucune régression prouvée de {name} (erreur ≤ {percent(outcome.alpha, 0)}).")
+
+
+def drop_notes(report: Report) -> list[str]:
+    """Return what must stand beside a verdict that says nothing of it: a proven drop; empty without one."""
+    outcome = report.regression
+    return [] if outcome is None or outcome.verdict != "DROP" else [regression_sentence(outcome)]
+
+
+def regression_details(outcome: RegressionOutcome, report: Report) -> list[str]:
+    """Return what a reader must know beside: the stored run, what dropped, what differs, the exit status."""
+    return [typeset(sentence) for sentence in _details(outcome, report)]
+
+
+def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
+    """Return the cells of one test, under `REGRESSION_HEADS`."""
+    difference = test.difference
+    return (
+        scope_label(test, report),
+        str(test.prompts),
+        number(difference.first_mean, 3),
+        number(difference.second_mean, 3),
+        signed(difference.difference),
+        bracket(difference.interval, signed),
+        "✗ baisse" if test.proven_drop else "–",
+    )
+
+
+def scope_label(test: ScopeTest, report: Report) -> str:
+    """Return what a test is about: all prompts, or a category's label."""
+    if not test.category:
+        return "Ensemble"
+    known = report.by_category.get(test.category)
+    return known.label if known else test.category
+
+
+def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
+    if outcome.stored is not None:
+        yield _stored_sentence(outcome.stored, outcome.adapter)
+    for test in outcome.drops:
+        difference = test.difference
+        yield (
+            f"{printable(scope_label(test, report))} : {number(difference.first_mean, 3)} → "
+            f"{number(difference.second_mean, 3)}, {signed(difference.difference)} "
+            f"{bracket(difference.interval, signed)} sur {plural(test.prompts, 'prompt')}."
+        )
+    overlap = outcome.overlap
+    if overlap is not None and (overlap.only_stored or overlap.only_new or overlap.changed):
+        yield overlap_sentence(overlap)
+    if outcome.changes:
+        shown = [change_sentence(change) for change in outcome.changes[:_MOST_CHANGES]]
+        more = len(outcome.changes) - len(shown)
+        yield f"Diffère de la référence : {' ; '.join(shown)}{f' ; … et {more} de plus' if more else ''}."
+    if outcome.exit_failed:
+        asked = "--jarvis-fail-on-regression" if outcome.verdict == "DROP" else "--jarvis-strict"
+        yield f"La session échoue, comme {asked} le demande."
+    elif outcome.verdict == "DROP":
+        yield "Le code de sortie n’en dépend pas : ajoutez --jarvis-fail-on-regression."
+
+
+def _stored_sentence(stored: StoredRun, adapter: str) -> str:
+    commit = f", commit {printable(stored.commit)[:12]}" if stored.commit else ""
+    named = (
+        "" if stored.adapter == adapter else f" ; {printable(stored.adapter)} alors, {printable(adapter)} maintenant"
+    )
+    when = day_of(stored.timestamp)
+    return f"Comparé à {printable(stored.report)} ({_CHOICES[stored.chosen]}, du {when}{commit}{named})."
+
+
+CONCLUSION: Final = "Conclusion"
+_ROUNDED: Final = 0.0005
+_FORBIDDING: Final[frozenset[Obstacle]] = frozenset({"other_kind", "other_dictionary"})
+"""With these two relevances have no difference; others are a reserve."""
+_RESERVES: Final[Mapping[Obstacle, str]] = {
+    "run_not_judged": "l’essai d’après est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
+    "stored_not_judged": "l’essai d’avant est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
+}
+_EXPECTED: Final = ("adapter.", "generation.seed", "responses")
+"""What is compared, or differs between two draws of one experiment: names of settings that begin so."""
+_SAME: Final[Mapping[Direction, str]] = {"rise": "a monté", "drop": "a baissé"}
+_OTHER: Final[Mapping[Direction, str]] = {"rise": "est plus haute", "drop": "est plus basse"}
+
+
+def is_of_other_scale(found: RunComparison, metric: str) -> bool:
+    """Whether the two runs count this metric by other rules, so that its difference means nothing."""
+    return metric == RELEVANCE and "other_dictionary" in found.obstacles
+
+
+def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list[str]:
+    """Return what the comparison of two adapters shows of their relevance; `report` has the categories' labels."""
+    first, *others = _sentences(found, arm, report)
+    return [typeset(f"{CONCLUSION} : {first}"), *map(typeset, others)]
+
+
+def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iterator[str]:
+    relevance = {one.category: one for one in arm.metrics if one.metric == RELEVANCE and not one.of_base}
+    forbidding = [OBSTACLES[one] for one in found.obstacles if one in _FORBIDDING]
+    if OVERALL not in relevance:
+        forbidding.append(OBSTACLES["not_measured"])
+    if forbidding:
+        yield f"rien n’est conclu sur la pertinence : {' ; '.join(forbidding)}."
+        return
+    overall = relevance.pop(OVERALL)
+    if _is_the_same(arm, overall):
+        names = dict.fromkeys((printable(arm.stored_adapter), printable(arm.new_adapter)))
+        yield (
+            f"les réponses communes de {' et de '.join(names)} sont les mêmes, mot pour mot : rien n’y distingue les "
+            "deux essais."
+        )
+        return
+    yield _overall(found, arm, overall)
+    labels = {name: item.label for name, item in report.by_category.items()}
+    moved = [f"{printable(labels.get(name, name))} {_figures(one)}" for name, one in relevance.items() if one.proven]
+    if moved:
+        yield f"Par catégorie, au-delà du bruit : {', '.join(moved)}."
+    worse = sum(one.p_worse is not None for one in arm.prompts)
+    if worse:
+        yield f"En baisse avérée : {plural(worse, 'prompt')} sur {len(arm.prompts)} (▼)."
+    if overall.proven is not None or moved:
+        yield from _causes(found, arm, overall.proven)
+    for one in found.obstacles:
+        if one in _RESERVES:
+            yield f"Réserve : {_RESERVES[one]}."
+
+
+def _is_the_same(arm: ArmComparison, overall: MetricDifference) -> bool:
+    return not overall.difference.difference and not any(one.texts_changed for one in arm.prompts)
+
+
+def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) -> str:
+    """Return whether the relevance over all prompts moved by more than noise explains."""
+    before, after = printable(arm.stored_adapter), printable(arm.new_adapter)
+    means = (number(one.difference.first_mean, 3), number(one.difference.second_mean, 3))
+    where = f"sur {plural(one.prompts, 'prompt commun', 'prompts communs')}"
+    if one.proven is not None:
+        proof = f"{_figures(one)}, ce que le bruit n’explique pas (erreur ≤ {percent(found.alpha, 0)} de chaque côté)"
+        if before == after:
+            return f"{where}, la pertinence de {after} {_SAME[one.proven]}, de {means[0]} à {means[1]} : {proof}."
+        return (
+            f"{where}, la pertinence de {after} ({means[1]}) {_OTHER[one.proven]} que celle de {before} ({means[0]}) : "
+            f"{proof}."
+        )
+    whose = f"pour {after}" if before == after else f"de {before} à {after}"
+    said = f"{where}, ni hausse ni baisse de la pertinence n’est montrée {whose}"
+    seen = f"l’écart vu, {signed(one.difference.difference)}, peut être du bruit"
+    if one.corrected is None:
+        return f"{said} : {seen}, dont une seule réponse ne dit rien."
+    # An end that rounds to 0 would seem to leave 0 out.
+    digits = 3 if min(map(abs, one.corrected)) >= _ROUNDED else 4
+    low, high = (signed(end, digits) for end in one.corrected)
+    return f"{said} : {seen} ; le vrai écart peut aller de {low} à {high}."
+
+
+def _figures(one: MetricDifference) -> str:
+    return f"{signed(one.difference.difference)} {bracket(one.corrected, signed)}"
+
+
+def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -> Iterator[str]:
+    """Yield what else than the adapter the change may come from; `moved` is the way its relevance went overall."""
+    of_base = (one for one in arm.metrics if one.metric == RELEVANCE and one.of_base and one.category == OVERALL)
+    base = next(of_base, None)
+    if base is not None and base.proven is not None:
+        subject = "La base aussi" if base.proven == moved else "La base, elle,"
+        yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
+    elif any(not change.name.startswith(_EXPECTED) for change in found.changes):
+        yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est peut-être pas celui des seuls poids."

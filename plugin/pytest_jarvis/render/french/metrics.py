@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, Unit
-from pytest_jarvis.render.french import thresholds
+from pytest_jarvis.render.french import verdicts
 from pytest_jarvis.render.french.formats import (
     DASH,
     bracket,
@@ -42,7 +42,7 @@ _DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "count": 0, "seconds": 2}
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) -> str:
     """Return what a bar is on; on a metric that others added, with its label."""
-    title = thresholds.THRESHOLD_NAMES[threshold.name]
+    title = verdicts.THRESHOLD_NAMES[threshold.name]
     if threshold.metric is None:
         return title
     known = metrics.get(threshold.metric)
@@ -59,18 +59,18 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         parts = (
             threshold_title(one, report.metrics),
             names.get(one.category or "", one.category or ""),
-            thresholds.whose(one, several=several),
+            verdicts.whose(one, several=several),
         )
         title = " ".join(part for part in parts if part)
-        value, bar = thresholds.threshold_value(one, one.value), thresholds.bar_of(one)
-        rows.append((title, value, bar, thresholds.THRESHOLD_VERDICTS[one.verdict], why_of(report, one)))
+        value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
+        rows.append((title, value, bar, verdicts.THRESHOLD_VERDICTS[one.verdict], why_of(report, one)))
     return rows
 
 
 def why_of(report: Report, threshold: Threshold) -> str:
     """Return why a bar has its verdict, and at how many responses where that is not all that were drawn."""
     early = early_look(report, report.decisions.get(threshold.adapter or ""))
-    return typeset(f"{thresholds.WHY[threshold.why]}{at_look(early) if threshold.name == 'relevance_gain' else ''}")
+    return typeset(f"{verdicts.WHY[threshold.why]}{at_look(early) if threshold.name == 'relevance_gain' else ''}")
 
 
 def names_of(report: Report) -> dict[str, MetricSpec]:

@@ -13,7 +13,7 @@ from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, short_l
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import TWIN_ARM, EngineDescription
+from pytest_jarvis.types import TWIN_ARM, DeviceMemory, EngineDescription
 
 NOT_ASKED_TO_JUDGE: Final = typeset(
     "Non jugé : ajoutez --jarvis-report pour un verdict, un code de sortie et un rapport."
@@ -152,3 +152,31 @@ def misheard_description(category: str, seed: int) -> str:
 
 def _whole_seconds(value: float) -> str:
     return f"{number(value, 0)}{NBSP}s" if round(value) < 120 else seconds(value)
+
+
+def memory_of_a_run(engine: EngineDescription) -> str:
+    """Return the memory of each device after the load, at its peak, and at the peak of what came after.
+
+    A process says only what its largest size was, whenever that was.
+    """
+    loaded = {reading.device: reading for reading in engine.loaded_memory}
+    parts = []
+    for now in engine.memory:
+        before = loaded.get(now.device)
+        if before is None:
+            parts.append(f"{_state(now)}, au plus {_gigabytes(now.peak_bytes)}")
+            continue
+        peaks = f"au plus {_gigabytes(before.peak_bytes)} au chargement et {_gigabytes(now.peak_bytes)} ensuite"
+        parts.append(f"{_state(before)} une fois chargé, {peaks}")
+    return typeset(" ; ".join(parts))
+
+
+def _state(reading: DeviceMemory) -> str:
+    """Return the memory of a device: in use, set aside where that is known, and in all."""
+    reserved = reading.reserved_bytes
+    aside = "" if reserved is None else f" ({_gigabytes(reserved)} réservés)"
+    return f"{reading.device}{NBSP}: {_gigabytes(reading.allocated_bytes)}{aside} sur {_gigabytes(reading.total_bytes)}"
+
+
+def _gigabytes(value: int) -> str:
+    return f"{number(value / 1e9, 1)}{NBSP}Go"

@@ -1,15 +1,26 @@
-"""Verdicts and the reasons for them, in French sentences."""
+"""Verdicts, the reasons for them, and the bars they rest on, in French sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pytest_jarvis.render.french.formats import NBSP, bar_percent, gain_interval, percent, plural, printable, typeset
+from pytest_jarvis.render.french.formats import (
+    DASH,
+    NBSP,
+    bar_percent,
+    gain_interval,
+    number,
+    percent,
+    plural,
+    points,
+    printable,
+    typeset,
+)
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, Verdict
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
-from pytest_jarvis.stats.thresholds import Threshold, ThresholdVerdict
+from pytest_jarvis.stats.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
 from pytest_jarvis.types import Require
 
 VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
@@ -203,3 +214,77 @@ def reason_sentence(reason: Reason) -> str:
         "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
     }
     return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))
+
+
+THRESHOLD_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
+    "PASS": "✓ tenu",
+    "FAIL": "✗ manqué",
+    "INCONCLUSIVE": "~ non tranché",
+    "NOT_JUDGED": "~ non jugé",
+}
+
+THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
+    "relevance_gain": "Gain de pertinence",
+    "absolute_gain": "Gain absolu de pertinence",
+    "keyword_gain": "Gain de mots-clés",
+    "routing_accuracy": "Bon outil choisi",
+    "routing_gain": "Gain du choix de l’outil",
+    "category_floor": "Pertinence plancher",
+    "failure_share": "Part d’échecs",
+    "latency_ratio": "Rapport des durées",
+    "metric_gain": "Gain",
+    "metric_mean": "Moyenne",
+}
+
+WHY: Final[Mapping[WhyCode, str]] = {
+    "proven": "prouvé",
+    "disproven": "écarté",
+    "undecided": "intervalle à cheval",
+    "seen": "valeur vue",
+    "not_seen": "valeur vue",
+    "nothing_to_compare": "deux bras à 0",
+    "out_of_reach": "hors d’atteinte",
+    "not_measured": "non mesuré",
+    "no_interval": "bruit inconnu",
+    "gate_off": "seuil désactivé",
+    "run_not_judged": "session non jugée",
+}
+
+LATENCY_RULE: Final = typeset(
+    "Rapport des durées : celles de réponses entières, longueur comprise ; un bras plus bavard est plus lent."
+)
+
+SHARED_BATCHES: Final = typeset(
+    "Ici les bras partagent leurs lots, où un token prend à tous le même temps : le rapport ne dit que la longueur."
+)
+
+
+def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:
+    """Return how to read the bars: what the ratio of durations compares, where that bar is set."""
+    if not any(one.name == "latency_ratio" for one in thresholds):
+        return []
+    return [LATENCY_RULE, *([SHARED_BATCHES] if batching == "mixed" else [])]
+
+
+def threshold_value(threshold: Threshold, value: float | None) -> str:
+    """Return a value, or the bar, of a threshold in its unit."""
+    if value is None:
+        return DASH
+    if threshold.name in {"relevance_gain", "keyword_gain"}:
+        return percent(value, signed=True)
+    if threshold.name in {"failure_share", "routing_accuracy"}:
+        return percent(value)
+    if threshold.name == "routing_gain":
+        return points(value)
+    return number(value, 3)
+
+
+def whose(threshold: Threshold, *, several: bool) -> str:
+    """Return the arm of a bar in brackets, where it says something: failures have a bar for each arm."""
+    return f"({threshold.adapter})" if threshold.adapter and (several or threshold.name == "failure_share") else ""
+
+
+def bar_of(threshold: Threshold) -> str:
+    """Return the bar of a threshold with its direction."""
+    sign = "≥" if threshold.direction == "at_least" else "≤"
+    return f"{sign}{NBSP}{threshold_value(threshold, threshold.bar)}"

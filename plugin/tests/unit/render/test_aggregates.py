@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.aggregates import MOST_ADAPTERS, aggregate_table, ranking_sentences
 from pytest_jarvis.render.french import NBSP, shortened, width_of
+from pytest_jarvis.render.terminal import MOST_ADAPTERS, aggregate_table, ranking_sentences
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.report.schema import Figure, Report
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from pytest_jarvis.render.french import explanations, labels, thresholds
+from pytest_jarvis.render.french import explanations, labels, verdicts
 from pytest_jarvis.render.french.explanations import advice_line, caution_sentence, warning_sentence
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode
 from pytest_jarvis.report.analysis.changes import Criterion
@@ -58,9 +58,9 @@ def test_an_advice_is_called_proven_only_where_something_is(code: AdviceCode, pr
     ("table", "kind"),
     [
         (labels.GATE_SHORT, GateVerdict),
-        (thresholds.THRESHOLD_NAMES, ThresholdName),
-        (thresholds.THRESHOLD_VERDICTS, ThresholdVerdict),
-        (thresholds.WHY, WhyCode),
+        (verdicts.THRESHOLD_NAMES, ThresholdName),
+        (verdicts.THRESHOLD_VERDICTS, ThresholdVerdict),
+        (verdicts.WHY, WhyCode),
         (labels.CRITERIA, Criterion),
         (labels.POLICIES, Policy),
     ],
@@ -88,4 +88,4 @@ def test_a_bar_is_written_in_its_unit(name: ThresholdName, value: float, directi
         meets=True,
         why="seen",
     )
-    assert thresholds.bar_of(bar).replace("\u00a0", " ") == expected
+    assert verdicts.bar_of(bar).replace("\u00a0", " ") == expected

@@ -16,9 +16,9 @@ from pytest_jarvis.render.french import (
     reason_sentences,
     verdict_line,
 )
-from pytest_jarvis.render.french.conclusions import conclusion
+from pytest_jarvis.render.french.comparing import conclusion
 from pytest_jarvis.render.french.explanations import advice_line, explain_decision
-from pytest_jarvis.render.french.memory import memory_of_a_run
+from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.report.analysis.advice import advise
 from pytest_jarvis.report.comparison import RunComparison, compare_runs
 from pytest_jarvis.report.schema import Report

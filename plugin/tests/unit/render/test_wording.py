@@ -23,7 +23,7 @@ from pytest_jarvis.render.french import (
     typeset,
 )
 from pytest_jarvis.render.french.comparing import change_sentence
-from pytest_jarvis.render.french.thresholds import threshold_rules
+from pytest_jarvis.render.french.verdicts import threshold_rules
 from pytest_jarvis.stats.gate import GateOutcome, GateVerdict, Reason, ReasonCode
 from pytest_jarvis.stats.regression import SettingChange
 from pytest_jarvis.stats.thresholds import Threshold, ThresholdName
