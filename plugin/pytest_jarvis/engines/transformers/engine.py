@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
 
 from pytest_jarvis.engines.base import PROBES, Digest, OnProgress
 from pytest_jarvis.engines.transformers import proof
@@ -127,7 +128,7 @@ class TransformersEngine:
                 self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
             self._packed = self._unpacked is None
         # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
-        plain = Chat(base.tokenizer, replace(self._settings, tools=()), name, vocabulary=known)
+        plain = Chat(base.tokenizer, msgspec.structs.replace(self._settings, tools=()), name, vocabulary=known)
         probes = [plain.encode(text) for text in PROBES]
         if base.device.type == "cpu":
             with threads(few):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
+
 from pytest_jarvis.types import GenerationSettings, Request, Tool, ToolCall
 
 TOOL = Tool(name="mute_tool", description="Couper le son.", parameters={"type": "object"}, terms=("silence",))
@@ -24,7 +26,7 @@ def test_tools_reach_the_model_and_calls_are_read(load_engine) -> None:
 
 def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine) -> None:
     many = tuple(replace(TOOL, name=f"tool_{number}", description="Couper le son. " * 20) for number in range(12))
-    engine = load_engine("demo", settings=replace(SETTINGS, tools=many))
+    engine = load_engine("demo", settings=msgspec.structs.replace(SETTINGS, tools=many))
     list(engine.generate(ASKED))
     assert [1024] == [
         note.values["positions"] for note in engine.describe().notes if note.code == "longer_than_positions"

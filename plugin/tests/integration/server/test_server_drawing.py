@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_jarvis.engines.server.client import request_seed
@@ -35,14 +35,16 @@ def test_an_arm_that_is_not_served_is_a_mistake_of_the_caller(load, requests_of)
 
 
 def test_both_arms_of_a_replicate_have_one_seed_and_replicates_have_others(server, load, requests_of) -> None:
-    list(load(replace(SETTINGS, do_sample=True)).generate(requests_of(prompts=1, replicates=2)))
+    list(load(msgspec.structs.replace(SETTINGS, do_sample=True)).generate(requests_of(prompts=1, replicates=2)))
     seeds = {(body["model"], body["seed"]) for body in asked_in_the_run(server)}
     expected = {(name, request_seed(0, "p-0", replicate)) for name in ("base", "lora") for replicate in (0, 1)}
     assert expected == seeds
 
 
 def test_what_is_asked_for_is_what_the_settings_say(server, load, requests_of) -> None:
-    settings = replace(SETTINGS, do_sample=True, temperature=0.3, top_p=0.8, system_prompt="Tu es JARVIS.")
+    settings = msgspec.structs.replace(
+        SETTINGS, do_sample=True, temperature=0.3, top_p=0.8, system_prompt="Tu es JARVIS."
+    )
     list(load(settings).generate(requests_of(prompts=1, replicates=1, arms=("base",))))
     (body,) = asked_in_the_run(server)
     assert {
@@ -65,7 +67,7 @@ def test_greedy_settings_ask_for_temperature_0(server, load, requests_of) -> Non
 
 
 def test_raw_prompts_go_to_completions_as_they_are(server, load, requests_of) -> None:
-    (outcome,) = load(replace(SETTINGS, template="raw"), adapters=()).generate(
+    (outcome,) = load(msgspec.structs.replace(SETTINGS, template="raw"), adapters=()).generate(
         requests_of(prompts=1, replicates=1, arms=("base",))
     )
     (body,) = asked_in_the_run(server)
@@ -75,7 +77,7 @@ def test_raw_prompts_go_to_completions_as_they_are(server, load, requests_of) ->
 
 
 def test_raw_adapters_are_proven_too(load) -> None:
-    (proof,) = load(replace(SETTINGS, template="raw")).describe().adapters
+    (proof,) = load(msgspec.structs.replace(SETTINGS, template="raw")).describe().adapters
     assert proof.live
     assert proof.max_logprob_change is not None
 
@@ -135,7 +137,7 @@ def test_thinking_that_never_closed_is_a_failure(server, load, requests_of, said
 
 
 def test_a_long_answer_is_cut_and_the_cut_is_counted(server, load, requests_of) -> None:
-    engine = load(replace(SETTINGS, max_response_chars=5))
+    engine = load(msgspec.structs.replace(SETTINGS, max_response_chars=5))
     server.reply = lambda _body: ("", "x" * 8, "length")
     (outcome,) = engine.generate(requests_of(prompts=1, replicates=1, arms=("base",)))
     assert (outcome.text, outcome.cut_chars, outcome.finish_reason) == ("xxxxx", 3, "length")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_jarvis.types import Failure, GenerationSettings, Response
@@ -92,7 +92,7 @@ def test_retry_after_of_an_hour_is_not_waited_for(server, load, requests_of, fau
 
 
 def test_a_server_that_hangs_is_a_timeout_after_the_retries(server, load, requests_of, fault) -> None:
-    engine = load(replace(SETTINGS, timeout_s=0.2), adapters=(), retries=1)
+    engine = load(msgspec.structs.replace(SETTINGS, timeout_s=0.2), adapters=(), retries=1)
     hurt(server, fault(hang_after=0))
     found = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))
     (failure,) = found.pop("p-1")
@@ -101,7 +101,7 @@ def test_a_server_that_hangs_is_a_timeout_after_the_retries(server, load, reques
 
 
 def test_an_answer_that_stops_coming_is_a_timeout_and_not_tried_again(server, load, requests_of, fault) -> None:
-    engine = load(replace(SETTINGS, timeout_s=0.2), adapters=())
+    engine = load(msgspec.structs.replace(SETTINGS, timeout_s=0.2), adapters=())
     hurt(server, fault(hang_after=2))
     (failure,) = outcomes_by_prompt(engine, requests_of(replicates=1, arms=("base",)))["p-1"]
     assert (failure.stage, str(failure.reason)) == ("timeout", "cut after 0.2 s at 2 tokens (finish reason: timeout)")

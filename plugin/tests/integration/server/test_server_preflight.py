@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_jarvis.types import EngineError, GenerationSettings, Note, Storage
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=5.0, do_sample=False)
-SAMPLED = replace(SETTINGS, do_sample=True)
+SAMPLED = msgspec.structs.replace(SETTINGS, do_sample=True)
 
 
 def test_a_name_that_is_not_served_is_refused_with_those_that_are(server, load) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import httpx2
+import msgspec
 import openai
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_probe_that_trickles_is_not_tried_again(server, load, fault) -> None:
 
 def test_a_request_about_seeds_that_trickles_is_not_tried_again(server, load, fault) -> None:
     server.fault = lambda body, _number: fault(trickles=True) if body["temperature"] else None
-    sampled = replace(SETTINGS, do_sample=True)
+    sampled = msgspec.structs.replace(SETTINGS, do_sample=True)
     assert refusal(load, settings=sampled, adapters=()).endswith(f"did not answer within 0.7 s; {ADVICE}")
     assert len(server.asked) == 1 + 4 + 1, "the fields, each of the four probes, and the seeds once"
 
