@@ -86,7 +86,7 @@ class GenerationSection(Generation, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MetricBar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked of a metric that others added, in its own unit."""
+    """What is asked of a metric, in its own unit."""
 
     min_gain: float | None = None
     """How much better than the base the fine-tuned arm must be: higher, or lower where lower is better."""
@@ -141,7 +141,7 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     training_data: tuple[str, ...] = ()
     """Files the adapters were trained on, relative to the configuration file: prompts found there are marked."""
     metric_bars: dict[str, MetricBar] = {}
-    """By the name of a metric that a conftest.py declares, or that the hook gives."""
+    """By the name of a metric: a built-in one, or one that a conftest.py declares or the hook gives."""
 
 
 class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

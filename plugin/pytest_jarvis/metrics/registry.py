@@ -22,8 +22,8 @@ from pytest_jarvis.types import PromptCase, Response
 
 Per = Literal["response", "pair"]
 """What a metric is a number of: one response, or the two responses of one prompt and replicate."""
-Unit = Literal["score", "share", "count", "seconds", "own"]
-"""score, share: in [0, 1], a share being read in per cent. own: the metric's own, with a rule of no kind."""
+Unit = Literal["score", "share", "similarity", "count", "seconds", "own"]
+"""score, share, similarity: in [0, 1]; a share is read in per cent. own: a unit of the metric's own."""
 Place = Literal["column", "section", "line", "detail"]
 """Where reports show a metric. column: in every table of figures. section: in a section of its own, with its typed
 detail. line: in the table and the lines of further metrics, as those of users. detail: among the statistics alone.
@@ -43,8 +43,8 @@ class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def highest(self) -> float:
-        """The largest value there can be: 1 for scores and shares, else infinity."""
-        return 1.0 if self.unit in {"score", "share"} else math.inf
+        """The largest value there can be: 1, or infinity."""
+        return 1.0 if self.unit in {"score", "share", "similarity"} else math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ BUILT_IN: Final[Mapping[str, Metric]] = {
             switch="keywords",
         ),
         Metric(
-            spec=MetricSpec(name=COSINE, label="Cosine similarity", unit="score", per="pair"),
+            spec=MetricSpec(name=COSINE, label="Cosine similarity", unit="similarity", per="pair"),
             place="column",
             switch="cosine",
         ),

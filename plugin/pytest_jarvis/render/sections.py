@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, placed
 from pytest_jarvis.render.blocks import (
     Block,
     Cell,
@@ -43,7 +44,6 @@ from pytest_jarvis.render.french import (
     metrics,
     number,
     percent,
-    points,
     reason_sentences,
     routing,
     seconds,
@@ -68,9 +68,9 @@ from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.render.french.store import REUSED, reused_sentence
 from pytest_jarvis.render.french.verdicts import threshold_rules
 from pytest_jarvis.report.analysis.changes import Flip, MetricComparison, PromptChange
-from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
+from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, offers_tools
-from pytest_jarvis.report.schema import AddedMetric, Averages, Report
+from pytest_jarvis.report.schema import Averages, MetricResult, Report
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.regression import RegressionVerdict
 from pytest_jarvis.types import TWIN_ARM, AdapterProof, GenerationSettings
@@ -266,6 +266,9 @@ def _adapters(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the key figures of several adapters side by side, and which is ahead of which."""
     if len(insights.adapters) < 2:
         return
+    shown = (*placed("column", "section"), BUILT_IN["seconds"].spec)
+    measured = {name for one in insights.adapters for name in one.averages.figures}
+    more = [spec for spec in shown if spec.name in measured - {RELEVANCE}]
     heads = (
         Column(FIELDS["adapter"], 15, "text"),
         Column(FIELDS["relevance"], 13),
@@ -275,13 +278,10 @@ def _adapters(report: Report, insights: Insights) -> Iterator[Block]:
         Column(FIELDS["interval"], 17),
         Column(FIELDS["responses_then"], 10),
         Column(FIELDS["judged"], kind="text"),
-        Column(FIELDS["keywords"]),
-        Column(routing.TITLE),
-        Column(FIELDS["cosine"]),
-        Column(FIELDS["seconds"]),
+        *(Column(metrics.label_of(spec)) for spec in more),
         Column(FIELDS["prompts"]),
     )
-    yield Table(columns=heads, rows=tuple(_adapter_cells(one) for one in insights.adapters))
+    yield Table(columns=heads, rows=tuple(_adapter_cells(one, more) for one in insights.adapters))
     ranking = insights.ranking
     if ranking is None:
         return
@@ -317,30 +317,23 @@ def _adapters(report: Report, insights: Insights) -> Iterator[Block]:
         )
 
 
-def _adapter_cells(one: AdapterInsight) -> tuple[Cell, ...]:
+def _adapter_cells(one: AdapterInsight, more: Iterable[MetricSpec]) -> tuple[Cell, ...]:
     averages, decision = one.averages, one.decision
     return (
         one.name,
-        both(averages.avg_relevance_base, averages.avg_relevance_finetuned, _score),
+        metrics.brief_figures(BUILT_IN[RELEVANCE].spec, averages.figure(RELEVANCE)),
         percent(averages.relevance_gain, signed=True),
         percent(decision.gain, signed=True) if decision else DASH,
         gain_interval(decision.judged_interval) if decision else DASH,
         str(decision.replicates[1]) if decision else DASH,
         ADVICE[one.advice.code] if one.advice else DASH,
-        both(averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned, _share),
-        both(averages.avg_tool_routing_base, averages.avg_tool_routing_finetuned, _share),
-        number(averages.avg_cosine_similarity),
-        both(averages.avg_seconds_base, averages.avg_seconds_finetuned, seconds),
+        *(metrics.brief_figures(spec, averages.figure(spec.name)) for spec in more),
         counted(averages),
     )
 
 
 def _score(value: float | None) -> str:
     return number(value, 3)
-
-
-def _share(value: float | None) -> str:
-    return percent(value, 0)
 
 
 def _regression(report: Report) -> Iterator[Block]:
@@ -371,53 +364,55 @@ def _noise(report: Report) -> Iterator[Block]:
 
 def _statistics(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the means with their intervals over all prompts, the cosine, and what added metrics left out."""
-    if all(one.relevance is None and one.keywords is None and one.characters is None for one in insights.adapters):
+    if not any(one.metrics for one in insights.adapters):
         yield Text(labels.NOTHING_MEASURED)
         return
     arms = (Column(labels.BASE, 15), Column(_tuned(insights), 15), Column(FIELDS["change"], 18))
     yield _table(insights, FIELDS["measure"], arms, lambda one: _measures(report, one), width=27)
-    cosines = [(one.name, one.averages.avg_cosine_similarity) for one in insights.adapters]
-    known = [
-        f"{name}{NBSP}{number(cosine)}" if len(cosines) > 1 else number(cosine) for name, cosine in cosines if cosine
-    ]
+    several = len(insights.adapters) > 1
     reference = report.provenance.mismatched_cosine
-    whose = insights.candidate.name if len(cosines) > 1 else ""
+    whose = insights.candidate.name if several else ""
     yield Facts(
         (
-            (FIELDS["cosine"], ", ".join(known)),
+            *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in placed("column", per="pair")),
             (FIELDS["mismatched"], "" if reference is None else labels.mismatched_sentence(reference, whose)),
         )
     )
 
 
+def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
+    """Return the mean of the pairs of each adapter, by its name where there are several."""
+    several = len(insights.adapters) > 1
+    found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)
+    known = ((name, metrics.brief_figures(spec, means)) for name, means in found if means.finetuned)
+    return ", ".join(f"{name}{NBSP}{shown}" if several else shown for name, shown in known)
+
+
 def _measures(report: Report, one: AdapterInsight) -> Iterator[Row]:
     """Yield the rows of one adapter: both means and the difference, each with its interval under it."""
-    share, lengths = (percent, points), (lambda value: number(value, 0), lambda value: signed(value, 0))
-    durations = (number, lambda value: signed(value, 2))
-    found: list[tuple[str, MetricComparison | None, tuple[Writer, Writer], float]] = [
-        (FIELDS["relevance"], one.relevance, (_score, signed), 1.0),
-        (FIELDS["keywords"], one.keywords, share, 1.0),
-        *((labels.CRITERIA[flips.criterion], flips.share, share, 1.0) for flips in one.flips),
-        (FIELDS["characters"], one.characters, lengths, math.inf),
-        (FIELDS["seconds"], one.seconds, durations, math.inf),
+    share = MetricSpec(name="", label="", unit="share")
+    found = [
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("column", per="response")),
+        *((share, labels.CRITERIA[flips.criterion], flips.share) for flips in one.flips),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("detail")),
     ]
-    for label, metric, (write, write_change), highest in found:
+    for spec, label, metric in found:
         if metric is None:
             yield label, label, (DASH, DASH, DASH)
             continue
-        change, ends = metric.change, (metric.base, metric.finetuned)
-        # What of an interval a metric that goes from 0 to `highest` can be.
+        write, write_change = (partial(way, unit=spec.unit) for way in (metrics.figure, metrics.difference))
+        change = metric.change
         arms = [
-            _over(write(arm.mean), None if arm.interval is None else _between(arm.interval, highest), write)
-            for arm in ends
+            _over(write(arm.mean), None if arm.interval is None else _between(arm.interval, spec.highest), write)
+            for arm in (metric.base, metric.finetuned)
         ]
         yield label, label, (*arms, _over(write_change(change.difference), change.interval, write_change))
     for name, added in report.metrics.items():
         averages = added.by_adapter[one.name].overall
         base, tuned, shown, interval = metrics.metric_cells(added.spec, averages)
         means = (
-            _over(base, averages.base_interval, metrics.figure),
-            _over(tuned, averages.finetuned_interval, metrics.figure),
+            _over(base, averages.base_interval, partial(metrics.figure, unit=added.spec.unit)),
+            _over(tuned, averages.finetuned_interval, partial(metrics.figure, unit=added.spec.unit)),
         )
         yield f"+{name}", metrics.label_of(added.spec), (*means, shown if interval == DASH else f"{shown}\n{interval}")
 
@@ -427,34 +422,43 @@ def _over(figure: str, interval: Interval | None, write: Writer) -> str:
 
 
 def _between(interval: Interval, highest: float) -> Interval:
+    """Return what of an interval a metric that goes from 0 to `highest` can be."""
     return (max(0.0, interval[0]), min(highest, interval[1]))
 
 
 def _categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
-    """Yield relevance and keywords by category; an A/A run has differences instead of gains."""
+    """Yield each metric of a column by category, relevance first; an A/A run has differences instead of gains."""
     most = _right_end(insights)
-    drawn = (Column(labels.from_zero_to(most)), Column(FIELDS["cosine"]))
+    cosine = BUILT_IN[COSINE].spec
+    drawn = (Column(labels.from_zero_to(most)), Column(metrics.label_of(cosine)))
     relevance = (*_compared(insights, "gain" if gains else "change"), *drawn)
 
     def relevances(one: AdapterInsight, place: int) -> Iterator[Row]:
-        for item in one.categories:
-            figures = _relevance(item.averages, item.relevance, gains=gains)
-            yield item.category, item.label, (*figures, *_drawn(item.averages, most, place))
-        yield (
-            "",
-            labels.TOTAL,
-            (*_relevance(one.averages, one.relevance, gains=gains), *_drawn(one.averages, most, place)),
-        )
+        for key, label, part in _parts(one):
+            figures = _relevance(part.averages, part.metrics.get(RELEVANCE), gains=gains)
+            pairs = metrics.brief_figures(cosine, part.averages.figure(COSINE))
+            yield key, label, (*figures, _span(part.averages, most, place), pairs)
 
-    def keywords(one: AdapterInsight) -> Iterator[Row]:
-        for item in one.categories:
-            yield item.category, item.label, (counted(item.averages), *routing.share_cells(item.keywords))
-        yield "", labels.TOTAL, (counted(one.averages), *routing.share_cells(one.keywords))
+    def rows(spec: MetricSpec) -> Callable[[AdapterInsight], Iterator[Row]]:
+        def of(one: AdapterInsight) -> Iterator[Row]:
+            for key, label, part in _parts(one):
+                cells = metrics.compared_cells(spec, part.metrics.get(spec.name))
+                yield key, label, (counted(part.averages), *cells)
+
+        return of
 
     places = {one.name: place for place, one in enumerate(insights.adapters)}
     yield _table(insights, FIELDS["relevance"], relevance, lambda one: relevances(one, places[one.name]))
-    yield _table(insights, FIELDS["keywords"], _compared(insights, "change"), keywords)
+    for spec in placed("column", per="response"):
+        if spec.name != RELEVANCE:
+            yield _table(insights, metrics.label_of(spec), _compared(insights, "change"), rows(spec))
     yield Text(labels.INTERVALS_RULE, "note")
+
+
+def _parts(one: AdapterInsight) -> Iterator[tuple[str, str, CategoryInsight | AdapterInsight]]:
+    """Yield the key, the label and the figures of each category, then of all of them."""
+    yield from ((item.category, item.label, item) for item in one.categories)
+    yield "", labels.TOTAL, one
 
 
 def _relevance(averages: Averages, metric: MetricComparison | None, *, gains: bool) -> tuple[str, ...]:
@@ -468,12 +472,11 @@ def _relevance(averages: Averages, metric: MetricComparison | None, *, gains: bo
     return (*means, percent(None if ratio.value is None else ratio.value - 1, signed=True), gain_interval(ends))
 
 
-def _drawn(averages: Averages, most: float, place: int) -> tuple[Cell, Cell]:
-    before, after = averages.avg_relevance_base, averages.avg_relevance_finetuned
-    cosine = number(averages.avg_cosine_similarity)
-    if before is None or after is None:
-        return None, cosine
-    return Span(before=before, after=after, most=most, adapter=place), cosine
+def _span(averages: Averages, most: float, place: int) -> Span | None:
+    means = averages.figure(RELEVANCE)
+    if means.base is None or means.finetuned is None:
+        return None
+    return Span(before=means.base, after=means.finetuned, most=most, adapter=place)
 
 
 def _right_end(insights: Insights) -> float:
@@ -481,8 +484,8 @@ def _right_end(insights: Insights) -> float:
     means = [
         mean
         for one in insights.adapters
-        for averages in (one.averages, *(category.averages for category in one.categories))
-        for mean in (averages.avg_relevance_base, averages.avg_relevance_finetuned)
+        for _, _, part in _parts(one)
+        for mean in (part.averages.figure(RELEVANCE).base, part.averages.figure(RELEVANCE).finetuned)
         if mean is not None
     ]
     return min(1.0, (int(max(means, default=0.0) * 10) + 1) / 10)
@@ -492,7 +495,7 @@ def _added(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield a table for each metric that others added, by category, and what it left out."""
     for added in report.metrics.values():
 
-        def rows(one: AdapterInsight, added: AddedMetric = added) -> Iterator[Row]:
+        def rows(one: AdapterInsight, added: MetricResult = added) -> Iterator[Row]:
             of = added.by_adapter[one.name]
             for key, averages in (*of.by_category.items(), ("", of.overall)):
                 label = _label(report, key) if key else labels.TOTAL
@@ -507,6 +510,7 @@ def _added(report: Report, insights: Insights) -> Iterator[Block]:
 
 def _tools(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the choice of the tool: shares, reasons, confusions; nothing where it was not judged."""
+    chosen = BUILT_IN[TOOL_ROUTING].spec
     judged = [(one.name, one.routing) for one in insights.adapters if one.routing is not None]
     if not judged:
         return
@@ -514,9 +518,9 @@ def _tools(report: Report, insights: Insights) -> Iterator[Block]:
     def shares(one: AdapterInsight) -> Iterator[Row]:
         if one.routing is not None:
             for item in one.routing.categories:
-                yield item.category, item.label, (str(item.prompts), *routing.share_cells(item.share))
+                yield item.category, item.label, (str(item.prompts), *metrics.compared_cells(chosen, item.share))
             share = one.routing.share
-            yield "", labels.TOTAL, (str(share.prompts), *routing.share_cells(share))
+            yield "", labels.TOTAL, (str(share.prompts), *metrics.compared_cells(chosen, share))
 
     def reasons(one: AdapterInsight) -> Iterator[Row]:
         for reason, counts in one.routing.reasons.items() if one.routing else ():
@@ -566,7 +570,7 @@ def _understanding(insights: Insights) -> Iterator[Block]:
     def share(one: AdapterInsight) -> Iterator[Row]:
         if one.understanding is not None:
             found = one.understanding.share
-            yield "", labels.TOTAL, (str(found.prompts), *routing.share_cells(found))
+            yield "", labels.TOTAL, (str(found.prompts), *metrics.compared_cells(BUILT_IN[UNDERSTOOD].spec, found))
 
     def prompts(one: AdapterInsight) -> Iterator[Block]:
         found = one.understanding
@@ -639,7 +643,7 @@ def _changes(report: Report, insights: Insights, changes: Iterable[PromptChange]
                 case=case_link(one.row, insights.candidate.name),
                 row=one.row,
                 category=_label(report, one.row.category),
-                scores=both(one.row.jarvis_relevance_base, one.row.jarvis_relevance_finetuned, number),
+                scores=both(one.row.figure(RELEVANCE).base, one.row.figure(RELEVANCE).finetuned, number),
                 change=labels.drop(one.change, one.p_worse),
             )
             for one in changes

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from pytest_jarvis.metrics.registry import KEYWORDS, RELEVANCE
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, KEYWORDS, RELEVANCE, placed
 from pytest_jarvis.render.french import (
     DASH,
     NBSP,
@@ -22,7 +22,6 @@ from pytest_jarvis.render.french import (
     percent,
     printable,
     reason_sentences,
-    routing,
     seconds,
     session,
     shortened,
@@ -31,7 +30,7 @@ from pytest_jarvis.render.french import (
 )
 from pytest_jarvis.render.french.comparing import regression_details, regression_sentence
 from pytest_jarvis.render.french.explanations import contamination_notes
-from pytest_jarvis.render.french.metrics import metric_line, not_measured
+from pytest_jarvis.render.french.metrics import brief_figures, means_line, metric_line, not_measured
 from pytest_jarvis.render.french.routing import run_notes
 from pytest_jarvis.render.text import wrap
 from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, Report, ResultRow
@@ -290,15 +289,11 @@ def aggregate_table(report: Report, *, label_width: int = LABEL_WIDTH) -> list[s
 def choice_sentences(report: Report) -> list[str]:
     """Return how often each adapter chose the right tool, and understood what was misheard, where that was judged."""
     several = len(report.by_adapter) > 1
-    found = [
-        (title, name, getattr(one.statistics, f"{measure}_base"), getattr(one.statistics, f"{measure}_finetuned"))
-        for title, measure in ((routing.TITLE, "avg_tool_routing"), (routing.UNDERSTOOD_TITLE, "avg_understood"))
-        for name, one in report.by_adapter.items()
-    ]
     return [
-        f"{f'{printable(name)} · ' if several else ''}{routing.averages_line(title, base, tuned)}"
-        for title, name, base, tuned in found
-        if base is not None and tuned is not None
+        (f"{printable(name)} · " if several else "") + means_line(spec, means.base, means.finetuned)
+        for spec in placed("section")
+        for name, one in report.by_adapter.items()
+        if (means := one.statistics.figure(spec.name)).base is not None and means.finetuned is not None
     ]
 
 
@@ -342,8 +337,9 @@ def _cells(label: str, cells: Sequence[str], label_width: int) -> str:
 
 
 def _row(label: str, averages: Averages, label_width: int, *, gains: bool) -> str:
-    keywords = f"{percent(averages.avg_keyword_match_base, 0)} → {percent(averages.avg_keyword_match_finetuned, 0)}"
-    relevance = f"{number(averages.avg_relevance_base, 3)} → {number(averages.avg_relevance_finetuned, 3)}"
+    keywords, relevance, cosine = (
+        brief_figures(BUILT_IN[name].spec, averages.figure(name)) for name in (KEYWORDS, RELEVANCE, COSINE)
+    )
     gain = percent(averages.relevance_gain, signed=True) if gains else ""
     prompts = f"{averages.total_tests}/{averages.planned_tests}"
-    return _cells(label, (prompts, keywords, relevance, gain, number(averages.avg_cosine_similarity)), label_width)
+    return _cells(label, (prompts, keywords, relevance, gain, cosine), label_width)

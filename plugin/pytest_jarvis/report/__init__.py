@@ -2,6 +2,7 @@
 
 schema            the types of `report.json`
 io                reading and writing it
+flat              the flat keys of the file, made of figures by metric and read back
 provenance        commit, machine and versions
 saved_runs        the baseline and the newest comparable run
 comparability     whether two runs may be compared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -70,16 +70,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The answer."""
         return self.response.text
 
-    def __getattr__(self, name: str) -> Any:
-        """Old names, until the renderers read the registry."""
-        if name in {"extra", "pair"}:
-            return {key: value for key, value in self.scores.items() if key not in BUILT_IN}
-        if name in {"relevance", "keyword_match", "cosine", "understood"}:
-            return self.score({"relevance": RELEVANCE, "cosine": "cosine_similarity"}.get(name, name))
-        if name in {"tokens", "seconds", "thinking", "finish_reason", "cut_chars"}:
-            return getattr(self.response, {"tokens": "new_tokens", "seconds": "duration_s"}.get(name, name))
-        raise AttributeError(name)
-
     def score(self, metric: str) -> float | None:
         """Return the number of a metric; None where it was not measured."""
         known = BUILT_IN.get(metric)
@@ -122,10 +112,6 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Return the samples of one arm, by replicate."""
         return tuple(sample for sample in self.samples if sample.arm == arm)
 
-    def __getattr__(self, name: str) -> Any:
-        """Old names, until the renderers read the registry."""
-        return _old_name(self, name, "cosine_similarity_score")
-
     def figure(self, metric: str) -> Figure:
         """Return the means of a metric over the replicates of each arm."""
         if (known := self.figures.get(metric)) is not None:
@@ -143,15 +129,6 @@ def figures_of(base: Sequence[Sample], tuned: Sequence[Sample]) -> dict[str, Fig
     """Return the figures of the scores of one prompt, of built-in metrics that were measured in an arm."""
     found = {name: _figure(name, base, tuned) for name, metric in BUILT_IN.items() if metric.fact is None}
     return {name: figure for name, figure in found.items() if figure != Figure()}
-
-
-def _old_name(holder: Any, name: str, cosine: str) -> Any:
-    if name == cosine:
-        return holder.figure("cosine_similarity").finetuned
-    metric, _, arm = name.rpartition("_")
-    if arm in {"base", "finetuned"} and metric in BUILT_IN:
-        return getattr(holder.figure(metric), arm)
-    raise AttributeError(name)
 
 
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,17 +151,6 @@ class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     failed_responses: int
     figures: dict[str, Figure]
     """By built-in metric; one that was not measured is not there."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Old names, until the renderers read the registry."""
-        short = name.removeprefix("avg_")
-        return _old_name(
-            self,
-            {"relevance": RELEVANCE, "chars": "characters"}.get(short.rpartition("_")[0], short.rpartition("_")[0])
-            + "_"
-            + short.rpartition("_")[2],
-            "cosine_similarity",
-        )
 
     def figure(self, metric: str) -> Figure:
         """Return the means of a built-in metric."""
@@ -332,7 +298,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of each metric, in an A/A run; empty in any other."""
     contamination: JudgedContamination | None = None
     """What training data holds of the prompts; None when no data was named."""
-    metrics: dict[str, AddedMetric] = {}
+    metrics: dict[str, MetricResult] = {}
     """By name: the metrics that others added, and built-in ones that have neither a column nor a section."""
     regression: RegressionOutcome | None = None
     """Against a stored run, where that was asked."""
@@ -426,7 +392,7 @@ class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     by_category: dict[str, MetricAverages]
 
 
-class AddedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MetricResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A metric without a column: what it is, and what was measured for each adapter."""
 
     spec: MetricSpec

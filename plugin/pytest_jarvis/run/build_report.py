@@ -14,7 +14,7 @@ from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report import provenance
 from pytest_jarvis.report.analysis.changes import pair_of, pairs_of_rows, value_of
-from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
+from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
 from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.io import write_report
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from pytest_jarvis.inputs.contamination import Contamination
     from pytest_jarvis.metrics.registry import MetricSpec
-    from pytest_jarvis.report.schema import AddedMetric
+    from pytest_jarvis.report.schema import MetricResult
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
     from pytest_jarvis.run.settings import Settings
@@ -112,7 +112,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     )
     decisions = {name: gathered.facts.decisions.get(name) for name in names}
     asked = settings.config.benchmark
-    specs = added_specs(gathered.rows, gathered.metrics)
+    specs = line_specs(gathered.rows, gathered.metrics)
     bars: list[Threshold] = []
     for name in names:
         own = [row for row in gathered.rows if row.adapter == name]
@@ -180,8 +180,8 @@ def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, roo
         results=gathered.rows,
         failures=gathered.failures,
         provenance=_provenance(benchmark, gathered, root),
-        noise_floor=noise_floors(gathered.rows, added_specs(gathered.rows, gathered.metrics)) if settings.twin else {},
-        metrics=_added_metrics(benchmark, gathered),
+        noise_floor=noise_floors(gathered.rows, line_specs(gathered.rows, gathered.metrics)) if settings.twin else {},
+        metrics=_line_metrics(benchmark, gathered),
         contamination=_judged_without(benchmark, gathered),
     )
     return msgspec.structs.replace(report, regression=_held_against(benchmark, report))
@@ -233,13 +233,13 @@ def _judged_without(benchmark: Benchmark, gathered: Gathered) -> JudgedContamina
     return msgspec.structs.replace(judged, decisions=decisions)
 
 
-def _added_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, AddedMetric]:
+def _line_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, MetricResult]:
     """Return what the metrics in lines came to, at the error rate of each adapter's decision, else of the plan."""
     plan, decisions = benchmark.settings.gate, gathered.facts.decisions
     names = [adapter.name for adapter in benchmark.settings.adapters]
     planned = {case.category for case in gathered.planned}
-    return added_metrics(
-        added_specs(gathered.rows, gathered.metrics),
+    return line_metrics(
+        line_specs(gathered.rows, gathered.metrics),
         {name: [row for row in gathered.rows if row.adapter == name] for name in names},
         [category.name for category in benchmark.prompts.categories if category.name in planned],
         {name: decisions[name].alpha if name in decisions else plan.alpha for name in names},

@@ -24,7 +24,7 @@ ThresholdName = Literal[
     "metric_gain",
     "metric_mean",
 ]
-"""metric_gain, metric_mean: of a metric that others added (`Threshold.metric`), in its own unit."""
+"""metric_gain, metric_mean: of the metric that `metric_bars` names (`Threshold.metric`), in its own unit."""
 ThresholdVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED"]
 Direction = Literal["at_least", "at_most"]
 WhyCode = Literal[
@@ -60,7 +60,7 @@ _DIRECTIONS: Final[Mapping[ThresholdName, Direction]] = {
     "metric_gain": "at_least",
     "metric_mean": "at_least",
 }
-"""Of a metric that others added, a bar may have the other one."""
+"""Of a metric that `metric_bars` names, a bar may have the other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Threshold:
     """None for a bar on the whole run; `base` for one on the base alone."""
     category: str | None = None
     metric: str | None = None
-    """Name of the metric that others added, of a bar on one."""
+    """Name of the metric, of a bar that `metric_bars` sets."""
     value: float | None
     bar: float
     direction: Direction
@@ -132,7 +132,7 @@ def judge_metric(
     direction: Direction,
     policy: Policy,
 ) -> Threshold:
-    """Judge the gain or the mean of an added metric, in its own unit; None when it was not measured."""
+    """Judge the gain or the mean of a metric, in its own unit; None when it was not measured."""
     missing = replace(_missing(name, adapter, bar, policy), metric=metric, direction=direction)
     return _judge_estimate(missing, estimate, policy)
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.inputs.config import DEMO
+from pytest_jarvis.metrics.registry import RELEVANCE, TOOL_ROUTING, UNDERSTOOD
 from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
-from pytest_jarvis.render.french.metrics import digits_of_noise, label_of, spec_named
+from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, label_of, spec_named
 from pytest_jarvis.report.analysis.changes import Criterion
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import GateVerdict
@@ -130,9 +131,9 @@ SECTIONS: Final[Mapping[str, str]] = {
     "noise": "Le bruit de fond (A/A)",
     "statistics": "Statistiques globales",
     "categories": "Par catégorie",
-    "added": "Métriques ajoutées",
-    "tools": "Bon outil choisi",
-    "understanding": "Commandes mal entendues, et comprises",
+    "added": "Autres métriques",
+    "tools": LABELS[TOOL_ROUTING][0],
+    "understanding": LABELS[UNDERSTOOD][0],
     "improvements": "Les plus fortes améliorations",
     "weaknesses": "Les points faibles",
     "regressions": "Les baisses avérées",
@@ -154,12 +155,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "prompts": "Prompts mesurés",
     "responses": "Réponses",
     "rule": "Règle",
-    "relevance": "Pertinence JARVIS",
-    "keywords": "Mots-clés trouvés",
-    "characters": "Caractères",
-    "seconds": "Durée (s)",
-    "cosine": "Similarité cosinus",
-    "tokens": "Tokens",
+    "relevance": LABELS[RELEVANCE][0],
+    "characters": LABELS["characters"][0],
+    "tokens": LABELS["tokens"][0],
     "tools": "Outils nommés",
     "stuffed": "Réponses de 5 outils et plus",
     "empty": "Réponses vides",

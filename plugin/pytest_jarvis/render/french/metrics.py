@@ -16,15 +16,16 @@ from pytest_jarvis.render.french.formats import (
     plural,
     points,
     printable,
+    seconds,
     signed,
     typeset,
 )
 from pytest_jarvis.render.french.verdicts import at_look, early_look, shown_thresholds
-from pytest_jarvis.report.analysis.metrics import added_specs
-from pytest_jarvis.report.schema import AddedMetric, MetricAverages, Report
+from pytest_jarvis.report.analysis.changes import MetricComparison
+from pytest_jarvis.report.analysis.metrics import line_specs
+from pytest_jarvis.report.schema import Figure, MetricAverages, MetricResult, Report
 from pytest_jarvis.stats.thresholds import Threshold
 
-TITLE: Final = "Métriques ajoutées"
 PER_PAIR: Final = "(par paire)"
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "jarvis_relevance": ("Pertinence JARVIS", "pertinence"),
@@ -37,10 +38,10 @@ LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "seconds": ("Durée (s)", "durée (s)"),
 }
 """Of each built-in metric: its label, and a shorter one for the heads of columns."""
-_DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "count": 0, "seconds": 2}
+_DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "similarity": 2, "count": 0, "seconds": 2}
 
 
-def threshold_title(threshold: Threshold, metrics: Mapping[str, AddedMetric]) -> str:
+def threshold_title(threshold: Threshold, metrics: Mapping[str, MetricResult]) -> str:
     """Return what a bar is on; on a metric that others added, with its label."""
     title = verdicts.THRESHOLD_NAMES[threshold.name]
     if threshold.metric is None:
@@ -76,7 +77,7 @@ def why_of(report: Report, threshold: Threshold) -> str:
 def names_of(report: Report) -> dict[str, MetricSpec]:
     """Return the metrics in lines of their own by name; of a report that does not say what they are, of its samples."""
     named = [metric.spec for metric in report.metrics.values()]
-    return {spec.name: spec for spec in added_specs(report.results, named)}
+    return {spec.name: spec for spec in line_specs(report.results, named)}
 
 
 def spec_named(name: str) -> MetricSpec:
@@ -108,6 +109,35 @@ def difference(value: float | None, unit: Unit = "own") -> str:
 
 def _digits(value: float | None, unit: Unit) -> int:
     return _DIGITS.get(unit, 3 if value is None or abs(value) < 100 else 0)
+
+
+def brief(value: float | None, unit: Unit) -> str:
+    """Return a mean where there is little room: shares in whole per cent, durations with their unit."""
+    if unit == "share":
+        return percent(value, 0)
+    return seconds(value) if unit == "seconds" else figure(value, unit)
+
+
+def brief_figures(spec: MetricSpec, means: Figure) -> str:
+    """Return the means of both arms, or that of the pairs, where there is little room."""
+    arms = (means.finetuned,) if spec.per == "pair" else (means.base, means.finetuned)
+    return " → ".join(brief(mean, spec.unit) for mean in arms)
+
+
+def means_line(spec: MetricSpec, base: float, finetuned: float) -> str:
+    """Return two means in one line: « Bon outil choisi : 51,7 % → 83,3 % (+31,7 pt) »."""
+    write = partial(figure, unit=spec.unit)
+    change = difference(finetuned - base, spec.unit)
+    return typeset(f"{label_of(spec)} : {write(base)} → {write(finetuned)} ({change})")
+
+
+def compared_cells(spec: MetricSpec, found: MetricComparison | None) -> tuple[str, str, str, str]:
+    """Return base, fine-tuned, difference and its interval; dashes where nothing was measured."""
+    if found is None:
+        return (DASH, DASH, DASH, DASH)
+    write = partial(difference, unit=spec.unit)
+    means = (figure(found.base.mean, spec.unit), figure(found.finetuned.mean, spec.unit))
+    return (*means, write(found.change.difference), bracket(found.change.interval, write))
 
 
 def digits_of_noise(name: str) -> int:

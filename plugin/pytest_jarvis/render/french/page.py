@@ -45,9 +45,6 @@ NO_DECISION: Final = typeset("Pas d’intervalle : rien n’a pu être comparé.
 EXPLANATION: Final = "Ce que dit la mesure"
 
 KEY_NUMBERS: Final = "Chiffres clés"
-RELEVANCE: Final = "Pertinence JARVIS"
-KEYWORDS: Final = "Mots-clés trouvés"
-COSINE: Final = "Similarité cosinus"
 COSINE_MEANING: Final = "entre les deux réponses"
 DURATION: Final = "Durée d’une réponse"
 MEASURED: Final = "Prompts mesurés"

@@ -7,14 +7,10 @@ from typing import Final
 
 from pytest_jarvis.metrics.tool_choice import Routing, RoutingReason
 from pytest_jarvis.render.french.comparing import replay_notes
-from pytest_jarvis.render.french.formats import DASH, bracket, percent, plural, points, typeset
-from pytest_jarvis.report.analysis.changes import MetricComparison
+from pytest_jarvis.render.french.formats import plural, typeset
 from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, UnderstandingInsight, offers_tools
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import MalformedCode
-
-TITLE: Final = "Bon outil choisi"
-UNDERSTOOD_TITLE: Final = "Commandes mal entendues, et comprises"
 
 REASONS: Final[Mapping[RoutingReason, str]] = {
     "right_tool": "bon outil",
@@ -113,23 +109,6 @@ def outcome(routing: Routing) -> str:
     if detail:
         said = f"{said} : {detail}"
     return typeset(f"{said} ({routing.tool})" if routing.tool else said)
-
-
-def share_cells(metric: MetricComparison | None) -> tuple[str, str, str, str]:
-    """Return the cells of a share: base, fine-tuned, difference in points, its interval."""
-    if metric is None:
-        return (DASH, DASH, DASH, DASH)
-    return (
-        percent(metric.base.mean),
-        percent(metric.finetuned.mean),
-        points(metric.change.difference),
-        bracket(metric.change.interval, points),
-    )
-
-
-def averages_line(label: str, base: float, tuned: float) -> str:
-    """Return two shares in one line: « Bon outil choisi : 51,7 % → 83,3 % (+31,7 pt) »."""
-    return typeset(f"{label} : {percent(base)} → {percent(tuned)} ({points(tuned - base)})")
 
 
 def reference_sentence(insight: UnderstandingInsight, name: str) -> str | None:

@@ -12,6 +12,7 @@ from html import escape, unescape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, placed
 from pytest_jarvis.render import Incomplete
 from pytest_jarvis.render.french import (
     NBSP,
@@ -31,7 +32,7 @@ from pytest_jarvis.render.french import (
 )
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import ADVICE, advice_of
-from pytest_jarvis.render.french.metrics import label_of, names_of
+from pytest_jarvis.render.french.metrics import brief_figures, label_of, names_of
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
 from pytest_jarvis.render.html.payload import encode_payload
 from pytest_jarvis.render.sections import both, cautions, counted, sections
@@ -251,20 +252,19 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     early = early_look(report, candidate.decision)
     low, high = candidate.decision.replicates if candidate.decision and not early else (0, drawn)
     random = report.provenance.mismatched_cosine
-    gain = percent(averages.relevance_gain, signed=True)
-    if report.noise_floor and candidate.relevance is not None:
-        gain = f"{wording.CHANGE.lower()} {signed(candidate.relevance.change.difference)}"
-    keywords = (averages.avg_keyword_match_base, averages.avg_keyword_match_finetuned)
-    relevance = (averages.avg_relevance_base, averages.avg_relevance_finetuned)
+    notes = {
+        RELEVANCE: percent(averages.relevance_gain, signed=True),
+        COSINE: wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
+    }
+    if report.noise_floor and (relevance := candidate.metrics.get(RELEVANCE)) is not None:
+        notes[RELEVANCE] = f"{wording.CHANGE.lower()} {signed(relevance.change.difference)}"
+    duration = averages.figure("seconds")
     return [
-        (wording.RELEVANCE, both(*relevance, lambda value: number(value, 3)), gain),
-        (wording.KEYWORDS, both(*keywords, lambda value: percent(value, 0)), ""),
-        (
-            wording.COSINE,
-            number(averages.avg_cosine_similarity),
-            wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
+        *(
+            (label_of(spec), brief_figures(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
+            for spec in placed("column")
         ),
-        (wording.DURATION, both(averages.avg_seconds_base, averages.avg_seconds_finetuned, seconds), ""),
+        (wording.DURATION, both(duration.base, duration.finetuned, seconds), ""),
         (wording.MEASURED, counted(averages), wording.responses_each(low or high, high)),
         (wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
     ]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE, UNDERSTOOD
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.labels import STAGES, tuned_arm
@@ -64,11 +65,12 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
                 case_anchor(row.prompt_id, row.adapter, report.metadata.lora_adapter),
                 *arms,
                 *failed,
-                _rounded(row.jarvis_relevance_base),
-                _rounded(row.jarvis_relevance_finetuned),
-                _rounded(row.keyword_match_base),
-                _rounded(row.keyword_match_finetuned),
-                _rounded(row.cosine_similarity_score),
+                *(
+                    _rounded(mean)
+                    for means in (row.figure(RELEVANCE), row.figure(KEYWORDS))
+                    for mean in (means.base, means.finetuned)
+                ),
+                _rounded(row.figure(COSINE).finetuned),
                 _rounded(proofs.get((row.adapter, row.prompt_id)), 6),
             ]
         )
@@ -121,20 +123,20 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
         sample.arm,
         sample.replicate,
         sample.text,
-        sample.thinking,
-        _FINISH[sample.finish_reason],
-        sample.tokens,
-        _rounded(sample.seconds, 3),
-        sample.cut_chars,
+        sample.response.thinking,
+        _FINISH[sample.response.finish_reason],
+        sample.response.new_tokens,
+        _rounded(sample.response.duration_s, 3),
+        sample.response.cut_chars,
         strings.places(sample.keywords_found),
         strings.places(sample.terms_found),
         strings.places(sample.tools_named),
-        _rounded(sample.keyword_match),
-        _rounded(sample.relevance),
+        _rounded(sample.score(KEYWORDS)),
+        _rounded(sample.score(RELEVANCE)),
         None if sample.routing is None else [strings.place(outcome(sample.routing)), int(sample.routing.right)],
-        None if sample.understood is None else int(sample.understood),
+        None if (understood := sample.score(UNDERSTOOD)) is None else int(understood),
     ]
-    return [*row, *(_rounded(sample.extra.get(name, sample.pair.get(name))) for name in extras)]
+    return [*row, *(_rounded(sample.score(name)) for name in extras)]
 
 
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.report.analysis.advice import (
@@ -60,13 +60,6 @@ class CategoryInsight:
     metrics: Mapping[str, MetricComparison]
     """As those of the adapter."""
 
-    def __getattr__(self, name: str) -> Any:
-        """Old names, until the renderers read the registry."""
-        old = {"relevance": RELEVANCE, "keywords": "keyword_match", "characters": "characters", "seconds": "seconds"}
-        if name in old:
-            return self.metrics.get(old[name])
-        raise AttributeError(name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceSplit:
@@ -108,13 +101,6 @@ class AdapterInsight:
     """The choice of the tool; None where it was not judged."""
     understanding: UnderstandingInsight | None = None
     """Misheard commands that were understood; None where it was not asked."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Old names, until the renderers read the registry."""
-        old = {"relevance": RELEVANCE, "keywords": "keyword_match", "characters": "characters", "seconds": "seconds"}
-        if name in old:
-            return self.metrics.get(old[name])
-        raise AttributeError(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

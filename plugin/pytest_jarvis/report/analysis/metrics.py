@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, placed
 from pytest_jarvis.report.analysis.changes import compare_rows, value_of
-from pytest_jarvis.report.schema import AdapterMetric, AddedMetric, MetricAverages, Report, ResultRow, Sample
+from pytest_jarvis.report.schema import AdapterMetric, MetricAverages, MetricResult, Report, ResultRow, Sample
 from pytest_jarvis.stats.estimates import estimate_mean
 
 
@@ -22,7 +22,7 @@ def scored(rows: Iterable[ResultRow]) -> set[str]:
     return {name for row in rows for sample in row.samples for name in sample.scores}
 
 
-def added_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
+def line_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
     """Return the metrics in lines of their own: built-in ones that were measured, those declared, those of the hook.
 
     Of the last nobody said what they are: their name is their label, and more of them counts as better.
@@ -39,21 +39,21 @@ def added_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tu
 def specs_of(report: Report) -> dict[str, MetricSpec]:
     """Return every metric of a report by name: the built-in ones, then the others, if only its samples have them."""
     named = [metric.spec for metric in report.metrics.values()]
-    specs = (*(metric.spec for metric in BUILT_IN.values()), *added_specs(report.results, named))
+    specs = (*(metric.spec for metric in BUILT_IN.values()), *line_specs(report.results, named))
     return {spec.name: spec for spec in specs}
 
 
-def added_metrics(
+def line_metrics(
     specs: Sequence[MetricSpec],
     rows: Mapping[str, Sequence[ResultRow]],
     categories: Sequence[str],
     alpha: Mapping[str, float],
     *,
     shared_noise: bool,
-) -> dict[str, AddedMetric]:
+) -> dict[str, MetricResult]:
     """Give back each metric, overall and per category, for each adapter: its rows and its error rate by its name."""
     return {
-        spec.name: AddedMetric(
+        spec.name: MetricResult(
             spec=spec,
             by_adapter={
                 name: AdapterMetric(

@@ -5,7 +5,7 @@ import pytest
 
 from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.registry import MetricSpec
-from pytest_jarvis.report.analysis.metrics import added_metrics
+from pytest_jarvis.report.analysis.metrics import line_metrics
 from pytest_jarvis.report.schema import JudgedContamination, Sample
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def address(asked, write_report, publish) -> str:
         for place, row in enumerate(report.results, start=1)
     )
     name = report.metadata.lora_adapter
-    metrics = added_metrics([ERRORS, LONGER], {name: rows}, list(report.by_category), {name: 0.05}, shared_noise=True)
+    metrics = line_metrics([ERRORS, LONGER], {name: rows}, list(report.by_category), {name: 0.05}, shared_noise=True)
     leak = Leak(prompt_id="tr-02", kind="exact", similarity=1.0, file="train.jsonl", line=7, text="monte le son")
     found = JudgedContamination(
         files=("train.jsonl",), texts=10, prompts=3, leaks={"tr-02": (leak,)}, counts={"tr-02": 1}, decisions={}

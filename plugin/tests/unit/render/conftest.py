@@ -16,7 +16,7 @@ from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
-from pytest_jarvis.report.analysis.metrics import added_metrics
+from pytest_jarvis.report.analysis.metrics import line_metrics
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.schema import Figure, JudgedContamination, ReplayOf, Report, ResultRow, Sample
 from pytest_jarvis.stats.ranking import noise_floor
@@ -159,7 +159,7 @@ def with_metrics(make_report: MakeReport) -> Report:
         return with_scores(sample, **scores) if sample.replicate else sample
 
     rows = tuple(change(row, samples=tuple(map(measured, row.samples))) for row in report.results)
-    found = added_metrics(specs, {"jarvis": rows}, list(report.by_category), {"jarvis": 0.05}, shared_noise=True)
+    found = line_metrics(specs, {"jarvis": rows}, list(report.by_category), {"jarvis": 0.05}, shared_noise=True)
     return change(report, results=rows, metrics=found)
 
 

@@ -13,7 +13,7 @@ from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.terminal import metric_lines
 from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.analysis.metrics import added_metrics, added_specs
+from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
 from pytest_jarvis.report.analysis.thresholds import metric_bars
 from pytest_jarvis.report.io import encode_report, load_report
 from pytest_jarvis.report.schema import MetricAverages, Report, ResultRow, Sample
@@ -38,7 +38,7 @@ def with_metrics(report: Report) -> Report:
     rows = tuple(
         REPLACE(row, samples=tuple(measured(sample, row.prompt_id) for sample in row.samples)) for row in report.results
     )
-    found = added_metrics(
+    found = line_metrics(
         [POLITE, AGREED],
         {name: [row for row in rows if row.adapter == name] for name in report.metadata.adapters},
         list(report.by_category),
@@ -91,7 +91,7 @@ def test_the_mean_of_pairs(report: Report) -> None:
 def test_what_no_response_has_is_not_zero(make_report) -> None:
     plain = make_report(categories=1, prompts=2)
     rows = list(plain.results)
-    found = added_metrics([POLITE, AGREED], {"jarvis": rows}, [], {"jarvis": 0.05}, shared_noise=True)
+    found = line_metrics([POLITE, AGREED], {"jarvis": rows}, [], {"jarvis": 0.05}, shared_noise=True)
     nothing = MetricAverages(prompts=0, not_measured=0, base=None, finetuned=None, value=None)
     assert REPLACE(nothing, not_measured=2 * 2 * 4) == found["politesse"].by_adapter["jarvis"].overall
     assert REPLACE(nothing, not_measured=2 * 4) == found["accord"].by_adapter["jarvis"].overall
@@ -100,7 +100,7 @@ def test_what_no_response_has_is_not_zero(make_report) -> None:
 def test_a_pair_without_its_partner_is_not_counted_as_left_out(make_report) -> None:
     row: ResultRow = make_report(categories=1, prompts=1).results[0]
     alone = REPLACE(row, samples=tuple(one for one in row.samples if one.arm != "base" or one.replicate < 2))
-    found = added_metrics([AGREED], {"jarvis": [alone]}, [], {"jarvis": 0.05}, shared_noise=True)
+    found = line_metrics([AGREED], {"jarvis": [alone]}, [], {"jarvis": 0.05}, shared_noise=True)
     assert found["accord"].by_adapter["jarvis"].overall.not_measured == 2
 
 
@@ -109,7 +109,7 @@ def test_metrics_that_only_the_hook_gave_come_last_by_name(report: Report) -> No
         REPLACE(row, samples=tuple(REPLACE(one, scores=one.scores | {"z": 1.0, "b": 2.0}) for one in row.samples))
         for row in report.results
     ]
-    assert ["politesse", "accord", "b", "z"] == [spec.name for spec in added_specs(rows, [POLITE, AGREED])]
+    assert ["politesse", "accord", "b", "z"] == [spec.name for spec in line_specs(rows, [POLITE, AGREED])]
 
 
 def test_the_report_with_metrics_is_read_back_as_it_was(report: Report, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from samples import with_routing, with_scores
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.render.french import routing as wording
+from pytest_jarvis.render.french.metrics import LABELS
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import choice_lines
@@ -135,8 +136,8 @@ def test_nothing_is_said_of_what_was_not_judged(plain: Report) -> None:
     candidate = insights(plain).candidate
     assert (None, None) == (candidate.routing, candidate.understanding)
     assert [] == choice_lines(plain)
-    assert wording.TITLE.upper() not in render_text(plain, insights(plain))
-    assert wording.TITLE not in render_markdown(plain, insights(plain))
+    assert LABELS["tool_routing"][0].upper() not in render_text(plain, insights(plain))
+    assert LABELS["tool_routing"][0] not in render_markdown(plain, insights(plain))
     assert wording.NOT_JUDGED in render_html(plain, insights(plain), {})
 
 
