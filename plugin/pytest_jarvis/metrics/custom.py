@@ -11,7 +11,7 @@ from math import isfinite
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Protocol, TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from pytest_jarvis.files import InputError, nearest
 from pytest_jarvis.inputs.config import MetricBar, MetricsSection
@@ -50,16 +50,6 @@ class MetricFaultError(Exception):
         super().__init__(str(note))
         self.note = note
         self.response = response
-
-
-class Measuring(Protocol):
-    """What measures more on the responses of a run."""
-
-    def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
-        """Return the metrics of a response by name; what was not measured is left out."""
-
-    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
-        """Return the metrics of a pair by name; what was not measured is left out."""
 
 
 @overload

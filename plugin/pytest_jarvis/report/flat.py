@@ -8,30 +8,24 @@ documents (what JSON is decoded to) that they are given.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec
 from pytest_jarvis.metrics.tool_choice import RIGHT
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.schema import ResultRow, relative_gain
+from pytest_jarvis.types import Response
 
 _SAMPLE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "cosine_similarity": "cosine"}
 _ROW_KEYS: Final[Mapping[str, str]] = {"cosine_similarity": "cosine_similarity_score"}
 _AVERAGE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "characters": "chars"}
 """Where a key is not the metric's name. A new metric needs no entry."""
 
-_RESPONSE_KEYS: Final[Mapping[str, str]] = {
-    "arm": "arm",
-    "replicate": "replicate",
-    "text": "text",
-    "thinking": "thinking",
-    "finish_reason": "finish_reason",
-    "prompt_tokens": "prompt_tokens",
-    "tokens": "new_tokens",
-    "seconds": "duration_s",
-    "first_token_s": "first_token_s",
-    "cut_chars": "cut_chars",
-    "tool_calls": "tool_calls",
+_RESPONSE_KEYS: Final = {
+    {"new_tokens": "tokens", "duration_s": "seconds"}.get(field.name, field.name): field.name
+    for field in fields(Response)
+    if field.name != "prompt_id"
 }
 """Key of a sample -> field of its response."""
 _TRUTHS: Final = (UNDERSTOOD,)

@@ -72,8 +72,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def score(self, metric: str) -> float | None:
         """Return the number of a metric; None where it was not measured."""
-        known = BUILT_IN.get(metric)
-        return self.scores.get(metric) if known is None or known.fact is None else known.fact(self.response)
+        if (score := self.scores.get(metric)) is not None or metric not in BUILT_IN:
+            return score
+        fact = BUILT_IN[metric].fact
+        return None if fact is None else fact(self.response)
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.registry import Reading
@@ -12,16 +11,6 @@ from pytest_jarvis.metrics.tool_choice import Routing, judge_calls, judge_named
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample, figures_of, timestamp
 from pytest_jarvis.types import PromptCase, Response, Tool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanForm:
-    """What both arms made of the command that a misheard prompt stands for."""
-
-    base: CleanCommand | None = None
-    finetuned: CleanCommand | None = None
-    samples: tuple[Sample, ...] = ()
-    """The responses, where they were drawn for this alone."""
 
 
 class Reader:
@@ -70,10 +59,15 @@ def make_row(
     base: Sequence[Sample],
     tuned: Sequence[Sample],
     *,
-    clean: CleanForm,
+    clean: tuple[CleanCommand | None, CleanCommand | None] = (None, None),
+    clean_samples: Sequence[Sample] = (),
     given: Mapping[str, Figure] | None = None,
 ) -> ResultRow:
-    """Return the row of one prompt and adapter; `given` are figures of metrics that the samples do not have."""
+    """Return the row of one prompt and adapter.
+
+    `clean` is what base and adapter made of the command that a misheard prompt stands for, `clean_samples` the answers
+    that were drawn for this alone; `given` are figures of metrics that the samples do not have.
+    """
     return ResultRow(
         prompt_id=case.prompt_id,
         category=case.category,
@@ -87,8 +81,8 @@ def make_row(
         figures=figures_of(base, tuned) | dict(given or {}),
         timestamp=timestamp(),
         samples=(*base, *tuned),
-        clean_base=clean.base,
-        clean_finetuned=clean.finetuned,
-        clean_samples=clean.samples,
+        clean_base=clean[0],
+        clean_finetuned=clean[1],
+        clean_samples=tuple(clean_samples),
         no_tool=case.no_tool,
     )

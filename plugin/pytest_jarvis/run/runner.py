@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.inputs.config import MetricsSection
-from pytest_jarvis.metrics.custom import Measuring, built_in_metrics
+from pytest_jarvis.metrics.custom import MetricSet, built_in_metrics
 from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
 from pytest_jarvis.metrics.understanding import CleanCommand, heard, most_heard, plan_clean_commands
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.generation import Drawing, Listener, ask
 from pytest_jarvis.run.replay import Recording
-from pytest_jarvis.run.rows import CleanForm, Reader, make_row, make_sample
+from pytest_jarvis.run.rows import Reader, make_row, make_sample
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.sequential import Look, judge_look
@@ -282,7 +282,7 @@ class BenchmarkRun:
             for number in range(max(self.plan.gate.looks, default=0))
         )
 
-    def rows(self, case: PromptCase, more: Measuring) -> list[ResultRow]:
+    def rows(self, case: PromptCase, more: MetricSet) -> list[ResultRow]:
         """Return the case's row for each adapter; what `more` raises passes through."""
         base = self._samples_of(case, BASE_ARM, more)
         return [self._row(case, adapter.name, base, more) for adapter in self.plan.adapters]
@@ -394,7 +394,7 @@ class BenchmarkRun:
         mean = recording.prompt_cosines.get((case.prompt_id, adapter))
         return {} if mean is None else {COSINE: Figure(finetuned=mean)}
 
-    def _samples_of(self, case: PromptCase, arm: str, more: Measuring) -> list[Sample]:
+    def _samples_of(self, case: PromptCase, arm: str, more: MetricSet) -> list[Sample]:
         clean = self._clean.of(case, arm, self._responses)
         result: list[Sample] = []
         for number in range(self.plan.gate.looks[-1]):
@@ -417,8 +417,7 @@ class BenchmarkRun:
         recording = self.plan.recording
         return response.key in (self._drawing.reused if recording is None else recording.reused)
 
-    def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: Measuring) -> ResultRow:
-        cleans = [self._clean.of(case, arm, self._responses) for arm in (BASE_ARM, adapter)]
+    def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: MetricSet) -> ResultRow:
         clean_samples = []
         for response in (one for arm in (BASE_ARM, adapter) for one in self._clean.drawn_for(case, arm)):
             reading = self._reader.read(case, response)
@@ -429,6 +428,7 @@ class BenchmarkRun:
             adapter,
             base,
             self._samples_of(case, adapter, more),
-            clean=CleanForm(base=cleans[0], finetuned=cleans[1], samples=tuple(clean_samples)),
+            clean=(self._clean.of(case, BASE_ARM, self._responses), self._clean.of(case, adapter, self._responses)),
+            clean_samples=clean_samples,
             given=self._recorded(case, adapter),
         )

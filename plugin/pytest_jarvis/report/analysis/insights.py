@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, placed
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -58,7 +58,7 @@ class CategoryInsight:
     label: str
     averages: Averages
     metrics: Mapping[str, MetricComparison]
-    """As those of the adapter."""
+    """As those of the adapter, of metrics that have a column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         advice=advise(decision) if decision else None,
         metrics={
             name: _as_decided(found, decision) if name == RELEVANCE else found
-            for name, found in _compare(rows, alpha, shared_noise=shared).items()
+            for name, found in _compare(rows, BUILT_IN, alpha, shared_noise=shared).items()
         },
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
@@ -213,15 +213,17 @@ def _category(
         category=name,
         label=item.label,
         averages=item.averages,
-        metrics=_compare(own, alpha, shared_noise=shared_noise),
+        metrics=_compare(own, [spec.name for spec in placed("column")], alpha, shared_noise=shared_noise),
     )
 
 
-def _compare(rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool) -> dict[str, MetricComparison]:
+def _compare(
+    rows: Sequence[ResultRow], names: Iterable[str], alpha: float, *, shared_noise: bool
+) -> dict[str, MetricComparison]:
     found = {
         name: compare_rows(rows, value_of(name), alpha, shared_noise=shared_noise)
-        for name, metric in BUILT_IN.items()
-        if metric.spec.per == "response"
+        for name in names
+        if BUILT_IN[name].spec.per == "response"
     }
     return {name: one for name, one in found.items() if one is not None}
 

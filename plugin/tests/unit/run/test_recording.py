@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import msgspec
 import pytest
 from samples import with_scores
 
-from pytest_jarvis.engines.scripted import ScriptedEngine
-from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.schema import FailureRow, Report, Sample
 from pytest_jarvis.run.replay import ReplayEngine, read_recording
-from pytest_jarvis.run.runner import BenchmarkRun, Plan
 from pytest_jarvis.types import (
     TWIN_REPLICATES,
-    AdapterSpec,
-    EngineDescription,
     Failure,
-    GatePlan,
-    GenerationSettings,
-    ModelSpec,
-    Progress,
-    PromptCase,
     Request,
-    Response,
-    Tool,
-    ToolCall,
     text_note,
 )
 
@@ -167,55 +154,6 @@ def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_
 
 def test_a_report_without_any_cosine_says_so(make_report: MakeReport) -> None:
     assert read_recording(make_report(metrics=False)).cosine_detail == "none"
-
-
-def test_every_field_of_a_response_survives_the_report(make_report: MakeReport) -> None:
-    """A field that is added to `Response` and left out of `Sample`, or of the recording, fails here."""
-    drawn = Response(
-        prompt_id="p",
-        arm="jarvis",
-        replicate=0,
-        text="J'ouvre.",
-        thinking="hm",
-        finish_reason="length",
-        prompt_tokens=3,
-        new_tokens=5,
-        duration_s=1.5,
-        first_token_s=0.25,
-        cut_chars=7,
-        tool_calls=(ToolCall(name="t", arguments={"a": 1}),),
-    )
-    defaults = {field.name: field.default for field in fields(drawn)}
-    assert [] == [name for name, default in defaults.items() if getattr(drawn, name) == default]
-    base = replace(drawn, arm="base")
-
-    class Engine(ScriptedEngine):
-        def generate(self, requests, on_progress=None):
-            yield from (base, drawn)
-
-    case = PromptCase(prompt_id="p", category="c", text="ouvre", keywords=("ouvre",))
-    tool = Tool(name="t", description="", parameters={}, terms=("ouvre",))
-    plan = Plan(
-        cases=(case,), adapters=(AdapterSpec(name="jarvis", source="x"),), gate=GatePlan(looks=(1,)), tools=(tool,)
-    )
-    run = BenchmarkRun(
-        plan, load=lambda: Engine(ModelSpec(adapters=plan.adapters), GenerationSettings()), listener=Silent()
-    )
-    run.draw()
-    report = msgspec.structs.replace(make_report(), results=tuple(run.rows(case, NO_METRICS)))
-    assert read_recording(report).outcomes == {base.key: base, drawn.key: drawn}
-
-
-class Silent:
-    """A listener that shows nothing."""
-
-    def loading(self) -> None: ...
-
-    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
-
-    def drawing(self, look: int, progress: Progress) -> None: ...
-
-    def drawn(self, look: int, progress: Progress) -> None: ...
 
 
 def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report: MakeReport) -> None:
