@@ -13,7 +13,7 @@ from pytest_jarvis.engines.transformers.generation.graphs import refuse_fixed, t
 from pytest_jarvis.engines.transformers.generation.runner import BatchRunner
 from pytest_jarvis.engines.transformers.generation.steps import FixedSteps, Step, pad_left, prefill
 from pytest_jarvis.engines.transformers.lora.arms import as_arms
-from pytest_jarvis.types import GenerationSettings, Note, Request
+from pytest_jarvis.types import GenerationSettings, Note, Request, text_note
 
 ARMS = ["base", "ft"]
 WAITS = ("_local_scalar_dense", "is_nonzero", "aten.nonzero", "aten.lift_fresh", "aten.unique")
@@ -105,8 +105,8 @@ def test_texts_are_the_same_when_a_recording_fails(engine, requests_for, monkeyp
     monkeypatch.setattr(engine._runner, "_record", fail)
     assert growing == texts(engine, requests_for())
     assert 1 == len(tried)
-    told = "because CUDA error: operation failed due to a previous error during capture"
-    assert any(note.endswith(told) for note in engine._gpu_notes())
+    told = text_note("CUDA error: operation failed due to a previous error during capture")
+    assert Note("steps_not_recorded", cause=told) in engine._gpu_notes()
 
 
 def test_a_recording_that_does_not_fit_has_the_batch_halved(engine, requests_for, monkeypatch) -> None:
