@@ -151,7 +151,7 @@ def stock_config(_dtype: Any) -> Any:
 
 
 def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(tiny_moe, load_engine, monkeypatch) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.nf4.quantize.nf4_config", stock_config)
     with pytest.raises(
         EngineError, match=r"only 11\.1% .* in 4 bits.*layers\.0\.mlp\.experts\.gate_up_proj.* and 1 more"
     ):
@@ -159,7 +159,7 @@ def test_a_stock_4_bit_load_is_refused_with_the_names_of_what_is_not(tiny_moe, l
 
 
 def test_a_partial_load_that_is_allowed_says_so_in_its_label(tiny_moe, load_engine, monkeypatch) -> None:
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.nf4_config", stock_config)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.nf4.quantize.nf4_config", stock_config)
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
     engine.close()
