@@ -508,26 +508,25 @@ def _added(report: Report, insights: Insights) -> Iterator[Block]:
                 yield Text(_named(insights, name, said))
 
 
+def _shares(metric: str, one: AdapterInsight) -> Iterator[Row]:
+    """Yield a metric that has a section of its own by category, of those that measured it."""
+    for key, label, part in _parts(one):
+        if (found := part.metrics.get(metric)) is not None:
+            yield key, label, (str(found.prompts), *metrics.compared_cells(BUILT_IN[metric].spec, found))
+
+
 def _tools(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the choice of the tool: shares, reasons, confusions; nothing where it was not judged."""
-    chosen = BUILT_IN[TOOL_ROUTING].spec
     judged = [(one.name, one.routing) for one in insights.adapters if one.routing is not None]
     if not judged:
         return
-
-    def shares(one: AdapterInsight) -> Iterator[Row]:
-        if one.routing is not None:
-            for item in one.routing.categories:
-                yield item.category, item.label, (str(item.prompts), *metrics.compared_cells(chosen, item.share))
-            share = one.routing.share
-            yield "", labels.TOTAL, (str(share.prompts), *metrics.compared_cells(chosen, share))
 
     def reasons(one: AdapterInsight) -> Iterator[Row]:
         for reason, counts in one.routing.reasons.items() if one.routing else ():
             yield reason, routing.REASONS[reason], tuple(str(count) if count else DASH for count in counts)
 
     yield Text(routing.rule(offered=offers_tools(report)), "note")
-    yield _table(insights, routing.SHARE_HEAD, _compared(insights, "change"), shares)
+    yield _table(insights, routing.SHARE_HEAD, _compared(insights, "change"), partial(_shares, TOOL_ROUTING))
     arms = (Column(labels.BASE, 12), Column(_tuned(insights), 12))
     yield _table(insights, routing.REASON_HEAD, arms, reasons, width=44)
     yield from _confusions(judged[:_MOST_CONFUSED])
@@ -567,11 +566,6 @@ def _understanding(insights: Insights) -> Iterator[Block]:
     if all(one.understanding is None for one in insights.adapters):
         return
 
-    def share(one: AdapterInsight) -> Iterator[Row]:
-        if one.understanding is not None:
-            found = one.understanding.share
-            yield "", labels.TOTAL, (str(found.prompts), *metrics.compared_cells(BUILT_IN[UNDERSTOOD].spec, found))
-
     def prompts(one: AdapterInsight) -> Iterator[Block]:
         found = one.understanding
         if found is not None:
@@ -592,7 +586,7 @@ def _understanding(insights: Insights) -> Iterator[Block]:
                 yield Text(sentence, "note")
 
     yield Text(routing.UNDERSTOOD_RULE, "note")
-    yield _table(insights, routing.UNDERSTOOD_HEAD, _compared(insights, "change"), share)
+    yield _table(insights, routing.UNDERSTOOD_HEAD, _compared(insights, "change"), partial(_shares, UNDERSTOOD))
     yield from _each(insights, prompts)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, placed
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -58,7 +58,7 @@ class CategoryInsight:
     label: str
     averages: Averages
     metrics: Mapping[str, MetricComparison]
-    """As those of the adapter, of metrics that have a column."""
+    """As those of the adapter, of metrics that have a column or a section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,15 +164,15 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
     improvements = pick_improvements(changes)
     base, tuned = (_describe(rows, of_base=of_base) for of_base in (True, False))
     gain = decision.absolute_gain if decision else 0.0
+    metrics = _compare(rows, BUILT_IN, alpha, shared_noise=shared)
+    if RELEVANCE in metrics:
+        metrics[RELEVANCE] = _as_decided(metrics[RELEVANCE], decision)
     return AdapterInsight(
         name=name,
         averages=statistics.statistics,
         decision=decision,
         advice=advise(decision) if decision else None,
-        metrics={
-            name: _as_decided(found, decision) if name == RELEVANCE else found
-            for name, found in _compare(rows, BUILT_IN, alpha, shared_noise=shared).items()
-        },
+        metrics=metrics,
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
         ),
@@ -190,8 +190,8 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         finetuned_responses=tuned,
         warnings=warn_about(base, tuned, gain),
         variance=_variance(decision),
-        routing=routing_insight(rows, statistics.by_category, alpha, shared_noise=shared),
-        understanding=understanding_insight(rows, alpha, shared_noise=shared),
+        routing=routing_insight(rows) if TOOL_ROUTING in metrics else None,
+        understanding=understanding_insight(rows) if UNDERSTOOD in metrics else None,
     )
 
 
@@ -213,7 +213,7 @@ def _category(
         category=name,
         label=item.label,
         averages=item.averages,
-        metrics=_compare(own, [spec.name for spec in placed("column")], alpha, shared_noise=shared_noise),
+        metrics=_compare(own, [spec.name for spec in placed("column", "section")], alpha, shared_noise=shared_noise),
     )
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from pytest_jarvis.metrics.registry import TOOL_ROUTING, UNDERSTOOD
+from pytest_jarvis.metrics.registry import UNDERSTOOD
 from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
-from pytest_jarvis.report.analysis.changes import MetricComparison, compare_rows, value_of
-from pytest_jarvis.report.schema import CategoryAverages, Report, ResultRow
+from pytest_jarvis.report.schema import Report, ResultRow
 
 NO_TOOL: Final = ""
 """Stands for « no tool » among the tools of a confusion matrix."""
@@ -32,22 +31,9 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CategoryChoice:
-    """The share of right choices in one category."""
-
-    category: str
-    label: str
-    prompts: int
-    share: MetricComparison
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingInsight:
-    """The choice of the tool by one adapter against the base."""
+    """What the tool was chosen for, by one adapter against the base: the detail of the metric `tool_routing`."""
 
-    share: MetricComparison
-    """Share of right choices, in [0, 1]: over prompts, of means over replicates."""
-    categories: tuple[CategoryChoice, ...]
     reasons: Mapping[RoutingReason, tuple[int, int]]
     """How many responses of the base and of the adapter came to each reason, the right ones first, then by number."""
     confusions: tuple[Confusion, ...]
@@ -65,39 +51,21 @@ class UnderstoodPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderstandingInsight:
-    """How often misheard commands were understood, by one adapter against the base."""
+    """How often each misheard command was understood, by one adapter against the base."""
 
-    share: MetricComparison
     prompts: tuple[UnderstoodPrompt, ...]
     no_reference_base: int
     """Prompts whose clean command led the base to no tool, so that nothing could be understood."""
     no_reference_finetuned: int
 
 
-def routing_insight(
-    rows: Sequence[ResultRow], categories: Mapping[str, CategoryAverages], alpha: float, *, shared_noise: bool
-) -> RoutingInsight | None:
-    """Return what the measured rows of one adapter say of the choice of the tool; None where it was not judged."""
-    share = compare_rows(rows, value_of(TOOL_ROUTING), alpha, shared_noise=shared_noise)
-    if share is None:
-        return None
-    found = []
-    for name, item in categories.items():
-        own = [row for row in rows if row.category == name]
-        if (part := compare_rows(own, value_of(TOOL_ROUTING), alpha, shared_noise=shared_noise)) is not None:
-            found.append(CategoryChoice(category=name, label=item.label, prompts=part.prompts, share=part))
-    return RoutingInsight(
-        share=share, categories=tuple(found), reasons=_count_reasons(rows), confusions=tuple(_confusions(rows))
-    )
+def routing_insight(rows: Sequence[ResultRow]) -> RoutingInsight:
+    """Return what the measured rows of one adapter say of the choice of the tool."""
+    return RoutingInsight(reasons=_count_reasons(rows), confusions=tuple(_confusions(rows)))
 
 
-def understanding_insight(
-    rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool
-) -> UnderstandingInsight | None:
-    """Return what the measured rows of one adapter say of misheard commands; None where it was not asked."""
-    share = compare_rows(rows, value_of(UNDERSTOOD), alpha, shared_noise=shared_noise)
-    if share is None:
-        return None
+def understanding_insight(rows: Sequence[ResultRow]) -> UnderstandingInsight:
+    """Return what the measured rows of one adapter say of misheard commands."""
     prompts = tuple(
         UnderstoodPrompt(row=row, base=figure.base, finetuned=figure.finetuned)
         for row in rows
@@ -105,7 +73,6 @@ def understanding_insight(
     )
     cleans = [(one.row.clean_base, one.row.clean_finetuned) for one in prompts]
     return UnderstandingInsight(
-        share=share,
         prompts=prompts,
         no_reference_base=sum(base is not None and base.tool is None for base, _ in cleans),
         no_reference_finetuned=sum(tuned is not None and tuned.tool is None for _, tuned in cleans),

@@ -92,10 +92,9 @@ def with_tools(report: Report) -> Report:
 
 
 def test_the_share_of_right_choices_is_over_the_prompts_that_are_judged(report: Report) -> None:
-    found = insights(report).candidate.routing
-    assert found is not None
-    assert (2, 0.25, 0.75) == (found.share.prompts, found.share.base.mean, found.share.finetuned.mean)
-    assert [("Commandes vocales", 2)] == [(one.label, one.prompts) for one in found.categories]
+    candidate = insights(report).candidate
+    for found in (candidate.metrics["tool_routing"], candidate.categories[0].metrics["tool_routing"]):
+        assert (2, 0.25, 0.75) == (found.prompts, found.base.mean, found.finetuned.mean)
 
 
 def test_the_reasons_are_counted_the_right_ones_first(report: Report) -> None:
@@ -127,9 +126,8 @@ def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:
     made = make_report(categories=2, prompts=1, replicates=2)
     first, second = made.results
     rows = (routed(first, [WRONG, WRONG], [RIGHT, RIGHT], expected_tool="open_app_tool"), second)
-    found = insights(msgspec.structs.replace(made, results=rows)).candidate.routing
-    assert found is not None
-    assert ["Commandes vocales"] == [one.label for one in found.categories]
+    categories = insights(msgspec.structs.replace(made, results=rows)).candidate.categories
+    assert ["Commandes vocales"] == [one.label for one in categories if "tool_routing" in one.metrics]
 
 
 def test_nothing_is_said_of_what_was_not_judged(plain: Report) -> None:
@@ -168,9 +166,10 @@ def test_a_judged_choice_is_what_makes_a_response_right(report: Report) -> None:
 
 
 def test_misheard_commands_are_compared(report: Report) -> None:
-    found = insights(misheard(report, clean("open_app_tool"))).candidate.understanding
+    candidate = insights(misheard(report, clean("open_app_tool"))).candidate
+    found, share = candidate.understanding, candidate.metrics["understood"]
     assert found is not None
-    assert (1, 0.5, 1.0) == (found.share.prompts, found.share.base.mean, found.share.finetuned.mean)
+    assert (1, 0.5, 1.0) == (share.prompts, share.base.mean, share.finetuned.mean)
     assert [(0.5, 1.0)] == [(one.base, one.finetuned) for one in found.prompts]
     assert (0, 0) == (found.no_reference_base, found.no_reference_finetuned)
     assert wording.reference_sentence(found, "jarvis") is None
