@@ -1,0 +1,162 @@
+"""The judge of deeds: was what the person wanted done? From the tool calls where there are any, else from the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rapidfuzz.fuzz import ratio
+
+from deeds.call_match import CallMatch, match_call
+from deeds.calls import find_calls
+from deeds.features import answer_features, is_good
+from deeds.lexicon import Lexicon, load_lexicon
+from deeds.match import Match, match_answer
+from deeds.model import Model, load_model
+from deeds.outcome import Outcome, OutcomeKind, ReasonCode
+from deeds.sentences import Sentence, read_sentences
+from deeds.wish import Namer, ToolWords, Wish, read_wish, tool_actions
+from pytest_jarvis.text import words
+from pytest_jarvis.types import PromptCase, ToolCall
+
+_ERROR: Final = re.compile(r"\s*\{\s*\"(error|erreur|status\"\s*:\s*\"(error|failed|ko))", re.IGNORECASE)
+"""What a tool that failed would answer, not a call."""
+_REPEATED: Final = 92.0
+"""From which likeness on (0 to 100) an answer is the command said again."""
+
+
+class Judge:
+    """Judges the answers to prompts by what they do; one for a set of tools, any number of prompts."""
+
+    def __init__(
+        self, tools: Iterable[ToolWords], *, lexicon: Lexicon | None = None, model: Model | None = None
+    ) -> None:
+        self._tools = {own.tool.name: own for own in tools}
+        self._lexicon = lexicon or load_lexicon()
+        self._model = model
+        self._read: dict[str, tuple[PromptCase, Wish, Namer]] = {}
+
+    def judge(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None = None) -> Outcome:
+        """Return what an answer to `case` did; `calls` are those that were parsed, where tools were offered.
+
+        Calls that stand in the text, in whatever syntax, are judged as calls, too.
+        """
+        wish, namer = self._wish(case)
+        made = tuple(call for call in calls or () if call.name) or find_calls(text, self._tools)
+        if made and case.expected_tool:
+            return self._judge_calls(made, case, wish, namer)
+        sentences = read_sentences(text)
+        if not any(sentence.words for sentence in sentences):
+            return Outcome(kind="not_done", reason="empty")
+        if _ERROR.match(text):
+            return Outcome(kind="not_done", reason="failed", evidence=(text.strip(),))
+        if _repeats(text, case):
+            return Outcome(kind="not_done", reason="repeated_command", evidence=(text.strip(),))
+        return self._judge_text(sentences, wish, namer)
+
+    def features(self, case: PromptCase, text: str) -> dict[str, float] | None:
+        """Return what the model sees of an answer; None where a rule decides. For training."""
+        wish, namer = self._wish(case)
+        sentences = read_sentences(text)
+        calls = case.expected_tool and find_calls(text, self._tools)
+        if calls or _ERROR.match(text) or _repeats(text, case) or not any(sentence.words for sentence in sentences):
+            return None
+        matches = match_answer(sentences, wish, namer, self._lexicon)
+        return answer_features(sentences, matches, wish, namer, self._lexicon)
+
+    def _wish(self, case: PromptCase) -> tuple[Wish, Namer]:
+        known = self._read.get(case.prompt_id)
+        if known is None or known[0] != case:
+            wish = read_wish(case, self._tools, self._lexicon)
+            known = self._read[case.prompt_id] = (case, wish, Namer(wish))
+        return known[1], known[2]
+
+    def _judge_calls(self, calls: Sequence[ToolCall], case: PromptCase, wish: Wish, namer: Namer) -> Outcome:
+        found = [match_call(call, case, wish, namer, tools=self._tools, lexicon=self._lexicon) for call in calls]
+        right = [match for match in found if match.fault is None]
+        distinct = {(match.call.name, str(sorted(match.call.arguments.items()))) for match in found}
+        if right and len(distinct) > 1:
+            others = tuple(match.call.name or "" for match in found if match.fault is not None)
+            return Outcome(kind="several", reason="further_calls", tool=wish.tool, evidence=others)
+        if right:
+            return Outcome(kind="done", reason="called", tool=wish.tool, target=_arguments(right[0]))
+        first = found[0]
+        wrong_thing = first.fault in {"other_target", "other_value"}
+        return Outcome(
+            kind="wrong_target" if wrong_thing else "wrong_action",
+            reason=first.fault or "other_tool",
+            tool=first.call.name,
+            target=_arguments(first),
+            evidence=(first.argument,) if first.argument else (),
+        )
+
+    def _judge_text(self, sentences: Sequence[Sentence], wish: Wish, namer: Namer) -> Outcome:
+        matches = match_answer(sentences, wish, namer, self._lexicon)
+        model = self._model or load_model()
+        decision = model.decide(answer_features(sentences, matches, wish, namer, self._lexicon))
+        deciding = _deciding(matches, decision.kind)
+        return Outcome(
+            kind=decision.kind,
+            reason=decision.reason,
+            tool=self._tool_of(deciding, decision.kind, wish),
+            target=_target(deciding),
+            evidence=_evidence(decision.reason, decision.signs, deciding),
+            probability=decision.probability,
+        )
+
+    def _tool_of(self, deciding: Match | None, kind: OutcomeKind, wish: Wish) -> str | None:
+        """Return the tool of what was done: that of the wish, or the one that does what the deciding claim says."""
+        if kind == "not_done":
+            return None
+        if kind != "wrong_action" or deciding is None:
+            return wish.tool if kind != "wrong_action" else None
+        likely = [
+            (2 * (deciding.claim.verb in own.verbs) + len(tool_actions(own, self._lexicon)[0] & deciding.meant), name)
+            for name, own in self._tools.items()
+            if name != wish.tool
+        ]
+        most, name = max(likely, default=(0, ""))
+        return name if most else None
+
+
+def _repeats(text: str, case: PromptCase) -> bool:
+    """Whether an answer is the command said again, misspelt or not: it begins as the command does."""
+    said = words(text)
+    return any(
+        said[:1] == command[:1] and ratio(" ".join(said), " ".join(command)) >= _REPEATED
+        for command in (words(case.text), words(case.intended or case.text))
+    )
+
+
+def _arguments(match: CallMatch) -> str | None:
+    return ", ".join(str(value) for value in match.call.arguments.values()) or None
+
+
+def _deciding(matches: Sequence[Match], kind: OutcomeKind) -> Match | None:
+    """Return the claim that shows an outcome best; None where none does."""
+    return next((match for match in matches if _shows(match, kind)), None)
+
+
+def _shows(match: Match, kind: OutcomeKind) -> bool:
+    if kind in {"done", "several"}:
+        return match.live and is_good(match)
+    if kind == "wrong_target":
+        return match.live and match.action in {"right", "light", "near"} and not is_good(match)
+    if kind == "wrong_action":
+        return match.live and match.action in {"opposite", "other"}
+    return not match.live and match.action in {"right", "light"}
+
+
+def _target(deciding: Match | None) -> str | None:
+    if deciding is None:
+        return None
+    return " ".join(word.text for word in deciding.claim.words if word.text not in {",", ":", "(", ")"}) or None
+
+
+def _evidence(reason: ReasonCode, signs: Sequence[str], deciding: Match | None) -> tuple[str, ...]:
+    if reason == "wording":
+        return tuple(sign.removeprefix("word ") for sign in signs[:3])
+    if reason in {"other_thing", "further_deeds"} and deciding is not None:
+        return deciding.extra
+    return (deciding.claim.verb,) if deciding is not None else ()

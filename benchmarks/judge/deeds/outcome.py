@@ -1,0 +1,71 @@
+"""What a response did, as a typed value with the reason that decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+OutcomeKind = Literal["done", "wrong_action", "wrong_target", "several", "not_done"]
+"""done: the action that was meant, on what was meant. wrong_action: another action. wrong_target: the right action on
+another thing, or with another value. several: the right action, and others nobody asked for. not_done: nothing is done:
+it refuses, explains, asks back, repeats, or speaks of something else.
+"""
+
+OUTCOMES: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
+
+ReasonCode = Literal[
+    "called",
+    "other_tool",
+    "other_action",
+    "other_target",
+    "other_value",
+    "further_calls",
+    "empty",
+    "repeated_command",
+    "announced",
+    "agreed",
+    "opposite_claimed",
+    "other_claimed",
+    "other_thing",
+    "other_number",
+    "further_deeds",
+    "denied",
+    "refused",
+    "failed",
+    "asked",
+    "offered",
+    "conditional",
+    "advised",
+    "explained",
+    "no_claim",
+    "named",
+    "shape",
+    "wording",
+]
+"""Of calls: called, other_tool, other_action, other_target, other_value, further_calls. Of the text as a whole: empty,
+repeated_command. The rest name the group of signs that weighed most for the outcome against the next likely one:
+announced (the deed is claimed), agreed (« c'est fait »), opposite_claimed, other_claimed, other_thing, other_number,
+further_deeds, denied, refused, failed, asked, offered, conditional, advised (the person is told to do it), explained,
+no_claim, named (which things are named), shape (length, lists), wording (single words).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one response did."""
+
+    kind: OutcomeKind
+    reason: ReasonCode
+    tool: str | None = None
+    """The tool of the deed that decided; None where nothing is done or no tool does it."""
+    target: str | None = None
+    """What it was done to, in the words of the response."""
+    evidence: tuple[str, ...] = ()
+    """Words of the response that the reason rests on, or the argument at fault."""
+    probability: float = 1.0
+    """How sure the model is, from 0 to 1; 1 where a rule decided."""
+
+    @property
+    def done(self) -> bool:
+        """Whether this is what was asked for."""
+        return self.kind == "done"
