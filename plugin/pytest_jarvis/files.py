@@ -112,7 +112,7 @@ def syntax_error(error: Exception, text: str) -> str:
     return f"{_end_of(text.rstrip())}: {said}" if said.endswith("truncated") else said
 
 
-def nearest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str | None = None) -> str:
+def suggest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str | None = None) -> str:
     """Return a closing « ; did you mean ...? » for a message about an unknown name, else `otherwise` or what is known.
 
     `prefix` begins all names, and is put before the one that is meant.
@@ -150,7 +150,7 @@ def _explain(message: str, document: object, kind: object) -> str:
     prefix = f"{place}: " if place else ""
     if unknown := _UNKNOWN.fullmatch(said):
         known = list(getattr(_struct_in(kind), "__struct_encode_fields__", ()))
-        return f"{prefix}unknown key '{unknown['name']}'{nearest(unknown['name'], known) if known else ''}"
+        return f"{prefix}unknown key '{unknown['name']}'{suggest(unknown['name'], known) if known else ''}"
     if missing := _MISSING.fullmatch(said):
         return f"{prefix}the key '{missing['name']}' is missing"
     expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
@@ -293,7 +293,7 @@ def _keep_names_of(folder: Path) -> None:
             os.close(descriptor)
 
 
-def installed(group: str) -> dict[str, EntryPoint]:
+def find_entry_points(group: str) -> dict[str, EntryPoint]:
     """Return what the installed distributions bring for a group of entry points, by name. Reads their metadata."""
     from importlib.metadata import entry_points
 

@@ -1,4 +1,4 @@
-"""`python -m pytest_jarvis.cli`, for where the console script is not on the path."""
+"""`python -m pytest_jarvis.cli`, where the console script is not on the path."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
-"""`pytest-jarvis analyze`: the files of a saved report, made again."""
+"""`pytest-jarvis analyze`: write the files of a saved report again, without a model."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import say
+from pytest_jarvis.cli.common import print_line
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
@@ -17,29 +16,30 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Declare the command."""
-    command = commands.add_parser("analyze", help="make the files of a saved report again, without a model")
+    """Add the command."""
+    command = commands.add_parser("analyze", help="write the files of a saved report again, without a model")
     command.add_argument("report", metavar="REPORT", type=Path, help="report.json, or the folder that holds it")
     command.add_argument(
         "--format",
         metavar="LIST",
         type=_formats,
-        help="which files, by their names in output.formats, separated by commas (default: all of our own)",
+        help="formats to write, separated by commas, as in output.formats (default: all built-in ones)",
     )
-    command.add_argument("--out", metavar="DIR", type=Path, help="where to (default: beside the report)")
-    command.set_defaults(run=lambda options: analyze(options.report, options.format, options.out))
+    command.add_argument("--out", metavar="DIR", type=Path, help="folder to write to (default: beside the report)")
+    command.set_defaults(run=analyze)
 
 
-def analyze(source: Path, formats: Sequence[str] | None, out: Path | None) -> int:
-    """Make the files of a saved report again, beside it or in `out`, and print what was written."""
+def analyze(options: argparse.Namespace) -> int:
+    """Write the files of a saved report beside it or in `--out`, and print their paths; return 1 if one failed."""
     from pytest_jarvis.inputs.config import FILES
     from pytest_jarvis.render.files import write_outputs
     from pytest_jarvis.render.french import labels
     from pytest_jarvis.render.markdown import STEP_SUMMARY_VARIABLE
     from pytest_jarvis.report.io import load_report
 
+    source: Path = options.report
     report = load_report(source)
-    folder = out or (source if source.is_dir() else source.parent)
+    folder = options.out or (source if source.is_dir() else source.parent)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,21 +48,22 @@ def analyze(source: Path, formats: Sequence[str] | None, out: Path | None) -> in
     problems = write_outputs(
         report,
         folder,
-        list(FILES) if formats is None else formats,
+        options.format or list(FILES),
         step_summary=Path(summary) if summary else None,
-        on_written=lambda path: say(labels.written(str(path)), sys.stdout),
+        on_written=lambda path: print_line(labels.written(str(path))),
     )
     for problem in problems:
-        say(problem.sentence, sys.stderr)
+        print_line(problem.sentence, sys.stderr)
     return 1 if problems else 0
 
 
 def _formats(text: str) -> list[str]:
-    """Return the formats of a list; argparse shows the message of a wrong one."""
     from pytest_jarvis.inputs.config import unknown_format
 
-    asked = [name.strip() for name in text.split(",") if name.strip()]
-    wrong = [said for name in asked if (said := unknown_format(name))]
-    if wrong or not asked:
-        raise argparse.ArgumentTypeError(wrong[0] if wrong else "found nothing, expected names of formats")
-    return asked
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("found nothing, expected names of formats")
+    for name in names:
+        if fault := unknown_format(name):
+            raise argparse.ArgumentTypeError(fault)
+    return names

@@ -1,55 +1,81 @@
-"""What the commands of `pytest-jarvis` share: a parser that says what is wrong in one sentence, and how they print."""
+"""What the commands of `pytest-jarvis` share: the argument parser, common options, output, and the configuration."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from pytest_jarvis.inputs.config import Config
 
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001  # argparse has no public name for it
-    """Where a command adds itself: `add(commands)` of its module."""
-    Run = Callable[[argparse.Namespace], int]
-    """What a command's parser holds under the default `run`: it gives back the exit status."""
+    """What the `add(commands)` of a command's module adds its parser to."""
 
+Run = Callable[[argparse.Namespace], int]
+"""A command's function, the default `run` of its parser: it returns the exit status."""
 
 USAGE_ERROR: Final = 4
-"""The exit status of an input that cannot be used, as pytest's."""
+"""Exit status for unusable input, the same as pytest's."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the command line in one sentence, and exits as for any wrong input."""
+    """An argument parser that reports an error in one sentence and exits with `USAGE_ERROR`."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence, with the nearest of the names that are known, and exit."""
+        """Print the sentence, with the closest known name for a wrong one, and exit."""
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
-        said = f"; see {self.prog} --help"
+        hint = f"; see {self.prog} --help"
         if choice is not None:
-            from pytest_jarvis.files import nearest  # only for a message
+            from pytest_jarvis.files import suggest  # only for a message
 
-            said = nearest(choice[1], [name.strip(" '") for name in choice[2].split(",")], otherwise=said)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}{said}\n")
+            hint = suggest(choice[1], [name.strip(" '") for name in choice[2].split(",")], otherwise=hint)
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}{hint}\n")
 
 
-def say(text: str, stream: TextIO) -> None:
-    """Print a line, whatever the stream's encoding can hold of it."""
+def add_configuration_option(command: Parser) -> None:
+    """Add `--jarvis-config` to a command that takes no other option of pytest."""
+    command.add_argument(
+        "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json in this folder)"
+    )
+
+
+def add_pytest_options(command: Parser) -> None:
+    """Add pytest's own options to a command, and `--config` as another name of `--jarvis-config`."""
+    from pytest_jarvis.inputs.options import declare
+
+    command.add_argument("--config", metavar="FILE", dest="jarvis_config", help="the same as --jarvis-config")
+    declare(command.add_argument_group("options of pytest, as on its command line").add_argument)
+
+
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Print a line to standard output or `stream`, replacing the characters that its encoding lacks."""
     from pytest_jarvis.render.french import encodable
 
+    stream = stream or sys.stdout
     print(encodable(text, stream.encoding), file=stream)
 
 
-def configuration_of(named: str | None) -> tuple[Config, Path]:
-    """Return the configuration of a named file, else of this folder's, else the defaults; and where it stands.
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines to standard output."""
+    for line in lines:
+        print_line(line)
 
-    Raises InputError with the place of what is wrong.
+
+def print_json(value: object) -> None:
+    """Print a value as JSON; one that JSON lacks, such as a path, as its text."""
+    print_line(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def load_configuration(file: str | None) -> tuple[Config, Path]:
+    """Return the configuration in `file`, else in this folder, else the defaults; and its path.
+
+    Raises InputError with the place of the first fault.
     """
-    from pathlib import Path
-
     from pytest_jarvis.run.settings import read_configuration
 
-    return read_configuration(named, Path())
+    return read_configuration(file, Path())

@@ -1,15 +1,12 @@
-"""`pytest-jarvis compare`: what changed from one saved run to others, prompt by prompt."""
+"""`pytest-jarvis compare`: show prompt by prompt what changed from one saved run to others."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import say
+from pytest_jarvis.cli.common import print_json, print_line
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
@@ -17,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Declare the command."""
-    command = commands.add_parser("compare", help="say prompt by prompt what changed from one saved run to others")
+    """Add the command."""
+    command = commands.add_parser("compare", help="show prompt by prompt what changed from one saved run to others")
     command.add_argument("first", metavar="A.json", type=Path, help="report.json, or the folder that holds it")
     command.add_argument(
         "others", metavar="B.json", type=Path, nargs="+", help="further reports; each is compared with the first"
@@ -32,25 +29,24 @@ def add(commands: Commands) -> None:
         help="compare adapter A of the first report with B of the others (default: by name, else by position)",
     )
     command.add_argument(
-        "--format", choices=("text", "markdown", "json"), default="text", help="what to print (default: text)"
+        "--format", choices=("text", "markdown", "json"), default="text", help="output format (default: text)"
     )
-    command.set_defaults(
-        run=lambda options: compare(options.first, options.others, dict(options.adapter), options.format)
-    )
+    command.set_defaults(run=compare)
 
 
-def compare(first: Path, others: Sequence[Path], adapters: Mapping[str, str], kind: str) -> int:
-    """Print each of `others` against the first; InputError for a damaged report or an adapter that is not there."""
+def compare(options: argparse.Namespace) -> int:
+    """Print each other report against the first; raise InputError for a damaged report or an unknown adapter."""
     from pytest_jarvis.render.comparison import ComparedRuns, comparison_document, comparison_markdown, comparison_text
     from pytest_jarvis.report.comparison import compare_runs
     from pytest_jarvis.report.io import load_report
 
+    first: Path = options.first
     stored = load_report(first)
     found = []
-    for path in others:
+    for path in options.others:
         new = load_report(path)
         try:
-            comparison = compare_runs(stored, new, adapters or None)
+            comparison = compare_runs(stored, new, dict(options.adapter) or None)
         except ValueError as error:
             raise InputError(f"--adapter: {first} against {path}: {error}") from None
         found.append(
@@ -58,17 +54,16 @@ def compare(first: Path, others: Sequence[Path], adapters: Mapping[str, str], ki
                 stored_path=first.as_posix(), new_path=path.as_posix(), stored=stored, new=new, comparison=comparison
             )
         )
-    if kind == "json":
-        say(json.dumps([comparison_document(one) for one in found], ensure_ascii=False, indent=1), sys.stdout)
+    if options.format == "json":
+        print_json([comparison_document(runs) for runs in found])
         return 0
-    render = comparison_markdown if kind == "markdown" else comparison_text
-    say("\n\n".join(render(one) for one in found), sys.stdout)
+    render = comparison_markdown if options.format == "markdown" else comparison_text
+    print_line("\n\n".join(render(runs) for runs in found))
     return 0
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """Return the two names of « A=B »; argparse shows the message of a wrong one."""
-    stored, equals, new = text.partition("=")
-    if not (equals and stored and new):
+    stored, _, new = text.partition("=")
+    if not (stored and new):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected A=B: an adapter of the first report, one of others")
     return stored, new

@@ -1,4 +1,4 @@
-"""`pytest-jarvis store`: what the store of responses holds, and how it is made smaller."""
+"""`pytest-jarvis store`: count, prune or clear the stored responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.cli.common import configuration_of, say
+from pytest_jarvis.cli.common import add_configuration_option, load_configuration, print_line, print_lines
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ _BYTES: Final = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
 
 
 def add(commands: Commands) -> None:
-    """Declare the command and its three actions."""
-    command = commands.add_parser("store", help="show, prune or clear the store of responses")
-    actions = command.add_subparsers(metavar="ACTION", required=True, parser_class=type(command))
-    stats = actions.add_parser("stats", help="count what is in it, by base and adapter")
+    """Add the command and its three actions."""
+    command = commands.add_parser("store", help="count, prune or clear the stored responses")
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    stats = actions.add_parser("stats", help="count the stored responses by base and adapter")
     stats.set_defaults(run=show_stats)
     prune = actions.add_parser("prune", help="delete the oldest responses")
     prune.add_argument(
@@ -39,71 +39,71 @@ def add(commands: Commands) -> None:
         "--max-size", metavar="SIZE", type=_size, help="delete the oldest until the file takes less, such as 500MB"
     )
     prune.set_defaults(run=prune_store)
-    clear = actions.add_parser("clear", help="delete everything in it")
-    clear.add_argument("--yes", action="store_true", help="do not ask")
+    clear = actions.add_parser("clear", help="delete every response")
+    clear.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     clear.set_defaults(run=clear_store)
     for action in (stats, prune, clear):
         action.add_argument(
-            "--store", metavar="FILE", type=Path, help="the store (default: output.store of the configuration)"
+            "--store", metavar="FILE", type=Path, help="file of the store (default: output.store of the configuration)"
         )
-        action.add_argument(
-            "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json of this folder)"
-        )
+        add_configuration_option(action)
 
 
 def show_stats(options: argparse.Namespace) -> int:
-    """Print what the store holds."""
+    """Print how many responses are stored, by base and adapter."""
     from pytest_jarvis.render.french.store import stats_lines
 
-    with _opened(options) as store:
+    with _open_store(options) as store:
         if store is not None:
-            for line in stats_lines(store.stats(), str(store.path)):
-                say(line, sys.stdout)
+            print_lines(stats_lines(store.stats(), str(store.path)))
     return 0
 
 
 def prune_store(options: argparse.Namespace) -> int:
-    """Delete what is too old or too much; raise InputError when neither was said."""
+    """Delete the responses beyond an age or a size; raise InputError when the command line has neither."""
     from pytest_jarvis.render.french.store import pruned
 
     if options.older_than is None and options.max_size is None:
-        raise InputError("store prune: nothing says what to delete; give --older-than AGE, --max-size SIZE or both")
-    with _opened(options, writable=True) as store:
+        raise InputError("store prune: nothing to delete by; give --older-than AGE, --max-size SIZE or both")
+    with _open_store(options, writable=True) as store:
         if store is not None:
             count = store.prune(older_than_s=options.older_than, max_bytes=options.max_size)
             left = store.stats()
-            say(pruned(count, left.responses, left.size_bytes), sys.stdout)
+            print_line(pruned(count, left.responses, left.size_bytes))
     return 0
 
 
 def clear_store(options: argparse.Namespace) -> int:
-    """Delete everything; ask first on a terminal, and raise InputError where nobody can be asked."""
+    """Delete every response; without `--yes` ask on a terminal, and raise InputError where there is none."""
     from pytest_jarvis.render.french import store as wording
 
-    with _opened(options, writable=True) as store:
+    with _open_store(options, writable=True) as store:
         if store is None:
             return 0
         count = store.stats().responses
         if not options.yes:
             if not sys.stdin.isatty():
-                raise InputError(f"store clear: would delete {count} responses of {store.path}; say so with --yes")
-            say(wording.clear_question(count, str(store.path)), sys.stdout)
+                raise InputError(f"store clear: would delete {count} responses of {store.path}; confirm with --yes")
+            print_line(wording.clear_question(count, str(store.path)))
             if sys.stdin.readline().strip().lower() not in wording.YES:
-                say(wording.NOTHING_CLEARED, sys.stdout)
+                print_line(wording.NOTHING_CLEARED)
                 return 1
-        say(wording.cleared(store.clear()), sys.stdout)
+        print_line(wording.cleared(store.clear()))
     return 0
 
 
 @contextmanager
-def _opened(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
-    """Give the store; None, said, where there is none yet. Raises InputError for what is no store or fails as one."""
+def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
+    """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
     from pytest_jarvis.render.french.store import absent
+    from pytest_jarvis.run.settings import store_file
     from pytest_jarvis.run.store import ResponseStore
 
-    path = _path(options)
+    path: Path = options.store or store_file(load_configuration(options.jarvis_config)[0], Path())
     if not path.exists():
-        say(absent(str(path)), sys.stdout)
+        if options.store is not None:
+            raise InputError(f"--store {path}: no such file; leave the option out for that of the configuration")
+        print_line(absent(str(path)))
         yield None
         return
     try:
@@ -113,17 +113,6 @@ def _opened(options: argparse.Namespace, *, writable: bool = False) -> Iterator[
         raise
     except (sqlite3.Error, OSError) as error:
         raise InputError(f"{path}: the store of responses cannot be used now: {error}") from None
-
-
-def _path(options: argparse.Namespace) -> Path:
-    from pytest_jarvis.run.settings import store_file
-
-    if options.store is not None:
-        named: Path = options.store
-        if not named.exists():
-            raise InputError(f"--store {named}: no such file; leave the option out for that of the configuration")
-        return named
-    return store_file(configuration_of(options.jarvis_config)[0], Path())
 
 
 def _age(text: str) -> float:

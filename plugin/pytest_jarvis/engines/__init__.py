@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Final
 
 from pytest_jarvis.engines.base import EngineKind
-from pytest_jarvis.files import InputError, installed, nearest
+from pytest_jarvis.files import InputError, find_entry_points, suggest
 
 GROUP: Final = "pytest_jarvis.engines"
 """The entry points: name of the engine -> an EngineKind, or what is called with (ModelSpec, GenerationSettings)."""
@@ -27,9 +27,9 @@ def find_engine(name: str) -> EngineKind:
     if name in OURS:
         kind: EngineKind = import_module(f"{__name__}.{name}").ENGINE
         return kind
-    points = installed(GROUP)
+    points = find_entry_points(GROUP)
     if name not in points:
-        raise InputError(f"--jarvis-engine: unknown engine '{name}'{nearest(name, [*OURS, *points])}")
+        raise InputError(f"--jarvis-engine: unknown engine '{name}'{suggest(name, [*OURS, *points])}")
     try:
         found = points[name].load()
     except (ImportError, AttributeError) as error:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pytest_jarvis.files import InputError, installed, nearest, read_json, read_text, refuse_repeated_keys
+from pytest_jarvis.files import InputError, find_entry_points, read_json, read_text, refuse_repeated_keys, suggest
 from pytest_jarvis.types import Generation, Positive, ServerSpec
 
 CONFIG_FILE = "benchmark_config.json"
@@ -261,8 +261,8 @@ def unknown_format(name: str) -> str | None:
     """Return what is wrong with the name of a format; None for one of ours, or one that is installed."""
     if name in FILES:
         return None
-    others = installed(OUTPUTS)
-    return None if name in others else f"unknown format '{name}'{nearest(name, [*FILES, *others])}"
+    others = find_entry_points(OUTPUTS)
+    return None if name in others else f"unknown format '{name}'{suggest(name, [*FILES, *others])}"
 
 
 def bytes_of(size: str | None, default: int) -> int:

@@ -16,10 +16,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in choices:
-            from pytest_jarvis.files import nearest  # only for a message
+            from pytest_jarvis.files import suggest  # only for a message
 
-            said = nearest(text, choices, otherwise="; give one of them, or leave the option out")
-            raise argparse.ArgumentTypeError(f"expected one of {', '.join(choices)}, found {text!r}{said}")
+            hint = suggest(text, choices, otherwise="; give one of them, or leave the option out")
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(choices)}, found {text!r}{hint}")
         return text
 
     return read

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pytest_jarvis.files import InputError, nearest, read_toml
+from pytest_jarvis.files import InputError, read_toml, suggest
 from pytest_jarvis.text import words
 from pytest_jarvis.types import Category, PromptCase, Tool
 
@@ -220,7 +220,7 @@ def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Too
             )
         owner[form] = keyword
     if entry.expected_tool is not None and entry.expected_tool not in known_tools:
-        raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{nearest(entry.expected_tool, [*known_tools])}")
+        raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{suggest(entry.expected_tool, [*known_tools])}")
     _check_wish(where, entry, known_tools)
 
 
@@ -239,7 +239,7 @@ def _check_wish(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]
             raise InputError(f"{where}: expected_arguments: {name}: expected what JSON has, found {value!r}")
         if name not in names:
             raise InputError(
-                f"{where}: expected_arguments: {entry.expected_tool} has no parameter '{name}'{nearest(name, names)}"
+                f"{where}: expected_arguments: {entry.expected_tool} has no parameter '{name}'{suggest(name, names)}"
             )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar, overload
 
-from pytest_jarvis.files import InputError, nearest
+from pytest_jarvis.files import InputError, suggest
 from pytest_jarvis.inputs.config import MetricBar, MetricsSection
 from pytest_jarvis.metrics.registry import BUILT_IN, RESERVED, Metric, MetricSpec, Per, Reading
 from pytest_jarvis.types import Note, PromptCase, Response
@@ -260,6 +260,6 @@ def check_metric_bars(bars: Mapping[str, MetricBar], known: Sequence[MetricSpec]
             raise InputError(f"{where} asks nothing; give it min_gain, min_mean or max_mean")
         if name not in specs and not open_names:
             none = "" if known else "; none is declared with @jarvis_metric"
-            raise InputError(f"{where}: no metric of this name{nearest(name, list(specs))}{none}")
+            raise InputError(f"{where}: no metric of this name{suggest(name, list(specs))}{none}")
         if bar.min_gain is not None and name in specs and specs[name].per == "pair":
             raise InputError(f"{where}: min_gain: a metric of pairs has no gain; give it min_mean or max_mean")

@@ -67,11 +67,11 @@ def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
         return
     import pytest
 
-    from pytest_jarvis.files import nearest
+    from pytest_jarvis.files import suggest
 
     known = [option.flag.removeprefix(PREFIX) for option in OPTIONS]
     otherwise = "; 'pytest --help' lists those there are, under JARVIS benchmark"
-    said = nearest(word.removeprefix(PREFIX), known, prefix=PREFIX, otherwise=otherwise)
+    said = suggest(word.removeprefix(PREFIX), known, prefix=PREFIX, otherwise=otherwise)
     raise pytest.UsageError(f"{word}: there is no such option{said}")
 
 

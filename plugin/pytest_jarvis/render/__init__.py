@@ -14,7 +14,7 @@ from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.files import installed
+from pytest_jarvis.files import find_entry_points
 from pytest_jarvis.inputs.config import FILES, OUTPUTS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class OutputFormat:
 
 def find_format(name: str) -> OutputFormat:
     """Return a format: ours without reading any metadata, else an installed one, whose errors pass through."""
-    found = import_module(f"{__name__}.{name}").FORMAT if name in FILES else installed(OUTPUTS)[name].load()
+    found = import_module(f"{__name__}.{name}").FORMAT if name in FILES else find_entry_points(OUTPUTS)[name].load()
     if not isinstance(found, OutputFormat):
         raise TypeError(f"the entry point '{name}' of {OUTPUTS} is no OutputFormat")
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from pytest_jarvis.files import InputError, nearest
+from pytest_jarvis.files import InputError, suggest
 from pytest_jarvis.inputs.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.run.settings import Settings, resolve
 from pytest_jarvis.run.sharding import one_look
@@ -72,7 +72,7 @@ class Benchmark:
         for name in marker.args:
             packaged = (packaged_prompts() / f"{name}.toml", packaged_prompts() / WITH_TOOLS_FOLDER / f"{name}.toml")
             if name not in known and not any(path.is_file() for path in packaged):
-                raise InputError(f"marker jarvis_cases: unknown category {name!r}{nearest(str(name), list(known))}")
+                raise InputError(f"marker jarvis_cases: unknown category {name!r}{suggest(str(name), list(known))}")
 
     def start(
         self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
@@ -136,7 +136,7 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
         for name in names:
             if name not in known:
                 raise InputError(
-                    f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{nearest(name, known)}"
+                    f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{suggest(name, known)}"
                 )
     benchmark = Benchmark(settings=settings, prompts=prompts)
     if settings.replay is None:

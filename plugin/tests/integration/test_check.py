@@ -13,7 +13,7 @@ import pytest
 from pytest_jarvis import cli
 from pytest_jarvis.cli.check import environment, findings
 from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
-from pytest_jarvis.cli.check.findings import typed
+from pytest_jarvis.cli.check.findings import quote
 from pytest_jarvis.demo import adapter_path
 
 CARD = Gpu(index=0, name="NVIDIA GeForce RTX 4090", total_bytes=24_000_000_000, free_bytes=23 * 10**9, driver="550.54")
@@ -30,8 +30,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(environment, "gpus", lambda visible: ())
-    monkeypatch.setattr(environment, "torch_build", lambda: TorchBuild(version="2.9.0", cuda="12.8"))
+    monkeypatch.setattr(environment, "find_gpus", lambda visible: ())
+    monkeypatch.setattr(environment, "find_torch", lambda: TorchBuild(version="2.9.0", cuda="12.8"))
     return tmp_path
 
 
@@ -82,7 +82,7 @@ def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder, capsys) ->
         f"   ✗ nulle-part : {Path('mes LoRA/nulle-part')}, pas de tel dossier ; donnez le dossier qu’a écrit "
         "save_pretrained de peft"
     )
-    assert lines[place + 1] == f"       → pytest-jarvis adapters {typed('mes LoRA')}"
+    assert lines[place + 1] == f"       → pytest-jarvis adapters {quote('mes LoRA')}"
     assert lines[-1].startswith("1 point à corriger (")
 
 
@@ -95,7 +95,7 @@ def test_the_demo_is_ready_on_a_cpu(check) -> None:
 
 
 def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
     shutil.copytree(adapter_path("jarvis"), "lora")
     found = check(*TARGET)
     assert found["gpus"]["text"] == "1\u00a0GPU NVIDIA"
@@ -108,7 +108,7 @@ def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_giga
 
 
 def test_a_cap_of_the_configuration_is_what_there_is(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
     Path("benchmark_config.json").write_text('{"model": {"max_memory": {"0": "18GB"}}}', encoding="utf-8")
     memory = check(*TARGET)["model.memory"]
     assert (memory["status"], memory["values"]["free_bytes"]) == ("error", 18 * 10**9)  # type: ignore[index]
@@ -119,7 +119,7 @@ def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
     check, monkeypatch, free: float, rows: bool
 ) -> None:
     small = Gpu(index=0, name="x", total_bytes=24 * 10**9, free_bytes=int(free), driver="550.54")
-    monkeypatch.setattr(environment, "gpus", lambda visible: (small,))
+    monkeypatch.setattr(environment, "find_gpus", lambda visible: (small,))
     memory = check(*TARGET)["model.memory"]
     assert memory["status"] == "error"
     assert rows == ("generation.batch_size" in str(memory["text"]))
@@ -190,14 +190,14 @@ def test_a_base_that_cannot_be_is_an_error(check, model: str, said: str) -> None
 def test_a_torch_that_cannot_use_the_card_is_an_error(
     check, monkeypatch, build: TorchBuild | None, name: str, command: str | None
 ) -> None:
-    monkeypatch.setattr(environment, "torch_build", lambda: build)
-    monkeypatch.setattr(environment, "gpus", lambda visible: (CARD,))
+    monkeypatch.setattr(environment, "find_torch", lambda: build)
+    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
     row = check()[name]
     assert (row["status"], row["command"]) == ("error", command)
 
 
 def test_an_engine_without_a_model_needs_no_torch(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "torch_build", lambda: None)
+    monkeypatch.setattr(environment, "find_torch", lambda: None)
     found = check("--jarvis-engine", "scripted")
     assert found["torch"]["status"] == "warning"
     assert "ne charge aucun modèle" in str(found["engine"]["text"])
@@ -208,7 +208,7 @@ def test_an_engine_without_a_model_needs_no_torch(check, monkeypatch) -> None:
 def test_a_server_needs_its_client_and_its_address(check, monkeypatch, url: tuple[str, ...], status: str) -> None:
     monkeypatch.setattr(
         environment,
-        "requirements",
+        "find_requirements",
         lambda extra: [Requirement(name="openai", asked="", extra=extra, installed=None, good=False)],
     )
     arguments = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "ft")
@@ -230,11 +230,11 @@ def test_a_package_that_is_missing_or_too_old_has_its_command(check, monkeypatch
         local = Requirement(name="peft", asked=">=0.21", extra=extra, installed=None, good=False)
         return [core, local]
 
-    monkeypatch.setattr(environment, "requirements", lack)
+    monkeypatch.setattr(environment, "find_requirements", lack)
     found = check()
     assert (found["package.numpy"]["status"], found["package.numpy"]["command"]) == ("error", findings.INSTALL_CORE)
     assert "peft n’est pas installé" in str(found["package.peft"]["text"])
-    monkeypatch.setattr(environment, "requirements", lambda extra: [])
+    monkeypatch.setattr(environment, "find_requirements", lambda extra: [])
     assert check()["packages"]["status"] == "error"
 
 
@@ -274,7 +274,7 @@ def spoil(folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "said", "command"),
     [
-        ("pointer", "pointeur Git LFS", f"git -C {typed('ma LoRA')} lfs pull"),
+        ("pointer", "pointeur Git LFS", f"git -C {quote('ma LoRA')} lfs pull"),
         ("no lora", "les poids de LoRA annoncés manquent dans le fichier, ou sont vides ; recopiez ensemble", None),
         ("method", 'ce n’est pas une LoRA : peft_type vaut "LOHA" ; entraînez une LoRA', None),
         ("other base", "autre base (Qwen/Qwen3-8B) ; choisissez sa base avec --jarvis-model", None),
@@ -298,14 +298,14 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
     ],
 )
 def test_a_folder_is_quoted_as_the_shell_of_the_system_reads_it(word: str, windows: bool, expected: str) -> None:
-    assert expected == typed(word, windows=windows)
+    assert expected == quote(word, windows=windows)
 
 
 @pytest.mark.parametrize(
     ("adapters", "command"),
     [
-        (("auto",), f"pytest-jarvis adapters --jarvis-config {typed('ma config.json')}"),
-        (("v1=auto",), f"pytest-jarvis adapters --jarvis-config {typed('ma config.json')}"),
+        (("auto",), f"pytest-jarvis adapters --jarvis-config {quote('ma config.json')}"),
+        (("v1=auto",), f"pytest-jarvis adapters --jarvis-config {quote('ma config.json')}"),
         (("a=x", "a=y"), None),
     ],
 )

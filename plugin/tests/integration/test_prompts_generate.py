@@ -92,6 +92,6 @@ def test_a_file_that_cannot_be_written_is_one_sentence(project, monkeypatch, cap
     def full(path: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pytest_jarvis.files.write_atomically", full)
+    monkeypatch.setattr("pytest_jarvis.cli.prompts.write_atomically", full)
     assert main([*GENERATE, "--out", str(project.prompts / "entendues.toml")]) == 4
     assert "entendues.toml: cannot be written: No space left on device" in capsys.readouterr().err

@@ -114,7 +114,7 @@ def test_pruning_by_size(filled) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "store prune: nothing says what to delete; give --older-than AGE, --max-size SIZE or both"),
+        ([], "store prune: nothing to delete by; give --older-than AGE, --max-size SIZE or both"),
         (["--older-than", "soon"], "argument --older-than: expected an age such as 12h, 30d or 8w, found 'soon'"),
         (["--older-than", "30"], "expected an age such as 12h, 30d or 8w, found '30'"),
         (["--max-size", "-1MB"], "--max-size"),

@@ -12,11 +12,11 @@ from pytest_jarvis.files import (
     InputError,
     _explain,
     convert,
-    nearest,
     read_json,
     read_text,
     read_toml,
     refuse_repeated_keys,
+    suggest,
 )
 
 
@@ -218,7 +218,7 @@ def test_a_wrong_value_that_cannot_be_found_again_is_still_told() -> None:
     ("name", "expected"), [("volum_tool", "; did you mean 'volume_tool'?"), ("xyz", "; known: mute_tool, volume_tool")]
 )
 def test_an_unknown_name_is_followed_by(name: str, expected: str) -> None:
-    assert expected == nearest(name, ["volume_tool", "mute_tool"])
+    assert expected == suggest(name, ["volume_tool", "mute_tool"])
 
 
 @pytest.mark.parametrize(

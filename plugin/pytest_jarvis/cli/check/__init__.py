@@ -1,56 +1,37 @@
-"""`pytest-jarvis check`: whether this machine can run the configured benchmark, and what mends what is in the way."""
+"""`pytest-jarvis check`: find out whether this machine can run the configured benchmark, and how to fix it if not."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import say
+from pytest_jarvis.cli.common import add_pytest_options, print_json, print_lines
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.check.findings import Finding
     from pytest_jarvis.cli.common import Commands
 
 
 def add(commands: Commands) -> None:
-    """Declare the command."""
-    from pytest_jarvis.inputs.options import declare
-
+    """Add the command."""
     command = commands.add_parser(
-        "check", help="look at this machine: Python, GPUs, packages, folders, adapters, memory; nothing is downloaded"
+        "check", help="check Python, GPUs, packages, folders, adapters and memory of this machine; downloads nothing"
     )
     command.add_argument("--deep", action="store_true", help="import torch too, and compute in 4 bits on every device")
     command.add_argument("--json", action="store_true", help="print JSON instead")
-    command.add_argument("--config", metavar="FILE", dest="file", help="the same as --jarvis-config")
-    declare(command.add_argument_group("options of pytest, as on its command line").add_argument)
+    add_pytest_options(command)
     command.set_defaults(run=check)
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the findings; return 1 when something must be mended."""
-    from pytest_jarvis.cli.check.findings import check_up
+    """Print the findings; return 1 when one is an error."""
+    from pytest_jarvis.cli.check.findings import run_checks
     from pytest_jarvis.cli.check.french import check_lines
 
-    if options.file is not None:
-        options.jarvis_config = options.file
-    findings = check_up(options, Path())
+    findings = run_checks(options, Path())
     if options.json:
-        say(json.dumps([_row(finding) for finding in findings], ensure_ascii=False, indent=1, default=str), sys.stdout)
+        names = ("step", "name", "status", "text", "command", "values")
+        print_json([{name: getattr(finding, name) for name in names} for finding in findings])
     else:
-        for line in check_lines(findings):
-            say(line, sys.stdout)
+        print_lines(check_lines(findings))
     return 1 if any(finding.status == "error" for finding in findings) else 0
-
-
-def _row(finding: Finding) -> dict[str, object]:
-    return {
-        "step": finding.step,
-        "name": finding.name,
-        "status": finding.status,
-        "text": finding.text,
-        "command": finding.command,
-        "values": finding.values,
-    }

@@ -1,4 +1,4 @@
-"""What this machine has: packages, how torch was built, GPUs, memory, disk; seen without importing torch."""
+"""Inspect this machine without importing torch: packages, the build of torch, GPUs, memory, disk."""
 
 from __future__ import annotations
 
@@ -35,32 +35,29 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A package this project asks for."""
+    """A package that this project requires."""
 
     name: str
     asked: str
-    """The versions that will do, such as `>=2.9`."""
+    """Version specifier, such as `>=2.9`."""
     extra: str | None
-    """The extra that brings it; None for what is always needed."""
+    """The extra that requires it; None for the core."""
     installed: str | None
     good: bool
-    """Whether what is installed is one of the versions asked for."""
+    """Whether the installed version meets the specifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchBuild:
-    """The torch that is installed."""
+    """The installed torch."""
 
     version: str
     cuda: str | None
-    """The CUDA it was built for; None for a build without."""
+    """Version of CUDA it was built with; None for a CPU build."""
 
 
-def requirements(extra: str) -> list[Requirement]:
-    """Return what the installed project always asks for, and what `extra` adds, each with what is installed.
-
-    Empty when the project runs from a folder without being installed.
-    """
+def find_requirements(extra: str) -> list[Requirement]:
+    """Return the requirements of the core and of `extra`; empty when the project itself is not installed."""
     from packaging.requirements import Requirement as Line
 
     found: list[Requirement] = []
@@ -75,20 +72,13 @@ def requirements(extra: str) -> list[Requirement]:
             continue
         installed = _version(line.name)
         good = installed is not None and line.specifier.contains(installed, prereleases=True)
-        found.append(
-            Requirement(
-                name=line.name,
-                asked=str(line.specifier),
-                extra=None if always else extra,
-                installed=installed,
-                good=good,
-            )
-        )
+        specifier, brought_by = str(line.specifier), None if always else extra
+        found.append(Requirement(name=line.name, asked=specifier, extra=brought_by, installed=installed, good=good))
     return found
 
 
-def torch_build() -> TorchBuild | None:
-    """Return which torch is installed; None without one. Its `version.py` is read, not run."""
+def find_torch() -> TorchBuild | None:
+    """Return the installed torch, or None. Its `version.py` is read, not run."""
     installed = _version("torch")
     if installed is None:
         return None
@@ -100,11 +90,8 @@ def torch_build() -> TorchBuild | None:
     return TorchBuild(version=installed, cuda=said["cuda"] if said else None)
 
 
-def gpus(visible: str | None) -> tuple[Gpu, ...]:
-    """Return the NVIDIA GPUs that a process may use; `visible` is its `CUDA_VISIBLE_DEVICES`. Empty without a driver.
-
-    Asked of `nvidia-smi`, which comes with the driver.
-    """
+def find_gpus(visible: str | None) -> tuple[Gpu, ...]:
+    """Return the NVIDIA GPUs that `nvidia-smi` lists; `visible` is `CUDA_VISIBLE_DEVICES`. Empty without a driver."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
@@ -123,7 +110,7 @@ def gpus(visible: str | None) -> tuple[Gpu, ...]:
 
 
 def read_gpus(listing: str, visible: str | None) -> Iterator[Gpu]:
-    """Yield the GPUs of a listing of `nvidia-smi` that are visible, in its order; lines that are not one are none."""
+    """Yield the visible GPUs of an `nvidia-smi` listing, in its order; malformed lines are skipped."""
     wanted = None if visible is None else [name.strip() for name in visible.split(",")]
     for line in listing.splitlines():
         fields = [field.strip() for field in line.split(",")]
@@ -137,7 +124,7 @@ def read_gpus(listing: str, visible: str | None) -> Iterator[Gpu]:
 
 
 def driver_too_old(build: TorchBuild, devices: Sequence[Gpu]) -> int | None:
-    """Return the oldest driver that runs this build of torch, when that of the GPUs is older; None otherwise."""
+    """Return the oldest driver that runs this build of torch, if that of the GPUs is older; else None."""
     major = int(build.cuda.partition(".")[0]) if build.cuda else 0
     least = _LEAST_DRIVER.get(major)
     drivers = [int(gpu.driver.partition(".")[0]) for gpu in devices if gpu.driver[:1].isdigit()]
@@ -145,7 +132,7 @@ def driver_too_old(build: TorchBuild, devices: Sequence[Gpu]) -> int | None:
 
 
 def free_memory() -> int | None:
-    """Return the memory that a process may still take, in bytes; None where the system does not say."""
+    """Return the available memory in bytes; None where the system does not tell."""
     try:
         import psutil
     except ImportError:
@@ -159,7 +146,7 @@ def free_memory() -> int | None:
 
 
 def free_disk(folder: Path) -> int:
-    """Return the bytes free on the disk that holds a folder, or would hold it."""
+    """Return the free bytes on the disk of a folder, which need not exist."""
     return shutil.disk_usage(nearest_existing(folder)).free
 
 

@@ -1,4 +1,4 @@
-"""Whether this machine can run the configured benchmark: six steps of findings, without torch and without the hub."""
+"""Check in six steps whether this machine can run the configured benchmark, without torch and without the hub."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ INSTALL_CUDA: Final = "pip install --force-reinstall torch --index-url https://d
 LIST_ADAPTERS: Final = "pytest-jarvis adapters"
 SHOW_CONFIG: Final = "pytest-jarvis config show"
 LEAST_ROWS: Final = 16
-"""Rows of the smallest batch that is planned for: an arm's rows are filled up to as many."""
+"""Rows of the smallest batch: an arm's rows are padded to this number."""
 _PROMPT_TOKENS: Final = 128
-"""Room for a prompt and its template, which only the model's tokenizer could count."""
+"""Assumed length of a prompt with its template, which only the model's tokenizer could count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,12 @@ class Finding:
     step: int
     """From 1 to 6."""
     name: str
-    """What was looked at, for a machine: `gpu.0`, `model.memory`."""
+    """Machine-readable subject: `gpu.0`, `model.memory`."""
     status: Status
     text: str
     values: Mapping[str, object]
     command: str | None
-    """What mends it, to be typed."""
+    """Shell command that fixes it."""
 
 
 def _finding(
@@ -70,8 +70,8 @@ def _finding(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """The configuration that is checked, or why it cannot be read."""
+class _Setup:
+    """The configuration to check; `problem` says why it could not be read."""
 
     option: argparse.Namespace
     root: Path
@@ -85,40 +85,40 @@ class _Asked:
         return "torch" in self.kind.needs
 
 
-def typed(word: str, *, windows: bool = os.name == "nt") -> str:
-    """Return an argument as it is typed: in the quotes that the shell of this system knows, where it needs some."""
+def quote(word: str, *, windows: bool = os.name == "nt") -> str:
+    """Return an argument quoted for the shell of this system, where it needs quotes."""
     return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
-def check_up(option: argparse.Namespace, root: Path) -> list[Finding]:
-    """Return the findings, by step; `root` is where the configuration, the prompts and the reports lie.
+def run_checks(option: argparse.Namespace, root: Path) -> list[Finding]:
+    """Return the findings by step; configuration, prompts and reports are relative to `root`.
 
-    Raises InputError for an option that cannot be, and a named configuration that is not there; what a configuration
-    says wrong is a finding.
+    Raises InputError for an impossible option or a missing `--jarvis-config`; a fault inside a configuration is a
+    finding.
     """
-    asked = _read(option, root)
-    devices = environment.gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    build = environment.torch_build()
+    setup = _read(option, root)
+    devices = environment.find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    build = environment.find_torch()
     usable = devices if build is not None and build.cuda else ()
     return [
         *_python(),
-        *_torch(asked, build, devices),
-        *_packages(asked),
-        *_folders(asked),
-        *_adapters(asked),
-        *_configuration(asked, usable),
+        *_torch(setup, build, devices),
+        *_packages(setup),
+        *_folders(setup),
+        *_adapters(setup),
+        *_configuration(setup, usable),
     ]
 
 
-def _read(option: argparse.Namespace, root: Path) -> _Asked:
+def _read(option: argparse.Namespace, root: Path) -> _Setup:
     named, kind = option.jarvis_config, engine_kind(option)
     if named and not Path(named).is_file():
         raise InputError(f"--jarvis-config: {named}: no such file; name a configuration that is there")
     try:
         conf, file = read_configuration(named, root)
     except InputError as error:
-        return _Asked(option=option, root=root, conf=Config(), file=root, problem=str(error), kind=kind)
-    return _Asked(option=option, root=root, conf=override(conf, option), file=file, problem=None, kind=kind)
+        return _Setup(option=option, root=root, conf=Config(), file=root, problem=str(error), kind=kind)
+    return _Setup(option=option, root=root, conf=override(conf, option), file=file, problem=None, kind=kind)
 
 
 def _python() -> Iterator[Finding]:
@@ -128,10 +128,10 @@ def _python() -> Iterator[Finding]:
 
 
 def _torch(
-    asked: _Asked, build: environment.TorchBuild | None, devices: tuple[environment.Gpu, ...]
+    setup: _Setup, build: environment.TorchBuild | None, devices: tuple[environment.Gpu, ...]
 ) -> Iterator[Finding]:
     if build is None:
-        absent: Status = "error" if asked.needs_torch else "warning"
+        absent: Status = "error" if setup.needs_torch else "warning"
         yield _finding(2, "torch", absent, french.torch(None), INSTALL_LOCAL, version=None, cuda=None)
     else:
         yield _finding(2, "torch", "ok", french.torch(build), **asdict(build))
@@ -146,7 +146,7 @@ def _torch(
         driver = devices[0].driver
         text = french.old_driver(driver, build.cuda, least)
         yield _finding(2, "driver", "error", text, least=least, driver=driver, cuda=build.cuda)
-    if asked.option.deep:
+    if setup.option.deep:
         from pytest_jarvis.engines.transformers.generation.memory import probe
 
         cuda, names, problem = probe()
@@ -154,39 +154,39 @@ def _torch(
         yield _finding(2, "torch.deep", "error" if problem else "ok", text, cuda=cuda, devices=names, problem=problem)
 
 
-def _packages(asked: _Asked) -> Iterator[Finding]:
-    found = environment.requirements(asked.kind.extra or "local")
+def _packages(setup: _Setup) -> Iterator[Finding]:
+    found = environment.find_requirements(setup.kind.extra or "local")
     if not found:
         yield _finding(3, "packages", "error", french.NOT_INSTALLED, INSTALL_CORE)
     for one in found:
-        needed = one.extra is None or one.name in asked.kind.needs
+        needed = one.extra is None or one.name in setup.kind.needs
         status: Status = "ok" if one.good else "error" if needed else "warning"
         command = None if one.good else INSTALL.format(extra=one.extra) if one.extra else INSTALL_CORE
         yield _finding(3, f"package.{one.name}", status, french.package(one), command, **asdict(one))
 
 
-def _folders(asked: _Asked) -> Iterator[Finding]:
-    if asked.problem is not None:
+def _folders(setup: _Setup) -> Iterator[Finding]:
+    if setup.problem is not None:
         yield _finding(4, "unchecked", "warning", french.UNCHECKED, SHOW_CONFIG)
         return
-    prompts = resolve_prompts(asked.conf, asked.option, asked.file.parent, asked.root)
+    prompts = resolve_prompts(setup.conf, setup.option, setup.file.parent, setup.root)
     try:
-        loaded = load_prompts(prompts, with_tools=asked.conf.generation.tools)
+        loaded = load_prompts(prompts, with_tools=setup.conf.generation.tools)
     except InputError as error:
         yield _finding(4, "folder.prompts", "error", french.bad_prompts(str(error)), problem=str(error))
     else:
         counts = {"categories": len(loaded.categories), "prompts": len(loaded.cases), "tools": len(loaded.tools)}
         text = french.prompts(str(prompts), **counts)
         yield _finding(4, "folder.prompts", "ok", text, folder=str(prompts), **counts)
-    yield _writable("folder.reports", asked.root / asked.conf.output.folder)
-    for folder in adapter_folders(asked.conf, asked.file.parent):
+    yield _writable("folder.reports", setup.root / setup.conf.output.folder)
+    for folder in adapter_folders(setup.conf, setup.file.parent):
         there = folder.is_dir()
-        if there or asked.conf.model.adapter_folders is not None:
+        if there or setup.conf.model.adapter_folders is not None:
             count = len(find_adapters([folder])) if there else None
-            text, command = french.adapter_folder(str(folder), count), None if there else f"mkdir {typed(str(folder))}"
+            text, command = french.adapter_folder(str(folder), count), None if there else f"mkdir {quote(str(folder))}"
             status: Status = "ok" if there else "warning"
             yield _finding(4, "folder.adapters", status, text, command, folder=str(folder), found=count)
-    if asked.conf.model.base_model_id != DEMO:
+    if setup.conf.model.base_model_id != DEMO:
         yield _writable("folder.cache", hub_cache())
 
 
@@ -198,57 +198,53 @@ def _writable(name: str, folder: Path) -> Finding:
     return _finding(4, name, status, text, folder=str(folder), free_bytes=free, there=there)
 
 
-def _adapters(asked: _Asked) -> Iterator[Finding]:
-    if asked.problem is not None:
+def _adapters(setup: _Setup) -> Iterator[Finding]:
+    if setup.problem is not None:
         yield _finding(5, "unchecked", "warning", french.UNCHECKED, SHOW_CONFIG)
         return
     try:
-        specs, detections = resolve_adapters(asked.conf, asked.option, asked.file.parent, asked.kind)
+        specs, detections = resolve_adapters(setup.conf, setup.option, setup.file.parent, setup.kind)
     except InputError as error:
-        # The list shows what `auto` had to choose from; of a name that cannot be, the sentence says all there is.
-        named = {text.rpartition("=")[2] for text in asked.option.jarvis_adapter}
-        where = f" --jarvis-config {typed(asked.option.jarvis_config)}" if asked.option.jarvis_config else ""
+        # The list shows what `auto` had to choose from; for an impossible name the message suffices.
+        named = {text.rpartition("=")[2] for text in setup.option.jarvis_adapter}
+        where = f" --jarvis-config {quote(setup.option.jarvis_config)}" if setup.option.jarvis_config else ""
         command = f"{LIST_ADAPTERS}{where}" if not named or AUTO in named else None
         yield _finding(5, "adapters", "error", french.bad_adapters(str(error)), command, problem=str(error))
         return
     for detection in detections:
         yield _finding(5, "adapter.auto", "ok", " ; ".join(map(french_note, detection.notes())))
     for spec in specs:
-        yield _adapter(asked, spec)
+        yield _adapter(setup, spec)
 
 
-def _adapter(asked: _Asked, spec: AdapterSpec) -> Finding:
-    folder, base = _adapter_folder(spec), asked.conf.model.base_model_id
+def _adapter(setup: _Setup, spec: AdapterSpec) -> Finding:
+    from pytest_jarvis.demo import ADAPTERS
+
+    folder, base = _adapter_folder(spec), setup.conf.model.base_model_id
     values: dict[str, object] = {"name": spec.name, "source": spec.source}
-    if asked.option.jarvis_aa:
+    if setup.option.jarvis_aa:
         return _finding(5, "adapter.none", "ok", french.NO_ADAPTER)
-    if asked.kind.asks_server:
+    if setup.kind.asks_server:
         return _finding(5, "adapter.served", "ok", french.served_adapter(spec), **values)
     if folder is None or not folder.is_dir():
-        known = [] if folder is not None else _embedded()
+        known = [] if folder is not None else [f"{DEMO}:{name}" for name in ADAPTERS]
         text = french.absent_adapter(spec, known)
         return _finding(5, "adapter", "error", text, _beside(folder), **values, problem="absent", known=known)
     found = inspect_adapter(folder)
     problem = found.problem or (None if fits_base(found.base, base) else "other_base")
-    told = ("base", "rank", "size_bytes", "broken_at", "fault", "targets", "parameters")
-    values |= {"problem": problem, **{name: getattr(found, name) for name in told}}
-    command = f"git -C {typed(str(folder))} lfs pull" if problem == "pointer" else None
+    details = ("base", "rank", "size_bytes", "broken_at", "fault", "targets", "parameters")
+    values |= {"problem": problem, **{name: getattr(found, name) for name in details}}
+    command = f"git -C {quote(str(folder))} lfs pull" if problem == "pointer" else None
     return _finding(5, "adapter", "error" if problem else "ok", french.adapter(spec, found, problem), command, **values)
 
 
 def _beside(folder: Path | None) -> str | None:
-    """Return the command that lists the adapters beside a folder that is not there; None where there are none."""
+    """Return the command that lists the adapters beside a missing folder, or None where there are none."""
     try:
         there = folder is not None and any((other / ADAPTER_CONFIG).is_file() for other in folder.parent.iterdir())
     except OSError:
         return None
-    return f"{LIST_ADAPTERS} {typed(str(folder.parent))}" if folder is not None and there else None
-
-
-def _embedded() -> list[str]:
-    from pytest_jarvis.demo import ADAPTERS
-
-    return [f"{DEMO}:{name}" for name in ADAPTERS]
+    return f"{LIST_ADAPTERS} {quote(str(folder.parent))}" if folder is not None and there else None
 
 
 def _adapter_folder(spec: AdapterSpec) -> Path | None:
@@ -262,30 +258,30 @@ def _adapter_folder(spec: AdapterSpec) -> Path | None:
         return None
 
 
-def _configuration(asked: _Asked, devices: tuple[environment.Gpu, ...]) -> Iterator[Finding]:
-    if asked.problem is not None:
-        yield _finding(6, "config", "error", french.bad_config(asked.problem), SHOW_CONFIG, problem=asked.problem)
+def _configuration(setup: _Setup, devices: tuple[environment.Gpu, ...]) -> Iterator[Finding]:
+    if setup.problem is not None:
+        yield _finding(6, "config", "error", french.bad_config(setup.problem), SHOW_CONFIG, problem=setup.problem)
         return
-    file = str(asked.file) if asked.file.is_file() else None
+    file = str(setup.file) if setup.file.is_file() else None
     yield _finding(6, "config", "ok", french.config(file), file=file)
-    if not asked.needs_torch:
-        url = asked.conf.model.base_url
-        lacking = asked.kind.asks_server and url is None
-        text = french.engine(asked.option.jarvis_engine, url, lacking=lacking)
+    if not setup.needs_torch:
+        url = setup.conf.model.base_url
+        lacking = setup.kind.asks_server and url is None
+        text = french.engine(setup.option.jarvis_engine, url, lacking=lacking)
         status: Status = "error" if lacking else "ok"
-        yield _finding(6, "engine", status, text, engine=asked.option.jarvis_engine, base_url=url, lacking=lacking)
+        yield _finding(6, "engine", status, text, engine=setup.option.jarvis_engine, base_url=url, lacking=lacking)
         return
-    model = asked.conf.model
+    model = setup.conf.model
     cache = hub_cache()
     base = find_base(model.base_model_id, model.revision, cache)
     shapes = read_shapes(base.config) if base.config else None
-    yield _files(asked, base, shapes, cache)
-    yield from _memory(asked, base, shapes, devices)
+    yield _files(setup, base, shapes, cache)
+    yield from _memory(setup, base, shapes, devices)
 
 
-def _files(asked: _Asked, base: BaseFiles, shapes: Shapes | None, cache: Path) -> Finding:
-    """Return whether the base is there, else whether the disk has room for it."""
-    name = asked.conf.model.base_model_id
+def _files(setup: _Setup, base: BaseFiles, shapes: Shapes | None, cache: Path) -> Finding:
+    """Check that the base's files are complete, else that the disk has room to download them."""
+    name = setup.conf.model.base_model_id
     values: dict[str, object] = {"model": name, "place": base.place, "size_bytes": base.size_bytes}
     values["folder"] = None if base.folder is None else str(base.folder)
     whole = base.whole and base.config is not None
@@ -302,17 +298,17 @@ def _files(asked: _Asked, base: BaseFiles, shapes: Shapes | None, cache: Path) -
 
 
 def _memory(
-    asked: _Asked, base: BaseFiles, shapes: Shapes | None, devices: tuple[environment.Gpu, ...]
+    setup: _Setup, base: BaseFiles, shapes: Shapes | None, devices: tuple[environment.Gpu, ...]
 ) -> Iterator[Finding]:
-    """Yield what the model needs in memory against what is there, and what the CPU means for time."""
-    on_gpu = bool(devices) and asked.conf.model.device_map != "cpu"
-    caps = asked.conf.model.max_memory or {}
+    """Compare the memory that the model needs with what is free; warn of the time it takes on a CPU."""
+    on_gpu = bool(devices) and setup.conf.model.device_map != "cpu"
+    caps = setup.conf.model.max_memory or {}
     on_gpus = sum(min(gpu.free_bytes, bytes_of(caps.get(str(gpu.index)), gpu.free_bytes)) for gpu in devices)
     free = on_gpus if on_gpu else environment.free_memory()
-    quantization = asked.conf.model.quantization
+    quantization = setup.conf.model.quantization
     values: dict[str, object] = {"on_gpu": on_gpu, "free_bytes": free, "quantization": quantization}
     if shapes is None or base.quantized_by is not None:
-        # A family that is not known here, or weights that are packed already: the files themselves say about as much.
+        # Unknown architecture, or weights quantised already: estimate from the size of the files.
         shrunk = quantization == "nf4" and base.quantized_by is None
         files = int(base.size_bytes * (0.516 / STORED_BYTES if shrunk else 1)) or None
         short = free is not None and files is not None and files > free
@@ -320,8 +316,8 @@ def _memory(
         text = french.rough_memory(files, free, on_gpu=on_gpu)
         yield _finding(6, "model.memory", status, text, **values, needed_bytes=files, exact=False)
     else:
-        need = _need(asked, shapes, on_gpu=on_gpu)
-        rows = asked.conf.generation.batch_size or LEAST_ROWS
+        need = _need(setup, shapes, on_gpu=on_gpu)
+        rows = setup.conf.generation.batch_size or LEAST_ROWS
         fitting = None if free is None else need.rows_in(free)
         values |= {f"{part}_bytes": size for part, size in asdict(need).items()}
         values |= {"needed_bytes": need.total(rows), "rows": rows, "rows_that_fit": fitting, "exact": True}
@@ -333,17 +329,17 @@ def _memory(
         yield _finding(6, "model.time", status, french.time(dense, demo=demo), bytes_per_step=dense, demo=demo)
 
 
-def _need(asked: _Asked, shapes: Shapes, *, on_gpu: bool) -> Need:
+def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> Need:
     try:
-        specs, _ = resolve_adapters(asked.conf, asked.option, asked.file.parent, asked.kind)
+        specs, _ = resolve_adapters(setup.conf, setup.option, setup.file.parent, setup.kind)
     except InputError:
         specs = ()
     folders = [folder for spec in specs if (folder := _adapter_folder(spec)) is not None]
     return estimate(
         shapes,
-        nf4=asked.conf.model.quantization == "nf4",
+        nf4=setup.conf.model.quantization == "nf4",
         on_gpu=on_gpu,
         prompt_tokens=_PROMPT_TOKENS,
-        new_tokens=asked.conf.generation.max_new_tokens,
+        new_tokens=setup.conf.generation.max_new_tokens,
         adapter_weights=sum(inspect_adapter(folder).parameters or 0 for folder in folders if folder.is_dir()),
     )

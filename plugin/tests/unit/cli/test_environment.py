@@ -13,12 +13,12 @@ from pytest_jarvis.cli.check.environment import (
     Gpu,
     TorchBuild,
     driver_too_old,
+    find_gpus,
+    find_requirements,
+    find_torch,
     free_disk,
     free_memory,
-    gpus,
     read_gpus,
-    requirements,
-    torch_build,
 )
 from pytest_jarvis.files import nearest_existing
 from pytest_jarvis.inputs.base_model import find_base, fits_base, hub_cache, other_known_shape
@@ -63,12 +63,12 @@ def test_the_driver_is_asked_and_not_waited_for(tmp_path, monkeypatch, body: str
     write_tool(tmp_path, body)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(environment, "_GPU_TIMEOUT_S", 0.5)
-    assert count == len(gpus(None))
+    assert count == len(find_gpus(None))
 
 
 def test_without_a_driver_there_are_no_gpus(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpus(None) == ()
+    assert find_gpus(None) == ()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_build_of_torch_is_read_without_running_it(
     monkeypatch.setattr(environment, "version", lambda name: "2.9.0")
     place = SimpleNamespace(locate_file=lambda name: tmp_path / name)
     monkeypatch.setattr(environment, "distribution", lambda name: place)
-    assert torch_build() == TorchBuild(version="2.9.0", cuda=expected)
+    assert find_torch() == TorchBuild(version="2.9.0", cuda=expected)
 
 
 def absent(name: str) -> str:
@@ -114,20 +114,20 @@ def absent(name: str) -> str:
 
 def test_no_torch_is_no_build(monkeypatch) -> None:
     monkeypatch.setattr(environment, "version", absent)
-    assert torch_build() is None
+    assert find_torch() is None
 
 
 def test_what_the_project_asks_for_is_held_against_what_is_there(monkeypatch) -> None:
     lines = ["numpy>=2", "scipy>=99", 'torch>=2.9; extra == "local"', 'ruff; extra == "dev"', "pytest-jarvis[local]"]
     monkeypatch.setattr(environment, "requires", lambda name: lines)
     monkeypatch.setattr(environment, "version", lambda name: "2.3" if name != "torch" else absent(name))
-    found = [(one.name, one.extra, one.installed, one.good) for one in requirements("local")]
+    found = [(one.name, one.extra, one.installed, one.good) for one in find_requirements("local")]
     assert found == [("numpy", None, "2.3", True), ("scipy", None, "2.3", False), ("torch", "local", None, False)]
 
 
 def test_a_project_that_is_not_installed_asks_for_nothing(monkeypatch) -> None:
     monkeypatch.setattr(environment, "requires", absent)
-    assert requirements("local") == []
+    assert find_requirements("local") == []
 
 
 def test_memory_and_disk_are_told(tmp_path) -> None:
