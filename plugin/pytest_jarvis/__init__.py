@@ -1,4 +1,4 @@
-"""Is this LoRA really a better JARVIS than its base? A pytest plugin that answers with a known error."""
+"""pytest plugin that tests, at a stated error rate, whether a LoRA is a better JARVIS than its base."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for: the plugin's own import must stay light."""
+    """Import a public name on first use: the plugin's own import must stay light."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
@@ -53,5 +53,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, also those not imported yet."""
+    """Return the public names, imported or not."""
     return sorted(__all__)

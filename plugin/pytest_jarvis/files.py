@@ -1,4 +1,4 @@
-"""Files that people write, read into typed values; what is wrong with one is said in one sentence."""
+"""Read files that people write into typed values, with one-sentence errors; write files atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,7 +26,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _BYTE = re.compile(r" \(byte (?P<byte>\d+)\)$")
 _PAST = re.compile(r"trailing characters|invalid escape character")
-"""What msgspec notices only when it has passed it."""
+"""Errors whose byte offset msgspec counts from behind the fault."""
 _TYPE = re.compile(r"`([^`]*)`")
 _PLAIN = {
     "array": "a list",
@@ -35,13 +36,12 @@ _PLAIN = {
     "object": "a table",
     "str": "a string",
 }
-_LONGEST_FOUND = 60
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
-"""What tells keys from values in a text that is known to be JSON."""
+"""The tokens that tell keys from values in valid JSON."""
 
 
 class InputError(ValueError):
-    """Something a user wrote cannot be used: the message is one sentence with the place and what is allowed."""
+    """Unusable user input; the message is one sentence with the place and what is allowed."""
 
 
 def read_text(path: Path) -> str:
@@ -58,19 +58,19 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
-    """Return the TOML file as a `kind`; raise InputError with the place of the first thing wrong."""
+    """Return the TOML file as a `kind`; raise InputError with the place of the first fault."""
     return _read(path, kind, tomllib.loads, tomllib.TOMLDecodeError, "TOML")
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Return the JSON file as a `kind`; raise InputError with the place of the first thing wrong."""
+    """Return the JSON file as a `kind`; raise InputError with the place of the first fault."""
     return _read(path, kind, lambda text: msgspec.json.decode(text.encode()), msgspec.DecodeError, "JSON")
 
 
 def refuse_repeated_keys(text: str, where: str) -> None:
-    """Raise InputError, starting with `where`, for a key that stands twice in one table of a text that is JSON.
+    """Raise InputError, starting with `where`, for a key that occurs twice in one table of valid JSON.
 
-    Parsers keep the last of the two and say nothing.
+    Parsers silently keep the last of the two.
     """
     tables: list[dict[str, int]] = []
     before = ""
@@ -92,30 +92,35 @@ def refuse_repeated_keys(text: str, where: str) -> None:
 
 
 def convert(value: object, kind: type[T], where: str) -> T:
-    """Return decoded `value` as a `kind`; raise InputError that starts with `where`."""
+    """Return a decoded value as a `kind`; raise InputError that starts with `where`."""
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {_explain(str(error), value, kind)}") from None
 
 
-def syntax_error(error: Exception, text: str) -> str:
-    """Return what a parser said of a text, with line and column, from 1, where msgspec counts bytes or nothing.
+def describe_syntax_error(error: Exception, text: str) -> str:
+    """Return a parser's message with line and column, from 1, where msgspec gives a byte offset or nothing.
 
-    tomllib says them itself. A number that is too large is told without.
+    tomllib gives both itself; a number that is too large has no place.
     """
-    said = _AT.sub("", str(error))
-    if byte := _BYTE.search(said):
-        passed = 1 if _PAST.search(said) else 0
+    message = _AT.sub("", str(error))
+    if byte := _BYTE.search(message):
+        passed = 1 if _PAST.search(message) else 0
         read = text.encode()[: int(byte["byte"]) - passed].decode(errors="ignore")
-        return f"{_end_of(read)}: {said[: byte.start()]}"
-    return f"{_end_of(text.rstrip())}: {said}" if said.endswith("truncated") else said
+        message = message[: byte.start()]
+    elif message.endswith("truncated"):
+        read = text.rstrip()
+    else:
+        return message
+    line, column = read.count("\n") + 1, len(read) - read.rfind("\n")
+    return f"line {line}, column {column}: {message}"
 
 
 def suggest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str | None = None) -> str:
-    """Return a closing « ; did you mean ...? » for a message about an unknown name, else `otherwise` or what is known.
+    """Return « ; did you mean ...? » to end a message about an unknown name, else `otherwise` or the known names.
 
-    `prefix` begins all names, and is put before the one that is meant.
+    `prefix` begins every name, but neither `name` nor `known` has it.
     """
     import difflib  # only for a message
 
@@ -130,46 +135,45 @@ def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type
     try:
         value = parse(text)
     except wrong as error:
-        raise InputError(f"{path}: not valid {syntax}: {syntax_error(error, text)}") from None
+        raise InputError(f"{path}: not valid {syntax}: {describe_syntax_error(error, text)}") from None
     except RecursionError:
         raise InputError(f"{path}: not valid {syntax}: brackets are nested too deep") from None
     return convert(value, kind, str(path))
 
 
-def _end_of(text: str) -> str:
-    """Return the place of what would follow a text."""
-    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-    return f"line {line}, column {column}"
-
-
 def _explain(message: str, document: object, kind: object) -> str:
-    """Turn a message of msgspec into: the place, what was expected, what was found."""
+    """Rewrite a message of msgspec as: place, what was expected, what was found."""
     at = _AT.search(message)
-    said = message[: at.start()] if at else message
+    fault = message[: at.start()] if at else message
     place, found, kind = _walk(at["path"] if at else "$", document, kind)
     prefix = f"{place}: " if place else ""
-    if unknown := _UNKNOWN.fullmatch(said):
+    if unknown := _UNKNOWN.fullmatch(fault):
         known = list(getattr(_struct_in(kind), "__struct_encode_fields__", ()))
         return f"{prefix}unknown key '{unknown['name']}'{suggest(unknown['name'], known) if known else ''}"
-    if missing := _MISSING.fullmatch(said):
+    if missing := _MISSING.fullmatch(fault):
         return f"{prefix}the key '{missing['name']}' is missing"
-    expected = said.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
+    expected = fault.split(", got ")[0].removeprefix("Expected ").replace(" | null", "")
     expected = _TYPE.sub(lambda name: _PLAIN.get(name[1], name[1]), expected.replace(" | ", "` or `"))
-    if allowed := _literals_in(kind):
+    if allowed := [value for part in _union_parts(kind) if get_origin(part) is Literal for value in get_args(part)]:
         choice = ", ".join(repr(value) for value in allowed)
-        expected = f"{expected.replace('a string or ', '')} or {choice}" if "object" in said else f"one of {choice}"
-    none = " (null for none)" if isinstance(found, int | float) and ">" in said and _allows_none(kind) else ""
-    return f"{prefix}expected {expected}{none}, found {_shown(found)}"
+        expected = f"{expected.replace('a string or ', '')} or {choice}" if "object" in fault else f"one of {choice}"
+    none = (
+        " (null for none)" if isinstance(found, int | float) and ">" in fault and NoneType in _union_parts(kind) else ""
+    )
+    return f"{prefix}expected {expected}{none}, found {_describe(found)}"
 
 
-def _shown(found: object) -> str:
-    """Return a value as its file has it, on one line and not too long."""
-    text = repr(found) if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST_FOUND else f"{text[: _LONGEST_FOUND - 1]}…"
+def _describe(found: object) -> str:
+    return shorten(repr(found) if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
+
+
+def shorten(text: str, longest: int = 60) -> str:
+    """Return `text` cut to `longest` characters, the last one an ellipsis where it was longer."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _walk(path: str, value: object, kind: object) -> tuple[str, object, object]:
-    """Follow a path of msgspec from a document and its type; return the place in words, what stands there, its type."""
+    """Follow a path of msgspec into a document and its type; return the place in words, the value and its type."""
     parts: list[str] = []
     for step in _STEP.finditer(path):
         if step["index"] is not None:
@@ -182,20 +186,21 @@ def _walk(path: str, value: object, kind: object) -> tuple[str, object, object]:
             kind = _item_type(kind, Mapping)
             key = _wrong_key(value, kind)
         else:
-            kind = _field_type(kind, key)
+            owner = _struct_in(kind)
+            kind = get_type_hints(owner, include_extras=True).get(key) if owner else None
         value = value.get(key) if isinstance(value, dict) else None
         parts.append(key)
     return ": ".join(parts), value, kind
 
 
 def _entry_name(entry: object) -> str:
-    """Return the name an entry of a list gives itself, in brackets."""
+    """Return the `id`, `name` or `prompt_id` of a list's entry, in brackets."""
     names = [entry[key] for key in ("id", "name", "prompt_id") if key in entry] if isinstance(entry, dict) else []
     return f" ('{names[0]}')" if names and isinstance(names[0], str) else ""
 
 
 def _wrong_key(mapping: object, kind: object) -> str:
-    """Return the first key of a mapping whose value is not a `kind`: msgspec does not say which it is."""
+    """Return the first key of a mapping whose value is not a `kind`: msgspec does not tell it."""
     for key, value in mapping.items() if isinstance(mapping, dict) else ():
         try:
             msgspec.convert(value, kind)
@@ -204,17 +209,8 @@ def _wrong_key(mapping: object, kind: object) -> str:
     return "a value"
 
 
-def _field_type(kind: object, name: str) -> object:
-    from typing import get_type_hints  # this and the rest: only for a message
-
-    owner = _struct_in(kind)
-    return get_type_hints(owner, include_extras=True).get(name) if owner else None
-
-
 def _item_type(kind: object, container: type) -> object:
-    """Return the type of the items of the container that `kind` is or may be; for a mapping, of its values."""
-    from typing import get_args, get_origin
-
+    """Return the type of a container's items, of a mapping its values, where `kind` is one or a union with one."""
     origin = get_origin(kind)
     if isinstance(origin, type) and issubclass(origin, container):
         return get_args(kind)[container is Mapping]
@@ -222,35 +218,20 @@ def _item_type(kind: object, container: type) -> object:
 
 
 def _struct_in(kind: object) -> type[msgspec.Struct] | None:
-    """Return the Struct that `kind` is, or may be when it is optional."""
-    from typing import get_args
-
+    """Return the Struct that `kind` is, or a union with it."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
     return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
 
 
-def _allows_none(kind: object) -> bool:
-    """Tell whether `kind` is a value or null, as what 0 often stands for elsewhere."""
-    from types import NoneType, UnionType
-    from typing import Union, get_args, get_origin
-
-    return get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
+def _union_parts(kind: object) -> tuple[object, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def _literals_in(kind: object) -> list[object]:
-    """Return the values allowed when `kind` is a Literal, or an optional one."""
-    from types import UnionType
-    from typing import Literal, Union, get_args, get_origin
+def make_run_folder(reports: Path, name: str = "{time}") -> Path:
+    """Make and return a new folder under `reports`, with a number after a name that is taken.
 
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
-
-
-def new_run_folder(reports: Path, name: str = "{time}") -> Path:
-    """Make and return a folder of its own for a run under `reports`; never an existing one: a number is added.
-
-    `{time}` in its name is filled in.
+    `{time}` in the name becomes the time in UTC. Raises InputError when no folder can be made.
     """
     stem = name.replace("{time}", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     for number in range(1, 1000):
@@ -266,27 +247,19 @@ def new_run_folder(reports: Path, name: str = "{time}") -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it.
-
-    So it is after a power cut too: when this returns, the new one is on the disk.
-    """
+    """Write a file so that a reader sees the old one or the new one, never half of it, even after a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
-            # Before it takes its name: a file system may well remember a new name sooner than what it names.
+            # Before the rename: a file system may store a new name sooner than the data behind it.
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    _keep_names_of(path.parent)
-
-
-def _keep_names_of(folder: Path) -> None:
-    """Have the disk remember the names in a folder; not on Windows, nor on a network's drive that cannot do it."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+    with suppress(OSError):  # Windows and some network drives cannot sync a folder
+        descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -294,12 +267,12 @@ def _keep_names_of(folder: Path) -> None:
 
 
 def find_entry_points(group: str) -> dict[str, EntryPoint]:
-    """Return what the installed distributions bring for a group of entry points, by name. Reads their metadata."""
+    """Return the entry points of a group by name, from the metadata of the installed distributions."""
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=group)}
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path itself, or the first of its parents that is there."""
+    """Return the path, or the nearest of its parents that exists."""
     return next(parent for parent in (path, *path.absolute().parents) if parent.exists())

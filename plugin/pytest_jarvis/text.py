@@ -1,4 +1,4 @@
-"""French text made comparable: one canonical form, and words that survive elisions."""
+"""Normalise French text for comparison: a canonical form, and words that survive elisions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LETTERS = str.maketrans(
 _WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 
 
-class _Seen(dict[int, int | None]):
-    """What stays of each character of NFD: itself, or nothing of an accent or of what is not seen."""
+class _VisibleLetters(dict[int, int | None]):
+    """Translation table that drops accents and invisible characters from NFD text; filled on use."""
 
     def __missing__(self, code: int) -> int | None:
         char = chr(code)
@@ -24,21 +24,21 @@ class _Seen(dict[int, int | None]):
         return kept
 
 
-_SEEN = _Seen()
+_VISIBLE = _VisibleLetters()
 
 
 def canonical(text: str) -> str:
-    """Return `text` as it is compared: NFKC, straight apostrophes, no ligature, case, accent or double space.
+    """Return `text` in NFKC, with straight apostrophes, without ligatures, case, accents or double spaces.
 
-    NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD. Characters that are
-    not seen (soft hyphens, zero-width spaces and joiners) are dropped.
+    NFKC turns narrow and no-break spaces into plain ones; accents are the combining marks of NFD. Invisible characters
+    (soft hyphens, zero-width spaces and joiners) are dropped.
     """
     if text.isascii():
         return " ".join(text.casefold().split())
-    # NFKC would take the spacing acute accent apart, so letters are mapped before it; « ǽ » is « æ » only after NFD.
+    # NFKC would split the spacing acute accent, so letters are mapped before it; « ǽ » is « æ » only after NFD.
     plain = unicodedata.normalize("NFKC", text.translate(_LETTERS)).casefold()
-    seen = unicodedata.normalize("NFD", plain).translate(_SEEN)
-    return " ".join(seen.translate(_LETTERS).split())
+    visible = unicodedata.normalize("NFD", plain).translate(_VISIBLE)
+    return " ".join(visible.translate(_LETTERS).split())
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -46,25 +46,20 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(canonical(text)))
 
 
+@lru_cache(maxsize=4096)
 def phrase(text: str) -> str:
     """Return the words of `text` as one string with a space on both ends, so that `in` respects word boundaries."""
     return f" {' '.join(words(text))} "
 
 
-def found_phrases(text: str, phrases: Iterable[str], *, substring: bool = False) -> tuple[str, ...]:
+def find_phrases(text: str, phrases: Iterable[str], *, substring: bool = False) -> tuple[str, ...]:
     """Return those of `phrases` that occur in `text`, in their own order.
 
-    A phrase occurs when its words stand consecutively in the text (« heure » is in « l'heure », « son » is not in
-    « maison »); with `substring`, when its canonical form is anywhere in that of the text.
+    A phrase occurs when its words are consecutive in the text (« heure » is in « l'heure », « son » is not in
+    « maison »); with `substring`, when its canonical form occurs anywhere in the text's.
     """
     if substring:
         whole = canonical(text)
         return tuple(item for item in phrases if canonical(item) in whole)
     spaced = phrase(text)
-    return tuple(item for item in phrases if _asked(item) in spaced)
-
-
-@lru_cache(maxsize=4096)
-def _asked(item: str) -> str:
-    """Return the phrase that is looked for; each is, in every response to its prompt."""
-    return phrase(item)
+    return tuple(item for item in phrases if phrase(item) in spaced)

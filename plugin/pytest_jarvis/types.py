@@ -1,4 +1,4 @@
-"""The values everything else passes around: frozen and keyword-only."""
+"""The frozen values that every room passes: prompts, generation settings, requests, responses, notes, proofs."""
 
 from __future__ import annotations
 
@@ -11,57 +11,56 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 BASE_ARM = "base"
-"""The name of the arm that answers with every adapter off."""
+"""Name of the arm without an adapter."""
 
 TWIN_ARM = "base_bis"
-"""The arm that stands for an adapter in an A/A run: the base again, with noise of its own."""
+"""Name of the twin, the arm in place of an adapter in an A/A run."""
 
 TWIN_REPLICATES = 1_000_000
-"""Where the twin's replicates begin: far from any that the base draws, so that no noise is shared."""
+"""Number of the twin's first replicate: far from the base's, so that they share no noise."""
 
 LOOKS = (4, 8, 16)
 """Responses per prompt and arm at each look."""
 
 Policy = Literal["proven", "point", "off"]
-"""How a bar is judged: by what is proven of the true value, by the value seen, or not at all."""
+"""How a threshold is judged: by a test of the true value, by the point estimate, or not at all."""
 Require = Literal["first", "any", "all"]
-"""Which adapters must pass: the first named (the candidate), one of them, or each."""
+"""Which adapters must pass: the candidate, any, or all."""
 
 
 class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules of the gate: what is asked of the run before it begins."""
+    """The rules of the gate, fixed before the run."""
 
     policy: Policy = "proven"
     min_gain: float = 0.05
-    """Gain of relevance asked for, as a share of the base's: 0.05 is 5 %."""
+    """Least gain of relevance, as a share of the base's: 0.05 is 5 %."""
     alpha: float = 0.05
-    """Chance of a wrong PASS, over all looks and adapters."""
+    """Error rate of a PASS, over all looks and adapters."""
     looks: tuple[int, ...] = LOOKS
-    """Responses per prompt and arm at which the drawing may stop; one number is a fixed count."""
+    """Responses per prompt and arm at which generation may stop; one number is a fixed count."""
     require: Require = "first"
     strict: bool = False
     """Whether a run that cannot be judged fails."""
     inconclusive: Literal["fail", "warn"] = "fail"
-    """Whether a run whose gate settles nothing fails."""
+    """Whether an inconclusive gate fails the run."""
     max_failure_share: float = 0.05
     """Largest share of an arm's responses that may fail."""
     shared_noise: bool = True
-    """Whether base and adapters answer with the same noise; False in an A/A run."""
+    """Whether base and adapters are sampled with the same noise; False in an A/A run."""
     deterministic: bool = False
-    """Whether nothing is drawn at random: one response says all."""
+    """Whether decoding is greedy, so that all replicates are the same."""
 
 
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
-Template = Literal["chat", "raw"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 ResponseKey = tuple[str, str, int]
-"""What names one response of a run: prompt id, arm, replicate."""
+"""Prompt id, arm and replicate: identifies a response within a run."""
 
 NoteValue = str | int | float | bool
 NoteCode = Literal[
-    "text",  # free text of a library, a server or another's engine: {text}, shown as it is
-    # Why a response, or its score, could not be made.
+    "text",  # free text of a library, a server or a third party's engine: {text}
+    # Reasons of failures.
     "out_of_memory",
     "not_finite",
     "cut_in_time",
@@ -76,7 +75,7 @@ NoteCode = Literal[
     "not_numbers_by_name",
     "not_a_name",
     "name_taken",
-    # Of a server's requests.
+    # Failures of requests to a server.
     "after_tries",
     "server_status",
     "server_unreachable",
@@ -97,7 +96,7 @@ NoteCode = Literal[
     "mixed_adapter_off",
     "mixed_adapter_lost",
     "adapter_replaces_module",
-    # Why a GPU runs plainly.
+    # Why a GPU runs without the 4-bit kernel or CUDA graphs.
     "plain_as_asked",
     "several_devices",
     "rows_by_lists",
@@ -108,7 +107,7 @@ NoteCode = Literal[
     "experts_not_all_4bit",
     "experts_not_in_blocks",
     "products_off",
-    # What an engine says of itself.
+    # Notes of an engine.
     "scripted",
     "no_gpu",
     "kept_dequantized",
@@ -134,7 +133,7 @@ NoteCode = Literal[
     "no_token_count",
     "no_embedding_model",
     "cosine_not_measured",
-    # What the run says of itself.
+    # Notes of the run.
     "adapter_chosen",
     "adapter_passed_over",
     "relevance_share",
@@ -176,24 +175,24 @@ _ENGLISH: Final[Mapping[NoteCode, str]] = {
     ),
     "answers_of_another": "beside '{other}' the answers of '{name}' are those of '{other}'",
 }
-"""What stands in errors, which are English."""
+"""English templates of the codes that occur in errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a reader of a report should know, or why something failed: a code and its values.
+    """Something a reader of a report should know, or why something failed: a code and its values.
 
-    Words are made where it is shown; an engine from outside says what it likes with `text_note`.
+    `render.french` has the sentences; an engine of a third party writes its own with `text_note`.
     """
 
     code: NoteCode
     values: Mapping[str, NoteValue] = field(default_factory=dict, hash=False)
     cause: Note | None = None
-    """Why, where that is a note of its own."""
+    """The note that explains this one."""
 
     def __str__(self) -> str:
-        """Return the note in English, as errors need it; one that no error holds, as its code and values."""
-        values = {name: number_text(value) for name, value in self.values.items()}
+        """Return the note in English; one that occurs in no error as its code and values."""
+        values = {name: format_value(value) for name, value in self.values.items()}
         if self.cause is not None:
             values["cause"] = str(self.cause)
         template = _ENGLISH.get(self.code)
@@ -203,12 +202,12 @@ class Note:
 
 
 def text_note(text: str) -> Note:
-    """Return a note whose words are a library's, a server's or another's: shown as they are."""
+    """Return a note of free text, such as a library's message."""
     return Note("text", {"text": text})
 
 
-def number_text(value: NoteValue) -> str:
-    """Return a note's value as text, a fraction to three figures."""
+def format_value(value: NoteValue) -> str:
+    """Return a note's value as text, a float to three significant figures."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if 1000 <= abs(value) < inf else f"{value:.3g}"
@@ -216,7 +215,7 @@ def number_text(value: NoteValue) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptCase:
-    """One prompt of the benchmark, as its file states it."""
+    """One prompt of the benchmark, as in its file."""
 
     prompt_id: str
     category: str
@@ -224,17 +223,17 @@ class PromptCase:
     keywords: tuple[str, ...]
     expected_tool: str | None = None
     expected_arguments: Mapping[str, object] | None = field(default=None, hash=False)
-    """What a call's arguments must hold beyond their schema; a list gives the values that are allowed."""
+    """Required arguments of the call; a list holds the allowed values."""
     no_tool: bool = False
-    """Whether no tool may be called; without it and without an `expected_tool`, the choice is not judged."""
+    """Whether no tool may be called. Without it and `expected_tool`, the choice is not judged."""
     intended: str | None = None
-    """The command that was meant, when `text` is what a recogniser misheard."""
+    """The clean command, when `text` is a misheard one."""
     note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """The prompts of one file: its stem is the name, `label` is what reports print."""
+    """The prompts of one file; `name` is its stem, `label` the name in reports."""
 
     name: str
     label: str
@@ -244,7 +243,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One thing JARVIS can do, and the words by which an answer names it."""
+    """One tool of JARVIS, and the terms by which a response names it."""
 
     name: str
     description: str
@@ -254,14 +253,13 @@ class Tool:
 
 
 MalformedCode = Literal["not_closed", "not_opened", "not_json", "not_object", "no_name", "arguments_not_object"]
-"""not_closed, not_opened: half a pair of `<tool_call>` marks. not_json: what stands between them is no strict JSON.
-not_object: it is JSON, but no object. no_name: `name` is missing or no text. arguments_not_object: they are no object.
-"""
+"""not_closed, not_opened: half a pair of `<tool_call>` marks. not_json: no strict JSON between them. not_object: JSON,
+but no object. no_name: `name` is missing or no string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """One call of a reply, as it was read; `problem` says why it is no call that could be run."""
+    """One tool call parsed from a response; `problem` says why it could not be run."""
 
     name: str | None
     arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -269,97 +267,97 @@ class ToolCall:
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """How every response of a run is drawn, the same for all arms: what the configuration and an engine share."""
+    """Generation settings of every arm, shared by the configuration and the engines."""
 
     max_new_tokens: Positive = 128
     """Longest response, in tokens."""
     temperature: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.7
-    """Of the sampling; 0 takes the likeliest token, always the same."""
+    """Sampling temperature; 0 means greedy decoding."""
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
-    """Draw among the likeliest tokens that have this share of the probability together."""
+    """Nucleus sampling: the likeliest tokens with this total probability."""
     do_sample: bool = True
-    """false takes the likeliest token: one response then says everything."""
+    """false means greedy decoding: one response per prompt and arm then suffices."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
-    """Longest generation of a response, in seconds; null for none. A response that is cut is a failure."""
+    """Longest generation of a response, in seconds; null for no limit. A response cut by it is a failure."""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
-    """Of all sampling."""
+    """Seed of all sampling."""
     template: Literal["chat", "raw"] = "chat"
-    """`chat`: the model's own template; `raw`: the bare prompt."""
+    """`chat`: the model's chat template; `raw`: the bare prompt."""
     thinking: bool = False
-    """Let the model think before it answers; what it thinks is kept apart."""
+    """Let the model think before it answers; the thinking is not scored."""
     system_prompt: str | None = None
-    """What the model is told before the prompt."""
+    """System prompt, before the user's."""
     max_response_chars: Positive = 500
-    """Where a response is cut, in characters; how many were cut is counted."""
+    """Longest response, in characters; longer ones are cut and counted."""
 
     @property
     def is_greedy(self) -> bool:
-        """Whether nothing is drawn at random: one response says all."""
+        """Whether decoding is greedy, so that all replicates are the same."""
         return not self.do_sample or self.temperature == 0
 
 
 class GenerationSettings(Generation, frozen=True, kw_only=True):
-    """What an engine takes; `report.json` calls `thinking` as chat templates do."""
+    """Generation settings as an engine takes them; `report.json` names `thinking` as chat templates do."""
 
     thinking: bool = msgspec.field(default=False, name="enable_thinking")
     tools: tuple[Tool, ...] = ()
-    """What the template offers the model to call; empty when tools are off."""
+    """Tools that the template offers; empty when tools are off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSpec:
-    """An adapter as the user named it: the arm's name and where its files are."""
+    """An adapter: the name of its arm, and its files."""
 
     name: str
     source: str
-    """A folder, or `demo:NAME` for an embedded one; for a server, the name it serves the adapter under."""
+    """A folder, or `demo:NAME` for an embedded one; for a server, its name for the adapter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSpec:
-    """Where the models are served, and how the server is asked. Holds no key: that comes from the environment."""
+    """A server of models, and how to send it requests. The API key comes from the environment."""
 
     base_url: str
-    """Up to and with `/v1`."""
+    """Ends with `/v1`."""
     concurrency: int = 32
-    """Requests under way at once."""
+    """Concurrent requests."""
     retries: int = 3
-    """Further tries of a request that failed in passing."""
+    """Retries after a transient failure."""
     embedding_model: str | None = None
-    """The server's name of the model that makes the cosine's vectors; `local:` and a name or a folder for an encoder
-    of sentence-transformers on this machine."""
+    """Model of the cosine's embeddings: the server's name for it, or `local:` and a name or folder of a
+    sentence-transformers encoder on this machine."""
     embedding_url: str | None = None
-    """Where that model is served, when it is not at `base_url`."""
+    """Address of that model's server, when it is not `base_url`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """The base model and its adapters, as asked for."""
+    """The base model, its adapters, and how to load them."""
 
     base_model: str = "demo"
-    """A folder, a hub id, or `demo`; for a server, the name it serves the base under."""
+    """A folder, a hub id, or `demo`; for a server, its name for the base."""
     adapters: tuple[AdapterSpec, ...] = ()
     quantization: Literal["nf4", "none"] | None = "nf4"
-    """None where a server decides."""
+    """None for a server, which decides."""
     device_map: str = "auto"
     max_memory: Mapping[str, str] | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     batch_size: int | None = None
-    """Rows in one batch; None chooses from the free memory."""
+    """Rows of a batch; None chooses by the free memory."""
     allow_partial_4bit: bool = False
     allow_inert_adapter: bool = False
     plain_gpu: bool = False
-    """Neither the kernel for experts in 4 bits nor recorded steps."""
+    """Run without the kernel for 4-bit experts and without CUDA graphs."""
     log_level: Literal["error", "warning", "info", "debug"] = "error"
-    """From which level on the libraries that load it may say something."""
+    """Log level of the libraries that load the model."""
     server: ServerSpec | None = None
-    """For the server engine alone."""
+    """Only for the server engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One response to draw."""
+    """One response to generate."""
 
     prompt_id: str
     text: str
@@ -368,72 +366,72 @@ class Request:
 
     @property
     def key(self) -> ResponseKey:
-        """What names its response."""
+        """The key of its response."""
         return (self.prompt_id, self.arm, self.replicate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Everything that determines a response: two requests of one identity get the same one.
+    """Everything that determines a response: requests of equal identity get equal responses.
 
-    The arm's name is left out on purpose: two adapters of one name differ by their digests.
+    The name of the arm is left out on purpose: two adapters of one name differ by their digests.
     """
 
     engine: str
-    """Its name, its version, and a digest of what in it computes."""
+    """Its name, version, and a digest of the code that computes."""
     base: str
     """Fingerprint of the base: the commit of the hub, or a digest of its files."""
     adapter: str | None
     """Digest of the adapter's files; None for the base."""
     storage: str
-    """How the weights are held, as measured."""
+    """Storage of the weights, as measured."""
     arithmetic: str
-    """The dtype that computes, and the kind of device."""
+    """The compute dtype and the kind of device."""
     template: str
     """Digest of the chat template; `raw` where none is used."""
     prompt: str
-    """The prompt as the model gets it."""
+    """The prompt as the model receives it."""
     prompt_id: str
     replicate: int
     seed: int
     settings: Mapping[str, str | int | float | bool | None]
-    """The rest of the generation settings, but for those that only say how long one waits."""
+    """The other generation settings, except the timeout."""
     versions: Mapping[str, str]
-    """Of the libraries that compute."""
+    """Versions of the libraries that compute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What one arm answered once."""
+    """One response of an arm to a prompt."""
 
     prompt_id: str
     arm: str
     replicate: int
     text: str
-    """The answer: prompt and thinking removed, stripped, cut to `max_response_chars`."""
+    """Without prompt and thinking, stripped, cut to `max_response_chars`."""
     thinking: str | None
-    """What stood in a closed `<think>` block; None when there was none or it was empty."""
+    """Content of the closed `<think>` block; None without one, or when it is empty."""
     finish_reason: FinishReason
     prompt_tokens: int | None
     """None where a server does not count them."""
     new_tokens: int
     duration_s: float
-    """From the start of its batch, or the sending of its request, to its own last token."""
+    """From the start of its batch, or the sending of its request, to its last token."""
     first_token_s: float | None
     cut_chars: int = 0
-    """How many characters `max_response_chars` removed."""
+    """Number of characters that `max_response_chars` removed."""
     tool_calls: tuple[ToolCall, ...] | None = None
-    """The calls in the whole answer, before it was cut; None when no tools were offered."""
+    """The calls in the uncut response; None when no tools were offered."""
 
     @property
     def key(self) -> ResponseKey:
-        """What names it in its run."""
+        """The key within its run."""
         return (self.prompt_id, self.arm, self.replicate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A response, or its score, that could not be made. Not a score of 0."""
+    """A response or score that could not be made; never a score of 0."""
 
     prompt_id: str
     arm: str
@@ -443,7 +441,7 @@ class Failure:
 
     @property
     def key(self) -> ResponseKey:
-        """What names the response that is missing."""
+        """The key of the missing response."""
         return (self.prompt_id, self.arm, self.replicate)
 
 
@@ -460,33 +458,26 @@ class DeviceMemory:
 
     def __str__(self) -> str:
         """Return the reading as reports print it, in decimal gigabytes."""
-
-        def gigabytes(value: int) -> str:
-            return f"{value / 1e9:.1f}GB"
-
-        parts = [gigabytes(self.allocated_bytes)]
-        if self.reserved_bytes is not None:
-            parts.append(f"{gigabytes(self.reserved_bytes)} reserved")
-        parts.append(f"{gigabytes(self.total_bytes)} total")
-        return f"{self.device}: {' / '.join(parts)}"
+        reserved = "" if self.reserved_bytes is None else f" / {self.reserved_bytes / 1e9:.1f}GB reserved"
+        return f"{self.device}: {self.allocated_bytes / 1e9:.1f}GB{reserved} / {self.total_bytes / 1e9:.1f}GB total"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a call of `Engine.generate` is."""
+    """Progress of a call of `Engine.generate`."""
 
     responses_done: int
     responses_planned: int
     tokens: int
-    """New tokens drawn so far in this call, all rows together."""
+    """New tokens of all rows so far."""
     elapsed_s: float
     memory: tuple[DeviceMemory, ...] = ()
-    """Readings of a moment ago; empty where the engine has none."""
+    """Recent readings; empty where the engine has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindCoverage:
-    """Weights of one kind (experts, attention, embeddings, head, norms, other) by how they are stored."""
+    """Weights of one kind (experts, attention, embeddings, head, norms, other) by storage."""
 
     kind: str
     weights: Mapping[str, int]
@@ -495,35 +486,35 @@ class KindCoverage:
 
 
 StorageFormat = Literal["nf4", "fp4", "4bit", "16bit", "32bit", "checkpoint", "server", "none", "text"]
-"""checkpoint: quantised by its files, by a `method`. server: not measured. none: there are no weights. text: as an old
-report says it, in `method`."""
+"""checkpoint: quantised in its files, by `method`. server: not measured. none: no weights. text: the sentence of an old
+report, in `method`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """How the expert and linear weights are stored, as measured."""
+    """Storage of the expert and linear weights, as measured."""
 
     format: StorageFormat
     share: float | None = None
-    """Share of them in this format, to a thousandth, where that is only a part."""
+    """Share of them in this format, to a thousandth, where it is not all."""
     method: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationCoverage:
-    """What was measured on the loaded model, not what was asked for."""
+    """Storage of the loaded model's weights, as measured."""
 
     storage: Storage
     share_4bit: float | None
-    """Share of the expert and linear weights (head and embeddings apart) held in 4 bits; None when not asked for."""
+    """Share of the expert and linear weights, without head and embeddings, in 4 bits; None when not requested."""
     kinds: tuple[KindCoverage, ...] = ()
     not_4bit: tuple[str, ...] = ()
-    """Names of the expert and linear tensors that should be in 4 bits and are not."""
+    """Names of the expert and linear tensors that should be in 4 bits but are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterProof:
-    """What was seen of an adapter before anything was scored; None where the engine cannot see it."""
+    """Evidence that an adapter's weights act, gathered before scoring; None where the engine cannot measure it."""
 
     name: str
     source: str
@@ -531,75 +522,75 @@ class AdapterProof:
     rank: int | None
     targets: tuple[str, ...]
     weights: int | None
-    """Number of weights the adapter holds."""
+    """Number of its weights."""
     max_logit_change: float | None
-    """Largest difference of a logit, adapter on against off, over the probe prompts."""
+    """Largest difference of a logit between adapter on and off, over the probes."""
     base_unchanged: bool | None
-    """With the adapter off the logits are those of the base before it was attached, bit for bit."""
+    """Whether the logits with the adapter off equal the base's before it was attached, bit for bit."""
     max_base_drift: float | None
     """Largest difference of a logit between those two; 0.0 when unchanged."""
     live: bool
     max_logprob_change: float | None = None
-    """Largest difference of a token's log-probability, adapter against base, over greedy answers to the probes."""
+    """Largest difference of a token's log-probability to the base's, over greedy responses to the probes."""
     max_logprob_drift: float | None = None
-    """The same, of the base against itself, asked again."""
+    """The same between two requests to the base."""
     texts_changed: int | None = None
-    """Greedy answers to the probes that differ from the base's."""
+    """Number of greedy responses to the probes that differ from the base's."""
     probes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One arm's model, as the server lists it."""
+    """One arm's model in the server's list."""
 
     arm: str
     name: str
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What the list says of it: `owned_by`, `root`, `parent`, `max_model_len`."""
+    """Its entry there: `owned_by`, `root`, `parent`, `max_model_len`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What a server says of itself, and what was seen of how it draws."""
+    """The server's own description, and whether its sampling repeats."""
 
     base_url: str
     version: str | None
     models: tuple[ServedModel, ...]
     system_fingerprint: str | None
     repeats: Literal["always", "alone", "never"] | None
-    """When the same request with the same seed gave the same text; `alone`: not beside other requests. None where it
-    was not tried, or could not be told."""
+    """When a repeated request with the same seed gave the same text; `alone`: not beside other requests. None where it
+    is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDescription:
-    """What an engine says of itself, for the report."""
+    """An engine's description of itself, for the report."""
 
     engine: str
     base_model: str
     display_name: str
-    """What a reader is told the model is; the demo says that it is one."""
+    """The model's name for readers; the demo's says that it is a demo."""
     is_demo: bool
     is_real: bool
-    """False for an engine that makes its answers up; no report made with it can pass for a real one."""
+    """False for an engine that makes its responses up; its reports say so."""
     device: str
     compute_dtype: str
     coverage: QuantizationCoverage
     adapters: tuple[AdapterProof, ...]
     batching: Literal["mixed", "two passes", "none", "server"]
     memory: tuple[DeviceMemory, ...]
-    """As it is now; the peak is the one since the load."""
+    """Current memory; the peak is since the load."""
     loaded_memory: tuple[DeviceMemory, ...] = ()
-    """As it was when everything was loaded and proven; the peak is the one of the load."""
+    """Memory after loading and proof; the peak is of the load."""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     server: ServerFacts | None = None
     embedding: str | None = None
-    """Which model made the vectors of the cosine, where that is not the base."""
+    """The model of the cosine's embeddings, where that is not the base."""
 
 
 class EngineError(Exception):
-    """A model or an adapter that cannot be used: the message is one sentence for the user."""
+    """An unusable model or adapter; the message is one sentence for the user."""
 
 
 ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other"]
@@ -607,9 +598,9 @@ ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreProblem:
-    """Why a run goes on without its store."""
+    """Why a run continues without its store."""
 
     kind: ProblemKind
     path: str
     reason: str
-    """As the system says it."""
+    """The system's message."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, read_text, syntax_error
+from pytest_jarvis.files import InputError, describe_syntax_error, read_text
 from pytest_jarvis.types import PromptCase
 
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
@@ -65,7 +65,7 @@ def _decoded(path: Path, number: int, line: str) -> object:
     try:
         return msgspec.json.decode(line.encode())
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        said = syntax_error(error, line).removeprefix("line 1, ")
+        said = describe_syntax_error(error, line).removeprefix("line 1, ")
         raise InputError(f"{path}: line {number}: not valid JSON: {said}; expected one JSON object a line") from None
 
 

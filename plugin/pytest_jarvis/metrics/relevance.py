@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_jarvis.text import found_phrases, phrase
+from pytest_jarvis.text import find_phrases, phrase
 from pytest_jarvis.types import PromptCase, Tool
 
 RELEVANCE_SHARE: Final = 0.3
@@ -73,7 +73,7 @@ def score_text(
 
     `substring` looks for keywords anywhere, not at word boundaries only; terms are always whole words.
     """
-    keywords = found_phrases(text, case.keywords, substring=substring)
+    keywords = find_phrases(text, case.keywords, substring=substring)
     spaced = phrase(text)
     hits = [index for index, form in enumerate(dictionary.phrases) if form in spaced]
     counts: dict[str, int] = {}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pytest_jarvis.files import InputError, convert, read_text, syntax_error, write_atomically
+from pytest_jarvis.files import InputError, convert, describe_syntax_error, read_text, write_atomically
 from pytest_jarvis.report.flat import flatten, nest
 from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report
 
@@ -53,7 +53,7 @@ def load_report(path: str | Path) -> Report:
     try:
         document = msgspec.json.decode(text.encode())
     except msgspec.DecodeError as error:
-        raise InputError(f"{file}: not a whole JSON file: {syntax_error(error, text)}") from None
+        raise InputError(f"{file}: not a whole JSON file: {describe_syntax_error(error, text)}") from None
     except RecursionError:
         raise InputError(f"{file}: not a report of pytest-jarvis: brackets are nested too deep") from None
     version = document.get("schema_version") if isinstance(document, dict) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_jarvis.files import InputError, new_run_folder
+from pytest_jarvis.files import InputError, make_run_folder
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
@@ -207,7 +207,7 @@ def save_report(report: Report, settings: Settings) -> Path:
     """Write the report's numbers, and return their folder; raise InputError with what to do where that fails."""
     folder = settings.report_folder
     try:
-        folder = folder or new_run_folder(settings.reports_root, settings.run_name)
+        folder = folder or make_run_folder(settings.reports_root, settings.run_name)
         write_report(report, folder)
     except (InputError, OSError) as error:
         why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""What `pytest-jarvis check` says, in French: a sentence for each kind of finding."""
+"""French sentences of `pytest-jarvis check`: one function for each kind of finding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_ADAPTER: Final = "A/A : la base contre elle-même, sans adaptateur"
 
 
 def check_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return the check for a reader: steps, findings with what mends them, and the end."""
+    """Return the steps, their findings with the commands that fix them, and a summary."""
     lines: list[str] = []
     for number, title in enumerate(STEPS, start=1):
         lines.append(f"{number}. {title}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pytest_jarvis.render.french.adapters import chosen_adapter, passed_over
 from pytest_jarvis.render.french.formats import plural, typeset
-from pytest_jarvis.types import Note, NoteCode, number_text
+from pytest_jarvis.types import Note, NoteCode, format_value
 
 _FAULT: Final = "prompt « {prompt} », {arm}, réponse {number} : {cause}"
 NOTES: Final[Mapping[NoteCode, str]] = {
@@ -159,4 +159,4 @@ def french_note(note: Note) -> str:
 
 
 def _shown(value: str | float) -> str:
-    return number_text(value).replace(".", ",") if isinstance(value, float) else str(value)
+    return format_value(value).replace(".", ",") if isinstance(value, float) else str(value)

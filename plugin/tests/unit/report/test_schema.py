@@ -14,7 +14,7 @@ import pytest
 from samples import row, sample
 
 from pytest_jarvis import files
-from pytest_jarvis.files import InputError, new_run_folder, write_atomically
+from pytest_jarvis.files import InputError, make_run_folder, write_atomically
 from pytest_jarvis.report.schema import (
     Averages,
     CategoryAverages,
@@ -145,7 +145,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("at_noon")
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    made = [new_run_folder(tmp_path / "reports").name for _ in range(3)]
+    made = [make_run_folder(tmp_path / "reports").name for _ in range(3)]
     assert made == ["20250102-120000", "20250102-120000-2", "20250102-120000-3"]
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == made
 
@@ -157,13 +157,13 @@ def test_a_thousand_runs_of_the_same_second_are_refused(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Path, "mkdir", taken)
     with pytest.raises(InputError, match="no free name for a new run after 20250102-120000-999"):
-        new_run_folder(tmp_path)
+        make_run_folder(tmp_path)
 
 
 def test_a_folder_of_reports_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="reports: a folder for the run cannot be made: Not a directory"):
-        new_run_folder(tmp_path / "reports")
+        make_run_folder(tmp_path / "reports")
 
 
 def test_a_file_is_written_whole_and_alone(tmp_path: Path) -> None:
