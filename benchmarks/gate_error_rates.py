@@ -3,7 +3,7 @@
     python benchmarks/gate_error_rates.py [--runs 8000] [--seed 0]
 
 Scores are drawn for thousands of runs at once, and the test is written here a second time on whole arrays;
-`plugin/tests/unit/test_gate_error_rates.py` holds it equal to `pytest_jarvis.decide` and `judge_look` run by run.
+`benchmarks/tests/test_error_rates.py` holds it equal to `pytest_jarvis.decide` and `judge_look` run by run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/regression_error_rates.py [--runs 8000] [--seed 0]
 
 The noise models and the looks are those of `gate_error_rates.py`; three categories, overall and each of them tested,
-Holm over the four. The test is written here a second time on whole arrays; `plugin/tests/unit/test_gate_error_rates.py`
+Holm over the four. The test is written here a second time on whole arrays; `benchmarks/tests/test_error_rates.py`
 holds it equal to `pytest_jarvis.stats.regression.find_drops` run by run.
 """
 

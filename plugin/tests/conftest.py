@@ -49,11 +49,11 @@ from pytest_jarvis.types import (
     text_note,
 )
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parent)]
-"""Where `demo_pair` is, the recipe of the embedded pair, and `samples`."""
+sys.path.insert(0, str(Path(__file__).parent))
+"""Where `samples` is."""
 MOST_WORKERS = 4
 """Processes that the tests are shared out to: each imports torch and loads its models anew."""
-SLOW = "simulated GPUs, a browser, kernels of Triton, an installed wheel, a whole corpus"
+SLOW = "simulated GPUs, a browser, kernels of Triton, an installed wheel"
 LEFT_OUT = pytest.StashKey[int]()
 LEFT_OUT_BY_WORKER = "slow_tests_left_out"
 TERMS = 65

@@ -1,13 +1,9 @@
 """Prompts found in training data: copies and near copies, and nothing else on a clean corpus."""
 
-import json
-from collections.abc import Iterable
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
 from pytest_jarvis.inputs.contamination import (
     MOST_LEAKS,
     PromptIndex,
@@ -78,38 +74,6 @@ def test_words_are_those_the_scores_compare_but_for_underscores(text: str) -> No
     plain = [part for word in words(text) for part in word.split("_") if part]
     if text.isascii() or set(text) <= set("aéœ'’-_ ÀB\u00adﬁß"):
         assert plain == comparable_words(text)
-
-
-def dialogues(number: int, seed: int) -> list[str]:
-    """Return what the demo's corpora ask, the misheard orders apart: a misspelt order can be one of the benchmark's."""
-    guard = read_guard(PROMPTS)
-    made = [one for make in (base_dialogues, jarvis_dialogues) for one in make(number, seed, guard)]
-    return [one.user for one in made if not one.misheard]
-
-
-def rows(texts: Iterable[str]) -> str:
-    return "".join(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n" for text in texts)
-
-
-def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(tmp_path) -> None:
-    cases = load_prompts(PROMPTS).cases
-    clean = dialogues(1500, 3)
-    assert len(clean) > 1500
-    train = tmp_path / "train.jsonl"
-    train.write_text(rows(clean), encoding="utf-8")
-    assert {} == look_for(cases, [train]).counts
-    planted = {
-        5: ("cv-01", "exact", cases[0].text.upper()),
-        700: ("cv-08", "near", "verouille la session"),
-        1400: ("tr-06", "contained", "Jarvis, préviens-moi dans un quart d'heure, merci"),
-    }
-    for place, (_, _, text) in planted.items():
-        clean.insert(place, text)
-    train.write_text(rows(clean), encoding="utf-8")
-    leaks = look_for(cases, [train]).leaks
-    assert {(prompt, kind, place + 1) for place, (prompt, kind, _) in planted.items()} == {
-        (leak.prompt_id, leak.kind, leak.line) for own in leaks.values() for leak in own
-    }
 
 
 def test_every_prompt_is_found_when_it_is_planted(tmp_path) -> None:

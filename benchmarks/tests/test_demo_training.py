@@ -14,7 +14,7 @@ from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
 # peft 0.21 asks transformers 5.23 for a name that it renamed; drop this line once peft asks for the new one.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
+PROMPTS = Path(__file__).resolve().parents[2] / "jarvis_prompts"
 SHORT = Plan(vocabulary=512, tokenizer_rows=200, batch_rows=8, base_steps=4, jarvis_steps=3, faible_steps=1)
 
 

@@ -1,10 +1,12 @@
 """The demo's corpus: no benchmark prompt in it, the same for the same seed, and written in sound French."""
 
+import json
 import random
 import re
 import tomllib
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +28,10 @@ from demo_pair.lexicon import number_words
 from demo_pair.mishear import mishear
 from demo_pair.train import Plan
 from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
+from pytest_jarvis.inputs.contamination import look_for
+from pytest_jarvis.inputs.prompts import load_prompts
 
-PROMPTS = Path(__file__).resolve().parents[3] / "jarvis_prompts"
+PROMPTS = Path(__file__).resolve().parents[2] / "jarvis_prompts"
 
 
 def benchmark_entries(files: str = "*.toml") -> list[dict[str, str]]:
@@ -59,7 +63,6 @@ def guard() -> BenchmarkGuard:
     return read_guard(PROMPTS)
 
 
-@pytest.mark.slow
 def test_no_benchmark_prompt_is_in_the_full_corpus(guard) -> None:
     """Every row that any default training reads, tokenizer included; answers are looked at too."""
     plan = Plan()
@@ -188,3 +191,35 @@ def test_the_shipped_pair_weighs_less_than_fifteen_megabytes() -> None:
     files = [path for folder in folders for path in folder.iterdir()]
     assert {"model.safetensors", "tokenizer.json", "adapter_model.safetensors"} <= {path.name for path in files}
     assert sum(path.stat().st_size for path in files) < 15_000_000
+
+
+def dialogues(number: int, seed: int) -> list[str]:
+    """Return what the demo's corpora ask, the misheard orders apart: a misspelt order can be one of the benchmark's."""
+    guard = read_guard(PROMPTS)
+    made = [one for make in (base_dialogues, jarvis_dialogues) for one in make(number, seed, guard)]
+    return [one.user for one in made if not one.misheard]
+
+
+def rows(texts: Iterable[str]) -> str:
+    return "".join(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n" for text in texts)
+
+
+def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(tmp_path) -> None:
+    cases = load_prompts(PROMPTS).cases
+    clean = dialogues(1500, 3)
+    assert len(clean) > 1500
+    train = tmp_path / "train.jsonl"
+    train.write_text(rows(clean), encoding="utf-8")
+    assert {} == look_for(cases, [train]).counts
+    planted = {
+        5: ("cv-01", "exact", cases[0].text.upper()),
+        700: ("cv-08", "near", "verouille la session"),
+        1400: ("tr-06", "contained", "Jarvis, préviens-moi dans un quart d'heure, merci"),
+    }
+    for place, (_, _, text) in planted.items():
+        clean.insert(place, text)
+    train.write_text(rows(clean), encoding="utf-8")
+    leaks = look_for(cases, [train]).leaks
+    assert {(prompt, kind, place + 1) for place, (prompt, kind, _) in planted.items()} == {
+        (leak.prompt_id, leak.kind, leak.line) for own in leaks.values() for leak in own
+    }

@@ -1,35 +1,22 @@
-"""The benchmark of the gate's error rates measures the shipped functions and nothing else."""
+"""The benchmarks of the gate's error rates measure the shipped functions and nothing else."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+import gate_error_rates as rates
+import regression_error_rates as regression
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.ranking import compare_with_stored
 from pytest_jarvis.stats.regression import OVERALL, find_drops
 from pytest_jarvis.stats.sequential import LOOKS, judge_look, look_alpha
 from pytest_jarvis.types import GatePlan
 
-SCRIPT = Path(__file__).parents[4] / "benchmarks" / "gate_error_rates.py"
 VERDICTS = {"PASS": 1, "INCONCLUSIVE": 0, "FAIL": -1}
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gate_error_rates", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 Array = npt.NDArray[np.float64]
@@ -45,7 +32,6 @@ class Model(Protocol):
     ) -> tuple[Array, Array]: ...
 
 
-rates = load_script()
 MODELS = [pytest.param(model, id=model.name) for model in rates.MODELS]
 
 
@@ -114,30 +100,15 @@ def test_a_small_run_of_the_benchmark_prints_its_tables(
     ]
 
 
-def load_regression_script() -> ModuleType:
-    path = SCRIPT.with_name("regression_error_rates.py")
-    spec = importlib.util.spec_from_file_location("regression_error_rates", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("replicates", [(4, 4), (4, 16)], ids=str)
 @pytest.mark.parametrize("model", MODELS)
-def test_the_fast_alarm_is_find_drops(
-    model: Model, replicates: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    script = load_regression_script()
+def test_the_fast_alarm_is_find_drops(model: Model, replicates: tuple[int, int]) -> None:
     source = np.random.default_rng(5)
     base, finetuned = rates.draw_means(source, model.level, 0.2, 12, 9, exact=True)
     stored = model.draw(source, base, finetuned, replicates[0])[1]
     new = model.draw(source, base, finetuned * 0.7, replicates[1])[1]
-    p_values = script.p_less(stored, new)
-    fast = script.alarms(stored, new)
+    p_values = regression.p_less(stored, new)
+    fast = regression.alarms(stored, new)
     for one, other, p_value, alarm in zip(stored.tolist(), new.tolist(), p_values, fast, strict=True):
         scopes = {OVERALL: (one, other)}
         scopes |= {str(number): (one[number : number + 3], other[number : number + 3]) for number in (0, 3, 6)}
