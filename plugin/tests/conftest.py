@@ -1,7 +1,5 @@
 """What the tests of all folders share: reports made of nothing but numbers drawn with a seed."""
 
-from __future__ import annotations
-
 import os
 import random
 import sys
@@ -392,6 +390,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_step_summary(monkeypatch) -> None:
     """Keep the tests' reports out of the summary of the CI job that runs them."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)

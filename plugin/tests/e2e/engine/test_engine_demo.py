@@ -1,7 +1,5 @@
 """The embedded pair through the engine: in four bits, without network, its texts the same in any company."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What is loaded is in four bits where it says so, holds the right values, and never stood in 16 bits as a whole."""
 
-from __future__ import annotations
-
 import weakref
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Checkpoints that are quantised already: bitsandbytes' own load whole, experts included; others say what they are."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whatever is wrong with a base or an adapter is one sentence before anything is scored."""
 
-from __future__ import annotations
-
 import shutil
 import time
 import warnings

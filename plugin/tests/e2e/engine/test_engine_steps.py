@@ -1,7 +1,5 @@
 """Steps of a batch: against transformers' own loop, and those of fixed length that a GPU records and replays."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

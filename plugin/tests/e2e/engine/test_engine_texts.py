@@ -1,7 +1,5 @@
 """A text depends on its prompt, its replicate, the seed and its arm's weights: on nothing else of the run."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from typing import Any

@@ -1,7 +1,5 @@
 """Tools through the chat template of the embedded pair: offered, told apart from none, and too long said so."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import msgspec

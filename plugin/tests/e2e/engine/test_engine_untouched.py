@@ -1,7 +1,5 @@
 """Attaching an adapter changes no weight of the base and no other adapter's arm, or it is refused by name."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from functools import cache

@@ -1,7 +1,5 @@
 """`footprint` against models themselves: the weights of each family, and the bytes measured once loaded."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The kernel that multiplies by experts in 4 bits, run by Triton's interpreter on a CPU and compiled for GPUs."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import platform

@@ -1,7 +1,5 @@
 """Pages of reports whose every response is given, scored and decided by the real code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -68,7 +66,7 @@ def asked() -> type[Asked]:
 
 
 @pytest.fixture(scope="session")
-def write_report(make_report: Callable[..., Report]) -> WriteReport:
+def write_report(make_report) -> WriteReport:
     """Give `write_report(asked, adapters=..., labels=..., metadata=...)`: scored and decided by the real code."""
 
     def write(
@@ -190,7 +188,7 @@ def _statistics(
 
 
 @pytest.fixture(scope="session")
-def publish(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Report], str]:
+def publish(tmp_path_factory) -> Callable[[Report], str]:
     """Give `publish(report)`: it writes the page and returns its address."""
 
     def write(report: Report) -> str:

@@ -1,7 +1,5 @@
 """`report.html` in a real Chromium: what a reader, a keyboard, a phone, a printer and a hostile model do to it."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.text import words
@@ -28,7 +26,7 @@ HOSTILE = (
         ("failed", ["cas-tr-02", "cas-tr-03"]),
     ],
 )
-def test_a_view_shows_its_cases_and_says_how_many(page, small: str, view: str, expected: list[str]) -> None:
+def test_a_view_shows_its_cases_and_says_how_many(page, small, view: str, expected: list[str]) -> None:
     page.open(small)
     page.click(f"[data-view={view}]")
     assert expected == page.shows()
@@ -37,7 +35,7 @@ def test_a_view_shows_its_cases_and_says_how_many(page, small: str, view: str, e
     assert "true" == page.run(f"document.querySelector('[data-view={view}]').getAttribute('aria-pressed')")
 
 
-def test_a_category_is_a_filter_and_the_counts_follow(page, small: str) -> None:
+def test_a_category_is_a_filter_and_the_counts_follow(page, small) -> None:
     page.open(small)
     page.choose("category", "commandes")
     assert ["cas-cv-01", "cas-cv-02"] == page.shows()
@@ -54,14 +52,14 @@ def test_a_category_is_a_filter_and_the_counts_follow(page, small: str) -> None:
         ("introuvable", []),
     ],
 )
-def test_a_search_ignores_case_and_accents(page, small: str, query: str, expected: list[str]) -> None:
+def test_a_search_ignores_case_and_accents(page, small, query: str, expected: list[str]) -> None:
     page.open(small)
     page.search(query)
     assert expected == page.shows()
     assert (not expected) == page.run("!document.getElementById('none').hidden")
 
 
-def test_a_search_marks_what_it_found_and_escape_ends_it(page, small: str) -> None:
+def test_a_search_marks_what_it_found_and_escape_ends_it(page, small) -> None:
     page.open(small)
     page.search("ecran")
     assert "écran" == page.text_of("#cas-cv-02 h3 mark.searched")
@@ -79,24 +77,21 @@ def test_a_search_marks_what_it_found_and_escape_ends_it(page, small: str) -> No
     ],
 )
 def test_the_cases_are_sorted_by_a_score_and_those_without_it_come_last(
-    page,
-    small: str,
-    score: str,
-    expected: list[str],
+    page, small, score: str, expected: list[str]
 ) -> None:
     page.open(small)
     page.choose("sort", score)
     assert [f"cas-{name}" for name in expected] == page.shows()
 
 
-def test_the_other_direction_keeps_the_cases_without_a_score_last(page, small: str) -> None:
+def test_the_other_direction_keeps_the_cases_without_a_score_last(page, small) -> None:
     page.open(small)
     page.choose("sort", "change")
     page.click("#direction")
     assert ["cas-cv-01", "cas-tr-01", "cas-tr-02", "cas-cv-02", "cas-tr-03"] == page.shows()
 
 
-def test_a_link_opens_a_case_scrolls_to_it_and_marks_it(page, small: str) -> None:
+def test_a_link_opens_a_case_scrolls_to_it_and_marks_it(page, small) -> None:
     page.open(f"{small}#cas-tr-02")
     assert ["cas-tr-02"] == page.run("[...document.querySelectorAll('.case.target')].map((one) => one.id)")
     assert "cas-tr-02" == page.run("document.activeElement.id")
@@ -105,7 +100,7 @@ def test_a_link_opens_a_case_scrolls_to_it_and_marks_it(page, small: str) -> Non
     )
 
 
-def test_a_link_lifts_the_filters_that_hide_its_case(page, small: str) -> None:
+def test_a_link_lifts_the_filters_that_hide_its_case(page, small) -> None:
     page.open(f"{small}#voir=better")
     assert ["cas-cv-01"] == page.shows()
     page.run("location.hash = '#cas-tr-03'")
@@ -113,14 +108,14 @@ def test_a_link_lifts_the_filters_that_hide_its_case(page, small: str) -> None:
     assert 5 == len(page.shows())
 
 
-def test_what_is_chosen_is_in_the_address(page, small: str) -> None:
+def test_what_is_chosen_is_in_the_address(page, small) -> None:
     page.open(small)
     page.click("[data-view=failed]")
     page.choose("sort", "cosine")
     assert "#voir=failed&tri=cosine" == page.run("location.hash")
 
 
-def test_keys_go_from_case_to_case_and_can_be_switched_off(page, small: str) -> None:
+def test_keys_go_from_case_to_case_and_can_be_switched_off(page, small) -> None:
     page.open(small)
     focused = []
     for key in ("j", "j", "ArrowRight", "k"):
@@ -132,7 +127,7 @@ def test_keys_go_from_case_to_case_and_can_be_switched_off(page, small: str) -> 
     assert "cas-cv-02" == page.run("document.activeElement.id")
 
 
-def test_a_key_shows_the_differences_and_another_unfolds(page, small: str) -> None:
+def test_a_key_shows_the_differences_and_another_unfolds(page, small) -> None:
     page.open(f"{small}#cas-tr-02")
     page.press("o")
     page.settle()
@@ -143,7 +138,7 @@ def test_a_key_shows_the_differences_and_another_unfolds(page, small: str) -> No
     assert 0 == page.run("document.querySelectorAll('.pair mark').length")
 
 
-def test_the_tab_key_reaches_every_control_and_the_focus_is_seen(page, small: str) -> None:
+def test_the_tab_key_reaches_every_control_and_the_focus_is_seen(page, small) -> None:
     page.open(small)
     reached = []
     for _ in range(40):
@@ -153,7 +148,7 @@ def test_the_tab_key_reaches_every_control_and_the_focus_is_seen(page, small: st
     assert {"theme", "all", "failed", "search", "category", "sort", "direction", "differences"} <= set(reached)
 
 
-def test_keywords_and_terms_that_scored_are_marked_as_words(page, small: str) -> None:
+def test_keywords_and_terms_that_scored_are_marked_as_words(page, small) -> None:
     page.open(f"{small}#liste")
     marked = (
         "(kind) => [...document.querySelectorAll(`#cas-cv-02 .answer.base mark.${kind}`)].map((one) => one.textContent)"
@@ -207,7 +202,7 @@ def test_what_a_hostile_model_writes_is_text(page, asked, write_report, publish)
     assert not set("\u202e\u2066\u200b\x1b") & set(page.run("document.body.innerText"))
 
 
-def test_the_policy_refuses_any_other_script_and_any_markup(page, small: str) -> None:
+def test_the_policy_refuses_any_other_script_and_any_markup(page, small) -> None:
     page.open(small)
     refused = page.run(
         "(() => { try { document.body.insertAdjacentHTML('beforeend', '<b>'); } "

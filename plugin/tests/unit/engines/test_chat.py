@@ -1,7 +1,5 @@
 """Prompts as the template writes them, and answers as the tokens say them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -57,7 +55,7 @@ def test_a_chat_prompt_gets_no_mark_beyond_its_template() -> None:
     assert 0 not in chat().encode("ok")
 
 
-def test_a_tokenizer_without_a_template_is_refused_in_chat_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_without_a_template_is_refused_in_chat_mode(monkeypatch) -> None:
     monkeypatch.setattr(Letters, "chat_template", None)
     with pytest.raises(EngineError, match="the model: its tokenizer has no chat template; use the template 'raw'"):
         chat()
@@ -129,7 +127,7 @@ def test_a_template_that_offers_no_tools_is_refused() -> None:
         chat_with_tools(Letters())
 
 
-def test_a_template_that_asks_for_calls_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_asks_for_calls_of_another_kind_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(WithTools, "asks", "[TOOL_CALLS]")
     with pytest.raises(EngineError, match="the model: its chat template asks for tool calls of another kind"):
         chat_with_tools(WithTools())

@@ -1,7 +1,5 @@
 """What the user names as a base or an adapter, found or refused before any library is imported."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -49,13 +47,13 @@ def test_another_base_is_refused(stated: str, base: str, is_demo: bool) -> None:
         refuse(stated, base, is_demo=is_demo)
 
 
-def test_a_folder_called_otherwise_than_the_adapters_base_is_noted(tmp_path: Path) -> None:
+def test_a_folder_called_otherwise_than_the_adapters_base_is_noted(tmp_path) -> None:
     note = refuse("Qwen/Qwen3-30B-A3B", str(tmp_path))
     assert note is not None
     assert ["Qwen/Qwen3-30B-A3B", str(tmp_path)] == [note.values["stated"], note.values["base"]]
 
 
-def test_an_adapter_of_the_demo_is_refused_on_any_folder(tmp_path: Path) -> None:
+def test_an_adapter_of_the_demo_is_refused_on_any_folder(tmp_path) -> None:
     with pytest.raises(EngineError, match="adapter 'ft': it was trained on 'demo'"):
         refuse("demo", str(tmp_path))
 
@@ -64,14 +62,14 @@ def test_an_adapter_of_the_demo_fits_the_demo() -> None:
     assert refuse("demo", "/package/demo/base", is_demo=True) is None
 
 
-def test_missing_packages_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named_with_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr(sources, "find_spec", lambda package: None if package in {"peft", "torch"} else object())
     with pytest.raises(EngineError, match=r"needs torch, peft: pip install 'pytest-jarvis\[local\]'"):
         refuse_missing_packages()
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "~/no-such-model", "a/b/c", "model"])
-def test_what_looks_like_a_folder_is_not_asked_of_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_looks_like_a_folder_is_not_asked_of_the_hub(name: str, monkeypatch) -> None:
     def no_hub() -> bool:
         raise AssertionError("the hub was asked")
 

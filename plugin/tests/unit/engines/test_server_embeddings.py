@@ -1,7 +1,5 @@
 """Vectors for the cosine of a server's answers: what an encoder on this machine says when it cannot be loaded."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import sys
 from types import ModuleType
@@ -17,9 +15,7 @@ from pytest_jarvis.engines.server.embeddings import LocalEncoder
     [(OSError(), "OSError"), (ValueError("\n"), "ValueError"), (OSError("no weights\nat all"), "no weights")],
     ids=["no message", "an empty line", "two lines"],
 )
-def test_an_encoder_that_cannot_be_loaded_says_why_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
-) -> None:
+def test_an_encoder_that_cannot_be_loaded_says_why_in_one_line(monkeypatch, error: Exception, reason: str) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 

@@ -1,7 +1,5 @@
 """`inputs.adapters`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
 
-from __future__ import annotations
-
 import json
 import os
 import zipfile
@@ -59,7 +57,7 @@ def make(folder: Path, *, when: float = 1000.0, weights: bytes | None = None, **
     return folder
 
 
-def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path: Path) -> None:
+def test_a_whole_adapter_tells_its_base_rank_targets_and_size(tmp_path) -> None:
     found = inspect_adapter(make(tmp_path / "jarvis v1.5", target_parameters=["experts.down_proj"]))
     assert found.problem is None
     assert (found.name, found.base, found.rank) == ("jarvis-v1-5", "demo", 8)
@@ -115,12 +113,12 @@ def damage(folder: Path, what: str) -> None:
         ("text", "cut"),
     ],
 )
-def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path: Path, what: str, problem: Problem) -> None:
+def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path, what: str, problem: Problem) -> None:
     damage(make(tmp_path / "a"), what)
     assert [problem] == [found.problem for found in find_adapters([tmp_path])]
 
 
-def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
+def test_half_a_configuration_says_where_it_ends(tmp_path) -> None:
     damage(make(tmp_path / "a"), "half a configuration")
     damage(make(tmp_path / "b"), "a configuration that is a list")
     assert [(1, 15), None] == [inspect_adapter(tmp_path / name).broken_at for name in "ab"]
@@ -131,7 +129,7 @@ def test_half_a_configuration_says_where_it_ends(tmp_path: Path) -> None:
     assert any("illisible, ligne 1, colonne 15" in line for line in list_lines(find_adapters([tmp_path]), {}, []))
 
 
-def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usable(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usable(tmp_path) -> None:
     make(tmp_path / "bad", when=2.0, target_modules=5)
     make(tmp_path / "good", when=1.0)
     found = detect([tmp_path], "demo")
@@ -144,13 +142,13 @@ def test_a_value_of_the_wrong_kind_leaves_the_other_adapters_of_the_folder_usabl
     assert "adapter_config.json porte une valeur inutilisable : target_modules vaut 5" in printed(lines[1])
 
 
-def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_kind_is_said_when_nothing_else_is_there(tmp_path) -> None:
     make(tmp_path / "bad", r="four")
     with pytest.raises(InputError, match=r'a value that cannot be used \(r is "four", expected a whole number\)'):
         detect([tmp_path], "demo")
 
 
-def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path: Path) -> None:
+def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path) -> None:
     make(tmp_path / "pissa", when=2.0, init_lora_weights="pissa")
     make(tmp_path / "plain", when=1.0)
     found = detect([tmp_path], "demo")
@@ -159,18 +157,18 @@ def test_a_variant_that_is_refused_is_not_listed_as_usable(tmp_path: Path) -> No
     assert 'ne se compare pas à sa base sur les mêmes poids : init_lora_weights vaut "pissa"' in line
 
 
-def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_pointer_of_git_lfs_is_not_called_damaged(tmp_path) -> None:
     make(tmp_path / "a", weights=b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     assert "pointer" == inspect_adapter(tmp_path / "a").problem
     assert "git lfs pull" in printed(list_lines(find_adapters([tmp_path]), {}, [])[1])
 
 
-def test_weights_that_cannot_be_read_are_no_weights(tmp_path: Path) -> None:
+def test_weights_that_cannot_be_read_are_no_weights(tmp_path) -> None:
     assert "cut" == problem_of_weights(tmp_path / "absent.bin")
 
 
 @pytest.mark.parametrize("kind", ["archive", "pickle"])
-def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path: Path, kind: str) -> None:
+def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path, kind: str) -> None:
     folder = make(tmp_path / "a")
     (folder / "adapter_model.safetensors").unlink()
     binary = folder / "adapter_model.bin"
@@ -183,7 +181,7 @@ def test_weights_of_torch_count_as_whole_without_being_loaded(tmp_path: Path, ki
     assert (found.problem, found.parameters) == (None, None)
 
 
-def test_folders_are_looked_into_four_levels_deep_and_hidden_ones_are_not(tmp_path: Path) -> None:
+def test_folders_are_looked_into_four_levels_deep_and_hidden_ones_are_not(tmp_path) -> None:
     make(tmp_path / "1/2/3/4")
     make(tmp_path / "a/b/c/d/e")
     make(tmp_path / ".cache/x")
@@ -191,12 +189,12 @@ def test_folders_are_looked_into_four_levels_deep_and_hidden_ones_are_not(tmp_pa
     assert [found.folder for found in find_adapters([tmp_path, tmp_path / "absent"])] == [tmp_path / "1/2/3/4"]
 
 
-def test_a_folder_within_another_is_listed_once(tmp_path: Path) -> None:
+def test_a_folder_within_another_is_listed_once(tmp_path) -> None:
     make(tmp_path / "runs/a")
     assert len(find_adapters([tmp_path, tmp_path / "runs", tmp_path / "runs/a"])) == 1
 
 
-def test_a_link_back_to_a_folder_ends(tmp_path: Path) -> None:
+def test_a_link_back_to_a_folder_ends(tmp_path) -> None:
     make(tmp_path / "a")
     try:
         (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
@@ -205,7 +203,7 @@ def test_a_link_back_to_a_folder_ends(tmp_path: Path) -> None:
     assert len(find_adapters([tmp_path])) == 1
 
 
-def test_the_newest_comes_first_and_numbers_settle_equal_times(tmp_path: Path) -> None:
+def test_the_newest_comes_first_and_numbers_settle_equal_times(tmp_path) -> None:
     make(tmp_path / "old", when=1.0)
     make(tmp_path / "checkpoint-1000", when=5.0)
     make(tmp_path / "checkpoint-500", when=5.0)
@@ -214,7 +212,7 @@ def test_the_newest_comes_first_and_numbers_settle_equal_times(tmp_path: Path) -
     assert names == ["new", "checkpoint-1000", "checkpoint-500", "old"]
 
 
-def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path: Path) -> None:
+def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path) -> None:
     make(tmp_path / "old", when=1.0)
     make(tmp_path / "good", when=2.0)
     make(tmp_path / "other", when=3.0, base_model_name_or_path="Qwen/Qwen3-8B")
@@ -225,7 +223,7 @@ def test_auto_takes_the_newest_whole_one_of_its_base_and_keeps_why(tmp_path: Pat
     assert [(one.name, problem) for one, problem in found.passed_over] == [("torn", "cut"), ("other", "other_base")]
 
 
-def test_auto_passes_over_a_newer_adapter_of_another_folder(tmp_path: Path) -> None:
+def test_auto_passes_over_a_newer_adapter_of_another_folder(tmp_path) -> None:
     for name, size in (("mine", 64), ("theirs", 128)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"hidden_size": size}), encoding="utf-8")
@@ -237,12 +235,12 @@ def test_auto_passes_over_a_newer_adapter_of_another_folder(tmp_path: Path) -> N
     assert [(one.name, problem) for one, problem in found.passed_over] == [("other", "other_base")]
 
 
-def test_auto_may_be_given_a_name(tmp_path: Path) -> None:
+def test_auto_may_be_given_a_name(tmp_path) -> None:
     make(tmp_path / "a")
     assert detect([tmp_path], "demo", arm="mine").arm == "mine"
 
 
-def test_auto_without_any_usable_adapter_says_what_it_saw(tmp_path: Path) -> None:
+def test_auto_without_any_usable_adapter_says_what_it_saw(tmp_path) -> None:
     for number in range(4):
         make(tmp_path / f"a{number}", when=number, weights=b"")
     with pytest.raises(InputError) as caught:
@@ -281,7 +279,7 @@ def test_a_single_folder_that_is_not_there_is_said() -> None:
     assert "ce dossier n’existe pas" in list_lines([], {}, [Path("a")], [Path("a")])[0]
 
 
-def test_auto_in_an_empty_folder_says_so(tmp_path: Path) -> None:
+def test_auto_in_an_empty_folder_says_so(tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         detect([tmp_path], "demo")
     assert str(caught.value) == (
@@ -315,7 +313,7 @@ def test_the_name_of_a_folder_loses_what_no_module_may_have() -> None:
     assert arm_name(Path("out/_étape 1.5_")) == "étape-1-5"
 
 
-def test_the_digest_changes_with_a_byte_and_with_a_name(tmp_path: Path) -> None:
+def test_the_digest_changes_with_a_byte_and_with_a_name(tmp_path) -> None:
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     assert len({files_digest(tmp_path / name) for name in "abc"}) == 3

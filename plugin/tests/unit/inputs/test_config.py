@@ -1,7 +1,5 @@
 """`config`: the sections of the configuration, its defaults, and which adapters come of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec
@@ -21,7 +19,7 @@ def specs(*named: str, base_changed: bool = False, **section: object) -> list[tu
     return [(spec.name, spec.source) for spec in found]
 
 
-def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+def test_an_empty_file_is_all_defaults(tmp_path) -> None:
     path = tmp_path / "c.json"
     path.write_text("{}", encoding="utf-8")
     assert Config() == load_config(path)
@@ -35,7 +33,7 @@ def test_a_size_is_read_in_bytes(size: str | None, expected: int) -> None:
     assert expected == bytes_of(size, 7)
 
 
-def test_a_schema_may_be_named(tmp_path: Path) -> None:
+def test_a_schema_may_be_named(tmp_path) -> None:
     path = tmp_path / "c.json"
     path.write_text('{"$schema": "s.json"}', encoding="utf-8")
     assert load_config(path).schema == "s.json"
@@ -107,7 +105,7 @@ def test_an_adapter_of_the_command_line_is(named: str, expected: tuple[str, str]
     assert [expected] == specs(named)
 
 
-def test_the_folder_one_stands_in_gives_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_one_stands_in_gives_its_name(tmp_path, monkeypatch) -> None:
     (tmp_path / "lora").mkdir()
     monkeypatch.chdir(tmp_path / "lora")
     assert specs(".") == [("lora", ".")]
@@ -189,7 +187,7 @@ def test_a_name_of_the_file_that_is_taken_is_refused_with_where_it_is() -> None:
         specs(adapters={"base": "x"})
 
 
-def test_what_is_possible_is_let_through(tmp_path: Path) -> None:
+def test_what_is_possible_is_let_through(tmp_path) -> None:
     path = tmp_path / "c.json"
     path.write_text(
         '{"model": {"device_map": "cuda:1", "max_memory": {"0": "20GB", "cpu": "1.5 GiB"}}, '

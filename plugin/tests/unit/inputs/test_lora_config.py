@@ -1,7 +1,5 @@
 """The values of a LoRA's configuration, each of the kind its key wants."""
 
-from __future__ import annotations
-
 import pytest
 
 from pytest_jarvis.inputs.adapters import first_fault, unsupported_variant

@@ -1,7 +1,5 @@
 """Reports of every kind, for tests that show them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -203,19 +201,19 @@ class Golden(SingleFileSnapshotExtension):
 
 
 @pytest.fixture
-def golden(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+def golden(snapshot) -> SnapshotAssertion:
     """Return what compares with the golden files."""
     return snapshot.use_extension(Golden)
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def report(request: pytest.FixtureRequest, make_report: MakeReport) -> Report:
+def report(request, make_report) -> Report:
     """Return a report of each kind."""
     return KINDS[request.param](make_report)
 
 
 @pytest.fixture(scope="session")
-def early(make_report: MakeReport) -> Report:
+def early(make_report) -> Report:
     """Return a report of two adapters, the first settled before the last response was drawn."""
     return settled_early(make_report)
 
@@ -257,6 +255,6 @@ def early(make_report: MakeReport) -> Report:
         "many adapters",
     ],
 )
-def extreme(request: pytest.FixtureRequest, make_report: MakeReport) -> Report:
+def extreme(request, make_report) -> Report:
     """Return a report with little or much of everything."""
     return make_report(**request.param)

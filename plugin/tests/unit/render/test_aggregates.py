@@ -1,7 +1,5 @@
 """The table of categories, and who is ahead of whom: every adapter by its name, on lines that a terminal holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec
@@ -17,14 +15,14 @@ MakeReport = Callable[..., Report]
 TWO = {"v1": 0.4, "v2": 0.1}
 
 
-def test_many_adapters_have_their_totals_alone(make_report: MakeReport) -> None:
+def test_many_adapters_have_their_totals_alone(make_report) -> None:
     for count, lines in ((MOST_ADAPTERS, 4 * (MOST_ADAPTERS + 1)), (MOST_ADAPTERS + 1, MOST_ADAPTERS + 2)):
         report = make_report(gains={f"v{number}": 0.1 for number in range(count)}, prompts=2, replicates=2)
         assert len(aggregate_table(report)) == 1 + lines
 
 
 @pytest.mark.parametrize("label", ["é" * 90, "漢字" * 40], ids=["long", "wide"])
-def test_the_table_has_79_columns_and_long_names_keep_their_ends(make_report: MakeReport, label: str) -> None:
+def test_the_table_has_79_columns_and_long_names_keep_their_ends(make_report, label: str) -> None:
     names = ("lora-du-3-mars-epoque-1", "lora-du-3-mars-epoque-2")
     lines = aggregate_table(make_report(gains=dict.fromkeys(names, 0.3), label=label))
     assert max(map(width_of, lines)) <= 79
@@ -37,7 +35,7 @@ def test_a_shortened_text_is_never_wider_than_asked(text: str) -> None:
     assert shortened(text, 80) == text
 
 
-def test_of_many_adapters_only_neighbours_are_compared(make_report: MakeReport) -> None:
+def test_of_many_adapters_only_neighbours_are_compared(make_report) -> None:
     report = make_report(gains={f"v{number}": number / 2 for number in range(5)}, prompts=4)
     said = ranking_sentences(rank_adapters(report), judged=True)
     assert [tuple(sentence.split(",")[0].split(" devant ")) for sentence in said[1:]] == [
@@ -45,7 +43,7 @@ def test_of_many_adapters_only_neighbours_are_compared(make_report: MakeReport) 
     ]
 
 
-def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report: MakeReport) -> None:
+def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report) -> None:
     report = make_report(gains=TWO)
     chosen = {
         name: msgspec.structs.replace(
@@ -63,7 +61,7 @@ def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report: Mak
     ]
 
 
-def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report: MakeReport) -> None:
+def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report) -> None:
     report = make_report(gains={f"adaptateur-numero-{number}": 0.2 for number in range(9)}, prompts=3)
     lines = terminal.gate_lines(report.gate, 0.05, require="first")
     assert max(map(width_of, lines)) <= 79

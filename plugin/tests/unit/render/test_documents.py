@@ -1,14 +1,10 @@
 """What each kind of report says in every output: golden files, and what holds of all of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from html import unescape
-from pathlib import Path
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
 
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.blocks import Column
@@ -33,22 +29,22 @@ def summary_of(report: Report) -> str:
     return render_markdown(report, insights(report))
 
 
-def test_the_text_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+def test_the_text_of_each_kind_of_report(report, golden) -> None:
     assert golden == text_of(report)
 
 
-def test_the_summary_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+def test_the_summary_of_each_kind_of_report(report, golden) -> None:
     assert golden == summary_of(report)
 
 
-def test_the_words_of_the_page_of_each_kind_of_report(report: Report, golden: SnapshotAssertion) -> None:
+def test_the_words_of_the_page_of_each_kind_of_report(report, golden) -> None:
     body = render_html(report, insights(report), {}).partition("<main>")[2].partition('<section id="liste"')[0]
     cells = re.sub(r"</(td|th|dt)>", " | ", re.sub(r"<svg.*?</svg>", "", body, flags=re.DOTALL))
     lines = (line.strip() for line in unescape(re.sub("<[^>]*>", "", cells)).splitlines())
     assert golden == "\n".join(line for line in lines if line)
 
 
-def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report: Report, golden: SnapshotAssertion) -> None:
+def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report, golden) -> None:
     box = chart_data(report, insights(report)).key_numbers
     lines = [
         *terminal.summary_table(report),
@@ -64,11 +60,11 @@ def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report: Repo
     assert golden == "\n".join([*lines, "", box.verdict_text, box.advice, *box.notes])
 
 
-def test_no_line_is_wider_than_eighty_columns_or_holds_a_control_character(report: Report) -> None:
+def test_no_line_is_wider_than_eighty_columns_or_holds_a_control_character(report) -> None:
     holds_to_its_width(text_of(report))
 
 
-def test_no_line_of_an_extreme_report_is_wider_or_holds_a_control_character(extreme: Report) -> None:
+def test_no_line_of_an_extreme_report_is_wider_or_holds_a_control_character(extreme) -> None:
     holds_to_its_width(text_of(extreme))
 
 
@@ -77,13 +73,13 @@ def holds_to_its_width(text: str) -> None:
     assert {char for char in text if not (char.isprintable() or char in "\n\u00a0")} == set()
 
 
-def test_a_summary_is_short_and_holds_no_control_character(extreme: Report) -> None:
+def test_a_summary_is_short_and_holds_no_control_character(extreme) -> None:
     text = summary_of(extreme)
     assert len(text) < MOST_CHARACTERS
     assert {char for char in text if not (char.isprintable() or char in "\n\u00a0")} == set()
 
 
-def test_what_a_model_wrote_is_never_markup(extreme: Report) -> None:
+def test_what_a_model_wrote_is_never_markup(extreme) -> None:
     kept = re.compile(r"^(<sub>|<details><summary>|</details>$)|</(sub|summary|details)>$")
     lines = [kept.sub("", line.replace("<br>", "")) for line in summary_of(extreme).splitlines()]
     left = "\n".join(map(outside_code, lines))
@@ -96,18 +92,18 @@ def outside_code(text: str) -> str:
     return re.sub(r"\\.", "", re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", text))
 
 
-def test_punctuation_decimals_and_minus_are_french(report: Report) -> None:
+def test_punctuation_decimals_and_minus_are_french(report) -> None:
     text = text_of(report)
     assert re.findall(r".{0,10} [:;?!»%].{0,5}|.{0,5}« .{0,5}", text) == []
     figures = text[text.index("VERDICT") : text.index("PROVENANCE")]
     assert re.findall(r"[^\w]-\d|\d\.\d", figures) == []
 
 
-def test_a_report_read_twice_is_the_same_text(report: Report) -> None:
+def test_a_report_read_twice_is_the_same_text(report) -> None:
     assert (text_of(report), summary_of(report)) == (text_of(report), summary_of(report))
 
 
-def test_shares_stay_between_nothing_and_all(make_report: MakeReport) -> None:
+def test_shares_stay_between_nothing_and_all(make_report) -> None:
     text = text_of(make_report(prompts=1, replicates=4))
     part = text[text.index("STATISTIQUES GLOBALES") : text.index("PAR CATÉGORIE")]
     intervals = re.findall(r"\[([−+\d,]+)\u00a0; ([−+\d,]+)\]", part)
@@ -116,13 +112,13 @@ def test_shares_stay_between_nothing_and_all(make_report: MakeReport) -> None:
     assert min(arms) >= 0
 
 
-def test_the_totals_of_a_summary_are_there_however_many_categories(make_report: MakeReport) -> None:
+def test_the_totals_of_a_summary_are_there_however_many_categories(make_report) -> None:
     text = summary_of(make_report(categories=50, prompts=1, replicates=2, gains={"v1": 0.6, "v2": 0.0}))
     assert [f"| Ensemble | {name} | " in text for name in ("v1", "v2")] == [True, True]
     assert "… et 62 de plus" in text
 
 
-def test_a_pipe_in_a_label_does_not_split_a_cell(make_report: MakeReport) -> None:
+def test_a_pipe_in_a_label_does_not_split_a_cell(make_report) -> None:
     lines = summary_of(make_report(label="a|b")).splitlines()
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith(r"| a\|b")} == {7}
 
@@ -150,14 +146,14 @@ def test_a_label_is_escaped(text: str, expected: str) -> None:
     assert expected == escaped(text)
 
 
-def test_a_cut_summary_says_so(make_report: MakeReport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_summary_says_so(make_report, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.render.markdown.MOST_CHARACTERS", 1000)
     text = summary_of(make_report())
     assert len(text) < 1000
     assert text.rstrip().endswith("disent le reste.")
 
 
-def test_the_summary_is_added_to_what_a_step_already_said(tmp_path: Path) -> None:
+def test_the_summary_is_added_to_what_a_step_already_said(tmp_path) -> None:
     file = tmp_path / "summary"
     file.write_text("avant\n", encoding="utf-8")
     append_step_summary("# Été\n", file)

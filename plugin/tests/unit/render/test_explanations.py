@@ -1,7 +1,5 @@
 """`render.french`: there is a French sentence for everything a verdict, a warning or a threshold can say."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import pytest

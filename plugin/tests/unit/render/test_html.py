@@ -1,7 +1,5 @@
 """`report.html` as text: nothing a model wrote is markup, nothing is fetched, and the same report is the same page."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -85,34 +83,34 @@ def hostile(make_report) -> str:
     return page_of(msgspec.structs.replace(report, metadata=metadata, provenance=provenance))
 
 
-def test_no_text_of_a_report_becomes_markup(hostile: str) -> None:
+def test_no_text_of_a_report_becomes_markup(hostile) -> None:
     read = Reader(hostile)
     assert 2 == len(read.inside["script"])
     assert not {"img", "iframe", "object", "link", "base", "form"} & {tag for tag, _ in read.elements}
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
 
 
-def test_an_attribute_holds_no_markup_and_nothing_hidden(hostile: str) -> None:
+def test_an_attribute_holds_no_markup_and_nothing_hidden(hostile) -> None:
     values = [value for _, attributes in Reader(hostile).elements for value in attributes.values() if value]
     assert [value for value in values if "hidden-char" in value and value != "hidden-char"] == []
     assert not set("\u202e\u2066\x00\x1b") & set("".join(values))
 
 
-def test_the_data_holds_the_hostile_texts_as_they_were(hostile: str) -> None:
+def test_the_data_holds_the_hostile_texts_as_they_were(hostile) -> None:
     assert HOSTILE in {row[2] for row in Reader(hostile).payload()["responses"]}
 
 
-def test_no_sign_that_could_end_the_data_stands_in_it(hostile: str) -> None:
+def test_no_sign_that_could_end_the_data_stands_in_it(hostile) -> None:
     written = re.search(r'id="donnees">(.*?)</script>', hostile, re.DOTALL)
     assert written is not None
     assert not set("<>&\u2028\u2029") & set(written[1])
 
 
-def test_a_page_can_be_written_in_utf_8_whatever_a_model_wrote(hostile: str) -> None:
+def test_a_page_can_be_written_in_utf_8_whatever_a_model_wrote(hostile) -> None:
     assert hostile.encode("utf-8")
 
 
-def test_no_hidden_character_stands_in_the_page(hostile: str) -> None:
+def test_no_hidden_character_stands_in_the_page(hostile) -> None:
     assert not set("\u202e\u2066\x00\x1b") & set(Reader(hostile).said)
 
 

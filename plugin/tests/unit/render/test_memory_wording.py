@@ -1,7 +1,5 @@
 """What a report and the progress say of memory."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -43,7 +41,7 @@ def test_the_progress_ends_with_the_memory_of_each_device() -> None:
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_the_configuration_can_switch_the_memory_off(pytester: pytest.Pytester, memory: bool) -> None:
+def test_the_configuration_can_switch_the_memory_off(pytester, memory: bool) -> None:
     from pytest_jarvis.inputs.config import LoggingSection
     from pytest_jarvis.plugin.terminal import LiveTerminal
 

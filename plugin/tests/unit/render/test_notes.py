@@ -1,7 +1,5 @@
 """What engines and runs note as codes, in French."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,13 +1,10 @@
 """Sentences that depend on figures: every case of a kind in one golden file, to be read side by side."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import msgspec
-from syrupy.assertion import SnapshotAssertion
 
 from pytest_jarvis.render.french import (
     adapters_sentence,
@@ -45,7 +42,7 @@ def outcome(verdict: GateVerdict, *reasons: Reason, **adapters: ThresholdVerdict
     return GateOutcome(verdict=verdict, exit_failed=False, reasons=reasons, adapters=judged, thresholds=())
 
 
-def test_decisions_in_one_line_and_in_sentences(golden: SnapshotAssertion) -> None:
+def test_decisions_in_one_line_and_in_sentences(golden) -> None:
     plain = dataclasses.replace(
         decide([[0.3, 0.4]] * 30, [[0.6, 0.7]] * 30),
         gain=0.5,
@@ -77,7 +74,7 @@ def test_decisions_in_one_line_and_in_sentences(golden: SnapshotAssertion) -> No
     )
 
 
-def test_verdicts_of_the_gate_and_their_reasons(golden: SnapshotAssertion) -> None:
+def test_verdicts_of_the_gate_and_their_reasons(golden) -> None:
     missing = {"missing": 27, "selected": 30, "responses": 0}
     gates = {
         "one": outcome("PASS", v1="PASS"),
@@ -110,7 +107,7 @@ def test_verdicts_of_the_gate_and_their_reasons(golden: SnapshotAssertion) -> No
     assert golden == listed([*said, ("reasons", map(reason_sentence, reasons))])
 
 
-def test_conclusions_of_comparisons(make_report: MakeReport, golden: SnapshotAssertion) -> None:
+def test_conclusions_of_comparisons(make_report, golden) -> None:
     def said(before: Report, after: Report, **edits: object) -> list[str]:
         found: RunComparison = replace(compare_runs(before, after), **edits)  # type: ignore[arg-type]  # the tests' own
         return conclusion(found, found.arms[0], after)
@@ -145,7 +142,7 @@ def test_conclusions_of_comparisons(make_report: MakeReport, golden: SnapshotAss
     assert golden == listed(cases.items())
 
 
-def test_the_memory_of_a_run(golden: SnapshotAssertion) -> None:
+def test_the_memory_of_a_run(golden) -> None:
     loaded = DeviceMemory(
         device="GPU 0",
         allocated_bytes=17 * 10**9,

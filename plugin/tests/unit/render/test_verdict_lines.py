@@ -1,7 +1,5 @@
 """The verdict as every output says it: of which adapter, at how many responses, and only where the run is judged."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Callable
@@ -29,7 +27,7 @@ from pytest_jarvis.types import AdapterProof, Progress
 MakeReport = Callable[..., Report]
 
 
-def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_proven_too_high(early: Report) -> None:
+def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_proven_too_high(early) -> None:
     report = early
     ruled_out = dataclasses.replace(report.decisions["v1"], verdict="FAIL")
     for decision, word in ((report.decisions["v1"], "trop haut"), (ruled_out, "trop bas")):
@@ -38,7 +36,7 @@ def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_prov
 
 
 @pytest.mark.parametrize("recipe", [{}, {"gains": {"v1": 0.4, "un-nom-vraiment-tres-long": 0.0}}, {"label": "é" * 90}])
-def test_the_terminals_lines_are_at_most_79_columns(make_report: MakeReport, recipe: dict[str, object]) -> None:
+def test_the_terminals_lines_are_at_most_79_columns(make_report, recipe: dict[str, object]) -> None:
     report = make_report(**recipe)
     engine = report.provenance.engine
     proof = AdapterProof(
@@ -63,7 +61,7 @@ def test_the_terminals_lines_are_at_most_79_columns(make_report: MakeReport, rec
     assert [line for line in lines if width_of(line) > 79] == []
 
 
-def test_a_wide_terminal_shows_a_decision_on_one_line(make_report: MakeReport) -> None:
+def test_a_wide_terminal_shows_a_decision_on_one_line(make_report) -> None:
     assert len(terminal.decision_lines(make_report(), width=300)) == 1
 
 
@@ -74,13 +72,13 @@ def test_what_matters_most_of_the_progress_comes_first() -> None:
     )
 
 
-def test_an_arrow_never_contradicts_the_figures_beside_it(make_report: MakeReport) -> None:
+def test_an_arrow_never_contradicts_the_figures_beside_it(make_report) -> None:
     figures = {"jarvis_relevance": Figure(base=0.0601, finetuned=0.0599)}
     row = msgspec.structs.replace(make_report().results[0], figures=figures)
     assert "0,06 → 0,06 =" in terminal.case_line(row, 100, name_arm=False)
 
 
-def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report: MakeReport) -> None:
+def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0})
     engine = dataclasses.replace(report.provenance.engine, adapters=())
     report = msgspec.structs.replace(report, provenance=msgspec.structs.replace(report.provenance, engine=engine))
@@ -106,7 +104,7 @@ def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
     assert "(v1)" == verdicts.whose(dataclasses.replace(run, adapter="v1"), several=False)
 
 
-def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report: Callable[..., Report]) -> None:
+def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report) -> None:
     report = make_report()
     asked, not_asked = (" ".join(terminal.decision_lines(report, asked=asked)) for asked in (True, False))
     assert ("PROUVÉ" in asked, "PROUVÉ" in not_asked, "non jugé" in not_asked) == (True, False, True)

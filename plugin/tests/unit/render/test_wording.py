@@ -1,7 +1,5 @@
 """`render.french`: numbers as French writes them, texts that fit a terminal, verdicts and reasons in a sentence."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import pytest

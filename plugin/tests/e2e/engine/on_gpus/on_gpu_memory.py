@@ -1,7 +1,5 @@
 """Memory of GPUs: what a load takes at its peak, where a model lies, and what is done when there is not enough."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Steps on a GPU: recorded ones give the texts of those that are launched, and nothing waits that need not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
