@@ -36,41 +36,41 @@ def _reports_folder(options: argparse.Namespace) -> Path:
 
 def set_to(options: argparse.Namespace) -> int:
     """Make a report the baseline and print what it replaced; raise InputError for an unusable report."""
-    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.render.french import saved_runs
     from pytest_jarvis.report.saved_runs import set_baseline
 
     new, old = set_baseline(options.report, _reports_folder(options))
     if old is not None:
-        print_line(comparing.baseline_was(old.report))
-    print_line(comparing.baseline_is(new.path.as_posix(), new.report))
+        print_line(saved_runs.baseline_was(old.report))
+    print_line(saved_runs.baseline_is(new.path.as_posix(), new.report))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print which run is the baseline; return 1 when none is set, raise InputError when it is damaged."""
-    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.render.french import saved_runs
     from pytest_jarvis.report.saved_runs import BASELINE_FILE, read_saved
 
     file = _reports_folder(options) / BASELINE_FILE
     if not file.exists():
-        print_line(comparing.no_baseline(file.as_posix()))
+        print_line(saved_runs.no_baseline(file.as_posix()))
         return 1
-    print_line(comparing.baseline_is(file.as_posix(), read_saved(file, "baseline").report))
+    print_line(saved_runs.baseline_is(file.as_posix(), read_saved(file, "baseline").report))
     return 0
 
 
 def clear(options: argparse.Namespace) -> int:
     """Remove the baseline, if there is one."""
-    from pytest_jarvis.render.french import comparing
+    from pytest_jarvis.render.french import saved_runs
     from pytest_jarvis.report.saved_runs import BASELINE_FILE
 
     file = _reports_folder(options) / BASELINE_FILE
     try:
         file.unlink()
     except FileNotFoundError:
-        print_line(comparing.no_baseline(file.as_posix()))
+        print_line(saved_runs.no_baseline(file.as_posix()))
         return 0
     except OSError as error:
         raise InputError(f"{file}: cannot be removed: {error.strerror or error}") from None
-    print_line(comparing.baseline_cleared(file.as_posix()))
+    print_line(saved_runs.baseline_cleared(file.as_posix()))
     return 0

@@ -54,7 +54,7 @@ def add_pytest_options(command: Parser) -> None:
 
 def print_line(text: str, stream: TextIO | None = None) -> None:
     """Print a line to standard output or `stream`, replacing the characters that its encoding lacks."""
-    from pytest_jarvis.render.french import encodable
+    from pytest_jarvis.render.french.formats import encodable
 
     stream = stream or sys.stdout
     print(encodable(text, stream.encoding), file=stream)

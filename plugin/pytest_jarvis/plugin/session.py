@@ -20,8 +20,8 @@ from pytest_jarvis.plugin.handles import Measured, ModelHandle
 from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_case, verbosity_of, write_summary
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.comparing import replaying_label
 from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.render.french.saved_runs import replaying_label
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row

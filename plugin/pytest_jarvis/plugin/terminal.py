@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.french import encodable, fit, typeset
+from pytest_jarvis.render.french.formats import encodable, fit, printable, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import (
+    ALL_WORKERS_DIED,
     NOT_ASKED_TO_JUDGE,
     NOT_ASKED_TO_JUDGE_PART,
     RESUME,
-    all_died,
+    folder,
     hook_sentence,
+    loading,
 )
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
@@ -108,8 +110,8 @@ class LiveTerminal:
     def loading(self) -> None:
         """Show that the engine begins to load, and what was chosen for it."""
         for note in self._notes:
-            self._line(terminal.note_line(note))
-        self._line(terminal.loading_line(self._label))
+            self._line(f"JARVIS : {note}")
+        self._line(loading(self._label))
 
     def loaded(self, description: EngineDescription, seconds: float) -> None:
         """Show what is loaded and how long it took."""
@@ -215,8 +217,8 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
-    for text in map(terminal.shown_line, summary.shown):
-        _write(reporter, text)
+    for text in summary.shown:
+        _write(reporter, f"  {printable(text)}")
     if summary.workers > 1:
         _write(reporter, french_note(several_processes(summary.workers, settings.gate.looks[-1])))
     if report is not None:
@@ -241,7 +243,7 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
         if error is not None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
     if summary.folder is not None:
-        _write(reporter, terminal.folder_line(summary.folder))
+        _write(reporter, folder(summary.folder))
 
 
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:
@@ -251,7 +253,7 @@ def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None
     for problem in summary.problems:
         _write(reporter, problem.sentence, red=True)
     if summary.all_workers_died:
-        _write(reporter, all_died(), red=True)
+        _write(reporter, ALL_WORKERS_DIED, red=True)
     if summary.hook_error is not None:
         _write(reporter, hook_sentence(summary.hook_error), red=True)
 
@@ -264,7 +266,7 @@ def _write_regression(reporter: TerminalReporter, report: Report | None) -> None
 
 def _write_report(reporter: TerminalReporter, report: Report, summary: SessionSummary) -> None:
     verbosity, judged = summary.verbosity, summary.is_judged
-    for line in terminal.warnings(report):
+    for line in terminal.caution_lines(report):
         _write(reporter, line, yellow=True)
     if verbosity >= 0:
         for line in [*terminal.summary_table(report), *terminal.metric_lines(report)]:
@@ -274,12 +276,12 @@ def _write_report(reporter: TerminalReporter, report: Report, summary: SessionSu
     if verbosity >= 0 and summary.settings.config.logging.timings:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
     ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
-    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, asked=judged)]:
+    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, with_verdict=judged)]:
         _write(reporter, line)
     for line in (
         terminal.noise_lines(report.noise_floor, report.statistics.figure(COSINE).finetuned)
         if report.noise_floor
-        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, asked=judged)
+        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, with_verdict=judged)
     ):
         _write(reporter, line)
 

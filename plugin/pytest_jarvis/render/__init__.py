@@ -1,9 +1,11 @@
-"""How a report is shown: files, terminal, and the French words for all of them.
+"""Output of a report: files, terminal, and the French words of both.
 
-files             every file that is made of a report, ours and those of other distributions
-text, markdown, html/, charts/   each holds a `FORMAT`
-terminal          what a session prints
-french/           all words that a reader sees
+files                            every output file, ours and those of other distributions
+text, markdown, html/, charts/   a `FORMAT` each
+sections, blocks                 the content of reports, whatever the output
+terminal                         what a session prints
+comparison, history              saved runs: compared, and over time
+french/                          every word that a reader sees
 """
 
 from __future__ import annotations
@@ -24,32 +26,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """A file that was made without one of its parts."""
+    """A file made without one of its parts."""
 
     data: str | bytes
     part: str
-    """What is missing, for the reader."""
+    """The missing part, in French."""
     error: Exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFormat:
-    """One kind of file that is made of a report; what an entry point of `pytest_jarvis.outputs` names."""
+    """A kind of output file; entry points of `pytest_jarvis.outputs` name one."""
 
     file: str
-    """What the file is called, where the configuration says nothing else."""
+    """Default name of the file."""
     render: str | Callable[[Report, Insights], str | bytes | Incomplete]
-    """Returns what the file holds; text is written as UTF-8. As `module:name` it is imported when it is called."""
+    """Returns the content; text is written as UTF-8. As `module:name` it is imported at the first call."""
 
     def make(self, report: Report, insights: Insights) -> str | bytes | Incomplete:
-        """Return what the file holds; what `render` raises passes through."""
+        """Return the content of the file; exceptions of `render` pass through."""
         render: Callable[[Report, Insights], str | bytes | Incomplete]
         render = resolve_name(self.render) if isinstance(self.render, str) else self.render
         return render(report, insights)
 
 
 def find_format(name: str) -> OutputFormat:
-    """Return a format: ours without reading any metadata, else an installed one, whose errors pass through."""
+    """Return a format by name; built-in ones without reading metadata, installed ones with their own errors."""
     found = import_module(f"{__name__}.{name}").FORMAT if name in FILES else find_entry_points(OUTPUTS)[name].load()
     if not isinstance(found, OutputFormat):
         raise TypeError(f"the entry point '{name}' of {OUTPUTS} is no OutputFormat")

@@ -1,4 +1,4 @@
-"""The parts of a report for readers, in no output's terms: sections of paragraphs, lists, tables, facts and cases."""
+"""The blocks of a report, whatever the output: sections of paragraphs, lists, tables, facts and cases."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class CaseLink(str):
 
 
 class Digest(str):
-    """A digest: whole on the page, its beginning elsewhere."""
+    """A digest: whole on the page, its beginning in other outputs."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The way from the base's mean to an adapter's, which the page draws; `most` is the right end."""
+    """A line on the page from the mean of the base to that of an adapter; `most` is the right end."""
 
     before: float
     after: float
     most: float
     adapter: int
-    """The adapter's place, which gives its colour."""
+    """Its place among the adapters, which gives the colour."""
 
 
 Cell = str | Span | None
@@ -48,7 +48,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An entry of a list; `case` stands before the text."""
+    """An entry of a list, after its `case` if it has one."""
 
     text: str
     case: CaseLink | None = None
@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list under a head, if it has one; text and Markdown show the first ones of many."""
+    """A list, with an optional head; text and Markdown show the first entries of many."""
 
     items: tuple[Item, ...]
     head: str = ""
@@ -64,37 +64,39 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: `width` columns of text; one without a width stands on the page alone."""
+    """A column of a table, `width` columns of text wide; without a width it is on the page only."""
 
     head: str
     width: int = 0
     kind: Literal["figure", "text"] = "figure"
-    """Texts stand to the left and are wrapped, figures to the right; a line end in a figure begins a second line."""
+    """Text is aligned left and wrapped, figures right; a figure may have two lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. In a `grouped` one the first column names a group of rows, and the second who each row is about."""
+    """A table. In a `grouped` one the first column names a group of rows, the second the adapter of each."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     totals: int = 0
-    """Rows at the end that stay where others have no room."""
+    """Rows at the end that are never cut."""
+    most: int | None = None
+    """The most rows in text."""
     grouped: bool = False
     page: bool = True
-    """False where the page has a picture instead."""
+    """False if the page has a picture instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Labels and their values; one without a value is left out."""
+    """Labels and values; those without a value are left out."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How one prompt changed, with the first response of each arm."""
+    """The change of one prompt, with the first response of each arm."""
 
     case: CaseLink
     row: ResultRow
@@ -106,14 +108,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Prompts that changed, the most changed first."""
+    """Changed prompts, the largest change first."""
 
     changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What is said of one adapter, or in more detail; the page folds it unless `unfolded`."""
+    """The blocks about one adapter, or details; the page folds them unless `unfolded`."""
 
     name: str
     blocks: tuple[Block, ...]
@@ -126,34 +128,34 @@ Block = Text | Items | Table | Facts | Changes | Part
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One subject under its title."""
+    """A subject under its title."""
 
     key: str
     title: str
     blocks: tuple[Block, ...]
     brief: bool
-    """Whether the summary has it too."""
+    """Whether the summary has it."""
 
 
 def case_anchor(prompt_id: str, adapter: str, candidate: str) -> str:
-    """Return the id of a case in the page: « cas-ID », with the adapter's name where it is not the candidate."""
+    """Return the id of a case in the page: « cas-ID », with the adapter's name if it is not the candidate."""
     return f"cas-{prompt_id}" if adapter == candidate else f"cas-{prompt_id}--{adapter}"
 
 
 def case_link(row: ResultRow, candidate: str) -> CaseLink:
-    """Return the id of a row's prompt, as a link to its case."""
+    """Return the id of a row's prompt as a link to its case."""
     link = CaseLink(row.prompt_id)
     link.anchor = case_anchor(row.prompt_id, row.adapter, candidate)
     return link
 
 
 def items(sentences: Iterable[str], head: str = "") -> tuple[Items, ...]:
-    """Return sentences as a list; none without a sentence."""
+    """Return sentences as a list; nothing without sentences."""
     found = tuple(Item(sentence) for sentence in sentences)
     return (Items(found, head),) if found else ()
 
 
 def columns(heads: Iterable[str], widths: Iterable[int]) -> tuple[Column, ...]:
-    """Return columns of a text and of figures, with their widths."""
+    """Return a column of text, then columns of figures."""
     first, *others = zip(heads, widths, strict=True)
     return (Column(*first, "text"), *(Column(head, width) for head, width in others))

@@ -1,4 +1,4 @@
-"""The files that are made of a report: written whole or not at all, each on its own, none of them fatal."""
+"""Output files of a report: each written atomically and on its own, none of them fatal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import msgspec
 from pytest_jarvis.files import write_atomically
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import Incomplete, OutputFormat, find_format
-from pytest_jarvis.render.french import labels, printable
+from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.markdown import append_step_summary, render_markdown
 from pytest_jarvis.report.analysis.insights import Insights, insights
 from pytest_jarvis.report.schema import REPORT_FILE, Report
@@ -30,7 +31,7 @@ class OutputProblem:
 
     file: str
     sentence: str
-    """What to tell the user, in one line."""
+    """For the user, in one line."""
 
 
 def write_outputs(
@@ -42,11 +43,11 @@ def write_outputs(
     step_summary: Path | None = None,
     on_written: Callable[[Path], None] | None = None,
 ) -> list[OutputProblem]:
-    """Write `thresholds.json` and the files of `formats` in `folder`, and return what could not be made.
+    """Write `thresholds.json` and the files of `formats` in `folder`; return the problems, never raise.
 
-    `names` says of some formats what their file is called, when not as they say; `on_written` is told each file.
-    Nothing here raises: the numbers are written and judged before, and no picture may cost them. `step_summary` is the
-    file that GitHub Actions names in `GITHUB_STEP_SUMMARY`: the Markdown summary is appended to it.
+    The numbers and the verdict are on disk before, and no picture may cost them. `names` overrides the file names of
+    formats; `on_written` is called with each file. The Markdown summary is appended to `step_summary`, the file that
+    GitHub Actions names in `GITHUB_STEP_SUMMARY`.
     """
     writer = _Writer(folder, on_written)
     attempt = writer.attempt
@@ -65,7 +66,7 @@ def write_outputs(
 
 
 class _Writer:
-    """Writes the files of one report, each by a name of its own, and notes what could not be made."""
+    """Writes the files of a report under distinct names, and collects the problems."""
 
     def __init__(self, folder: Path, on_written: Callable[[Path], None] | None) -> None:
         self.problems: list[OutputProblem] = []
@@ -74,7 +75,7 @@ class _Writer:
         self._taken = {REPORT_FILE, THRESHOLDS_FILE}
 
     def attempt(self, file: str, action: Callable[[], T]) -> T | None:
-        """Return what `action` gives; None, and a problem, where it raises."""
+        """Return the result of `action`; if it raises, None, and add a problem."""
         try:
             return action()
         except Exception as error:  # noqa: BLE001  # a file for people never costs the numbers or the verdict
@@ -82,7 +83,7 @@ class _Writer:
             return None
 
     def make(self, file: str, one: OutputFormat, report: Report, found: Insights) -> None:
-        """Write the file of a format; ValueError for a name that is another file's, or no name of a file."""
+        """Write the file of a format; ValueError if the name is no file name, or another file has it."""
         if file in self._taken or Path(file).name != file:
             raise ValueError("no name of a file of its own")
         self._taken.add(file)
@@ -93,7 +94,7 @@ class _Writer:
         self.write(file, made.encode() if isinstance(made, str) else made)
 
     def write(self, file: str, data: bytes) -> None:
-        """Write a file whole, and tell of it."""
+        """Write a file and call `on_written`."""
         write_atomically(self._folder / file, data)
         if self._on_written is not None:
             self._on_written(self._folder / file)
@@ -104,12 +105,11 @@ class _Writer:
 
 
 def encode_thresholds(report: Report) -> bytes:
-    """Return `thresholds.json`: how the weights were stored, the verdict, its reasons, and each threshold.
+    """Return `thresholds.json`: storage of the weights, verdict, reasons, and thresholds with their bars.
 
-    A threshold has its value, bar, verdict and why. The storage is here because one that is partly in 4 bits must be
-    known wherever a verdict is.
+    The storage is part of it because partly quantised weights must be known wherever a verdict is.
     """
-    # A count is an int in the session that judged and a float once read back: the file is the same of both.
+    # A count is an int in a session and a float in a report from a file; the output must not differ.
     gate = msgspec.convert(msgspec.to_builtins(report.gate), GateOutcome)
     document: dict[str, object] = {
         "schema_version": report.schema_version,

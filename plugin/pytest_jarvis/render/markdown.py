@@ -1,4 +1,4 @@
-"""`summary.md`: the report for a reviewer, in GitHub's Markdown; what a model wrote is text there, never markup."""
+"""`summary.md`: the report for a reviewer in GitHub's Markdown, where nothing a model wrote becomes markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Final
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.blocks import Block, Change, Changes, Digest, Facts, Item, Items, Part, Section, Table, Text
-from pytest_jarvis.render.french import comparing, labels, printable, typeset
+from pytest_jarvis.render.french import labels, saved_runs
+from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -20,50 +21,50 @@ STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
 _MOST_ROWS = 40
 _MOST_UNFOLDED = 20
-"""Rows of a table that is shown at once."""
+"""Rows of a table that is not folded."""
 _MOST_ITEMS = 20
 _MOST_CASES_EACH = 2
-"""Of each of several adapters."""
+"""With several adapters."""
 _MOST_LABEL = 80
 _MOST_TEXT = 400
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)
-"""What can begin markup inside a line, or make a link of an address."""
+"""Characters that begin markup inside a line, or make an address a link."""
 _TICKS = re.compile("`+")
 
 
 def render_markdown(report: Report, insights: Insights) -> str:
-    """Return the text of `summary.md`: the brief sections, what was compared in small print; under 60,000 signs."""
+    """Return `summary.md`: the brief sections, then what was compared in small print; under 60,000 characters."""
     shown = [one for one in sections(report, insights) if one.brief]
     identity = [one for one in shown if one.key == "identity"]
     blocks = [
         f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
-        *(f"> {escaped_sentence(note)}" for note in (*cautions(report), *comparing.drop_notes(report))),
+        *(f"> {escaped_sentence(note)}" for note in (*cautions(report), *saved_runs.drop_notes(report))),
         *(text for one in shown if one.key != "identity" for text in _section(one)),
-        *(text for one in identity for text in _blocks(one.blocks)),
+        *(text for one in identity for text in markdown_blocks(one.blocks)),
     ]
     return _cut("\n\n".join(typeset(block) for block in blocks) + "\n")
 
 
 def append_step_summary(text: str, file: Path) -> None:
-    """Append a summary to the file that GitHub Actions names in `GITHUB_STEP_SUMMARY`; OSError as `open`."""
+    """Append a summary to a file; OSError as `open`."""
     with file.open("a", encoding="utf-8") as stream:
         stream.write(f"{text}\n")
 
 
 def escaped(text: str) -> str:
-    """Return a short text so that no character of it is markup, on one line."""
+    """Return a short text on one line, its markup escaped."""
     shown = printable(text)
     shown = shown if len(shown) <= _MOST_LABEL else f"{shown[: _MOST_LABEL - 1]}…"
     return _MARKUP.sub(r"\\\1", shown)
 
 
 def escaped_sentence(text: str) -> str:
-    """Return a sentence of ours, which may quote a name, so that no character of it is markup."""
+    """Return a sentence that may quote a name, its markup escaped."""
     return _MARKUP.sub(r"\\\1", printable(text))
 
 
 def code(text: str) -> str:
-    """Return a text as inline code: neither markup, nor a link, nor a mention of somebody."""
+    """Return a text as inline code: neither markup, nor a link, nor a mention."""
     shown = printable(text).strip()
     shown = shown if len(shown) <= _MOST_TEXT else f"{shown[: _MOST_TEXT - 1]}…"
     if not shown:
@@ -72,8 +73,8 @@ def code(text: str) -> str:
     return f"{fence} {shown} {fence}" if "`" in (shown[0], shown[-1]) else f"{fence}{shown}{fence}"
 
 
-def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]], *, totals: int = 0) -> str:
-    """Return a table, cells escaped, the first column to the left; of many rows the first and the last `totals`."""
+def _table_of(heads: Sequence[str], rows: Sequence[Sequence[str]], *, totals: int = 0) -> str:
+    """Return an escaped table, the first column to the left; of many rows the first, and the last `totals`."""
     left = len(rows) - max(_MOST_ROWS, totals)
     kept = [*rows[: len(rows) - left - totals], *rows[len(rows) - totals :]] if left > 0 else rows
     lines = [heads, *kept]
@@ -83,7 +84,6 @@ def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]], *, totals: int
 
 
 def _cut(text: str) -> str:
-    """Return the text, cut at the end of a line where it would be too long."""
     if len(text) < MOST_CHARACTERS:
         return text
     end = text.rfind("\n", 0, MOST_CHARACTERS - 200)
@@ -93,11 +93,11 @@ def _cut(text: str) -> str:
 def _section(section: Section) -> Iterator[str]:
     if section.key != "verdict":
         yield f"## {section.title}"
-    yield from _blocks(section.blocks)
+    yield from markdown_blocks(section.blocks)
 
 
-def _blocks(blocks: Iterable[Block], *, most: int = 5) -> Iterator[str]:
-    """Yield each block as Markdown; `most` is how many cases a list of them shows."""
+def markdown_blocks(blocks: Iterable[Block], *, most: int = 5) -> Iterator[str]:
+    """Yield each block as Markdown; of changes the first `most`."""
     for block in blocks:
         match block:
             case Text(text, tone):
@@ -110,12 +110,12 @@ def _blocks(blocks: Iterable[Block], *, most: int = 5) -> Iterator[str]:
             case Table():
                 yield from _table(block)
             case Facts(rows):
-                said = ((name, labels.short(value) if isinstance(value, Digest) else value) for name, value in rows)
-                yield f"<sub>{' · '.join(f'{name} {escaped_sentence(value)}' for name, value in said if value)}</sub>"
+                pairs = ((name, labels.short(value) if isinstance(value, Digest) else value) for name, value in rows)
+                yield f"<sub>{' · '.join(f'{name} {escaped_sentence(value)}' for name, value in pairs if value)}</sub>"
             case Changes(changes):
                 yield "\n".join(_change(change) for change in changes[:most])
             case Part():
-                inside = list(_blocks(block.blocks, most=_MOST_CASES_EACH))
+                inside = list(markdown_blocks(block.blocks, most=_MOST_CASES_EACH))
                 yield from [f"### {escaped(block.name)}", *inside] if inside else []
 
 
@@ -124,12 +124,11 @@ def _item(item: Item) -> str:
 
 
 def _table(block: Table) -> Iterator[str]:
-    """Yield the columns that the text has."""
     places = [place for place, column in enumerate(block.columns) if column.width]
     if not places:
         return
     heads = [block.columns[place].head for place in places]
-    table = table_of(heads, [[str(row[place]) for place in places] for row in block.rows], totals=block.totals)
+    table = _table_of(heads, [[str(row[place]) for place in places] for row in block.rows], totals=block.totals)
     folded = len(block.rows) > _MOST_UNFOLDED
     yield f"<details><summary>{escaped(heads[0])}</summary>\n\n{table}\n\n</details>" if folded else table
 

@@ -1,4 +1,4 @@
-"""`report.txt`: sections as plain text of 80 columns, which accents and wide characters do not push aside."""
+"""`report.txt`: plain text of 80 columns, whatever the width of accents and wide characters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from pytest_jarvis.render.blocks import (
     Table,
     Text,
 )
-from pytest_jarvis.render.french import NBSP, columns_of, fit, labels, printable, shortened, width_of
+from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.formats import NBSP, columns_of, fit, printable, shortened, width_of
 from pytest_jarvis.render.french.labels import short
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
@@ -33,7 +34,7 @@ INDENT: Final = "  "
 
 _MOST_CELL_LINES: Final = 4
 _MOST_LINES: Final = 12
-"""Of a response."""
+"""Lines of a response."""
 _MOST_ITEMS: Final = 10
 _ARM_WIDTH: Final = 12
 
@@ -41,9 +42,9 @@ Side = Literal["left", "right"]
 
 
 def wrap(text: str, width: int, *, most: int | None = None) -> list[str]:
-    """Return `text` in lines of at most `width` columns, broken at spaces (never at no-break ones).
+    """Return `text` in lines of at most `width` columns, broken at spaces, not at no-break ones.
 
-    Longer words are broken anywhere. At most `most` lines, the last then ends with an ellipsis.
+    Longer words are broken anywhere. Beyond `most` lines, the last one ends in an ellipsis.
     """
     lines: list[str] = []
     line = ""
@@ -62,14 +63,14 @@ def wrap(text: str, width: int, *, most: int | None = None) -> list[str]:
 
 
 def paragraph(text: str, *, indent: str = INDENT, first: str | None = None, most: int | None = None) -> list[str]:
-    """Return `text` wrapped to the page; `first` stands before the first line, `indent` before the others."""
+    """Return `text` wrapped to the page, after `first` in the first line and `indent` in the others."""
     lead = indent if first is None else first
     lines = wrap(text, WIDTH - max(width_of(indent), width_of(lead)), most=most)
     return [f"{lead if number == 0 else indent}{line}" for number, line in enumerate(lines)]
 
 
 def pairs(rows: Iterable[tuple[str, str]], *, label_width: int = 22) -> list[str]:
-    """Return labels and their values, the values aligned and wrapped; a row without a value is left out."""
+    """Return labels and wrapped values in two columns; a label without a value is left out."""
     indent = " " * (len(INDENT) + label_width + 1)
     return [
         line
@@ -80,7 +81,7 @@ def pairs(rows: Iterable[tuple[str, str]], *, label_width: int = 22) -> list[str
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table under its heads: texts wrapped to the left, figures to the right; a single cell spans its row."""
+    """Return a table under its heads: text left and wrapped, figures right; a single cell spans its row."""
     if not rows or not columns:
         return []
     across = sum(column.width + 1 for column in columns) - 1
@@ -99,14 +100,13 @@ def section(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def align(text: str, width: int, side: Side) -> str:
-    """Return `text` in `width` columns, at their left or right; one that is too long is cut."""
+    """Return `text` in `width` columns, left or right; one that is too long is cut."""
     if side == "left" or width_of(text) > width:
         return fit(text, width)
     return " " * (width - width_of(text)) + text
 
 
 def _row(cells: Sequence[str], columns: Sequence[Column]) -> list[str]:
-    """Return the lines of a row; heads of figures are wrapped too."""
     parts = [
         wrap(cell, column.width, most=_MOST_CELL_LINES)
         if column.kind == "text" or cell is column.head
@@ -134,18 +134,18 @@ def _pieces(word: str, width: int) -> list[str]:
 
 
 def render_text(report: Report, insights: Insights) -> str:
-    """Return the text of `report.txt`; no line holds a control character, whatever a model wrote."""
+    """Return `report.txt`; no line has a control character, whatever a model wrote."""
     metadata = report.metadata
     title = f"{labels.TITLE} – {labels.model_label(report.provenance.engine)} + {', '.join(metadata.adapters)}"
     lines = ["═" * WIDTH, *paragraph(title, indent=""), "═" * WIDTH]
     lines += [line for note in cautions(report) for line in paragraph(note, indent="")]
     for one in sections(report, insights):
-        lines += section(one.title.upper(), _blocks(one.blocks))
+        lines += section(one.title.upper(), block_lines(one.blocks))
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def _blocks(blocks: Iterable[Block]) -> list[str]:
-    """Return blocks with an empty line between them; a list follows what it belongs to at once."""
+def block_lines(blocks: Iterable[Block]) -> list[str]:
+    """Return the lines of blocks, an empty line between them; a list follows its text at once."""
     lines: list[str] = []
     before: Block | None = None
     for block in blocks:
@@ -169,7 +169,7 @@ def _block(block: Block) -> list[str]:
         case Changes(changes):
             return [line for place, change in enumerate(changes, start=1) for line in _change(change, place)]
         case Part():
-            inside = _blocks(block.blocks)
+            inside = block_lines(block.blocks)
             return [*paragraph(f"{block.name}{NBSP}:"), *inside] if inside else []
 
 
@@ -184,7 +184,7 @@ def _items(block: Items) -> list[str]:
 
 
 def _table(block: Table) -> list[str]:
-    """Return the columns that have a width; a group's name stands over its rows, and theirs a little to the right."""
+    """Return the columns that have a width; the name of a group stands over its rows, which are indented."""
     group = 1 if block.grouped else 0
     places = [place for place, column in enumerate(block.columns) if column.width and place >= group]
     columns = [block.columns[place] for place in places]
@@ -192,7 +192,7 @@ def _table(block: Table) -> list[str]:
         columns[0] = replace(columns[0], head=block.columns[0].head)
     rows: list[list[str]] = []
     name: Cell = None
-    for row in block.rows:
+    for row in block.rows[: block.most]:
         if block.grouped and row[0] != name:
             name = row[0]
             rows.append([str(name)])
@@ -200,7 +200,8 @@ def _table(block: Table) -> list[str]:
         rows.append(
             [f"{NBSP}{NBSP}{shortened(printable(cells[0]), columns[0].width - 2)}", *cells[1:]] if group else cells
         )
-    return table(columns, rows)
+    left = len(block.rows) - len(block.rows[: block.most])
+    return [*table(columns, rows), *([f"{INDENT}{labels.more(left)}"] if left else [])]
 
 
 def _change(change: Change, place: int) -> list[str]:

@@ -305,6 +305,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     regression: RegressionOutcome | None = None
     """Against a stored run, where that was asked."""
 
+    def category_label(self, category: str) -> str:
+        """Return the label of a category; its name where the report does not know it."""
+        known = self.by_category.get(category)
+        return known.label if known else category
+
     def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
         """Return the rows of one adapter, in the plan's order."""
         return tuple(row for row in self.results if row.adapter == adapter)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import Report
 
@@ -75,7 +75,7 @@ def test_a_difference_that_noise_may_explain_is_called_neither_a_rise_nor_a_drop
     text = said(capsys, tmp_path / "a", tmp_path / "b")
     assert "ni hausse ni baisse de la pertinence n’est montrée pour jarvis" in flat(text)
     assert "le vrai écart peut aller de −" in flat(text)
-    table = text.partition("Prompt par prompt")[0].partition("intervalle\n")[2]
+    table = text.partition("\n  Prompt ")[0].partition("intervalle\n")[2]
     assert {"▲", "▼"}.isdisjoint(table)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_jarvis import cli
 from pytest_jarvis.cli.config import settings_lines
 from pytest_jarvis.inputs.config_schema import encode_schema, keys_table
-from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.run.settings import Origin
 from pytest_jarvis.types import Note
 

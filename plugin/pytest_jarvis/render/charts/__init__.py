@@ -1,18 +1,15 @@
-"""`charts.png` and the same panels as SVG: drawn by matplotlib, without pyplot and without a user's settings.
-
-Deterministic: the same data give the same bytes with the same matplotlib.
-"""
+"""`charts.png`, and its panels as SVG: matplotlib without pyplot or user settings; same data, same bytes."""
 
 from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.charts.data import chart_data
-from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, house_settings, new_figure, write_title
+from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, new_figure, plain_style, write_title
 from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
 from pytest_jarvis.render.french import page as wording
 
@@ -31,14 +28,13 @@ WIDTH_IN: Final = 14.0
 HEIGHT_IN: Final = 10.0
 DPI: Final = 300
 SVG_WIDTH_IN: Final = 7.0
-_PANELS: Final[tuple[PanelName, ...]] = ("relevance", "keywords", "scores", "key_numbers")
 
 
 def chart_png(report: Report, insights: Insights) -> bytes:
     """Return the four panels as a PNG of 4200 x 3000 pixels (14 x 10 inches, 300 DPI)."""
     data = chart_data(report, insights)
     buffer = io.BytesIO()
-    with house_settings("png"):
+    with plain_style("png"):
         figure = new_figure(WIDTH_IN, HEIGHT_IN, PRINT)
         _draw_page(figure, data)
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
@@ -48,15 +44,15 @@ def chart_png(report: Report, insights: Insights) -> bytes:
 def chart_svgs(report: Report, insights: Insights) -> dict[str, str]:
     """Return each panel (`relevance`, `keywords`, `scores`, `key_numbers`) as an `<svg>` element for a page.
 
-    Its text stays text, in the colour of the text around it. It has no XML prolog, no style sheet of its own, ids that
-    differ between panels, and a description for who cannot see it.
+    Its text stays text and takes the colour around it. It has no XML prolog and no style sheet, ids that differ between
+    panels, and a description for screen readers.
     """
     data = chart_data(report, insights)
-    return {name: _svg(name, data) for name in _PANELS}
+    return {name: _svg(name, data) for name in get_args(PanelName)}
 
 
 def _draw_page(figure: Figure, data: ChartData) -> None:
-    """Draw the four panels; the bars take the more of the height the more there are."""
+    """Draw the four panels; many bars get more of the height."""
     margin, gap, head = 0.35, 0.5, 0.95
     width = (WIDTH_IN - 2 * margin - gap) / 2
     room = HEIGHT_IN - head - margin - gap
@@ -75,10 +71,8 @@ def _draw_page(figure: Figure, data: ChartData) -> None:
 
 
 def _draw(name: PanelName, figure: Figure, box: Box, data: ChartData, ink: Ink) -> None:
-    if name == "relevance":
-        draw_bars(figure, box, data.relevance, ink)
-    elif name == "keywords":
-        draw_bars(figure, box, data.keywords, ink)
+    if name in {"relevance", "keywords"}:
+        draw_bars(figure, box, data.relevance if name == "relevance" else data.keywords, ink)
     elif name == "scores":
         draw_histogram(figure, box, data.scores, ink)
     else:
@@ -88,7 +82,7 @@ def _draw(name: PanelName, figure: Figure, box: Box, data: ChartData, ink: Ink) 
 def _svg(name: PanelName, data: ChartData) -> str:
     height = max(4.2, bars_height(data.relevance)) if name in {"relevance", "keywords"} else 4.2
     buffer = io.StringIO()
-    with house_settings(name):
+    with plain_style(name):
         figure = new_figure(SVG_WIDTH_IN, height, PAGE)
         _draw(name, figure, Box(0.1, 0.1, SVG_WIDTH_IN - 0.2, height - 0.2), data, PAGE)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -97,7 +91,7 @@ def _svg(name: PanelName, data: ChartData) -> str:
 
 
 def _for_page(svg: str, name: PanelName) -> str:
-    """Return matplotlib's SVG file as an element that can stand in a page beside others."""
+    """Return matplotlib's SVG file as an element for a page with others."""
     from html import escape
 
     svg = svg[svg.index("<svg") :].strip()

@@ -1,32 +1,20 @@
-"""What the charts show, as values apart from their drawing."""
+"""The data of the charts, apart from their drawing."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, placed
-from pytest_jarvis.render.french import (
-    NOTHING_DECIDED,
-    adapters_sentence,
-    at_look,
-    early_look,
-    explanations,
-    gain_interval,
-    gain_of_all,
-    labels,
-    number,
-    percent,
-    printable,
-    shortened,
-    typeset,
-)
+from pytest_jarvis.render.french import explanations, labels
 from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.comparing import drop_notes, replay_mark
-from pytest_jarvis.render.french.metrics import difference, figure, label_of
+from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shortened, typeset
+from pytest_jarvis.render.french.metrics import brief, difference, figure, label_of
+from pytest_jarvis.render.french.saved_runs import drop_notes, replay_mark
+from pytest_jarvis.render.french.verdicts import NOTHING_DECIDED, adapters_sentence, at_look, early_look, gain_of_all
 from pytest_jarvis.report.analysis.changes import MetricComparison
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
@@ -35,9 +23,9 @@ from pytest_jarvis.stats.estimates import MeanEstimate
 from pytest_jarvis.stats.gate import GateVerdict
 
 MOST_GROUPS: Final = 12
-"""Categories on one panel; of more, those with the most prompts."""
+"""Categories on a panel; of more, those with the most prompts."""
 MOST_ADAPTERS: Final = 4
-"""Adapters on one panel, in the order they were named."""
+"""Adapters on a panel, in the order of the options."""
 _MOST_BINS = 24
 _MOST_ROWS = 8
 """Key numbers of several adapters."""
@@ -51,8 +39,7 @@ class Bar:
 
     value: float
     interval: Interval | None
-    shown: str
-    """The value as it is written on the bar."""
+    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +52,10 @@ class BarGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarPanel:
-    """One metric per category."""
+    """A metric by category."""
 
     title: str
     note: str
-    """What is left out, or how to read the intervals."""
     arms: tuple[str, ...]
     groups: tuple[BarGroup, ...]
     top: float
@@ -79,7 +65,7 @@ class BarPanel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How the scores of all responses are distributed, by arm."""
+    """The distribution of the scores of all responses, by arm."""
 
     title: str
     arms: tuple[str, ...]
@@ -93,17 +79,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyNumbers:
-    """The text box: the verdict and the numbers to keep."""
+    """The text box: verdict and key numbers."""
 
     title: str
     subtitle: str
-    """When, and on what."""
     verdict: GateVerdict
     verdict_text: str
     advice: str
     rows: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    """What a reader must know before any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,28 +112,18 @@ def chart_data(report: Report, insights: Insights) -> ChartData:
     )
 
 
-def _bar_panel(
-    title: str,
-    arms: tuple[str, ...],
-    adapters: Sequence[AdapterInsight],
-    spec: MetricSpec,
-) -> BarPanel:
-    in_percent = spec.unit == "share"
-
-    def bars(parts: Iterable[AdapterInsight | CategoryInsight]) -> tuple[Bar | None, ...]:
-        return _bars([part.metrics.get(spec.name) for part in parts], in_percent=in_percent)
-
+def _bar_panel(title: str, arms: tuple[str, ...], adapters: Sequence[AdapterInsight], spec: MetricSpec) -> BarPanel:
     categories = adapters[0].categories
     kept = sorted(range(len(categories)), key=lambda place: -categories[place].averages.planned_tests)[:MOST_GROUPS]
     groups = [
         BarGroup(
             label=printable(categories[place].label),
-            bars=bars(adapter.categories[place] for adapter in adapters),
+            bars=_bars([adapter.categories[place] for adapter in adapters], spec),
         )
         for place in sorted(kept)
     ]
     if len(categories) > 1:
-        groups.append(BarGroup(label=labels.TOTAL, bars=bars(adapters)))
+        groups.append(BarGroup(label=labels.TOTAL, bars=_bars(adapters, spec)))
     ends = [
         max(bar.value, bar.interval[1] if bar.interval else 0.0)
         for group in groups
@@ -162,24 +136,23 @@ def _bar_panel(
         arms=arms,
         groups=tuple(groups),
         top=min(1.0, max(ends, default=1.0)) or 1.0,
-        in_percent=in_percent,
+        in_percent=spec.unit == "share",
     )
 
 
-def _bars(metrics: Sequence[MetricComparison | None], *, in_percent: bool) -> tuple[Bar | None, ...]:
-    """Return the base's bar, from the first adapter that has one, then each adapter's."""
-    measured = [metric for metric in metrics if metric is not None]
-    base = measured[0].base if measured else None
+def _bars(parts: Sequence[AdapterInsight | CategoryInsight], spec: MetricSpec) -> tuple[Bar | None, ...]:
+    """Return the bar of the base, from the first adapter that has one, then that of each adapter."""
+    metrics = [part.metrics.get(spec.name) for part in parts]
+    base = next((metric.base for metric in metrics if metric is not None), None)
     estimates = (base, *(metric.finetuned if metric is not None else None for metric in metrics))
-    return tuple(_bar(estimate, in_percent=in_percent) if estimate is not None else None for estimate in estimates)
+    return tuple(None if estimate is None else _bar(estimate, spec) for estimate in estimates)
 
 
-def _bar(estimate: MeanEstimate, *, in_percent: bool) -> Bar:
+def _bar(estimate: MeanEstimate, spec: MetricSpec) -> Bar:
     ends = estimate.interval
     # A share ends at 0 and 1, whatever Student's t says.
     inside = None if ends is None else (max(0.0, ends[0]), min(1.0, ends[1]))
-    shown = percent(estimate.mean, 0) if in_percent else number(estimate.mean, 3)
-    return Bar(value=estimate.mean, interval=inside, shown=shown)
+    return Bar(value=estimate.mean, interval=inside, label=brief(estimate.mean, spec.unit))
 
 
 def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[AdapterInsight]) -> Histogram:
@@ -208,9 +181,9 @@ def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
 
 
 def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
-    """Return bins around the scores there can be: multiples of what one term is worth, some together if many.
+    """Return bins around the possible scores: multiples of the worth of one term, joined if they are many.
 
-    The first begins at 0 and the last ends at 1 at most: a score is nowhere else.
+    The first begins at 0 and the last ends at 1 at most, the range of scores.
     """
     if not scores:
         return (0.0, 1.0)
@@ -222,7 +195,7 @@ def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
 
 
 def _worth(sample: Sample) -> float | None:
-    """Return what one term adds to the relevance; None at its ends."""
+    """Return the relevance of one term; None at the ends of the scale."""
     score = sample.score(RELEVANCE)
     if not sample.terms_found or score is None or not 0 < score < 1:
         return None
@@ -238,21 +211,19 @@ def _shares(scores: Sequence[float], edges: Sequence[float]) -> tuple[float, ...
 
 def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
     metadata, candidate = report.metadata, insights.candidate
-    notes = [
-        *([] if metadata.is_real else [labels.FAKE_ENGINE]),
-        *([] if report.complete else [labels.INCOMPLETE]),
-        *([] if metadata.full_selection else [labels.PARTIAL]),
+    notes = (
+        *labels.cautions(report),
         *drop_notes(report),
-        *([replayed] if (replayed := replay_mark(report)) else []),
-        *([adapters] if (adapters := adapters_sentence(report.gate, metadata.plan.require)) else []),
-        *([typeset(early)] if (early := _early(report, insights)) else []),
-    ]
+        replay_mark(report),
+        adapters_sentence(report.gate, metadata.plan.require),
+        typeset(_early(report, insights)),
+    )
     model = labels.model_label(report.provenance.engine)
     return KeyNumbers(
         title=" + ".join([printable(model), ", ".join(map(printable, metadata.adapters))]),
         subtitle=wording.subtitle(
             metadata.timestamp,
-            printable(labels.quantised(metadata.quantization)),
+            printable(labels.storage(metadata.quantization, "")),
             printable(labels.device(metadata.device)),
             len(insights.adapters),
         ),
@@ -260,7 +231,7 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         verdict_text=labels.GATE_SHORT[report.gate.verdict],
         advice=_advice(report, candidate),
         rows=tuple(_key_rows(report, insights)),
-        notes=tuple(notes),
+        notes=tuple(filter(None, notes)),
     )
 
 
@@ -274,7 +245,7 @@ def _advice(report: Report, candidate: AdapterInsight) -> str:
 
 
 def _early(report: Report, insights: Insights) -> str:
-    """Return which gains are those of verdicts that rest on fewer responses than the means do."""
+    """Return the gains over all responses of adapters with an early verdict."""
     several = len(insights.adapters) > 1
     return " ; ".join(
         f"{f'{printable(one.name)}, ' if several else ''}{gain_of_all(report, one.name)}"
@@ -284,7 +255,7 @@ def _early(report: Report, insights: Insights) -> str:
 
 
 def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
-    """Return the numbers to keep; with several adapters those of each by its name, and nothing of one alone."""
+    """Return the key numbers; with several adapters those that each of them has, under its name."""
     shown = insights.adapters[:MOST_ADAPTERS]
     several = len(insights.adapters) > 1
     gains = [
@@ -309,7 +280,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
         return [*gains, *(row for group in groups for row in group), *measured, *_more_of(insights.candidate)]
     rows = [*gains, *measured]
     for group in groups:
-        # A number of some adapters and not of others would compare what is not there.
+        # A number of some adapters only would compare nothing.
         rows += group if len(rows) + len(group) <= _MOST_ROWS else []
     return rows
 

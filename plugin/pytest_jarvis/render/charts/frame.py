@@ -1,4 +1,4 @@
-"""What every panel is drawn on: settings, inks, places in inches, titles, legends, and text that fits its place."""
+"""The frame of every panel: settings, colours, boxes in inches, titles, legends, and text that fits a box."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_jarvis.render.french import labels, number, percent
+from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.formats import number, percent
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 COLOURS: Final = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7")
 """Of the base, then of each adapter: those of Okabe and Ito (2008), which the colour-blind tell apart."""
 HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\")
-"""Say the same on a print without colours."""
-_POINTS: Final = 72
+"""The same distinction in black and white."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """The colours of what is no bar."""
+    """The colours of everything but the bars."""
 
     text: str
     faint: str
@@ -34,12 +34,12 @@ class Ink:
 
 PRINT: Final = Ink("#1A1A1A", "#8C8C8C", "white")
 PAGE: Final = Ink("#010203", "#8C8C8C", "none")
-"""For an SVG: the text's colour stands for the page's own until it is written."""
+"""For an SVG: the colour of text is a placeholder for that of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A place on the figure, in inches from its lower left corner."""
+    """A rectangle of the figure, in inches from its lower left corner."""
 
     left: float
     bottom: float
@@ -62,8 +62,8 @@ class Box:
 
 
 @contextmanager
-def house_settings(salt: str) -> Iterator[None]:
-    """Draw with the house's settings, whatever a user's matplotlibrc says, and without a word on missing glyphs."""
+def plain_style(salt: str) -> Iterator[None]:
+    """Ignore the user's matplotlibrc, and warnings of missing glyphs."""
     import warnings
 
     import matplotlib as mpl
@@ -93,7 +93,7 @@ def new_figure(width: float, height: float, ink: Ink) -> Figure:
 
 
 def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
-    """Return axes in a place of the figure, without the frame's upper and right sides."""
+    """Return axes in a box of the figure, without upper and right spines."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
     axes.set_facecolor("none")
@@ -107,7 +107,7 @@ def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
 
 
 def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -> None:
-    """Write the title of the page, and under it what was compared when and where."""
+    """Write the title of the page and its subtitle."""
     width, height = figure.get_size_inches()
     for text, below, size, bold in ((f"{labels.TITLE} – {title}", 0.36, 17, True), (subtitle, 0.66, 9.5, False)):
         figure.text(
@@ -122,7 +122,7 @@ def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -
 
 
 def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> None:
-    """Write a panel's title at its upper left, and a note at its upper right."""
+    """Write the title of a panel at the left and a note at the right."""
     width, height = figure.get_size_inches()
     line = (box.top - 0.14) / height
     figure.text(box.left / width, line, title, size=13, weight="bold", color=ink.text, va="center")
@@ -133,10 +133,7 @@ def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> Non
 def write_legend(
     figure: Figure, box: Box, handles: Sequence[Artist], names: Sequence[str], ink: Ink, *, after: Sequence[str] = ()
 ) -> None:
-    """Write the arms' names in one line, or two when there are many, under the panel's title.
-
-    `after` stands behind each name, and is never cut.
-    """
+    """Write the names of the arms under the title of a panel; `after` follows each name and is never cut."""
     width, height = figure.get_size_inches()
     columns = len(names) if len(names) <= 3 else (len(names) + 1) // 2
     room = box.width / columns - 0.6
@@ -160,12 +157,12 @@ def write_legend(
 
 
 def legend_height(arms: int) -> float:
-    """Return the inches that a panel's title and the names of its arms take."""
+    """Return the height in inches of the title and the legend of a panel."""
     return 0.62 if arms <= 3 else 0.8
 
 
 def write_ticks(axes: Axes, which: Literal["x", "y"], *, in_percent: bool) -> None:
-    """Write an axis with decimal commas, or in per cent."""
+    """Write the tick labels of an axis with decimal commas, or in per cent."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -173,17 +170,14 @@ def write_ticks(axes: Axes, which: Literal["x", "y"], *, in_percent: bool) -> No
     ticks = axis.get_majorticklocs()
     fine = len(ticks) > 1 and ticks[1] - ticks[0] < 0.099
 
-    def shown(value: float, place: int) -> str:
-        del place
-        if in_percent:
-            return percent(value, 0)
-        return number(value, 2 if fine else 1)
+    def label(value: float, _: int) -> str:
+        return percent(value, 0) if in_percent else number(value, 2 if fine else 1)
 
-    axis.set_major_formatter(FuncFormatter(shown))
+    axis.set_major_formatter(FuncFormatter(label))
 
 
-def say_nothing_measured(axes: Axes, ink: Ink) -> None:
-    """Say in the middle of the panel that there is nothing to show."""
+def write_nothing_measured(axes: Axes, ink: Ink) -> None:
+    """Write in the middle of the panel that nothing was measured."""
     axes.text(
         0.5, 0.5, labels.NOTHING_MEASURED, size=12, color=ink.text, ha="center", va="center", transform=axes.transAxes
     )
@@ -191,17 +185,17 @@ def say_nothing_measured(axes: Axes, ink: Ink) -> None:
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Return the inches that a text takes on one line; in `house_settings`."""
+    """Return the width of a line of text in inches; call it in `plain_style`."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(size=size, weight="bold" if bold else "normal")
     width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
-    return float(width) / _POINTS
+    return float(width) / 72
 
 
 def cut(text: str, room: float, size: float, *, bold: bool = False) -> str:
-    """Return as much of a text as fits in `room` inches, with an ellipsis if something is left out."""
+    """Return as much of a text as fits in `room` inches, with an ellipsis if cut."""
     if text_width(text, size, bold=bold) <= room:
         return text
     kept = text
@@ -210,8 +204,8 @@ def cut(text: str, room: float, size: float, *, bold: bool = False) -> str:
     return f"{kept.rstrip()}…"
 
 
-def broken(text: str, room: float, size: float, *, most: int) -> list[str]:
-    """Return a text in at most `most` lines of `room` inches, broken at spaces; what does not fit is cut."""
+def wrap_to_room(text: str, room: float, size: float, *, most: int) -> list[str]:
+    """Return a text in at most `most` lines of `room` inches, broken at spaces, the last one cut."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""The trend of saved runs as a PNG: a gain with its interval for each adapter of each run, the series apart."""
+"""The trend of saved runs as a PNG: the gain of each adapter of each run with its interval, series apart."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pytest_jarvis.render.charts.frame import (
     Box,
     axes_in,
     cut,
-    house_settings,
     new_figure,
-    say_nothing_measured,
+    plain_style,
+    write_nothing_measured,
     write_ticks,
 )
-from pytest_jarvis.render.french import history as wording
-from pytest_jarvis.render.french import printable
+from pytest_jarvis.render.french import saved_runs as wording
+from pytest_jarvis.render.french.formats import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ _LEAST_WIDTH_IN: Final = 8.0
 _MOST_WIDTH_IN: Final = 40.0
 _MOST_TICKS: Final = 60
 _MARKERS: Final = "osD^v"
-"""One more than there are colours, so that a colour comes back with another marker: twenty trends look different."""
+"""One more than the colours, so that colour and marker together tell twenty trends apart."""
 _APART: Final = 0.14
 """Between the adapters of one run; runs are 1 apart."""
 _MOST_NAMES: Final = 4
@@ -48,11 +48,11 @@ class _Line:
     series: int
     name: str
     points: Sequence[tuple[float, HistoryEntry]]
-    """Each with its place: runs stand 1 apart, the adapters of a run beside each other."""
+    """Each with its place on the axis."""
 
 
 def history_png(series: Sequence[Series]) -> bytes:
-    """Return the trend as a PNG, wider the more runs there are; the same bytes for the same runs."""
+    """Return the trend as a PNG, wider with more runs; same runs, same bytes."""
     runs = [
         (place, next(points))
         for place, one in enumerate(series)
@@ -62,17 +62,17 @@ def history_png(series: Sequence[Series]) -> bytes:
     width = min(_MOST_WIDTH_IN, max(_LEAST_WIDTH_IN, 2.0 + 0.35 * len(runs)))
     named = len({line.name for line in lines}) > 1
     buffer = io.BytesIO()
-    with house_settings("history"):
+    with plain_style("history"):
         figure = new_figure(width, _HEIGHT_IN, PRINT)
         axes = axes_in(figure, Box(0.9, 1.5, width - 1.3, _HEIGHT_IN - (2.5 if named else 2.1)), PRINT)
-        title = cut(wording.TITLE, width - 1.0, 14, bold=True)
+        title = cut(wording.TREND_TITLE, width - 1.0, 14, bold=True)
         figure.text(0.9 / width, 1 - 0.3 / _HEIGHT_IN, title, size=14, weight="bold", color=PRINT.text, va="center")
         if runs:
             _draw(axes, lines)
-            _part_series(axes, runs, series)
+            _separate_series(axes, runs, series)
             _name_runs(axes, runs)
         else:
-            say_nothing_measured(axes, PRINT)
+            write_nothing_measured(axes, PRINT)
         if named:
             _name_lines(figure, axes, lines, width)
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
@@ -80,7 +80,7 @@ def history_png(series: Sequence[Series]) -> bytes:
 
 
 def _lines(series: Sequence[Series], places: Mapping[str, int]) -> list[_Line]:
-    """Return the trends; runs of several adapters have theirs side by side."""
+    """Return the trends, those of several adapters side by side."""
     lines = []
     for number, one in enumerate(series):
         trends = one.trends
@@ -92,8 +92,8 @@ def _lines(series: Sequence[Series], places: Mapping[str, int]) -> list[_Line]:
     return lines
 
 
-def _look(line: _Line, lines: Sequence[_Line]) -> tuple[str, str]:
-    """Return the colour and the marker of a trend: one adapter has the same in all series, else series differ."""
+def _colour_and_marker(line: _Line, lines: Sequence[_Line]) -> tuple[str, str]:
+    """Return the colour and the marker of a trend; series differ if there is one adapter."""
     names = list(dict.fromkeys(other.name for other in lines))
     number = names.index(line.name) if len(names) > 1 else line.series
     return COLOURS[1 + number % (len(COLOURS) - 1)], _MARKERS[number % len(_MARKERS)]
@@ -102,7 +102,7 @@ def _look(line: _Line, lines: Sequence[_Line]) -> tuple[str, str]:
 def _draw(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.axhline(0, color=PRINT.faint, linewidth=0.8)
     for line in lines:
-        colour, marker = _look(line, lines)
+        colour, marker = _colour_and_marker(line, lines)
         places, gains = [place for place, _ in line.points], [entry.gain or 0.0 for _, entry in line.points]
         for place, entry in line.points:
             if entry.interval is not None:
@@ -111,8 +111,8 @@ def _draw(axes: Axes, lines: Sequence[_Line]) -> None:
         axes.scatter(places, gains, color=colour, edgecolor=PRINT.text, marker=marker, s=36, zorder=3)
 
 
-def _part_series(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]], series: Sequence[Series]) -> None:
-    """Draw a line between series, and their names where there are several."""
+def _separate_series(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]], series: Sequence[Series]) -> None:
+    """Draw a line between series, and write the names of several."""
     for number in range(1, len(runs)):
         if runs[number][0] != runs[number - 1][0]:
             axes.axvline(number - 0.5, color=PRINT.faint, linewidth=0.8, linestyle=":")
@@ -126,7 +126,7 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]]) -> None:
     shown = range(0, len(runs), 1 + (len(runs) - 1) // _MOST_TICKS)
     axes.set_xticks(
         list(shown),
-        [f"{wording.date_of(runs[number][1])} {wording.commit_of(runs[number][1])}" for number in shown],
+        [f"{wording.day_of(runs[number][1].timestamp)} {wording.commit_of(runs[number][1])}" for number in shown],
         rotation=45,
         ha="right",
         size=7,
@@ -137,8 +137,8 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]]) -> None:
 
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line], width: float) -> None:
-    """Write whose trend each line is, the first `_MOST_NAMES` of them, under the title."""
-    by_name = {line.name: _look(line, lines) for line in lines}
+    """Write the adapters of the lines, the first `_MOST_NAMES`, under the title."""
+    by_name = {line.name: _colour_and_marker(line, lines) for line in lines}
     shown = list(by_name.items())[:_MOST_NAMES]
     handles = [
         axes.scatter([], [], color=colour, edgecolor=PRINT.text, marker=marker, s=36) for _, (colour, marker) in shown

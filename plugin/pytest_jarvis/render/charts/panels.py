@@ -1,4 +1,4 @@
-"""The four panels, each drawn in a place of a figure."""
+"""The four panels of the charts, each drawn in a box of a figure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pytest_jarvis.render.charts.frame import (
     HATCHES,
     Box,
     axes_in,
-    broken,
     cut,
     legend_height,
-    say_nothing_measured,
     text_width,
+    wrap_to_room,
     write_head,
     write_legend,
+    write_nothing_measured,
     write_ticks,
 )
-from pytest_jarvis.render.french import labels, number
+from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.formats import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,23 +49,23 @@ _BADGES: Final[Mapping[GateVerdict, tuple[str, str]]] = {
     "NOT_JUDGED": ("#F0E442", "black"),
     "OFF": ("#D9D9D9", "black"),
 }
-"""Fill and text; the sign and the word on it say the same."""
+"""Fill and text colour; the badge has a sign and a word too, for readers who cannot tell colours apart."""
 _LABEL_IN: Final = 1.65
 _LINE: Final = 1.4
-"""Height of a line of a category's name, in its letters."""
+"""Line height of the name of a category, in font sizes."""
 _ROW_IN: Final = 0.19
-"""The lowest row of key numbers that is still read."""
+"""The lowest row of key numbers that is still legible."""
 _GAP: Final = 0.8
 """Between two categories, in bars."""
 
 
 def bars_height(panel: BarPanel) -> float:
-    """Return the inches that a panel of bars wants in order to be read."""
+    """Return the height in inches at which a panel of bars is legible."""
     return 1.2 + 0.125 * len(panel.groups) * (len(panel.arms) + _GAP)
 
 
 def draw_bars(figure: Figure, box: Box, panel: BarPanel, ink: Ink) -> None:
-    """Draw one horizontal bar per category and arm, its interval, and its value past the interval's end."""
+    """Draw a horizontal bar per category and arm, with its interval and its value."""
     write_head(figure, box, panel.title, panel.note, ink)
     place = box.inside(_LABEL_IN, 0.3, 0.1, legend_height(len(panel.arms)))
     axes = axes_in(figure, place, ink)
@@ -82,7 +83,7 @@ def draw_bars(figure: Figure, box: Box, panel: BarPanel, ink: Ink) -> None:
     axes.grid(visible=True, axis="x", color=ink.faint, linewidth=0.4, alpha=0.5)
     write_legend(figure, box, [_patch(arm, ink) for arm in range(len(panel.arms))], panel.arms, ink)
     if not any(bar for group in panel.groups for bar in group.bars):
-        say_nothing_measured(axes, ink)
+        write_nothing_measured(axes, ink)
 
 
 def _draw_bar(axes: Axes, middle: float, arm: int, bar: Bar | None, ink: Ink, *, size: float, reach: float) -> None:
@@ -97,16 +98,16 @@ def _draw_bar(axes: Axes, middle: float, arm: int, bar: Bar | None, ink: Ink, *,
         axes.plot(bar.interval, [middle, middle], color=ink.text, linewidth=1.2, solid_capstyle="butt", zorder=3)
         for tip in bar.interval:
             axes.plot([tip, tip], [middle - 0.24, middle + 0.24], color=ink.text, linewidth=1.2, zorder=3)
-    axes.text(end + 0.012 * reach, middle, bar.shown, size=size, color=ink.text, va="center_baseline", zorder=4)
+    axes.text(end + 0.012 * reach, middle, bar.label, size=size, color=ink.text, va="center_baseline", zorder=4)
 
 
 def _name_groups(axes: Axes, panel: BarPanel, pitch: float, bar_pt: float, ink: Ink) -> None:
-    """Write the categories' names beside their bars, on as many lines as there is room for."""
+    """Write the names of categories beside their bars, on as many lines as fit."""
     room_pt = pitch * bar_pt
     lines = max(1, min(3, int(room_pt / (_LINE * 7.5))))
     size = max(6.0, min(9.5, room_pt / (_LINE * lines)))
     middle = (len(panel.arms) - 1) / 2
-    names = ["\n".join(broken(group.label, _LABEL_IN - 0.12, size, most=lines)) for group in panel.groups]
+    names = ["\n".join(wrap_to_room(group.label, _LABEL_IN - 0.12, size, most=lines)) for group in panel.groups]
     axes.set_yticks([row * pitch + middle for row in range(len(names))], names, fontsize=size)
     axes.tick_params(axis="y", length=0)
     if len(panel.groups) > 1 and panel.groups[-1].label == labels.TOTAL:
@@ -116,7 +117,7 @@ def _name_groups(axes: Axes, panel: BarPanel, pitch: float, bar_pt: float, ink: 
 
 
 def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None:
-    """Draw the arms' distributions over each other: both filled where there are two, else lines over the base's."""
+    """Draw the distributions of the arms: two filled ones, or lines over the filled one of the base."""
     from matplotlib.lines import Line2D
 
     write_head(figure, box, panel.title, "", ink)
@@ -153,11 +154,11 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     means = ["" if average is None else wording.with_mean(number(average, 3)) for average in panel.means]
     write_legend(figure, box, handles, panel.arms, ink, after=means)
     if not top:
-        say_nothing_measured(axes, ink)
+        write_nothing_measured(axes, ink)
 
 
 def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> None:
-    """Draw the text box: the verdict on its badge, the advice, the numbers in two columns, what to beware of."""
+    """Draw the text box: the verdict on its badge, advice, numbers in two columns, notes."""
     from matplotlib.patches import FancyBboxPatch
 
     write_head(figure, box, wording.CHART_KEY_NUMBERS, "", ink)
@@ -178,10 +179,10 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
     axes.add_patch(FancyBboxPatch((0.25, 0.2), badge, 0.42, shape, facecolor=fill, edgecolor="none"))
     axes.text(0.25 + badge / 2, 0.41, panel.verdict_text, size=15, weight="bold", color=text, ha="center", va="center")
     y = 0.86
-    for line in broken(panel.advice, inner, 10.5, most=2):
+    for line in wrap_to_room(panel.advice, inner, 10.5, most=2):
         axes.text(0.25, y, line, size=10.5, color=ink.text, va="center")
         y += 0.21
-    notes = [line for note in panel.notes for line in broken(note, inner, 8.5, most=2)]
+    notes = [line for note in panel.notes for line in wrap_to_room(note, inner, 8.5, most=2)]
     room = place.height - y - 0.15 - 0.17 * len(notes)
     rows = panel.rows[: max(1, int(room / _ROW_IN))]
     pitch = min(0.29, room / max(1, len(rows)))
@@ -200,7 +201,6 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
 
 
 def _patch(arm: int, ink: Ink, *, alpha: float = 1.0) -> Patch:
-    """Return the look of an arm."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
 

@@ -1,75 +1,12 @@
-"""Every French word and number format that outputs share."""
+"""Every French word that a reader of a run or a report sees.
 
-from __future__ import annotations
-
-from pytest_jarvis.render.french.formats import (
-    DASH,
-    NBSP,
-    bar_percent,
-    bracket,
-    columns_of,
-    count_of,
-    encodable,
-    fit,
-    gain_interval,
-    number,
-    percent,
-    plural,
-    points,
-    printable,
-    seconds,
-    shortened,
-    signed,
-    typeset,
-    width_of,
-)
-from pytest_jarvis.render.french.verdicts import (
-    NOTHING_DECIDED,
-    VERDICTS,
-    adapters_sentence,
-    at_look,
-    decision_line,
-    early_look,
-    gain_of_all,
-    gate_sentence,
-    is_judged,
-    reason_sentence,
-    reason_sentences,
-    shown_thresholds,
-    verdict_line,
-)
-
-__all__ = [
-    "DASH",
-    "NBSP",
-    "NOTHING_DECIDED",
-    "VERDICTS",
-    "adapters_sentence",
-    "at_look",
-    "bar_percent",
-    "bracket",
-    "columns_of",
-    "count_of",
-    "decision_line",
-    "early_look",
-    "encodable",
-    "fit",
-    "gain_interval",
-    "gain_of_all",
-    "gate_sentence",
-    "is_judged",
-    "number",
-    "percent",
-    "plural",
-    "points",
-    "printable",
-    "reason_sentence",
-    "reason_sentences",
-    "seconds",
-    "shortened",
-    "shown_thresholds",
-    "signed",
-    "typeset",
-    "verdict_line",
-    "width_of",
-]
+formats              numbers, units, widths, French typography
+labels               titles, heads and short labels
+verdicts             verdicts, their reasons, thresholds
+explanations         advice, cautions, contamination
+metrics, routing     metrics in their units; the choice of the tool
+notes                notes and failures, by code
+saved_runs           replays, baselines, regressions, compared runs, the list of runs
+adapters, store      adapters found in folders; the response store
+session, page        the terminal; `report.html`, its script and the charts
+"""

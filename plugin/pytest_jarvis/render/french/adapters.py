@@ -1,4 +1,4 @@
-"""Adapters found in folders, in French: the list, and which one `auto` took and why."""
+"""Adapters found in folders: their list, and which one `auto` chose."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _REMEDIES: Final[Mapping[Problem, str]] = {
     "no_lora": f"recopiez ensemble la configuration et les poids depuis leur source, ou {_SAVE}",
     "other_base": "choisissez sa base avec --jarvis-model ou, si c’est la même, corrigez base_model_name_or_path",
 }
-"""What mends a problem; what is said of a pointer says it already."""
+"""What fixes a problem; the sentence on a pointer says it itself."""
 
 
 def chosen_adapter(values: Mapping[str, Any]) -> str:
-    """Return which adapter `auto` took, and why that one, from the values of its note."""
+    """Return which adapter `auto` chose and why, from the values of its note."""
     of = "le seul utilisable"
     if values["usable"] > 1:
         of = f"le plus récent ({moment(values['modified_s'])}) de {values['usable']} utilisables"
@@ -49,17 +49,14 @@ def chosen_adapter(values: Mapping[str, Any]) -> str:
 
 
 def passed_over(values: Mapping[str, Any]) -> str:
-    """Return which younger adapter could not be taken, and why, from the values of its note."""
+    """Return which newer adapter was skipped and why, from the values of its note."""
     return f"plus récent mais écarté : {printable(values['folder'])} ({problem_of(values)})"
 
 
 def list_lines(
     found: Sequence[FoundAdapter], digests: Mapping[Path, str], folders: Sequence[Path], absent: Sequence[Path] = ()
 ) -> list[str]:
-    """Return the adapters of some folders, the newest first: two lines each, then their number.
-
-    Where there are none, what to do; `absent` are the folders that are not there.
-    """
+    """Return two lines for each adapter, newest first, and their number; without any, what to do."""
     if not found:
         return _none_lines(folders, absent)
     lines: list[str] = []
@@ -74,38 +71,37 @@ def list_lines(
 
 
 def problem_of(values: Mapping[str, Any]) -> str:
-    """Return why an adapter cannot be used, from `FoundAdapter.problem_values`."""
-    said = _PROBLEMS[values["problem"]]
+    """Return why an adapter is unusable, from `FoundAdapter.problem_values`."""
+    sentence = _PROBLEMS[values["problem"]]
     if "key" in values:
-        return f"{said} : {values['key']} vaut {printable(values['found'])}"
-    return f"{said}, ligne {values['line']}, colonne {values['column']}" if "line" in values else said
+        return f"{sentence} : {values['key']} vaut {printable(values['found'])}"
+    return f"{sentence}, ligne {values['line']}, colonne {values['column']}" if "line" in values else sentence
 
 
 def problem_and_remedy(adapter: FoundAdapter, problem: Problem) -> str:
-    """Return why an adapter cannot be used, and what to do."""
-    said = problem_of(adapter.problem_values(problem))
+    """Return why an adapter is unusable, and the remedy."""
+    sentence = problem_of(adapter.problem_values(problem))
     if problem == "other_base":
-        said += f" ({printable(adapter.base or DASH)})"
-    return f"{said} ; {_REMEDIES[problem]}" if _REMEDIES[problem] else said
+        sentence += f" ({printable(adapter.base or DASH)})"
+    return f"{sentence} ; {_REMEDIES[problem]}" if _REMEDIES[problem] else sentence
 
 
 def moment(seconds: float) -> str:
-    """Return a moment, in seconds since 1970, as day and time of this machine's zone."""
+    """Return seconds since 1970 as date and time in the local zone."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC).astimezone():%d/%m/%Y %H:%M}"
 
 
 def path(folder: Path) -> str:
-    """Return a path on one line."""
     return printable(str(folder))
 
 
 def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
     missing = ", ".join(path(folder) for folder in absent)
-    told = f" (dossiers absents : {missing})" if missing else ""
+    missing_folders = f" (dossiers absents : {missing})" if missing else ""
     if absent and len(absent) == len(folders):
-        told = " : ce dossier n’existe pas" if len(folders) == 1 else " : aucun de ces dossiers n’existe"
+        missing_folders = " : ce dossier n’existe pas" if len(folders) == 1 else " : aucun de ces dossiers n’existe"
     return [
-        typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{told}"),
+        typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{missing_folders}"),
         typeset(
             "    Ailleurs : pytest-jarvis adapters DOSSIER, ou model.adapter_folders de la configuration. "
             "Pour en donner un : --jarvis-adapter DOSSIER (demo:jarvis et demo:faible viennent avec le plugin)"

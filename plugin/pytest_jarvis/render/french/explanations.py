@@ -1,4 +1,4 @@
-"""What a verdict rests on, what to beware of (prompts that were trained on among it) and what to do next."""
+"""What a verdict rests on, cautions (contamination among them) and advice."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
 }
 
 _NO_PROOF: Final = "mais cette session n’est pas jugée."
+NO_WARNING: Final = typeset("Rien de suspect : ni remplissage, ni réponses gonflées, vides ou coupées.")
 
 _CAUTIONS: Final[Mapping[CautionCode, str]] = {
     "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
@@ -75,30 +76,21 @@ def advice_of(report: Report, name: str, advice: Advice) -> str:
 
 
 def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
-    """Return the advice in one line: the level of the gain seen, and whether that is proven (if the run is judged).
-
-    `early` is `early_look` of the decision.
-    """
-    gain = (
-        "gain sans borne (la base est à 0)"
-        if advice.gain is None
-        else f"gain de {percent(advice.gain, signed=True)}{at_look(early)}"
-    )
+    """Return the level of the gain seen, and whether it is proven if the run is judged; `early` is `early_look`."""
+    seen = f"gain de {percent(advice.gain, signed=True)}{at_look(early)}"
+    gain = "gain sans borne (la base est à 0)" if advice.gain is None else seen
     proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
     return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
 
 
 def caution_sentence(caution: Caution) -> str:
-    """Return one caution of a decision in one sentence."""
     values = {name: number(value, 0) for name, value in caution.values.items()}
     values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
     return typeset(_CAUTIONS[caution.code].format_map(values))
 
 
 def warning_sentence(warning: DiagnosticWarning) -> str:
-    """Return one thing to know before believing a score, in one sentence."""
-    digits = {"stuffing": 1, "length": 0}.get(warning.code, 1)
-    values = {name: number(value, digits) for name, value in warning.values.items()}
+    values = {name: number(value, 0 if warning.code == "length" else 1) for name, value in warning.values.items()}
     values["ratio"] = number(warning.values.get("ratio"), 1)
     values["share"] = percent(warning.values.get("share"), 0)
     values["base_share"] = percent(warning.values.get("base"), 0)
@@ -106,7 +98,6 @@ def warning_sentence(warning: DiagnosticWarning) -> str:
 
 
 def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
-    """Return which category to work on first, and whether it is shown to be the weakest."""
     why = "nettement sous les autres" if weakest.shown else "l’écart avec les autres peut être du bruit"
     return typeset(
         f"Catégorie à travailler en premier : {printable(label)} (pertinence {number(weakest.estimate.mean, 3)}, "
@@ -115,7 +106,6 @@ def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
 
 
 def regressions_sentence(count: int, prompts: int) -> str:
-    """Return how many prompts got worse by more than noise explains."""
     if prompts == 0:
         return ""
     if count == 0:
@@ -124,13 +114,7 @@ def regressions_sentence(count: int, prompts: int) -> str:
     return typeset(f"{plural(count, 'prompt')} sur {prompts} {verb} plus que le bruit ne l’explique :")
 
 
-def no_warning_sentence() -> str:
-    """Return what is said when lengths and tools named raise no suspicion."""
-    return typeset("Rien de suspect : ni remplissage, ni réponses gonflées, vides ou coupées.")
-
-
 def settle_sentence(responses: int) -> str:
-    """Return how many responses would settle what these do not."""
     return typeset(
         f"Il faudrait environ {plural(responses, 'réponse')} par prompt et par bras pour trancher, si le vrai gain est "
         "celui qui a été vu."
@@ -138,7 +122,7 @@ def settle_sentence(responses: int) -> str:
 
 
 def explain_report(report: Report, name: str) -> list[str]:
-    """Return what the decision on an adapter of a report says, in plain sentences."""
+    """Return `explain_decision` for an adapter of a report."""
     decision, gain = report.decisions[name], report.by_adapter[name].statistics.relevance_gain
     later = (report.metadata.samples_per_prompt, gain) if early_look(report, decision) else None
     return explain_decision(decision, report.metadata.plan, name, later=later, judged=is_judged(report))
@@ -152,10 +136,9 @@ def explain_decision(
     later: tuple[int, float | None] | None = None,
     judged: bool = True,
 ) -> list[str]:
-    """Return what a decision says in plain sentences: what was compared, what is shown, how sure, what would help.
+    """Return a decision in plain sentences: what was compared, the finding, its certainty, what would settle it.
 
-    `later` is how many responses per prompt were drawn in all after an early verdict, and the gain over them; `judged`
-    False leaves out what is shown.
+    `later` is the number of responses per prompt generated in all after an early verdict, and the gain over them.
     """
     shown = printable(name)
     sentences = [
@@ -200,10 +183,7 @@ def _explanation(decision: Decision, plan: GatePlan, name: str, *, judged: bool)
 
 
 def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, judged: bool) -> Iterator[str]:
-    """Yield that the verdict came before the last response that was drawn, and what was seen in all of them.
-
-    Of a run that is not `judged`, which has no verdict, only what each figure is over.
-    """
+    """Yield that the verdict came before the last look, and the figures over all responses."""
     at, every = plural(decision.replicates[1], "réponse"), plural(drawn, "réponse")
     if not judged:
         yield (
@@ -219,7 +199,7 @@ def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, jud
 
 
 def _stop(decision: Decision, plan: GatePlan, *, judged: bool) -> Iterator[str]:
-    """Yield that the drawing stopped before the last response that could be drawn, and what that does."""
+    """Yield that generation stopped at an early look, and the bias of the gain there."""
     high, most = decision.replicates[1], plan.looks[-1]
     if high in plan.looks[:-1] and decision.ground == "test" and judged:
         yield (
@@ -233,7 +213,6 @@ def _side(decision: Decision) -> str:
 
 
 def _finding(decision: Decision, plan: GatePlan) -> str:
-    """Return what is shown, or why nothing is."""
     bar, error = bar_percent(decision.min_gain), percent(plan.alpha, 0)
     if decision.ground == "nothing_to_compare":
         return "Les deux bras sont à 0 : il n’y a rien à comparer."
@@ -251,7 +230,7 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
 
 
 def _seen(decision: Decision) -> str:
-    """Return the gain seen with its interval; the absolute one where the relative one has none."""
+    """Return the gain with its interval; the absolute gain where the relative one has none."""
     interval = decision.judged_interval
     if interval is not None and decision.gain is not None:
         return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."
@@ -270,7 +249,7 @@ _LONGEST_TEXT: Final = 90
 
 
 def contamination_notes(report: Report) -> list[str]:
-    """Return what training data holds of the prompts, and the verdict without those; nothing when none was named."""
+    """Return the prompts found in training data and the verdict without them; empty without training data."""
     found = report.contamination
     if found is None:
         return []
@@ -289,7 +268,7 @@ def _counted(found: Contamination) -> str:
 
 
 def _without(report: Report, found: JudgedContamination) -> Iterator[str]:
-    """Yield the verdict of each adapter without the prompts that were found; the exit status is that with them."""
+    """Yield the verdict of each adapter without the prompts found; the exit status keeps them."""
     if not found.leaks or report.noise_floor:
         return
     them = "Sans eux" if len(found.leaks) > 1 else "Sans lui"
@@ -300,13 +279,13 @@ def _without(report: Report, found: JudgedContamination) -> Iterator[str]:
     several = len(report.metadata.adapters) > 1
     for name, decision in found.decisions.items():
         named = f", {printable(name)}" if several else ""
-        said = verdict_line(decision, plan.looks[-1], plan.alpha, judged=is_judged(report))
-        yield f"{them}{named} : {said}."
+        sentence = verdict_line(decision, plan.looks[-1], plan.alpha, judged=is_judged(report))
+        yield f"{them}{named} : {sentence}."
     yield "Le code de sortie reste celui de tous les prompts."
 
 
 def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
-    """Return each prompt found with the places it was found at, then how many; `texts` are the prompts by id."""
+    """Return each prompt found with its places, then a count; `texts` are the prompts by id."""
     lines: list[str] = []
     for prompt_id, leaks in found.leaks.items():
         places = plural(found.counts[prompt_id], "fois", "fois")

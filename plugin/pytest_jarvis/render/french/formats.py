@@ -1,9 +1,9 @@
-"""How numbers, counts and texts are written in French, on paper and on a terminal."""
+"""Numbers, counts and texts in French, on paper and on a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from pytest_jarvis.stats.contrasts import Interval
@@ -13,30 +13,10 @@ NBSP: Final = "\u00a0"
 DASH: Final = "–"
 """Stands for what was not measured."""
 
-_PLAIN: Final[Mapping[str, str]] = {
-    "→": "->",
-    "✓": "v",
-    "✗": "x",
-    "⚠": "!",
-    "≥": ">=",
-    "≤": "<=",
-    "≈": "~",
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "…": "...",
-    "’": "'",
-    "«": '"',
-    "»": '"',
-    "œ": "oe",
-    "Œ": "OE",
-    "▲": "+",
-    "▼": "-",
-    "═": "=",
-    "─": "-",
-    "│": "|",
-}
-"""What stands for a sign where a terminal's encoding lacks it; other letters lose their accents."""
+_SIGNS: Final = "→ ✓ ✗ ⚠ ≥ ≤ ≈ − – — … ’ « » œ Œ ▲ ▼ ═ ─ │"
+_PLAIN_SIGNS: Final = """-> v x ! >= <= ~ - - - ... ' " " oe OE + - = - |"""
+_PLAIN: Final = dict(zip(_SIGNS.split(), _PLAIN_SIGNS.split(), strict=True))
+"""Replacements of signs that the encoding of a terminal lacks; letters lose their accents."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -53,7 +33,7 @@ def percent(share: float | None, digits: int = 1, *, signed: bool = False) -> st
 
 
 def bar_percent(share: float) -> str:
-    """Return what is asked of a gain (« +5 % », « +7,5 % »): without a decimal that is 0."""
+    """Return the bar of a gain (« +5 % », « +7,5 % »), without a zero decimal."""
     return percent(share, signed=True).replace(f",0{NBSP}", NBSP)
 
 
@@ -81,7 +61,7 @@ def bracket(interval: Interval | None, write: Callable[[float], str]) -> str:
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the columns that a text takes on a terminal."""
     return sum(map(columns_of, text))
 
 
@@ -96,13 +76,13 @@ def seconds(value: float | None) -> str:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """Return the count and its noun: « 0 réponse », « 1 réponse », « 2 000 réponses »."""
+    """Return a count and its noun: « 0 réponse », « 1 réponse », « 2 000 réponses »."""
     noun = one if abs(count) < 2 else (many or f"{one}s")
     return f"{count_of(count)}{NBSP}{noun}"
 
 
 def size(count: float) -> str:
-    """Return a number of bytes in decimal units: « 512 octets », « 13,4 Mo », « 1,2 To »."""
+    """Return bytes in decimal units: « 512 octets », « 13,4 Mo », « 1,2 To »."""
     unit = "octets"
     for larger in ("ko", "Mo", "Go", "To"):
         if count < 1000:
@@ -123,7 +103,7 @@ def fit(text: str, width: int) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return `text` in at most `width` columns; of a longer one its beginning and its end, where names differ."""
+    """Return `text` in at most `width` columns, cut in the middle: names differ at their ends."""
     if width_of(text) <= width:
         return text
     tail = fit(text[::-1], width // 2).rstrip("… ")[::-1]
@@ -131,13 +111,13 @@ def shortened(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, without any character that could command a terminal or turn it around."""
+    """Return `text` on one line, without characters that control a terminal or the direction of text."""
     spaced = "".join(" " if char.isspace() and char != NBSP else char for char in text)
     return "".join(char for char in spaced if char.isprintable() or char == NBSP)
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Return `text` so that a stream of that encoding can take it: plain signs and letters where it lacks ours."""
+    """Return `text` with plain signs and letters for those that the encoding lacks."""
     name = encoding or "utf-8"
     try:
         text.encode(name)
@@ -159,14 +139,14 @@ def _decimal(shown: str) -> str:
 
 
 def columns_of(char: str) -> int:
-    """Return how many columns of a terminal a character takes."""
+    """Return the columns that a character takes on a terminal."""
     if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def gain_interval(interval: Interval | None) -> str:
-    """Return an interval of a gain: « [+11,9 ; +36,0] », in per cent."""
+    """Return an interval of a gain in per cent: « [+11,9 ; +36,0] »."""
     if interval is None:
         return "[non estimable]"
     low, high = (percent(end, signed=True).removesuffix(f"{NBSP}%") for end in interval)
@@ -174,7 +154,7 @@ def gain_interval(interval: Interval | None) -> str:
 
 
 def typeset(text: str) -> str:
-    """Return French text with the no-break spaces its punctuation wants."""
+    """Return French text with the no-break spaces of its punctuation."""
     for mark in (":", ";", "?", "!", "»", "%"):
         text = text.replace(f" {mark}", f"{NBSP}{mark}")
     return text.replace("« ", f"«{NBSP}")

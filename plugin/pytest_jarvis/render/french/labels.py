@@ -1,4 +1,4 @@
-"""The titles, heads and short labels of the files a run leaves."""
+"""Titles, heads and short labels of reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ TUNED: Final = "fine-tuné"
 TOTAL: Final = "Ensemble"
 NOTHING_MEASURED: Final = "Rien n’a été mesuré."
 NONE: Final = "aucun"
-YES: Final = "oui"
 
 FAKE_ENGINE: Final = typeset("Attention : moteur factice, ces nombres ne mesurent aucun modèle.")
 INCOMPLETE: Final = typeset("Rapport incomplet : il manque des réponses, voir les échecs.")
@@ -51,7 +50,7 @@ FLIP_RULE: Final = typeset(
 
 
 def tuned_arm(report: Report) -> str:
-    """Return what stands for the other arm where that may be any adapter; in an A/A run, its name: it is the base."""
+    """Return the name of the arm beside the base: in an A/A run, the twin."""
     return TWIN_ARM if TWIN_ARM in report.metadata.adapters else TUNED
 
 
@@ -64,7 +63,7 @@ STAGES: Final[Mapping[str, str]] = {
 
 
 def cautions(report: Report) -> list[str]:
-    """Return what a reader must know before any number: a fake engine, missing responses, a part of the prompts."""
+    """Return what to know before any number: a scripted engine, missing responses, a partial selection."""
     return [
         *([] if report.metadata.is_real else [FAKE_ENGINE]),
         *([] if report.complete else [INCOMPLETE]),
@@ -73,14 +72,14 @@ def cautions(report: Report) -> list[str]:
 
 
 def model_label(engine: EngineDescription) -> str:
-    """Return what a reader is told the model is; an engine that makes its answers up is never a model's name."""
+    """Return the label of the model; never a model's name for a scripted engine."""
     if not engine.is_real:
         return FAKE_MODEL
     return DEMO_MODEL if engine.is_demo else engine.display_name
 
 
 def model_named(name: str) -> str:
-    """Return what a reader is told of the model that was asked for, before anything is loaded."""
+    """Return the label of a model by its configured name, before it is loaded."""
     return DEMO_MODEL if name == DEMO else name
 
 
@@ -97,26 +96,21 @@ _STORAGES: Final[Mapping[StorageFormat, str]] = {
 }
 
 
-def storage(found: Storage) -> str:
-    """Return how the weights are stored; a dash where there are none."""
-    return quantised(found) or DASH
-
-
-def quantised(found: Storage) -> str:
-    """Return how the weights are stored; nothing where there are none."""
-    said = _STORAGES[found.format].format(method=found.method)
+def storage(found: Storage, nothing: str = DASH) -> str:
+    """Return the storage of the weights; `nothing` where there are none."""
+    label = _STORAGES[found.format].format(method=found.method) or nothing
     if found.share is None:
-        return said
-    return typeset(f"{said}, partiel : {percent(found.share)} des poids d’experts et linéaires")
+        return label
+    return typeset(f"{label}, partiel : {percent(found.share)} des poids d’experts et linéaires")
 
 
 def compute_dtype(name: str) -> str:
-    """Return the type that computes; nothing for an engine without a model."""
+    """Return the type of the arithmetic; empty without a model."""
     return "" if name == "none" else _STORAGES["server"] if name == "server" else name
 
 
 def device(name: str) -> str:
-    """Return what the model runs on; « aucun » for an engine without a model."""
+    """Return the device; « aucun » without a model."""
     return NONE if name == "none" else "serveur" if name == "server" else name
 
 
@@ -165,7 +159,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "gain_then": "gain au verdict",
     "responses_then": "réponses au verdict",
     "measure": "Mesure",
-    "category": "Catégorie",
     "change": "écart",
     "gain": "gain",
     "interval": "intervalle",
@@ -203,6 +196,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "python": "Python",
     "versions": "Versions",
     "timings": "Durées",
+    "reused": "Réponses reprises",
     "memory": "Mémoire",
     "notes": "Notes",
     "server": "Serveur",
@@ -261,12 +255,11 @@ NO_COMMIT: Final = "inconnu (pas un dépôt git)"
 
 
 def sampling(temperature: float, top_p: float) -> str:
-    """Return how tokens are drawn at random."""
     return f"température {number(temperature)}, top-p {number(top_p)}"
 
 
 def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
-    """Return what an A/A run says of a metric: its name, the difference seen, the floor, and its share of the mean."""
+    """Return the name of a metric, its difference in an A/A run, its noise floor, and that relative to the mean."""
     digits = digits_of_noise(name)
     return (
         label_of(spec_named(name)),
@@ -277,7 +270,7 @@ def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
 
 
 def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None) -> str:
-    """Return what was seen of an adapter before anything was scored; nothing where its logits were not."""
+    """Return the measured effect of an adapter; empty where its logits were not compared."""
     if change is None:
         return ""
     base = "la base reste la même, bit pour bit" if base_unchanged else "la base en est changée"
@@ -285,87 +278,76 @@ def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None)
 
 
 def mismatched_sentence(cosine: float, adapter: str = "") -> str:
-    """Return what any two texts reach, beside which a cosine is read; of several adapters, with which `adapter`."""
+    """Return the mismatched cosine; with several adapters, that of `adapter`."""
     whose = f", de la base et de {adapter}" if adapter else ""
     return typeset(f"{number(cosine)} entre réponses de prompts différents{whose} : une similarité se lit au-dessus")
 
 
 def ahead(better: str, worse: str) -> str:
-    """Return which of two arms has the higher mean."""
     return f"{better} devant {worse}"
 
 
 def shown_sentence(better: str, worse: str, *, shown: bool) -> str:
-    """Return whether the difference of two arms is shown."""
     return f"{ahead(better, worse)}, {SHOWN if shown else NOT_SHOWN}"
 
 
 def from_zero_to(most: float) -> str:
-    """Return the head of a column of drawings, whose right end is `most`."""
+    """Return the head of a column of drawings with the right end `most`."""
     return f"de 0 à {number(most, 1)}"
 
 
 def quoted(text: str) -> str:
-    """Return a text between French quotation marks."""
     return f"«{NBSP}{text}{NBSP}»"
 
 
 def responses_planned(per_prompt: int, total: int) -> str:
-    """Return how many responses were planned, per prompt and arm and in all."""
     return f"{per_prompt} par prompt et par bras, {total} prévues en tout"
 
 
 def machine(system: str, processor: str, cores: int) -> str:
-    """Return a machine in one line."""
     return ", ".join(part for part in (system, processor, plural(cores, "cœur")) if part)
 
 
 def drop(change: float, p_value: float | None) -> str:
-    """Return a drop of relevance and, where it is shown, its p-value."""
+    """Return a drop of relevance and, where it is proven, its p-value."""
     shown = f"{signed(change, 2)}, p{NBSP}={NBSP}{number(p_value, 4)}"
     return shown.replace(f"={NBSP}0,0000", f"<{NBSP}0,0001") if p_value is not None else signed(change, 2)
 
 
 def looks(counts: Sequence[int]) -> str:
-    """Return how many responses are drawn: « 4 réponses », or « 4, 8 puis 16 réponses »."""
+    """Return « 4 réponses », or « 4, 8 puis 16 réponses »."""
     first, last = counts[:-1], plural(counts[-1], "réponse")
     return f"{', '.join(map(str, first))} puis {last}" if first else last
 
 
 def short(digest: str | None, length: int = 16) -> str:
-    """Return the beginning of a digest, nothing for none; the JSON holds it whole."""
+    """Return the first `length` digits of a digest; empty for None."""
     if digest is None:
         return ""
     return digest if len(digest) <= length else f"{digest[:length]}…"
 
 
 def stored(count: int, storage: str, size_bytes: int) -> str:
-    """Return how many weights are stored in which type, and the room they take."""
     return f"{count_of(count)} en {storage} ({size(size_bytes)})"
 
 
 def more(count: int) -> str:
-    """Return how many entries of a list are left out."""
     return f"… et {count} de plus"
 
 
 def more_in_json(count: int) -> str:
-    """Return how many entries are in the JSON alone."""
     return f"{more(count)}, dans report.json."
 
 
 def failed_responses(count: int) -> str:
-    """Return how many responses failed."""
     return plural(count, "réponse en échec", "réponses en échec")
 
 
 def flip_counts(before: int, after: int, prompts: int) -> str:
-    """Return how many prompts are right in both arms."""
     return f"{before} → {after} prompts sur {prompts}"
 
 
 def measured(prompts: str, responses: int) -> str:
-    """Return how many prompts were measured, with how many responses each."""
     return f"{prompts}, {plural(responses, 'réponse')} par bras"
 
 
@@ -373,12 +355,10 @@ SHORTENED: Final = typeset("… Le résumé est coupé ici ; report.txt et repor
 
 
 def not_written(file: str, reason: str) -> str:
-    """Return that a file could not be made, and that nothing else depends on it."""
     return typeset(f"{file} : impossible à faire ({reason}) ; les nombres et le verdict restent dans report.json.")
 
 
 def written(file: str) -> str:
-    """Return that a file was written."""
     return typeset(f"Écrit : {file}")
 
 
@@ -393,7 +373,6 @@ REPEATS: Final = {
 
 
 def server_sentence(server: ServerFacts) -> str:
-    """Return where a server is, what it says of itself and how it draws."""
     parts = [server.base_url]
     if server.version is not None:
         parts.append(f"version {server.version}")
@@ -403,7 +382,7 @@ def server_sentence(server: ServerFacts) -> str:
 
 
 def served_sentence(server: ServerFacts) -> str:
-    """Return each arm's name on the server, and what the server's list says of it."""
+    """Return the name of each arm on the server, with the facts of the server's list."""
     return typeset(" ; ").join(
         typeset(f"{model.arm} : {model.name}") + "".join(f", {name} {value}" for name, value in model.facts.items())
         for model in server.models
@@ -411,7 +390,7 @@ def served_sentence(server: ServerFacts) -> str:
 
 
 def served_proof_sentence(adapter: AdapterProof) -> str:
-    """Return what was seen of an adapter on a server before anything was scored; nothing where nothing was asked."""
+    """Return the measured effect of an adapter on a server; empty without probes."""
     if adapter.probes is None:
         return ""
     seen = f"change {adapter.texts_changed} des {adapter.probes} textes témoins"

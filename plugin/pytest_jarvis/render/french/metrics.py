@@ -1,4 +1,4 @@
-"""Metrics in French: the labels of the built-in ones, figures in their units, bars, what was not measured."""
+"""Metrics and thresholds: labels, figures in their units, what was not measured."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "similarity": 2, "count": 0, "
 
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, MetricResult]) -> str:
-    """Return what a bar is on; on a metric that others added, with its label."""
+    """Return the name of a threshold, with the label of its metric if it is on one."""
     title = verdicts.THRESHOLD_NAMES[threshold.name]
     if threshold.metric is None:
         return title
@@ -52,58 +52,52 @@ def threshold_title(threshold: Threshold, metrics: Mapping[str, MetricResult]) -
 
 
 def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
-    """Return the bars of a run: what each is on, its value, what was asked, the verdict and why."""
-    names = {key: item.label for key, item in report.by_category.items()}
+    """Return the thresholds of a run: name, value, bar, verdict and why."""
     several = len(report.metadata.adapters) > 1
     rows = []
     for one in shown_thresholds(report):
         parts = (
             threshold_title(one, report.metrics),
-            names.get(one.category or "", one.category or ""),
+            report.category_label(one.category) if one.category else "",
             verdicts.whose(one, several=several),
         )
         title = " ".join(part for part in parts if part)
         value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
-        rows.append((title, value, bar, verdicts.THRESHOLD_VERDICTS[one.verdict], why_of(report, one)))
+        early = early_look(report, report.decisions.get(one.adapter or "")) if one.name == "relevance_gain" else 0
+        why = typeset(f"{verdicts.WHY[one.why]}{at_look(early)}")
+        rows.append((title, value, bar, verdicts.THRESHOLD_VERDICTS[one.verdict], why))
     return rows
 
 
-def why_of(report: Report, threshold: Threshold) -> str:
-    """Return why a bar has its verdict, and at how many responses where that is not all that were drawn."""
-    early = early_look(report, report.decisions.get(threshold.adapter or ""))
-    return typeset(f"{verdicts.WHY[threshold.why]}{at_look(early) if threshold.name == 'relevance_gain' else ''}")
-
-
 def names_of(report: Report) -> dict[str, MetricSpec]:
-    """Return the metrics in lines of their own by name; of a report that does not say what they are, of its samples."""
+    """Return the metrics with a line of their own, by name; taken from the samples where the report lists none."""
     named = [metric.spec for metric in report.metrics.values()]
     return {spec.name: spec for spec in line_specs(report.results, named)}
 
 
 def spec_named(name: str) -> MetricSpec:
-    """Return a built-in metric; for the name of another what is known of it, its name."""
+    """Return a built-in metric, or one that has only the name."""
     return BUILT_IN[name].spec if name in BUILT_IN else MetricSpec(name=name, label=name)
 
 
 def label_of(spec: MetricSpec) -> str:
-    """Return the label of a metric; of one that others added, also that it is one of pairs where it is."""
+    """Return the label of a metric; of a custom metric of pairs, with « (par paire) »."""
     if spec.name in LABELS:
         return LABELS[spec.name][0]
     return f"{spec.label} {PER_PAIR}" if spec.per == "pair" else spec.label
 
 
 def short_label(spec: MetricSpec) -> str:
-    """Return the label of a metric for the head of a column."""
     return LABELS[spec.name][1] if spec.name in LABELS else printable(label_of(spec))
 
 
 def figure(value: float | None, unit: Unit = "own") -> str:
-    """Return a mean of a metric in its unit; in one of its own, whole numbers of a certain size need no decimals."""
+    """Return a mean in its unit; in a custom unit, without decimals from 100 on."""
     return percent(value) if unit == "share" else number(value, _digits(value, unit))
 
 
 def difference(value: float | None, unit: Unit = "own") -> str:
-    """Return a difference of such means with its sign; of shares, in points."""
+    """Return a difference of two means with its sign; of shares, in points."""
     return points(value) if unit == "share" else signed(value, _digits(value, unit))
 
 
@@ -112,14 +106,14 @@ def _digits(value: float | None, unit: Unit) -> int:
 
 
 def brief(value: float | None, unit: Unit) -> str:
-    """Return a mean where there is little room: shares in whole per cent, durations with their unit."""
+    """Return a short mean: shares in whole per cent, durations with their unit."""
     if unit == "share":
         return percent(value, 0)
     return seconds(value) if unit == "seconds" else figure(value, unit)
 
 
 def brief_figures(spec: MetricSpec, means: Figure) -> str:
-    """Return the means of both arms, or that of the pairs, where there is little room."""
+    """Return the short means of both arms, or that of the pairs."""
     arms = (means.finetuned,) if spec.per == "pair" else (means.base, means.finetuned)
     return " → ".join(brief(mean, spec.unit) for mean in arms)
 
@@ -141,12 +135,12 @@ def compared_cells(spec: MetricSpec, found: MetricComparison | None) -> tuple[st
 
 
 def digits_of_noise(name: str) -> int:
-    """Return the decimals of a metric's noise floor, in which shares are no per cent."""
+    """Return the decimals of a metric's noise floor, where shares are not per cent."""
     return _DIGITS.get(spec_named(name).unit, 3)
 
 
 def metric_cells(spec: MetricSpec, averages: MetricAverages) -> tuple[str, str, str, str]:
-    """Return base, fine-tuned, difference and interval; of pairs, their mean stands for the difference."""
+    """Return base, fine-tuned, difference and interval; the mean of pairs in place of a difference."""
     if averages.value is None:
         return (DASH, DASH, DASH, DASH)
     write = partial(figure if spec.per == "pair" else difference, unit=spec.unit)
@@ -155,7 +149,6 @@ def metric_cells(spec: MetricSpec, averages: MetricAverages) -> tuple[str, str, 
 
 
 def metric_line(spec: MetricSpec, averages: MetricAverages) -> str:
-    """Return an added metric in one line."""
     base, tuned, change, interval = metric_cells(spec, averages)
     if spec.per == "pair":
         return typeset(f"{label_of(spec)} : {change} {interval}")
@@ -165,7 +158,7 @@ def metric_line(spec: MetricSpec, averages: MetricAverages) -> str:
 
 
 def not_measured(spec: MetricSpec, averages: MetricAverages) -> str:
-    """Return how many responses or pairs an added metric left out; empty where none."""
+    """Return how many responses or pairs a custom metric left out; empty for none."""
     if not averages.not_measured:
         return ""
     left_out = plural(averages.not_measured, "paire" if spec.per == "pair" else "réponse")

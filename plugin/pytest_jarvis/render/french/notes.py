@@ -1,4 +1,4 @@
-"""What engines and runs note, and why something failed: each code in French."""
+"""Notes of engines and runs, and causes of failures: each code in French."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ WRITTEN: Final[Mapping[NoteCode, Callable[[Mapping[str, Any]], str]]] = {
 
 
 def french_note(note: Note) -> str:
-    """Return a note in French; free text as it is, and a question mark for a value that is missing."""
+    """Return a note in French; free text as it is, and a question mark for a missing value."""
     if note.code in WRITTEN:
         try:
             return typeset(WRITTEN[note.code](note.values))
@@ -154,8 +154,8 @@ def french_note(note: Note) -> str:
     values = defaultdict(lambda: "?", {name: _shown(value) for name, value in note.values.items()})
     if note.cause is not None:
         values["cause"] = french_note(note.cause)
-    said = NOTES[note.code].format_map(values)
-    return said if note.code == "text" else typeset(said)
+    sentence = NOTES[note.code].format_map(values)
+    return sentence if note.code == "text" else typeset(sentence)
 
 
 def _shown(value: str | float) -> str:

@@ -1,4 +1,4 @@
-"""The words of `report.html`, those its script shows, and those on the charts."""
+"""The words of `report.html`, of its script and of the charts."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ _SCRIPT_WORDS: Final[Mapping[str, object]] = {
 
 
 def script_words(tuned: str) -> dict[str, object]:
-    """Return what the script shows; pairs are a singular and a plural. `tuned` is what the other arm is called."""
+    """Return the words of the script; a pair is a singular and a plural. `tuned` is the name of the other arm."""
     found = str(_SCRIPT_WORDS["keywordFound"])
     return {**_SCRIPT_WORDS, "keywordFound": found.replace("{tuned_arm}", tuned)}
 
@@ -169,29 +169,25 @@ PROVENANCE_SUMMARY: Final = "Modèles, versions, réglages, machine"
 
 
 def responses_each(lowest: int, highest: int) -> str:
-    """Return how many responses a prompt has in an arm."""
     each = str(highest) if lowest == highest else f"{lowest} à {highest}"
     return f"{each} {'réponse' if highest < 2 else 'réponses'} {PER_PROMPT}"
 
 
 def against_random(cosine: str, adapter: str = "") -> str:
-    """Return what the cosine of any two responses is, beside that of the pairs; of several, with which `adapter`."""
+    """Return the mismatched cosine; with several adapters, that of `adapter`."""
     pair = f"de la base et de {adapter} " if adapter else ""
     return f"deux réponses {pair}{RANDOM_PAIRS}{NBSP}: {cosine}"
 
 
 def of_planned(responses: int) -> str:
-    """Return how many responses were planned."""
     return f"sur {plural(responses, 'réponse prévue', 'réponses prévues')}"
 
 
 def prompts_counted(count: int) -> str:
-    """Return the number of prompts an interval is about."""
     return f"ces {plural(count, 'prompt')}"
 
 
 def bar_label(min_gain: float) -> str:
-    """Return the label of the bar on the axis of gains."""
     return f"seuil {percent(min_gain, 0, signed=True)}"
 
 
@@ -217,12 +213,11 @@ CHART_TEXTS: Final[Mapping[str, str]] = {
 
 
 def key_gain(look: str, *, several: bool) -> str:
-    """Return what the gain of a verdict is called, with « à 4 réponses » of an early one; short before a name."""
+    """Return the label of the gain, with « à 4 réponses » of an early verdict; short before a name."""
     return f"Gain{look}" if look and several else f"{KEY_GAIN}{look}"
 
 
 def chart_note(shown: int, total: int) -> str:
-    """Return how to read the bars' intervals, and which categories are left out."""
     left_out = f" ; {shown} catégories sur {total}" if shown < total else ""
     return typeset(f"traits : intervalles{left_out}")
 
@@ -231,12 +226,10 @@ CHART_KEY_NUMBERS: Final = "Les chiffres à retenir"
 
 
 def with_mean(mean: str) -> str:
-    """Return what stands behind an arm's name: its mean."""
     return f" (moy. {mean})"
 
 
 def subtitle(timestamp: str, quantization: str, device: str, adapters: int) -> str:
-    """Return when and on what a run was made."""
     when = f"{timestamp.replace('T', ' ').removesuffix('+00:00')} UTC"
     others = "" if adapters < 2 else plural(adapters, "adaptateur")
     return " · ".join(part for part in (when, quantization, device, others) if part)

@@ -1,4 +1,4 @@
-"""The words for the choice of the tool, and for misheard commands that were understood."""
+"""The choice of the tool, and misheard commands that were understood."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.metrics.tool_choice import Routing, RoutingReason
-from pytest_jarvis.render.french.comparing import replay_notes
 from pytest_jarvis.render.french.formats import plural, typeset
+from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, UnderstandingInsight, offers_tools
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import MalformedCode
@@ -78,7 +78,7 @@ NAMES: Final[Mapping[str, str]] = {
 
 
 def run_notes(report: Report) -> list[str]:
-    """Return what a reader must know of how the responses came about: replayed, or with tools to call."""
+    """Return the notes on how the responses came about: replayed, or with tools to call."""
     notes = replay_notes(report)
     if offers_tools(report):
         notes.append(TOOLS_OFFERED)
@@ -87,32 +87,27 @@ def run_notes(report: Report) -> list[str]:
     return notes
 
 
-def rule(*, offered: bool) -> str:
-    """Return how the choice is judged."""
-    return RULE_CALLED if offered else RULE_NAMED
-
-
 def chosen_name(key: str) -> str:
-    """Return how the matrix names a tool, or what is none."""
+    """Return the name of a tool in the matrix, or of the lack of one."""
     return NAMES.get(key, key)
 
 
 def short_name(key: str) -> str:
-    """Return the same without what all tools' names end with, for the heads of columns."""
+    """Return the same without the common ending of tools, for the heads of columns."""
     return chosen_name(key).removesuffix("_tool")
 
 
 def outcome(routing: Routing) -> str:
-    """Return how one response chose: « argument faux : minutes (set_timer_tool) »."""
-    said = REASONS[routing.reason]
+    """Return the choice of one response: « argument faux : minutes (set_timer_tool) »."""
+    sentence = REASONS[routing.reason]
     detail = routing.argument or (PROBLEMS[routing.problem] if routing.problem else None)
     if detail:
-        said = f"{said} : {detail}"
-    return typeset(f"{said} ({routing.tool})" if routing.tool else said)
+        sentence = f"{sentence} : {detail}"
+    return typeset(f"{sentence} ({routing.tool})" if routing.tool else sentence)
 
 
 def reference_sentence(insight: UnderstandingInsight, name: str) -> str | None:
-    """Return how many commands could not be understood because even the clean one leads to no tool; None for none."""
+    """Return how many commands lead to no tool even when heard correctly; None for none."""
     counts = [
         f"{plural(count, 'commande')} chez {arm}"
         for count, arm in ((insight.no_reference_base, "la base"), (insight.no_reference_finetuned, name))

@@ -1,4 +1,4 @@
-"""What is said of the store of responses: during a run, in a report, and by `pytest-jarvis store`."""
+"""The response store: during a run, in a report, and in `pytest-jarvis store`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.types import ProblemKind
 
 
-REUSED: Final = "Réponses reprises"
-"""What the count of reused responses is called in a report."""
 QUESTION: Final = " [o/N] "
 YES: Final = frozenset({"o", "oui", "y", "yes"})
 NOTHING_CLEARED: Final = "Rien n’est effacé."
@@ -29,13 +27,11 @@ _WHY: Final[Mapping[ProblemKind, str]] = {
 
 
 def recalled_line(look: int, taken: int, planned: int) -> str:
-    """Return how many of a look's responses were taken from the store."""
-    said = plural(taken, "réponse reprise", "réponses reprises")
-    return typeset(f"JARVIS : {said} du magasin sur {count_of(planned)} ({look} par prompt et par bras)")
+    sentence = plural(taken, "réponse reprise", "réponses reprises")
+    return typeset(f"JARVIS : {sentence} du magasin sur {count_of(planned)} ({look} par prompt et par bras)")
 
 
 def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
-    """Return the warning of a run that goes on without its store."""
     return typeset(
         f"Magasin de réponses {printable(path)} : {_WHY[kind]} ({printable(reason)}). "
         "Le banc continue ; la suite n’est ni reprise ni gardée."
@@ -43,7 +39,7 @@ def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
 
 
 def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> str:
-    """Return how many responses of each arm were taken from the store; empty when none was."""
+    """Return the reused responses of each arm; empty for none."""
     if not any(reused.values()):
         return ""
     arms = ", ".join(
@@ -53,7 +49,6 @@ def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> 
 
 
 def stats_lines(stats: StoreStats, path: str) -> list[str]:
-    """Return what a store holds."""
     return [
         f"Magasin de réponses {path}",
         f"  {plural(stats.responses, 'réponse')}, {plural(stats.vectors, 'vecteur')}, {size(stats.size_bytes)}",
@@ -64,23 +59,19 @@ def stats_lines(stats: StoreStats, path: str) -> list[str]:
 
 
 def absent(path: str) -> str:
-    """Return what is said where there is no store yet."""
     return typeset(f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un.")
 
 
 def pruned(count: int, left: int, size_bytes: int) -> str:
-    """Return what a pruning did."""
     removed = plural(count, "réponse effacée", "réponses effacées")
     return typeset(f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)}).")
 
 
 def cleared(count: int) -> str:
-    """Return what a clearing did."""
     return f"{plural(count, 'réponse effacée', 'réponses effacées')}."
 
 
 def clear_question(count: int, path: str) -> str:
-    """Return the question before everything is deleted."""
     return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}")
 
 
@@ -96,5 +87,5 @@ def _when(moment: float | None) -> str:
 
 
 def _short(digest: str) -> str:
-    """Return what tells a fingerprint from others: the head of a digest, or of the hub's commit."""
+    """Return the first digits of a digest, or of the hub's commit."""
     return digest.removeprefix("sha256:").rpartition("@")[2][:12]

@@ -1,4 +1,4 @@
-"""Verdicts, the reasons for them, and the bars they rest on, in French sentences."""
+"""Verdicts, their reasons and their thresholds."""
 
 from __future__ import annotations
 
@@ -32,38 +32,35 @@ _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
 
 
-def decision_line(report: Report, name: str, *, asked: bool = True) -> str:
-    """Return the decision on an adapter in one line; no verdict where the run is not judged, or none is `asked` for."""
+def decision_line(report: Report, name: str, *, with_verdict: bool = True) -> str:
+    """Return the decision on an adapter in one line; « non jugé » where the run is not, or `with_verdict` is False."""
     decision, plan = report.decisions[name], report.metadata.plan
-    later = gain_of_all(report, name, asked=asked) if early_look(report, decision) else ""
-    return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=asked and is_judged(report))
+    later = gain_of_all(report, name, with_verdict=with_verdict) if early_look(report, decision) else ""
+    return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=with_verdict and is_judged(report))
 
 
 def is_judged(report: Report) -> bool:
-    """Whether what is shown of a gain counts as a verdict: nothing kept the run from being judged."""
+    """Whether the gate judged the run, so that what is shown of a gain is a verdict."""
     return report.gate.verdict != "NOT_JUDGED"
 
 
 def early_look(report: Report, decision: Decision | None) -> int:
-    """Return the responses per prompt of a verdict that was given before the last was drawn; 0 where it was not."""
+    """Return the responses per prompt of a verdict given before the last look; 0 for any other."""
     at = 0 if decision is None else decision.replicates[1]
     # Fewer responses than a look has are failures, not a verdict of an earlier one.
     return at if at in report.metadata.plan.looks and at < report.metadata.samples_per_prompt else 0
 
 
 def at_look(responses: int) -> str:
-    """Return what stands behind a figure of an early verdict: « à 4 réponses »; empty where there is none (0)."""
+    """Return « à 4 réponses », to stand behind a figure of an early verdict; empty for 0."""
     return f" à {plural(responses, 'réponse')}" if responses else ""
 
 
-def gain_of_all(report: Report, name: str, *, asked: bool = True) -> str:
-    """Return an adapter's gain over all responses, as it stands beside the one it was settled with before the last.
-
-    It is called « hors verdict » where there is one: the run is judged, and that is `asked` for.
-    """
+def gain_of_all(report: Report, name: str, *, with_verdict: bool = True) -> str:
+    """Return an adapter's gain over all responses, to stand beside that of an early verdict."""
     gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
     drawn = plural(report.metadata.samples_per_prompt, "réponse")
-    beside = ", hors verdict" if asked and is_judged(report) else ""
+    beside = ", hors verdict" if with_verdict and is_judged(report) else ""
     return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
 
 
@@ -77,8 +74,8 @@ def verdict_line(
 ) -> str:
     """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
 
-    `most_responses` is the last look's count; `error` the chance of a wrong PASS over all looks and adapters; `later`
-    what is said of the responses drawn after an early verdict; `judged` False says « non jugé » for the verdict.
+    `error` is the probability of a wrong PASS over all looks and adapters; `later` the words on responses generated
+    after an early verdict.
     """
     figure = f"pertinence{at_look(decision.replicates[1]) if later else ''}"
     bar = bar_percent(decision.min_gain)
@@ -94,8 +91,8 @@ def verdict_line(
         parts = [f"{figure} {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
         if decision.verdict_new is not None:
             shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
-            said = f"{NBSP}: {shown}" if judged else ""
-            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{said}")
+            outcome = f"{NBSP}: {shown}" if judged else ""
+            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{outcome}")
     parts.append(later or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
     if decision.detectable_gain is not None:
         parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
@@ -105,7 +102,7 @@ def verdict_line(
 
 
 def shown_thresholds(report: Report) -> list[Threshold]:
-    """Return the bars that mean something: in an A/A run there is no gain to judge."""
+    """Return the thresholds that mean something: an A/A run has no gain to judge."""
     return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith("_gain"))]
 
 
@@ -130,7 +127,7 @@ _OTHER_BAR: Final = {
 """When the relevance gain is not what the run fails by."""
 
 
-_ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
+ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
     "PASS": "accepté",
     "FAIL": "refusé",
     "INCONCLUSIVE": "non tranché",
@@ -140,7 +137,7 @@ _RULES: Final[Mapping[Require, str]] = {"first": "", "any": " (un seul suffit)",
 
 
 def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
-    """Return the verdict of the run in one sentence; of several adapters it names those that the verdict is true of."""
+    """Return the verdict of the run, with the names of the adapters it is about if there are several."""
     named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
     whose = f" pour {_listed(named)}" if len(gate.adapters) > 1 and named else ""
     gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
@@ -153,34 +150,30 @@ def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
 
 
 def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
-    """Return each adapter's verdict and, with `require`, which of them had to pass.
-
-    Empty with one adapter, and where the run as a whole is not judged.
-    """
+    """Return the verdict of each of several adapters and, with `require`, which had to pass; empty if not judged."""
     if len(gate.adapters) < 2 or gate.verdict in {"NOT_JUDGED", "OFF"}:
         return ""
-    said = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
-    left = len(gate.adapters) - len(said)
+    verdicts = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
+    left = len(gate.adapters) - len(verdicts)
     more = f" ; … et {left} de plus" if left else ""
-    return typeset(f"{' ; '.join(said)}{more}{_RULES[require] if require else ''}.")
+    return typeset(f"{' ; '.join(verdicts)}{more}{_RULES[require] if require else ''}.")
 
 
 def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -> str:
-    said = f"{printable(one.name)} {_ADAPTER_VERDICTS[one.verdict]}"
+    sentence = f"{printable(one.name)} {ADAPTER_VERDICTS[one.verdict]}"
     if require != "first":
-        return said
-    return f"{said} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
+        return sentence
+    return f"{sentence} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them, the first ones of many."""
+    """Return names joined as in a sentence, the first ones of many."""
     if len(names) > _MOST_NAMES:
         return f"{', '.join(names[: _MOST_NAMES - 1])} et {len(names) - _MOST_NAMES + 1} autres"
     return " et ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def reason_sentences(gate: GateOutcome) -> list[str]:
-    """Return the reasons of a verdict, one sentence each."""
     missing = next((reason.values for reason in gate.reasons if reason.code == "missing_pairs"), {})
     stopped = missing.get("missing", 0) < missing.get("selected", 0)
     return [
@@ -190,7 +183,6 @@ def reason_sentences(gate: GateOutcome) -> list[str]:
 
 
 def reason_sentence(reason: Reason) -> str:
-    """Return one reason of a verdict in one sentence."""
     values = {name: f"{value:.0f}" for name, value in reason.values.items()}
     for name, noun in (("missing", "prompt"), ("selected", "prompt"), ("failed", "réponse"), ("responses", "réponse")):
         values[f"{name}_counted"] = plural(int(reason.values.get(name, 0)), noun)
@@ -260,7 +252,7 @@ SHARED_BATCHES: Final = typeset(
 
 
 def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:
-    """Return how to read the bars: what the ratio of durations compares, where that bar is set."""
+    """Return how to read a ratio of durations, where there is a threshold on it."""
     if not any(one.name == "latency_ratio" for one in thresholds):
         return []
     return [LATENCY_RULE, *([SHARED_BATCHES] if batching == "mixed" else [])]
@@ -280,7 +272,7 @@ def threshold_value(threshold: Threshold, value: float | None) -> str:
 
 
 def whose(threshold: Threshold, *, several: bool) -> str:
-    """Return the arm of a bar in brackets, where it says something: failures have a bar for each arm."""
+    """Return the arm of a threshold in brackets, where there are several; failures have one for each arm."""
     return f"({threshold.adapter})" if threshold.adapter and (several or threshold.name == "failure_share") else ""
 
 

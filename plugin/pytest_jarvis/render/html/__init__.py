@@ -1,4 +1,4 @@
-"""The parts of `report.html`: markup that is safe by construction, its sections, its data, its style and script."""
+"""`report.html`: its figures, data, templates, style and script."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""The drawings of the page as places and shades: intervals of the gain, sources of noise, confusion matrices."""
+"""The figures of the page as places and shades: gain intervals, confusion matrices."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from pytest_jarvis.render.blocks import Span
-from pytest_jarvis.render.french import bracket, number, percent, signed
 from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.formats import bracket, number, percent, signed
 from pytest_jarvis.render.french.routing import NAMES, short_name
 from pytest_jarvis.report.analysis.insights import AdapterInsight
 from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, RoutingInsight
@@ -18,16 +19,16 @@ from pytest_jarvis.stats.decision import Decision
 
 _TICKS = 5
 _EDGE = 4.0
-"""Per cent of the width left free on both sides."""
+"""Margin on both sides, in per cent of the width."""
 _SHADES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalLine:
-    """One interval, on these prompts or on new ones."""
+    """An interval on these prompts, or on new ones."""
 
     name: str
-    """The adapter's, where there are several."""
+    """Of the adapter if there are several."""
     about: str
     note: str
     kind: Literal["these", "new"]
@@ -38,17 +39,17 @@ class IntervalLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalFigure:
-    """The intervals of all adapters that have a decision, on one axis."""
+    """The intervals of all adapters with a decision, on one axis."""
 
     caption: str
     lines: tuple[IntervalLine, ...]
     bar: float | None
-    """What is asked of the gain; None where gains are in points of score."""
+    """The required gain; None where gains are in points of score."""
     low: float
     high: float
 
     def place(self, value: float) -> str:
-        """Return where a value stands, in per cent of the width."""
+        """Return the place of a value in per cent of the width."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return f"{_EDGE + share * (100 - 2 * _EDGE):.3f}%"
 
@@ -73,10 +74,10 @@ class IntervalFigure:
 def interval_figure(
     adapters: Sequence[AdapterInsight], min_gain: float, *, notes: Mapping[str, str] | None = None
 ) -> IntervalFigure | None:
-    """Return the intervals of all adapters that have a decision; None when none has.
+    """Return the intervals of all adapters with a decision; None if there are none.
 
-    Gains are relative where one can be estimated, else in points of score, where the bar has no place. `notes` stand
-    under the names of adapters.
+    Gains are relative where one can be estimated, else in points of score, without a bar. `notes` are shown with the
+    adapters they are named after.
     """
     decided = [(place, one.name, one.decision) for place, one in enumerate(adapters) if one.decision is not None]
     if not decided:
@@ -112,25 +113,12 @@ def _lines(decision: Decision, name: str, place: int, note: str, *, relative: bo
     value = decision.gain if relative else decision.absolute_gain
     these = decision.gain_these if relative else decision.absolute_these
     new = decision.gain_new if relative else decision.absolute_new
+    line = partial(IntervalLine, name=name, adapter=place, value=value)
+    about = wording.prompts_counted(decision.prompts)
+    notes = ("", "") if name else (wording.THESE_PROMPTS_MEANING, wording.NEW_PROMPTS_MEANING)
     return [
-        IntervalLine(
-            name=name,
-            about=wording.prompts_counted(decision.prompts),
-            note=note or ("" if name else wording.THESE_PROMPTS_MEANING),
-            kind="these",
-            adapter=place,
-            value=value,
-            interval=these,
-        ),
-        IntervalLine(
-            name=name,
-            about=wording.NEW_PROMPTS.lower(),
-            note="" if name else wording.NEW_PROMPTS_MEANING,
-            kind="new",
-            adapter=place,
-            value=value,
-            interval=new,
-        ),
+        line(about=about, note=note or notes[0], kind="these", interval=these),
+        line(about=wording.NEW_PROMPTS.lower(), note=notes[1], kind="new", interval=new),
     ]
 
 
@@ -145,7 +133,7 @@ def _percent(value: float) -> str:
 
 
 def span_ends(span: Span) -> tuple[str, str, str]:
-    """Return where the way between two means begins and ends, and whether it goes up."""
+    """Return the places of both means, and whether the second is better."""
     start, end = (f"{3 + min(1.0, value / span.most) * 94:.3f}%" for value in (span.before, span.after))
     same = number(span.before, 3) == number(span.after, 3)
     return start, end, "same" if same else "better" if span.after > span.before else "worse"
@@ -153,16 +141,16 @@ def span_ends(span: Span) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """What one arm chose where each tool was wanted."""
+    """The tools that one arm chose, by the expected tool."""
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
-    """The tool that was wanted; of each choice its count and its class."""
+    """The expected tool; the count and the CSS class of each choice."""
 
 
 def matrices(found: RoutingInsight, base: str, name: str, caption: str) -> tuple[Matrix, Matrix]:
-    """Return the confusion matrices of the base and of an adapter, under the same heads."""
+    """Return the confusion matrices of the base and of an adapter, with the same heads."""
     wanted = [one.expected for one in found.confusions if one.expected != NO_TOOL]
     seen = dict.fromkeys(key for one in found.confusions for key in (*one.base, *one.finetuned))
     others = sorted(key for key in seen if key not in wanted and key[:1] not in {NO_TOOL, REASON_MARK})

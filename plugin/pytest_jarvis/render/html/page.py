@@ -1,4 +1,4 @@
-"""`report.html`: one static file that asks nothing of any network and lets nothing that a model wrote become markup."""
+"""`report.html`: one static file that makes no request and lets nothing a model wrote become markup."""
 
 from __future__ import annotations
 
@@ -14,28 +14,24 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, placed
 from pytest_jarvis.render import Incomplete
-from pytest_jarvis.render.french import (
-    NBSP,
+from pytest_jarvis.render.french import labels, routing
+from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.explanations import ADVICE, advice_of
+from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
+from pytest_jarvis.render.french.metrics import brief_figures, label_of, names_of
+from pytest_jarvis.render.french.verdicts import (
     NOTHING_DECIDED,
     adapters_sentence,
     at_look,
     early_look,
     gain_of_all,
     gate_sentence,
-    labels,
-    number,
-    percent,
     reason_sentences,
-    routing,
-    seconds,
-    signed,
 )
-from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.explanations import ADVICE, advice_of
-from pytest_jarvis.render.french.metrics import brief_figures, label_of, names_of
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
 from pytest_jarvis.render.html.payload import encode_payload
-from pytest_jarvis.render.sections import both, cautions, counted, sections
+from pytest_jarvis.render.sections import cautions, sections
+from pytest_jarvis.render.sections.tables import pair_of_means, prompt_count
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
 
@@ -48,7 +44,7 @@ _STYLE: Final = re.compile(r'\sstyle="([^"]*)"')
 _MOST_PROOFS: Final = 12
 """Adapters whose advice stands in the banner."""
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories of what is not seen: controls, directions, lone surrogates, separators of lines."""
+"""Unicode categories of invisible characters: controls, directions, lone surrogates, line separators."""
 _JOINER: Final = "\u200d"
 
 
@@ -64,10 +60,10 @@ def render_page(report: Report, insights: Insights) -> str | Incomplete:
 
 
 def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> str:
-    """Return the page of a report: the same for the same report. `svgs` are the charts, by name.
+    """Return the page of a report, the same for the same report; `svgs` are the charts by name.
 
-    Its content security policy allows its own style and script by their digests, and nothing else: no request leaves
-    it, and no string becomes markup (trusted types).
+    Its content security policy allows its own style and script by digest and nothing else: no request leaves the page,
+    and no string becomes markup (trusted types).
     """
     style = "\n".join(map(_asset, _STYLES))
     script = f"(() => {{\n'use strict';\n{''.join(map(_asset, _SCRIPTS))}}})();"
@@ -113,7 +109,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
 
 @cache
 def _environment() -> Environment:
-    """Return what fills the templates in: every text is escaped, and what is hidden in it shown by its number."""
+    """Return the template environment: all text is escaped, invisible characters are shown by number."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -136,7 +132,7 @@ def _environment() -> Environment:
 
 
 def shown(text: str) -> str:
-    """Return a text as markup: escaped, and what is hidden in it shown by its number."""
+    """Return a text as markup: escaped, invisible characters as numbers."""
     if text.isprintable():
         return escape(text)
     return "".join(
@@ -149,34 +145,33 @@ def shown(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text for an attribute: what is hidden in it written by its number."""
+    """Return a text for an attribute, invisible characters as numbers."""
     return "".join(f"[{code_point(char)}]" if is_hidden(char) else char for char in text)
 
 
 def is_hidden(char: str) -> bool:
-    """Whether a reader would not see the character, or would see others turned around by it; line ends apart."""
+    """Whether a character is invisible or turns others around; line ends are not."""
     return char not in "\n\t" and unicodedata.category(char) in _HIDDEN
 
 
 def code_point(char: str) -> str:
-    """Return the character's number as Unicode writes it: « U+202E »."""
+    """Return the number of a character as Unicode writes it: « U+202E »."""
     return f"U+{ord(char):04X}"
 
 
 def _joins_pictures(text: str, place: int) -> bool:
-    """Whether a zero-width joiner stands between two pictures, as in the signs of families and professions."""
+    """Whether a zero-width joiner is between two pictures, as in emoji of families and professions."""
     if text[place] != _JOINER or not 0 < place < len(text) - 1:
         return False
     return all(unicodedata.category(char) in {"So", "Sk", "Mn"} for char in (text[place - 1], text[place + 1]))
 
 
 def _asset(name: str) -> str:
-    """Return a file of the page as it stands in the package."""
     return resources.files("pytest_jarvis.render.html").joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:
-    """Return the content security policy of a page with this style and this script."""
+    """Return the content security policy of a page with this style and script."""
     rules = (
         "default-src 'none'",
         f"style-src '{_digest(style)}'",
@@ -194,7 +189,7 @@ def _digest(content: str) -> str:
 
 
 def _as_attributes(style: re.Match[str]) -> str:
-    """Return a style attribute, which the policy forbids, as the attributes of SVG that say the same."""
+    """Return a style attribute, which the policy forbids, as presentation attributes of SVG."""
     pairs = (one.partition(":") for one in unescape(style[1]).split(";") if one.strip())
     return "".join(f' {name.strip()}="{escape(value.strip())}"' for name, _, value in pairs)
 
@@ -205,7 +200,7 @@ def _heading(report: Report) -> list[str]:
         part
         for part in (
             labels.model_label(report.provenance.engine),
-            labels.quantised(metadata.quantization),
+            labels.storage(metadata.quantization, ""),
             labels.device(metadata.device),
         )
         if part
@@ -213,13 +208,12 @@ def _heading(report: Report) -> list[str]:
 
 
 def _banners(report: Report) -> list[str]:
-    """Return what a reader must know before any number."""
     demo = [wording.DEMO_MODEL + wording.DEMO_MEANING] if report.metadata.is_demo else []
     return [*demo, *cautions(report)]
 
 
 def _headline(report: Report, insights: Insights) -> str:
-    """Return the advice in a word; of several adapters the run's own verdict."""
+    """Return the advice in a word; with several adapters, the verdict of the run."""
     candidate = insights.candidate
     if len(insights.adapters) > 1 and any(one.advice for one in insights.adapters):
         return labels.GATE_SHORT[report.gate.verdict]
@@ -228,16 +222,16 @@ def _headline(report: Report, insights: Insights) -> str:
     return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
 
 
-def _advice(said: str, *, named: bool) -> str:
-    """Return what the advice says after its headline; all of it where the headline is not the adapter's."""
+def _advice(sentence: str, *, named: bool) -> str:
+    """Return the advice after its headline; all of it where the headline is not about the adapter."""
     if named:
-        return said
-    after = said.partition(f"{NBSP}: ")[2]
+        return sentence
+    after = sentence.partition(f"{NBSP}: ")[2]
     return after[:1].upper() + after[1:]
 
 
 def _early(report: Report, insights: Insights) -> dict[str, str]:
-    """Return what a reader must know of the interval of an adapter whose verdict was given early."""
+    """Return notes for the intervals of early verdicts, by adapter."""
     return {
         one.name: f"{at_look(early).strip()} ; {gain_of_all(report, one.name)}"
         for one in insights.adapters
@@ -246,7 +240,7 @@ def _early(report: Report, insights: Insights) -> dict[str, str]:
 
 
 def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
-    """Return the labels, values and notes of the numbers that are read first."""
+    """Return label, value and note of the key figures."""
     averages, candidate = report.statistics, insights.candidate
     drawn = report.metadata.samples_per_prompt
     early = early_look(report, candidate.decision)
@@ -264,14 +258,14 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
             (label_of(spec), brief_figures(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
             for spec in placed("column")
         ),
-        (wording.DURATION, both(duration.base, duration.finetuned, seconds), ""),
-        (wording.MEASURED, counted(averages), wording.responses_each(low or high, high)),
+        (wording.DURATION, pair_of_means(duration.base, duration.finetuned, seconds), ""),
+        (wording.MEASURED, prompt_count(averages), wording.responses_each(low or high, high)),
         (wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
     ]
 
 
 def _sorts(report: Report) -> dict[str, str]:
-    """Return the orders of the cases, by the names that the script knows them by."""
+    """Return the orders of the cases, by the script's names."""
     tuned = labels.tuned_arm(report)
     sorts = {name: label.format(tuned=tuned) for name, label in wording.SORTS.items()}
     for place, spec in enumerate(names_of(report).values()):

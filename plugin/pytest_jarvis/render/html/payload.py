@@ -1,4 +1,4 @@
-"""The cases of `report.html` as data: compact arrays that `cases.js` reads, each response held once."""
+"""The cases of `report.html` as data: compact arrays for `cases.js`, each response once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = list[object]
 
 
 def encode_payload(report: Report, insights: Insights) -> str:
-    """Return the page's data as JSON that may stand in a script element whatever the texts hold."""
+    """Return the data of the page as JSON that is safe in a script element, whatever texts it has."""
     written = json.dumps(_payload(report, insights), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", written)
 
@@ -53,7 +53,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
             [
                 responses.place(_response(sample, strings, extras))
                 for sample in row.samples
-                if _is_base(sample, row) is of_base
+                if (sample.arm != row.adapter) is of_base
             ]
             for of_base in (True, False)
         ]
@@ -77,7 +77,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
     return {
         "words": wording.script_words(tuned_arm(report)),
         "adapters": adapters,
-        "categories": [[name, _label(report, name)] for name in categories],
+        "categories": [[name, report.category_label(name)] for name in categories],
         "extras": [[label_of(spec), int(spec.higher_is_better), int(spec.per == "pair")] for spec in extras.values()],
         "strings": strings.items,
         "prompts": prompts.items,
@@ -87,23 +87,19 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
 
 
 class _Table:
-    """Distinct items in the order they came, each known by its place."""
+    """Distinct items in order, each known by its index."""
 
     def __init__(self) -> None:
         self.items: list[object] = []
         self._places: dict[str, int] = {}
 
     def place(self, item: object) -> int:
-        """Return the place of an item equal to this one."""
+        """Return the index of an item, and add it if it is new."""
         key = item if isinstance(item, str) else repr(item)
         if key not in self._places:
             self._places[key] = len(self.items)
             self.items.append(item)
         return self._places[key]
-
-    def places(self, items: Iterable[str]) -> list[int]:
-        """Return the places of several."""
-        return [self.place(item) for item in items]
 
 
 def _prompt(row: ResultRow, category: int, strings: _Table, *, leaked: bool) -> Row:
@@ -113,7 +109,7 @@ def _prompt(row: ResultRow, category: int, strings: _Table, *, leaked: bool) -> 
         row.prompt,
         row.intended,
         row.expected_tool,
-        strings.places(row.keywords_expected),
+        list(map(strings.place, row.keywords_expected)),
         int(leaked),
     ]
 
@@ -128,9 +124,9 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
         sample.response.new_tokens,
         _rounded(sample.response.duration_s, 3),
         sample.response.cut_chars,
-        strings.places(sample.keywords_found),
-        strings.places(sample.terms_found),
-        strings.places(sample.tools_named),
+        list(map(strings.place, sample.keywords_found)),
+        list(map(strings.place, sample.terms_found)),
+        list(map(strings.place, sample.tools_named)),
         _rounded(sample.score(KEYWORDS)),
         _rounded(sample.score(RELEVANCE)),
         None if sample.routing is None else [strings.place(outcome(sample.routing)), int(sample.routing.right)],
@@ -145,15 +141,6 @@ def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[R
         shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_note(failure.reason)]
         found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
     return found
-
-
-def _is_base(sample: Sample, row: ResultRow) -> bool:
-    return sample.arm != row.adapter
-
-
-def _label(report: Report, category: str) -> str:
-    known = report.by_category.get(category)
-    return known.label if known else category
 
 
 def _rounded(value: float | None, digits: int = 4) -> float | None:

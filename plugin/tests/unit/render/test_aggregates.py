@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.french import NBSP, shortened, width_of
-from pytest_jarvis.render.terminal import MOST_ADAPTERS, aggregate_table, ranking_sentences
+from pytest_jarvis.render.french.formats import NBSP, shortened, width_of
+from pytest_jarvis.render.terminal import MOST_ADAPTERS, ranking_lines, summary_table
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.report.schema import Figure, Report
 
@@ -18,13 +18,13 @@ TWO = {"v1": 0.4, "v2": 0.1}
 def test_many_adapters_have_their_totals_alone(make_report) -> None:
     for count, lines in ((MOST_ADAPTERS, 4 * (MOST_ADAPTERS + 1)), (MOST_ADAPTERS + 1, MOST_ADAPTERS + 2)):
         report = make_report(gains={f"v{number}": 0.1 for number in range(count)}, prompts=2, replicates=2)
-        assert len(aggregate_table(report)) == 1 + lines
+        assert len(summary_table(report)) == 1 + lines
 
 
 @pytest.mark.parametrize("label", ["é" * 90, "漢字" * 40], ids=["long", "wide"])
 def test_the_table_has_79_columns_and_long_names_keep_their_ends(make_report, label: str) -> None:
     names = ("lora-du-3-mars-epoque-1", "lora-du-3-mars-epoque-2")
-    lines = aggregate_table(make_report(gains=dict.fromkeys(names, 0.3), label=label))
+    lines = summary_table(make_report(gains=dict.fromkeys(names, 0.3), label=label))
     assert max(map(width_of, lines)) <= 79
     assert [line.split()[0] for line in lines[-2:]] == ["lora-du-3-…-epoque-1", "lora-du-3-…-epoque-2"]
 
@@ -37,8 +37,8 @@ def test_a_shortened_text_is_never_wider_than_asked(text: str) -> None:
 
 def test_of_many_adapters_only_neighbours_are_compared(make_report) -> None:
     report = make_report(gains={f"v{number}": number / 2 for number in range(5)}, prompts=4)
-    said = ranking_sentences(rank_adapters(report), judged=True)
-    assert [tuple(sentence.split(",")[0].split(" devant ")) for sentence in said[1:]] == [
+    said = ranking_lines(report, rank_adapters(report))
+    assert [tuple(line.split(",")[0].split(" devant ")) for line in map(str.strip, said) if " devant " in line] == [
         *(("v4", "v3"), ("v3", "v2"), ("v2", "v1"), ("v1", "v0"))
     ]
 

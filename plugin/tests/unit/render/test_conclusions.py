@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from pytest_jarvis.render.french.comparing import conclusion
+from pytest_jarvis.render.french.saved_runs import conclusion
 from pytest_jarvis.report.comparison import RunComparison, compare_runs
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import find_shifts

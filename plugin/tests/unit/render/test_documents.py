@@ -9,7 +9,7 @@ import pytest
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.blocks import Column
 from pytest_jarvis.render.charts.data import chart_data
-from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escaped, render_markdown
 from pytest_jarvis.render.text import paragraph, render_text, table, wrap
@@ -55,7 +55,7 @@ def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report, gold
         *terminal.decision_lines(report),
         *terminal.gate_lines(report.gate, 0.05, require="first"),
         *terminal.regression_lines(report),
-        *terminal.warnings(report),
+        *terminal.caution_lines(report),
     ]
     assert golden == "\n".join([*lines, "", box.verdict_text, box.advice, *box.notes])
 

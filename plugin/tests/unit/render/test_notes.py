@@ -10,7 +10,7 @@ import pytest
 
 import pytest_jarvis
 from pytest_jarvis.render.french.formats import NBSP
-from pytest_jarvis.render.french.labels import quantised
+from pytest_jarvis.render.french.labels import storage as storage_label
 from pytest_jarvis.render.french.notes import NOTES, WRITTEN, french_note
 from pytest_jarvis.types import _ENGLISH, Note, NoteCode, Storage, text_note
 
@@ -88,4 +88,4 @@ def test_a_note_is_said_with_its_values_and_its_cause(note: Note, expected: str)
     ],
 )
 def test_how_weights_are_stored_is_said_in_french(storage: Storage, expected: str) -> None:
-    assert quantised(storage).replace(NBSP, " ").startswith(expected)
+    assert storage_label(storage, "").replace(NBSP, " ").startswith(expected)

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import msgspec
 
-from pytest_jarvis.render.french import (
+from pytest_jarvis.render.french.explanations import advice_line, explain_decision
+from pytest_jarvis.render.french.saved_runs import conclusion
+from pytest_jarvis.render.french.session import memory_of_a_run
+from pytest_jarvis.render.french.verdicts import (
     adapters_sentence,
     gate_sentence,
     reason_sentence,
     reason_sentences,
     verdict_line,
 )
-from pytest_jarvis.render.french.comparing import conclusion
-from pytest_jarvis.render.french.explanations import advice_line, explain_decision
-from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.report.analysis.advice import advise
 from pytest_jarvis.report.comparison import RunComparison, compare_runs
 from pytest_jarvis.report.schema import Report

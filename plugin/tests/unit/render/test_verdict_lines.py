@@ -10,12 +10,9 @@ import pytest
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.charts import chart_svgs
 from pytest_jarvis.render.charts.data import chart_data
-from pytest_jarvis.render.french import (
-    NBSP,
-    verdicts,
-    width_of,
-)
+from pytest_jarvis.render.french import verdicts
 from pytest_jarvis.render.french.explanations import explain_report
+from pytest_jarvis.render.french.formats import NBSP, width_of
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.text import render_text
@@ -106,5 +103,5 @@ def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
 
 def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report) -> None:
     report = make_report()
-    asked, not_asked = (" ".join(terminal.decision_lines(report, asked=asked)) for asked in (True, False))
+    asked, not_asked = (" ".join(terminal.decision_lines(report, with_verdict=asked)) for asked in (True, False))
     assert ("PROUVÉ" in asked, "PROUVÉ" in not_asked, "non jugé" in not_asked) == (True, False, True)

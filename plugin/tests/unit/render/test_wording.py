@@ -6,22 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_jarvis.render.french import (
+from pytest_jarvis.render.french.formats import (
     NBSP,
     encodable,
     fit,
     gain_interval,
-    gate_sentence,
     number,
     percent,
     plural,
     printable,
-    reason_sentence,
     seconds,
     typeset,
 )
-from pytest_jarvis.render.french.comparing import change_sentence
-from pytest_jarvis.render.french.verdicts import threshold_rules
+from pytest_jarvis.render.french.saved_runs import change_sentence
+from pytest_jarvis.render.french.verdicts import gate_sentence, reason_sentence, threshold_rules
 from pytest_jarvis.stats.gate import GateOutcome, GateVerdict, Reason, ReasonCode
 from pytest_jarvis.stats.regression import SettingChange
 from pytest_jarvis.stats.thresholds import Threshold, ThresholdName

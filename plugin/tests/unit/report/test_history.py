@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.render.charts.history import history_png
-from pytest_jarvis.render.french import width_of
+from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.render.history import history_lines
 from pytest_jarvis.report.history import HistoryEntry, Series, history_entries, series_of
 from pytest_jarvis.report.schema import Report

@@ -1,4 +1,4 @@
-"""Words for a run that is scored again, and for runs held against each other: replay, settings, drops, conclusions."""
+"""Saved runs: replays, baselines, regression tests, comparisons, the list of runs and its trend."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.labels import storage
+from pytest_jarvis.render.french.labels import TOTAL, storage
 from pytest_jarvis.render.french.metrics import LABELS
+from pytest_jarvis.render.french.verdicts import ADAPTER_VERDICTS
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, RunComparison
+from pytest_jarvis.report.history import HistoryEntry, Series
 from pytest_jarvis.report.schema import ReplayOf, Report
 from pytest_jarvis.stats.regression import (
     OVERALL,
@@ -37,30 +39,29 @@ _MOST_IDS: Final = 8
 
 
 def replaying_label(source: str) -> str:
-    """Return what is loaded when nothing is: a recorded run."""
     return f"relecture de {printable(source)}"
 
 
 def replay_notes(report: Report) -> list[str]:
-    """Return what a reader must know of a report whose responses were recorded; empty for any other."""
+    """Return the notes on a replayed report; empty for any other."""
     replay = report.provenance.replay
-    return [] if replay is None else [typeset(sentence) for sentence in _replay_sentences(report, replay)]
+    return [] if replay is None else list(map(typeset, _replay_sentences(report, replay)))
 
 
 def replay_mark(report: Report) -> str:
-    """Return the short form, for a place with room for no more; empty for a run that drew its responses."""
+    """Return the short form of `replay_notes`; empty without a replay."""
     replay = report.provenance.replay
     return "" if replay is None else replaying_label(replay.report)
 
 
 def listed_ids(names: Sequence[str]) -> str:
-    """Return ids as a sentence has them, the first ones of many."""
+    """Return ids separated by commas, the first `_MOST_IDS` of many."""
     more = len(names) - _MOST_IDS
     return printable(", ".join(names[:_MOST_IDS])) + (f" … (+ {more})" if more > 0 else "")
 
 
 def day_of(timestamp: str) -> str:
-    """Return the date and time of a timestamp, to the minute."""
+    """Return a timestamp as « 2026-03-01 12:00 »."""
     return printable(timestamp)[:16].replace("T", " ")
 
 
@@ -113,8 +114,8 @@ SAME_SETTINGS: Final = typeset("Mêmes réglages, mêmes versions, même machine
 NOTHING_CHANGED: Final = typeset("Aucun prompt n’a changé : mêmes notes, mêmes textes.")
 NO_COMMON_PROMPT: Final = typeset("Aucun prompt commun (même identifiant et même texte) : rien ne peut être comparé.")
 DIFFERENT_SETTINGS: Final = "Ce qui diffère entre les deux essais"
-PROMPTS_CHANGED: Final = "Prompt par prompt"
-_MARKS: Final[Mapping[Direction | None, str]] = {"rise": " ▲", "drop": " ▼", None: ""}
+MARKS: Final[Mapping[Direction | None, str]] = {"rise": " ▲", "drop": " ▼", None: ""}
+"""Of a change that noise does not explain, with the space before it."""
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "base_model": "modèle de base",
@@ -139,7 +140,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
 
 
 def metric_label(spec: MetricSpec, *, of_base: bool) -> str:
-    """Return what a metric is called; one that others added keeps its name."""
+    """Return the label of a metric; the name of a custom one."""
     if spec.name not in LABELS:
         return printable(spec.name)
     label = LABELS[spec.name][1]
@@ -147,7 +148,6 @@ def metric_label(spec: MetricSpec, *, of_base: bool) -> str:
 
 
 def run_line(path: str, report: Report) -> str:
-    """Return what names a run: its file, date, commit, model, adapters, responses per prompt."""
     commit, dirty = report.provenance.commit, report.provenance.dirty
     parts = [
         path,
@@ -160,7 +160,6 @@ def run_line(path: str, report: Report) -> str:
 
 
 def overlap_sentence(overlap: PromptOverlap) -> str:
-    """Return on which prompts two runs are compared, and which are left out."""
     left = [
         f"{what} : {listed_ids(names)}"
         for names, what in (
@@ -170,13 +169,12 @@ def overlap_sentence(overlap: PromptOverlap) -> str:
         )
         if names
     ]
-    said = f"Comparaison sur {plural(len(overlap.common), 'prompt commun', 'prompts communs')}"
+    sentence = f"Comparaison sur {plural(len(overlap.common), 'prompt commun', 'prompts communs')}"
     more = f" ; laissés de côté – {' ; '.join(left)}" if left else ""
-    return typeset(f"{said}{more}.")
+    return typeset(f"{sentence}{more}.")
 
 
 def setting_label(name: str) -> str:
-    """Return what a setting is called."""
     if name.startswith("adapter."):
         return f"poids de l’adaptateur {name.removeprefix('adapter.').replace('.', ' → ')}"
     if name.startswith("versions."):
@@ -185,7 +183,6 @@ def setting_label(name: str) -> str:
 
 
 def change_sentence(change: SettingChange) -> str:
-    """Return one setting that differs: its name, before and after."""
     label = setting_label(change.name)
     values = (storage(one) if isinstance(one, Storage) else one for one in (change.stored, change.new))
     before, after = (printable(value) or "–" for value in values)
@@ -193,14 +190,12 @@ def change_sentence(change: SettingChange) -> str:
 
 
 def pair_sentence(stored: str, new: str) -> str:
-    """Return which adapters are compared."""
     if stored == new:
         return typeset(f"Adaptateur {printable(new)} : avant et après.")
     return typeset(f"Adaptateurs comparés : {printable(stored)} (avant) et {printable(new)} (après).")
 
 
 def interval_rule(alpha: float) -> str:
-    """Return what the intervals of a comparison are."""
     return typeset(
         f"Intervalles à {percent(1 - 2 * alpha, 0)} de l’écart (après − avant) sur ces prompts, bruits indépendants. "
         f"▲ et ▼ : hausse et baisse que le bruit n’explique pas (erreur ≤ {percent(alpha, 0)} de chaque côté pour "
@@ -208,35 +203,25 @@ def interval_rule(alpha: float) -> str:
     )
 
 
-def mark_of(proven: Direction | None) -> str:
-    """Return the mark of a change that noise does not explain, with the space before it."""
-    return _MARKS[proven]
-
-
 def unchanged_sentence(count: int) -> str:
-    """Return how many prompts are not listed because nothing of them changed."""
     return typeset(f"{plural(count, 'autre prompt', 'autres prompts')} sans aucun changement.")
 
 
 def baseline_is(path: str, report: Report) -> str:
-    """Return which run is the baseline."""
     return typeset(f"Référence : {run_line(path, report)}")
 
 
 def baseline_was(report: Report) -> str:
-    """Return which run was the baseline until now."""
     commit = report.provenance.commit
     shown = f" · commit {commit[:12]}" if commit else ""
     return typeset(f"Référence remplacée : essai du {day_of(report.metadata.timestamp)}{printable(shown)}")
 
 
 def no_baseline(path: str) -> str:
-    """Return that there is no baseline, and how to set one."""
     return typeset(f"Aucune référence ({printable(path)}) : pytest-jarvis baseline set REPORT.json en fixe une.")
 
 
 def baseline_cleared(path: str) -> str:
-    """Return that the baseline is gone."""
     return typeset(f"Référence retirée : {printable(path)}")
 
 
@@ -262,7 +247,6 @@ _CHOICES: Final[Mapping[Choice, str]] = {
 
 
 def regression_sentence(outcome: RegressionOutcome) -> str:
-    """Return what the comparison says, in one sentence."""
     name = printable(outcome.adapter)
     if outcome.verdict == "NOT_JUDGED":
         return typeset(f"~ RÉGRESSION NON JUGÉE : {' ; '.join(OBSTACLES[one] for one in outcome.obstacles)}.")
@@ -274,21 +258,21 @@ def regression_sentence(outcome: RegressionOutcome) -> str:
 
 
 def drop_notes(report: Report) -> list[str]:
-    """Return what must stand beside a verdict that says nothing of it: a proven drop; empty without one."""
+    """Return the sentence on a proven drop, for readers of the verdict alone; empty without one."""
     outcome = report.regression
     return [] if outcome is None or outcome.verdict != "DROP" else [regression_sentence(outcome)]
 
 
 def regression_details(outcome: RegressionOutcome, report: Report) -> list[str]:
-    """Return what a reader must know beside: the stored run, what dropped, what differs, the exit status."""
-    return [typeset(sentence) for sentence in _details(outcome, report)]
+    """Return the sentences after `regression_sentence`: the stored run, drops, differences, exit status."""
+    return list(map(typeset, _details(outcome, report)))
 
 
 def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
     """Return the cells of one test, under `REGRESSION_HEADS`."""
     difference = test.difference
     return (
-        scope_label(test, report),
+        _scope_label(test, report),
         str(test.prompts),
         number(difference.first_mean, 3),
         number(difference.second_mean, 3),
@@ -298,12 +282,8 @@ def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
     )
 
 
-def scope_label(test: ScopeTest, report: Report) -> str:
-    """Return what a test is about: all prompts, or a category's label."""
-    if not test.category:
-        return "Ensemble"
-    known = report.by_category.get(test.category)
-    return known.label if known else test.category
+def _scope_label(test: ScopeTest, report: Report) -> str:
+    return report.category_label(test.category) if test.category else TOTAL
 
 
 def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
@@ -312,7 +292,7 @@ def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
     for test in outcome.drops:
         difference = test.difference
         yield (
-            f"{printable(scope_label(test, report))} : {number(difference.first_mean, 3)} → "
+            f"{printable(_scope_label(test, report))} : {number(difference.first_mean, 3)} → "
             f"{number(difference.second_mean, 3)}, {signed(difference.difference)} "
             f"{bracket(difference.interval, signed)} sur {plural(test.prompts, 'prompt')}."
         )
@@ -324,8 +304,8 @@ def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
         more = len(outcome.changes) - len(shown)
         yield f"Diffère de la référence : {' ; '.join(shown)}{f' ; … et {more} de plus' if more else ''}."
     if outcome.exit_failed:
-        asked = "--jarvis-fail-on-regression" if outcome.verdict == "DROP" else "--jarvis-strict"
-        yield f"La session échoue, comme {asked} le demande."
+        option = "--jarvis-fail-on-regression" if outcome.verdict == "DROP" else "--jarvis-strict"
+        yield f"La session échoue, comme {option} le demande."
     elif outcome.verdict == "DROP":
         yield "Le code de sortie n’en dépend pas : ajoutez --jarvis-fail-on-regression."
 
@@ -354,12 +334,12 @@ _OTHER: Final[Mapping[Direction, str]] = {"rise": "est plus haute", "drop": "est
 
 
 def is_of_other_scale(found: RunComparison, metric: str) -> bool:
-    """Whether the two runs count this metric by other rules, so that its difference means nothing."""
+    """Whether the runs score this metric by different rules, so that its difference means nothing."""
     return metric == RELEVANCE and "other_dictionary" in found.obstacles
 
 
 def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list[str]:
-    """Return what the comparison of two adapters shows of their relevance; `report` has the categories' labels."""
+    """Return the sentences on the relevance of two compared adapters; `report` has the labels of categories."""
     first, *others = _sentences(found, arm, report)
     return [typeset(f"{CONCLUSION} : {first}"), *map(typeset, others)]
 
@@ -373,7 +353,7 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
         yield f"rien n’est conclu sur la pertinence : {' ; '.join(forbidding)}."
         return
     overall = relevance.pop(OVERALL)
-    if _is_the_same(arm, overall):
+    if not overall.difference.difference and not any(one.texts_changed for one in arm.prompts):
         names = dict.fromkeys((printable(arm.stored_adapter), printable(arm.new_adapter)))
         yield (
             f"les réponses communes de {' et de '.join(names)} sont les mêmes, mot pour mot : rien n’y distingue les "
@@ -381,8 +361,9 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
         )
         return
     yield _overall(found, arm, overall)
-    labels = {name: item.label for name, item in report.by_category.items()}
-    moved = [f"{printable(labels.get(name, name))} {_figures(one)}" for name, one in relevance.items() if one.proven]
+    moved = [
+        f"{printable(report.category_label(name))} {_figures(one)}" for name, one in relevance.items() if one.proven
+    ]
     if moved:
         yield f"Par catégorie, au-delà du bruit : {', '.join(moved)}."
     worse = sum(one.p_worse is not None for one in arm.prompts)
@@ -395,12 +376,7 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
             yield f"Réserve : {_RESERVES[one]}."
 
 
-def _is_the_same(arm: ArmComparison, overall: MetricDifference) -> bool:
-    return not overall.difference.difference and not any(one.texts_changed for one in arm.prompts)
-
-
 def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) -> str:
-    """Return whether the relevance over all prompts moved by more than noise explains."""
     before, after = printable(arm.stored_adapter), printable(arm.new_adapter)
     means = (number(one.difference.first_mean, 3), number(one.difference.second_mean, 3))
     where = f"sur {plural(one.prompts, 'prompt commun', 'prompts communs')}"
@@ -413,14 +389,14 @@ def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) ->
             f"{proof}."
         )
     whose = f"pour {after}" if before == after else f"de {before} à {after}"
-    said = f"{where}, ni hausse ni baisse de la pertinence n’est montrée {whose}"
+    sentence = f"{where}, ni hausse ni baisse de la pertinence n’est montrée {whose}"
     seen = f"l’écart vu, {signed(one.difference.difference)}, peut être du bruit"
     if one.corrected is None:
-        return f"{said} : {seen}, dont une seule réponse ne dit rien."
+        return f"{sentence} : {seen}, dont une seule réponse ne dit rien."
     # An end that rounds to 0 would seem to leave 0 out.
     digits = 3 if min(map(abs, one.corrected)) >= _ROUNDED else 4
     low, high = (signed(end, digits) for end in one.corrected)
-    return f"{said} : {seen} ; le vrai écart peut aller de {low} à {high}."
+    return f"{sentence} : {seen} ; le vrai écart peut aller de {low} à {high}."
 
 
 def _figures(one: MetricDifference) -> str:
@@ -428,7 +404,7 @@ def _figures(one: MetricDifference) -> str:
 
 
 def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -> Iterator[str]:
-    """Yield what else than the adapter the change may come from; `moved` is the way its relevance went overall."""
+    """Yield causes of the change beside the adapter; `moved` is the direction of its overall relevance."""
     of_base = (one for one in arm.metrics if one.metric == RELEVANCE and one.of_base and one.category == OVERALL)
     base = next(of_base, None)
     if base is not None and base.proven is not None:
@@ -436,3 +412,68 @@ def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -
         yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
     elif any(not change.name.startswith(_EXPECTED) for change in found.changes):
         yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est peut-être pas celui des seuls poids."
+
+
+TREND_TITLE: Final = "Gain de pertinence au fil des essais"
+HISTORY_HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
+NO_TREND: Final = typeset(
+    "Pas de tendance : aucun essai mené à son terme dans cette série n’a de gain qui lui soit propre."
+)
+GAIN_AXIS: Final = "gain de pertinence"
+
+
+def no_run(folder: str) -> str:
+    return typeset(f"Aucun essai sous {printable(folder)} : pytest tests/ --jarvis-report en enregistre un.")
+
+
+def series_title(place: int, series: Series) -> str:
+    """Return what the runs of a series share, and why they are not comparable to the series before."""
+    fake = "" if series.is_real else ", moteur factice"
+    sentence = (
+        f"Série {place} : {printable(series.base_model)}, {printable(storage(series.quantization))}, prompts "
+        f"{series.prompt_hash[:8]}{fake} ({plural(series.runs, 'essai')})"
+    )
+    if not series.differs:
+        return typeset(sentence)
+    return typeset(f"{sentence}. Pas comparable à la précédente : {', '.join(map(setting_label, series.differs))}.")
+
+
+def verdict_of(entry: HistoryEntry) -> str:
+    """Return the verdict of a run in a word, or why it has none."""
+    if entry.is_twin:
+        return "A/A"
+    if entry.is_replay:
+        return "relecture"
+    if entry.is_interrupted:
+        return "interrompu"
+    if entry.is_selection:
+        return "sélection"
+    return "sans seuil" if entry.verdict == "OFF" else ADAPTER_VERDICTS[entry.verdict]
+
+
+def trend_title(adapter: str) -> str:
+    return typeset(f"Tendance : {printable(adapter)}")
+
+
+def commit_of(entry: HistoryEntry) -> str:
+    """Return seven digits of the commit, with a plus where files differed from it."""
+    return "–" if entry.commit is None else f"{printable(entry.commit)[:7]}{'+' if entry.dirty else ''}"
+
+
+def baseline_line(entry: HistoryEntry) -> str:
+    return typeset(f"Référence : {day_of(entry.timestamp)} · {printable(entry.report)}")
+
+
+def report_skipped(sentence: str) -> str:
+    return typeset(f"Rapport ignoré : {printable(sentence)}")
+
+
+def trend_written(path: str) -> str:
+    return typeset(f"Tendance dessinée : {printable(path)}")
+
+
+def history_legend(*, dirty: bool) -> str:
+    return typeset(
+        "[──o──] : intervalle et gain vu ; │ : gain nul. k : réponses par prompt sur lesquelles porte le verdict."
+        + (" + : fichiers modifiés depuis le commit." if dirty else "")
+    )

@@ -1,0 +1,415 @@
+"""Sections of figures: metrics in all and by category, tool choice, changed prompts, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, placed
+from pytest_jarvis.render.blocks import (
+    Block,
+    Change,
+    Changes,
+    Column,
+    Facts,
+    Item,
+    Items,
+    Span,
+    Table,
+    Text,
+    case_link,
+    columns,
+)
+from pytest_jarvis.render.french import labels, metrics, routing
+from pytest_jarvis.render.french.explanations import (
+    NO_WARNING,
+    regressions_sentence,
+    warning_sentence,
+)
+from pytest_jarvis.render.french.formats import (
+    DASH,
+    NBSP,
+    bracket,
+    gain_interval,
+    number,
+    percent,
+    signed,
+    typeset,
+)
+from pytest_jarvis.render.french.labels import FIELDS
+from pytest_jarvis.render.sections.tables import (
+    ARROW,
+    Row,
+    adapter_table,
+    comparison_columns,
+    each_adapter,
+    pair_of_means,
+    prompt_count,
+    tuned_head,
+    with_name,
+)
+from pytest_jarvis.report.analysis.changes import Flip, MetricComparison, PromptChange
+from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
+from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, offers_tools
+from pytest_jarvis.report.schema import Averages, MetricResult, Report
+from pytest_jarvis.stats.contrasts import Interval
+
+_MOST_CONFUSED: Final = 4
+"""Adapters in the table of confusions; the page has a matrix of each."""
+
+Writer = Callable[[float], str]
+
+
+def statistics(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the means of all prompts with their intervals, and the cosine."""
+    if not any(one.metrics for one in insights.adapters):
+        yield Text(labels.NOTHING_MEASURED)
+        return
+    arms = (Column(labels.BASE, 15), Column(tuned_head(insights), 15), Column(FIELDS["change"], 18))
+    yield adapter_table(insights, FIELDS["measure"], arms, lambda one: _measures(report, one), width=27)
+    several = len(insights.adapters) > 1
+    reference = report.provenance.mismatched_cosine
+    whose = insights.candidate.name if several else ""
+    yield Facts(
+        (
+            *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in placed("column", per="pair")),
+            (FIELDS["mismatched"], "" if reference is None else labels.mismatched_sentence(reference, whose)),
+        )
+    )
+
+
+def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
+    """Return the mean of the pairs of each adapter, under its name if there are several."""
+    several = len(insights.adapters) > 1
+    found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)
+    known = ((name, metrics.brief_figures(spec, means)) for name, means in found if means.finetuned)
+    return ", ".join(f"{name}{NBSP}{shown}" if several else shown for name, shown in known)
+
+
+def _measures(report: Report, one: AdapterInsight) -> Iterator[Row]:
+    """Yield the rows of one adapter: both means and the difference, each over its interval."""
+    share = MetricSpec(name="", label="", unit="share")
+    found = [
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("column", per="response")),
+        *((share, labels.CRITERIA[flips.criterion], flips.share) for flips in one.flips),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("detail")),
+    ]
+    for spec, label, metric in found:
+        if metric is None:
+            yield label, label, (DASH, DASH, DASH)
+            continue
+        write, write_change = (partial(way, unit=spec.unit) for way in (metrics.figure, metrics.difference))
+        change = metric.change
+        arms = [
+            _with_interval(
+                write(arm.mean), None if arm.interval is None else _clipped(arm.interval, spec.highest), write
+            )
+            for arm in (metric.base, metric.finetuned)
+        ]
+        yield label, label, (*arms, _with_interval(write_change(change.difference), change.interval, write_change))
+    for name, added in report.metrics.items():
+        averages = added.by_adapter[one.name].overall
+        base, tuned, shown, interval = metrics.metric_cells(added.spec, averages)
+        means = (
+            _with_interval(base, averages.base_interval, partial(metrics.figure, unit=added.spec.unit)),
+            _with_interval(tuned, averages.finetuned_interval, partial(metrics.figure, unit=added.spec.unit)),
+        )
+        yield f"+{name}", metrics.label_of(added.spec), (*means, shown if interval == DASH else f"{shown}\n{interval}")
+
+
+def _with_interval(figure: str, interval: Interval | None, write: Writer) -> str:
+    return figure if interval is None else f"{figure}\n{bracket(interval, write)}"
+
+
+def _clipped(interval: Interval, highest: float) -> Interval:
+    """Return an interval within the range of its metric."""
+    return (max(0.0, interval[0]), min(highest, interval[1]))
+
+
+def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
+    """Yield each metric with a column by category, relevance first; an A/A run has differences, no gains."""
+    most = _right_end(insights)
+    cosine = BUILT_IN[COSINE].spec
+    drawn = (Column(labels.from_zero_to(most)), Column(metrics.label_of(cosine)))
+    relevance = (*comparison_columns(insights, "gain" if gains else "change"), *drawn)
+
+    def relevances(one: AdapterInsight, place: int) -> Iterator[Row]:
+        for key, label, part in _parts(one):
+            figures = _relevance(part.averages, part.metrics.get(RELEVANCE), gains=gains)
+            pairs = metrics.brief_figures(cosine, part.averages.figure(COSINE))
+            yield key, label, (*figures, _span(part.averages, most, place), pairs)
+
+    def rows(spec: MetricSpec) -> Callable[[AdapterInsight], Iterator[Row]]:
+        def of(one: AdapterInsight) -> Iterator[Row]:
+            for key, label, part in _parts(one):
+                cells = metrics.compared_cells(spec, part.metrics.get(spec.name))
+                yield key, label, (prompt_count(part.averages), *cells)
+
+        return of
+
+    places = {one.name: place for place, one in enumerate(insights.adapters)}
+    yield adapter_table(insights, FIELDS["relevance"], relevance, lambda one: relevances(one, places[one.name]))
+    for spec in placed("column", per="response"):
+        if spec.name != RELEVANCE:
+            yield adapter_table(insights, metrics.label_of(spec), comparison_columns(insights, "change"), rows(spec))
+    yield Text(labels.INTERVALS_RULE, "note")
+
+
+def _parts(one: AdapterInsight) -> Iterator[tuple[str, str, CategoryInsight | AdapterInsight]]:
+    """Yield key, label and figures of each category, then of the total."""
+    yield from ((item.category, item.label, item) for item in one.categories)
+    yield "", labels.TOTAL, one
+
+
+def _relevance(averages: Averages, metric: MetricComparison | None, *, gains: bool) -> tuple[str, ...]:
+    if metric is None:
+        return (prompt_count(averages), DASH, DASH, DASH, DASH)
+    means = (prompt_count(averages), number(metric.base.mean, 3), number(metric.finetuned.mean, 3))
+    if not gains:
+        return (*means, signed(metric.change.difference), bracket(metric.change.interval, signed))
+    ratio = metric.ratio
+    ends = None if ratio.interval is None else (ratio.interval[0] - 1, ratio.interval[1] - 1)
+    return (*means, percent(None if ratio.value is None else ratio.value - 1, signed=True), gain_interval(ends))
+
+
+def _span(averages: Averages, most: float, place: int) -> Span | None:
+    means = averages.figure(RELEVANCE)
+    if means.base is None or means.finetuned is None:
+        return None
+    return Span(before=means.base, after=means.finetuned, most=most, adapter=place)
+
+
+def _right_end(insights: Insights) -> float:
+    """Return the right end of the drawings: the highest relevance, rounded up to a tenth."""
+    means = [
+        mean
+        for one in insights.adapters
+        for _, _, part in _parts(one)
+        for mean in (part.averages.figure(RELEVANCE).base, part.averages.figure(RELEVANCE).finetuned)
+        if mean is not None
+    ]
+    return min(1.0, (int(max(means, default=0.0) * 10) + 1) / 10)
+
+
+def custom_metrics(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield a table by category for each custom metric, and how much it left out."""
+    for added in report.metrics.values():
+
+        def rows(one: AdapterInsight, added: MetricResult = added) -> Iterator[Row]:
+            of = added.by_adapter[one.name]
+            for key, averages in (*of.by_category.items(), ("", of.overall)):
+                label = report.category_label(key) if key else labels.TOTAL
+                yield key, label, (str(averages.prompts), *metrics.metric_cells(added.spec, averages))
+
+        yield adapter_table(insights, metrics.label_of(added.spec), comparison_columns(insights, "change"), rows)
+    for added in report.metrics.values():
+        for name, of in added.by_adapter.items():
+            if sentence := metrics.not_measured(added.spec, of.overall):
+                yield Text(with_name(insights, name, sentence))
+
+
+def _shares(metric: str, one: AdapterInsight) -> Iterator[Row]:
+    """Yield the shares of a metric by category, where it was measured."""
+    for key, label, part in _parts(one):
+        if (found := part.metrics.get(metric)) is not None:
+            yield key, label, (str(found.prompts), *metrics.compared_cells(BUILT_IN[metric].spec, found))
+
+
+def tool_choice(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the shares, reasons and confusions of the tool choice, where it was judged."""
+    judged = [(one.name, one.routing) for one in insights.adapters if one.routing is not None]
+    if not judged:
+        return
+
+    def reasons(one: AdapterInsight) -> Iterator[Row]:
+        for reason, counts in one.routing.reasons.items() if one.routing else ():
+            yield reason, routing.REASONS[reason], tuple(str(count) if count else DASH for count in counts)
+
+    yield Text(routing.RULE_CALLED if offers_tools(report) else routing.RULE_NAMED, "note")
+    yield adapter_table(
+        insights, routing.SHARE_HEAD, comparison_columns(insights, "change"), partial(_shares, TOOL_ROUTING)
+    )
+    arms = (Column(labels.BASE, 12), Column(tuned_head(insights), 12))
+    yield adapter_table(insights, routing.REASON_HEAD, arms, reasons, width=44)
+    yield from _confusions(judged[:_MOST_CONFUSED])
+    yield Text(routing.CONFUSION_NOTE, "note")
+
+
+def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]:
+    """Yield how often each expected tool was chosen by each arm, and the tools chosen in its place."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for place, (_, found) in enumerate(judged):
+        for one in found.confusions:
+            for key in dict.fromkeys((one.expected, *one.base, *one.finetuned)):
+                row = counts.setdefault((one.expected, key), [0] * (1 + len(judged)))
+                row[0] = max(row[0], one.base.get(key, 0))
+                row[1 + place] = one.finetuned.get(key, 0)
+    expected = dict.fromkeys(wanted for wanted, _ in counts)
+    rows: list[tuple[str, ...]] = []
+    for wanted in expected:
+        own = {key: row for (tool, key), row in counts.items() if tool == wanted}
+        totals = [sum(arm) for arm in zip(*own.values(), strict=True)]
+        right = own.pop(wanted)
+        rows.append((routing.chosen_name(wanted), *(f"{n}/{total}" for n, total in zip(right, totals, strict=True))))
+        for key, row in sorted(own.items(), key=lambda item: -sum(item[1])):
+            rows.append((f"{NBSP}{NBSP}→ {routing.chosen_name(key)}", *(str(n) if n else DASH for n in row)))
+    arms = (labels.BASE, *(name for name, _ in judged))
+    width = 12 if len(judged) == 1 else 9
+    first = 78 - (width + 1) * len(arms)
+    yield Table(
+        columns=(Column(routing.CONFUSION, first, "text"), *(Column(name, width) for name in arms)),
+        rows=tuple(rows),
+        page=False,
+    )
+
+
+def understanding(insights: Insights) -> Iterator[Block]:
+    """Yield the share of misheard commands that were understood, where there are any."""
+    if all(one.understanding is None for one in insights.adapters):
+        return
+
+    def prompts(one: AdapterInsight) -> Iterator[Block]:
+        found = one.understanding
+        if found is not None:
+            heads = (routing.CASE_HEAD, *routing.CLEAN_HEADS)
+            texts = (Column(head, width, "text") for head, width in zip(heads, (12, 25, 25), strict=True))
+            rows = (
+                (
+                    case_link(each.row, insights.candidate.name),
+                    each.row.prompt,
+                    each.row.intended or "",
+                    percent(each.base, 0),
+                    percent(each.finetuned, 0),
+                )
+                for each in found.prompts
+            )
+            yield Table(columns=(*texts, Column(labels.BASE, 6), Column(one.name, 6)), rows=tuple(rows))
+            if sentence := routing.reference_sentence(found, one.name):
+                yield Text(sentence, "note")
+
+    yield Text(routing.UNDERSTOOD_RULE, "note")
+    yield adapter_table(
+        insights, routing.UNDERSTOOD_HEAD, comparison_columns(insights, "change"), partial(_shares, UNDERSTOOD)
+    )
+    yield from each_adapter(insights, prompts)
+
+
+def improvements(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the prompts with the largest rises of relevance."""
+    yield Text(labels.IMPROVEMENTS_RULE, "note")
+    yield from each_adapter(insights, lambda one: _top(report, insights, one, one.improvements, labels.NO_IMPROVEMENT))
+
+
+def weaknesses(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the prompts with the largest drops of relevance, or the smallest rises."""
+    yield Text(labels.WEAKNESSES_RULE, "note")
+    yield from each_adapter(insights, lambda one: _top(report, insights, one, one.weaknesses, labels.NO_OTHER_PROMPT))
+
+
+def _top(
+    report: Report, insights: Insights, one: AdapterInsight, top: Sequence[PromptChange], nothing: str
+) -> Iterator[Block]:
+    if top:
+        yield _changes(report, insights, top)
+    else:
+        yield Text(nothing if one.changes else labels.NOTHING_MEASURED)
+
+
+def regressions(report: Report, insights: Insights, one: AdapterInsight) -> Iterator[Block]:
+    """Yield the prompts with a proven drop, in full those that are not among the weaknesses."""
+    if not one.changes:
+        yield Text(labels.NOTHING_MEASURED)
+        return
+    yield Text(regressions_sentence(len(one.regressions), len(one.changes)), "warn" if one.regressions else "good")
+    if one.regressions:
+        yield Items(
+            tuple(
+                Item(
+                    f"{change.row.prompt} ({labels.drop(change.change, change.p_worse)})",
+                    case_link(change.row, insights.candidate.name),
+                )
+                for change in one.regressions
+            )
+        )
+    shown = {change.row.prompt_id for change in one.weaknesses}
+    if left := [change for change in one.regressions if change.row.prompt_id not in shown][:5]:
+        yield _changes(report, insights, left)
+
+
+def _changes(report: Report, insights: Insights, changes: Iterable[PromptChange]) -> Changes:
+    return Changes(
+        tuple(
+            Change(
+                case=case_link(one.row, insights.candidate.name),
+                row=one.row,
+                category=report.category_label(one.row.category),
+                scores=pair_of_means(one.row.figure(RELEVANCE).base, one.row.figure(RELEVANCE).finetuned, number),
+                change=labels.drop(one.change, one.p_worse),
+            )
+            for one in changes
+        )
+    )
+
+
+def flips(insights: Insights) -> Iterator[Block]:
+    """Yield the prompts that one arm gets right and the other does not."""
+    if not any(one.flips for one in insights.adapters):
+        yield Text(labels.NOTHING_MEASURED)
+        return
+
+    def flips_of(one: AdapterInsight) -> Iterator[Block]:
+        for flips in one.flips:
+            counts = (
+                f"{labels.BASE} {flips.base_right}/{flips.prompts}, {one.name} {flips.finetuned_right}/{flips.prompts}"
+            )
+            yield Text(typeset(f"{labels.CRITERIA[flips.criterion]} : {counts}"))
+            for label, found in ((labels.GAINED, flips.gained), (labels.LOST, flips.lost)):
+                head = typeset(f"{label} : {len(found) or labels.NO_FLIP}")
+                entries = tuple(Item(_flip(flip), case_link(flip.row, insights.candidate.name)) for flip in found)
+                yield Items(entries, head)
+
+    yield Text(labels.FLIP_RULE, "note")
+    yield from each_adapter(insights, flips_of)
+
+
+def _flip(flip: Flip) -> str:
+    before, after = f"{flip.base_right}/{flip.base_responses}", f"{flip.finetuned_right}/{flip.finetuned_responses}"
+    return f"{flip.row.prompt} ({before}{ARROW}{after})"
+
+
+def responses(insights: Insights) -> Iterator[Block]:
+    """Yield lengths and stuffing by arm, then warnings."""
+    candidate = insights.candidate
+    arms = [
+        (labels.BASE, candidate.base_responses),
+        *((one.name, one.finetuned_responses) for one in insights.adapters),
+    ]
+    if not any(arm.responses for _, arm in arms):
+        yield Text(labels.NOTHING_MEASURED)
+        return
+    heads = (FIELDS[key] for key in ("arm", "responses", "characters", "tokens", "tools", "stuffed", "empty", "cut"))
+    yield Table(
+        columns=columns(heads, (12, 8, 10, 6, 7, 12, 8, 8)),
+        rows=tuple(
+            (
+                name,
+                str(arm.responses),
+                number(arm.mean_characters, 0),
+                number(arm.mean_tokens, 1),
+                number(arm.tools_per_response, 2),
+                percent(arm.stuffed_share),
+                percent(arm.empty_share),
+                percent(arm.cut_share),
+            )
+            for name, arm in arms
+        ),
+    )
+    warned = [
+        with_name(insights, one.name, warning_sentence(warning))
+        for one in insights.adapters
+        for warning in one.warnings
+    ]
+    yield from (Text(sentence, "warn") for sentence in warned)
+    if not warned:
+        yield Text(NO_WARNING, "good")

@@ -1,0 +1,191 @@
+"""Sections on the verdict: gate, advice, thresholds, adapters side by side, regression, noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, placed
+from pytest_jarvis.render.blocks import (
+    Block,
+    Cell,
+    Column,
+    Table,
+    Text,
+    Tone,
+    columns,
+    items,
+)
+from pytest_jarvis.render.french import labels, metrics, saved_runs
+from pytest_jarvis.render.french.explanations import (
+    ADVICE,
+    advice_of,
+    explain_report,
+    settle_sentence,
+    warning_sentence,
+    weakest_sentence,
+)
+from pytest_jarvis.render.french.formats import (
+    DASH,
+    bracket,
+    gain_interval,
+    number,
+    percent,
+    signed,
+)
+from pytest_jarvis.render.french.labels import FIELDS
+from pytest_jarvis.render.french.verdicts import (
+    NOTHING_DECIDED,
+    adapters_sentence,
+    decision_line,
+    gate_sentence,
+    is_judged,
+    reason_sentences,
+    shown_thresholds,
+    threshold_rules,
+)
+from pytest_jarvis.render.sections.tables import (
+    prompt_count,
+    score,
+    with_name,
+)
+from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
+from pytest_jarvis.report.schema import Report
+from pytest_jarvis.stats.regression import RegressionVerdict
+
+
+def verdict(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the verdict of the run with its reasons, then decision and advice of each adapter."""
+    plan = report.metadata.plan
+    yield Text(gate_sentence(report.gate, plan.min_gain), "strong")
+    if sentence := adapters_sentence(report.gate, plan.require):
+        yield Text(sentence)
+    yield from items(reason_sentences(report.gate))
+    for one in insights.adapters:
+        if one.decision is not None:
+            yield Text(with_name(insights, one.name, decision_line(report, one.name)))
+        if one.advice is not None:
+            yield Text(with_name(insights, one.name, advice_of(report, one.name, one.advice)))
+        elif not report.noise_floor:
+            yield Text(with_name(insights, one.name, NOTHING_DECIDED if one.changes else labels.NOTHING_MEASURED))
+
+
+def explanation(report: Report, one: AdapterInsight) -> Iterator[Block]:
+    """Yield the decision on an adapter in plain sentences."""
+    if one.decision is not None:
+        yield from items(explain_report(report, one.name))
+
+
+def recommendations(report: Report, one: AdapterInsight) -> Iterator[Block]:
+    """Yield the category to work on first, warnings, and the responses that would settle the verdict."""
+    sentences = [warning_sentence(warning) for warning in one.warnings]
+    if one.weakest is not None:
+        sentences.insert(0, weakest_sentence(one.weakest, report.category_label(one.weakest.category)))
+    if one.decision is not None and one.decision.responses_to_settle is not None:
+        sentences.append(settle_sentence(one.decision.responses_to_settle))
+    yield from items(sentences)
+
+
+def thresholds(report: Report) -> Iterator[Block]:
+    """Yield the thresholds and how to read them."""
+    if rows := metrics.threshold_rows(report):
+        heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
+        texts = (Column(heads[0], 23, "text"), Column(heads[3], 13, "text"), Column(heads[4], 20, "text"))
+        yield Table(columns=(texts[0], Column(heads[1], 9), Column(heads[2], 9), *texts[1:]), rows=tuple(rows))
+        for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
+            yield Text(rule, "note")
+
+
+def adapters(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield key figures and ranking of several adapters."""
+    if len(insights.adapters) < 2:
+        return
+    shown = (*placed("column", "section"), BUILT_IN["seconds"].spec)
+    measured = {name for one in insights.adapters for name in one.averages.figures}
+    more = [spec for spec in shown if spec.name in measured - {RELEVANCE}]
+    heads = (
+        Column(FIELDS["adapter"], 15, "text"),
+        Column(FIELDS["relevance"], 13),
+        Column(FIELDS["gain"], 9),
+        # A verdict may come at an early look; its figures are those of that look.
+        Column(FIELDS["gain_then"], 9),
+        Column(FIELDS["interval"], 17),
+        Column(FIELDS["responses_then"], 10),
+        Column(FIELDS["judged"], kind="text"),
+        *(Column(metrics.label_of(spec)) for spec in more),
+        Column(FIELDS["prompts"]),
+    )
+    yield Table(columns=heads, rows=tuple(_adapter_cells(one, more) for one in insights.adapters))
+    ranking = insights.ranking
+    if ranking is None:
+        return
+    yield Table(
+        columns=(
+            Column(labels.RANK, 6),
+            Column(FIELDS["arm"], 34, "text"),
+            Column(FIELDS["relevance"], 18),
+            Column(FIELDS["interval"], 17),
+        ),
+        rows=tuple(
+            (str(place), arm.name, number(arm.estimate.mean, 3), bracket(arm.estimate.interval, score))
+            for place, arm in enumerate(ranking.arms, start=1)
+        ),
+    )
+    if is_judged(report):
+        yield Table(
+            columns=(
+                Column(labels.RANKING, 34, "text"),
+                Column(FIELDS["change"], 8),
+                Column(FIELDS["interval"], 17),
+                Column(FIELDS["judged"], 16, "text"),
+            ),
+            rows=tuple(
+                (
+                    labels.ahead(pair.better, pair.worse),
+                    signed(pair.difference.difference),
+                    bracket(pair.difference.interval, signed),
+                    labels.SHOWN if pair.shown else labels.NOT_SHOWN,
+                )
+                for pair in ranking.pairs
+            ),
+        )
+
+
+def _adapter_cells(one: AdapterInsight, more: Iterable[MetricSpec]) -> tuple[Cell, ...]:
+    averages, decision = one.averages, one.decision
+    return (
+        one.name,
+        metrics.brief_figures(BUILT_IN[RELEVANCE].spec, averages.figure(RELEVANCE)),
+        percent(averages.relevance_gain, signed=True),
+        percent(decision.gain, signed=True) if decision else DASH,
+        gain_interval(decision.judged_interval) if decision else DASH,
+        str(decision.replicates[1]) if decision else DASH,
+        ADVICE[one.advice.code] if one.advice else DASH,
+        *(metrics.brief_figures(spec, averages.figure(spec.name)) for spec in more),
+        prompt_count(averages),
+    )
+
+
+def regression(report: Report) -> Iterator[Block]:
+    """Yield the regression test of the candidate, if there was one."""
+    outcome = report.regression
+    if outcome is None:
+        return
+    tones: dict[RegressionVerdict, Tone] = {"DROP": "bad", "NO_DROP": "good", "NOT_JUDGED": "warn"}
+    yield Text(saved_runs.regression_sentence(outcome), tones[outcome.verdict])
+    yield from items(saved_runs.regression_details(outcome, report))
+    if outcome.tests:
+        yield Table(
+            columns=columns(saved_runs.REGRESSION_HEADS, (21, 7, 6, 6, 7, 17, 8)),
+            rows=tuple(tuple(saved_runs.regression_cells(one, report)) for one in outcome.tests),
+        )
+
+
+def noise(report: Report) -> Iterator[Block]:
+    """Yield the noise floors of an A/A run."""
+    if report.noise_floor:
+        yield Text(labels.NOISE_RULE, "note")
+        heads = (FIELDS[key] for key in ("measure", "change", "floor", "relative"))
+        yield Table(
+            columns=columns(heads, (24, 14, 14, 14)),
+            rows=tuple(labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()),
+        )
