@@ -4,7 +4,6 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -157,8 +156,3 @@ def test_the_marks_of_a_selection_are_reused_by_the_whole(project) -> None:
     project.run(*REPORT, "-k", "commandes")
     result = project.run("--jarvis-report-dir", "again", "--jarvis-reuse")
     result.stdout.fnmatch_lines(["JARVIS*: 16?réponses reprises du magasin sur 24 (4 par prompt et par bras)"])
-
-
-def test_the_folder_of_the_store_hides_itself_from_git(project) -> None:
-    project.run(*REPORT)
-    assert sorted(path.name for path in (project.folder / ".jarvis").iterdir()) == [".gitignore", Path(STORE).name]

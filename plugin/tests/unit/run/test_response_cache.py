@@ -48,11 +48,6 @@ def answers(used: ScriptedEngine | None = None) -> dict[Request, Response]:
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / ".jarvis" / "responses.sqlite"
-
-
-@pytest.fixture
 def filled(path) -> Path:
     """The path of a store that holds the answer to every request."""
     cache, _ = opened_cache(path)
@@ -121,7 +116,9 @@ def test_a_response_is_on_the_disk_when_it_is_kept(path) -> None:
     cache.close()
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.1}, {"system_prompt": "Sois bref."}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"temperature": 0.1}, {"system_prompt": "Sois bref."}, {"template": "raw"}]
+)
 def test_nothing_is_taken_that_was_drawn_otherwise(filled, change: dict[str, object]) -> None:
     cache, _ = opened_cache(filled, engine(**change))
     assert cache.get(REQUESTS) == []

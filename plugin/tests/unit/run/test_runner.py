@@ -1,161 +1,40 @@
-"""`run.runner`: one engine, the looks drawn from it, and the rows they give."""
+"""`run.runner`: one engine, the looks drawn from it, the rows they give, and the commands held against clean ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from runs import CASES, LORA, OTHER, TOOLS, TWIN, Log, Made, WatchedEngine, better, drawn, failed, fails, make
 
-from pytest_jarvis.engines.base import OnProgress
-from pytest_jarvis.engines.scripted import ScriptedEngine
-from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import NO_METRICS
+from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine
+from pytest_jarvis.metrics.tool_choice import Routing
+from pytest_jarvis.metrics.understanding import CleanCommand, clean_prompt_id
 from pytest_jarvis.run.runner import BenchmarkRun, DrawingBrokenError, Plan
-from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.types import (
     TWIN_ARM,
-    AdapterSpec,
-    EngineDescription,
     EngineError,
     Failure,
     GatePlan,
     GenerationSettings,
-    ModelSpec,
-    Progress,
+    Note,
     PromptCase,
     Request,
     Response,
-    StoreProblem,
-    Tool,
+    ToolCall,
     text_note,
 )
 
-Script = Callable[[Request], str | Failure]
 
-LORA = AdapterSpec(name="lora", source="x")
-OTHER = AdapterSpec(name="autre", source="y")
-TOOLS = (
-    Tool(name="open_tool", description="", parameters={}, terms=("ouvre", "application", "logiciel", "lance")),
-    Tool(
-        name="mute_tool", description="", parameters={}, terms=("silence", "muet", "sourdine", "coupe", "son", "bruit")
-    ),
-)
-CASES = tuple(
-    PromptCase(prompt_id=f"p{number}", category="c", text=f"ouvre {number}", keywords=("ouvre", "son"))
-    for number in range(3)
-)
-
-
-@dataclass
-class Log:
-    """A listener that keeps what it was told."""
-
-    events: list[str] = field(default_factory=list)
-
-    def loading(self) -> None:
-        self.events.append("loading")
-
-    def loaded(self, description: EngineDescription, seconds: float) -> None:
-        assert seconds >= 0
-        self.events.append(f"loaded {description.engine}")
-
-    def recalled(self, look: int, taken: int, planned: int) -> None:
-        self.events.append(f"recalled {look}: {taken}/{planned}")
-
-    def store_failed(self, problem: StoreProblem) -> None:
-        self.events.append(f"store failed: {problem.kind}")
-
-    def drawing(self, look: int, progress: Progress) -> None:
-        self.events.append(f"drawing {look}: {progress.responses_done}/{progress.responses_planned}")
-
-    def drawn(self, look: int, progress: Progress) -> None:
-        self.events.append(f"drawn {look}: {progress.responses_done}/{progress.responses_planned}")
-
-
-class WatchedEngine(ScriptedEngine):
-    """A scripted engine that keeps what it was asked."""
-
-    def __init__(self, script: Script, adapters: tuple[AdapterSpec, ...]) -> None:
-        super().__init__(ModelSpec(adapters=adapters), GenerationSettings(), script)
-        self.asked: list[list[Request]] = []
-        self.embedded: list[list[str]] = []
-        self.closed = 0
-
-    def generate(
-        self, requests: Sequence[Request], on_progress: OnProgress | None = None
-    ) -> Iterator[Response | Failure]:
-        self.asked.append(list(requests))
-        return super().generate(requests, on_progress)
-
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
-        self.embedded.append(list(texts))
-        return super().embed(texts)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-@dataclass
-class Made:
-    """A run with its engine and its log."""
-
-    run: BenchmarkRun
-    engine: WatchedEngine
-    log: Log
-    loads: list[WatchedEngine]
-
-
-def make(
-    script: Script,
-    *,
-    cases: tuple[PromptCase, ...] = CASES,
-    adapters: tuple[AdapterSpec, ...] = (LORA,),
-    looks: tuple[int, ...] = (2,),
-    metrics: MetricsSection | None = None,
-    cache: ResponseCache | None = None,
-) -> Made:
-    """Return a run of `script`; nothing is loaded yet."""
-    engine = WatchedEngine(script, adapters)
-    loads: list[WatchedEngine] = []
-    log = Log()
-    plan = Plan(
-        cases=cases, adapters=adapters, gate=GatePlan(looks=looks), tools=TOOLS, metrics=metrics or MetricsSection()
-    )
-
-    def load() -> WatchedEngine:
-        loads.append(engine)
-        return engine
-
-    return Made(BenchmarkRun(plan, load=load, listener=log, cache=cache), engine, log, loads)
-
-
-def better(request: Request) -> str:
-    """Answer vaguely as the base, to the point as an adapter."""
-    return f"Bruit {request.replicate}." if request.arm == "base" else f"J'ouvre l'application {request.replicate}."
-
-
-def fails(*keys: tuple[str, str, int]) -> Script:
-    """Return a script that fails for these responses."""
-
-    def script(request: Request) -> str | Failure:
-        if request.key not in keys:
-            return better(request)
-        prompt_id, arm, replicate = request.key
-        return Failure(
-            prompt_id=prompt_id, arm=arm, replicate=replicate, stage="generate", reason=text_note("trop long")
-        )
-
-    return script
-
-
-def test_nothing_is_loaded_before_it_is_asked_for() -> None:
+def test_nothing_is_loaded_before_it_is_asked_for_nor_by_closing() -> None:
     made = make(better)
     assert (made.loads, made.log.events, made.run.facts()) == ([], [], None)
+    made.run.close()
+    assert made.loads == []
 
 
 def test_the_engine_is_loaded_once() -> None:
@@ -177,9 +56,7 @@ def test_an_engine_that_cannot_be_loaded_passes_its_error_on() -> None:
 
 
 def test_the_listener_is_told_all_in_order() -> None:
-    made = make(better, cases=CASES[:1], looks=(1,))
-    made.run.draw()
-    assert made.log.events == [
+    assert drawn(better, cases=CASES[:1], looks=(1,)).log.events == [
         "loading",
         "loaded scripted",
         "drawing 1: 0/2",
@@ -189,28 +66,14 @@ def test_the_listener_is_told_all_in_order() -> None:
     ]
 
 
-def test_all_prompts_replicates_and_arms_are_asked_for_at_once() -> None:
-    made = make(better, adapters=(LORA, OTHER))
+def test_all_prompts_replicates_and_arms_are_asked_for_at_once_and_only_once() -> None:
+    made = drawn(better, adapters=(LORA, OTHER))
     made.run.draw()
     expected = set(product(("p0", "p1", "p2"), ("base", "lora", "autre"), (0, 1)))
-    assert len(made.engine.asked) == 1
-    assert len(made.engine.asked[0]) == len(expected)
-    assert expected == {request.key for request in made.engine.asked[0]}
-
-
-def test_a_request_carries_the_text_of_its_prompt() -> None:
-    made = make(better)
-    made.run.draw()
-    assert {request.prompt_id: request.text for request in made.engine.asked[0]} == {
-        case.prompt_id: case.text for case in CASES
-    }
-
-
-def test_the_second_drawing_draws_nothing() -> None:
-    made = make(better)
-    made.run.draw()
-    made.run.draw()
-    assert len(made.engine.asked) == 1
+    (asked,) = made.engine.asked
+    assert len(asked) == len(expected)
+    assert expected == {request.key for request in asked}
+    assert {request.prompt_id: request.text for request in asked} == {case.prompt_id: case.text for case in CASES}
 
 
 def test_a_drawing_that_broke_off_is_not_tried_again() -> None:
@@ -226,10 +89,7 @@ def test_a_drawing_that_broke_off_is_not_tried_again() -> None:
 
 
 def test_the_drawing_stops_at_the_look_that_settles_the_question() -> None:
-    made = make(better, looks=(2, 4))
-    made.run.draw()
-    facts = made.run.facts()
-    assert facts is not None
+    facts = drawn(better, looks=(2, 4)).facts
     assert (facts.samples_per_prompt, facts.decisions["lora"].verdict) == (2, "PASS")
 
 
@@ -238,154 +98,247 @@ def test_the_drawing_goes_on_while_the_question_is_open_and_draws_nothing_twice(
         lucky = (request.replicate + (request.arm == "base") + int(request.prompt_id[1])) % 2
         return "J'ouvre l'application." if lucky else "J'ouvre."
 
-    made = make(unsure, looks=(2, 4))
-    made.run.draw()
-    drawn = [
-        [request.replicate for request in asked if request.key[:2] == ("p0", "base")] for asked in made.engine.asked
-    ]
-    assert drawn == [[0, 1], [2, 3]]
+    made = drawn(unsure, looks=(2, 4))
+    numbers = [[one.replicate for one in asked if one.key[:2] == ("p0", "base")] for asked in made.engine.asked]
+    assert numbers == [[0, 1], [2, 3]]
     assert made.run.samples_per_prompt == 4
 
 
 def test_a_plan_without_looks_draws_nothing() -> None:
-    made = make(better, looks=())
-    made.run.draw()
-    assert made.engine.asked == []
+    assert drawn(better, looks=()).engine.asked == []
 
 
 def test_a_run_without_one_pair_stops_at_the_first_look_and_decides_nothing() -> None:
-    def silent(request: Request) -> str | Failure:
-        return fails(request.key)(request) if request.arm == "lora" else "ouvre"
-
-    made = make(silent, looks=(2, 4))
-    made.run.draw()
-    facts = made.run.facts()
-    assert facts is not None
+    facts = drawn(lambda one: failed(one) if one.arm == "lora" else "ouvre", looks=(2, 4)).facts
     assert (facts.samples_per_prompt, facts.decisions, facts.mismatched_cosine) == (2, {}, None)
 
 
 def test_the_scores_of_an_adapter_are_those_of_the_replicates_that_the_base_and_it_have() -> None:
-    made = make(fails(("p0", "lora", 0), ("p1", "base", 0), ("p1", "lora", 1)), adapters=(LORA, OTHER))
-    made.run.draw()
+    made = drawn(fails(("p0", "lora", 0), ("p1", "base", 0), ("p1", "lora", 1)), adapters=(LORA, OTHER))
     one, two = pytest.approx(1 / 3), pytest.approx(2 / 3)
     assert made.run.scores("lora") == ([[one], [one, one]], [[two], [two, two]])
     assert made.run.scores("autre") == ([[one, one], [one], [one, one]], [[two, two], [two], [two, two]])
 
 
 def test_an_adapter_that_never_answers_leaves_the_others_their_decisions() -> None:
-    made = make(fails(*((case.prompt_id, "lora", at) for case in CASES for at in range(4))), adapters=(LORA, OTHER))
-    made.run.draw()
-    facts = made.run.facts()
-    assert facts is not None
-    assert {name: decision.verdict for name, decision in facts.decisions.items()} == {"autre": "PASS"}
+    made = drawn(lambda one: failed(one) if one.arm == "lora" else better(one), adapters=(LORA, OTHER))
+    assert {name: decision.verdict for name, decision in made.facts.decisions.items()} == {"autre": "PASS"}
 
 
-def test_a_failed_response_is_not_scored_as_zero() -> None:
-    made = make(fails(("p0", "lora", 0)))
-    made.run.draw()
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert row.figure("jarvis_relevance").finetuned == pytest.approx(2 / 3)
-    assert [sample.replicate for sample in row.of_arm("lora")] == [1]
-
-
-def test_a_failure_is_kept_with_its_prompt() -> None:
-    made = make(fails(("p0", "lora", 0)))
-    made.run.draw()
+def test_a_failed_response_is_kept_with_its_prompt_and_not_scored_as_zero() -> None:
+    made = drawn(fails(("p0", "lora", 0)))
+    assert made.row().figure("jarvis_relevance").finetuned == pytest.approx(2 / 3)
+    assert [sample.replicate for sample in made.row().of_arm("lora")] == [1]
     assert [failure.key for failure in made.run.failures(CASES[0])] == [("p0", "lora", 0)]
     assert made.run.failures(CASES[1]) == []
 
 
 def test_a_prompt_has_something_once_it_is_drawn_or_failed() -> None:
-    made = make(fails(*((("p0", arm, number)) for arm in ("base", "lora") for number in (0, 1))))
+    made = make(fails(*product(("p0",), ("base", "lora"), (0, 1))))
     assert not made.run.has_anything(CASES[0])
     made.run.draw()
     assert made.run.has_anything(CASES[0])
 
 
 def test_a_metric_that_is_off_has_no_value() -> None:
-    made = make(better, metrics=MetricsSection(cosine=False, keywords=False, relevance=False))
-    made.run.draw()
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
-    assert (
-        row.figure("keyword_match").base,
-        row.figure("jarvis_relevance").base,
-        row.figure("cosine_similarity").finetuned,
-    ) == (None, None, None)
+    made = drawn(better, cosine=False, keywords=False, relevance=False, tool_routing=False)
+    names = ("keyword_match", "jarvis_relevance", "cosine_similarity", "tool_routing")
+    assert {(None, None)} == {(made.row().figure(name).base, made.row().figure(name).finetuned) for name in names}
     assert made.engine.embedded == []
 
 
 def test_each_different_text_is_embedded_once() -> None:
-    made = make(lambda request: request.arm)
-    made.run.draw()
-    assert made.engine.embedded == [["base", "lora"]]
+    assert drawn(lambda request: request.arm).engine.embedded == [["base", "lora"]]
 
 
 def test_the_cosine_of_a_row_is_the_mean_over_its_pairs() -> None:
-    def half(request: Request) -> str:
-        return "pareil" if request.replicate == 0 else f"{request.prompt_id} {request.arm}"
-
-    made = make(half)
-    made.run.draw()
+    made = drawn(lambda one: "pareil" if one.replicate == 0 else f"{one.prompt_id} {one.arm}")
     left, right = made.engine.embed(["p0 base", "p0 lora"])
     assert left is not None
     assert right is not None
     other = float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
-    expected = pytest.approx((1 + other) / 2, abs=1e-6)
-    assert expected == made.run.rows(CASES[0], NO_METRICS)[0].figure("cosine_similarity").finetuned
+    assert made.row().figure("cosine_similarity").finetuned == pytest.approx((1 + other) / 2, abs=1e-6)
 
 
 def test_the_mismatched_cosine_is_that_of_the_first_adapter() -> None:
-    made = make(lambda request: " ".join(map(str, request.key)), adapters=(LORA, OTHER), looks=(1,))
-    made.run.draw()
-    left = made.engine.embed([f"{case.prompt_id} base 0" for case in CASES])
-    right = made.engine.embed([f"{case.prompt_id} lora 0" for case in CASES])
-    facts = made.run.facts()
-    assert facts is not None
-    assert facts.mismatched_cosine == pytest.approx(mismatched_cosine(left, right, ["p0", "p1", "p2"]))
+    made = drawn(lambda request: " ".join(map(str, request.key)), adapters=(LORA, OTHER), looks=(1,))
+    left, right = (made.engine.embed([f"{case.prompt_id} {arm} 0" for case in CASES]) for arm in ("base", "lora"))
+    assert made.facts.mismatched_cosine == pytest.approx(mismatched_cosine(left, right, ["p0", "p1", "p2"]))
 
 
 def test_the_twin_is_the_base_with_noise_of_its_own() -> None:
-    made = make(better, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),))
-    made.run.draw()
+    made = drawn(better, adapters=(TWIN,))
     asked = [request.key for request in made.engine.asked[0] if request.prompt_id == "p0"]
-    row = made.run.rows(CASES[0], NO_METRICS)[0]
     assert {arm for _, arm, _ in asked} == {"base"}
     assert len(set(asked)) == 4
-    assert [(sample.arm, sample.replicate) for sample in row.samples] == [
-        ("base", 0),
-        ("base", 1),
-        (TWIN_ARM, 0),
-        (TWIN_ARM, 1),
-    ]
+    assert [(sample.arm, sample.replicate) for sample in made.row().samples] == [*product(("base", TWIN_ARM), (0, 1))]
 
 
 def test_a_failure_of_the_twin_is_the_twins() -> None:
-    def never(request: Request) -> Failure:
-        prompt_id, arm, replicate = request.key
-        return Failure(prompt_id=prompt_id, arm=arm, replicate=replicate, stage="timeout", reason=text_note("30 s"))
-
-    made = make(never, adapters=(AdapterSpec(name=TWIN_ARM, source="base"),), looks=(1,))
-    made.run.draw()
+    made = drawn(failed, adapters=(TWIN,), looks=(1,))
     assert [failure.key for failure in made.run.failures(CASES[0])] == [("p0", "base", 0), ("p0", TWIN_ARM, 0)]
 
 
 def test_the_time_of_each_step_is_kept() -> None:
-    made = make(better)
-    made.run.draw()
-    facts = made.run.facts()
-    assert facts is not None
-    assert sorted(facts.timings_s) == ["embed", "generate", "load"]
+    assert sorted(drawn(better).facts.timings_s) == ["embed", "generate", "load"]
 
 
 def test_closing_gives_the_engine_back_once() -> None:
-    made = make(better)
-    made.run.draw()
+    made = drawn(better)
     made.run.close()
     made.run.close()
     assert made.engine.closed == 1
 
 
-def test_closing_loads_nothing() -> None:
-    made = make(better)
-    made.run.close()
-    assert made.loads == []
+# The rows that a drawn run gives, and what others measure of them.
+
+
+class Lengths:
+    """Measures the length of a response, and how much longer the fine-tuned one of a pair is."""
+
+    def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
+        return {"chars": float(len(response.text)), "number": float(case.prompt_id[1])}
+
+    def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
+        assert (base.prompt_id, base.replicate) == (finetuned.prompt_id, finetuned.replicate)
+        return {"longer": float(len(finetuned.text) - len(base.text))}
+
+
+def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
+    row = drawn(lambda one: "J'ouvre le son." if one.replicate else "Bonjour.").row()
+    assert (row.base_model_response, row.finetuned_response) == ("Bonjour.", "Bonjour.")
+    assert (row.figure("keyword_match").base, row.figure("jarvis_relevance").finetuned) == (0.5, pytest.approx(1 / 3))
+    assert [(sample.arm, sample.replicate) for sample in row.samples] == [*product(("base", "lora"), (0, 1))]
+
+
+def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
+    row = drawn(fails(("p0", "lora", 0), ("p0", "lora", 1))).row()
+    assert (row.finetuned_response, row.measured) == (None, False)
+    names = ("keyword_match", "jarvis_relevance", "cosine_similarity")
+    assert {None} == {row.figure(name).finetuned for name in names}
+
+
+def test_a_prompt_has_a_row_for_each_adapter() -> None:
+    made = drawn(better, adapters=(LORA, OTHER))
+    assert [row.adapter for row in made.run.rows(CASES[0], Lengths())] == ["lora", "autre"]
+
+
+def test_what_others_measure_goes_to_the_sample_of_its_response_or_of_the_adapter_of_its_pair() -> None:
+    row = drawn(fails(("p1", "base", 1))).row(CASES[1], Lengths())
+    assert [(float(len(one.text)), 1.0) for one in row.samples] == [
+        (one.scores["chars"], one.scores["number"]) for one in row.samples
+    ]
+    (base,), tuned = row.of_arm("base"), row.of_arm("lora")
+    assert "longer" not in base.scores
+    assert [one.score("longer") for one in tuned] == [float(len(tuned[0].text) - len(base.text)), None]
+
+
+def test_the_keyword_mode_is_that_of_the_configuration() -> None:
+    assert drawn(lambda _: "À la maison", keyword_mode="substring").row().figure("keyword_match").base == 0.5
+
+
+def test_an_empty_response_has_no_cosine_and_is_scored() -> None:
+    row = drawn(lambda request: "" if request.prompt_id == "p0" else "ouvre").row()
+    assert (row.figure("cosine_similarity").finetuned, row.figure("keyword_match").base) == (None, 0.0)
+    assert row.measured
+
+
+# How a response chose its tool, and whether misheard commands were understood.
+
+WANTING = PromptCase(
+    prompt_id="w", category="c", text="ouvre chrome", keywords=("chrome", "ouvre"), expected_tool="open_tool"
+)
+WANTING_OTHER = replace(WANTING, prompt_id="o", text="lance firefox")
+SILENT = PromptCase(prompt_id="s", category="c", text="merci", keywords=("plaisir", "service"), no_tool=True)
+MISHEARD = replace(WANTING, prompt_id="m", text="ouvres crom", intended="Ouvre chrome")
+CLEAN = clean_prompt_id("ouvre chrome")
+
+
+def opens(request: Request) -> str:
+    """Answer clearly to what is clear; the base does not understand the rest."""
+    clear = request.arm != "base" or "chrome" in request.text.lower()
+    return "J'ouvre chrome." if clear else "Silence."
+
+
+def asked_for(made: Made) -> set[tuple[str, str]]:
+    return {(one.prompt_id, one.text) for asked in made.engine.asked for one in asked}
+
+
+def understood(made: Made) -> tuple[float | None, float | None]:
+    figure = made.row(MISHEARD).figure("understood")
+    return figure.base, figure.finetuned
+
+
+def test_without_tools_the_tool_most_named_is_judged_and_relevance_where_one_is_wanted() -> None:
+    made = drawn(opens, cases=(WANTING, SILENT), looks=(1,))
+    reasons = {
+        case.prompt_id: [sample.routing and sample.routing.reason for sample in made.row(case).samples]
+        for case in (WANTING, SILENT)
+    }
+    assert reasons == {"w": ["right_tool", "right_tool"], "s": ["unwanted_call", "unwanted_call"]}
+    assert [None, None] == [sample.score("jarvis_relevance") for sample in made.row(SILENT).samples]
+    assert made.row(SILENT).figure("jarvis_relevance").base is None
+    assert [1, 1] == [len(values) for values in made.run.scores("lora")]
+
+
+def test_the_choice_of_the_tool_is_not_judged_when_that_is_off() -> None:
+    made = drawn(opens, cases=(WANTING,), looks=(1,), tool_routing=False)
+    assert [None, None] == [sample.routing for sample in made.row(WANTING).samples]
+
+
+def test_with_tools_the_calls_are_judged_and_not_the_words() -> None:
+    def script(request: Request) -> str:
+        called = 'Tout de suite. <tool_call>{"name": "open_tool"}</tool_call>'
+        return "J'ouvre." if request.arm == "base" else called
+
+    settings = GenerationSettings(tools=(replace(TOOLS[0], parameters={"type": "object"}),), max_response_chars=10)
+    made = drawn(script, cases=(WANTING,), looks=(1,), engine=WatchedEngine(script, (LORA,), settings))
+    base, tuned = made.row(WANTING).samples
+    assert (base.routing, base.response.tool_calls) == (Routing(reason="no_call"), ())
+    assert tuned.routing == Routing(reason="right_tool", tool="open_tool")
+    assert tuned.response.tool_calls == (ToolCall(name="open_tool"),)
+    figure = made.row(WANTING).figure("tool_routing")
+    assert (figure.base, figure.finetuned) == (0.0, 1.0)
+
+
+def test_clean_commands_are_drawn_in_the_same_batches_and_are_no_rows() -> None:
+    made = drawn(opens, cases=(MISHEARD,), understanding=True)
+    (asked,) = made.engine.asked
+    assert (8, {("m", "ouvres crom"), (CLEAN, "Ouvre chrome")}) == (len(asked), asked_for(made))
+    (row,) = made.run.rows(MISHEARD, NO_METRICS)
+    assert ("m", 4) == (row.prompt_id, len(row.samples))
+    assert (0.0, 1.0) == understood(made)
+    assert ["base", "base", "lora", "lora"] == [sample.arm for sample in row.clean_samples]
+    assert CleanCommand(responses=2, tool="open_tool", keywords=("chrome", "ouvre"), text="J'ouvre chrome.") == (
+        row.clean_base
+    )
+
+
+def test_a_clean_command_that_is_a_prompt_of_the_plan_is_not_drawn_again() -> None:
+    made = drawn(opens, cases=(MISHEARD, WANTING), looks=(1,), understanding=True)
+    assert {"m", "w"} == {prompt_id for prompt_id, _ in asked_for(made)}
+    assert (0.0, 1.0) == understood(made)
+
+
+def test_nothing_is_drawn_for_clean_commands_unless_asked() -> None:
+    made = drawn(opens, cases=(MISHEARD,), looks=(1,))
+    assert {("m", "ouvres crom")} == asked_for(made)
+    assert ((None, None), None) == (understood(made), made.row(MISHEARD).clean_base)
+
+
+def test_a_clean_command_without_an_answer_is_a_failed_score_and_not_a_misunderstanding() -> None:
+    script = fails((CLEAN, "base", 0), (CLEAN, "base", 1), script=opens)
+    made = drawn(script, cases=(MISHEARD,), understanding=True)
+    assert (None, 1.0) == understood(made)
+    reason = Note("no_clean_answer", {"command": "Ouvre chrome"}, text_note("trop long"))
+    expected = Failure(prompt_id="m", arm="base", replicate=0, stage="score", reason=reason)
+    assert [expected] == made.run.failures(MISHEARD)
+
+
+def test_one_failed_answer_to_a_clean_command_leaves_the_others() -> None:
+    script = fails((CLEAN, "base", 0), script=opens)
+    made = drawn(script, cases=(MISHEARD, WANTING_OTHER), understanding=True)
+    clean = made.row(MISHEARD).clean_base
+    assert clean is not None
+    assert 1 == clean.responses
+    assert [[], []] == [made.run.failures(case) for case in (MISHEARD, WANTING_OTHER)]

@@ -7,36 +7,18 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from runs import Log
 from samples import with_scores
 
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.run.replay import Recording, ReplayEngine, read_recording
 from pytest_jarvis.run.runner import BenchmarkRun, Plan
-from pytest_jarvis.types import (
-    AdapterSpec,
-    EngineDescription,
-    GatePlan,
-    Progress,
-    PromptCase,
-    Tool,
-)
+from pytest_jarvis.types import AdapterSpec, GatePlan, PromptCase, Tool
 
 MakeReport = Callable[..., Report]
 
 TOOL = Tool(name="open_tool", description="", parameters={}, terms=("ouvre", "application", "demandée"))
-
-
-class Silent:
-    """A listener that shows nothing."""
-
-    def loading(self) -> None: ...
-
-    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
-
-    def drawing(self, look: int, progress: Progress) -> None: ...
-
-    def drawn(self, look: int, progress: Progress) -> None: ...
 
 
 @pytest.fixture
@@ -72,7 +54,7 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
         tools=(TOOL,),
         recording=recording,
     )
-    run = BenchmarkRun(plan, load=lambda: ReplayEngine(recording), listener=Silent())
+    run = BenchmarkRun(plan, load=lambda: ReplayEngine(recording), listener=Log())
     run.draw()
     return run
 
