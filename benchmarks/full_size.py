@@ -141,15 +141,15 @@ def draw_plainly(engine: Any, cases: Sequence[PromptCase], *, arms: tuple[str, .
 
     None on a CPU, where it is no other way.
     """
-    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
-    from pytest_jarvis.engines.transformers.nf4.experts import NAME
+    from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
+    from pytest_jarvis.engines.transformers.nf4.experts import BATCH_INVARIANT
     from pytest_jarvis.types import Request
 
     if engine._base.device.type != "cuda":
         return None
-    engine._base.model.set_experts_implementation(NAME)
+    engine._base.model.set_experts_implementation(BATCH_INVARIANT)
     engine._runner._fixed = False
-    for _, _, entry in expert_readings(engine._base.model):
+    for _, _, entry in find_packed_experts(engine._base.model):
         entry[0].stays_packed = False  # a batch leaves room for them again
     asked = [Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=0) for case in cases for arm in arms]
     started = time.perf_counter()
@@ -185,7 +185,7 @@ def dequantise_all(engine: TransformersEngine) -> float:
     """Return the seconds that reading every expert tensor out of 4 bits takes."""
     import torch
 
-    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
 
     device = engine._base.device
     best = float("inf")
@@ -193,7 +193,7 @@ def dequantise_all(engine: TransformersEngine) -> float:
         for _ in range(3):
             _wait(device)
             started = time.perf_counter()
-            for owner, name, _ in expert_readings(engine._base.model):
+            for owner, name, _ in find_packed_experts(engine._base.model):
                 getattr(owner, name)
             _wait(device)
             best = min(best, time.perf_counter() - started)

@@ -24,7 +24,7 @@ from full_size_checkpoint import SHAPES, build_adapter, build_checkpoint
 from pytest_jarvis.engines.transformers.generation.batching import padded_length
 from pytest_jarvis.engines.transformers.generation.steps import GrowingSteps, pad_left, prefill
 from pytest_jarvis.engines.transformers.lora import arms as arms_module
-from pytest_jarvis.engines.transformers.lora.arms import as_arms, spans_of
+from pytest_jarvis.engines.transformers.lora.arms import select_arms, spans_of
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def step(engine: Any, *, steps: int) -> tuple[Counter[str], list[float]]:
         cache = prefill(engine._model, names, [prompt] * ROWS, input_ids, mask)
         run = GrowingSteps(engine._model, cache, mask)
         tokens: torch.Tensor = input_ids[:, -1]
-        with as_arms(engine._model, names):
+        with select_arms(engine._model, names):
             run(tokens)
             with counting() as found:
                 run(tokens)

@@ -1,7 +1,7 @@
-"""What the files of a checkpoint hold, read before transformers does: whole files, and every expert there once.
+"""Checks of a checkpoint's files before transformers reads them: files are whole, and each expert is there once.
 
-Stacking experts goes by their order, not by their numbers: with expert 0 missing, each one would answer for the one
-before it, and nothing that is measured on the loaded model would show it.
+transformers stacks experts by their order, not by their numbers: with expert 0 missing, each would stand for the one
+before it, and nothing measured on the loaded model would show it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ _EXPERT: Final = re.compile(r"^(?P<place>.*\bexperts)\.(?P<number>\d+)\.(?P<part
 
 
 def refuse_damaged(folder: Path) -> Shapes:
-    """Raise EngineError for the first file of a model's folder that is no more than a pointer, empty or cut off.
-
-    Returns what `read_shapes` does, which sees the most of it.
-    """
+    """Return what `read_shapes` does; raise EngineError for the first file that is a git LFS pointer, too."""
     for file in sorted(folder.iterdir()):
         if file.suffix in _KINDS and file.is_file() and file.stat().st_size <= _LARGEST_POINTER:
             _refuse_pointer(file)
@@ -34,9 +31,9 @@ def refuse_damaged(folder: Path) -> Shapes:
 
 
 def read_shapes(folder: Path) -> Shapes:
-    """Return the shape of each weight in the safetensors files of a model's folder; nothing where it has none.
+    """Return the shape of each weight in the safetensors files of a model's folder, by name.
 
-    Raises EngineError for a file that is not there, empty, cut off, or of another kind.
+    Raises EngineError for a file that is missing, empty, cut off, or in another format.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _files(folder):
@@ -49,9 +46,9 @@ def read_shapes(folder: Path) -> Shapes:
 
 
 def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None:
-    """Raise EngineError unless the experts in a checkpoint's `names` are numbered from 0 on, each projection's.
+    """Raise EngineError unless the experts of each projection in a checkpoint's `names` are numbered from 0 on.
 
-    `count` is the number of experts that the model has, where it is known.
+    `count` is the model's number of experts, where known.
     """
     places: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
@@ -59,7 +56,7 @@ def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None
             places[found["place"]][found["part"]].add(int(found["number"]))
     for place, parts in sorted(places.items()):
         for part, numbers in sorted(parts.items()):
-            # Some families have experts that lack a projection, so only its own numbers say how many there are.
+            # In some families experts lack a projection, so only its own numbers tell how many there are.
             wanted = set(range(count or 1 + max(numbers)))
             if numbers != wanted:
                 raise EngineError(
@@ -69,8 +66,8 @@ def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None
                 )
 
 
-def refuse_unlike_experts(shapes: Shapes) -> None:
-    """Raise EngineError for the first expert whose weights have another shape than those of its neighbours."""
+def refuse_unequal_experts(shapes: Shapes) -> None:
+    """Raise EngineError for the first expert whose weights differ in shape from those of its layer's others."""
     first: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {}
     for name in sorted(shapes):
         found = _EXPERT.match(name)
@@ -79,21 +76,21 @@ def refuse_unlike_experts(shapes: Shapes) -> None:
         other, shape = first.setdefault((found["place"], found["part"]), (name, shapes[name]))
         if shapes[name] != shape:
             raise EngineError(
-                f"{name} is {shown(shapes[name])} in the checkpoint and {other} is {shown(shape)}, "
+                f"{name} is {format_shape(shapes[name])} in the checkpoint and {other} is {format_shape(shape)}, "
                 "the experts of a layer must be alike; download the checkpoint again"
             )
 
 
-def shown(shape: Iterable[int]) -> str:
-    """Return a shape as a sentence has it."""
+def format_shape(shape: Iterable[int]) -> str:
+    """Return a shape as "2 x 3"."""
     return " x ".join(str(size) for size in shape) or "a number"
 
 
 def _difference(numbers: set[int], wanted: set[int]) -> str:
-    missing, more = sorted(wanted - numbers), sorted(numbers - wanted)
-    said = [f"expert {missing[0]} is missing"] if missing else []
-    said += [f"expert {more[0]} is one too many"] if more else []
-    return " and ".join(said)
+    missing, extra = sorted(wanted - numbers), sorted(numbers - wanted)
+    parts = [f"expert {missing[0]} is missing"] if missing else []
+    parts += [f"expert {extra[0]} is one too many"] if extra else []
+    return " and ".join(parts)
 
 
 def _files(folder: Path) -> Iterator[Path]:

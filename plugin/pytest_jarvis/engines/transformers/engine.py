@@ -1,4 +1,4 @@
-"""The engine itself: one base, its adapters, and every arm's answers from the same weights."""
+"""The transformers engine: one base, its adapters, and the responses of every arm from the same weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_jarvis.engines.base import PROBES, Digest, OnProgress
 from pytest_jarvis.engines.transformers import proof
-from pytest_jarvis.engines.transformers.generation import graphs
+from pytest_jarvis.engines.transformers.generation import steps
 from pytest_jarvis.engines.transformers.generation.batching import (
     Batch,
     Meter,
@@ -26,24 +26,35 @@ from pytest_jarvis.engines.transformers.generation.memory import (
     device_memory,
     device_name,
     fastest_threads,
-    forget_peak,
+    reset_peak_memory,
     row_cache_bytes,
     rows_in_time,
     rows_that_fit,
     threads,
 )
-from pytest_jarvis.engines.transformers.generation.runner import BatchRunner, Drawn
+from pytest_jarvis.engines.transformers.generation.runner import BatchRunner, RowOutput
 from pytest_jarvis.engines.transformers.loading import base as loading
-from pytest_jarvis.engines.transformers.loading import sources as identifying
+from pytest_jarvis.engines.transformers.loading.base import explain_trial_errors, torch_memory_errors
 from pytest_jarvis.engines.transformers.loading.chat import Chat
-from pytest_jarvis.engines.transformers.loading.errors import torch_memory_errors, trial
-from pytest_jarvis.engines.transformers.loading.sources import find_source, is_small, refuse_missing_packages
-from pytest_jarvis.engines.transformers.lora import files as adapting
+from pytest_jarvis.engines.transformers.loading.sources import (
+    BaseFiles,
+    IdentityBuilder,
+    device_kinds,
+    find_source,
+    is_small,
+    list_files,
+    refuse_missing_packages,
+    template_digest,
+)
 from pytest_jarvis.engines.transformers.lora.attach import rehearse, unknown_keys
+from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_adapter, refuse_changed, refuse_other_base
+from pytest_jarvis.engines.transformers.nf4.compute import (
+    find_packed_experts,
+    use_dequantized_weights,
+    use_packed_experts,
+)
 from pytest_jarvis.engines.transformers.nf4.coverage import measure_coverage, refuse_storage
-from pytest_jarvis.engines.transformers.nf4.dequantize import compute_plainly, expert_readings
-from pytest_jarvis.engines.transformers.nf4.experts import use_steady_experts
-from pytest_jarvis.engines.transformers.nf4.packed_experts import use_packed_experts
+from pytest_jarvis.engines.transformers.nf4.experts import use_batch_invariant_experts
 from pytest_jarvis.engines.transformers.proof import Probes, attach_and_prove
 from pytest_jarvis.types import (
     BASE_ARM,
@@ -79,61 +90,61 @@ class TransformersEngine:
         self._settings = settings
         refuse_missing_packages()
         self._source = find_source(spec)
-        base_files = identifying.list_files(Path(self._source.location))
-        files = [adapting.read_adapter(adapter) for adapter in spec.adapters]
+        base_files = list_files(Path(self._source.location))
+        files = [read_adapter(adapter) for adapter in spec.adapters]
         _refuse_same_names(files)
         with loading.quiet_libraries(spec.log_level):
             self._load(files)
         for adapter in files:
-            adapting.refuse_changed(adapter)
-        self._identities = identifying.Identities(
-            base=identifying.BaseFiles(location=self._source.location, files=base_files, commit=self._base.commit),
+            refuse_changed(adapter)
+        self._identities = IdentityBuilder(
+            base=BaseFiles(location=self._source.location, files=base_files, commit=self._base.commit),
             adapters={adapter.name: adapter.sha256 for adapter in files},
             storage=f"{self._coverage.storage.format} {self._coverage.storage.method} {self._coverage.share_4bit}",
-            arithmetic=f"{self._compute_dtype()} on {identifying.device_kinds(device_name(self._model))}"
+            arithmetic=f"{self._compute_dtype()} on {device_kinds(device_name(self._model))}"
             + (", experts in 4 bits" if self._packed else ""),
-            template=identifying.template_digest(self._base.tokenizer.chat_template)
-            if settings.template == "chat"
-            else "raw",
+            template=template_digest(self._base.tokenizer.chat_template) if settings.template == "chat" else "raw",
             settings=settings,
             versions=loading.package_versions(),
         )
 
-    def _load(self, files: list[adapting.AdapterFiles]) -> None:
+    def _load(self, files: list[AdapterFiles]) -> None:
         """Load the base, attach the adapters, and prove both."""
         spec, name = self._spec, self._source.display_name
         few = 1 if is_small(self._source) else None
         # Before the load, which may take minutes.
-        stated = [adapting.refuse_other_base(adapter, self._source) for adapter in files]
+        notes = [refuse_other_base(adapter, self._source) for adapter in files]
         with threads(few):
-            # A small base is loaded as fast as it is rehearsed.
+            # Loading a small base takes no longer than rehearsing it.
             base = loading.load_base(spec, self._source, None if few else lambda config: rehearse(config, files))
-        stated += [unknown_keys(adapter) for adapter in files]
-        self._base_notes = tuple(note for note in stated if note is not None)
+        notes += [unknown_keys(adapter) for adapter in files]
+        self._adapter_notes = [note for note in notes if note is not None]
         self._base = base
-        self._coverage = measure_coverage(base.model, asked=spec.quantization == "nf4", prequantized=base.prequantized)
+        self._coverage = measure_coverage(
+            base.model, requested=spec.quantization == "nf4", prequantized=base.prequantized
+        )
         refuse_storage(name, self._coverage, spec, prequantized=base.prequantized)
-        known = loading.vocabulary_of(base.model)
-        self._chat = Chat(base.tokenizer, self._settings, name, vocabulary=known)
+        vocabulary = loading.vocabulary_size(base.model)
+        self._chat = Chat(base.tokenizer, self._settings, name, vocabulary=vocabulary)
         self._pad: int = base.tokenizer.pad_token_id
         self._arms = (BASE_ARM, *(adapter.name for adapter in files))
-        self._kept_bytes = 0
+        self._cached_bytes = 0
         self._threads: int | None = None
-        use_steady_experts(base.model)
-        # Why experts in 4 bits are read out at every step of a GPU; None where they are not, or there are none.
+        use_batch_invariant_experts(base.model)
+        # Why a GPU dequantises the experts at every step; None where it does not, or there are none.
         self._unpacked: Note | None = None
         self._packed = False
-        if base.device.type == "cuda" and expert_readings(base.model):
-            with trial(name):
+        if base.device.type == "cuda" and find_packed_experts(base.model):
+            with explain_trial_errors(name):
                 self._unpacked = _AS_ASKED if spec.plain_gpu else use_packed_experts(base.model)
             self._packed = self._unpacked is None
-        # What the probes show of the weights they show without the tools, whose description is a hundred times longer.
-        plain = Chat(base.tokenizer, msgspec.structs.replace(self._settings, tools=()), name, vocabulary=known)
+        # Without the tools: their description is a hundred times as long as a probe, and shows no more of the weights.
+        plain = Chat(base.tokenizer, msgspec.structs.replace(self._settings, tools=()), name, vocabulary=vocabulary)
         probes = [plain.encode(text) for text in PROBES]
         if base.device.type == "cpu":
             with threads(few):
-                self._kept_bytes = compute_plainly(base.model)
-        with trial(name):
+                self._cached_bytes = use_dequantized_weights(base.model)
+        with explain_trial_errors(name):
             if base.device.type == "cpu":
                 self._threads = few or fastest_threads(
                     lambda: last_logits(base.model, probes[:1], [BASE_ARM], pad=self._pad)
@@ -141,29 +152,29 @@ class TransformersEngine:
             with threads(self._threads):
                 self._prove(files, probes)
         self._loaded_memory = device_memory(self._model)
-        forget_peak(self._model)
+        reset_peak_memory(self._model)
 
-    def _prove(self, files: list[adapting.AdapterFiles], probes: list[tuple[int, ...]]) -> None:
-        """Attach the adapters; see how far base, adapters and arithmetic are what they should be."""
+    def _prove(self, files: list[AdapterFiles], probes: list[tuple[int, ...]]) -> None:
+        """Attach the adapters, and check base, adapters and arithmetic on the probes."""
         base, pad, name = self._base, self._pad, self._source.display_name
         before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=pad)
         proof.refuse_not_finite(name, {BASE_ARM: before}, dtype=base.compute_dtype)
-        self.steadiness = proof.check_steadiness(base.model, probes, pad=pad)
+        self.batch_invariance = proof.check_batch_invariance(base.model, probes, pad=pad)
         self._model: Any = base.model
         self._proofs: tuple[AdapterProof, ...] = ()
         self._mixed: proof.MixedTrial | None = None
         if files:
-            seen = Probes(name=name, prompts=probes, pad=pad, before=before, steadiness=self.steadiness)
+            seen = Probes(name=name, prompts=probes, pad=pad, before=before, batch_invariance=self.batch_invariance)
             proven = attach_and_prove(base, files, seen, allow_inert=self._spec.allow_inert_adapter)
             self._model, self._proofs, self._mixed = proven.model, proven.proofs, proven.mixed
         two_passes = self._mixed is not None and not self._mixed.works
-        # Why every step of a GPU is launched kernel by kernel; None where steps are recorded, and on a CPU.
+        # Why a GPU launches every step kernel by kernel; None where steps are recorded, and on a CPU.
         self._unrecorded: Note | None = None
         on_gpu = base.device.type == "cuda"
         if on_gpu:
             batches = [[arm] for arm in self._arms] if two_passes else [list(self._arms)]
             plain = _AS_ASKED if self._spec.plain_gpu else None
-            self._unrecorded = plain or graphs.refuse_fixed(self._model, batches, probes, pad=pad)
+            self._unrecorded = plain or steps.find_recording_obstacle(self._model, batches, probes, pad=pad)
         self._longest = 0
         self._runner = BatchRunner(
             self._model,
@@ -171,10 +182,10 @@ class TransformersEngine:
             stops=base.stops,
             pad=pad,
             two_passes=two_passes,
-            # Where rounding depends on the batch, a text would come to depend on when its neighbours end.
-            shrinks=self.steadiness.holds,
+            # Where rounding depends on the batch, a text would depend on when its neighbours end.
+            shrinks=self.batch_invariance.holds,
             fixed=on_gpu and self._unrecorded is None,
-            record=graphs.recorder(base.device) if on_gpu else None,
+            record=steps.make_recorder(base.device) if on_gpu else None,
         )
 
     def describe(self) -> EngineDescription:
@@ -201,8 +212,8 @@ class TransformersEngine:
     ) -> Iterator[Response | Failure]:
         """Yield one Response or Failure for each request, a batch at a time, each batch as soon as it is done.
 
-        A text depends on the seed, the prompt, the replicate and the arm's weights (see `steadiness` for how far the
-        device's arithmetic lets that be true). Raises ValueError for an arm that is not loaded.
+        A text depends on the seed, the prompt, the replicate and the arm's weights alone, as far as `batch_invariance`
+        holds. Raises ValueError for an arm that is not loaded.
         """
         unknown = {request.arm for request in requests} - set(self._arms)
         if unknown:
@@ -218,29 +229,29 @@ class TransformersEngine:
         pending = plan_batches(rows, rows_per_batch=self._rows_per_batch(rows))[::-1]
         while pending:
             batch = pending.pop()
-            outcome = self._attempt(batch, meter.step)
-            if outcome is None and len(batch.rows) > 1:
+            outputs = self._attempt(batch, meter.step)
+            if outputs is None and len(batch.rows) > 1:
                 pending += batch.halves()[::-1]
                 continue
-            if outcome is None:
-                # Alone at last: without the rows that only steady the arithmetic, it may fit.
-                outcome = self._attempt(batch, meter.step, fill=False)
-            if outcome is None:
+            if outputs is None:
+                # A row alone may fit without the padding rows.
+                outputs = self._attempt(batch, meter.step, fill=False)
+            if outputs is None:
                 meter.finish(rows=1, tokens=0)
                 yield _failure(batch.rows[0].request, "generate", _NO_MEMORY)
                 continue
-            meter.finish(rows=len(outcome), tokens=sum(len(drawn.tokens) for drawn in outcome))
-            for drawn in outcome:
-                yield self._answer(drawn)
+            meter.finish(rows=len(outputs), tokens=sum(len(output.tokens) for output in outputs))
+            for output in outputs:
+                yield self._make_response(output)
 
     def answer_alone(self, request: Request) -> Response | Failure:
-        """Return the answer to one request at batch size 1: without the rows that steady the arithmetic elsewhere.
+        """Return the response to one request at batch size 1, without padding rows, as latency is measured.
 
-        How latency is measured. Where rounding depends on the shape of a batch, its text may differ from `generate`'s.
+        Where rounding depends on the shape of a batch, its text may differ from `generate`'s.
         """
         row = Row(index=0, request=request, tokens=self._chat.encode(request.text))
-        outcome = self._attempt(make_batch([row]), _tell_nobody, fill=False)
-        return self._answer(outcome[0]) if outcome else _failure(request, "generate", _NO_MEMORY)
+        outputs = self._attempt(make_batch([row]), None, fill=False)
+        return self._make_response(outputs[0]) if outputs else _failure(request, "generate", _NO_MEMORY)
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Return a float32 vector of shape (hidden,) for each text, by the base with adapters off; None for no text."""
@@ -250,7 +261,7 @@ class TransformersEngine:
             return embed_tokens(self._model, tokens, pad=self._pad)
 
     def logits(self, texts: Sequence[str], arm: str = BASE_ARM) -> npt.NDArray[np.float32]:
-        """Return the logits of the first token of each answer, float32 of shape (texts, vocabulary), by one arm.
+        """Return an arm's logits for the first token of each response, float32 of shape (texts, vocabulary).
 
         Raises ValueError for an arm that is not loaded.
         """
@@ -264,15 +275,15 @@ class TransformersEngine:
         return found
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:
-        """Return everything that determines the response to `request`.
+        """Return everything that determines the response to `request`, batch-dependent rounding excepted.
 
         None for a base whose files have changed since it was loaded, or whose code comes from a repository that its
-        commit does not fix. What a GPU rounds by the shape of a batch (see `steadiness`) is not part of it.
+        commit does not fix.
         """
         return self._identities.of(request, self._chat.render(request.text), digest)
 
     def close(self) -> None:
-        """Give the memory back. Nothing may be asked of the engine afterwards."""
+        """Free the memory; the engine cannot be used afterwards."""
         import torch
 
         for held in ("_model", "_base", "_runner"):
@@ -281,8 +292,8 @@ class TransformersEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _attempt(self, batch: Batch, on_step: OnStep, *, fill: bool = True) -> list[Drawn] | None:
-        """Return what a batch drew, or None when it did not fit in memory."""
+    def _attempt(self, batch: Batch, on_step: OnStep | None, *, fill: bool = True) -> list[RowOutput] | None:
+        """Return the output of a batch, or None when it did not fit in memory."""
         import torch
         from accelerate.utils.memory import should_reduce_batch_size
 
@@ -294,40 +305,40 @@ class TransformersEngine:
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
-        # Outside of the except block: the exception's traceback would keep the failed batch's tensors alive.
+        # Outside the except block: the exception's traceback would keep the failed batch's tensors alive.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
 
-    def _answer(self, drawn: Drawn) -> Response | Failure:
-        """Return the response that a row's tokens make, or why they make none."""
-        request = drawn.row.request
-        if not drawn.finite:
+    def _make_response(self, output: RowOutput) -> Response | Failure:
+        """Return the response to a row's request, or the failure."""
+        request = output.row.request
+        if not output.finite:
             return _failure(request, "generate", Note("not_finite"))
-        if drawn.finish_reason == "timeout":
-            values = {"seconds": self._settings.timeout_s or 0.0, "tokens": len(drawn.tokens)}
+        if output.finish_reason == "timeout":
+            values = {"seconds": self._settings.timeout_s or 0.0, "tokens": len(output.tokens)}
             return _failure(request, "timeout", Note("cut_in_time", values))
-        answer = self._chat.read(drawn.tokens, thinking_open=self._chat.opens_thinking(request.text))
+        answer = self._chat.read(output.tokens, thinking_open=self._chat.opens_thinking(request.text))
         if answer.text is None:
-            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": len(drawn.tokens)}))
+            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": len(output.tokens)}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
             replicate=request.replicate,
             text=answer.text,
             thinking=answer.thinking,
-            finish_reason=drawn.finish_reason,
-            prompt_tokens=len(drawn.row.tokens),
-            new_tokens=len(drawn.tokens),
-            duration_s=drawn.duration_s,
-            first_token_s=drawn.first_token_s,
+            finish_reason=output.finish_reason,
+            prompt_tokens=len(output.row.tokens),
+            new_tokens=len(output.tokens),
+            duration_s=output.duration_s,
+            first_token_s=output.first_token_s,
             cut_chars=answer.cut_chars,
             tool_calls=answer.tool_calls,
         )
 
     def _rows_per_batch(self, rows: Sequence[Row]) -> int:
-        """Return the rows of a batch: as asked, else as many as the free memory, and on a CPU the timeout, take."""
+        """Return the configured batch size, else the rows that free memory (and, on a CPU, the timeout) allow."""
         if self._spec.batch_size is not None:
             return self._spec.batch_size
         settings, dtype = self._settings, self._base.compute_dtype
@@ -338,7 +349,7 @@ class TransformersEngine:
         in_time = rows_in_time(
             timeout_s=settings.timeout_s,
             new_tokens=new,
-            row_token_s=self.steadiness.row_token_s,
+            row_token_s=self.batch_invariance.row_token_s,
             cache_bytes=row_cache_bytes(self._base.model, tokens=prompt + new, dtype=dtype),
         )
         return min(fitting, in_time)
@@ -352,20 +363,20 @@ class TransformersEngine:
         return "mixed" if self._mixed.works else "two passes"
 
     def _notes(self) -> Iterator[Note]:
-        """Yield what a reader of the report should know."""
+        """Yield the notes of the report."""
         if self._base.device.type == "cpu":
             yield Note("no_gpu")
-        if self._kept_bytes:
-            yield Note("kept_dequantized", {"megabytes": round(self._kept_bytes / 1e6)})
+        if self._cached_bytes:
+            yield Note("kept_dequantized", {"megabytes": round(self._cached_bytes / 1e6)})
         yield from self._gpu_notes()
-        yield from self.steadiness.notes()
+        yield from self.batch_invariance.notes()
         positions = getattr(self._base.model.config, "max_position_embeddings", None)
         if positions is not None and self._longest + self._settings.max_new_tokens > positions:
             most = self._settings.max_new_tokens
             yield Note("longer_than_positions", {"prompt": self._longest, "answer": most, "positions": positions})
         if self._mixed is not None and not self._mixed.works:
             yield Note("separate_passes", cause=self._mixed.reason)
-        yield from self._base_notes
+        yield from self._adapter_notes
         for seen in self._proofs:
             if not seen.live:
                 yield Note("adapter_inert", {"name": seen.name})
@@ -373,7 +384,6 @@ class TransformersEngine:
                 yield Note("base_moved", {"name": seen.name, "size": seen.max_base_drift or 0.0})
 
     def _gpu_notes(self) -> Iterator[Note]:
-        """Yield how steps run on a GPU."""
         if self._packed:
             yield Note("experts_packed")
         if self._unpacked is not None:
@@ -389,12 +399,8 @@ def _failure(request: Request, stage: Literal["generate", "timeout"], reason: No
     )
 
 
-def _refuse_same_names(files: Sequence[adapting.AdapterFiles]) -> None:
+def _refuse_same_names(files: Sequence[AdapterFiles]) -> None:
     names = [adapter.name for adapter in files]
     for name in names:
         if names.count(name) > 1:
             raise EngineError(f"two adapters are called '{name}'; give each its own name (NAME=PATH)")
-
-
-def _tell_nobody(rows: int, tokens: int) -> None:
-    """Take how far a batch is, for nobody: telling takes time."""

@@ -1,4 +1,4 @@
-"""What is proved before anything is scored: live adapters, an untouched base, arithmetic apart from the batch."""
+"""Proofs at load: adapters are live, the base is unchanged, arithmetic is batch-invariant, arms may share a batch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_jarvis.engines.base import PROBES
 from pytest_jarvis.engines.transformers.generation.batching import padded_length
-from pytest_jarvis.engines.transformers.generation.forward import (
-    distance,
-    greedy_tokens,
-    last_logits,
-    may_reroute,
-    tolerance,
-)
+from pytest_jarvis.engines.transformers.generation.forward import greedy_tokens, last_logits
+from pytest_jarvis.engines.transformers.generation.steps import distance, may_reroute, tolerance
 from pytest_jarvis.engines.transformers.loading.base import Base
-from pytest_jarvis.engines.transformers.lora.arms import peft_name, unmixable, with_own_names
+from pytest_jarvis.engines.transformers.lora.arms import find_mixing_obstacle, peft_name, restore_arm_names
 from pytest_jarvis.engines.transformers.lora.attach import attach
 from pytest_jarvis.engines.transformers.lora.files import AdapterFiles
 from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, Note, text_note
@@ -27,23 +22,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steadiness:
-    """Whether the same rows gave the same bits in two batches of different shapes."""
+class BatchInvariance:
+    """Whether a row gave the same bits in two batches of different shapes."""
 
     holds: bool
     largest_difference: float
     """Of a logit, between the two batches."""
     row_token_s: float
-    """Seconds that one token of one row took in the larger batch."""
+    """Seconds per token and row in the larger batch."""
     exact: bool = True
-    """Whether 32 bits are computed, which near-ties hardly ever notice; in 16, what probes show holds for probes."""
+    """Whether the arithmetic has 32 bits; in 16 bits, near-ties elsewhere may show what the probes do not."""
     tokens: int = 0
-    """Places in the probes at which the most probable token was looked at in two batches; 0 where none was."""
+    """Number of positions of the probes whose most probable token was compared between two batches."""
     other_tokens: int = 0
-    """Those of them at which it was another one."""
+    """Number of those where it differed."""
 
     def notes(self) -> Iterator[Note]:
-        """Yield the finding, for the report."""
+        """Yield the notes of the report."""
         if self.holds:
             yield Note("same_bits" if self.exact else "same_bits_of_probes")
         else:
@@ -54,16 +49,16 @@ class Steadiness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedTrial:
-    """Whether base and adapter rows can run in one batch, and why not."""
+    """Whether rows of all arms can run in one batch, and why not."""
 
     works: bool
     reason: Note | None = None
 
 
-def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> Steadiness:
-    """Return whether the shortest probe alone gives the bits it gives among longer ones, in a larger batch.
+def check_batch_invariance(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> BatchInvariance:
+    """Compare the shortest probe's logits alone with those in a larger batch of longer ones.
 
-    In 16 bits also how often the most probable token is another one in a batch five times as large.
+    In 16 bits, also count how often the most probable token differs in a batch five times as large.
     """
     shortest = min(prompts, key=len)
     alone = last_logits(model, [shortest], [BASE_ARM], pad=pad)[0]
@@ -74,7 +69,7 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
     seconds = time.perf_counter() - started
     exact = model.dtype.itemsize >= 4
     pairs = [] if exact else _greedy_pairs(model, prompts, pad=pad)
-    return Steadiness(
+    return BatchInvariance(
         holds=bool((alone == among).all()),
         largest_difference=difference,
         row_token_s=seconds / (len(crowd) * padded_length(max(map(len, crowd)))),
@@ -85,7 +80,7 @@ def check_steadiness(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) 
 
 
 def _greedy_pairs(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> list[tuple[int, int]]:
-    """Return the most probable token after each token of the probes, in a batch of them and in one of 5 of each."""
+    """Return the most probable token after each token of the probes, in a batch of one and of five of each."""
     few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (1, 5))
     return [pair for pairs in map(zip, few, many) for pair in pairs]
 
@@ -93,12 +88,12 @@ def _greedy_pairs(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> 
 def logits_by_arm(
     model: Any, arms: Sequence[str], prompts: Sequence[Sequence[int]], *, pad: int
 ) -> dict[str, torch.Tensor]:
-    """Return each arm's logits after each prompt, (prompts, vocabulary), one pass an arm."""
+    """Return each arm's logits after each prompt, (prompts, vocabulary), in one pass per arm."""
     return {arm: last_logits(model, prompts, [arm] * len(prompts), pad=pad) for arm in arms}
 
 
 def refuse_not_finite(name: str, logits: Mapping[str, torch.Tensor], *, dtype: torch.dtype) -> None:
-    """Raise EngineError naming the first arm whose `logits`, by arm, hold one that is infinite or not a number."""
+    """Raise EngineError for the first arm whose `logits`, by arm, are not all finite."""
     import torch
 
     for arm, found in logits.items():
@@ -120,13 +115,13 @@ def try_mixed(
     pad: int,
     live: Collection[str],
 ) -> MixedTrial:
-    """Return whether one batch holding every arm gives what one pass an arm gave, `apart`.
+    """Return whether one batch of all arms gives the logits `apart` of one pass per arm.
 
-    `live` names the adapters that change logits: their rows must show it.
+    `live` names the adapters that change logits, which their rows must show.
     """
     import torch
 
-    reason = unmixable([arm for arm in apart if arm != BASE_ARM], model)
+    reason = find_mixing_obstacle([arm for arm in apart if arm != BASE_ARM], model)
     if reason is not None:
         return MixedTrial(works=False, reason=reason)
     rows = [prompt for _ in apart for prompt in prompts]
@@ -136,7 +131,7 @@ def try_mixed(
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        said = with_own_names(" ".join(str(error).split())).rstrip(".")
+        said = restore_arm_names(" ".join(str(error).split())).rstrip(".")
         return MixedTrial(works=False, reason=text_note(said or type(error).__name__))
     if not bool(together.isfinite().all()):
         return MixedTrial(works=False, reason=Note("mixed_not_finite"))
@@ -147,7 +142,7 @@ def try_mixed(
     if difference > allowed:
         return MixedTrial(works=False, reason=Note("mixed_logits_differ", {"size": difference}))
     reasons = (
-        _lost_adapter(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], rerouted=rerouted)
+        _find_lost_effect(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], rerouted=rerouted)
         for arm in apart
         if arm in live
     )
@@ -155,13 +150,13 @@ def try_mixed(
     return MixedTrial(works=reason is None, reason=reason)
 
 
-def _lost_adapter(
+def _find_lost_effect(
     arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, rerouted: bool
 ) -> Note | None:
-    """Return how the rows `found` of an adapter in a mixed batch lack its effect, None when they have it.
+    """Return how the rows `found` of an adapter in a mixed batch lack its effect, or None when they have it.
 
-    `own` and `base` are the logits of the adapter and of the base alone. A tolerance relative to the logits cannot
-    tell: it is wider than what an adapter may change.
+    `own` and `base` are the logits of the adapter and of the base alone. `tolerance` cannot tell: it is wider than what
+    an adapter may change.
     """
     change, error = (distance(one, own, rerouted=rerouted) for one in (base, found))
     if error >= change / 2:
@@ -174,7 +169,7 @@ def _lost_adapter(
 def prove_adapters(
     model: Any, adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor
 ) -> tuple[AdapterProof, ...]:
-    """Return what was seen of each adapter, from each arm's `logits` and those of the base `before` any was attached.
+    """Return each adapter's proof, from the `logits` by arm and the base's `before` any was attached.
 
     All are of shape (prompts, vocabulary).
     """
@@ -203,9 +198,9 @@ def refuse_moved_base(
 ) -> None:
     """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached.
 
-    `rounding` is what `may_round` says.
+    `rounding` is that of `allowed_rounding`.
     """
-    moved = _moved(logits[BASE_ARM], before, rounding)
+    moved = _measure_drift(logits[BASE_ARM], before, rounding)
     if moved is not None:
         names = ", ".join(f"'{adapter.name}'" for adapter in adapters)
         who = f"adapter {names}: with it off" if len(adapters) == 1 else f"adapters {names}: with all of them off"
@@ -220,10 +215,10 @@ def refuse_moved_adapters(
 ) -> None:
     """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached.
 
-    Not to the bit: beside an adapter that cannot share a batch, another path through the layers is taken.
+    Within `rounding`: beside an adapter that cannot share a batch, another path through the layers is taken.
     """
     for name, expected in alone.items():
-        moved = _moved(logits[name], expected, rounding)
+        moved = _measure_drift(logits[name], expected, rounding)
         if moved is not None:
             raise EngineError(
                 f"adapter '{name}': its logits moved by up to {moved:.2g} on the probe prompts when the other adapters "
@@ -231,25 +226,22 @@ def refuse_moved_adapters(
             )
 
 
-def may_round(dtype: torch.dtype, device: torch.device, steadiness: Steadiness) -> float:
-    """Return how far the base's logits may be from those it gave before, relative to the largest: on a CPU, not at all.
-
-    Where a CPU's rounding was seen to depend on the batch, it is not trusted to the bit.
-    """
+def allowed_rounding(dtype: torch.dtype, device: torch.device, batch_invariance: BatchInvariance) -> float:
+    """Return how far the base's logits may move, relative to the largest: 0 on a CPU whose arithmetic is invariant."""
     import torch
 
-    exact = dtype == torch.float32 and device.type == "cpu" and steadiness.holds
+    exact = dtype == torch.float32 and device.type == "cpu" and batch_invariance.holds
     return 0.0 if exact else tolerance(dtype)
 
 
-def _moved(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> float | None:
-    """Return how far logits moved that had to stay, None where they did."""
+def _measure_drift(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> float | None:
+    """Return how far logits moved, or None when within `rounding`."""
     distance = float((found - expected).abs().max())
     return None if distance <= rounding * max(1.0, float(expected.abs().max())) else distance
 
 
 def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
-    """Raise EngineError when an adapter moves no logit of any probe beyond what its mere presence moves."""
+    """Raise EngineError when an adapter moves no logit of any probe by more than rounding does."""
     for seen in proofs:
         if not seen.live:
             least = f" by more than the {seen.max_base_drift:.2g} of rounding" if seen.max_base_drift else ""
@@ -260,14 +252,13 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
 
 
 def _count_weights(model: Any, name: str) -> int:
-    """Return the number of weights that the adapter `name` holds."""
     marked = f".{peft_name(name)}."
     return sum(parameter.numel() for full, parameter in model.named_parameters() if marked in f"{full}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
-    """A base with its adapters, and what was seen of them."""
+class ProofResult:
+    """A base with its adapters attached, and their proofs."""
 
     model: Any
     proofs: tuple[AdapterProof, ...]
@@ -276,37 +267,37 @@ class Proven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
-    """Prompts, and what the base answered to them before anything was attached to it."""
+    """Probe prompts, and the base's logits for them before any adapter was attached."""
 
     name: str
-    """Of the base, for sentences."""
+    """Of the base, for errors."""
     prompts: Sequence[Sequence[int]]
     pad: int
     before: torch.Tensor
-    steadiness: Steadiness
+    batch_invariance: BatchInvariance
 
 
-def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool) -> Proven:
+def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool) -> ProofResult:
     """Return `base` with the adapters of `files` attached and proved.
 
-    Raises EngineError for an adapter that cannot be attached, gives logits that are not finite, changes the base or
-    another adapter, or, unless `allow_inert`, changes nothing.
+    Raises EngineError for an adapter that cannot be attached, whose logits are not finite, that changes the base or
+    another adapter, or, unless `allow_inert`, that changes nothing.
     """
     prompts, pad, dtype = probes.prompts, probes.pad, base.compute_dtype
     alone: dict[str, torch.Tensor] = {}
 
-    def look(model: Any, adapter: AdapterFiles) -> None:
+    def keep_logits(model: Any, adapter: AdapterFiles) -> None:
         if adapter is not files[-1]:
             alone.update(logits_by_arm(model, [adapter.name], prompts, pad=pad))
 
-    model: Any = attach(base.model, files, look)
+    model: Any = attach(base.model, files, keep_logits)
     logits = logits_by_arm(model, [BASE_ARM, *(adapter.name for adapter in files)], prompts, pad=pad)
     refuse_not_finite(probes.name, logits, dtype=dtype)
-    rounding = may_round(dtype, base.device, probes.steadiness)
+    rounding = allowed_rounding(dtype, base.device, probes.batch_invariance)
     refuse_moved_base(files, logits, probes.before, rounding=rounding)
     refuse_moved_adapters(alone, logits, rounding=tolerance(dtype))
     proofs = prove_adapters(model, files, logits, probes.before)
     if not allow_inert:
         refuse_inert(proofs)
     live = {seen.name for seen in proofs if seen.live}
-    return Proven(model=model, proofs=proofs, mixed=try_mixed(model, logits, prompts, pad=pad, live=live))
+    return ProofResult(model=model, proofs=proofs, mixed=try_mixed(model, logits, prompts, pad=pad, live=live))

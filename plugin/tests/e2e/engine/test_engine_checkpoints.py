@@ -125,14 +125,14 @@ def test_a_kind_of_weights_that_a_layer_has_none_of_is_named(edited, load_engine
 def test_experts_that_come_from_the_hub_are_checked_as_they_are_quantised(edited, load_engine, monkeypatch) -> None:
     # A folder is looked at beforehand; files that are only now downloaded are not.
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
     assert f"{LAYER}: expert 0 is missing" in refusal(load_engine, edited(drop(f"{LAYER}.0.")))
 
 
 @pytest.mark.parametrize("change", [narrow, narrow_pair])
 def test_the_shape_of_an_expert_is_checked_as_it_is_quantised(change: Any, edited, load_engine, monkeypatch) -> None:
     monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
-    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.errors.refuse_files", lambda *_, **__: None)
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.base.refuse_files", lambda *_, **__: None)
     assert "expert 3" in refusal(load_engine, edited(change))
 
 
@@ -184,7 +184,7 @@ def test_weights_that_were_not_downloaded_are_refused_by_their_file(
         ("chat_template.jinja", "{{ raise_exception('no') }}", "its chat template cannot be used (TemplateError: no)"),
         ("tokenizer.json", "{}", "its tokenizer cannot be loaded (KeyError: 'added_tokens')"),
         ("tokenizer.json", "nope", "its tokenizer cannot be loaded (JSONDecodeError: "),
-        ("tokenizer.json", None, "its tokenizer is missing or empty: it makes no token of a text"),
+        ("tokenizer.json", None, "its tokenizer is missing or empty: it gives no token for a text"),
     ],
 )
 def test_a_tokenizer_or_a_template_that_cannot_be_used_is_one_sentence(

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.engines.transformers.generation import runner
-from pytest_jarvis.engines.transformers.lora.arms import as_arms
+from pytest_jarvis.engines.transformers.lora.arms import select_arms
 from pytest_jarvis.types import EngineError, GenerationSettings, Progress, Request, Storage
 
 TEXTS = [
@@ -54,7 +54,7 @@ def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo) -> None:
 
 
 def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo) -> None:
-    assert demo.steadiness.holds
+    assert demo.batch_invariance.holds
     full = {answer.key: answer.text for answer in demo.generate(requests())}
     for arms in (("base", "jarvis"), ("jarvis",)):
         alone = {answer.key: answer.text for answer in demo.generate(requests(2, arms=arms)[::-1])}
@@ -67,9 +67,9 @@ def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(demo, monk
 
     def counted(model: Any, arms: list[str]) -> Any:
         sizes.append(len(arms))
-        return as_arms(model, arms)
+        return select_arms(model, arms)
 
-    monkeypatch.setattr(runner, "as_arms", counted)
+    monkeypatch.setattr(runner, "select_arms", counted)
     asked = requests(replicates=7)
     seen: list[Progress] = []
     fewer = list(demo.generate(asked, seen.append))

@@ -88,7 +88,7 @@ def test_quantising_on_load_equals_quantising_after_load_bit_for_bit(family) -> 
 
 
 def test_the_arithmetic_of_the_family_is_steady(family) -> None:
-    assert family[1].steadiness.holds
+    assert family[1].batch_invariance.holds
 
 
 def test_logits_are_those_of_the_quantised_weights(family) -> None:

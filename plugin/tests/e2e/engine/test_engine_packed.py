@@ -61,12 +61,12 @@ def packed_by_5(packed_by_4, tiny_moe) -> Path:
 
 def experts(engine: Any) -> dict[str, tuple[Any, Any]]:
     """Each fused expert tensor of an engine's base: (4-bit codes, weights as they are read)."""
-    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
 
     model = engine._base.model
     return {
         f"{index}.{name}": (getattr(owner.parametrizations, name).original.data, getattr(owner, name))
-        for index, (owner, name, _) in enumerate(expert_readings(model))
+        for index, (owner, name, _) in enumerate(find_packed_experts(model))
     }
 
 
@@ -143,7 +143,7 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense, pl
             projection.weight = torch.nn.Parameter(codes, requires_grad=False)
         else:
             projection.register_buffer("qweight", codes.int())
-    coverage = measure_coverage(model, asked=True, prequantized="gptq")
+    coverage = measure_coverage(model, requested=True, prequantized="gptq")
     assert coverage.storage == Storage(format="checkpoint", method="gptq")
     assert coverage.share_4bit is None
     refuse_unpacked("model", coverage, prequantized="gptq")
@@ -154,11 +154,11 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense, pl
     ("stated", "said"),
     [
         ({"quant_method": "foo"}, "quantised with 'foo', which transformers does not know"),
-        ({"quant_method": "fp8"}, r"quantised \(fp8\), and once it is loaded none of .* less than 16 bits"),
-        (PACKED, r"quantised \(bitsandbytes\), and once it is loaded none of .* less than 16 bits"),
+        ({"quant_method": "fp8"}, r"quantised \(fp8\), but once loaded none of .* less than 16 bits"),
+        (PACKED, r"quantised \(bitsandbytes\), but once loaded none of .* less than 16 bits"),
         (
             {"quant_method": "bitsandbytes", "load_in_8bit": True},
-            r"quantised \(bitsandbytes\), and once it is loaded none of .* less than 16 bits",
+            r"quantised \(bitsandbytes\), but once loaded none of .* less than 16 bits",
         ),
     ],
 )

@@ -7,10 +7,16 @@ import pytest
 
 from pytest_jarvis.engines.transformers.generation import runner
 from pytest_jarvis.engines.transformers.generation.batching import padded_length
-from pytest_jarvis.engines.transformers.generation.graphs import refuse_fixed, try_fixed
 from pytest_jarvis.engines.transformers.generation.runner import BatchRunner
-from pytest_jarvis.engines.transformers.generation.steps import FixedSteps, Step, pad_left, prefill
-from pytest_jarvis.engines.transformers.lora.arms import as_arms
+from pytest_jarvis.engines.transformers.generation.steps import (
+    FixedSteps,
+    Step,
+    find_recording_obstacle,
+    pad_left,
+    prefill,
+    try_fixed_steps,
+)
+from pytest_jarvis.engines.transformers.lora.arms import select_arms
 from pytest_jarvis.types import GenerationSettings, Note, Request, text_note
 
 ARMS = ["base", "ft"]
@@ -70,7 +76,7 @@ def test_rows_stay_where_steps_are_fixed(engine, requests_for, monkeypatch) -> N
 
 @pytest.mark.parametrize("arms", [ARMS, ["base"], ["ft"]], ids=str)
 def test_the_trial_accepts_steps_that_are_right(pair, probes, arms: list[str]) -> None:
-    assert try_fixed(pair._model, arms, probes, pad=pair._pad, record=lambda step: step) is None
+    assert try_fixed_steps(pair._model, arms, probes, pad=pair._pad, record=lambda step: step) is None
 
 
 def test_the_trial_refuses_a_recording_that_repeats_itself(pair, probes) -> None:
@@ -78,7 +84,7 @@ def test_the_trial_refuses_a_recording_that_repeats_itself(pair, probes) -> None
         logits = step()
         return lambda: logits
 
-    reason = try_fixed(pair._model, ARMS, probes, pad=pair._pad, record=stale)
+    reason = try_fixed_steps(pair._model, ARMS, probes, pad=pair._pad, record=stale)
     assert reason is not None
     assert "logits_differ" == reason.code
 
@@ -87,7 +93,7 @@ def test_the_trial_says_why_a_step_cannot_be_recorded(pair, probes) -> None:
     def fail(_step: Step) -> Step:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with it.")
 
-    reason = try_fixed(pair._model, ARMS, probes, pad=pair._pad, record=fail)
+    reason = try_fixed_steps(pair._model, ARMS, probes, pad=pair._pad, record=fail)
     assert "RuntimeError: CUDA error: operation not permitted when stream is capturing Compile with it" == str(reason)
 
 
@@ -103,8 +109,8 @@ def test_texts_are_the_same_when_a_recording_fails(engine, requests_for, monkeyp
     monkeypatch.setattr(engine._runner, "_record", fail)
     assert growing == texts(engine, requests_for())
     assert 1 == len(tried)
-    told = text_note("CUDA error: operation failed due to a previous error during capture")
-    assert Note("steps_not_recorded", cause=told) in engine._gpu_notes()
+    cause = text_note("CUDA error: operation failed due to a previous error during capture")
+    assert Note("steps_not_recorded", cause=cause) in engine._gpu_notes()
 
 
 def test_a_recording_that_does_not_fit_has_the_batch_halved(engine, requests_for, monkeypatch) -> None:
@@ -128,18 +134,18 @@ def test_a_recording_that_does_not_fit_has_the_batch_halved(engine, requests_for
 def test_an_adapter_whose_rows_are_picked_by_lists_is_not_recorded(tiny_moe, make_adapter, load_engine, probes) -> None:
     adapter = make_adapter(tiny_moe, "with-head", target_modules=["q_proj"], modules_to_save=["lm_head"])
     engine = load_engine(tiny_moe, ("ft", adapter))
-    assert Note("rows_by_lists") == refuse_fixed(engine._model, [ARMS], probes, pad=engine._pad)
+    assert Note("rows_by_lists") == find_recording_obstacle(engine._model, [ARMS], probes, pad=engine._pad)
 
 
 def test_the_trial_leaves_the_model_as_it_was(pair, probes) -> None:
     before = pair.logits(["ouvre chrome"])
-    try_fixed(pair._model, ARMS, probes, pad=pair._pad, record=lambda step: step)
+    try_fixed_steps(pair._model, ARMS, probes, pad=pair._pad, record=lambda step: step)
     assert (before == pair.logits(["ouvre chrome"])).all()
 
 
 def test_a_model_that_keeps_more_than_keys_and_values_is_not_recorded(tiny_gpt_oss, load_engine, probes) -> None:
     engine = load_engine(tiny_gpt_oss)
-    reason = try_fixed(engine._model, ["base"], probes, pad=engine._pad, record=None)
+    reason = try_fixed_steps(engine._model, ["base"], probes, pad=engine._pad, record=None)
     assert Note("more_than_keys_and_values") == reason
 
 
@@ -157,7 +163,7 @@ def fixed(pair, probes) -> Iterator[tuple[FixedSteps, Any]]:
         with torch.inference_mode():
             cache = prefill(model, names, probes * 2, input_ids, mask)
             steps = FixedSteps(model, cache, mask, new_tokens=20, record=None)
-            with as_arms(model, names):
+            with select_arms(model, names):
                 yield steps, input_ids[:, -1]
     finally:
         pair._base.model.set_experts_implementation(before)

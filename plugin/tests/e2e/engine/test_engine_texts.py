@@ -23,7 +23,7 @@ def full_run(pair, requests_for) -> dict[Any, str]:
 
 
 def test_the_arithmetic_is_steady_on_this_machine(pair) -> None:
-    assert pair.steadiness.holds
+    assert pair.batch_invariance.holds
 
 
 def test_texts_of_prompts_and_replicates_and_arms_differ(full_run) -> None:

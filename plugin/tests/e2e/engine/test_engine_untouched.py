@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_jarvis.engines.transformers.lora import attach as attaching
-from pytest_jarvis.engines.transformers.lora.attach import Untouched
+from pytest_jarvis.engines.transformers.lora.attach import WeightChecksums
 from pytest_jarvis.types import EngineError, Note
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -81,14 +81,14 @@ def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"layer_replication": [[0, 2], [1, 2]]}, "it repeats layers of the base, by layer_replication"),
-        ({"alora_invocation_tokens": [5, 6]}, "it works from certain tokens of a prompt on only"),
-        ({"kasa_config": {}}, "it cuts the base's weights down"),
-        ({"monteclora_config": {}}, "it adds random samples"),
-        ({"arrow_config": {"top_k": 1}}, "it chooses among other adapters"),
-        ({"megatron_config": {"a": 1}}, "it is made for the layers of Megatron"),
-        ({"use_qalora": True, "qalora_group_size": 16}, "a QALoRA .* works on a base that is not quantised only"),
-        ({"use_bdlora": {"nblocks": 2}}, "a BD-LoRA .* works on a base that is not quantised only"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication in its configuration does more"),
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens in its configuration"),
+        ({"kasa_config": {}}, "kasa_config in its configuration"),
+        ({"monteclora_config": {}}, "monteclora_config in its configuration"),
+        ({"arrow_config": {"top_k": 1}}, "arrow_config in its configuration"),
+        ({"megatron_config": {"a": 1}}, "megatron_config in its configuration"),
+        ({"use_qalora": True, "qalora_group_size": 16}, "use_qalora in its configuration works on an unquantised base only"),
+        ({"use_bdlora": {"nblocks": 2}}, "use_bdlora in its configuration works on an unquantised base only"),
     ],
 )
 def test_a_variant_that_is_no_product_beside_the_base_is_refused_by_name(
@@ -165,7 +165,7 @@ def test_a_changed_base_is_refused_whatever_changed_it(
     monkeypatch.setattr(attaching, "_refuse_base_weights", lambda *_: None)
     with pytest.raises(EngineError, match=r"adapter 'ft': attaching it changed the base itself \(lm_head\.weight\)"):
         load_engine(tiny_moe, ("ft", leaking))
-    monkeypatch.setattr(Untouched, "first_change", lambda _: None)
+    monkeypatch.setattr(WeightChecksums, "find_change", lambda _: None)
     with pytest.raises(EngineError, match="adapter 'ft': with it off, the base's logits moved by up to"):
         load_engine(tiny_moe, ("ft", leaking))
 
@@ -174,12 +174,12 @@ def test_a_changed_base_is_refused_whatever_changed_it(
 def test_a_change_of_packed_weights_is_seen_though_their_copies_hide_it(tiny_moe, load_engine, place: str) -> None:
     engine = load_engine(tiny_moe)
     model = engine._base.model
-    untouched, before = Untouched(model), engine.logits(PROMPTS)
-    assert untouched.first_change() is None
+    checksums, before = WeightChecksums(model), engine.logits(PROMPTS)
+    assert checksums.find_change() is None
     weight = next(weight for name, weight in model.named_parameters() if place in name)
     weight.data[0] += 1
     assert np.array_equal(before, engine.logits(PROMPTS))
-    assert untouched.first_change() is not None
+    assert checksums.find_change() is not None
     engine.close()
 
 
@@ -256,7 +256,7 @@ def test_an_adapter_that_others_change_is_refused(
     other = make_adapter(tiny_moe, "kind-plain", **KINDS["plain"])
     with pytest.raises(EngineError, match=r"adapter 'b': attaching it changed another adapter \(.*lora_B\.a\.weight\)"):
         load_engine(tiny_moe, ("a", live_adapter), ("b", other))
-    monkeypatch.setattr(Untouched, "first_change", lambda _: None)
+    monkeypatch.setattr(WeightChecksums, "find_change", lambda _: None)
     with pytest.raises(EngineError, match=r"adapter 'a': its logits moved by up to .* when the other adapters were"):
         load_engine(tiny_moe, ("a", live_adapter), ("b", other))
 
@@ -267,7 +267,7 @@ def test_an_adapter_of_single_tokens_is_compared_by_itself(
 ) -> None:
     tokens = make_adapter(tiny_moe, "tokens", target_modules=["q_proj"], trainable_token_indices=[5, 70])
     adapters = [("tokens", tokens), ("plain", live_adapter)]
-    with pytest.raises(EngineError, match=r"adapter 'tokens': it trains single tokens .* in a run of its own"):
+    with pytest.raises(EngineError, match=r"adapter 'tokens': it trains single tokens .* in its own run"):
         load_engine(tiny_moe, *(adapters if first == "tokens" else adapters[::-1]))
     engine = load_engine(tiny_moe, adapters[0])
     assert engine.describe().adapters[0].base_unchanged

@@ -14,8 +14,8 @@ import pytest
 
 from pytest_jarvis.engines.transformers import nf4
 from pytest_jarvis.engines.transformers.generation.forward import last_logits
-from pytest_jarvis.engines.transformers.nf4 import packed_experts as packing
-from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+from pytest_jarvis.engines.transformers.nf4 import compute
+from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
 from pytest_jarvis.engines.transformers.nf4.quantize import quantize_tensor
 from pytest_jarvis.types import Note, text_note
 
@@ -129,7 +129,7 @@ def test_there_are_programs_for_every_row(kernel, tokens: int) -> None:
 @pytest.fixture
 def mixture(kernel, tiny_moe, load_engine) -> Any:
     engine = load_engine(tiny_moe)
-    for _, _, entry in expert_readings(engine._base.model):
+    for _, _, entry in find_packed_experts(engine._base.model):
         entry[0].kept = None
     return engine
 
@@ -139,7 +139,7 @@ def test_a_model_answers_with_the_kernel_as_without(mixture) -> None:
 
     texts = ["ouvre chrome", "monte le son"]
     expected = torch.from_numpy(mixture.logits(texts))
-    assert packing.use_packed_experts(mixture._base.model) is None
+    assert compute.use_packed_experts(mixture._base.model) is None
     found = torch.from_numpy(mixture.logits(texts))
     assert 0 < (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
@@ -148,7 +148,7 @@ def test_a_kernel_that_is_wrong_is_not_used(mixture, kernel, monkeypatch) -> Non
     right = kernel.multiply
     monkeypatch.setattr(kernel, "multiply", lambda *args, **kwargs: right(*args, **kwargs) * 1.01)
     before = mixture._base.model.config._experts_implementation
-    reason = packing.use_packed_experts(mixture._base.model)
+    reason = compute.use_packed_experts(mixture._base.model)
     assert reason is not None
     assert "products_off" == reason.code
     assert before == mixture._base.model.config._experts_implementation
@@ -162,7 +162,7 @@ def test_a_kernel_that_gives_what_is_no_number_is_not_used(mixture, kernel, monk
         return right(*args, **kwargs) * (float("nan") if kwargs["spread"] is spread else 1.0)
 
     monkeypatch.setattr(kernel, "multiply", broken)
-    reason = packing.use_packed_experts(mixture._base.model)
+    reason = compute.use_packed_experts(mixture._base.model)
     assert reason is not None
     assert ("products_off", "nan") == (reason.code, str(reason.values["size"]))
 
@@ -170,9 +170,9 @@ def test_a_kernel_that_gives_what_is_no_number_is_not_used(mixture, kernel, monk
 def test_a_layer_whose_experts_are_not_in_4_bits_keeps_the_kernel_out(mixture) -> None:
     from torch.nn.utils import parametrize
 
-    *_, (owner, name, _) = expert_readings(mixture._base.model)
+    *_, (owner, name, _) = find_packed_experts(mixture._base.model)
     parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
-    assert Note("experts_not_all_4bit") == packing.use_packed_experts(mixture._base.model)
+    assert Note("experts_not_all_4bit") == compute.use_packed_experts(mixture._base.model)
 
 
 def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch) -> None:
@@ -180,7 +180,7 @@ def test_a_kernel_that_does_not_compile_is_not_used(mixture, kernel, monkeypatch
         raise RuntimeError("PassManager::run failed\n  at line 3")
 
     monkeypatch.setattr(kernel, "multiply", fail)
-    assert text_note("RuntimeError: PassManager::run failed at line 3") == packing.use_packed_experts(
+    assert text_note("RuntimeError: PassManager::run failed at line 3") == compute.use_packed_experts(
         mixture._base.model
     )
 
@@ -201,16 +201,16 @@ def test_an_adapter_on_the_experts_shares_a_batch_with_the_base_and_leaves_them_
 
     expected = logits()
     assert (expected[0] - expected[1]).abs().max() > 0.1
-    assert packing.use_packed_experts(engine._base.model) is None
+    assert compute.use_packed_experts(engine._base.model) is None
     found = logits()
     assert 0 < (found - expected).abs().max() < 1e-4 * expected.abs().max()
-    assert all(entry[0].stays_packed for _, _, entry in expert_readings(engine._base.model))
+    assert all(entry[0].stays_packed for _, _, entry in find_packed_experts(engine._base.model))
     assert torch.isfinite(found).all()
 
 
 def test_experts_of_another_layout_are_named(kernel, tiny_gpt_oss, load_engine) -> None:
     engine = load_engine(tiny_gpt_oss)
-    assert Note("experts_in_another_layout") == packing.use_packed_experts(engine._base.model)
+    assert Note("experts_in_another_layout") == compute.use_packed_experts(engine._base.model)
 
 
 COMPILE = """

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_jarvis.engines.transformers.generation.batching import (
+    INVARIANT_ROWS,
     LENGTH_STEP,
-    STEADY_ROWS,
     Row,
     make_batch,
+    pad_rows,
     padded_length,
     plan_batches,
     rows_to_keep,
-    steadied,
 )
 from pytest_jarvis.types import Request
 
@@ -64,13 +64,13 @@ def test_the_bases_rows_come_first() -> None:
 
 
 @pytest.mark.parametrize("arms", [("base", "ft", "other"), ("base",), ("ft",), ("base", "ft")], ids=" ".join)
-@pytest.mark.parametrize("replicates", [1, 3, STEADY_ROWS, STEADY_ROWS + 2])
+@pytest.mark.parametrize("replicates", [1, 3, INVARIANT_ROWS, INVARIANT_ROWS + 2])
 def test_each_adapter_gets_rows_enough_side_by_side(arms: tuple[str, ...], replicates: int) -> None:
     batch = make_batch(rows_of([5], arms=arms, replicates=replicates))
-    rows, places = steadied(batch)
+    rows, places = pad_rows(batch)
     ran = [row.request.arm for row in rows]
     needy = [arm for arm in arms if arm != "base"] or ["base"]
-    assert {arm: max(replicates, STEADY_ROWS if arm in needy else 0) for arm in arms} == dict(Counter(ran))
+    assert {arm: max(replicates, INVARIANT_ROWS if arm in needy else 0) for arm in arms} == dict(Counter(ran))
     assert sorted(ran, key=arms.index) == ran, "an arm's rows stand together"
     assert list(batch.rows) == [rows[place] for place in places]
 
@@ -91,13 +91,13 @@ def test_rows_that_are_done_leave() -> None:
 def test_rows_that_are_done_stay_where_an_adapter_needs_them() -> None:
     arms = ["base"] * 20 + ["ft"] * 20
     done = [True] * 20 + [False] + [True] * 19
-    assert list(range(20, 20 + STEADY_ROWS)) == rows_to_keep(arms, done)
+    assert list(range(20, 20 + INVARIANT_ROWS)) == rows_to_keep(arms, done)
 
 
 def test_rows_of_the_base_stay_when_no_adapter_is_left() -> None:
     arms = ["base"] * 20 + ["ft"] * 20
     done = [True] * 10 + [False] + [True] * 29
-    assert [*range(STEADY_ROWS - 1), STEADY_ROWS - 1] == rows_to_keep(arms, done)
+    assert [*range(INVARIANT_ROWS - 1), INVARIANT_ROWS - 1] == rows_to_keep(arms, done)
 
 
 def test_nobody_stays_when_all_are_done() -> None:
@@ -113,4 +113,4 @@ def test_whoever_goes_on_keeps_the_rows_its_arithmetic_needs(rows: list[tuple[st
     before = Counter(arms)
     adapters = set(counts) - {"base"}
     for arm in adapters or set(counts):
-        assert counts[arm] >= min(STEADY_ROWS, before[arm])
+        assert counts[arm] >= min(INVARIANT_ROWS, before[arm])

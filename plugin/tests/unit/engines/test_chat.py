@@ -123,7 +123,7 @@ def test_without_tools_the_template_is_not_told_of_any() -> None:
 
 
 def test_a_template_that_offers_no_tools_is_refused() -> None:
-    with pytest.raises(EngineError, match="the model: its chat template does not tell the model of the tools"):
+    with pytest.raises(EngineError, match="the model: its chat template does not list the tools"):
         chat_with_tools(Letters())
 
 

@@ -7,7 +7,7 @@ import pytest
 from pytest_jarvis.engines.transformers.checkpoint import (
     read_shapes,
     refuse_damaged,
-    refuse_unlike_experts,
+    refuse_unequal_experts,
     refuse_wrong_experts,
 )
 from pytest_jarvis.types import EngineError
@@ -123,7 +123,7 @@ def test_all_experts_from_0_on_are_accepted(names: list[str]) -> None:
 
 def test_an_expert_of_another_shape_is_named_with_its_neighbour() -> None:
     shapes = dict.fromkeys(experts(0, 1, 2), (4, 5))
-    refuse_unlike_experts(shapes)
+    refuse_unequal_experts(shapes)
     said = r"layers.0.experts.2.up.weight is 4 x 6 in the checkpoint and layers.0.experts.0.up.weight is 4 x 5"
     with pytest.raises(EngineError, match=said):
-        refuse_unlike_experts({**shapes, "layers.0.experts.2.up.weight": (4, 6)})
+        refuse_unequal_experts({**shapes, "layers.0.experts.2.up.weight": (4, 6)})

@@ -9,10 +9,10 @@ from pytest_jarvis.engines.transformers.generation.memory import (
     MOST_ROWS_CPU,
     device_memory,
     device_name,
-    forget_peak,
+    reset_peak_memory,
     rows_in_time,
 )
-from pytest_jarvis.engines.transformers.loading.errors import refuse_device
+from pytest_jarvis.engines.transformers.loading.base import refuse_device
 from pytest_jarvis.types import EngineError
 
 torch = pytest.importorskip("torch")
@@ -48,7 +48,7 @@ def test_a_model_on_the_cpu_of_a_machine_with_gpus_is_on_the_cpu() -> None:
 def test_the_peak_starts_again_on_the_gpus_that_hold_the_model(monkeypatch) -> None:
     reset: list[int] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
-    forget_peak(model_on("cuda:3", "cuda:1", "cpu"))
+    reset_peak_memory(model_on("cuda:3", "cuda:1", "cpu"))
     assert reset == [1, 3]
 
 

@@ -12,10 +12,10 @@ from pytest_jarvis.engines.base import determining
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo
 from pytest_jarvis.engines.transformers.loading.sources import (
     BaseFiles,
-    Identities,
+    IdentityBuilder,
     Source,
-    commit_of,
     engine_version,
+    find_commit,
     list_files,
     template_digest,
 )
@@ -114,7 +114,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
 def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache, revision: str | None) -> None:
     source = Source(location="a/b", display_name="a/b", is_demo=False)
-    assert commit_of(source, revision, None) == COMMIT
+    assert find_commit(source, revision, None) == COMMIT
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache, revision:
 def test_a_commit_that_does_not_fix_all_is_none(
     cache, location: str, revision: str | None, auto_map: dict[str, str] | None
 ) -> None:
-    assert commit_of(Source(location=location, display_name="", is_demo=False), revision, auto_map) is None
+    assert find_commit(Source(location=location, display_name="", is_demo=False), revision, auto_map) is None
 
 
 def test_a_folder_has_no_commit(folder) -> None:
-    assert commit_of(Source(location=str(folder), display_name="", is_demo=False), None, None) is None
+    assert find_commit(Source(location=str(folder), display_name="", is_demo=False), None, None) is None
 
 
-def identities(folder: Path, **changes: object) -> Identities:
+def identities(folder: Path, **changes: object) -> IdentityBuilder:
     known: dict[str, object] = {
         "base": of_folder(folder),
         "adapters": {"ft": "digest 1"},
@@ -145,7 +145,7 @@ def identities(folder: Path, **changes: object) -> Identities:
         "settings": GenerationSettings(),
         "versions": {"torch": "2.9"},
     }
-    return Identities(**{**known, **changes})  # type: ignore[arg-type]
+    return IdentityBuilder(**{**known, **changes})  # type: ignore[arg-type]
 
 
 CHANGES: dict[str, Callable[[], dict[str, object]]] = {
@@ -229,10 +229,10 @@ def test_an_adapter_that_changes_while_it_is_loaded_is_refused(tmp_path) -> None
     adapter = read_adapter(AdapterSpec(name="ft", source=str(tmp_path)))
     refuse_changed(adapter)
     weights.write_bytes(weights.read_bytes().replace(b"step 1", b"step 2"))
-    with pytest.raises(EngineError, match="adapter 'ft': its files changed while they were loaded"):
+    with pytest.raises(EngineError, match="adapter 'ft': its files changed while being loaded"):
         refuse_changed(adapter)
     os.remove(weights)  # noqa: PTH107  # as a training does that begins anew
-    with pytest.raises(EngineError, match="adapter 'ft': its files changed while they were loaded"):
+    with pytest.raises(EngineError, match="adapter 'ft': its files changed while being loaded"):
         refuse_changed(adapter)
 
 

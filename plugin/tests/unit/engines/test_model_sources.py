@@ -73,7 +73,7 @@ def test_what_looks_like_a_folder_is_not_asked_of_the_hub(name: str, monkeypatch
     def no_hub() -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(sources, "_hub_answers", no_hub)
+    monkeypatch.setattr(sources, "_is_hub_reachable", no_hub)
     with pytest.raises(EngineError, match="no such model folder"):
         find_source(ModelSpec(base_model=name))
 

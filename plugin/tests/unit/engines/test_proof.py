@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines.transformers import proof
-from pytest_jarvis.engines.transformers.generation import graphs
-from pytest_jarvis.engines.transformers.generation.steps import accepted
+from pytest_jarvis.engines.transformers.generation import steps as steps_module
+from pytest_jarvis.engines.transformers.generation.steps import filter_inputs
 from pytest_jarvis.types import EngineError, Note
 
 torch = pytest.importorskip("torch")
@@ -105,7 +105,9 @@ def test_the_trial_of_steps_tells_a_rerouted_row_from_a_wrong_one(steps: Any, pr
     for step in steps:
         for probe in probes:
             found[step, 4 + probe] = 50.0
-    said = graphs._other_logits(list(zip(logits, found, strict=True)), arms=2, dtype=torch.bfloat16, rerouted=True)
+    said = steps_module._find_difference(
+        list(zip(logits, found, strict=True)), arms=2, dtype=torch.bfloat16, rerouted=True
+    )
     assert reason == said
 
 
@@ -134,7 +136,7 @@ def test_a_model_already_in_32_bits_is_not_sent_to_the_cpu() -> None:
         proof.refuse_not_finite("m", {"base": BASE / 0}, dtype=torch.float32)
 
 
-STEADY = proof.Steadiness(holds=True, largest_difference=0.0, row_token_s=0.0)
+STEADY = proof.BatchInvariance(holds=True, largest_difference=0.0, row_token_s=0.0)
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -148,7 +150,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
     ],
 )
 def test_an_arm_may_move_by_what_its_device_rounds(dtype: Any, device: Any, holds: bool, expected: float) -> None:
-    assert expected == proof.may_round(dtype, device, replace(STEADY, holds=holds))
+    assert expected == proof.allowed_rounding(dtype, device, replace(STEADY, holds=holds))
 
 
 @pytest.mark.parametrize(("by", "rounding", "stays"), [(0.0, 0.0, True), (2e-6, 0.0, False), (0.4, 2e-2, True)])
@@ -182,4 +184,4 @@ class Bare:
 
 @pytest.mark.parametrize(("family", "kept"), [(Full, {"position_ids": 1, "logits_to_keep": 1}), (Bare, {})])
 def test_a_forward_is_given_only_what_it_names(family: type[Any], kept: dict[str, int]) -> None:
-    assert kept == accepted(family(), position_ids=1, logits_to_keep=1)
+    assert kept == filter_inputs(family(), position_ids=1, logits_to_keep=1)

@@ -6,7 +6,7 @@ from scipy.stats import chisquare, kstest
 from pytest_jarvis.engines.transformers.generation.sampling import (
     CANDIDATES,
     FiniteWatch,
-    NoisyChoice,
+    GumbelSampler,
     gumbel_noise,
     noise_bits,
     noise_key,
@@ -68,7 +68,7 @@ def test_noise_of_neighbouring_keys_positions_and_tokens_is_uncorrelated() -> No
 
 def choose(logits: object, count: int, *, temperature: float = 0.7, top_p: float = 0.9, position: int = 0) -> object:
     keys = torch.tensor([noise_key(0, "p", replicate) for replicate in range(count)])
-    choice = NoisyChoice(keys, prompt_length=0, temperature=temperature, top_p=top_p)
+    choice = GumbelSampler(keys, prompt_length=0, temperature=temperature, top_p=top_p)
     return choice.choose(logits.expand(count, -1), position=position)
 
 
@@ -98,9 +98,9 @@ def test_a_row_draws_the_same_token_in_any_company() -> None:
     torch.manual_seed(1)
     logits = torch.cat([torch.randn(20, 400) * 8, torch.randn(20, 400) * 0.1])
     keys = torch.arange(40)
-    together = NoisyChoice(keys, prompt_length=0, temperature=0.7, top_p=0.9).choose(logits, position=3)
+    together = GumbelSampler(keys, prompt_length=0, temperature=0.7, top_p=0.9).choose(logits, position=3)
     for row in (0, 19, 20, 39):
-        alone = NoisyChoice(keys[row : row + 1], prompt_length=0, temperature=0.7, top_p=0.9)
+        alone = GumbelSampler(keys[row : row + 1], prompt_length=0, temperature=0.7, top_p=0.9)
         assert together[row] == alone.choose(logits[row : row + 1], position=3)[0]
 
 
@@ -113,7 +113,7 @@ def test_positions_draw_apart() -> None:
 
 def test_greedy_search_takes_the_drawn_token() -> None:
     logits = torch.randn(6, 30)
-    choice = NoisyChoice(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
+    choice = GumbelSampler(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
     expected = choice.choose(logits, position=2)
     scores = choice(torch.zeros(6, 6, dtype=torch.long), logits.clone())
     assert torch.equal(expected, scores.argmax(dim=-1))
@@ -137,8 +137,8 @@ def test_the_first_position_of_logits_that_are_not_finite_is_kept() -> None:
 
 def test_rows_that_stay_draw_what_they_would_have_drawn_among_all() -> None:
     logits = torch.randn(6, 30)
-    whole = NoisyChoice(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
-    fewer = NoisyChoice(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
+    whole = GumbelSampler(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
+    fewer = GumbelSampler(torch.arange(6), prompt_length=4, temperature=1.0, top_p=0.9)
     fewer.keep(torch.tensor([1, 4, 5]))
     fewer.keep(torch.tensor([0, 2]))
     assert whole.choose(logits, position=2)[[1, 5]].tolist() == fewer.choose(logits[[1, 5]], position=2).tolist()

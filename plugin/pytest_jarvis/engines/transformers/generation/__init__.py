@@ -1,1 +1,1 @@
-"""Responses drawn in batches: the same texts whatever the batch."""
+"""Batched generation whose texts do not depend on the batch."""

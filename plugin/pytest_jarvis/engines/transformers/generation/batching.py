@@ -1,4 +1,4 @@
-"""Which rows go through the model together, and when a batch ends, shrinks or reports its progress."""
+"""Batches: which rows run together, when a batch shrinks or stops, and its progress."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 LENGTH_STEP = 16
-"""Prompts are padded to a multiple of this many tokens: attention then gives the same bits whatever the batch."""
-STEADY_ROWS = 16
-"""Matrix products of at least this many rows give a row the same bits whatever the other rows are."""
+"""Prompts are padded to a multiple of this many tokens, so that attention is batch-invariant."""
+INVARIANT_ROWS = 16
+"""Matrix products of at least this many rows are batch-invariant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One request with its prompt as tokens, and where it stood among the requests."""
+    """One request, its prompt as tokens, and its place among the requests."""
 
     index: int
     request: Request
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows that run together, ordered by arm, and the length (in tokens) their prompts are padded to."""
+    """Rows that run together, ordered by arm, and the length in tokens that their prompts are padded to."""
 
     rows: tuple[Row, ...]
     length: int
@@ -41,23 +41,23 @@ class Batch:
         return tuple(dict.fromkeys(row.request.arm for row in self.rows))
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Return the batch cut in two between prompts when it holds several, else between rows."""
+        """Return the two halves of the batch, in the order of the requests."""
         by_prompt = sorted(self.rows, key=lambda row: row.index)
         middle = len(by_prompt) // 2
         return make_batch(by_prompt[:middle]), make_batch(by_prompt[middle:])
 
 
 def padded_length(tokens: int) -> int:
-    """Return the tokens that a prompt of `tokens` takes once padded: the next multiple of `LENGTH_STEP` above it.
+    """Return the padded length of a prompt of `tokens`: the next multiple of `LENGTH_STEP` above it.
 
-    Always above: transformers drops the mask of a batch without any padding, and attention without a mask is another
+    Always above: transformers drops the mask of a batch without padding, and attention without a mask is another
     kernel, which rounds differently.
     """
     return (tokens // LENGTH_STEP + 1) * LENGTH_STEP
 
 
 def make_batch(rows: Sequence[Row]) -> Batch:
-    """Return the batch of `rows`: the base's rows first, each arm's together, in the order of the requests."""
+    """Return the batch of `rows`, the base's first, each arm's together, in the order of the requests."""
     arms = list(dict.fromkeys(row.request.arm for row in rows))
     arms.sort(key=lambda arm: arm != BASE_ARM)
     ordered = tuple(sorted(rows, key=lambda row: (arms.index(row.request.arm), row.index)))
@@ -67,8 +67,8 @@ def make_batch(rows: Sequence[Row]) -> Batch:
 def plan_batches(rows: Sequence[Row], *, rows_per_batch: int) -> list[Batch]:
     """Return the batches that hold every row once, longest prompts first.
 
-    Every arm and replicate of a prompt is in one batch as long as it fits in `rows_per_batch`; prompts of like length
-    go together. The longest run first because they need the most memory: what will not fit shows at once.
+    All arms and replicates of a prompt share a batch as long as they fit in `rows_per_batch`; prompts of similar length
+    go together. The longest run first, so that running out of memory shows at once.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -89,11 +89,11 @@ def plan_batches(rows: Sequence[Row], *, rows_per_batch: int) -> list[Batch]:
     return batches
 
 
-def steadied(batch: Batch) -> tuple[list[Row], list[int]]:
-    """Return the rows to run, with those that are added so that every matrix product sees `STEADY_ROWS` rows at least.
+def pad_rows(batch: Batch) -> tuple[list[Row], list[int]]:
+    """Return the rows of `batch` with padding rows, and the places of its own rows among them.
 
-    Then where the rows of `batch` stand among them; what the others draw is thrown away. An adapter's own products see
-    its rows only, so each adapter of the batch needs that many, side by side; the base's products see all rows.
+    Every matrix product needs `INVARIANT_ROWS` rows. An adapter's products see its own rows only, so each adapter is
+    padded to that many, side by side; the base's products see all rows.
     """
     arms = batch.arms()
     needy = [arm for arm in arms if arm != BASE_ARM] or list(arms)
@@ -102,15 +102,14 @@ def steadied(batch: Batch) -> tuple[list[Row], list[int]]:
     for arm in arms:
         own = [row for row in batch.rows if row.request.arm == arm]
         places += range(len(rows), len(rows) + len(own))
-        rows += own + [own[0]] * (STEADY_ROWS - len(own) if arm in needy else 0)
+        rows += own + [own[0]] * (INVARIANT_ROWS - len(own) if arm in needy else 0)
     return rows, places
 
 
 def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
-    """Return the places of the rows that must go on, in their order: those that are not done, and who steadies them.
+    """Return the places of the rows to go on with, in order: those not done, and the done ones that pad their arm.
 
-    `arms` and `done` are those of the rows that run now. Rows that are done stay where an arm would fall under
-    `STEADY_ROWS` without them, as in `steadied`; nobody stays when all are done.
+    `arms` and `done` are those of the rows that run now; padding follows `pad_rows`. Empty when all rows are done.
     """
     going = [place for place, over in enumerate(done) if not over]
     live = {arms[place] for place in going}
@@ -118,17 +117,17 @@ def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
     kept = set(going)
     for arm in adapters or live:
         over = [place for place, name in enumerate(arms) if name == arm and done[place]]
-        needed = STEADY_ROWS - sum(arms[place] == arm for place in going)
+        needed = INVARIANT_ROWS - sum(arms[place] == arm for place in going)
         kept.update(over[: max(0, needed)])
     return sorted(kept)
 
 
 READ_EVERY_S: Final = 1.0
-"""How often the memory is read again: a reading asks the driver or the system."""
+"""How often memory is read: a reading asks the driver or the system."""
 
 
 class Meter:
-    """Tells how far a call of `generate` is."""
+    """Report the progress of a call of `generate`."""
 
     def __init__(
         self, *, planned: int, on_progress: OnProgress | None, read_memory: Callable[[], tuple[DeviceMemory, ...]]
@@ -143,7 +142,7 @@ class Meter:
         self._tokens = 0
 
     def step(self, rows: int, tokens: int) -> None:
-        """Tell of a batch under way, in which `rows` are finished and `tokens` drawn."""
+        """Report a running batch of which `rows` are finished and `tokens` generated."""
         if self._on_progress is not None:
             self._on_progress(
                 Progress(
@@ -156,13 +155,12 @@ class Meter:
             )
 
     def finish(self, *, rows: int, tokens: int) -> None:
-        """Count a batch that is done, and tell."""
+        """Count a finished batch, and report."""
         self._rows += rows
         self._tokens += tokens
         self.step(0, 0)
 
     def _recent_memory(self) -> tuple[DeviceMemory, ...]:
-        """Return the last reading, taken anew when it is old."""
         now = time.perf_counter()
         if now >= self._next_reading:
             self._memory, self._next_reading = self._read_memory(), now + READ_EVERY_S
@@ -171,16 +169,16 @@ class Meter:
 
 PROGRESS_EVERY_S: Final = 0.1
 LEAVING_SHARE: Final = 0.25
-"""Share of the rows that must be able to leave before a batch goes on without them: to leave costs about two steps."""
+"""Share of the rows that must be done before a batch drops them: dropping costs about two steps."""
 OnStep = Callable[[int, int], None]
-"""Called with (rows finished, tokens drawn) of the batch."""
+"""Takes (rows finished, tokens generated) of the batch."""
 
 
-class Watch:
-    """A stopping criterion that notes when each token came and how far the batch is, and stops it in time.
+class BatchMonitor:
+    """Stopping criterion that records the time of each token, reports progress, and stops a batch at its timeout.
 
-    With `shrink` it also stops when enough rows are done to go on without them: `staying` then holds the places of the
-    rows to go on with, among those that run, and is None when the batch has come to its end.
+    After `shrink` it also stops when enough rows are done to drop them: `remaining` then holds the places of the rows
+    to go on with, and is None when the batch has ended.
     """
 
     def __init__(
@@ -192,44 +190,44 @@ class Watch:
         timeout_s: float | None,
         on_step: OnStep | None,
     ) -> None:
-        """Tell of the rows at the places `counted` alone: the others only steady the arithmetic."""
+        """Report on the rows at the places `counted` alone: the others are padding."""
         self.started = time.perf_counter()
         self.step_times: list[float] = []
         self.timed_out = False
-        self.staying: list[int] | None = None
+        self.remaining: list[int] | None = None
         self._prompt_length = prompt_length
         self._counted = list(counted)
         self._stops = stops
         self._timeout_s = timeout_s
         self._on_step = on_step
-        self._told = self.started
+        self._reported_at = self.started
         self._arms: list[str] | None = None
-        self._over: list[bool] = []
-        self._gone = (0, 0)
+        self._ended: list[bool] = []
+        self._dropped = (0, 0)
 
     def shrink(self, arms: Sequence[str]) -> None:
-        """Stop, from now on, when enough of the rows, which run as `arms`, are done."""
+        """Stop from now on when enough of the rows, run as `arms`, are done."""
         self._arms = list(arms)
-        self._over = [False] * len(self._arms)
+        self._ended = [False] * len(self._arms)
 
-    def go_on(self, input_ids: torch.Tensor) -> None:
-        """Go on with the rows that are `staying`; `input_ids` are those of all rows that ran."""
-        staying = self.staying or []
-        counted, kept = set(self._counted), set(staying)
+    def drop_rows(self, input_ids: torch.Tensor) -> None:
+        """Drop all rows but the `remaining` ones; `input_ids`, (rows, tokens), are those of all rows that ran."""
+        remaining = self.remaining or []
+        counted, kept = set(self._counted), set(remaining)
         left = [place for place in self._counted if place not in kept]
         rows, tokens = self._count(input_ids[left, self._prompt_length :])
-        self._gone = (self._gone[0] + rows, self._gone[1] + tokens)
-        self._counted = [new for new, place in enumerate(staying) if place in counted]
-        self._over = [self._over[place] for place in staying]
-        self._arms = [self._arms[place] for place in staying] if self._arms is not None else None
-        self.staying = None
+        self._dropped = (self._dropped[0] + rows, self._dropped[1] + tokens)
+        self._counted = [new for new, place in enumerate(remaining) if place in counted]
+        self._ended = [self._ended[place] for place in remaining]
+        self._arms = [self._arms[place] for place in remaining] if self._arms is not None else None
+        self.remaining = None
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-        """Return, for each row, whether it must stop now: what `generate` asks."""
+        """Return for each row whether it must stop now, as transformers' `generate` asks."""
         return input_ids.new_full((len(input_ids),), self.stops_at(input_ids), dtype=self._stops.dtype).bool()
 
     def stops_at(self, input_ids: torch.Tensor) -> bool:
-        """Note that the last of `input_ids`, (rows, tokens), has come; tell whether the batch must stop here."""
+        """Record the arrival of the last of `input_ids`, (rows, tokens); return whether the batch must stop."""
         if input_ids.is_cuda:
             import torch
 
@@ -237,29 +235,29 @@ class Watch:
         now = time.perf_counter()
         self.step_times.append(now - self.started)
         self.timed_out = self._timeout_s is not None and now - self.started > self._timeout_s
-        if self._on_step is not None and now - self._told >= PROGRESS_EVERY_S:
-            self._told = now
+        if self._on_step is not None and now - self._reported_at >= PROGRESS_EVERY_S:
+            self._reported_at = now
             rows, tokens = self._count(input_ids[self._counted, self._prompt_length :])
-            self._on_step(self._gone[0] + rows, self._gone[1] + tokens)
-        self.staying = None if self.timed_out else self._who_stays(input_ids)
-        return self.timed_out or self.staying is not None
+            self._on_step(self._dropped[0] + rows, self._dropped[1] + tokens)
+        self.remaining = None if self.timed_out else self._choose_remaining(input_ids)
+        return self.timed_out or self.remaining is not None
 
-    def _who_stays(self, input_ids: torch.Tensor) -> list[int] | None:
-        """Return the rows to go on with, or None when it is not worth it to leave any behind, or nothing is left."""
+    def _choose_remaining(self, input_ids: torch.Tensor) -> list[int] | None:
+        """Return the places of the rows to go on with, or None when dropping rows does not pay or none is left."""
         import torch
 
         if self._arms is None:
             return None
         ended = torch.isin(input_ids[:, -1], self._stops).tolist()
-        self._over = [over or end for over, end in zip(self._over, ended, strict=True)]
-        most = int(len(self._over) * (1 - LEAVING_SHARE))
-        if len(self._over) - sum(self._over) > most:
+        self._ended = [over or end for over, end in zip(self._ended, ended, strict=True)]
+        most = int(len(self._ended) * (1 - LEAVING_SHARE))
+        if len(self._ended) - sum(self._ended) > most:
             return None
-        staying = rows_to_keep(self._arms, self._over)
-        return staying if 0 < len(staying) <= most else None
+        remaining = rows_to_keep(self._arms, self._ended)
+        return remaining if 0 < len(remaining) <= most else None
 
     def _count(self, new_tokens: torch.Tensor) -> tuple[int, int]:
-        """Return (rows finished, tokens drawn) for the new tokens so far, (rows, tokens)."""
+        """Return (rows finished, tokens generated) for `new_tokens`, (rows, tokens)."""
         import torch
 
         ended = torch.isin(new_tokens, self._stops)

@@ -1,4 +1,4 @@
-"""Forward passes that are not generation: the logits after a prompt, and the hidden states of a text."""
+"""Single forward passes: the logits after a prompt, and embeddings of texts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.footprint import EXPERTS_PER_TOKEN
-from pytest_jarvis.engines.transformers.generation.batching import STEADY_ROWS, padded_length
-from pytest_jarvis.engines.transformers.generation.steps import accepted, causal_model, pad_left
-from pytest_jarvis.engines.transformers.lora.arms import as_arms, only
+from pytest_jarvis.engines.transformers.generation.batching import INVARIANT_ROWS, padded_length
+from pytest_jarvis.engines.transformers.generation.steps import causal_model, filter_inputs, pad_left
+from pytest_jarvis.engines.transformers.lora.arms import select_arm, select_arms
 from pytest_jarvis.types import BASE_ARM
 
 if TYPE_CHECKING:
@@ -22,37 +21,34 @@ _ROWS_AT_ONCE: Final = 64
 
 
 def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str], *, pad: int) -> torch.Tensor:
-    """Return the logits of the token after each prompt, float32 of shape (prompts, vocabulary), prompt i as `arms[i]`.
-
-    Arms that differ run in one batch through peft's `adapter_names`.
-    """
+    """Return the logits after each prompt, float32 of shape (prompts, vocabulary), with prompt i run as `arms[i]`."""
     import torch
 
     rows: list[Sequence[int]] = []
     names: list[str] = []
     places: dict[int, int] = {}
     for arm in dict.fromkeys(arms):
-        # An arm's rows stand together, with those that only steady the arithmetic.
+        # An arm's rows stand together, with their padding rows.
         own = [index for index, name in enumerate(arms) if name == arm]
         places.update({index: len(rows) + place for place, index in enumerate(own)})
-        rows += [prompts[index] for index in own] + [prompts[own[0]]] * (STEADY_ROWS - len(own))
-        names += [arm] * max(STEADY_ROWS, len(own))
-    with torch.inference_mode(), as_arms(model, names):
+        rows += [prompts[index] for index in own] + [prompts[own[0]]] * (INVARIANT_ROWS - len(own))
+        names += [arm] * max(INVARIANT_ROWS, len(own))
+    with torch.inference_mode(), select_arms(model, names):
         causal = causal_model(model)
         inputs = _inputs(causal, rows, pad=pad, device=model.device)
         with _closed_up(causal):
-            logits: torch.Tensor = causal(**inputs, **accepted(causal, logits_to_keep=1), use_cache=False).logits
+            logits: torch.Tensor = causal(**inputs, **filter_inputs(causal, logits_to_keep=1), use_cache=False).logits
     return logits[[places[index] for index in range(len(prompts))], -1].float()
 
 
 def greedy_tokens(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, first: int) -> list[list[int]]:
-    """Return the most probable token after each token of the `first` sequences, by the base, all in one batch.
+    """Return the base's most probable token after each token of the `first` sequences, all run in one batch.
 
-    None of it for a family without a head that can be asked for.
+    Empty for a family that does not expose its head.
     """
     import torch
 
-    with torch.inference_mode(), only(model, BASE_ARM):
+    with torch.inference_mode(), select_arm(model, BASE_ARM):
         causal = causal_model(model)
         head = causal.get_output_embeddings()
         if head is None:
@@ -67,10 +63,10 @@ def greedy_tokens(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, f
 
 @contextmanager
 def _closed_up(causal: Any) -> Iterator[None]:
-    """Have the head multiply all rows at once, as it does at every step of a batch.
+    """Make the input of the head contiguous, so that it multiplies all rows at once, as at every step of a batch.
 
-    The hidden states of the last tokens alone have gaps between them: torch would multiply row by row and read the head
-    anew for each, 7 times as long on a CPU (26 rows, 151,936 tokens).
+    torch would otherwise multiply row by row and read the head each time: 7 times as long on a CPU (26 rows, 151,936
+    tokens).
     """
     head = causal.get_output_embeddings()
     if head is None:
@@ -84,10 +80,7 @@ def _closed_up(causal: Any) -> Iterator[None]:
 
 
 def embed_tokens(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> list[npt.NDArray[np.float32] | None]:
-    """Return, for each text, the mean over its tokens of the last hidden states of the base, adapters off.
-
-    A vector has shape (hidden,); a text of no token has none. Padding never enters a mean.
-    """
+    """Return each text's embedding, shape (hidden,): the mean of the base's last hidden states; None for no token."""
     vectors: list[npt.NDArray[np.float32] | None] = [None] * len(texts)
     for places in _by_length(texts):
         for place, vector in zip(places, _mean_states(model, [texts[place] for place in places], pad=pad), strict=True):
@@ -99,7 +92,7 @@ def _mean_states(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> npt
     """Return the means of one batch, float32 of shape (texts, hidden)."""
     import torch
 
-    with torch.inference_mode(), only(model, BASE_ARM):
+    with torch.inference_mode(), select_arm(model, BASE_ARM):
         inner = causal_model(model).base_model
         inputs = _inputs(inner, texts, pad=pad, device=model.device)
         states = inner(**inputs, use_cache=False).last_hidden_state.float()
@@ -109,51 +102,15 @@ def _mean_states(model: Any, texts: Sequence[Sequence[int]], *, pad: int) -> npt
 
 
 def _by_length(texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield the places of the texts that run together: like lengths, at most `_ROWS_AT_ONCE`, empty ones left out."""
+    """Yield the places of at most `_ROWS_AT_ONCE` texts of similar length that run together, without empty ones."""
     order = sorted((place for place, text in enumerate(texts) if text), key=lambda place: len(texts[place]))
     for start in range(0, len(order), _ROWS_AT_ONCE):
         yield order[start : start + _ROWS_AT_ONCE]
 
 
 def _inputs(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, device: torch.device) -> dict[str, Any]:
-    """Return the inputs of `model` for sequences padded on the left.
-
-    Positions are counted from each one's first token; a family whose forward takes none counts them itself.
-    """
+    """Return the inputs of `model` for sequences padded on the left, positions counted from each one's first token."""
     length = max(padded_length(len(sequence)) for sequence in sequences)
     input_ids, attention_mask = pad_left(sequences, length, pad, device)
     positions = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, **accepted(model, position_ids=positions)}
-
-
-_TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
-"""How far a device's rounding may take the mixed batch from separate passes, steps of fixed length from growing ones,
-and an arm from what it gave before others were attached, relative to the largest logit."""
-
-
-def may_reroute(model: Any) -> bool:
-    """Tell whether rounding may send a token of `model` to another expert: in 16 bits, where it has a router."""
-    config = model.config.get_text_config(decoder=True)
-    routes = any(getattr(config, key, None) for key in EXPERTS_PER_TOKEN)
-    return bool(model.dtype.itemsize < 4 and routes)
-
-
-def distance(found: torch.Tensor, expected: torch.Tensor, *, rerouted: bool) -> float:
-    """Return how far logits of shape (rows, vocabulary) are from those expected, by the largest difference of a logit.
-
-    Where rows may be `rerouted`, a quarter of them is set aside: a token that rounding sends to another expert moves
-    all logits of its row, now and then. Not a number where any difference is none.
-    """
-    import torch
-
-    rows = (found - expected).abs().amax(dim=-1)
-    # Of tensors: Python's own maximum passes over what is not a number.
-    if not bool(rows.isfinite().all()):
-        return float("nan")
-    kept = len(rows) - (len(rows) // 4 if rerouted else 0)
-    return float(torch.sort(rows).values[:kept].max())
-
-
-def tolerance(dtype: torch.dtype) -> float:
-    """Return how far rounding may take logits that another path through the layers gives, relative to the largest."""
-    return _TOLERANCE.get(str(dtype), 1e-4)
+    return {"input_ids": input_ids, "attention_mask": attention_mask, **filter_inputs(model, position_ids=positions)}

@@ -1,4 +1,4 @@
-"""The memory and the devices that there are: measured, planned for, and probed."""
+"""Memory and devices: readings, the size of a batch that fits, the number of threads, and a probe of the machine."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 256
 """Rows of a batch that nothing else limits."""
 MOST_ROWS_CPU: Final = 128
-"""The same on a CPU: a step takes longer by its rows, and a batch runs until its longest answer ends."""
+"""The same on a CPU, where a step's time grows with its rows, and a batch runs until its longest response ends."""
 _CACHE_BYTES_PER_S_CPU: Final = 1.2e9
-"""How fast a step goes through the keys and values of its rows on a CPU, in bytes per second: they are lengthened by a
-copy, expanded for the heads and read. Seen on two cores with prompts of 1,400 tokens; short prompts hardly feel it."""
+"""Bytes per second at which a step on a CPU copies, expands and reads the keys and values of its rows. Measured on two
+cores with prompts of 1,400 tokens; with short prompts it hardly matters."""
 
 
 def device_name(model: Any) -> str:
-    """Return the devices that hold `model` as a report prints them."""
+    """Return the names of the devices that hold `model`, for a report."""
     import torch
 
     return " + ".join(torch.cuda.get_device_name(index) for index in _gpus_of(model)) or "CPU"
 
 
 def device_memory(model: Any) -> tuple[DeviceMemory, ...]:
-    """Return the reading of each GPU that holds a part of `model`, or of this process when none does."""
+    """Return a reading of each GPU that holds a part of `model`, or of this process when none does."""
     import torch
 
     readings = tuple(
@@ -55,8 +55,8 @@ def device_memory(model: Any) -> tuple[DeviceMemory, ...]:
     return readings or (_process_memory(),)
 
 
-def forget_peak(model: Any) -> None:
-    """Have the peak of each GPU that holds a part of `model` start again from here; a process keeps its own."""
+def reset_peak_memory(model: Any) -> None:
+    """Reset the peak of each GPU that holds a part of `model`; the peak of a process cannot be reset."""
     import torch
 
     for gpu in _gpus_of(model):
@@ -64,7 +64,6 @@ def forget_peak(model: Any) -> None:
 
 
 def _gpus_of(model: Any) -> list[int]:
-    """Return the numbers of the GPUs that hold a parameter of `model`, in order."""
     return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})
 
 
@@ -82,7 +81,7 @@ def _process_memory() -> DeviceMemory:
 
 
 def _peak_resident() -> int:
-    """Return the largest resident size this process has had, in bytes; 0 where the system does not say."""
+    """Return the peak resident size of this process in bytes; 0 where the system does not say."""
     try:
         import resource
     except ImportError:  # Windows
@@ -94,7 +93,7 @@ def _peak_resident() -> int:
 
 
 def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int, dtype: torch.dtype) -> int:
-    """Return how many rows of so many tokens a batch may hold in the memory that is free now."""
+    """Return how many rows of so many tokens fit in the memory that is free now."""
     import torch
 
     config = model.config.get_text_config(decoder=True)
@@ -104,7 +103,7 @@ def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
         element=torch.empty((), dtype=dtype).element_size(),
-        # By attribute: a family may have another name for a key of its own.
+        # By attribute: a family may map another name to a key.
         activations=activations_of({key: getattr(config, key, None) for key in ACTIVATION_KEYS}),
     )
     fitting: int = int(max(0, _free_bytes(model) - _workspace_bytes(model)) * BATCH_SHARE) // row
@@ -112,14 +111,13 @@ def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int
 
 
 def row_cache_bytes(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
-    """Return the size of the keys and values that one row of `tokens` tokens keeps, in bytes."""
+    """Return the bytes of the keys and values of one row of `tokens` tokens."""
     import torch
 
     return cache_bytes(**_cache_shape(model), tokens=tokens, element=torch.empty((), dtype=dtype).element_size())
 
 
 def _cache_shape(model: PreTrainedModel) -> dict[str, int]:
-    """Return the layers, the heads of keys and values, and their size."""
     config = model.config.get_text_config(decoder=True)
     return {
         "layers": config.num_hidden_layers,
@@ -129,14 +127,14 @@ def _cache_shape(model: PreTrainedModel) -> dict[str, int]:
 
 
 def _workspace_bytes(model: PreTrainedModel) -> int:
-    """Return what a step needs whatever its rows: the experts of a layer as they are read out of 4 bits, twice over.
+    """Return the bytes a step needs whatever its rows: a layer's dequantised experts, `WORKSPACE_COPIES` times.
 
-    Nothing where a kernel multiplies by them in 4 bits.
+    0 where a kernel multiplies by the packed ones.
     """
-    from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
+    from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
 
     sizes: dict[int, int] = {}
-    for owner, _, entry in expert_readings(model):
+    for owner, _, entry in find_packed_experts(model):
         if entry[0].stays_packed:
             continue
         state = entry[0].quant_state
@@ -145,11 +143,10 @@ def _workspace_bytes(model: PreTrainedModel) -> int:
 
 
 def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float, cache_bytes: int) -> int:
-    """Return how many rows of a batch can draw `new_tokens` tokens in half the time that each response is given.
+    """Return how many rows can generate `new_tokens` tokens in half of `timeout_s`, on a CPU.
 
-    On a CPU a step takes as long as its rows together, `row_token_s` seconds each and as long as it takes to go through
-    the row's keys and values, `cache_bytes`: a batch as large as the memory allows would have all of its responses cut
-    by a timeout that small batches keep.
+    A step takes `row_token_s` seconds for each row and the time to read the row's keys and values, `cache_bytes`: a
+    batch as large as memory allows would miss a timeout that small batches keep.
     """
     if timeout_s is None:
         return MOST_ROWS_CPU
@@ -158,7 +155,7 @@ def rows_in_time(*, timeout_s: float | None, new_tokens: int, row_token_s: float
 
 
 def _free_bytes(model: PreTrainedModel) -> int:
-    """Return the free memory of the fullest device that holds a part of the model, in bytes."""
+    """Return the free bytes of the fullest device that holds a part of the model."""
     import torch
 
     gpus = _gpus_of(model)
@@ -175,14 +172,14 @@ def _free_bytes(model: PreTrainedModel) -> int:
 
 _MODERATE: Final = 4
 _WORTH: Final = 0.7
-"""Share of the time of fewer threads that more of them may take at most."""
+"""More threads must take at most this share of the time of fewer."""
 
 
 def fastest_threads(run: Callable[[], object]) -> int:
-    """Return the fewest threads that more do not beat clearly: one, a moderate number, or torch's own number.
+    """Return the fewest threads that more do not clearly beat: one, a moderate number, or torch's own number.
 
-    Threads that wait for a core take it from the one they wait for: what is a little faster on an idle machine takes
-    ten times as long once anything else runs. The number changes no result: each thread has rows or columns of its own.
+    Threads that wait for a core take it from the one they wait for: a little faster on an idle machine is ten times
+    slower on a busy one. The number changes no result: each thread has its own rows or columns.
     """
     import torch
 
@@ -200,7 +197,7 @@ def fastest_threads(run: Callable[[], object]) -> int:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` threads, then as before; None changes nothing."""
+    """Compute with `count` threads inside the context; None changes nothing."""
     import torch
 
     if count is None:
@@ -215,7 +212,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def probe() -> tuple[bool, tuple[str, ...], str | None]:
-    """Return whether CUDA can be used, the devices, and why a product in 4 bits failed on one of them, or None."""
+    """Return whether CUDA works, the devices' names, and why a product in 4 bits failed on one of them, or None."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001  # a broken installation raises whatever it likes

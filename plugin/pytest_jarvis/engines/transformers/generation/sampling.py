@@ -1,8 +1,8 @@
-"""Sampling whose noise is a pure function of (seed, prompt, replicate, position, token): the same in any batch.
+"""Sampling with noise that is a pure function of (seed, prompt, replicate, position, token).
 
 Adding independent Gumbel noise to the logits and taking the largest draws a token from their softmax exactly (the
 Gumbel-max trick: Gumbel 1954; Maddison, Tarlow and Minka, "A* Sampling", 2014). The noise here comes from a
-counter-based generator, so nothing is consumed: two batches, or two arms, that ask for one place get the same noise.
+counter-based generator, so it is the same in any batch, and for both arms of a pair.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MIX_1: Final = 0xBF58476D1CE4E5B9
 _MIX_2: Final = 0x94D049BB133111EB
 CANDIDATES: Final = 64
-"""How many of a row's most probable tokens are looked at before its whole vocabulary is sorted."""
+"""How many of a row's most probable tokens are tried before its whole vocabulary is sorted."""
 _SORTED_AT_ONCE: Final = 16
 """Rows whose whole vocabulary is sorted together: the noise of 150,000 tokens takes some 10 MB a row."""
 _NEVER: Final = 2**62
-"""The position of what never came."""
+"""Position that no token has."""
 
 
 def noise_key(seed: int, prompt_id: str, replicate: int) -> int:
-    """Return the 64-bit key of one response's noise, as a signed integer; the arm is left out on purpose."""
+    """Return the 64-bit key of a response's noise, as a signed integer; all arms share it."""
     name = f"{seed}\x1f{prompt_id}\x1f{replicate}".encode()
     return int.from_bytes(blake2b(name, digest_size=8, person=b"jarvis-noise").digest(), "little", signed=True)
 
 
 def _signed(value: int) -> int:
-    """Return the 64 low bits of `value` as the signed integer that torch takes."""
+    """Return the 64 low bits of `value` as a signed integer."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
 
@@ -63,10 +63,10 @@ def gumbel_noise(keys: torch.Tensor, position: int, tokens: torch.Tensor) -> tor
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Return which tokens of each row top-p keeps, as bool of the shape of `probabilities`, sorted from the largest.
+    """Return which tokens of each row top-p keeps: bool of the shape of `probabilities`, which descend in each row.
 
     transformers' rule (`TopPLogitsWarper`): the smallest set of most probable tokens whose mass reaches `top_p`, never
-    empty. Tokens as probable as the last one kept are kept too, so that the answer does not hang on how ties sort.
+    empty. Ties with the last token are kept too, so that the order of a sort does not matter.
     """
     import torch
 
@@ -79,11 +79,10 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.logical_or(kept, probabilities >= last)
 
 
-class NoisyChoice:
-    """A logits processor after which greedy search takes exactly the token that sampling would.
+class GumbelSampler:
+    """Logits processor after which greedy search takes the token that sampling would.
 
-    `keys` holds one noise key per row; `prompt_length` is the padded length of the prompts, from which the position of
-    the next token follows.
+    `keys` holds one noise key per row; `prompt_length` is the padded length of the prompts.
     """
 
     def __init__(self, keys: torch.Tensor, *, prompt_length: int, temperature: float, top_p: float) -> None:
@@ -97,12 +96,12 @@ class NoisyChoice:
         self._keys = self._keys[places]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return scores (rows, vocabulary) that are 0 at each row's drawn token and -inf elsewhere."""
+        """Return scores (rows, vocabulary) that are 0 at each row's sampled token and -inf elsewhere."""
         chosen = self.choose(scores, position=input_ids.shape[-1] - self._prompt_length)
         return scores.fill_(float("-inf")).scatter_(-1, chosen.unsqueeze(-1), 0.0)
 
     def choose(self, scores: torch.Tensor, *, position: int) -> torch.Tensor:
-        """Return the token each row draws at `position`: int64 of shape (rows,)."""
+        """Return the token sampled for each row at `position`: int64 of shape (rows,)."""
         import torch
 
         logits = scores.float() / self._temperature
@@ -123,9 +122,9 @@ class NoisyChoice:
 
 
 class FiniteWatch:
-    """A logits processor that changes nothing and remembers where a row's logits first were not finite.
+    """Logits processor that records where each row's logits first were not finite, and changes nothing.
 
-    Nothing is read back before the batch has ended, so that no step waits for the device.
+    Nothing is read back before the batch has ended, so no step waits for the device.
     """
 
     def __init__(self, *, prompt_length: int) -> None:
@@ -134,12 +133,12 @@ class FiniteWatch:
         self._places: torch.Tensor | None = None
 
     def keep(self, places: torch.Tensor) -> None:
-        """Go on with the rows at `places` only, int64 of shape (rows left,); the others stay as they were seen."""
+        """Go on with the rows at `places` only, int64 of shape (rows left,); what was seen of the others stays."""
         self._places = places if self._places is None else self._places[places]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return `scores` (rows, vocabulary) as they are."""
-        # One that is not a number is the maximum of its row; a token that a model rules out may be at -inf.
+        # NaN is the maximum of its row; a token that a model rules out may be at -inf.
         finite = scores.amax(dim=-1).isfinite()
         if self._broken_at is None:
             self._broken_at = finite.new_full(finite.shape, _NEVER, dtype=input_ids.dtype)
@@ -153,7 +152,7 @@ class FiniteWatch:
         return scores
 
     def broken_at(self, rows: int) -> list[int | None]:
-        """Return, for each of the first `rows` rows, the first position whose logits were not finite."""
+        """Return for each of the first `rows` rows the first position whose logits were not finite, or None."""
         if self._broken_at is None:
             return [None] * rows
         return [None if position == _NEVER else position for position in self._broken_at[:rows].tolist()]
@@ -162,7 +161,7 @@ class FiniteWatch:
 def _draw(
     keys: torch.Tensor, logits: torch.Tensor, tokens: torch.Tensor, kept: torch.Tensor, position: int
 ) -> torch.Tensor:
-    """Return the token drawn from each row's candidates `tokens` (rows, n), of which those `kept` may come out."""
+    """Return the token sampled from each row's candidates `tokens`, (rows, n), among those `kept`."""
     noisy = logits.gather(-1, tokens).double() + gumbel_noise(keys, position, tokens)
     noisy = noisy.masked_fill(~kept, float("-inf"))
     return tokens.gather(-1, noisy.argmax(dim=-1, keepdim=True)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Prompts as tokens, and tokens as answers: chat template, end marks, thinking apart."""
+"""Encode prompts by the chat template, and decode responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """Writes prompts the way the tokenizer's template wants them and reads answers back."""
+    """Render and encode prompts by a tokenizer's template, and decode responses."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Chat:
         *,
         vocabulary: int | None = None,
     ) -> None:
-        """`vocabulary`: how many tokens the model knows; a prompt with others is refused."""
+        """`vocabulary` is the model's number of tokens; a prompt with others is refused."""
         self._tokenizer = tokenizer
         self._settings = settings
         self._name = model_name
@@ -35,7 +35,7 @@ class Chat:
                 "use the template 'raw', which sends the prompt as it is"
             )
         marks = {tokenizer.convert_tokens_to_ids(mark) for mark in (OPEN, CLOSE, OPEN_CALL, CLOSE_CALL)}
-        # A tokenizer may list these marks as special; dropped with the others, thinking and calls would be mere text.
+        # A tokenizer may list these marks as special; without them, thinking and calls would read as text.
         self._dropped = frozenset(tokenizer.all_special_ids) - marks
         self._functions = [_function(tool) for tool in settings.tools]
         if self._functions:
@@ -70,53 +70,54 @@ class Chat:
         return rendered
 
     def _refuse_other_calls(self, model_name: str) -> None:
-        """Raise EngineError when the template offers no tools, or asks for calls that would not be recognised."""
+        """Raise EngineError when the template omits the tools, or asks for calls in a format we cannot read."""
         rendered = self.render("?")
         missing = [tool.name for tool in self._settings.tools if tool.name not in rendered]
         if missing:
             raise EngineError(
-                f"{model_name}: its chat template does not tell the model of the tools ({missing[0]} is not in what "
-                "it writes); leave --jarvis-tools (generation.tools) out"
+                f"{model_name}: its chat template does not list the tools ({missing[0]} is missing from its output); "
+                "leave --jarvis-tools (generation.tools) out"
             )
         if OPEN_CALL not in rendered:
             raise EngineError(
-                f"{model_name}: its chat template asks for tool calls of another kind; only those between "
+                f"{model_name}: its chat template asks for tool calls in another format; only calls between "
                 f"{OPEN_CALL} and {CLOSE_CALL}, as Qwen3 writes them, can be read; leave --jarvis-tools "
                 "(generation.tools) out"
             )
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a prompt; a chat template writes its own special tokens, so none are added to it.
+        """Return the tokens of a prompt.
 
-        Raises EngineError for a prompt of no token at all, which a model cannot continue, or of tokens that it does not
-        know.
+        Raises EngineError for a prompt without tokens, which a model cannot continue, or with tokens outside the
+        model's vocabulary.
         """
         rendered = self.render(text)
+        # A chat template writes its own special tokens.
         tokens = tuple(
             self._tokenizer.encode(rendered, add_special_tokens=self._settings.template == "raw", verbose=False)
         )
         if not tokens:
             raise EngineError(
-                f"the prompt {text!r} is empty once it is tokens; use the template 'chat' or another prompt"
+                f"the prompt {text!r} has no token once encoded; use the template 'chat' or another prompt"
             )
         if self._vocabulary is not None and max(tokens) >= self._vocabulary:
             raise EngineError(
-                f"{self._name}: the prompt {text!r} has the token {max(tokens)}, and the model knows those from 0 to "
-                f"{self._vocabulary - 1}: its tokenizer ({len(self._tokenizer)} tokens) is not that of the model "
-                f"({self._vocabulary}); copy the tokenizer from where the model comes from"
+                f"{self._name}: the prompt {text!r} has the token {max(tokens)}, and the model knows 0 to "
+                f"{self._vocabulary - 1}: its tokenizer ({len(self._tokenizer)} tokens) is not the model's "
+                f"({self._vocabulary}); copy the tokenizer from the model's source"
             )
         return tokens
 
     def opens_thinking(self, text: str) -> bool:
-        """Tell whether the template leaves a thinking block open at the end of the prompt."""
+        """Return whether the template ends the prompt inside a thinking block."""
         rendered = self.render(text)
         return rendered.rfind(OPEN) > rendered.rfind(CLOSE)
 
     def read(self, new_tokens: Sequence[int], *, thinking_open: bool) -> Answer:
-        """Return what `new_tokens` say: special tokens dropped, the closed thinking block apart, the text cut."""
-        said: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
+        """Return the decoded answer: without special tokens, the thinking block and calls apart, the text cut."""
+        text: str = self._tokenizer.decode([token for token in new_tokens if token not in self._dropped])
         return split_answer(
-            said,
+            text,
             thinking_open=thinking_open,
             max_chars=self._settings.max_response_chars,
             with_calls=bool(self._functions),
@@ -124,7 +125,7 @@ class Chat:
 
 
 def _function(tool: Tool) -> dict[str, object]:
-    """Return a tool as chat templates take it: a function with a JSON schema of its parameters."""
+    """Return a tool as chat templates expect it: a function with a JSON schema of its parameters."""
     return {
         "type": "function",
         "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},

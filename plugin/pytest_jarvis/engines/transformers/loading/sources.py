@@ -1,4 +1,4 @@
-"""Where the base model that the user named is, and what determines the responses of a loaded pair."""
+"""Find the base model, and identify everything that determines a response."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _HUB_TIMEOUT_S: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a base model is: a folder or a hub id for transformers, and its name for a reader."""
+    """Location of a base model, a folder or a hub id, and its name for display."""
 
     location: str
     display_name: str
     is_demo: bool
     cached_only: bool = False
-    """A hub id whose files are taken from the cache, because the hub cannot be reached."""
+    """Whether to take a hub id's files from the cache, because the hub cannot be reached."""
 
 
 def find_source(spec: ModelSpec) -> Source:
-    """Return where the base model is. Raises EngineError for a folder that is not there or holds no model."""
+    """Return the location of the base model. Raises EngineError when it does not exist or holds no model."""
     name = spec.base_model
     if name == DEMO:
         from pytest_jarvis.demo import DISPLAY_NAME, base_path
@@ -48,14 +48,14 @@ def find_source(spec: ModelSpec) -> Source:
         if not (folder / "config.json").is_file():
             raise EngineError(
                 f"{name}: this folder holds no model (no config.json in it); "
-                "give the one that holds the model's config.json, tokenizer and weights"
+                "give the one with the model's config.json, tokenizer and weights"
             )
         return Source(location=str(folder), display_name=name, is_demo=False)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
         raise EngineError(
             f"{name}: no such model folder; give a folder, a hub id such as Qwen/Qwen3-30B-A3B, or '{DEMO}'"
         )
-    if _hub_answers():
+    if _is_hub_reachable():
         return Source(location=name, display_name=name, is_demo=False)
     from huggingface_hub import try_to_load_from_cache
 
@@ -67,8 +67,8 @@ def find_source(spec: ModelSpec) -> Source:
     return Source(location=name, display_name=name, is_demo=False, cached_only=True)
 
 
-def _hub_answers() -> bool:
-    """Tell whether the hub can be reached; its own client would try for 25 s before it gave up."""
+def _is_hub_reachable() -> bool:
+    """Return whether the hub can be reached; its own client would try for 25 s."""
     import socket
     from urllib.parse import urlsplit
     from urllib.request import getproxies
@@ -89,14 +89,14 @@ def _hub_answers() -> bool:
 
 
 def refuse_missing_packages() -> None:
-    """Raise EngineError when the packages that run a model are not installed; none of them is imported."""
+    """Raise EngineError when packages that run a model are not installed, without importing any."""
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
         raise EngineError(f"the transformers engine needs {', '.join(missing)}: pip install 'pytest-jarvis[local]'")
 
 
 def is_small(source: Source) -> bool:
-    """Tell whether a base model's files are small enough for one thread to load it as fast as several."""
+    """Return whether a base model is so small that one thread loads it as fast as several."""
     sizes = [file.stat().st_size for file in Path(source.location).glob("*.safetensors")]
     return 0 < sum(sizes) < _SMALL_BYTES
 
@@ -104,14 +104,14 @@ def is_small(source: Source) -> bool:
 _NOT_THE_MODEL: Final = frozenset(
     {"optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin", "trainer_state.json", "scaler.pt"}
 )
-"""What training leaves beside a model and loading never reads; an optimizer is twice the size of the weights."""
+"""Files of a training that loading never reads; an optimizer is twice the size of the weights."""
 _NOT_READ: Final = frozenset({".md", ".png", ".jpg", ".svg", ".pdf", ".log", ".lock"})
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """A file as its folder lists it, without reading it."""
+    """Size and modification time of a file."""
 
     path: Path
     size: int
@@ -120,14 +120,14 @@ class FileState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFiles:
-    """Where the base was taken from: a folder, with its files as they were before the loading, or a commit."""
+    """Source of a loaded base: a folder, with its files as they were before the load, or a commit of the hub."""
 
     location: str
     files: tuple[FileState, ...]
     commit: str | None
 
     def fingerprint(self, digest: Digest) -> str | None:
-        """Return what identifies the base; None where that is not known, or a file has changed since it was loaded."""
+        """Return the identity of the base, or None when it is unknown or a file has changed since the load."""
         if self.commit is not None:
             return f"{self.location}@{self.commit}"
         if not self.files or self.files != list_files(Path(self.location)):
@@ -136,8 +136,8 @@ class BaseFiles:
         return f"sha256:{_sha256(chr(10).join(lines))}"
 
 
-class Identities:
-    """Gives each request of one loaded pair its identity; what the requests share is found out once."""
+class IdentityBuilder:
+    """Build the identities of the requests of one loaded pair."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Identities:
         settings: GenerationSettings,
         versions: Mapping[str, str],
     ) -> None:
-        """`adapters` are digests by arm."""
+        """`adapters` holds digests by arm."""
         self._base = base
         self._adapters = adapters
         self._storage = storage
@@ -162,9 +162,9 @@ class Identities:
         self._fingerprint: str | None = None
 
     def of(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
-        """Return the identity of the response to `request`, whose prompt the model gets as `prompt`; None if unknown.
+        """Return the identity of the response to `request`, rendered as `prompt`; None if unknown.
 
-        The files are read at the first call: a run that neither stores nor reuses does not pay for it.
+        The first call reads the files: a run that neither stores nor reuses does not pay for it.
         """
         self._fingerprint = self._fingerprint or self._base.fingerprint(digest)
         if self._fingerprint is None:
@@ -186,9 +186,9 @@ class Identities:
 
 
 def list_files(folder: Path) -> tuple[FileState, ...]:
-    """Return the files of a model's folder that loading may read, by name; none where there is no such folder.
+    """Return the files of a model's folder that loading may read, by name; empty without such a folder.
 
-    Rather one too many than one too few: a file that does not matter costs responses that are drawn again.
+    Rather one too many than one too few: a file that does not matter costs responses generated anew.
     """
     found = []
     for path in sorted((*folder.glob("*"), *folder.glob("*/**/*.py"), *folder.glob("*/*.jinja"))):
@@ -199,10 +199,10 @@ def list_files(folder: Path) -> tuple[FileState, ...]:
     return tuple(found)
 
 
-def commit_of(source: Source, revision: str | None, auto_map: Mapping[str, Any] | None) -> str | None:
-    """Return the commit of the hub that `revision` stands for in the cache; None for a folder, or where it is unknown.
+def find_commit(source: Source, revision: str | None, auto_map: Mapping[str, Any] | None) -> str | None:
+    """Return the hub's commit of `revision` in the cache; None for a folder, or when unknown.
 
-    None too when the model's code comes from another repository, whose commit this one does not fix.
+    Also None when the model's code comes from another repository, whose commit this one does not fix.
     """
     if Path(source.location).is_dir() or "--" in str(auto_map or ""):
         return None
@@ -219,7 +219,7 @@ def template_digest(template: Any) -> str:
 
 
 def device_kinds(names: str) -> str:
-    """Return what computes: the GPUs by name, or the processor's kernels, which round each in its own way."""
+    """Return what computes and so decides rounding: the names of the GPUs, or the processor's kernels."""
     import torch
 
     return names if names != "CPU" else f"cpu {torch.backends.cpu.get_cpu_capability()}"
@@ -227,7 +227,7 @@ def device_kinds(names: str) -> str:
 
 @functools.cache
 def engine_version() -> str:
-    """Return the engine's name, the package's version, and a digest of the source that makes tokens and answers.
+    """Return the engine's name, the package's version, and a digest of the engine's source.
 
     The digest because a checkout changes without its version.
     """
@@ -240,7 +240,7 @@ def engine_version() -> str:
 def _sha256_of_files(folder: Path) -> str:
     found = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
-        # As text: git may write other ends of lines into another checkout.
+        # As text: line ends may differ between checkouts.
         found.update(f"{file.relative_to(folder).as_posix()}\0{file.read_text(encoding='utf-8')}\0".encode())
     return found.hexdigest()
 

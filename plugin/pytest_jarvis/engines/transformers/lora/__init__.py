@@ -1,1 +1,1 @@
-"""Adapters attached to the base, and the rows of a batch that belong to each."""
+"""Attach adapters to the base, and run each row of a batch as its arm."""

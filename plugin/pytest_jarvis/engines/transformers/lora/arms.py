@@ -1,8 +1,8 @@
-"""Which arm each row of a batch runs as: one adapter for all rows, none, or each row its own.
+"""Select the arm of each row of a batch: one adapter for all rows, none, or each row its own.
 
-peft runs rows of several adapters in one batch by picking each adapter's rows with a list of their places, in every
-adapted layer: on a GPU each list is copied to the device, and each copy waits for everything that was launched before.
-The rows of a batch are ordered by arm here, so that an adapter's rows are a slice, which costs nothing.
+peft runs rows of several adapters in one batch by indexing each adapter's rows with a list, in every adapted layer: on
+a GPU each list is copied to the device, and each copy waits for everything launched before. Here the rows of a batch
+are ordered by arm, so that an adapter's rows are a slice, which costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.nf4.experts import WRAPPERS, adds_shares
+from pytest_jarvis.engines.transformers.nf4.experts import LORA_WRAPPERS, applies_lora
 from pytest_jarvis.types import BASE_ARM, Note
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ else:
 
 
 PEFT_BASE: Final = "__base__"
-"""What peft calls a row of a mixed batch that no adapter touches."""
+"""peft's adapter name for the base's rows of a mixed batch."""
 Span = tuple[str, int, int]
 """(adapter, first row, last row + 1)."""
 _PEFT_NAME: Final = "jarvis-arm-{}-jarvis"
@@ -34,30 +34,30 @@ _PEFT_NAME: Final = "jarvis-arm-{}-jarvis"
 
 @dataclass(slots=True)
 class Rows:
-    """Which rows of the batch under way run as which adapter, for every layer that shares this object."""
+    """The adapters of the running batch's rows, shared by all layers."""
 
     spans: tuple[Span, ...] | None = None
-    """By the names that peft knows; None when no batch is under way in which rows are told apart."""
+    """By peft's names; None unless a mixed batch is running."""
     count: int = 0
-    """The rows of the batch."""
+    """Number of rows in the batch."""
 
 
 def peft_name(arm: str) -> str:
-    """Return what peft calls an adapter: its arm's name within what no module or parameter of a model has.
+    """Return peft's name of an adapter: its arm's, marked so that no module or parameter name contains it.
 
-    peft makes the name a part of its modules' and parameters' names, looks for it anywhere in them, and looks for
-    modules by how their names end.
+    peft makes the name a part of its modules' and parameters' names, searches for it anywhere in them, and finds
+    modules by the end of their names.
     """
     return _PEFT_NAME.format(arm)
 
 
-def with_own_names(text: str) -> str:
-    """Return what peft says, with the adapters called as their arms are."""
+def restore_arm_names(text: str) -> str:
+    """Return a message of peft with adapters called by their arms."""
     return re.sub(_PEFT_NAME.format("(.*?)"), r"\1", text)
 
 
 def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
-    """Return the slices of the adapters' rows, row i running as `arms[i]`; None when an arm's rows lie apart."""
+    """Return the spans of the adapters' rows, row i run as `arms[i]`; None when an arm's rows are not contiguous."""
     spans: list[Span] = []
     for row, arm in enumerate(arms):
         if spans and spans[-1][0] == arm:
@@ -69,42 +69,39 @@ def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
     return tuple(span for span in spans if span[0] != BASE_ARM)
 
 
-def slice_rows(model: PeftModel) -> None:
-    """Have the plain LoRA layers of `model` take an adapter's rows as a slice in a batch of several arms.
+def use_row_slices(model: PeftModel) -> None:
+    """Make the plain LoRA layers of `model` take an adapter's rows as a slice in a mixed batch.
 
-    Layers of another kind (an embedding, a convolution, another quantisation, DoRA) stay as they are.
+    Other layers (an embedding, a convolution, another quantisation, DoRA) stay as they are.
     """
     from peft.tuners.lora.layer import LoraLayer
 
-    whole_rows(model)
+    restore_layers(model)
     rows = Rows()
     for module in list(model.modules()):
         kind: Any = type(module)
-        mixin: Any = _mixin(module) if isinstance(module, LoraLayer) else None
+        mixin: Any = _find_mixin(module) if isinstance(module, LoraLayer) else None
         if mixin is not None:
-            module.__class__ = _mixed_class(mixin, kind)
+            module.__class__ = _mixed_type(mixin, kind)
             module.jarvis_rows = rows
 
 
-def whole_rows(model: Any) -> None:
-    """Give the LoRA layers of `model` back the classes that peft made them of, to attach another adapter to them."""
+def restore_layers(model: Any) -> None:
+    """Undo `use_row_slices`, to attach another adapter."""
     for module in model.modules():
-        module.__dict__.pop(WRAPPERS, None)
+        module.__dict__.pop(LORA_WRAPPERS, None)
         if "jarvis_rows" in module.__dict__:
             module.__class__ = type(module).__bases__[1]
             del module.__dict__["jarvis_rows"]
 
 
 @functools.cache
-def _mixed_class(mixin: Any, kind: Any) -> type[Any]:
+def _mixed_type(mixin: Any, kind: Any) -> type[Any]:
     return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
 
 
-def _mixin(layer: Any) -> type[Any] | None:
-    """Return what makes a LoRA layer take slices of rows, None for a layer that stays as it is.
-
-    A wrapper of an expert tensor is noted with the experts, by the name of the tensor.
-    """
+def _find_mixin(layer: Any) -> type[Any] | None:
+    """Return the mixin that makes a LoRA layer take slices of rows, or None; register wrappers of expert tensors."""
     from peft.tuners.lora.layer import ParamWrapper
 
     if not isinstance(layer, ParamWrapper):
@@ -113,27 +110,27 @@ def _mixin(layer: Any) -> type[Any] | None:
     if layer.lora_variant or layer.merged:
         return None
     if layer.num_experts == 1 and not hasattr(owner, "parametrizations"):
-        return RowsApart
-    if layer.num_experts == 1 or not adds_shares(owner):
+        return SeparatePasses
+    if layer.num_experts == 1 or not applies_lora(owner):
         return None
-    owner.__dict__.setdefault(WRAPPERS, {})[layer.parameter_name] = layer
+    owner.__dict__.setdefault(LORA_WRAPPERS, {})[layer.parameter_name] = layer
     return SlicedExperts
 
 
 class SlicedExperts(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
-    """Mixed into peft's wrapper of an expert tensor: a batch whose rows are told apart is left to the experts."""
+    """Mixin of peft's wrapper of an expert tensor: in a mixed batch the experts add the LoRA products."""
 
     jarvis_rows: Rows
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Return the experts' output, by whatever peft does when rows are not told apart."""
-        plain = self.jarvis_rows.spans is None
-        found: torch.Tensor = super().forward(x, *args, **kwargs) if plain else self.base_layer(x, *args, **kwargs)
-        return found
+        """Return the experts' output."""
+        forward = super().forward if self.jarvis_rows.spans is None else self.base_layer
+        output: torch.Tensor = forward(x, *args, **kwargs)
+        return output
 
 
 def _is_plain(layer: Any) -> bool:
-    """Tell whether all that a LoRA layer does to its input is to add left(right(input)) times a number."""
+    """Return whether a LoRA layer only adds left(right(input)) times a number."""
     from peft.tuners.lora.bnb import Linear4bit
     from peft.tuners.lora.layer import Linear
 
@@ -148,7 +145,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 class SlicedRows(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
-    """Mixed into peft's LoRA layer: a batch of several arms adds each adapter's product to a slice of the rows."""
+    """Mixin of peft's LoRA layer: a mixed batch adds each adapter's product to a slice of the rows."""
 
     jarvis_rows: Rows
 
@@ -167,22 +164,22 @@ class SlicedRows(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
         return result
 
 
-class RowsApart(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
-    """Mixed into peft's wrapper of another parameter (a router's weights): each adapter's rows have their own pass."""
+class SeparatePasses(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
+    """Mixin of peft's wrapper of another parameter (a router's weights): a pass for each adapter's rows."""
 
     jarvis_rows: Rows
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return what the module returns, a tensor or several, each with a row for every one of `x`."""
+        """Return the module's output, one tensor or several, each with a row for every row of `x`."""
         rows = self.jarvis_rows
         if rows.spans is None:
             return super().forward(x, *args, **kwargs)
-        # All rows, so that the base's do not hang on how many of them there are.
+        # All rows, so that the base's do not depend on their number.
         whole = self.base_layer(x, *args, **kwargs)
         tensors = whole if isinstance(whole, tuple) else (whole,)
         per_row, rest = divmod(len(x), rows.count)
         if rest or any(len(tensor) != len(x) for tensor in tensors):
-            raise ValueError(f"the output of {type(self.get_base_layer()).__name__} has no row for each of the batch")
+            raise ValueError(f"the output of {type(self.get_base_layer()).__name__} lacks a row for each of the batch")
         for adapter, first, end in rows.spans:
             if adapter in self.lora_A:
                 part = slice(first * per_row, end * per_row)
@@ -193,11 +190,11 @@ class RowsApart(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
         return whole
 
 
-def unmixable(adapters: Sequence[str], model: Any) -> Note | None:
-    """Return why rows of some adapters cannot share a batch for sure, None where it takes a trial to know.
+def find_mixing_obstacle(adapters: Sequence[str], model: Any) -> Note | None:
+    """Return why rows of some adapters surely cannot share a batch, or None: then a trial decides.
 
-    peft asks the adapter that is on whether a module is replaced at all: what a row gets where only some adapters
-    replace a module would hang on what ran before.
+    peft asks the active adapter whether a module is replaced: where only some adapters replace it, a row's output would
+    depend on what ran before.
     """
     from peft.utils import AuxiliaryTrainingWrapper
 
@@ -210,19 +207,19 @@ def unmixable(adapters: Sequence[str], model: Any) -> Note | None:
     return None
 
 
-def as_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:
-    """Return the context in which row i of a batch runs as `arms[i]`.
+def select_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:
+    """Return a context in which row i of a batch runs as `arms[i]`.
 
-    An adapter alone runs as it does beside others, wherever it can: its rounding must not hang on them.
+    Where possible an adapter alone runs as it does beside others: its rounding must not depend on them.
     """
     alone = len(set(arms)) == 1
-    if alone and (arms[0] == BASE_ARM or not hasattr(model, "peft_config") or picks_by_lists(model)):
-        return only(model, arms[0])
-    return _mixed(model, arms)
+    if alone and (arms[0] == BASE_ARM or not hasattr(model, "peft_config") or needs_row_lists(model)):
+        return select_arm(model, arms[0])
+    return _select_rows(model, arms)
 
 
-def picks_by_lists(model: Any) -> bool:
-    """Tell whether an adapted module of `model` has its rows picked by peft's lists of places in a mixed batch."""
+def needs_row_lists(model: Any) -> bool:
+    """Return whether peft indexes the rows of an adapted module of `model` by lists in a mixed batch."""
     from peft.tuners.lora.layer import LoraLayer
     from peft.utils import AuxiliaryTrainingWrapper
 
@@ -231,8 +228,8 @@ def picks_by_lists(model: Any) -> bool:
 
 
 @contextmanager
-def only(model: Any, arm: str) -> Iterator[None]:
-    """Run `model` as one arm: an adapter by name, or the base with every adapter off."""
+def select_arm(model: Any, arm: str) -> Iterator[None]:
+    """Run `model` as one arm inside the context: an adapter, or the base with every adapter off."""
     if not hasattr(model, "peft_config"):
         yield
     elif arm == BASE_ARM:
@@ -244,10 +241,10 @@ def only(model: Any, arm: str) -> Iterator[None]:
 
 
 @contextmanager
-def _mixed(model: Any, arms: Sequence[str]) -> Iterator[None]:
-    """Run `model` with row i of the batch as `arms[i]`: by slices where a layer takes them, else by peft's own way.
+def _select_rows(model: Any, arms: Sequence[str]) -> Iterator[None]:
+    """Run `model` with row i of the batch as `arms[i]`: by slices where a layer takes them, else as peft does.
 
-    peft's own context leaves its hooks behind when the forward raises (out of memory, Ctrl-C), so they are put here.
+    With our own hooks: peft's context leaves its hooks behind when the forward pass raises (out of memory, Ctrl-C).
     """
     from peft.tuners.lora.layer import LoraLayer
     from peft.utils import AuxiliaryTrainingWrapper

@@ -1,4 +1,4 @@
-"""Adapters attached to the weights of the base: none is merged, none changes them, none changes another's arm."""
+"""Attach adapters to the base: none is merged, changes the base's weights, or changes another arm."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.lora.arms import peft_name, slice_rows, whole_rows, with_own_names
+from pytest_jarvis.engines.transformers.lora.arms import peft_name, restore_arm_names, restore_layers, use_row_slices
 from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_bin, refuse_variants_in_4_bits
-from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings, stand_ins
+from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts, substitute_placeholders
 from pytest_jarvis.types import EngineError, Note
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ATTACH_ERRORS: Final = (
     ValueError,
     re.error,
 )
-"""What peft and torch raise for files that do not fit; all of them end as one sentence."""
+"""Exceptions of peft and torch for files that do not fit."""
 _SIZES: Final = re.compile(
     r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, "
     r"the shape in current model is torch\.Size\(\[([\d, ]*)\]\)"
@@ -49,23 +49,27 @@ OnAttached = Callable[["PeftModel", AdapterFiles], None]
 def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: OnAttached | None = None) -> PeftModel:
     """Return `model` with every adapter attached by name, frozen, in evaluation mode; none is merged.
 
-    `on_attached` is called with each adapter once it is there, before the next. Raises EngineError naming the keys when
-    an adapter's file and its configuration do not agree, or when its shapes are not those of this base; and whenever
-    attaching would change a weight of the base, which all arms share.
+    `on_attached` is called with each adapter before the next is attached. Raises EngineError when an adapter's file
+    does not match its configuration or the shapes of this base, or when attaching changes a weight of the base.
     """
     _refuse_single_tokens_beside_others(adapters)
-    untouched = Untouched(model)
+    checksums = WeightChecksums(model)
     peft_model: PeftModel | None = None
     for adapter in adapters:
         if _is_in_4_bits(model):
             refuse_variants_in_4_bits(adapter.name, adapter.config)
         peft_model = _attach_one(model, peft_model, adapter)
-        changed = untouched.first_change()
+        changed = checksums.find_change()
         if changed is not None:
-            raise EngineError(_what_changed(adapter, changed))
+            own = restore_arm_names(changed)
+            what = "the base itself" if own == changed else "another adapter"
+            raise EngineError(
+                f"adapter '{adapter.name}': attaching it changed {what} ({own.removeprefix('base_model.model.')}), so "
+                "the arms could not be compared on the same base; save it as a plain LoRA, or use another adapter"
+            )
         if adapter is not adapters[-1]:
-            untouched = Untouched(peft_model)
-        slice_rows(peft_model)
+            checksums = WeightChecksums(peft_model)
+        use_row_slices(peft_model)
         if on_attached is not None:
             on_attached(peft_model, adapter)
     if peft_model is None:
@@ -73,20 +77,10 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
     return peft_model
 
 
-def _what_changed(adapter: AdapterFiles, weight: str) -> str:
-    """Return that attaching an adapter changed what all arms share, or another arm's own, as a sentence."""
-    own = with_own_names(weight)
-    what = "the base itself" if own == weight else "another adapter"
-    return (
-        f"adapter '{adapter.name}': attaching it changed {what} ({own.removeprefix('base_model.model.')}), so that the "
-        "comparison would not be the one that was asked for; save it as a plain LoRA, or take another adapter"
-    )
-
-
 def rehearse(config: PreTrainedConfig, adapters: list[AdapterFiles]) -> None:
-    """Attach the adapters to a model without weights: names and shapes that do not fit are refused in seconds.
+    """Attach the adapters to a model without weights, to refuse wrong names and shapes in seconds.
 
-    Raises EngineError as `attach` does. A model that cannot be built without its weights is left to the load.
+    Raises EngineError as `attach` does. Skips a model that cannot be built without its weights.
     """
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -101,59 +95,58 @@ def rehearse(config: PreTrainedConfig, adapters: list[AdapterFiles]) -> None:
 
 
 def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
-    """Return the model with one adapter more."""
+    """Return the model with another adapter attached."""
     from peft import LoraConfig, PeftModelForCausalLM
     from peft.tuners.lora.layer import ParamWrapper
 
     name = peft_name(adapter.name)
     try:
-        with warnings.catch_warnings(), stand_ins(model):
-            # peft's advice about conversions and tied weights; what it warns of is checked on keys and logits.
+        with warnings.catch_warnings(), substitute_placeholders(model):
+            # peft warns of conversions and tied weights; keys and logits are checked below and in `proof`.
             warnings.simplefilter("ignore")
             config = LoraConfig.from_pretrained(str(adapter.folder))
             config.inference_mode = True
-            # How a training began may rewrite the base; every weight comes from the file, or is refused as missing.
+            # An initialisation may rewrite the base; every weight comes from the file, or is refused as missing.
             config.init_lora_weights = False
-            # Biases of the base are shared by all arms: other ones in the file are refused, the base's own are there.
+            # All arms share the base's biases: different ones in the file are refused.
             config.bias = "none"
             if peft_model is None:
                 peft_model = PeftModelForCausalLM(model, config, adapter_name=name)
             else:
-                whole_rows(peft_model)
-                # peft knows its wrappers by the name of their class, to add to them.
-                _exchange(peft_model, _wrapper_class(), ParamWrapper)
-                with _parameters_unsaid(peft_model):
+                restore_layers(peft_model)
+                # To add to its wrappers, peft finds them by their class's name.
+                _replace_class(peft_model, _wrapper_class(), ParamWrapper)
+                with _hide_target_parameters(peft_model):
                     peft_model.add_adapter(name, config)
-                _refuse_parts(peft_model, adapter)
+                _refuse_other_parameters(peft_model, adapter)
             _refuse_replaced_in_4_bits(peft_model, adapter)
             _refuse_base_weights(peft_model, adapter)
-            # safetensors reads to no meta device.
+            # safetensors cannot read to the meta device.
             device = "cpu" if model.device.type == "meta" else str(model.device)
             outcome = peft_model.load_adapter(str(adapter.folder), name, torch_device=device)
     except _ATTACH_ERRORS as error:
-        raise EngineError(_why_not(adapter, error, model)) from error
-    # peft lists a key as missing when it holds the adapter's name anywhere, `lora_A.other` for an adapter `a`.
+        raise EngineError(_explain(adapter, error, model)) from error
+    # peft lists a key as missing when it contains the adapter's name anywhere: `lora_A.other` for an adapter `a`.
     own = re.compile(rf"\.{re.escape(name)}(\.|$)")
     missing = [key for key in outcome.missing_keys if own.search(key)]
     _refuse_keys(adapter, missing=[own.sub(r"\1", key) for key in missing], unexpected=list(outcome.unexpected_keys))
-    _exchange(peft_model, ParamWrapper, _wrapper_class())
-    _round_once(peft_model, name)
+    _replace_class(peft_model, ParamWrapper, _wrapper_class())
+    _cast_expert_matrices(peft_model, name)
     peft_model.eval()
     peft_model.requires_grad_(requires_grad=False)
     return peft_model
 
 
-def _exchange(model: PeftModel, kind: type[Any], other: type[Any]) -> None:
-    """Make the modules of one kind of wrapper ones of another."""
+def _replace_class(model: PeftModel, kind: type[Any], other: type[Any]) -> None:
     for module in model.modules():
         if type(module) is kind:
             module.__class__ = other
 
 
-def _round_once(model: PeftModel, name: str) -> None:
-    """Hold an adapter's matrices for experts in the precision that they are multiplied in.
+def _cast_expert_matrices(model: PeftModel, name: str) -> None:
+    """Cast an adapter's matrices for experts to the dtype of the product.
 
-    peft holds them in 32 bits and rounds those of all experts at every step: on a GPU gigabytes, twice the memory.
+    peft keeps them in 32 bits and casts those of all experts at every step: gigabytes on a GPU, and twice the memory.
     """
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -164,26 +157,26 @@ def _round_once(model: PeftModel, name: str) -> None:
 
 
 @contextmanager
-def _parameters_unsaid(model: PeftModel) -> Iterator[None]:
-    """Have the configurations of adapters that are attached name no parameters while another one is attached.
+def _hide_target_parameters(model: PeftModel) -> Iterator[None]:
+    """Hide the target parameters of attached adapters while another one is attached.
 
-    peft refuses adapters whose lists of parameters differ, as texts. What must not differ is checked on the modules.
+    peft refuses adapters whose lists of parameters differ as texts; `_refuse_other_parameters` checks the modules.
     """
     configs: list[Any] = list(model.peft_config.values())
-    said = [config.target_parameters for config in configs]
+    hidden = [config.target_parameters for config in configs]
     try:
         for config in configs:
             config.target_parameters = None
         yield
     finally:
-        for config, parameters in zip(configs, said, strict=True):
+        for config, parameters in zip(configs, hidden, strict=True):
             config.target_parameters = parameters
 
 
-def _refuse_parts(model: PeftModel, adapter: AdapterFiles) -> None:
-    """Raise EngineError where two adapters are on different parameters of one module.
+def _refuse_other_parameters(model: PeftModel, adapter: AdapterFiles) -> None:
+    """Raise EngineError when two adapters are on different parameters of one module.
 
-    peft wraps a module once for each of its parameters, and a file says by the place of the wrapper which is meant.
+    peft wraps a module once for each of its parameters, and a file names a parameter by its wrapper's place.
     """
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -200,13 +193,13 @@ def _refuse_parts(model: PeftModel, adapter: AdapterFiles) -> None:
                 raise EngineError(
                     f"adapter '{adapter.name}': it cannot share a base with the adapters named before it: of the "
                     f"parameters {', '.join(every)} of {name.removeprefix('base_model.model.')}, adapter "
-                    f"'{with_own_names(own)}' is on {', '.join(parameters)} only; compare them in runs of their own "
+                    f"'{restore_arm_names(own)}' is on {', '.join(parameters)} only; compare them in runs of their own "
                     "(--jarvis-reuse keeps the base's responses)"
                 )
 
 
 def unknown_keys(adapter: AdapterFiles) -> Note | None:
-    """Return a note of what a configuration asks for by keys that this peft passes over; None when it knows all."""
+    """Return a note of the keys of a configuration that this peft ignores, or None."""
     from dataclasses import fields
 
     from peft import LoraConfig
@@ -225,12 +218,12 @@ def _is_in_4_bits(model: PreTrainedModel) -> bool:
 
 
 def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:
-    """Raise EngineError for an adapter of single tokens among several: peft takes it for a part of all of them."""
+    """Raise EngineError for an adapter of single tokens among several: peft applies it to all of them."""
     for adapter in adapters if len(adapters) > 1 else ():
         if adapter.config.get("trainable_token_indices"):
             raise EngineError(
                 f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
-                "cannot be attached beside others; compare it with the base in a run of its own"
+                "cannot be attached beside others; compare it with the base in its own run"
             )
 
 
@@ -250,38 +243,38 @@ def _refuse_replaced_in_4_bits(peft_model: PeftModel, adapter: AdapterFiles) -> 
 
 
 def _refuse_base_weights(peft_model: PeftModel, adapter: AdapterFiles) -> None:
-    """Raise EngineError when an adapter's file holds weights of the base itself that are not those of this base.
+    """Raise EngineError when an adapter's file holds weights of the base that differ from this base's.
 
-    peft would put them in the base's place, for all arms. It saves such copies by itself, of the embeddings; the same
-    values do no harm.
+    peft would replace the base's with them, for all arms. It saves copies of the embeddings by default, which do no
+    harm when equal.
     """
     import torch
 
-    found = list(_not_of_lora(adapter, _saved_whole(peft_model, peft_name(adapter.name))))
+    found = list(_read_base_tensors(adapter, _replaced_keys(peft_model, peft_name(adapter.name))))
     held: dict[str, torch.Tensor] = peft_model.state_dict() if found else {}
     others: list[str] = []
     for key, tensor in found:
         weight = held.get(key)
         if weight is None:
-            continue  # named afterwards, with what else the model has no place for
+            continue  # refused by `_refuse_keys`
         if weight.shape != tensor.shape:
-            raise EngineError(_other_size(adapter, key, tuple(tensor.shape), tuple(weight.shape), peft_model))
+            raise EngineError(_describe_size(adapter, key, tuple(tensor.shape), tuple(weight.shape), peft_model))
         if not weight.is_meta and not torch.equal(tensor.to(device=weight.device, dtype=weight.dtype), weight):
             others.append(key)
     if not others:
         return
-    shown = _few([key.removeprefix("base_model.model.") for key in others])
+    shown = _join_first([key.removeprefix("base_model.model.") for key in others])
     cure = "save it with save_embedding_layers=False, or train these as modules_to_save"
     if adapter.config.get("bias", "none") != "none":
         cure = f"its bias is {adapter.config['bias']!r}, train it with bias 'none'"
     raise EngineError(
-        f"adapter '{adapter.name}': its file also holds weights of the base itself that are not this base's "
-        f"({shown}), and the base would answer with them; {cure}"
+        f"adapter '{adapter.name}': its file also holds weights of the base itself that differ from this base's "
+        f"({shown}), and the base would run with them; {cure}"
     )
 
 
-def _saved_whole(peft_model: PeftModel, name: str) -> set[str]:
-    """Return the keys of an adapter's file that belong to modules it replaces, or whose tokens it trains."""
+def _replaced_keys(peft_model: PeftModel, name: str) -> set[str]:
+    """Return the keys of an adapter's file for modules that it replaces, or whose tokens it trains."""
     from peft.utils import AuxiliaryTrainingWrapper
 
     return {
@@ -292,8 +285,8 @@ def _saved_whole(peft_model: PeftModel, name: str) -> set[str]:
     }
 
 
-def _not_of_lora(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the name and the tensor of what an adapter's file holds beside its own weights."""
+def _read_base_tensors(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the key and tensor of each weight of the base in an adapter's file."""
 
     def is_other(key: str) -> bool:
         return key not in saved_whole and not any(part.startswith("lora_") for part in key.split("."))
@@ -314,27 +307,27 @@ def _not_of_lora(adapter: AdapterFiles, saved_whole: set[str]) -> Iterator[tuple
 
 
 class FourBitParameters(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
-    """Mixed into peft's wrapper of an adapted parameter, to make it right for a parameter in 4 bits too.
+    """Mixin of peft's wrapper of an adapted parameter, which makes it right for a parameter in 4 bits too.
 
-    peft 0.21 puts its product behind the reading of the 4 bits for a forward pass. Of two parameters of a module it
-    reads the second before its product is there, and uses that; afterwards it looks for the products under another
-    class's name and leaves them all on. Here the reading itself adds the product. Not needed any more once
+    peft 0.21 registers its product behind the dequantisation for a forward pass. Of two parameters of a module it reads
+    the second before its product is registered, and afterwards it looks for the products under another class's name and
+    leaves them all on. Here the dequantisation itself adds the product. May be deleted once
     `test_logits_are_those_of_weights_merged_by_hand[fused experts-nf4]` passes without it.
     """
 
-    def _reading(self) -> Any:
-        """Return what reads the parameter's 4 bits, or None for a plain one."""
+    def _dequantizer(self) -> Any:
+        """Return the parameter's `ExpertDequantizer`, or None for a plain one."""
         entries = getattr(self.get_base_layer(), "parametrizations", {})
         return entries[self.parameter_name][0] if self.parameter_name in entries else None
 
     def get_param(self) -> Any:
-        """Return the parameter; for one in 4 bits, a blank of its shape, since only that is asked for here."""
-        reading = self._reading()
+        """Return the parameter; for one in 4 bits a blank of its shape, which is all that peft uses."""
+        reading = self._dequantizer()
         return super().get_param() if reading is None else reading.blank()
 
     @contextmanager
     def _activate_lora(self, active_adapters: list[str]) -> Iterator[None]:
-        reading = self._reading()
+        reading = self._dequantizer()
         if reading is None:
             with super()._activate_lora(active_adapters):
                 yield
@@ -355,69 +348,66 @@ def _wrapper_class() -> type[Any]:
 
 
 def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[str]) -> None:
-    """Raise EngineError for weights that the file lacks or that the model has no place for."""
+    """Raise EngineError for weights that the file or the model lacks."""
     for found, what in ((missing, "its file lacks"), (unexpected, "the model has no place for")):
         if found:
             raise EngineError(
-                f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_few(found)}; its "
-                "adapter_config.json and its file are not of one training, or it is for another base: save it again "
-                "with peft's save_pretrained"
+                f"adapter '{adapter.name}': {what} {len(found)} of its weights: {_join_first(found)}; its "
+                "adapter_config.json and its file are from different trainings, or it is for another base: save it "
+                "again with peft's save_pretrained"
             )
 
 
-def _few(keys: list[str]) -> str:
-    """Return the first keys of some, and how many more there are."""
+def _join_first(keys: list[str]) -> str:
+    """Return the first three keys, and how many more there are."""
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     return ", ".join(sorted(keys)[:3]) + more
 
 
-def _why_not(adapter: AdapterFiles, error: BaseException, model: PreTrainedModel) -> str:
-    """Return why an adapter cannot be attached, as a sentence."""
-    said = " ".join(str(error).split())
+def _explain(adapter: AdapterFiles, error: BaseException, model: PreTrainedModel) -> str:
+    """Return the sentence for an adapter that cannot be attached."""
+    message = " ".join(str(error).split())
     if isinstance(error, KeyError):
-        return f"adapter '{adapter.name}': its file lacks a weight that its configuration names: {_key(error)}"
-    sizes = _SIZES.search(said)
+        key = restore_arm_names(str(error.args[0])) if error.args else "unnamed"
+        return f"adapter '{adapter.name}': its file lacks a weight that its configuration names: {key}"
+    sizes = _SIZES.search(message)
     if sizes is not None:
         theirs, ours = (tuple(int(one) for one in found.split(",") if one.strip()) for found in sizes.groups()[1:])
-        return _other_size(adapter, sizes[1].replace(f".{peft_name(adapter.name)}", ""), theirs, ours, model)
-    said = with_own_names(said)
-    if len(said) > _LONGEST:
-        said = f"{said[:_LONGEST].rpartition(' ')[0]}…"
-    return f"adapter '{adapter.name}': it cannot be attached to this base: {said or type(error).__name__}"
+        return _describe_size(adapter, sizes[1].replace(f".{peft_name(adapter.name)}", ""), theirs, ours, model)
+    message = restore_arm_names(message)
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST].rpartition(' ')[0]}…"
+    return f"adapter '{adapter.name}': it cannot be attached to this base: {message or type(error).__name__}"
 
 
-def _key(error: KeyError) -> str:
-    return with_own_names(str(error.args[0])) if error.args else "unnamed"
-
-
-def _other_size(
+def _describe_size(
     adapter: AdapterFiles, key: str, theirs: tuple[int, ...], ours: tuple[int, ...], model: PreTrainedModel | PeftModel
 ) -> str:
-    """Return that a weight of an adapter has another size than this base's, or, where that is why, the vocabulary."""
+    """Return the sentence for a weight of another size than this base's, or for another vocabulary."""
     embeddings: Any = model.get_input_embeddings()
     vocabulary = embeddings.weight.shape[0]
     differing = [sizes for sizes in zip(theirs, ours, strict=False) if sizes[0] != sizes[1]]
     if len(theirs) == len(ours) and len(differing) == 1 and differing[0][1] == vocabulary:
         return (
             f"adapter '{adapter.name}': it was trained with a vocabulary of {differing[0][0]} tokens, and this base "
-            f"has {vocabulary}; take the base as it was trained on, with its tokenizer"
+            f"has {vocabulary}; use the base it was trained on, with its tokenizer"
         )
     return (
         f"adapter '{adapter.name}': it cannot be attached to this base: size mismatch, {key} is of "
-        f"shape {theirs} in its file and {ours} here; take the base it was trained on, or correct the ranks in its "
+        f"shape {theirs} in its file and {ours} here; use the base it was trained on, or correct the ranks in its "
         "configuration"
     )
 
 
-class Untouched:
-    """Remembers the weights of a model by the modules that hold them, whatever is wrapped around these later.
+class WeightChecksums:
+    """Checksums of a model's weights, by the modules that hold them, whatever wraps these later.
 
-    The copies that a CPU keeps dequantised hide a change of the packed weights from every logit; the sums do not.
+    A CPU's cached dequantised copies hide a change of the packed weights from every logit, but not from the sums.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self._model = model
-        packed = {id(entry.original) for _, _, entry in expert_readings(model)}
+        packed = {id(entry.original) for _, _, entry in find_packed_experts(model)}
         self._places: list[tuple[str, Any, str]] = [
             (f"{path}.{name}".lstrip("."), module, name)
             for path, module in model.named_modules()
@@ -426,24 +416,24 @@ class Untouched:
         ]
         self._before = list(self._sums())
 
-    def first_change(self) -> str | None:
-        """Return the name of the first weight that is not what it was, None when all are."""
+    def find_change(self) -> str | None:
+        """Return the name of the first weight that changed, or None."""
         for before, now in zip(self._before, self._sums(), strict=True):
             if before != now:
                 return before[0]
         return None
 
     def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield each weight's name with its sums: of its bytes, and of its scales where it is in 4 bits."""
+        """Yield each weight's name and sums: of its bytes, and of its scales where it is in 4 bits."""
         for path, module, name in self._places:
             weight = getattr(module, name)
-            yield path, (_sum(weight.data), _sum_of_scales(getattr(weight, "quant_state", None)))
-        for number, (_, name, entry) in enumerate(expert_readings(self._model)):
-            yield f"{name} of mixture {number}", (_sum(entry.original.data), _sum_of_scales(entry[0].quant_state))
+            yield path, _sums(weight.data, getattr(weight, "quant_state", None))
+        for number, (_, name, entry) in enumerate(find_packed_experts(self._model)):
+            yield f"{name} of mixture {number}", _sums(entry.original.data, entry[0].quant_state)
 
 
 def _sum(tensor: torch.Tensor) -> int:
-    """Return the sum of a tensor's bytes, taken eight at a time where they can be; 0 for one without data."""
+    """Return the sum of a tensor's bytes, eight at a time where possible; 0 for one without data."""
     import torch
 
     if tensor.device.type == "meta":
@@ -454,5 +444,5 @@ def _sum(tensor: torch.Tensor) -> int:
     return int(data.sum(dtype=torch.int64))
 
 
-def _sum_of_scales(state: Any) -> int:
-    return 0 if state is None else _sum(state.absmax)
+def _sums(data: torch.Tensor, state: Any) -> tuple[int, int]:
+    return _sum(data), 0 if state is None else _sum(state.absmax)

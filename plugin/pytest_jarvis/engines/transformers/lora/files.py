@@ -1,4 +1,4 @@
-"""Adapters as files: found, read and checked before anything is attached, and again afterwards."""
+"""Read and check an adapter's files before anything is attached, and check them again afterwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GIVE: Final = "give the folder that peft's save_pretrained wrote"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFiles:
-    """An adapter's folder, read and checked, before anything is attached."""
+    """An adapter's folder, read and checked."""
 
     name: str
     source: str
@@ -49,7 +49,7 @@ class AdapterFiles:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What it adapts: module names, `all-linear`, or fused parameters, sorted."""
+        """Names of adapted modules, `all-linear`, or fused parameters, sorted."""
         return targets_of(self.config)
 
 
@@ -57,7 +57,7 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
     """Return the files of an adapter. Raises EngineError for a folder or a file that is missing or unreadable."""
     if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
         raise EngineError(
-            f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, and not '{BASE_ARM}'"
+            f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, other than '{BASE_ARM}'"
         )
     folder = _folder(spec)
     found, weights = inspect_adapter(folder), weights_in(folder)
@@ -79,9 +79,9 @@ def read_adapter(spec: AdapterSpec) -> AdapterFiles:
 
 
 def refuse_changed(adapter: AdapterFiles) -> None:
-    """Raise EngineError when the files of an attached adapter are no longer those whose digest was taken.
+    """Raise EngineError when the files of an attached adapter changed since their digest was taken.
 
-    A training that goes on writing would else have its answers stored under the digest of an older state.
+    A running training would otherwise have its responses stored under the digest of an older state.
     """
     try:
         same = files_digest(adapter.folder / ADAPTER_CONFIG, adapter.weights) == adapter.sha256
@@ -89,17 +89,16 @@ def refuse_changed(adapter: AdapterFiles) -> None:
         same = False
     if not same:
         raise EngineError(
-            f"adapter '{adapter.name}': its files changed while they were loaded; wait until its training is done"
+            f"adapter '{adapter.name}': its files changed while being loaded; wait until its training is done"
         )
 
 
 def refuse_other_base(adapter: AdapterFiles, source: Source) -> Note | None:
-    """Return a note when the adapter names another base than the folder that is to be loaded, None when it names that.
+    """Return a note when the adapter names another base than the folder to load, or None.
 
-    Raises EngineError when it names another base and the names can be compared: the hub's, or the embedded one's. A
-    folder may be called anything, so its name proves nothing: another folder that is still there is refused when the
-    model in it has another shape, or plainly other weights; a name of the hub against a folder, when what is known of
-    the former has another shape. The shapes of the weights are checked when the adapter is attached.
+    Raises EngineError when it names another base and names can be compared: the hub's, or the embedded one's. The name
+    of a folder proves nothing: another folder that exists is refused when its model has another shape or plainly other
+    weights; a hub id against a folder, when the shape known of it differs. `attach` checks the shapes of the weights.
     """
     stated = str(adapter.config.get("base_model_name_or_path") or "")
     if not stated:
@@ -127,9 +126,9 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> Note | None:
 
 
 def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file of `torch.save`, by name, on a device ("meta" for their shapes alone).
+    """Return the tensors of a file written by `torch.save`, by name, on a device ("meta" for their shapes alone).
 
-    Raises EngineError for a file that is damaged, or that holds anything else: nothing in it is run.
+    Raises EngineError for a file that is damaged or holds anything else; no code in it runs.
     """
     import warnings
     from pickle import UnpicklingError
@@ -138,7 +137,7 @@ def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's guess at what a file may be that it then refuses
+            warnings.simplefilter("ignore")  # torch warns of files that it then refuses
             found = torch.load(file, map_location=device, weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
@@ -151,7 +150,6 @@ def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
 
 
 def _folder(spec: AdapterSpec) -> Path:
-    """Return the folder of an adapter's files."""
     if spec.source.startswith(f"{DEMO}:"):
         from pytest_jarvis.demo import ADAPTERS, adapter_path
 
@@ -174,58 +172,42 @@ def _folder(spec: AdapterSpec) -> Path:
 
 
 _CHANGING_INITS: Final = ("pissa", "olora", "corda", "lora_ga")
-"""Those that take a part out of the base's weights first: what is saved is no change of the base that was loaded."""
-_WHY: Final[Mapping[str, str]] = {
-    "layer_replication": "it repeats layers of the base",
-    "alora_invocation_tokens": "it works from certain tokens of a prompt on only (aLoRA)",
-    "kasa_config": "it cuts the base's weights down (KaSA)",
-    "monteclora_config": "it adds random samples to its weights (MonteCLoRA)",
-    "arrow_config": "it chooses among other adapters (Arrow)",
-    "megatron_config": "it is made for the layers of Megatron",
-}
-_UNQUANTIZED_ONLY: Final[Mapping[str, str]] = {
-    "use_qalora": "QALoRA",
-    "use_bdlora": "BD-LoRA",
-    "velora_config": "VeLoRA",
-}
+"""Initialisations that change the base's weights first, so that what is saved does not fit the base as loaded."""
+_UNQUANTIZED_ONLY: Final = ("use_qalora", "use_bdlora", "velora_config")
+"""Variants that peft computes right on weights in 16 or 32 bits only."""
 
 
 def refuse_variants(name: str, config: Mapping[str, Any]) -> None:
-    """Raise EngineError when an adapter's configuration asks for more than to add a product to weights of the base."""
+    """Raise EngineError for a configuration that does more than add a product to weights of the base."""
     fault = unsupported_variant(config)
     if fault is None:
         return
-    if fault.key == "init_lora_weights":
+    if fault.key != "init_lora_weights":
         raise EngineError(
-            f"adapter '{name}': it was trained with init_lora_weights {_why_not_begun(config[fault.key])}"
+            f"adapter '{name}': {fault.key} in its configuration does more than add a product to the base's weights, "
+            "so base and adapter cannot be compared on the same weights; train a plain LoRA, or use another adapter"
         )
-    raise EngineError(
-        f"adapter '{name}': {_WHY[fault.key]}, by {fault.key} in its configuration, so base and adapter cannot be "
-        "compared on the same weights; train a plain LoRA, or take another adapter"
-    )
+    init = str(config[fault.key])
+    if init.lower().startswith(_CHANGING_INITS):
+        reason = (
+            "which changes the base's weights first, so it does not fit the base as it is; save it with "
+            "save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes a plain LoRA of it"
+        )
+    elif init.lower() == "loftq":
+        reason = (
+            "which replaces the base's weights, so it does not fit the base as it is; use the base that LoftQ made, "
+            "with init_lora_weights true"
+        )
+    else:
+        reason = f"which is not known to leave the base as it is; known: true, false, {', '.join(PLAIN_INITS)}"
+    raise EngineError(f"adapter '{name}': it was trained with init_lora_weights {init!r}, {reason}")
 
 
 def refuse_variants_in_4_bits(name: str, config: Mapping[str, Any]) -> None:
-    """Raise EngineError for a variant that peft computes right on weights in 16 or 32 bits only."""
-    for key, said in _UNQUANTIZED_ONLY.items():
+    """Raise EngineError for a variant that works on an unquantised base only."""
+    for key in _UNQUANTIZED_ONLY:
         if asks_for(config, key):
             raise EngineError(
-                f"adapter '{name}': a {said} ({key} in its configuration) works on a base that is not quantised only; "
-                "set quantization to 'none', or take another adapter"
+                f"adapter '{name}': {key} in its configuration works on an unquantised base only; "
+                "set quantization to 'none', or use another adapter"
             )
-
-
-def _why_not_begun(init: str) -> str:
-    """Return how a training began, and why what came of it cannot be used: the end of a sentence."""
-    if init.lower().startswith(_CHANGING_INITS):
-        return (
-            f"{init!r}, which changes the base's weights first, so it cannot be right on the base as it is; save it "
-            "with save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes a plain LoRA of it"
-        )
-    if init.lower() == "loftq":
-        return (
-            f"{init!r}, which puts other weights in the place of the base's, so it cannot be right on the base as it "
-            "is; take the base that LoftQ made as the base here, with init_lora_weights true"
-        )
-    known = ", ".join(PLAIN_INITS)
-    return f"{init!r}, which is not known here to leave the base as it is; known: true, false, {known}"

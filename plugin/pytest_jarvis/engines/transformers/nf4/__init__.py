@@ -1,1 +1,1 @@
-"""Weights in 4 bits (NF4), experts of mixtures included."""
+"""4-bit weights (NF4), including the experts of mixtures."""

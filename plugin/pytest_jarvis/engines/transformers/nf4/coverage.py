@@ -1,4 +1,4 @@
-"""How each weight of a loaded model is really stored, counted on the model itself."""
+"""Quantisation coverage: how each weight of a loaded model is stored, counted on the model itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 LEAST_SHARE: Final = 0.95
-"""Share of the expert and linear weights that must be in 4 bits for a model to be called 4-bit."""
+"""Share of the expert and linear weights that must be in 4 bits in a 4-bit model."""
 _KINDS: Final = ("experts", "attention", "linear", "router", "embeddings", "head", "norms", "other")
 _SHOULD_BE_4BIT: Final = frozenset({"experts", "attention", "linear"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weight:
-    """One stored tensor: how many weights of the model it stands for, and the bytes it takes with its scales."""
+    """One stored tensor: the weights it holds, and its bytes with its scales."""
 
     name: str
     kind: str
@@ -31,8 +31,8 @@ class _Weight:
     bytes: int
 
 
-def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str | None) -> QuantizationCoverage:
-    """Return what `model` holds, per kind and per storage; the share in 4 bits is None when 4 bits were not `asked`."""
+def measure_coverage(model: PreTrainedModel, *, requested: bool, prequantized: str | None) -> QuantizationCoverage:
+    """Return the weights of `model` per kind and storage; the share in 4 bits is None unless `requested`."""
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     due = held = 0
@@ -53,7 +53,7 @@ def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str |
     )
     storages = {storage for kind in _SHOULD_BE_4BIT for storage in counts.get(kind, ())}
     foreign = prequantized is not None and not held and _is_packed(model)
-    share = held / due if asked and due and not foreign else None
+    share = held / due if requested and due and not foreign else None
     return QuantizationCoverage(
         storage=_storage(share, storages, prequantized=prequantized if foreign else None),
         share_4bit=share,
@@ -63,7 +63,7 @@ def measure_coverage(model: PreTrainedModel, *, asked: bool, prequantized: str |
 
 
 def refuse_storage(name: str, coverage: QuantizationCoverage, spec: ModelSpec, *, prequantized: str | None) -> None:
-    """Raise EngineError for a model that is not stored as `spec` asks, or as its checkpoint says."""
+    """Raise EngineError for a model that is not stored as `spec` asks, or as its config.json says."""
     if spec.quantization == "nf4":
         refuse_unpacked(name, coverage, prequantized=prequantized)
     if not spec.allow_partial_4bit:
@@ -71,22 +71,19 @@ def refuse_storage(name: str, coverage: QuantizationCoverage, spec: ModelSpec, *
 
 
 def refuse_unpacked(name: str, coverage: QuantizationCoverage, *, prequantized: str | None) -> None:
-    """Raise EngineError for a checkpoint that says it is quantised where nothing of it is stored in less than 16 bits.
-
-    What its files say is not what is compared, and nothing else would tell that it is not in 4 bits either.
-    """
+    """Raise EngineError for a checkpoint that claims to be quantised and whose weights all have 16 bits or more."""
     if prequantized is None or coverage.share_4bit or coverage.storage.format == "checkpoint":
         return
     raise EngineError(
-        f"{name}: its config.json says that it is quantised ({prequantized}), and once it is loaded none of its expert "
-        "and linear weights is stored in less than 16 bits: its weights are plain, or are unpacked on this machine; "
-        "take quantization_config out of config.json where the weights are plain, or run it as it is with the "
+        f"{name}: its config.json says that it is quantised ({prequantized}), but once loaded none of its expert and "
+        "linear weights is stored in less than 16 bits: its weights are plain, or are unpacked on this machine; "
+        "remove quantization_config from config.json if the weights are plain, or run it as it is with the "
         "quantization 'none'"
     )
 
 
 def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
-    """Raise EngineError when less than `LEAST_SHARE` of what should be in 4 bits is."""
+    """Raise EngineError when less than `LEAST_SHARE` of the expert and linear weights is in 4 bits."""
     share = coverage.share_4bit
     if share is None or share >= LEAST_SHARE:
         return
@@ -110,10 +107,10 @@ def _storage(share: float | None, storages: set[str], *, prequantized: str | Non
 
 
 def _is_packed(model: PreTrainedModel) -> bool:
-    """Tell whether a layer of `model` keeps its weights in less than 16 bits a weight, as any method does it.
+    """Return whether a layer of `model` keeps weights in less than 16 bits, by any method.
 
-    By the storages: codes in integers or in 8-bit floats, as parameters or as buffers, or tensors of a class of their
-    own. Whole numbers of 64 bits are positions and counts.
+    Methods store codes in integers or 8-bit floats, as parameters or buffers, or in tensors of their own class; 64-bit
+    integers are positions and counts.
     """
     import torch
 
@@ -128,10 +125,10 @@ def _is_packed(model: PreTrainedModel) -> bool:
 
 
 def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
-    """Yield every weight of the model once (tied tensors count once), 4-bit ones with their scales."""
+    """Yield every weight of the model, tied tensors once."""
     seen: set[int] = set()
     experts = expert_counts(model.config)
-    ends = {id(module): kind for kind, module in _ends(model)}
+    ends = {id(module): kind for kind, module in _embeddings(model)}
     for path, module in model.named_modules():
         # torch keeps a parametrized tensor, such as experts in 4 bits, as `OWNER.parametrizations.NAME.original`.
         owner_path, parametrized, attribute = path.partition(".parametrizations.")
@@ -144,7 +141,7 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
                 state = next((child.quant_state for child in module.children() if hasattr(child, "quant_state")), None)
             full = f"{owner_path}.{attribute}" if parametrized else f"{path}.{name}" if path else name
             shape = parameter.shape if state is None else state.shape
-            kind = ends.get(id(module)) or _kind(model.get_submodule(owner_path), full, shape, experts)
+            kind = ends.get(id(module)) or _classify(model.get_submodule(owner_path), full, shape, experts)
             yield _weigh(full, kind, parameter, state)
 
 
@@ -176,23 +173,20 @@ def _state_bytes(state: object) -> int:
     return total
 
 
-def _ends(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield the output head and the input embeddings; the embeddings last, so that a tied pair counts as embeddings."""
+def _embeddings(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield (kind, module) of head and embeddings; the embeddings last, so that a tied pair counts as embeddings."""
     for kind, module in (("head", model.get_output_embeddings()), ("embeddings", model.get_input_embeddings())):
         if module is not None:
             yield kind, module
 
 
-def _kind(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozenset[int]) -> str:
-    """Return what a tensor is for, by its owner, its name and its shape; `experts` are the model's numbers of them.
-
-    Routers choose experts and are not counted as due.
-    """
+def _classify(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozenset[int]) -> str:
+    """Return the kind of a tensor by its owner, name and shape; `experts` holds the model's numbers of experts."""
     import torch
 
     lowered, holder = name.lower(), type(owner).__name__.lower()
     dimensions = len(shape)
-    marks = (
+    rules = (
         ("embeddings", isinstance(owner, torch.nn.Embedding)),
         ("norms", dimensions < 2 and ("norm" in lowered or "norm" in holder)),
         ("other", dimensions < 2 or lowered.endswith("bias")),
@@ -201,11 +195,11 @@ def _kind(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozens
         ("attention", "attn" in lowered or "attention" in lowered),
         ("linear", isinstance(owner, torch.nn.Linear) or dimensions == 2),
     )
-    return next((kind for kind, holds in marks if holds), "other")
+    return next((kind for kind, matches in rules if matches), "other")
 
 
 def expert_counts(config: Any) -> frozenset[int]:
-    """Return the numbers of experts that a model's configuration states, those of its parts included."""
+    """Return the numbers of experts in a model's configuration, including its text part."""
     found: set[int] = set()
     for part in (config, config.get_text_config(decoder=True)):
         for key, value in vars(part).items():
@@ -216,9 +210,9 @@ def expert_counts(config: Any) -> frozenset[int]:
 
 
 def is_router(path: str, holder: str, outputs: int | None, counts: frozenset[int]) -> bool:
-    """Tell whether the module at `path`, of class `holder`, with `outputs` rows of weights, chooses experts.
+    """Return whether the module at `path`, of class `holder`, with `outputs` rows of weights, routes to experts.
 
-    By its name, or as a gate that has one output an expert; a dense layer's gate and an attention's have more.
+    By its name, or as a gate with one output per expert; gates of dense layers and of attention have more.
     """
     parts = path.lower().split(".")
     if "router" in holder.lower() or any("router" in part for part in parts):
@@ -227,7 +221,7 @@ def is_router(path: str, holder: str, outputs: int | None, counts: frozenset[int
 
 
 def router_linears(model: PreTrainedModel) -> Iterator[str]:
-    """Yield the full names of the linear layers of `model` that choose experts."""
+    """Yield the full names of the linear layers of `model` that route to experts."""
     import torch
 
     counts = expert_counts(model.config)

@@ -1,7 +1,7 @@
-"""A product of rows by experts that stay in NF4, as a Triton kernel: no expert is ever written out in 16 bits.
+"""Triton kernel that multiplies rows by experts packed in NF4, without writing the experts out in 16 bits.
 
-Read out of 4 bits, the experts of Qwen3-30B-A3B take 58 GB, which a step would write and read again; in 4 bits it reads
-15 GB. This module imports triton: import it only where a GPU is used (or under `TRITON_INTERPRET=1`, as the tests do).
+Dequantised, the experts of Qwen3-30B-A3B take 58 GB, which a step would write and read again; packed it reads 15 GB.
+This module imports triton: import it only where a GPU is used (or under `TRITON_INTERPRET=1`, as the tests do).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEAST_ROWS: Final = 16
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _scales_of(block, scales, scale_values, scale_scales, offset, held, SCALES_OF_A_SCALE: tl.constexpr):  # type: ignore[no-untyped-def]  # pointers and numbers of Triton
-    """Return the scale of each block of 64 weights, out of its 8 bits; `held` tells which blocks there are."""
+    """Return the scale of each block of 64 weights, dequantised from 8 bits; `held` masks the blocks that exist."""
     code = tl.load(scales + block, mask=held, other=0).to(tl.int32)
     second = tl.load(scale_scales + block // SCALES_OF_A_SCALE, mask=held, other=0.0)
     return tl.load(scale_values + code) * second + offset
@@ -114,7 +114,7 @@ def _rows_by_packed_experts(  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """Rows sorted by expert: everything that says which program takes which, all on the device."""
+    """Rows sorted by expert, and the tiles of them that programs take; all on the device."""
 
     order: torch.Tensor
     """The (token, expert) pairs by expert, int64 of shape (pairs,); a pair is token * experts per token + rank."""
@@ -125,7 +125,7 @@ class Groups:
     rows: int
     """Rows of a tile."""
     tiles: int
-    """Tiles there are at the most; how many there are is known on the device only."""
+    """Upper bound on the number of tiles; the number itself is known on the device only."""
 
 
 def group(top_k_index: torch.Tensor, experts: int) -> Groups:
@@ -154,7 +154,7 @@ def group(top_k_index: torch.Tensor, experts: int) -> Groups:
 
 
 def rows_of_a_tile(pairs: int, experts: int) -> int:
-    """Return the rows that one program takes when `experts` share `pairs` rows: a power of two."""
+    """Return the rows of one program when `experts` share `pairs` rows: a power of two."""
     rows = LEAST_ROWS
     while rows < MOST_ROWS and rows * experts < pairs:
         rows *= 2
@@ -174,7 +174,7 @@ def multiply(x: torch.Tensor, packed: torch.Tensor, state: QuantState, groups: G
     out = torch.empty((len(groups.order), width), dtype=x.dtype, device=x.device)
     sorted_places = torch.arange(len(groups.order), device=x.device)
     launch: Any = _rows_by_packed_experts[(groups.tiles, -(-width // COLUMNS))]
-    # Triton launches on the device that torch takes for the current one, which need not hold this layer.
+    # Triton launches on torch's current device, which need not hold this layer.
     with torch.cuda.device_of(x):
         launch(
             _in_words(x),
@@ -198,16 +198,16 @@ def multiply(x: torch.Tensor, packed: torch.Tensor, state: QuantState, groups: G
             CHUNK=CHUNK,
             SCALES_OF_A_SCALE=state.state2.blocksize,
             num_warps=4 if groups.rows == LEAST_ROWS else 8,
-            # As bitsandbytes rounds: a product and a sum apart.
+            # As bitsandbytes rounds: product and sum apart.
             enable_fp_fusion=False,
         )
     return out
 
 
 def _in_words(x: torch.Tensor) -> torch.Tensor:
-    """Return (rows, depth) with each `CHUNK` of inputs in the order the kernel takes them, padded to whole chunks.
+    """Return (rows, depth) padded to whole chunks, each `CHUNK` of inputs in the order in which the kernel reads them.
 
-    First those of the first weight of each word, then those of the second: what a program reads then stands together.
+    First those of the first weight of each word, then those of the second, ..., so that a program reads contiguously.
     """
     import torch
 

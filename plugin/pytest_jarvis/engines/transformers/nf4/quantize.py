@@ -1,11 +1,11 @@
-"""NF4 on load, fused experts included.
+"""Quantise to NF4 on load, fused experts included.
 
 Since transformers 5 a mixture's experts are two 3-D parameters a layer, which bitsandbytes' quantiser, made for linear
-layers, leaves in 16 bits without a word. The quantiser here covers them too while the file is read, one expert at a
-time where the checkpoint holds them apart, so that not even one layer's experts stand in 16 bits together.
+layers, silently leaves in 16 bits. The quantiser here covers them too while the file is read, one expert at a time
+where the checkpoint stores them apart, so that not even one layer's experts are in memory in 16 bits together.
 
-Of the experts of a checkpoint that bitsandbytes has already quantised, transformers knows nothing either: saved by
-transformers 5 they are in 16 bits, and saved by transformers 4, one packed linear layer an expert, they fit no
+transformers does not read the experts of a checkpoint that bitsandbytes has already quantised either: saved by
+transformers 5 they are in 16 bits, and saved by transformers 4, one packed linear layer per expert, they fit no
 parameter of the model any more. They are unpacked and fused on load.
 
 Imports torch and transformers: import this module where a model is loaded, not before.
@@ -29,7 +29,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from transformers.quantizers.base import get_keys_to_not_convert
 from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 
-from pytest_jarvis.engines.transformers.checkpoint import refuse_wrong_experts, shown
+from pytest_jarvis.engines.transformers.checkpoint import format_shape, refuse_wrong_experts
 from pytest_jarvis.engines.transformers.nf4.coverage import router_linears
 from pytest_jarvis.types import EngineError
 
@@ -39,46 +39,46 @@ if TYPE_CHECKING:
 
 
 METHOD: Final = "jarvis_nf4"
-"""Our quantiser's name in transformers' table; nothing that exists there is replaced."""
+"""Our quantiser's name in transformers' table, beside those that exist."""
 BLOCK: Final = 64
 """Weights that share one scale in NF4."""
 
 
-class ExpertReading(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
-    """bitsandbytes' parametrization, whose dequantised weights may be kept, and to which an adapter may add."""
+class ExpertDequantizer(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
+    """bitsandbytes' parametrization, with a cache of the dequantised weights and an adapter's products."""
 
-    kept: torch.Tensor | None = None
+    cached: torch.Tensor | None = None
     stays_packed: bool = False
-    """Whether a kernel multiplies by the weights in 4 bits: they are then read out for adapters on experts only."""
+    """Whether a kernel multiplies by the packed weights; they are then dequantised for adapters on experts only."""
     products: tuple[tuple[torch.Tensor, torch.Tensor, float], ...] = ()
     """An adapter's (left, right, scale): scale * left @ right is added, expert by expert."""
 
     def forward(self, quantized_param: torch.Tensor) -> torch.Tensor:
-        """Return the experts' weights, of the shape and dtype they were quantised from."""
-        weights: torch.Tensor = super().forward(quantized_param) if self.kept is None else self.kept
+        """Return the experts' weights in their original shape and dtype."""
+        weights: torch.Tensor = super().forward(quantized_param) if self.cached is None else self.cached
         for left, right, scale in self.products:
             weights = torch.baddbmm(weights, left, right, alpha=scale)
         return weights
 
     def blank(self) -> torch.Tensor:
-        """Return zeros of the weights' shape and dtype that take no memory."""
+        """Return zeros of the weights' shape and dtype, without memory."""
         state = self.quant_state
         return torch.zeros((), dtype=state.dtype, device=state.absmax.device).expand(state.shape)
 
 
-class PlainLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is untyped
-    """A linear layer in 4 bits that multiplies by its dequantised weights, kept or made for the call."""
+class DequantizedLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is untyped
+    """A linear layer in 4 bits that multiplies by its dequantised weights, cached or made for the call."""
 
-    kept: torch.Tensor | None = None
+    cached: torch.Tensor | None = None
 
     def dequantized(self) -> torch.Tensor:
-        """Return the weights, (out, in), in the dtype they were quantised from."""
+        """Return the weights, (out, in), in their original dtype."""
         weights: torch.Tensor = bnb.dequantize_4bit(self.weight.data, self.weight.quant_state)
         return weights
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for inputs (..., in), in their dtype."""
-        weights = self.dequantized() if self.kept is None else self.kept
+        weights = self.dequantized() if self.cached is None else self.cached
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return torch.nn.functional.linear(x, weights.to(x.dtype), bias)
 
@@ -86,8 +86,8 @@ class PlainLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is untyped
 def fused_experts(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
     """Yield (full name, owner, parameter name) of each fused expert tensor of `model`.
 
-    Found by shape and ownership, whatever the family: a 3-D floating parameter whose first dimension is the number of
-    experts that its owner states, or whose owner's name says that it holds experts.
+    In any family: a 3-D floating parameter whose first dimension is the number of experts that its owner states, or
+    whose owner's name says that it holds experts.
     """
     for path, owner in model.named_modules():
         if type(owner).__module__.startswith("torch.nn."):
@@ -98,22 +98,22 @@ def fused_experts(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module
 
 
 def _holds_experts(path: str, owner: torch.nn.Module, count: int) -> bool:
-    """Tell whether a 3-D parameter with `count` slices in `owner` holds one slice an expert."""
+    """Return whether a 3-D parameter of `owner` with `count` slices holds one slice per expert."""
     stated = [value for key, value in vars(owner).items() if "expert" in key and type(value) is int]
     return count in stated or (not stated and "expert" in f"{path}.{type(owner).__name__}".lower())
 
 
 def quantize_tensor(tensor: torch.Tensor) -> tuple[torch.nn.Parameter, QuantState]:
-    """Return a tensor of any shape in NF4 with double quantisation: (packed, how to read it)."""
+    """Return a tensor of any shape in NF4 with double quantisation: (packed, quantisation state)."""
     packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
     return torch.nn.Parameter(packed, requires_grad=False), state
 
 
 def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter, QuantState]:
-    """Return what `quantize_tensor` returns, bit for bit, for the slices joined along their first dimension.
+    """Return what `quantize_tensor` returns for the slices joined along their first dimension, bit for bit.
 
-    One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block lies across two.
-    The second level of quantisation needs the scales of the whole tensor, and is done on them at the end.
+    One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block spans two. The
+    second level of quantisation needs the scales of the whole tensor, and comes last.
     """
     codes, scales, rows, first = [], [], 0, None
     for piece in slices:
@@ -141,7 +141,7 @@ def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter,
 
 
 class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
-    """Quantises the fused expert tensors of one conversion; linear weights go to bitsandbytes' operation."""
+    """Quantise the fused expert tensors of one conversion; linear weights go to bitsandbytes' operation."""
 
     def __init__(self, quantizer: Any) -> None:
         self._quantizer = quantizer
@@ -162,7 +162,7 @@ class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyp
 
 
 class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is untyped
-    """transformers' conversion of experts stored apart, run expert by expert and quantised as it goes."""
+    """transformers' conversion of experts stored apart, run and quantised expert by expert."""
 
     __slots__ = ()
 
@@ -174,9 +174,9 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
         hf_quantizer: Any = None,
         loading_info: Any = None,
     ) -> dict[str, Any]:
-        """Return the fused tensor in NF4 by its name, or what the base returns for any other tensor.
+        """Return the fused tensor in NF4 by its name, or what the base class returns for any other tensor.
 
-        Raises EngineError for experts that are not those the model has, in number or in shape.
+        Raises EngineError when number or shape of the experts are not the model's.
         """
         if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
             plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
@@ -188,10 +188,10 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
         if not lazy or shape[1:].numel() % BLOCK:
             stacked: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
             return stacked
-        waiting = {pattern: sources.pop(pattern) for pattern in list(sources)}
+        unread = {pattern: sources.pop(pattern) for pattern in list(sources)}
 
-        def fused(expert: int) -> torch.Tensor:
-            parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in waiting.items()}
+        def fuse(expert: int) -> torch.Tensor:
+            parts: dict[str, Any] = {pattern: [tensors[expert]()] for pattern, tensors in unread.items()}
             for operation in self.operations:
                 parts = operation.convert(
                     parts,
@@ -206,8 +206,8 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
             whole: torch.Tensor = tensor[0] if isinstance(tensor, list) else tensor
             return whole
 
-        absent = [pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in waiting]
-        slices = (_checked(fused, expert, layer_name, shape, absent) for expert in range(shape[0]))
+        absent = [pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in unread]
+        slices = (_read_expert(fuse, expert, layer_name, shape, absent) for expert in range(shape[0]))
         packed, state = quantize_slices(slices)
         state.dtype = model.get_parameter(layer_name).dtype
         hf_quantizer.expert_states[layer_name] = state
@@ -215,7 +215,7 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
 
 
 def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int) -> None:
-    """Raise EngineError unless each projection of a layer has one tensor an expert, whatever their names are."""
+    """Raise EngineError unless each projection of a layer has one tensor per expert."""
     for pattern, tensors in sources.items():
         if len(tensors) != count:
             raise EngineError(
@@ -224,15 +224,15 @@ def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int
             )
 
 
-def _checked(
-    fused: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size, absent: Sequence[str]
+def _read_expert(
+    fuse: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size, absent: Sequence[str]
 ) -> torch.Tensor:
-    """Return one expert's slice of a fused tensor; EngineError when it is not of the model's shape.
+    """Return one expert's slice of a fused tensor; raise EngineError when it is not of the model's shape.
 
-    `absent`: the kinds of weights that the checkpoint has none of in this layer.
+    `absent` lists the projections that the checkpoint lacks in this layer.
     """
     try:
-        tensor = fused(expert)
+        tensor = fuse(expert)
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
@@ -240,16 +240,16 @@ def _checked(
         raise EngineError(f"{layer_name}: the weights of expert {expert} do not fit together: {reason}") from error
     if tensor.shape != (1, *shape[1:]):
         raise EngineError(
-            f"{layer_name}: expert {expert} is {shown(tensor.shape[1:])} in the checkpoint, and {shown(shape[1:])} by "
-            "config.json; download the checkpoint again, or correct config.json"
+            f"{layer_name}: expert {expert} is {format_shape(tensor.shape[1:])} in the checkpoint, and "
+            f"{format_shape(shape[1:])} by config.json; download the checkpoint again, or correct config.json"
         )
     return tensor
 
 
-def _stream(conversion: Any) -> Any:
-    """Return a conversion of transformers made to run expert by expert, when its operations allow that.
+def _make_streamed(conversion: Any) -> Any:
+    """Return a conversion of transformers made to run expert by expert, if its operations allow it.
 
-    Stacking along the first dimension, and joining or turning the others, treat each expert apart from the rest.
+    Stacking along the first dimension, and joining or transposing the others, treat each expert apart from the rest.
     """
     if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
         return conversion
@@ -268,24 +268,24 @@ def _stream(conversion: Any) -> Any:
     return conversion
 
 
-def _show_in_full(model: PreTrainedModel, names: Iterable[str], states: Mapping[str, QuantState]) -> None:
-    """Have the packed expert tensors of `model` read as the weights they hold.
+def _register_dequantizers(model: PreTrainedModel, names: Iterable[str], states: Mapping[str, QuantState]) -> None:
+    """Make the packed expert tensors of `model` read as dequantised weights.
 
-    In the order the model declares them: peft nests its wrappers in the order it meets the parameters. A tensor
-    without a state was left in 16 bits by a checkpoint that is packed already: the coverage will say so.
+    In the order in which the model declares them: peft nests its wrappers in the order it meets the parameters. A
+    tensor without a state was left in 16 bits by a prequantised checkpoint, which the coverage shows.
     """
     for full_name in names:
         if full_name in states:
             path, _, name = full_name.rpartition(".")
-            reading = ExpertReading(states[full_name])
+            reading = ExpertDequantizer(states[full_name])
             parametrize.register_parametrization(model.get_submodule(path), name, reading, unsafe=True)
 
 
-def _leave_routers(model: PreTrainedModel, quantizer: Any) -> None:
-    """Have the routers stay in 16 bits, beside what is skipped anyway.
+def _skip_routers(model: PreTrainedModel, quantizer: Any) -> None:
+    """Keep the routers in 16 bits, beside what is skipped by default.
 
-    They take little room, and some families multiply by their router's weights themselves. A checkpoint that is packed
-    already is read as it is.
+    They are small, and some families multiply by their router's weights themselves. A prequantised checkpoint is read
+    as it is.
     """
     config = quantizer.quantization_config
     if quantizer.pre_quantized:
@@ -297,9 +297,9 @@ def _leave_routers(model: PreTrainedModel, quantizer: Any) -> None:
 def _refuse_other_shapes(
     model: PreTrainedModel, shapes: Mapping[str, torch.Size], states: Mapping[str, QuantState]
 ) -> None:
-    """Raise EngineError for the first 4-bit tensor that was not packed from the shape its place has.
+    """Raise EngineError for the first 4-bit tensor packed from another shape than the model's.
 
-    transformers compares shapes too, but not those of what was quantised.
+    transformers compares shapes too, but not those of quantised tensors.
     """
     packed = [(name, state, shapes[name]) for name, state in states.items()]
     packed += [
@@ -310,13 +310,13 @@ def _refuse_other_shapes(
     for name, state, shape in packed:
         if tuple(state.shape) != tuple(shape):
             raise EngineError(
-                f"{name} is {shown(state.shape)} in the checkpoint, and {shown(shape)} by config.json; "
+                f"{name} is {format_shape(state.shape)} in the checkpoint, and {format_shape(shape)} by config.json; "
                 "download the checkpoint again, or correct config.json"
             )
 
 
 class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is untyped
-    """bitsandbytes' 4-bit quantiser for linear layers, and the same for fused experts."""
+    """bitsandbytes' 4-bit quantiser, extended to fused experts."""
 
     def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
@@ -324,13 +324,13 @@ class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is 
         self.expert_states: dict[str, QuantState] = {}
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
-        """Tell whether a parameter is to be quantised while it is loaded."""
+        """Return whether a parameter is quantised on load."""
         if param_name in self.expert_shapes:
             return True
         return bool(super().param_needs_quantization(model, param_name, **kwargs))
 
     def get_quantize_ops(self) -> Any:
-        """Return the operation that quantises what `param_needs_quantization` named."""
+        """Return the operation that quantises experts and linear weights."""
         return QuantizeExperts(self)
 
     def linear_operation(self) -> Any:
@@ -338,31 +338,28 @@ class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is 
         return super().get_quantize_ops()
 
     def get_load_operations(self) -> dict[str, Any]:
-        """Return what reads a checkpoint that is packed already: linear layers as they are, experts unpacked."""
+        """Return the operations that read a prequantised checkpoint: linear layers as they are, experts unpacked."""
         return {**super().get_load_operations(), "dequantize": UnpackExperts}
 
     def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
-        """Return the checkpoint's conversions, those that fuse experts made to run expert by expert."""
-        return [_stream(each) for each in super().update_weight_conversions(weight_conversions, model)]
+        """Return the checkpoint's conversions, with those that fuse experts run expert by expert."""
+        return [_make_streamed(each) for each in super().update_weight_conversions(weight_conversions, model)]
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, device_map: Any, **kwargs: Any) -> None:
-        _leave_routers(model, self)
+        _skip_routers(model, self)
         super()._process_model_before_weight_loading(model, device_map, **kwargs)
         self.expert_shapes = {name: getattr(owner, kind).shape for name, owner, kind in fused_experts(model)}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         model = super()._process_model_after_weight_loading(model, **kwargs)
         _refuse_other_shapes(model, self.expert_shapes, self.expert_states)
-        _show_in_full(model, self.expert_shapes, self.expert_states)
+        _register_dequantizers(model, self.expert_shapes, self.expert_states)
         self.expert_states.clear()
         return model
 
 
 def nf4_config(compute_dtype: torch.dtype) -> Any:
-    """Return a quantisation configuration for `from_pretrained`: NF4, double quantisation, our quantiser.
-
-    Adds our quantiser to transformers' table under a name of its own, once.
-    """
+    """Return a quantisation configuration for `from_pretrained`: NF4, double quantisation, by `ExpertQuantizer`."""
     AUTO_QUANTIZER_MAPPING.setdefault(METHOD, ExpertQuantizer)
 
     config = BitsAndBytesConfig(
@@ -380,11 +377,13 @@ _ASYNC_LOAD_OFF: Final = "HF_DEACTIVATE_ASYNC_LOAD"
 
 
 @contextmanager
-def read_by(quantizer: type[Any], config: PreTrainedConfig, *, compute_dtype: torch.dtype) -> Iterator[bool]:
-    """Have a checkpoint that bitsandbytes packed in 4 bits read by `quantizer`; tell whether `config` is of one.
+def use_expert_quantizer(
+    quantizer: type[Any], config: PreTrainedConfig, *, compute_dtype: torch.dtype
+) -> Iterator[bool]:
+    """Read a checkpoint that bitsandbytes packed in 4 bits by `quantizer` inside the context.
 
-    The table of transformers gets its own quantiser back at the end. Tensors are read one at a time, as transformers
-    does by itself where it quantises: reading ahead would have all experts of a layer stand unpacked together.
+    Tensors are read one at a time, as transformers does where it quantises: reading ahead would unpack all experts of a
+    layer together.
     """
     stated = getattr(config, "quantization_config", None)
     if not isinstance(stated, dict) or not stated.get("load_in_4bit"):
@@ -404,9 +403,9 @@ def read_by(quantizer: type[Any], config: PreTrainedConfig, *, compute_dtype: to
 
 
 class UnpackExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
-    """Gives packed expert weights back in 32 bits; weights that are not packed go through.
+    """Unpack expert weights to 32 bits; pass other weights through.
 
-    32 bits, because packing them again then finds the same 4-bit codes: a block's largest weight is its scale.
+    In 32 bits packing them again gives the same 4-bit codes: a block's largest weight is its scale.
     """
 
     def __init__(self, quantizer: Any) -> None:
@@ -431,7 +430,7 @@ class UnpackExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
 
 
 def _unpack(packed: torch.Tensor, parts: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return one packed weight in 32 bits, of the shape it was packed from."""
+    """Return one packed weight in 32 bits and its original shape."""
     state = bnb.QuantState.from_dict(parts, device=packed.device)
     state.dtype = torch.float32
     weight: torch.Tensor = bnb.dequantize_4bit(packed, state)

@@ -88,10 +88,10 @@ def test_a_model_lies_on_the_gpus_and_its_memory_is_told(gpus, heavy_moe, load_e
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_texts_of_two_gpus_are_those_of_one(gpus, load_tuned, drawn, monkeypatch, quantization: str) -> None:
-    from pytest_jarvis.engines.transformers.generation import graphs
+    from pytest_jarvis.engines.transformers.generation import steps
 
     # Recorded steps, which one GPU alone takes, may round another way.
-    monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: Note("several_devices"))
+    monkeypatch.setattr(steps, "find_recording_obstacle", lambda *_, **__: Note("several_devices"))
     alone = load_tuned(["q_proj", "v_proj"], quantization=quantization)
     expected = {key: one.text for key, one in drawn(alone, 3).items()}
     alone.close()

@@ -59,9 +59,11 @@ def texts(requests_for) -> Callable[..., dict[Any, str]]:
 @pytest.fixture
 def launched(monkeypatch) -> Callable[[], None]:
     """A function after which no step is recorded."""
-    from pytest_jarvis.engines.transformers.generation import graphs
+    from pytest_jarvis.engines.transformers.generation import steps
 
-    return lambda: monkeypatch.setattr(graphs, "refuse_fixed", lambda *_, **__: text_note("a test asks for it"))
+    return lambda: monkeypatch.setattr(
+        steps, "find_recording_obstacle", lambda *_, **__: text_note("a test asks for it")
+    )
 
 
 @pytest.fixture

@@ -1,31 +1,107 @@
-"""Experts in NF4 multiplied as they are, on a GPU: the forward pass, and the trial that says whether it may be used."""
+"""Multiply by weights in 4 bits: dequantised, on a CPU, or as they are packed, by a kernel on a GPU.
+
+On a CPU with bfloat16 instructions, bitsandbytes repacks a linear layer's weights at its first forward pass, rounds
+their scales to bfloat16 and computes in bfloat16 whatever dtype was asked for: the weights are then no longer those
+that were loaded, and differ from one machine to the next. Here a 4-bit layer multiplies by its weights as quantised.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.nf4.dequantize import expert_readings
-from pytest_jarvis.engines.transformers.nf4.experts import PACKED, Products, add_shares
+from pytest_jarvis.engines.transformers.nf4.experts import PACKED, Products, add_lora
 from pytest_jarvis.types import Note, text_note
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
+CACHED_SHARE: Final = 0.05
+"""Share of the free memory that dequantised copies of the weights may take, all together."""
 _TRIAL_TOKENS: Final = 24
 _TOLERANCE: Final = {"torch.float32": 1e-5, "torch.float16": 2e-3, "torch.bfloat16": 8e-3}
-"""How far the kernel may be from the product with the weights read out, relative to the largest: sums are of the same
-weights, in another order, and rounded once more."""
+"""Allowed error of the kernel against the product with dequantised weights, relative to the largest: it sums the same
+weights in another order, and rounds once more."""
+
+
+@contextmanager
+def substitute_placeholders(model: PreTrainedModel) -> Iterator[None]:
+    """Replace the packed experts of `model` by plain parameters of their real shape while an adapter is attached.
+
+    peft finds a plain parameter by the end of its name, but a parametrized one, such as packed experts, only by its
+    full name, which an adapter's configuration does not hold. The placeholders take no memory.
+    """
+    import torch
+    from torch.nn.utils import parametrize
+
+    readings = [(owner, name, entry[0]) for owner, name, entry in find_packed_experts(model)]
+    packed = []
+    for owner, name, reading in readings:
+        parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
+        packed.append(getattr(owner, name))
+        setattr(owner, name, torch.nn.Parameter(reading.blank(), requires_grad=False))
+    try:
+        yield
+    finally:
+        for (owner, name, reading), original in zip(readings, packed, strict=True):
+            setattr(owner, name, original)
+            parametrize.register_parametrization(owner, name, reading, unsafe=True)
+
+
+def find_packed_experts(model: PreTrainedModel | PeftModel) -> list[tuple[torch.nn.Module, str, Any]]:
+    """Return (owner, parameter name, list of its parametrizations) of each expert tensor in 4 bits."""
+    from torch.nn.utils import parametrize
+
+    from pytest_jarvis.engines.transformers.nf4.quantize import ExpertDequantizer
+
+    return [
+        (owner, name, entry)
+        for owner in model.modules()
+        if parametrize.is_parametrized(owner)
+        for name, entry in owner.parametrizations.items()
+        if isinstance(entry[0], ExpertDequantizer)
+    ]
+
+
+def use_dequantized_weights(model: PreTrainedModel) -> int:
+    """Make the 4-bit layers of a model on the CPU multiply by their dequantised weights; return the bytes cached.
+
+    Dequantised copies are cached only when all of them fit in `CACHED_SHARE` of the free memory: a large model is
+    dequantised layer by layer at every step instead.
+    """
+    import psutil
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    from pytest_jarvis.engines.transformers.nf4.quantize import DequantizedLinear4bit
+
+    linears = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    for linear in linears:
+        linear.__class__ = DequantizedLinear4bit
+    experts = [(entry[0], entry.original) for _, _, entry in find_packed_experts(model)]
+    states = [linear.weight.quant_state for linear in linears] + [reading.quant_state for reading, _ in experts]
+    size: int = sum(state.shape.numel() * state.dtype.itemsize for state in states)
+    if size > psutil.virtual_memory().available * CACHED_SHARE:
+        return 0
+    with torch.inference_mode(mode=False), torch.no_grad():
+        for linear in linears:
+            linear.cached = linear.dequantized()
+        for reading, packed in experts:
+            reading.cached = reading(packed)
+    return size
 
 
 def use_packed_experts(model: PreTrainedModel) -> Note | None:
-    """Make `model` multiply by its experts in 4 bits, not read out; return why it cannot, None when it does.
+    """Make `model` multiply by its packed experts; return why it cannot, or None when it does.
 
-    Tried first on the first experts of each device, against the product with the weights as they are read out.
+    The kernel is tried on the first experts of each device, against the product with dequantised weights.
     """
     owners = [module for module in model.modules() if hasattr(module, "_apply_gate")]
-    reason = _unfit(owners) or _trials(owners)
+    reason = _find_obstacle(owners) or _try_devices(owners)
     if reason is not None:
         return reason
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
@@ -33,7 +109,7 @@ def use_packed_experts(model: PreTrainedModel) -> Note | None:
     if PACKED not in ALL_EXPERTS_FUNCTIONS:
         ALL_EXPERTS_FUNCTIONS.register(PACKED, packed_experts)
     model.set_experts_implementation(PACKED)
-    for _, _, entry in expert_readings(model):
+    for _, _, entry in find_packed_experts(model):
         entry[0].stays_packed = True
     return None
 
@@ -44,7 +120,7 @@ def packed_experts(
     """Return the experts' output, (tokens, hidden), for `hidden_states` of that shape.
 
     `top_k_index` and `top_k_weights` are (tokens, experts per token). `self` is the family's experts module. Where peft
-    itself adds an adapter to the experts' weights, they are read out.
+    itself adds an adapter to the experts' weights, they are dequantised.
     """
     import torch
 
@@ -63,23 +139,23 @@ def packed_experts(
     place[groups.order] = pairs
     inner = kernel.multiply(hidden_states, *_packed(self, up), groups, spread=True)
     to, token = Products(out=inner, place=place), pairs // top_k_index.shape[-1]
-    add_shares(self, up, to, hidden_states, source=token, experts=top_k_index)
+    add_lora(self, up, to, hidden_states, source=token, experts=top_k_index)
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = kernel.multiply(inner, *_packed(self, down), groups, spread=False)
-    add_shares(self, down, Products(out=outer, place=pairs), inner, source=place, experts=top_k_index)
+    add_lora(self, down, Products(out=outer, place=pairs), inner, source=place, experts=top_k_index)
     # In place: with long prompts a copy of these products is gigabytes.
     weighted = outer.view(*top_k_index.shape, -1).mul_(top_k_weights.unsqueeze(-1).to(outer.dtype))
     return weighted.sum(dim=1).to(hidden_states.dtype)
 
 
 def _packed(owner: Any, name: str) -> tuple[torch.Tensor, Any]:
-    """Return an expert tensor as it is stored, and what describes it."""
+    """Return a packed expert tensor and its quantisation state."""
     entry = owner.parametrizations[name]
     return entry.original, entry[0].quant_state
 
 
-def _unfit(owners: list[Any]) -> Note | None:
-    """Return why the experts of a family are not what the kernel multiplies by, None when they are."""
+def _find_obstacle(owners: list[Any]) -> Note | None:
+    """Return why the kernel does not support the experts of a family, or None when it does."""
     if not owners:
         return Note("experts_not_exchangeable")
     for owner in owners:
@@ -95,7 +171,7 @@ def _unfit(owners: list[Any]) -> Note | None:
 
 
 def _is_readable(state: Any) -> bool:
-    """Tell whether the kernel reads weights that are described by `state`."""
+    """Return whether the kernel supports weights with the quantisation `state`."""
     return bool(
         len(state.shape) == 3
         and state.blocksize == 64
@@ -105,17 +181,14 @@ def _is_readable(state: Any) -> bool:
     )
 
 
-def _trials(owners: list[Any]) -> Note | None:
-    """Return how the kernel fails on a device that holds experts, None where it does on none: cards may differ."""
+def _try_devices(owners: list[Any]) -> Note | None:
+    """Return how the kernel fails on any device that holds experts, or None: devices may differ."""
     firsts = {_packed(owner, "down_proj")[0].device: owner for owner in reversed(owners)}
-    return next((reason for owner in firsts.values() if (reason := _trial(owner)) is not None), None)
+    return next((reason for owner in firsts.values() if (reason := _try_experts(owner)) is not None), None)
 
 
-def _trial(owner: Any) -> Note | None:
-    """Return how the kernel fails on the experts of `owner`, None when its products are those of the weights read out.
-
-    Few rows and many: programs are compiled for both.
-    """
+def _try_experts(owner: Any) -> Note | None:
+    """Return how the kernel fails on the experts of `owner`, or None when its products are right."""
     import torch
 
     try:
@@ -124,7 +197,7 @@ def _trial(owner: Any) -> Note | None:
         for name in ("gate_up_proj" if owner.has_gate else "up_proj", "down_proj"):
             packed, state = _packed(owner, name)
             whole = getattr(owner, name)
-            # As many as make programs of each number of rows.
+            # Enough to compile the program for each number of rows.
             for tokens in (_TRIAL_TOKENS, *(state.shape[0] * rows // 2 for rows in (32, kernel.MOST_ROWS))):
                 reason = _compare(kernel, packed, state, whole, tokens=tokens)
                 if reason is not None:
@@ -138,7 +211,7 @@ def _trial(owner: Any) -> Note | None:
 
 
 def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor, *, tokens: int) -> Note | None:
-    """Return how far the products of `tokens` random rows are from those with `whole`, None when near enough."""
+    """Return how far the products of `tokens` random rows are from those with `whole`, or None when near enough."""
     import torch
 
     experts, _, depth = state.shape
@@ -156,6 +229,6 @@ def _compare(kernel: Any, packed: torch.Tensor, state: Any, whole: torch.Tensor,
         expected[rows] = x[groups.token[rows]].float() @ whole[expert].float().T
     again = kernel.multiply(x[groups.token], packed, state, groups, spread=False).float()
     allowed = _TOLERANCE.get(str(whole.dtype), 1e-5) * float(expected.abs().max())
-    # Of tensors: Python's own maximum passes over what is not a number.
+    # By torch: Python's own maximum passes over NaN.
     error = float(torch.stack([(one - expected).abs().max() for one in (found, again[groups.order])]).max())
     return None if error <= allowed else Note("products_off", {"size": error, "allowed": allowed})
