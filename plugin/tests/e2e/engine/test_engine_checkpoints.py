@@ -209,7 +209,7 @@ def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_with_both_sizes(edit
             tensors[name] = tensors[name][:100].contiguous()
 
     said = refusal(load_engine, edited(shorten, vocab_size=100))
-    assert "its tokenizer (259 tokens) is not that of the model (100)" in said
+    assert "its tokenizer (259 tokens) is not the model's (100)" in said
 
 
 def test_a_padding_token_that_the_model_does_not_know_is_not_used(edited, load_engine) -> None:

@@ -179,7 +179,7 @@ def test_another_vocabulary_is_said_with_both_numbers(tiny_moe, load_engine, tmp
         base.resize_token_embeddings(270)
         config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=whole)
         get_peft_model(base, config).save_pretrained(tmp_path, save_embedding_layers=True)
-    with pytest.raises(EngineError, match="trained with a vocabulary of 270 tokens, and this base has 259; take"):
+    with pytest.raises(EngineError, match="trained with a vocabulary of 270 tokens, and this base has 259; use"):
         load_engine(tiny_moe, ("ft", tmp_path))
 
 

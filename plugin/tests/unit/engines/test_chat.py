@@ -129,7 +129,7 @@ def test_a_template_that_offers_no_tools_is_refused() -> None:
 
 def test_a_template_that_asks_for_calls_of_another_kind_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(WithTools, "asks", "[TOOL_CALLS]")
-    with pytest.raises(EngineError, match="the model: its chat template asks for tool calls of another kind"):
+    with pytest.raises(EngineError, match="the model: its chat template asks for tool calls in another format"):
         chat_with_tools(WithTools())
 
 
