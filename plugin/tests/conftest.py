@@ -27,7 +27,7 @@ from pytest_jarvis.report.schema import (
     figures_of,
     make_averages,
 )
-from pytest_jarvis.stats.gate import Facts, judge_run
+from pytest_jarvis.stats.gate import Counts, judge_run
 from pytest_jarvis.stats.sequential import judge_look
 from pytest_jarvis.types import (
     AdapterProof,
@@ -251,7 +251,7 @@ def _assemble(recipe: Recipe, categories: list[Category], rows: list[ResultRow],
     }
     looks = (recipe.replicates,)
     decisions = dict(judge_look(base, tuned, plan=GatePlan(looks=looks)).decisions) if base else {}
-    facts = Facts(
+    facts = Counts(
         prompts_planned=total,
         prompts_selected=total,
         prompts_measured=len(whole),

@@ -56,7 +56,7 @@ def show_history(options: argparse.Namespace) -> int:
 
 def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
     """Return the runs of a folder in series, and the error of each report that cannot be read."""
-    from pytest_jarvis.report.history import history_entries, series_of
+    from pytest_jarvis.report.history import group_series, history_entries
     from pytest_jarvis.report.saved_runs import current_baseline, saved_runs
 
     baseline = current_baseline(folder)
@@ -68,4 +68,4 @@ def read_series(folder: Path) -> tuple[tuple[Series, ...], list[str]]:
             continue
         entries = history_entries(run.report, run.path.as_posix(), run.sha256, baseline_sha256=baseline_sha256)
         runs.append((entries, run.report))
-    return series_of(runs), damaged
+    return group_series(runs), damaged

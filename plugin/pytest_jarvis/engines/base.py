@@ -108,7 +108,7 @@ class EngineKind:
         return [name for name in self.needs if find_spec(name) is None]
 
 
-def determining(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
+def key_settings(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
     """Return the generation settings on which a text depends, by name, for `Identity.settings`; tools by a digest."""
     found = {name: value for name, value in msgspec.structs.asdict(settings).items() if name not in _NOT_IN_SETTINGS}
     shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)

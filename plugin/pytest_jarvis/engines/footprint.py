@@ -66,7 +66,7 @@ class Shapes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class MemoryNeed:
     """Bytes that a run takes on its device."""
 
     weights: int
@@ -80,7 +80,7 @@ class Need:
         """Return the bytes for batches of `rows` rows, with room to spare for them."""
         return self.weights + self.adapters + self.workspace + int(rows * self.row / BATCH_SHARE)
 
-    def rows_in(self, free: int) -> int:
+    def max_rows(self, free: int) -> int:
         """Return how many rows fit in `free` bytes; 0 when the model itself does not."""
         return max(0, int((free - self.weights - self.adapters - self.workspace) * BATCH_SHARE) // self.row)
 
@@ -162,10 +162,10 @@ def _largest(value: object) -> int:
 
 def estimate(
     shapes: Shapes, *, nf4: bool, on_gpu: bool, prompt_tokens: int, new_tokens: int, adapter_weights: int
-) -> Need:
+) -> MemoryNeed:
     """Return what a run takes: in bfloat16 on a GPU, in 32 bits on a CPU; adapters are held in 32 bits by peft."""
     element = 2 if on_gpu else 4
-    return Need(
+    return MemoryNeed(
         weights=sum(stored_bytes(shapes, nf4=nf4, element=element).values()),
         adapters=4 * adapter_weights,
         workspace=WORKSPACE_COPIES * shapes.layer_experts * element if nf4 else 0,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.answers import read_calls
-from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, determining
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, key_settings
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
@@ -129,7 +129,7 @@ class ScriptedEngine:
             prompt_id=request.prompt_id,
             replicate=request.replicate,
             seed=self._settings.seed,
-            settings=determining(self._settings),
+            settings=key_settings(self._settings),
             versions={},
         )
 

@@ -17,7 +17,7 @@ import msgspec
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand, heard, is_understood
+from pytest_jarvis.metrics.understanding import CleanCommand, interpret, is_understood
 from pytest_jarvis.types import PromptCase, Response
 
 Per = Literal["response", "pair"]
@@ -103,7 +103,7 @@ def _understood(case: PromptCase, response: Response, reading: Reading) -> float
     del case
     if reading.clean is None:
         return None
-    return float(is_understood(heard(response, reading.text), reading.clean))
+    return float(is_understood(interpret(response, reading.text), reading.clean))
 
 
 BUILT_IN: Final[Mapping[str, Metric]] = {
@@ -167,7 +167,7 @@ RESERVED: Final = frozenset(
 """Names that no other metric may have: those above, and what else reports say of a response."""
 
 
-def placed(*places: Place, per: Per | None = None) -> tuple[MetricSpec, ...]:
+def list_specs(*places: Place, per: Per | None = None) -> tuple[MetricSpec, ...]:
     """Return the built-in metrics shown at these places, of one kind or both, in their order."""
     return tuple(
         metric.spec for metric in BUILT_IN.values() if metric.place in places and per in {None, metric.spec.per}

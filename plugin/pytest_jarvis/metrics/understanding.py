@@ -17,7 +17,7 @@ _CLEAN_PREFIX = "clean:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Interpretation:
     """What one answer, or most answers to one prompt, made of a command."""
 
     tool: str | None
@@ -68,7 +68,7 @@ def plan_clean_commands(cases: Sequence[PromptCase]) -> CleanPlan:
     return CleanPlan(clean_id=clean_id, extra=tuple(extra))
 
 
-def most_heard(answers: Sequence[Heard], text: str) -> CleanCommand | None:
+def find_majority(answers: Sequence[Interpretation], text: str) -> CleanCommand | None:
     """Return what more than half of the answers to a clean command have in common; None without an answer."""
     if not answers:
         return None
@@ -83,12 +83,12 @@ def most_heard(answers: Sequence[Heard], text: str) -> CleanCommand | None:
     )
 
 
-def heard(response: Response, score: TextScore) -> Heard:
+def interpret(response: Response, score: TextScore) -> Interpretation:
     """Return what a response made of its command: its tool, called where tools were offered, and its keywords."""
-    return Heard(tool=chosen_tool(response.tool_calls, score.named_most), keywords=score.keywords_found)
+    return Interpretation(tool=chosen_tool(response.tool_calls, score.named_most), keywords=score.keywords_found)
 
 
-def is_understood(answer: Heard, clean: CleanCommand) -> bool:
+def is_understood(answer: Interpretation, clean: CleanCommand) -> bool:
     """Whether an answer has the tool of the clean command, and at least the keywords found there.
 
     A clean command that leads to no tool cannot be recognised in anything: nothing is understood then.

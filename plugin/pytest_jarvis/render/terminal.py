@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, KEYWORDS, RELEVANCE, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, KEYWORDS, RELEVANCE, list_specs
 from pytest_jarvis.render.french import labels, session
 from pytest_jarvis.render.french.explanations import contamination_notes
 from pytest_jarvis.render.french.formats import (
@@ -242,7 +242,7 @@ def choice_lines(report: Report) -> list[str]:
     several = len(report.by_adapter) > 1
     return [
         line
-        for spec in placed("section")
+        for spec in list_specs("section")
         for name, one in report.by_adapter.items()
         if (means := one.statistics.figure(spec.name)).base is not None and means.finetuned is not None
         for line in _packed(

@@ -17,7 +17,7 @@ _OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
 """Settings under which the same model draws other texts, or none, of the same distribution."""
 
 
-def overlap_of(stored: Report, new: Report) -> PromptOverlap:
+def compare_prompts(stored: Report, new: Report) -> PromptOverlap:
     """Return which prompts two runs share: the same id and the same text."""
     before = {row.prompt_id: row.prompt for row in stored.results}
     after = {row.prompt_id: row.prompt for row in new.results}
@@ -82,7 +82,7 @@ def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
         found.append("other_kind")
     if _scale(stored) != _scale(new):
         found.append("other_dictionary")
-    if not overlap_of(stored, new).common:
+    if not compare_prompts(stored, new).common:
         found.append("no_common_prompt")
     return tuple(found)
 

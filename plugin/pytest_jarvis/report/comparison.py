@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec, placed
-from pytest_jarvis.report.analysis.metrics import scored, specs_of
-from pytest_jarvis.report.comparability import obstacles_between, overlap_of, pair_adapters, setting_changes
+from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec, list_specs
+from pytest_jarvis.report.analysis.metrics import all_specs, metric_names
+from pytest_jarvis.report.comparability import compare_prompts, obstacles_between, pair_adapters, setting_changes
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.estimates import Difference
@@ -94,7 +94,7 @@ def compare_runs(
     Each interval misses with probability `alpha` on each side; the runs count as independent. ValueError as
     `pair_adapters`.
     """
-    overlap = overlap_of(stored, new)
+    overlap = compare_prompts(stored, new)
     pairs = pair_adapters(stored, new, named)
     return RunComparison(
         alpha=alpha,
@@ -127,7 +127,7 @@ def judge_regression(
     )
     if stored is None or run is None:
         return settle(outcome, fail=fail, strict=strict)
-    overlap, obstacles = overlap_of(stored, new), list(obstacles_between(stored, new))
+    overlap, obstacles = compare_prompts(stored, new), list(obstacles_between(stored, new))
     scopes = _scopes(*_rows_of_both(stored, new, (run.adapter, candidate), overlap.common))
     if not scopes and "no_common_prompt" not in obstacles:
         obstacles.append("not_measured")
@@ -209,8 +209,8 @@ def _compare_arm(
 def _metrics(
     specs: Iterable[MetricSpec], before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], alpha: float
 ) -> Iterator[MetricDifference]:
-    columns = placed("column", per="response")
-    asked = [*((spec, False) for spec in placed("column", "section")), *((spec, True) for spec in columns)]
+    columns = list_specs("column", per="response")
+    asked = [*((spec, False) for spec in list_specs("column", "section")), *((spec, True) for spec in columns)]
     categories = dict.fromkeys(row.category for row in after.values())
     for spec, of_base in (*asked, *((spec, False) for spec in specs)):
         table = _tables(before, after, spec.name, of_base=of_base)
@@ -233,9 +233,9 @@ def _metrics(
 
 def _common_lines(stored: Report, new: Report) -> tuple[MetricSpec, ...]:
     """Return the metrics in lines of their own that both runs measured, by name."""
-    both = scored(stored.results) & scored(new.results)
-    shown = {spec.name for spec in placed("column", "section")}
-    return tuple(spec for name, spec in sorted(specs_of(new).items()) if name in both - shown)
+    both = metric_names(stored.results) & metric_names(new.results)
+    shown = {spec.name for spec in list_specs("column", "section")}
+    return tuple(spec for name, spec in sorted(all_specs(new).items()) if name in both - shown)
 
 
 def _prompts(
@@ -264,7 +264,7 @@ def _prompts(
             prompt=row.prompt,
             figures={
                 spec.name: (stored.figure(spec.name).finetuned, row.figure(spec.name).finetuned)
-                for spec in placed("column")
+                for spec in list_specs("column")
             },
             texts=len(texts),
             texts_changed=sum(one != other for one, other in texts),

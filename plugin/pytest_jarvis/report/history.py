@@ -127,7 +127,7 @@ def history_entries(
     return tuple(entries)
 
 
-def series_of(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Series, ...]:
+def group_series(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Series, ...]:
     """Return the runs, each with its entries, by what makes them comparable; the newest run's series comes last."""
     found: dict[tuple[tuple[str, str | Storage], ...], list[HistoryEntry]] = {}
     for entries, report in sorted(runs, key=lambda run: (run[0][0].timestamp, run[0][0].report)):

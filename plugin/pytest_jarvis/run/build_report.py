@@ -13,9 +13,8 @@ from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report import provenance
-from pytest_jarvis.report.analysis.changes import pair_of, pairs_of_rows, value_of
-from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
-from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
+from pytest_jarvis.report.analysis.metrics import collect_pairs, line_metrics, line_specs, pair_values
+from pytest_jarvis.report.analysis.thresholds import judge_configured_bars, judge_metric_bars
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import (
@@ -33,7 +32,7 @@ from pytest_jarvis.report.schema import (
     timestamp,
 )
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.stats.gate import Facts, GateOutcome, judge_run
+from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
 from pytest_jarvis.stats.regression import RegressionOutcome
 from pytest_jarvis.stats.sequential import judge_look
@@ -83,7 +82,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     settings = benchmark.settings
     names = [adapter.name for adapter in settings.adapters]
     if gathered is None:
-        facts = Facts(
+        facts = Counts(
             prompts_planned=len(benchmark.cases),
             # What was selected is not to blame: nothing measured says it all.
             prompts_selected=len(benchmark.cases),
@@ -98,7 +97,7 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     failed = [failure for failure in gathered.failures if failure.stage != "score"]
     drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
     measured = {name: sum(row.measured for row in gathered.rows if row.adapter == name) for name in names}
-    facts = Facts(
+    facts = Counts(
         prompts_planned=len(benchmark.cases),
         prompts_selected=len(gathered.planned),
         prompts_measured=min(measured.values(), default=0),
@@ -116,8 +115,8 @@ def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
     bars: list[Threshold] = []
     for name in names:
         own = [row for row in gathered.rows if row.adapter == name]
-        bars += configured_bars(asked, name, own, settings.gate)
-        bars += metric_bars(asked, specs, name, own, plan=settings.gate)
+        bars += judge_configured_bars(asked, name, own, settings.gate)
+        bars += judge_metric_bars(asked, specs, name, own, plan=settings.gate)
     return judge_run(decisions, facts, settings.gate, bars)
 
 
@@ -129,7 +128,7 @@ def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -
     settings, looks = benchmark.settings, benchmark.settings.gate.looks
     found = list(rows)
     tables = {
-        one.name: pairs_of_rows([row for row in found if row.adapter == one.name], value_of(RELEVANCE))
+        one.name: collect_pairs([row for row in found if row.adapter == one.name], RELEVANCE)
         for one in settings.adapters
     }
     measured = {name: table for name, table in tables.items() if table[0]}
@@ -358,7 +357,7 @@ def decisions_without(
     for name, decision in decisions.items():
         most = decision.replicates[1]
         kept = [row for row in rows if row.adapter == name and row.prompt_id not in left_out]
-        pairs = [pair for row in kept if all(pair := pair_of(row, value_of(RELEVANCE)))]
+        pairs = [pair for row in kept if all(pair := pair_values(row, RELEVANCE))]
         if pairs:
             found[name] = decide(
                 [base[:most] for base, _ in pairs],

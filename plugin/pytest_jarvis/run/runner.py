@@ -12,7 +12,7 @@ from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import MetricSet, built_in_metrics
 from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
-from pytest_jarvis.metrics.understanding import CleanCommand, heard, most_heard, plan_clean_commands
+from pytest_jarvis.metrics.understanding import CleanCommand, find_majority, interpret, plan_clean_commands
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.generation import Drawing, Listener, ask
 from pytest_jarvis.run.replay import Recording
@@ -77,8 +77,8 @@ class CleanAnswers:
         answers = self._answers(clean_id, arm, drawn)
         place = (case.prompt_id, arm, len(answers))
         if place not in self._found:
-            made = [heard(response, self._reader.read(case, response).text) for response in answers]
-            self._found[place] = most_heard(made, answers[0].text if answers else "")
+            made = [interpret(response, self._reader.read(case, response).text) for response in answers]
+            self._found[place] = find_majority(made, answers[0].text if answers else "")
         return self._found[place]
 
     def drawn_for(self, case: PromptCase, arm: str) -> Iterator[Response]:

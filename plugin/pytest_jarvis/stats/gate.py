@@ -45,7 +45,7 @@ _SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Counts:
     """What was run, counted."""
 
     prompts_planned: int
@@ -99,7 +99,7 @@ class GateOutcome:
 
 def judge_run(
     decisions: Mapping[str, Decision | None],
-    facts: Facts,
+    facts: Counts,
     plan: GatePlan,
     extra_thresholds: Sequence[Threshold] = (),
 ) -> GateOutcome:
@@ -135,7 +135,7 @@ def judge_run(
     )
 
 
-def _failure_shares(facts: Facts, plan: GatePlan) -> tuple[Threshold, ...]:
+def _failure_shares(facts: Counts, plan: GatePlan) -> tuple[Threshold, ...]:
     """Give back the bar on failures, of each arm where they are counted by arm, else of the run."""
     counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
     if not counts:
@@ -146,7 +146,7 @@ def _failure_shares(facts: Facts, plan: GatePlan) -> tuple[Threshold, ...]:
     )
 
 
-def _too_many_failures(names: tuple[str, ...], facts: Facts, plan: GatePlan) -> Reason | None:
+def _too_many_failures(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Reason | None:
     """Give back the reason when so many responses failed that the run cannot be judged; of the worst arm there."""
     if not facts.failures_by_arm:
         return _failures(facts.responses_failed, facts.responses_planned, plan)
@@ -167,7 +167,7 @@ def _failures(failed: int, planned: int, plan: GatePlan) -> Reason | None:
     return Reason(code="failures", values=values)
 
 
-def _obstacles(names: tuple[str, ...], facts: Facts, plan: GatePlan) -> Iterator[Reason]:
+def _obstacles(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Iterator[Reason]:
     """Give back what keeps the run from being judged."""
     counts = [_measured(name, facts) for name in (names[:1] if plan.require == "first" else names)]
     measured = (max if plan.require == "any" else min)(counts, default=0)
@@ -195,7 +195,7 @@ def _obstacles(names: tuple[str, ...], facts: Facts, plan: GatePlan) -> Iterator
         yield Reason(code="prompts_changed")
 
 
-def _measured(name: str, facts: Facts) -> int:
+def _measured(name: str, facts: Counts) -> int:
     """Give back how many of the selected prompts have a pair of the base and an adapter."""
     return facts.measured_by_adapter.get(name, facts.prompts_measured)
 
@@ -214,7 +214,7 @@ def _conclude(
     obstacles: tuple[Reason, ...],
     adapters: tuple[AdapterVerdict, ...],
     thresholds: Sequence[Threshold],
-    facts: Facts,
+    facts: Counts,
     plan: GatePlan,
 ) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
     """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
@@ -241,7 +241,7 @@ def _conclude(
 
 
 def _what_is_missing(
-    thresholds: Sequence[Threshold], required: Sequence[str], facts: Facts, plan: GatePlan
+    thresholds: Sequence[Threshold], required: Sequence[str], facts: Counts, plan: GatePlan
 ) -> tuple[Reason, ...]:
     """Give back why an adapter of a run without obstacles is not judged: too many failures, a bar without a value."""
     counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]

@@ -5,13 +5,13 @@ import pytest
 
 from pytest_jarvis.demo import base_path
 from pytest_jarvis.engines.server.connection import AttemptError
-from pytest_jarvis.engines.server.embeddings import LocalEncoder, find_embedder
+from pytest_jarvis.engines.server.embeddings import LocalEncoder, choose_embedder
 from pytest_jarvis.types import EngineError, ServerSpec
 
 
 def find(model: str) -> LocalEncoder:
     # No connection: an encoder on this machine asks nobody.
-    found = find_embedder(ServerSpec(base_url="http://h/v1", embedding_model=model), None)  # type: ignore[arg-type]
+    found = choose_embedder(ServerSpec(base_url="http://h/v1", embedding_model=model), None)  # type: ignore[arg-type]
     assert isinstance(found, LocalEncoder)
     return found
 

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from pytest_jarvis.cli.check import environment, french
 from pytest_jarvis.engines.base import EngineKind
-from pytest_jarvis.engines.footprint import STORED_BYTES, Need, Shapes, estimate, read_shapes, stored_bytes
+from pytest_jarvis.engines.footprint import STORED_BYTES, MemoryNeed, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter
 from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
@@ -318,7 +318,7 @@ def _memory(
     else:
         need = _need(setup, shapes, on_gpu=on_gpu)
         rows = setup.conf.generation.batch_size or LEAST_ROWS
-        fitting = None if free is None else need.rows_in(free)
+        fitting = None if free is None else need.max_rows(free)
         values |= {f"{part}_bytes": size for part, size in asdict(need).items()}
         values |= {"needed_bytes": need.total(rows), "rows": rows, "rows_that_fit": fitting, "exact": True}
         status = "error" if free is not None and need.total(rows) > free else "ok" if free else "warning"
@@ -329,7 +329,7 @@ def _memory(
         yield _finding(6, "model.time", status, french.time(dense, demo=demo), bytes_per_step=dense, demo=demo)
 
 
-def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> Need:
+def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> MemoryNeed:
     try:
         specs, _ = resolve_adapters(setup.conf, setup.option, setup.file.parent, setup.kind)
     except InputError:

@@ -11,7 +11,7 @@ from pytest_jarvis.render.french.formats import DASH, count_of, plural, printabl
 if TYPE_CHECKING:
     from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
     from pytest_jarvis.cli.check.findings import Finding
-    from pytest_jarvis.engines.footprint import Need
+    from pytest_jarvis.engines.footprint import MemoryNeed
     from pytest_jarvis.inputs.adapters import FoundAdapter, Problem
     from pytest_jarvis.inputs.base_model import BaseFiles
     from pytest_jarvis.types import AdapterSpec
@@ -178,14 +178,14 @@ def rough_memory(needed: int | None, free: int | None, *, on_gpu: bool) -> str:
     return f"{_memory(on_gpu=on_gpu)} : environ {size(needed)} pour les poids, {_free(free)}"
 
 
-def memory(need: Need, rows: int, free: int | None, *, on_gpu: bool) -> str:
+def memory(need: MemoryNeed, rows: int, free: int | None, *, on_gpu: bool) -> str:
     parts = [f"poids {size(need.weights)}"]
     parts += [f"adaptateurs {size(need.adapters)}"] if need.adapters else []
     parts += [f"experts lus {size(need.workspace)}"] if need.workspace else []
     parts.append(f"{size(need.row)} par réponse d’un lot")
     needed = f"il faut {size(need.total(rows))} pour des lots de {rows} ({', '.join(parts)})"
     said = f"{_memory(on_gpu=on_gpu)} : {needed}, {_free(free)}"
-    fitting = rows if free is None else need.rows_in(free)
+    fitting = rows if free is None else need.max_rows(free)
     if fitting >= rows:
         return said
     less = "un autre modèle, une carte plus grande, plusieurs GPU, ou d’autres programmes à fermer"

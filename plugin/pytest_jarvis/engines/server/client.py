@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, TypeVar
 
-from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, answered_within, client_errors
+from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, client_errors, time_limit
 from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class ServerClient:
         """Return the answer to a request before anything is scored, each try bounded. Raises AttemptError."""
 
         async def attempt() -> ServerAnswer:
-            async with answered_within(self._connection.preflight_s):
+            async with time_limit(self._connection.preflight_s):
                 return await self._stream(request, None, None)
 
         return await self._tries(attempt)
@@ -113,7 +113,7 @@ class ServerClient:
         """
 
         async def attempt() -> ProbeAnswer:
-            async with answered_within(self._connection.preflight_s):
+            async with time_limit(self._connection.preflight_s):
                 return await self._probe(request)
 
         return await self._tries(attempt)
@@ -163,7 +163,7 @@ class ServerClient:
                     async for chunk in stream:
                         reading.take(chunk)
         except TimeoutError:
-            raise _too_late(reading.pieces, timeout_s or 0.0) from None
+            raise _timeout_error(reading.pieces, timeout_s or 0.0) from None
         except client_errors() as error:
             raise self._connection.read_error(error) from error
         return reading.said()
@@ -275,7 +275,7 @@ class _StreamReader:
         )
 
 
-def _too_late(pieces: int, timeout_s: float) -> AttemptError:
+def _timeout_error(pieces: int, timeout_s: float) -> AttemptError:
     """Return what a try that took too long comes to; one that had begun to answer would take as long again."""
     if pieces:
         return AttemptError(Note("cut_in_time", {"seconds": timeout_s, "tokens": pieces}), stage="timeout")

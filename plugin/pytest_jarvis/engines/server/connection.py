@@ -101,7 +101,7 @@ class Connection:
             base_url=spec.base_url,
             max_retries=0,
             timeout=Timeout(SILENCE_S, connect=CONNECT_S),
-            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [_leave_out_no_key]}),
+            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [_drop_placeholder_key]}),
         )
         self._under_way: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -148,12 +148,12 @@ class Connection:
 
     async def _end(self) -> None:
         """Close the client and every stream; nothing of theirs is left on the loop."""
-        await _others_ended()
+        await _wait_for_other_tasks()
         await self.client.close()
         await self._loop.shutdown_asyncgens()
-        await _others_ended()
+        await _wait_for_other_tasks()
 
-    def without_key(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return `text` without a key, should a server have sent one back."""
         for key in (self._key, self._embedding_key):
             text = text.replace(key.value, "<key>") if key.value else text
@@ -197,10 +197,10 @@ class Connection:
 
     def _brief(self, text: str) -> str:
         """Return what a server said on one line, shortened, without the key."""
-        return " ".join(self.without_key(text).split())[:_LONGEST_DETAIL] or "no reason given"
+        return " ".join(self.redact(text).split())[:_LONGEST_DETAIL] or "no reason given"
 
 
-async def _leave_out_no_key(request: Request) -> None:
+async def _drop_placeholder_key(request: Request) -> None:
     """Send no `Authorization` at all where there is no key: some servers refuse one that they do not know.
 
     The client takes `Omit` only from each request; here none is forgotten.
@@ -209,7 +209,7 @@ async def _leave_out_no_key(request: Request) -> None:
         del request.headers["Authorization"]
 
 
-async def _others_ended() -> None:
+async def _wait_for_other_tasks() -> None:
     """Wait for the other tasks on the loop: those cut off, and those that close what a stream's reader left open."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_CLOSING_S):
@@ -221,7 +221,7 @@ async def _others_ended() -> None:
 
 
 @asynccontextmanager
-async def answered_within(limit_s: float) -> AsyncIterator[None]:
+async def time_limit(limit_s: float) -> AsyncIterator[None]:
     """Raise AttemptError, not to be tried again, when what is done inside takes longer than `limit_s` in all."""
     try:
         async with asyncio.timeout(limit_s):

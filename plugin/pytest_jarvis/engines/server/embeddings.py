@@ -13,9 +13,9 @@ from pytest_jarvis.engines.server.connection import (
     SILENCE_S,
     AttemptError,
     Connection,
-    answered_within,
     client_errors,
     is_same_origin,
+    time_limit,
 )
 from pytest_jarvis.types import EngineError, Note, ServerSpec
 
@@ -43,7 +43,7 @@ class Embedder(Protocol):
         ...
 
 
-def find_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
+def choose_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
     """Return what makes the vectors; None when nothing can.
 
     Raises EngineError for a model that is configured and cannot be used: no other takes its place.
@@ -101,7 +101,7 @@ class ServerEncoder:
     async def _batch(self, texts: list[str], limit_s: float) -> list[npt.NDArray[np.float32]]:
         import numpy as np
 
-        async with answered_within(limit_s):
+        async with time_limit(limit_s):
             try:
                 # Asked for as numbers: the client's default, base64, is not known to all servers.
                 answer: Any = await self._client.embeddings.create(

@@ -14,10 +14,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.engines.answers import CLOSE, split_answer
-from pytest_jarvis.engines.base import Digest, OnProgress, determining
+from pytest_jarvis.engines.base import Digest, OnProgress, key_settings
 from pytest_jarvis.engines.server.client import ServerAnswer, ServerClient, ServerRequest, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
-from pytest_jarvis.engines.server.embeddings import find_embedder
+from pytest_jarvis.engines.server.embeddings import choose_embedder
 from pytest_jarvis.engines.server.preflight import inspect
 from pytest_jarvis.types import (
     BASE_ARM,
@@ -88,7 +88,7 @@ class ServerEngine:
         try:
             self._seen = self._connection.run(inspect(self._connection, self._client, spec, sampled=self._is_sampled))
             self._refuse_company()
-            self._embedder = find_embedder(self._server, self._connection)
+            self._embedder = choose_embedder(self._server, self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -200,7 +200,7 @@ class ServerEngine:
             prompt_id=request.prompt_id,
             replicate=request.replicate,
             seed=self._settings.seed,
-            settings={**determining(self._settings), "fields": " ".join(sorted(self._client.taken))},
+            settings={**key_settings(self._settings), "fields": " ".join(sorted(self._client.taken))},
             versions={"server": seen.version or "", "fingerprint": seen.fingerprint or ""},
         )
 

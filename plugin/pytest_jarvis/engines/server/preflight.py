@@ -15,8 +15,8 @@ from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
     AttemptError,
     Connection,
-    answered_within,
     client_errors,
+    time_limit,
 )
 from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, Note, ServedModel
 
@@ -51,7 +51,7 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
     try:
         fingerprint, counted = await _learn_fields(client, spec.base_model)
         proven = await prove(client, spec, arms)
-        repeats = await see_seeds(client, list(arms.values())[: 2 if proven.mixes else 1]) if sampled else None
+        repeats = await check_seeds(client, list(arms.values())[: 2 if proven.mixes else 1]) if sampled else None
     except AttemptError as error:
         raise EngineError(f"{connection.base_url}: {error.reason}{_advice(connection, error)}") from error
     if not spec.allow_inert_adapter:
@@ -69,7 +69,7 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
 async def _served(connection: Connection, arms: Arms) -> tuple[ServedModel, ...]:
     """Return each arm's model as the server lists it; raise EngineError for a name that is not listed."""
     try:
-        async with answered_within(min(_LIST_S, connection.preflight_s)):
+        async with time_limit(min(_LIST_S, connection.preflight_s)):
             page = await connection.client.models.list()
         listed = {str(model.id): model for model in page.data}
     except client_errors() as error:
@@ -137,12 +137,12 @@ async def _version(connection: Connection) -> str | None:
         root = address.path.rstrip("/").removesuffix("/v1")
         url = urlunsplit((address.scheme, address.netloc, root + path, "", ""))
         try:
-            async with answered_within(_SHORT_S):
+            async with time_limit(_SHORT_S):
                 said: Any = await connection.client.get(url, cast_to=object)
         except client_errors():
             continue
         if isinstance(said, dict) and isinstance(found := said.get(key), str):
-            return connection.without_key(found)
+            return connection.redact(found)
     return None
 
 
@@ -207,7 +207,7 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
             )
 
 
-async def see_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | None:
+async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | None:
     """Return when the same request with the same seed gives the same text; None when no seed changes a text.
 
     Alone, one after the other; then twice beside many others, in another order, as requests of the run are.

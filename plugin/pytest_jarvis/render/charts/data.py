@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.render.french import explanations, labels
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shortened, typeset
 from pytest_jarvis.render.french.metrics import brief, difference, figure, label_of
 from pytest_jarvis.render.french.saved_runs import drop_notes, replay_mark
 from pytest_jarvis.render.french.verdicts import NOTHING_DECIDED, adapters_sentence, at_look, early_look, gain_of_all
-from pytest_jarvis.report.analysis.changes import MetricComparison
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
+from pytest_jarvis.report.analysis.metrics import MetricComparison
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.estimates import MeanEstimate
@@ -272,7 +272,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
             for one in shown
             if spec.name in one.metrics
         ]
-        for spec in placed("column", per="response")
+        for spec in list_specs("column", per="response")
     ]
     counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
     measured = [(labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt))]
@@ -294,7 +294,7 @@ def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
         (labels.CRITERIA[flips.criterion], labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts))
         for flips in candidate.flips
     ]
-    pairs = ((spec, candidate.averages.figure(spec.name).finetuned) for spec in placed("column", per="pair"))
+    pairs = ((spec, candidate.averages.figure(spec.name).finetuned) for spec in list_specs("column", per="pair"))
     return [*rows, *((label_of(spec), number(mean)) for spec, mean in pairs if mean is not None)]
 
 

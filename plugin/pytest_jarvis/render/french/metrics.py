@@ -21,8 +21,7 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.verdicts import at_look, early_look, shown_thresholds
-from pytest_jarvis.report.analysis.changes import MetricComparison
-from pytest_jarvis.report.analysis.metrics import line_specs
+from pytest_jarvis.report.analysis.metrics import MetricComparison, line_specs
 from pytest_jarvis.report.schema import Figure, MetricAverages, MetricResult, Report
 from pytest_jarvis.stats.thresholds import Threshold
 

@@ -12,7 +12,7 @@ from html import escape, unescape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, placed
+from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
 from pytest_jarvis.render.french import labels, routing
 from pytest_jarvis.render.french import page as wording
@@ -256,7 +256,7 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     return [
         *(
             (label_of(spec), brief_figures(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
-            for spec in placed("column")
+            for spec in list_specs("column")
         ),
         (wording.DURATION, pair_of_means(duration.base, duration.finetuned, seconds), ""),
         (wording.MEASURED, prompt_count(averages), wording.responses_each(low or high, high)),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, list_specs
 from pytest_jarvis.render.blocks import (
     Block,
     Change,
@@ -49,8 +49,9 @@ from pytest_jarvis.render.sections.tables import (
     tuned_head,
     with_name,
 )
-from pytest_jarvis.report.analysis.changes import Flip, MetricComparison, PromptChange
+from pytest_jarvis.report.analysis.changes import Flip, PromptChange
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
+from pytest_jarvis.report.analysis.metrics import MetricComparison
 from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, offers_tools
 from pytest_jarvis.report.schema import Averages, MetricResult, Report
 from pytest_jarvis.stats.contrasts import Interval
@@ -73,7 +74,7 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
     whose = insights.candidate.name if several else ""
     yield Facts(
         (
-            *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in placed("column", per="pair")),
+            *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in list_specs("column", per="pair")),
             (FIELDS["mismatched"], "" if reference is None else labels.mismatched_sentence(reference, whose)),
         )
     )
@@ -91,9 +92,9 @@ def _measures(report: Report, one: AdapterInsight) -> Iterator[Row]:
     """Yield the rows of one adapter: both means and the difference, each over its interval."""
     share = MetricSpec(name="", label="", unit="share")
     found = [
-        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("column", per="response")),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("column", per="response")),
         *((share, labels.CRITERIA[flips.criterion], flips.share) for flips in one.flips),
-        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in placed("detail")),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("detail")),
     ]
     for spec, label, metric in found:
         if metric is None:
@@ -150,7 +151,7 @@ def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
 
     places = {one.name: place for place, one in enumerate(insights.adapters)}
     yield adapter_table(insights, FIELDS["relevance"], relevance, lambda one: relevances(one, places[one.name]))
-    for spec in placed("column", per="response"):
+    for spec in list_specs("column", per="response"):
         if spec.name != RELEVANCE:
             yield adapter_table(insights, metrics.label_of(spec), comparison_columns(insights, "change"), rows(spec))
     yield Text(labels.INTERVALS_RULE, "note")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.render.blocks import (
     Block,
     Cell,
@@ -99,7 +99,7 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield key figures and ranking of several adapters."""
     if len(insights.adapters) < 2:
         return
-    shown = (*placed("column", "section"), BUILT_IN["seconds"].spec)
+    shown = (*list_specs("column", "section"), BUILT_IN["seconds"].spec)
     measured = {name for one in insights.adapters for name in one.averages.figures}
     more = [spec for spec in shown if spec.name in measured - {RELEVANCE}]
     heads = (

@@ -1,17 +1,15 @@
-"""What changed from the base to one adapter, metric by metric and prompt by prompt: pure functions of rows."""
+"""Changes from the base to one adapter, prompt by prompt: relevance, proven regressions, flips. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import methodcaller
 from statistics import fmean
 from typing import Final, Literal
 
 from pytest_jarvis.metrics.registry import KEYWORDS, RELEVANCE, TOOL_ROUTING
+from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_pairs, pair_values
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
-from pytest_jarvis.stats.contrasts import pair_replicates
-from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
 from pytest_jarvis.stats.ranking import find_worse_prompts
 
 TOP_CHANGES: Final = 5
@@ -22,23 +20,7 @@ Criterion = Literal["expected_tool", "all_keywords"]
 without such a judgement, the tool it names most is the one the prompt wants.
 all_keywords: every keyword of the prompt is found in it."""
 
-Value = Callable[[Sample], float | None]
-"""What is read off one response; None where it was not measured."""
-
 _ROUNDING: Final = 1e-12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricComparison:
-    """One metric over the prompts measured in both arms: means over prompts of means over replicates."""
-
-    prompts: int
-    base: MeanEstimate
-    finetuned: MeanEstimate
-    change: Difference
-    """finetuned - base; replicates drawn with the same noise are paired."""
-    ratio: Ratio
-    """finetuned / base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,50 +78,9 @@ def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | Non
     return None if match is None else match >= 1 - _ROUNDING
 
 
-def value_of(metric: str) -> Value:
-    """Return what reads a metric off a response."""
-    return methodcaller("score", metric)
-
-
-def pair_of(row: ResultRow, value: Value) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give back one prompt's values, base and fine-tuned, in step; empty where there are none."""
-    arms: tuple[dict[int, float], dict[int, float]] = ({}, {})
-    for sample in row.samples:
-        if (number := value(sample)) is not None:
-            arms[sample.arm == row.adapter][sample.replicate] = number
-    return pair_replicates(*arms)
-
-
-def pairs_of_rows(rows: Sequence[ResultRow], value: Value) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
-    """Return the values of base and adapter, a sequence per prompt that has them in both."""
-    pairs = [pair for row in rows if all(pair := pair_of(row, value))]
-    return [base for base, _ in pairs], [tuned for _, tuned in pairs]
-
-
-def compare_rows(
-    rows: Sequence[ResultRow], value: Value, alpha: float, *, shared_noise: bool = True
-) -> MetricComparison | None:
-    """Compare the arms on the rows that hold the metric in both; None where no row does."""
-    pairs = [pair for row in rows if all(pair := pair_of(row, value))]
-    return _compare_pairs(pairs, alpha, shared_noise=shared_noise) if pairs else None
-
-
-def _compare_pairs(
-    pairs: Sequence[tuple[tuple[float, ...], tuple[float, ...]]], alpha: float, *, shared_noise: bool
-) -> MetricComparison:
-    base, tuned = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return MetricComparison(
-        prompts=len(pairs),
-        base=estimate_mean(base, alpha=alpha),
-        finetuned=estimate_mean(tuned, alpha=alpha),
-        change=compare(base, tuned, alpha=alpha, shared_noise=shared_noise),
-        ratio=compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared_noise),
-    )
-
-
 def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
     """Give back how the relevance of each row measured in both arms changed, in the rows' order."""
-    scored = [(row, pair) for row in rows if all(pair := pair_of(row, value_of(RELEVANCE)))]
+    scored = [(row, pair) for row in rows if all(pair := pair_values(row, RELEVANCE))]
     if not scored:
         return ()
     worse = find_worse_prompts(
@@ -190,7 +131,7 @@ def find_flips(
             verdict = is_right(sample, row, criterion)
             return None if verdict is None else float(verdict)
 
-        pair = pair_of(row, right)
+        pair = pair_values(row, right)
         if not all(pair):
             continue
         pairs.append(pair)
@@ -215,5 +156,7 @@ def find_flips(
         finetuned_right=sum(after),
         gained=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if now and not was),
         lost=tuple(flip for flip, was, now in zip(flips, before, after, strict=True) if was and not now),
-        share=_compare_pairs(pairs, alpha, shared_noise=shared_noise),
+        share=compare_pairs(
+            [base for base, _ in pairs], [tuned for _, tuned in pairs], alpha, shared_noise=shared_noise
+        ),
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, placed
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, list_specs
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -25,16 +25,13 @@ from pytest_jarvis.report.analysis.advice import (
 )
 from pytest_jarvis.report.analysis.changes import (
     Flips,
-    MetricComparison,
     PromptChange,
-    compare_rows,
     find_changes,
     find_flips,
-    pair_of,
     pick_improvements,
     pick_weaknesses,
-    value_of,
 )
+from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_rows, pair_values
 from pytest_jarvis.report.analysis.tool_choice import (
     RoutingInsight,
     UnderstandingInsight,
@@ -209,11 +206,12 @@ def _category(
     rows: Sequence[ResultRow], name: str, item: CategoryAverages, alpha: float, *, shared_noise: bool
 ) -> CategoryInsight:
     own = [row for row in rows if row.category == name]
+    names = [spec.name for spec in list_specs("column", "section")]
     return CategoryInsight(
         category=name,
         label=item.label,
         averages=item.averages,
-        metrics=_compare(own, [spec.name for spec in placed("column", "section")], alpha, shared_noise=shared_noise),
+        metrics=_compare(own, names, alpha, shared_noise=shared_noise),
     )
 
 
@@ -221,7 +219,7 @@ def _compare(
     rows: Sequence[ResultRow], names: Iterable[str], alpha: float, *, shared_noise: bool
 ) -> dict[str, MetricComparison]:
     found = {
-        name: compare_rows(rows, value_of(name), alpha, shared_noise=shared_noise)
+        name: compare_rows(rows, name, alpha, shared_noise=shared_noise)
         for name in names
         if BUILT_IN[name].spec.per == "response"
     }
@@ -231,7 +229,7 @@ def _compare(
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
     """Give back the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
     scores = {
-        name: [tuned for row in rows if row.category == name and (tuned := pair_of(row, value_of(RELEVANCE))[1])]
+        name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, RELEVANCE)[1])]
         for name in categories
     }
     found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)

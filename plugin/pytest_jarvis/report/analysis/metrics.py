@@ -1,23 +1,80 @@
-"""What a report says of the metrics that have no column of their own: means per arm, differences, intervals. Pure."""
+"""Metrics of rows: values of both arms in step, comparisons, results of metrics without a column. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import methodcaller
 
-from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, placed
-from pytest_jarvis.report.analysis.changes import compare_rows, value_of
+from pytest_jarvis.metrics.registry import BUILT_IN, MetricSpec, list_specs
 from pytest_jarvis.report.schema import AdapterMetric, MetricAverages, MetricResult, Report, ResultRow, Sample
-from pytest_jarvis.stats.estimates import estimate_mean
+from pytest_jarvis.stats.contrasts import pair_replicates
+from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
+
+Values = tuple[float, ...]
+"""One prompt's values of a metric, one per replicate."""
 
 
-def pairs_of(rows: Sequence[ResultRow], spec: MetricSpec) -> list[tuple[float, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """One metric over the prompts measured in both arms: means over prompts of means over replicates."""
+
+    prompts: int
+    base: MeanEstimate
+    finetuned: MeanEstimate
+    change: Difference
+    """finetuned - base; replicates drawn with the same noise are paired."""
+    ratio: Ratio
+    """finetuned / base."""
+
+
+def pair_values(row: ResultRow, metric: str | Callable[[Sample], float | None]) -> tuple[Values, Values]:
+    """Return one prompt's values, base and adapter, in step (`pair_replicates`); empty where not measured.
+
+    `metric` is a name, or a function of a sample.
+    """
+    read = methodcaller("score", metric) if isinstance(metric, str) else metric
+    arms: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    for sample in row.samples:
+        if (number := read(sample)) is not None:
+            arms[sample.arm == row.adapter][sample.replicate] = number
+    return pair_replicates(*arms)
+
+
+def collect_pairs(rows: Sequence[ResultRow], metric: str) -> tuple[list[Values], list[Values]]:
+    """Return the values of base and adapter, a sequence per prompt measured in both."""
+    pairs = [pair for row in rows if all(pair := pair_values(row, metric))]
+    return [base for base, _ in pairs], [tuned for _, tuned in pairs]
+
+
+def compare_rows(
+    rows: Sequence[ResultRow], metric: str, alpha: float, *, shared_noise: bool = True
+) -> MetricComparison | None:
+    """Compare the arms on the prompts measured in both; None where there is none."""
+    base, tuned = collect_pairs(rows, metric)
+    return compare_pairs(base, tuned, alpha, shared_noise=shared_noise) if base else None
+
+
+def compare_pairs(
+    base: Sequence[Values], tuned: Sequence[Values], alpha: float, *, shared_noise: bool
+) -> MetricComparison:
+    """Compare the values of at least one prompt, as `collect_pairs` returns them."""
+    return MetricComparison(
+        prompts=len(base),
+        base=estimate_mean(base, alpha=alpha),
+        finetuned=estimate_mean(tuned, alpha=alpha),
+        change=compare(base, tuned, alpha=alpha, shared_noise=shared_noise),
+        ratio=compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared_noise),
+    )
+
+
+def collect_pair_scores(rows: Sequence[ResultRow], spec: MetricSpec) -> list[tuple[float, ...]]:
     """Give back the numbers of a metric of pairs, a sequence per prompt that has any."""
-    read = value_of(spec.name)
-    found = [tuple(value for sample in row.samples if (value := read(sample)) is not None) for row in rows]
+    found = [tuple(value for one in row.samples if (value := one.score(spec.name)) is not None) for row in rows]
     return [values for values in found if values]
 
 
-def scored(rows: Iterable[ResultRow]) -> set[str]:
+def metric_names(rows: Iterable[ResultRow]) -> set[str]:
     """Return the metrics that a response of the rows has a score of; those read off a response itself are not here."""
     return {name for row in rows for sample in row.samples for name in sample.scores}
 
@@ -27,16 +84,16 @@ def line_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tup
 
     Of the last nobody said what they are: their name is their label, and more of them counts as better.
     """
-    found = scored(rows)
+    found = metric_names(rows)
     unknown = found - {spec.name for spec in declared} - BUILT_IN.keys()
     return (
-        *(spec for spec in placed("line") if spec.name in found),
+        *(spec for spec in list_specs("line") if spec.name in found),
         *declared,
         *(MetricSpec(name=name, label=name) for name in sorted(unknown)),
     )
 
 
-def specs_of(report: Report) -> dict[str, MetricSpec]:
+def all_specs(report: Report) -> dict[str, MetricSpec]:
     """Return every metric of a report by name: the built-in ones, then the others, if only its samples have them."""
     named = [metric.spec for metric in report.metrics.values()]
     specs = (*(metric.spec for metric in BUILT_IN.values()), *line_specs(report.results, named))
@@ -77,10 +134,9 @@ def line_metrics(
 
 def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shared_noise: bool) -> MetricAverages:
     measured = [row for row in rows if row.measured]
-    read = value_of(spec.name)
-    missing = sum(read(sample) is None for row in measured for sample in _samples(spec, row))
+    missing = sum(sample.score(spec.name) is None for row in measured for sample in _samples(spec, row))
     if spec.per == "pair":
-        pairs = pairs_of(measured, spec)
+        pairs = collect_pair_scores(measured, spec)
         mean = estimate_mean(pairs, alpha=alpha) if pairs else None
         return MetricAverages(
             prompts=len(pairs),
@@ -90,7 +146,7 @@ def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shar
             value=mean.mean if mean else None,
             interval=mean.interval if mean else None,
         )
-    compared = compare_rows(measured, read, alpha, shared_noise=shared_noise)
+    compared = compare_rows(measured, spec.name, alpha, shared_noise=shared_noise)
     if compared is None:
         return MetricAverages(prompts=0, not_measured=missing, base=None, finetuned=None, value=None)
     return MetricAverages(

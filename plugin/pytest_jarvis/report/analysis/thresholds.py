@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
-from pytest_jarvis.report.analysis.changes import pairs_of_rows, value_of
-from pytest_jarvis.report.analysis.metrics import pairs_of
+from pytest_jarvis.report.analysis.metrics import collect_pair_scores, collect_pairs
 from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.decision import decide
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
@@ -34,7 +33,7 @@ _BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
 )
 
 
-def configured_bars(
+def judge_configured_bars(
     section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], plan: GatePlan
 ) -> Iterator[Threshold]:
     """Yield the bars that are set, judged for one adapter: gains, latency, choice of the tool, floors.
@@ -56,7 +55,7 @@ def configured_bars(
         estimates = {}
         for category in section.category_floors:
             own = [row for row in rows if row.category == category]
-            _, scores = pairs_of_rows(own, value_of(RELEVANCE))
+            _, scores = collect_pairs(own, RELEVANCE)
             if scores:
                 estimates[category] = estimate_mean(scores, alpha=plan.alpha)
         yield from judge_floors(adapter, estimates, section.category_floors, alpha=plan.alpha, policy=plan.policy)
@@ -72,7 +71,7 @@ def _judge(
     bar: float,
     plan: GatePlan,
 ) -> Threshold:
-    base, tuned = pairs_of_rows(rows, value_of(metric))
+    base, tuned = collect_pairs(rows, metric)
     alpha, shared = plan.alpha, plan.shared_noise
     if measure == "gain":
         greedy = plan.deterministic
@@ -90,7 +89,7 @@ def _judge(
     return judge_estimate(name, adapter, estimate, bar=bar, policy=plan.policy)
 
 
-def metric_bars(
+def judge_metric_bars(
     section: BenchmarkSection,
     specs: Sequence[MetricSpec],
     adapter: str,
@@ -116,7 +115,8 @@ def _bars_of(
     *,
     plan: GatePlan,
 ) -> Iterator[Threshold]:
-    base, tuned = pairs_of_rows(rows, value_of(spec.name)) if spec.per == "response" else ([], pairs_of(rows, spec))
+    per_arm = spec.per == "response"
+    base, tuned = collect_pairs(rows, spec.name) if per_arm else ([], collect_pair_scores(rows, spec))
     if asked.min_gain is not None:
         change = compare(base, tuned, alpha=plan.alpha, shared_noise=plan.shared_noise) if base else None
         way: Direction = "at_least" if spec.higher_is_better else "at_most"

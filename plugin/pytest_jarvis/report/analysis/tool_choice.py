@@ -84,7 +84,7 @@ def offers_tools(report: Report) -> bool:
     return bool(report.provenance.generation.tools)
 
 
-def chosen(routing: Routing) -> str:
+def cell_of(routing: Routing) -> str:
     """Return where a response stands in the matrix."""
     if routing.reason in {"right_silence", "no_call"}:
         return NO_TOOL
@@ -114,7 +114,7 @@ def _confusions(rows: Sequence[ResultRow]) -> Iterator[Confusion]:
     for tool in sorted(wanted, key=lambda name: name == NO_TOOL):
         own = [row for row in judged if _wanted(row) == tool]
         base, tuned = (
-            Counter(chosen(one) for row in own for one in _routings(row, of_base=of_base)) for of_base in (True, False)
+            Counter(cell_of(one) for row in own for one in _routings(row, of_base=of_base)) for of_base in (True, False)
         )
         yield Confusion(expected=tool, prompts=len(own), base=dict(base), finetuned=dict(tuned))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.footprint import Need, activations_of, estimate, read_shapes, row_bytes, stored_bytes
+from pytest_jarvis.engines.footprint import MemoryNeed, activations_of, estimate, read_shapes, row_bytes, stored_bytes
 from pytest_jarvis.inputs.base_model import KNOWN_CONFIGS
 
 TARGET = dict(KNOWN_CONFIGS["qwen3-30b-a3b"])
@@ -85,11 +85,11 @@ def test_activations_are_those_of_the_widest_part(config: dict[str, int], expect
 
 
 def test_what_is_needed_and_what_fits_agree() -> None:
-    need = Need(weights=100, adapters=10, workspace=20, row=6)
+    need = MemoryNeed(weights=100, adapters=10, workspace=20, row=6)
     assert need.total(3) == 160
-    assert need.rows_in(160) == 3
-    assert need.rows_in(130) == 0
-    assert need.rows_in(0) == 0
+    assert need.max_rows(160) == 3
+    assert need.max_rows(130) == 0
+    assert need.max_rows(0) == 0
 
 
 @pytest.mark.parametrize(("nf4", "workspace"), [(True, 2 * 128 * 3 * 2048 * 768 * 2), (False, 0)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis.engines.base import determining
+from pytest_jarvis.engines.base import key_settings
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo
 from pytest_jarvis.engines.transformers.loading.sources import (
     BaseFiles,
@@ -212,7 +212,7 @@ def test_the_files_of_a_base_are_read_once(folder) -> None:
 
 def test_all_settings_determine_but_the_timeout_and_the_seed_that_stands_apart() -> None:
     named = set(GenerationSettings.__struct_fields__)
-    assert named - {"timeout_s", "seed"} == set(determining(GenerationSettings()))
+    assert named - {"timeout_s", "seed"} == set(key_settings(GenerationSettings()))
 
 
 def test_the_engine_is_known_by_its_source() -> None:

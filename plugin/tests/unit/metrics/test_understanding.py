@@ -4,10 +4,10 @@ import pytest
 
 from pytest_jarvis.metrics.understanding import (
     CleanCommand,
-    Heard,
+    Interpretation,
     clean_prompt_id,
+    find_majority,
     is_understood,
-    most_heard,
     plan_clean_commands,
 )
 from pytest_jarvis.types import PromptCase
@@ -21,8 +21,8 @@ def case(prompt_id: str, text: str, intended: str | None = None) -> PromptCase:
     )
 
 
-def heard(tool: str | None, *keywords: str) -> Heard:
-    return Heard(tool=tool, keywords=keywords)
+def heard(tool: str | None, *keywords: str) -> Interpretation:
+    return Interpretation(tool=tool, keywords=keywords)
 
 
 def test_the_clean_form_among_the_prompts_is_not_drawn_again() -> None:
@@ -59,14 +59,14 @@ def test_nothing_misheard_needs_nothing() -> None:
     ],
 )
 def test_a_clean_command_came_to_what_more_than_half_of_its_answers_have(
-    answers: list[Heard], tool: str | None, keywords: tuple[str, ...]
+    answers: list[Interpretation], tool: str | None, keywords: tuple[str, ...]
 ) -> None:
     expected = CleanCommand(responses=len(answers), tool=tool, keywords=keywords, text="t")
-    assert expected == most_heard(answers, "t")
+    assert expected == find_majority(answers, "t")
 
 
 def test_no_answer_came_to_nothing() -> None:
-    assert most_heard([], "") is None
+    assert find_majority([], "") is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_no_answer_came_to_nothing() -> None:
         (heard(None, "x"), False),
     ],
 )
-def test_the_same_tool_and_the_same_keywords_show_that_it_was_understood(answer: Heard, *, understood: bool) -> None:
+def test_the_same_tool_and_the_same_keywords_show_that_it_was_understood(
+    answer: Interpretation, *, understood: bool
+) -> None:
     assert understood == is_understood(answer, CleanCommand(responses=4, tool="a", keywords=("x",), text="t"))
 
 

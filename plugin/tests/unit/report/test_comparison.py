@@ -10,9 +10,9 @@ import pytest
 from samples import with_scores
 
 from pytest_jarvis.report.comparability import (
+    compare_prompts,
     is_comparable,
     obstacles_between,
-    overlap_of,
     pair_adapters,
     setting_changes,
 )
@@ -55,7 +55,7 @@ def test_prompts_are_shared_by_id_and_text(make_report: MakeReport) -> None:
     after = change(before, results=before.results[2:])
     after = change(after, results=(change(after.results[0], prompt="autre"), *after.results[1:]))
     after = change(after, results=(*after.results, change(after.results[5], prompt_id="neuf")))
-    overlap = overlap_of(before, after)
+    overlap = compare_prompts(before, after)
     assert (overlap.only_stored, overlap.only_new, overlap.changed) == (("c0-0000", "c0-0001"), ("neuf",), ("c0-0002",))
     assert len(overlap.common) == 27
 

@@ -14,7 +14,7 @@ from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.terminal import metric_lines
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
-from pytest_jarvis.report.analysis.thresholds import metric_bars
+from pytest_jarvis.report.analysis.thresholds import judge_metric_bars
 from pytest_jarvis.report.io import encode_report, load_report
 from pytest_jarvis.report.schema import MetricAverages, Report, ResultRow, Sample
 from pytest_jarvis.types import GatePlan
@@ -47,7 +47,7 @@ def with_metrics(report: Report) -> Report:
     )
     section = BenchmarkSection(metric_bars={"politesse": MetricBar(min_gain=0.1), "accord": MetricBar(max_mean=1)})
     name = report.metadata.lora_adapter
-    bars = metric_bars(section, [POLITE, AGREED], name, rows, plan=GatePlan())
+    bars = judge_metric_bars(section, [POLITE, AGREED], name, rows, plan=GatePlan())
     gate = dataclasses.replace(report.gate, thresholds=(*report.gate.thresholds, *bars))
     return REPLACE(report, results=rows, metrics=found, gate=gate)
 

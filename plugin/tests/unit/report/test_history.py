@@ -12,7 +12,7 @@ import pytest
 from pytest_jarvis.render.charts.history import history_png
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.render.history import history_lines
-from pytest_jarvis.report.history import HistoryEntry, Series, history_entries, series_of
+from pytest_jarvis.report.history import HistoryEntry, Series, group_series, history_entries
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import Reason
 from pytest_jarvis.types import Storage
@@ -27,7 +27,7 @@ def dated(report: Report, day: int, **provenance: object) -> Report:
 
 
 def series(*reports: Report) -> tuple[Series, ...]:
-    return series_of([(entries(report, str(number)), report) for number, report in enumerate(reports)])
+    return group_series([(entries(report, str(number)), report) for number, report in enumerate(reports)])
 
 
 def entries(report: Report, name: str = "run", **more: str) -> tuple[HistoryEntry, ...]:

@@ -11,7 +11,7 @@ from samples import row, sample
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.report.analysis.thresholds import configured_bars, metric_bars
+from pytest_jarvis.report.analysis.thresholds import judge_configured_bars, judge_metric_bars
 from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.thresholds import Policy, Threshold
 from pytest_jarvis.types import GatePlan
@@ -43,7 +43,7 @@ def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
 
 def bars(found: list[ResultRow], policy: Policy = "proven", **section: Any) -> list[Threshold]:
     """Return the bars of a section, judged on these rows."""
-    return list(configured_bars(BenchmarkSection(**section), "jarvis", found, GatePlan(policy=policy)))
+    return list(judge_configured_bars(BenchmarkSection(**section), "jarvis", found, GatePlan(policy=policy)))
 
 
 def test_no_bar_is_judged_that_is_not_set() -> None:
@@ -154,7 +154,7 @@ OF_PAIRS = MetricSpec(name="politesse", label="Accord", per="pair")
 
 def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "proven", **asked: float) -> Threshold:
     section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)})
-    (bar,) = metric_bars(section, [spec], "jarvis", found, plan=GatePlan(policy=policy))
+    (bar,) = judge_metric_bars(section, [spec], "jarvis", found, plan=GatePlan(policy=policy))
     return bar
 
 
@@ -203,7 +203,7 @@ def test_an_added_metric_that_no_response_has_is_a_bar_not_measured(asked: dict[
 def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
     section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)})
     found = rows("politesse", BASE, BETTER)
-    (bar,) = metric_bars(section, [POLITE], "jarvis", found, plan=GatePlan())
+    (bar,) = judge_metric_bars(section, [POLITE], "jarvis", found, plan=GatePlan())
     assert ("autre", "not_measured") == (bar.metric, bar.why)
 
 

@@ -19,7 +19,7 @@ from pytest_jarvis.render.terminal import choice_lines
 from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.changes import is_right
 from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.analysis.tool_choice import Confusion, chosen, offers_tools
+from pytest_jarvis.report.analysis.tool_choice import Confusion, cell_of, offers_tools
 from pytest_jarvis.report.schema import Figure, Report, ResultRow, Sample
 from pytest_jarvis.types import Tool
 
@@ -156,7 +156,7 @@ def test_nothing_is_said_of_what_was_not_judged(plain: Report) -> None:
     ],
 )
 def test_each_choice_has_its_place_in_the_matrix(routing: Routing, expected: str) -> None:
-    assert expected == chosen(routing)
+    assert expected == cell_of(routing)
     assert wording.chosen_name(expected)[:1] != "?"
 
 

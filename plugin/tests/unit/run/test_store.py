@@ -19,7 +19,7 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
-from pytest_jarvis.engines.base import determining
+from pytest_jarvis.engines.base import key_settings
 from pytest_jarvis.files import InputError
 from pytest_jarvis.run import store as store_module
 from pytest_jarvis.run.store import (
@@ -108,7 +108,7 @@ def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
     others = {"tools": (tool,), "system_prompt": "Sois bref.", "template": "raw", "do_sample": False}
     other = others.get(name, 17)
     settings = msgspec.structs.replace(GenerationSettings(), **{name: other})
-    one, two = (replace(IDENTITY, settings=determining(known)) for known in (GenerationSettings(), settings))
+    one, two = (replace(IDENTITY, settings=key_settings(known)) for known in (GenerationSettings(), settings))
     assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pytest_jarvis.report.analysis.changes import pair_of, value_of
+from pytest_jarvis.report.analysis.metrics import pair_values
 from pytest_jarvis.run.build_report import decisions_without
 from pytest_jarvis.stats.decision import decide
 from pytest_jarvis.types import GatePlan
@@ -17,7 +17,7 @@ def test_the_prompts_left_are_decided_on_as_if_they_were_all(make_report) -> Non
     assert list(found) == ["jarvis", "autre"]
     for name, decision in found.items():
         kept = [row for row in report.of_adapter(name) if row.prompt_id not in left_out]
-        pairs = [pair_of(row, value_of("jarvis_relevance")) for row in kept]
+        pairs = [pair_values(row, "jarvis_relevance") for row in kept]
         alpha = report.decisions[name].alpha
         assert decision == decide([one for one, _ in pairs], [other for _, other in pairs], alpha=alpha)
         assert (10, 20) == (decision.prompts, report.decisions[name].prompts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.estimates import compare, compare_as_ratio
-from pytest_jarvis.stats.gate import Facts, judge_run
+from pytest_jarvis.stats.gate import Counts, judge_run
 from pytest_jarvis.stats.thresholds import judge_estimate, judge_gain
 from pytest_jarvis.types import GatePlan, Require
 
@@ -23,7 +23,7 @@ UNDER = decide(BASE, [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]])
 OUT_OF_REACH = decide([[0.96, 0.98]], [[1.0, 1.0]])
 DECISIONS = {"PASS": PASS, "FAIL": FAIL, "OVER": OVER, "UNDER": UNDER, "OUT": OUT_OF_REACH}
 
-FULL = Facts(prompts_planned=30, prompts_selected=30, prompts_measured=30, responses_planned=240, responses_failed=0)
+FULL = Counts(prompts_planned=30, prompts_selected=30, prompts_measured=30, responses_planned=240, responses_failed=0)
 PARTIAL = replace(FULL, prompts_selected=10, prompts_measured=10)
 
 
@@ -61,7 +61,7 @@ def test_the_plain_rule_looks_at_the_value_alone(decision: Decision, verdict: st
 
 
 @pytest.mark.parametrize("facts", [FULL, PARTIAL])
-def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Facts) -> None:
+def test_a_gate_that_is_off_never_fails_a_run_that_measured(facts: Counts) -> None:
     outcome = judge_run({"jarvis": FAIL}, facts, GatePlan(policy="off", strict=True))
     assert (outcome.verdict, outcome.exit_failed) == ("OFF", False)
     assert {threshold.why for threshold in outcome.thresholds} == {"gate_off"}
@@ -76,7 +76,7 @@ def test_nothing_measured_is_never_green(rules: GatePlan, decision: Decision | N
 
 
 def test_no_adapter_at_all_is_nothing_measured() -> None:
-    empty = Facts(prompts_planned=0, prompts_selected=0, prompts_measured=0, responses_planned=0, responses_failed=0)
+    empty = Counts(prompts_planned=0, prompts_selected=0, prompts_measured=0, responses_planned=0, responses_failed=0)
     outcome = judge_run({}, empty, GatePlan())
     assert (outcome.verdict, outcome.exit_failed, codes(outcome.reasons)) == ("NOT_JUDGED", True, ["nothing_measured"])
 
@@ -92,7 +92,7 @@ OBSTACLES = [
 
 
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
-def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: str, values: dict[str, float]) -> None:
+def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Counts, code: str, values: dict[str, float]) -> None:
     outcome = judge_run({"jarvis": PASS}, facts, GatePlan())
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
     assert [(reason.code, reason.values) for reason in outcome.reasons] == [(code, values)]
@@ -100,7 +100,7 @@ def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Facts, code: 
 
 
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
-def test_a_run_that_is_not_whole_fails_when_strict(facts: Facts, code: str, values: dict[str, float]) -> None:
+def test_a_run_that_is_not_whole_fails_when_strict(facts: Counts, code: str, values: dict[str, float]) -> None:
     outcome = judge_run({"jarvis": PASS}, facts, GatePlan(strict=True))
     assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", True)
     assert codes(outcome.reasons) == [code, "strict"]
@@ -215,7 +215,7 @@ def test_a_gate_that_is_off_passes_a_run_without_the_relevance() -> None:
     assert ("OFF", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
 
 
-def with_failures(base: int, first: int, second: int) -> Facts:
+def with_failures(base: int, first: int, second: int) -> Counts:
     """Return a full run of two adapters with so many failures of 100 in each arm."""
     by_arm = {"base": (base, 100), "a": (first, 100), "b": (second, 100)}
     return replace(FULL, responses_planned=300, responses_failed=base + first + second, failures_by_arm=by_arm)
@@ -326,7 +326,7 @@ def test_a_candidate_seen_under_the_bar_never_exits_0(
     policy: Literal["proven", "point"],
     inconclusive: Literal["fail", "warn"],
     strict: bool,
-    facts: Facts,
+    facts: Counts,
 ) -> None:
     decisions = {str(number): DECISIONS[name] for number, name in enumerate(names)}
     rules = GatePlan(policy=policy, inconclusive=inconclusive, strict=strict, require=require)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_jarvis.engines.base import Digest, determining
+from pytest_jarvis.engines.base import Digest, key_settings
 from pytest_jarvis.types import BASE_ARM, EngineError, GenerationSettings, Identity, ModelSpec, Request
 
 DEMO: Final = "demo"
@@ -157,7 +157,7 @@ class IdentityBuilder:
         self._arithmetic = arithmetic
         self._template = template
         self._seed = settings.seed
-        self._settings = determining(settings)
+        self._settings = key_settings(settings)
         self._versions = versions
         self._fingerprint: str | None = None
 
