@@ -50,7 +50,7 @@ def analyze(options: argparse.Namespace) -> int:
         folder,
         options.format or list(FILES),
         step_summary=Path(summary) if summary else None,
-        on_written=lambda path: print_line(labels.written(str(path))),
+        on_written=lambda path: print_line(labels.file_written(str(path))),
     )
     for problem in problems:
         print_line(problem.sentence, sys.stderr)

@@ -41,7 +41,7 @@ def generate_prompts(options: argparse.Namespace) -> int:
     """Write or print a category of misheard prompts; raise InputError when the rules give fewer than `--n`."""
     from pytest_jarvis.inputs.misheard import draw_misheard, mishear_all
     from pytest_jarvis.inputs.prompts import load_prompts
-    from pytest_jarvis.render.french.labels import written
+    from pytest_jarvis.render.french.labels import file_written
     from pytest_jarvis.run.settings import resolve_prompts
 
     conf, file = load_configuration(options.jarvis_config)
@@ -71,7 +71,7 @@ def generate_prompts(options: argparse.Namespace) -> int:
         write_atomically(out, text.encode())
     except OSError as error:
         raise InputError(f"--out: {out}: cannot be written: {error.strerror or error}") from None
-    print_line(written(str(out)))
+    print_line(file_written(str(out)))
     return 0
 
 

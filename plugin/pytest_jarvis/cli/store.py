@@ -61,7 +61,7 @@ def show_stats(options: argparse.Namespace) -> int:
 
 def prune_store(options: argparse.Namespace) -> int:
     """Delete the responses beyond an age or a size; raise InputError when the command line has neither."""
-    from pytest_jarvis.render.french.store import pruned
+    from pytest_jarvis.render.french.store import responses_pruned
 
     if options.older_than is None and options.max_size is None:
         raise InputError("store prune: nothing to delete by; give --older-than AGE, --max-size SIZE or both")
@@ -69,7 +69,7 @@ def prune_store(options: argparse.Namespace) -> int:
         if store is not None:
             count = store.prune(older_than_s=options.older_than, max_bytes=options.max_size)
             left = store.stats()
-            print_line(pruned(count, left.responses, left.size_bytes))
+            print_line(responses_pruned(count, left.responses, left.size_bytes))
     return 0
 
 
@@ -88,14 +88,14 @@ def clear_store(options: argparse.Namespace) -> int:
             if sys.stdin.readline().strip().lower() not in wording.YES:
                 print_line(wording.NOTHING_CLEARED)
                 return 1
-        print_line(wording.cleared(store.clear()))
+        print_line(wording.responses_cleared(store.clear()))
     return 0
 
 
 @contextmanager
 def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
-    from pytest_jarvis.render.french.store import absent
+    from pytest_jarvis.render.french.store import no_store
     from pytest_jarvis.run.settings import store_file
     from pytest_jarvis.run.store import ResponseStore
 
@@ -103,7 +103,7 @@ def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Itera
     if not path.exists():
         if options.store is not None:
             raise InputError(f"--store {path}: no such file; leave the option out for that of the configuration")
-        print_line(absent(str(path)))
+        print_line(no_store(str(path)))
         yield None
         return
     try:

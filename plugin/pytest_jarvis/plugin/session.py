@@ -21,7 +21,7 @@ from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_cas
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.saved_runs import replaying_label
+from pytest_jarvis.render.french.saved_runs import replay_label
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
@@ -100,7 +100,7 @@ class Recorder:
         self.benchmark = benchmark
         conf = benchmark.settings.config
         replay = benchmark.settings.replay
-        label = labels.model_named(conf.model.base_model_id) if replay is None else replaying_label(replay.source)
+        label = labels.model_named(conf.model.base_model_id) if replay is None else replay_label(replay.source)
         # Nothing is drawn in a replay: neither its speed nor its memory is one.
         self.listener = LiveTerminal(
             config,

@@ -17,9 +17,9 @@ from pytest_jarvis.render.french.session import (
     NOT_ASKED_TO_JUDGE,
     NOT_ASKED_TO_JUDGE_PART,
     RESUME,
-    folder,
     hook_sentence,
-    loading,
+    loading_line,
+    report_folder,
 )
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
@@ -111,7 +111,7 @@ class LiveTerminal:
         """Show that the engine begins to load, and what was chosen for it."""
         for note in self._notes:
             self._line(f"JARVIS : {note}")
-        self._line(loading(self._label))
+        self._line(loading_line(self._label))
 
     def loaded(self, description: EngineDescription, seconds: float) -> None:
         """Show what is loaded and how long it took."""
@@ -243,7 +243,7 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
         if error is not None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
     if summary.folder is not None:
-        _write(reporter, folder(summary.folder))
+        _write(reporter, report_folder(summary.folder))
 
 
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:

@@ -54,5 +54,5 @@ def find_format(name: str) -> OutputFormat:
     """Return a format by name; built-in ones without reading metadata, installed ones with their own errors."""
     found = import_module(f"{__name__}.{name}").FORMAT if name in FILES else find_entry_points(OUTPUTS)[name].load()
     if not isinstance(found, OutputFormat):
-        raise TypeError(f"the entry point '{name}' of {OUTPUTS} is no OutputFormat")
+        raise TypeError(f"the entry point '{name}' of {OUTPUTS} is not an OutputFormat")
     return found

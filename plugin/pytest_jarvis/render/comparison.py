@@ -12,8 +12,8 @@ from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.render.blocks import Block, Table, Text, columns, items
 from pytest_jarvis.render.french import saved_runs
 from pytest_jarvis.render.french.formats import bracket, number, percent, points, signed
-from pytest_jarvis.render.french.metrics import spec_named
-from pytest_jarvis.render.markdown import escaped, escaped_sentence, markdown_blocks
+from pytest_jarvis.render.french.metrics import find_spec
+from pytest_jarvis.render.markdown import escape_label, escape_sentence, markdown_blocks
 from pytest_jarvis.render.text import WIDTH, block_lines, paragraph, section
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, PromptDifference, RunComparison
 from pytest_jarvis.report.schema import Report
@@ -45,16 +45,14 @@ def comparison_text(runs: ComparedRuns) -> str:
 
 def comparison_markdown(runs: ComparedRuns) -> str:
     """Return the comparison for a pull request."""
-    lines = [
-        f"- {label} : {escaped_sentence(saved_runs.run_line(path, report))}" for label, path, report in _both(runs)
-    ]
+    lines = [f"- {label} : {escape_sentence(saved_runs.run_line(path, report))}" for label, path, report in _both(runs)]
     written = [
         f"# {saved_runs.COMPARISON}",
         "\n".join(lines),
-        escaped_sentence(saved_runs.overlap_sentence(runs.comparison.overlap)),
+        escape_sentence(saved_runs.overlap_sentence(runs.comparison.overlap)),
     ]
     for title, blocks in _sections(runs):
-        written += [f"## {escaped(title)}", *markdown_blocks(blocks)]
+        written += [f"## {escape_label(title)}", *markdown_blocks(blocks)]
     return "\n\n".join(written)
 
 
@@ -78,10 +76,7 @@ def _name(path: str, report: Report) -> dict[str, object]:
 
 
 def _both(runs: ComparedRuns) -> tuple[tuple[str, str, Report], ...]:
-    return (
-        (saved_runs.BEFORE, runs.stored_path, runs.stored),
-        (saved_runs.AFTER, runs.new_path, runs.new),
-    )
+    return ((saved_runs.BEFORE, runs.stored_path, runs.stored), (saved_runs.AFTER, runs.new_path, runs.new))
 
 
 def _sections(runs: ComparedRuns) -> Iterator[tuple[str, list[Block]]]:
@@ -129,7 +124,7 @@ def _change(pair: tuple[float | None, float | None]) -> float:
 
 
 def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
-    spec = spec_named(one.metric)
+    spec = find_spec(one.metric)
     label = saved_runs.metric_label(spec, of_base=one.of_base)
     change: Callable[[float], str] = points if spec.unit == "share" else signed
     difference = one.difference

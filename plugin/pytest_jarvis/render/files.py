@@ -85,7 +85,7 @@ class _Writer:
     def make(self, file: str, one: OutputFormat, report: Report, found: Insights) -> None:
         """Write the file of a format; ValueError if the name is no file name, or another file has it."""
         if file in self._taken or Path(file).name != file:
-            raise ValueError("no name of a file of its own")
+            raise ValueError("the file name must be a plain one that no other output has")
         self._taken.add(file)
         made = one.make(report, found)
         if isinstance(made, Incomplete):
@@ -101,7 +101,7 @@ class _Writer:
 
     def _note(self, file: str, error: Exception) -> None:
         reason = printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        self.problems.append(OutputProblem(file=file, sentence=labels.not_written(file, reason)))
+        self.problems.append(OutputProblem(file=file, sentence=labels.file_failed(file, reason)))
 
 
 def encode_thresholds(report: Report) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_jarvis.render.french import saved_runs as wording
-from pytest_jarvis.render.french.formats import fit, gain_interval, percent, printable, shortened
+from pytest_jarvis.render.french.formats import fit, gain_interval, percent, printable, shorten
 from pytest_jarvis.render.text import align, wrap
 from pytest_jarvis.report.history import HistoryEntry, Series
 
@@ -42,7 +42,7 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
     run = (wording.day_of(entry.timestamp), wording.commit_of(entry)) if entry.is_candidate else ("", "")
     return (
         *run,
-        shortened(printable(entry.adapter), _COLUMNS[2]),
+        shorten(printable(entry.adapter), _COLUMNS[2]),
         str(entry.replicates),
         "" if entry.is_twin else percent(entry.gain, signed=True),
         "" if entry.is_twin else gain_interval(entry.interval) if entry.interval else "",

@@ -37,8 +37,8 @@ def render_markdown(report: Report, insights: Insights) -> str:
     shown = [one for one in sections(report, insights) if one.brief]
     identity = [one for one in shown if one.key == "identity"]
     blocks = [
-        f"# {labels.TITLE} : {escaped(labels.GATE_SHORT[report.gate.verdict])}",
-        *(f"> {escaped_sentence(note)}" for note in (*cautions(report), *saved_runs.drop_notes(report))),
+        f"# {labels.TITLE} : {escape_label(labels.GATE_SHORT[report.gate.verdict])}",
+        *(f"> {escape_sentence(note)}" for note in (*cautions(report), *saved_runs.drop_notes(report))),
         *(text for one in shown if one.key != "identity" for text in _section(one)),
         *(text for one in identity for text in markdown_blocks(one.blocks)),
     ]
@@ -51,14 +51,14 @@ def append_step_summary(text: str, file: Path) -> None:
         stream.write(f"{text}\n")
 
 
-def escaped(text: str) -> str:
+def escape_label(text: str) -> str:
     """Return a short text on one line, its markup escaped."""
     shown = printable(text)
     shown = shown if len(shown) <= _MOST_LABEL else f"{shown[: _MOST_LABEL - 1]}…"
     return _MARKUP.sub(r"\\\1", shown)
 
 
-def escaped_sentence(text: str) -> str:
+def escape_sentence(text: str) -> str:
     """Return a sentence that may quote a name, its markup escaped."""
     return _MARKUP.sub(r"\\\1", printable(text))
 
@@ -78,9 +78,9 @@ def _table_of(heads: Sequence[str], rows: Sequence[Sequence[str]], *, totals: in
     left = len(rows) - max(_MOST_ROWS, totals)
     kept = [*rows[: len(rows) - left - totals], *rows[len(rows) - totals :]] if left > 0 else rows
     lines = [heads, *kept]
-    body = [f"| {' | '.join('<br>'.join(map(escaped, cell.split(chr(10)))) for cell in row)} |" for row in lines]
+    body = [f"| {' | '.join('<br>'.join(map(escape_label, cell.split(chr(10)))) for cell in row)} |" for row in lines]
     body.insert(1, f"| {' | '.join(['---', *['---:'] * (len(heads) - 1)])} |")
-    return "\n".join([*body, "", labels.more(left)] if left > 0 else body)
+    return "\n".join([*body, "", labels.more_entries(left)] if left > 0 else body)
 
 
 def _cut(text: str) -> str:
@@ -101,26 +101,28 @@ def markdown_blocks(blocks: Iterable[Block], *, most: int = 5) -> Iterator[str]:
     for block in blocks:
         match block:
             case Text(text, tone):
-                yield f"**{escaped_sentence(text)}**" if tone in {"strong", "bad"} else escaped_sentence(text)
+                yield f"**{escape_sentence(text)}**" if tone in {"strong", "bad"} else escape_sentence(text)
             case Items():
                 left = len(block.items) - _MOST_ITEMS
-                lines = [escaped_sentence(block.head)] if block.head else []
+                lines = [escape_sentence(block.head)] if block.head else []
                 lines += [_item(item) for item in block.items[:_MOST_ITEMS]]
-                yield "\n".join([*lines, f"- {labels.more(left)}"] if left > 0 else lines)
+                yield "\n".join([*lines, f"- {labels.more_entries(left)}"] if left > 0 else lines)
             case Table():
                 yield from _table(block)
             case Facts(rows):
-                pairs = ((name, labels.short(value) if isinstance(value, Digest) else value) for name, value in rows)
-                yield f"<sub>{' · '.join(f'{name} {escaped_sentence(value)}' for name, value in pairs if value)}</sub>"
+                pairs = (
+                    (name, labels.short_digest(value) if isinstance(value, Digest) else value) for name, value in rows
+                )
+                yield f"<sub>{' · '.join(f'{name} {escape_sentence(value)}' for name, value in pairs if value)}</sub>"
             case Changes(changes):
                 yield "\n".join(_change(change) for change in changes[:most])
             case Part():
                 inside = list(markdown_blocks(block.blocks, most=_MOST_CASES_EACH))
-                yield from [f"### {escaped(block.name)}", *inside] if inside else []
+                yield from [f"### {escape_label(block.name)}", *inside] if inside else []
 
 
 def _item(item: Item) -> str:
-    return f"- **{escaped(item.case)}** {code(item.text)}" if item.case else f"- {escaped_sentence(item.text)}"
+    return f"- **{escape_label(item.case)}** {code(item.text)}" if item.case else f"- {escape_sentence(item.text)}"
 
 
 def _table(block: Table) -> Iterator[str]:
@@ -130,17 +132,17 @@ def _table(block: Table) -> Iterator[str]:
     heads = [block.columns[place].head for place in places]
     table = _table_of(heads, [[str(row[place]) for place in places] for row in block.rows], totals=block.totals)
     folded = len(block.rows) > _MOST_UNFOLDED
-    yield f"<details><summary>{escaped(heads[0])}</summary>\n\n{table}\n\n</details>" if folded else table
+    yield f"<details><summary>{escape_label(heads[0])}</summary>\n\n{table}\n\n</details>" if folded else table
 
 
 def _change(change: Change) -> str:
     row = change.row
-    scores = f"{change.scores} ({escaped(change.change)})"
+    scores = f"{change.scores} ({escape_label(change.change)})"
     return "\n".join(
         [
-            f"- **{escaped(change.case)}** ({escaped(change.category)}) : {code(row.prompt)} – {scores}",
+            f"- **{escape_label(change.case)}** ({escape_label(change.category)}) : {code(row.prompt)} – {scores}",
             f"  - {labels.BASE} : {code(row.base_model_response or '')}",
-            f"  - {escaped(row.adapter)} : {code(row.finetuned_response or '')}",
+            f"  - {escape_label(row.adapter)} : {code(row.finetuned_response or '')}",
         ]
     )
 

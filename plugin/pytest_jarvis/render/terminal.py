@@ -18,11 +18,11 @@ from pytest_jarvis.render.french.formats import (
     percent,
     printable,
     seconds,
-    shortened,
+    shorten,
     signed,
     width_of,
 )
-from pytest_jarvis.render.french.metrics import brief_figures, means_line, metric_line, not_measured
+from pytest_jarvis.render.french.metrics import means_line, metric_line, not_measured, short_means
 from pytest_jarvis.render.french.routing import run_notes
 from pytest_jarvis.render.french.saved_runs import regression_details, regression_sentence
 from pytest_jarvis.render.french.verdicts import (
@@ -45,7 +45,7 @@ _LINE = 79
 
 def loaded_lines(engine: EngineDescription, load_s: float) -> list[str]:
     """Return the lines on a loaded engine: model, storage, device, adapters, memory."""
-    return [*_packed(session.loaded(engine, load_s), _LINE), *map(str, engine.memory)]
+    return [*_packed(session.engine_parts(engine, load_s), _LINE), *map(str, engine.memory)]
 
 
 def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] = ()) -> str:
@@ -232,7 +232,7 @@ def summary_table(report: Report) -> list[str]:
         if several:
             lines.append(fit(printable(label), _NAME_WIDTH + sum(_WIDTHS)).rstrip())
         for name, averages in by_adapter.items():
-            shown = f"  {shortened(printable(name), _NAME_WIDTH - 2)}" if several else printable(label)
+            shown = f"  {shorten(printable(name), _NAME_WIDTH - 2)}" if several else printable(label)
             lines.append(_row(shown, averages, gains=gains))
     return lines
 
@@ -286,7 +286,7 @@ def _cells(label: str, cells: Sequence[str]) -> str:
 
 def _row(label: str, averages: Averages, *, gains: bool) -> str:
     keywords, relevance, cosine = (
-        brief_figures(BUILT_IN[name].spec, averages.figure(name)) for name in (KEYWORDS, RELEVANCE, COSINE)
+        short_means(BUILT_IN[name].spec, averages.figure(name)) for name in (KEYWORDS, RELEVANCE, COSINE)
     )
     gain = percent(averages.relevance_gain, signed=True) if gains else ""
     prompts = f"{averages.total_tests}/{averages.planned_tests}"

@@ -9,22 +9,10 @@ from typing import Final, Literal
 
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
-from pytest_jarvis.render.blocks import (
-    Block,
-    Cell,
-    Change,
-    Changes,
-    Column,
-    Digest,
-    Facts,
-    Items,
-    Part,
-    Table,
-    Text,
-)
+from pytest_jarvis.render.blocks import Block, Cell, Change, Changes, Column, Digest, Facts, Items, Part, Table, Text
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.formats import NBSP, columns_of, fit, printable, shortened, width_of
-from pytest_jarvis.render.french.labels import short
+from pytest_jarvis.render.french.formats import NBSP, columns_of, fit, printable, shorten, width_of
+from pytest_jarvis.render.french.labels import short_digest
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -165,7 +153,9 @@ def _block(block: Block) -> list[str]:
         case Table():
             return _table(block)
         case Facts(rows):
-            return pairs([(label, short(value) if isinstance(value, Digest) else value) for label, value in rows])
+            return pairs(
+                [(label, short_digest(value) if isinstance(value, Digest) else value) for label, value in rows]
+            )
         case Changes(changes):
             return [line for place, change in enumerate(changes, start=1) for line in _change(change, place)]
         case Part():
@@ -180,7 +170,7 @@ def _items(block: Items) -> list[str]:
         text = f"{item.case} {item.text}" if item.case else item.text
         lines += paragraph(text, indent=f"{indent}  ", first=f"{indent}- ")
     left = len(block.items) - _MOST_ITEMS
-    return [*lines, f"{indent}  {labels.more(left)}"] if left > 0 else lines
+    return [*lines, f"{indent}  {labels.more_entries(left)}"] if left > 0 else lines
 
 
 def _table(block: Table) -> list[str]:
@@ -198,17 +188,17 @@ def _table(block: Table) -> list[str]:
             rows.append([str(name)])
         cells = [str(row[place]) for place in places]
         rows.append(
-            [f"{NBSP}{NBSP}{shortened(printable(cells[0]), columns[0].width - 2)}", *cells[1:]] if group else cells
+            [f"{NBSP}{NBSP}{shorten(printable(cells[0]), columns[0].width - 2)}", *cells[1:]] if group else cells
         )
     left = len(block.rows) - len(block.rows[: block.most])
-    return [*table(columns, rows), *([f"{INDENT}{labels.more(left)}"] if left else [])]
+    return [*table(columns, rows), *([f"{INDENT}{labels.more_entries(left)}"] if left else [])]
 
 
 def _change(change: Change, place: int) -> list[str]:
     indent, row = f"{INDENT}   ", change.row
     head = f"{change.case} · {change.category} · {change.scores} ({change.change})"
     lines = [*([""] if place > 1 else []), *paragraph(head, indent=indent, first=f"{INDENT}{place}. ")]
-    lines += paragraph(labels.quoted(row.prompt), indent=indent)
+    lines += paragraph(labels.quotation(row.prompt), indent=indent)
     for arm, text in ((labels.BASE, row.base_model_response), (row.adapter, row.finetuned_response)):
         first = f"{indent}{fit(printable(arm), _ARM_WIDTH)} "
         shown = text if text and text.strip() else labels.EMPTY_RESPONSE

@@ -104,11 +104,11 @@ def test_the_file_of_an_installed_format_may_be_called_otherwise(project, with_f
 @pytest.mark.parametrize(
     ("file", "place", "said"),
     [
-        ("report.json", "results_csv:CSV", "no name of a file of its own"),
-        ("report.txt", "results_csv:CSV", "no name of a file of its own"),
-        ("../other.csv", "results_csv:CSV", "no name of a file of its own"),
+        ("report.json", "results_csv:CSV", "the file name must be a plain one that no other output has"),
+        ("report.txt", "results_csv:CSV", "the file name must be a plain one that no other output has"),
+        ("../other.csv", "results_csv:CSV", "the file name must be a plain one that no other output has"),
         ("a.csv", "no_such_module:CSV", "No module named"),
-        ("a.csv", "results_csv:as_csv", "is no OutputFormat"),
+        ("a.csv", "results_csv:as_csv", "is not an OutputFormat"),
     ],
 )
 def test_an_installed_format_that_cannot_be_made_costs_no_other_file(

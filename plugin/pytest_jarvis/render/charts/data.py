@@ -11,10 +11,16 @@ from typing import Final
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.render.french import explanations, labels
 from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shortened, typeset
-from pytest_jarvis.render.french.metrics import brief, difference, figure, label_of
+from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shorten, typeset
+from pytest_jarvis.render.french.metrics import difference, figure, label_of, short_mean
 from pytest_jarvis.render.french.saved_runs import drop_notes, replay_mark
-from pytest_jarvis.render.french.verdicts import NOTHING_DECIDED, adapters_sentence, at_look, early_look, gain_of_all
+from pytest_jarvis.render.french.verdicts import (
+    NOTHING_DECIDED,
+    adapters_sentence,
+    early_look,
+    gain_of_all,
+    look_suffix,
+)
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.analysis.metrics import MetricComparison
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
@@ -152,7 +158,7 @@ def _bar(estimate: MeanEstimate, spec: MetricSpec) -> Bar:
     ends = estimate.interval
     # A share ends at 0 and 1, whatever Student's t says.
     inside = None if ends is None else (max(0.0, ends[0]), min(1.0, ends[1]))
-    return Bar(value=estimate.mean, interval=inside, label=brief(estimate.mean, spec.unit))
+    return Bar(value=estimate.mean, interval=inside, label=short_mean(estimate.mean, spec.unit))
 
 
 def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[AdapterInsight]) -> Histogram:
@@ -260,7 +266,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     several = len(insights.adapters) > 1
     gains = [
         (
-            _of(one, wording.key_gain(at_look(early_look(report, one.decision)), several=several), named=several),
+            _of(one, wording.key_gain(look_suffix(early_look(report, one.decision)), several=several), named=several),
             f"{percent(one.decision.gain, signed=True)} {gain_interval(one.decision.judged_interval)}",
         )
         for one in shown
@@ -275,7 +281,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
         for spec in list_specs("column", per="response")
     ]
     counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
-    measured = [(labels.FIELDS["prompts"], labels.measured(counted, report.metadata.samples_per_prompt))]
+    measured = [(labels.FIELDS["prompts"], labels.prompts_measured(counted, report.metadata.samples_per_prompt))]
     if not several:
         return [*gains, *(row for group in groups for row in group), *measured, *_more_of(insights.candidate)]
     rows = [*gains, *measured]
@@ -286,7 +292,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
 
 
 def _of(adapter: AdapterInsight, label: str, *, named: bool) -> str:
-    return f"{label} ({shortened(printable(adapter.name), _MOST_NAME)})" if named else label
+    return f"{label} ({shorten(printable(adapter.name), _MOST_NAME)})" if named else label
 
 
 def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:

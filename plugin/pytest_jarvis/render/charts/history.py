@@ -16,6 +16,7 @@ from pytest_jarvis.render.charts.frame import (
     cut,
     new_figure,
     plain_style,
+    write_legend,
     write_nothing_measured,
     write_ticks,
 )
@@ -138,22 +139,9 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]]) -> None:
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line], width: float) -> None:
     """Write the adapters of the lines, the first `_MOST_NAMES`, under the title."""
-    by_name = {line.name: _colour_and_marker(line, lines) for line in lines}
-    shown = list(by_name.items())[:_MOST_NAMES]
+    looks = dict(list({line.name: _colour_and_marker(line, lines) for line in lines}.items())[:_MOST_NAMES])
     handles = [
-        axes.scatter([], [], color=colour, edgecolor=PRINT.text, marker=marker, s=36) for _, (colour, marker) in shown
+        axes.scatter([], [], color=colour, edgecolor=PRINT.text, marker=marker, s=36)
+        for colour, marker in looks.values()
     ]
-    room = (width - 1.3) / len(shown) - 0.45
-    figure.legend(
-        handles,
-        [cut(printable(name), room, 9) for name, _ in shown],
-        loc="upper left",
-        bbox_to_anchor=(0.9 / width, 1 - 0.46 / _HEIGHT_IN),
-        ncols=len(shown),
-        frameon=False,
-        fontsize=9,
-        labelcolor=PRINT.text,
-        borderaxespad=0,
-        handletextpad=0.3,
-        columnspacing=1.2,
-    )
+    write_legend(figure, Box(0.9, 0, width - 1.3, _HEIGHT_IN - 0.18), handles, list(map(printable, looks)), PRINT)

@@ -48,7 +48,7 @@ def chosen_adapter(values: Mapping[str, Any]) -> str:
     return f"adaptateur « {printable(values['arm'])} » choisi par « auto » : {printable(values['folder'])}, {of}"
 
 
-def passed_over(values: Mapping[str, Any]) -> str:
+def skipped_adapter(values: Mapping[str, Any]) -> str:
     """Return which newer adapter was skipped and why, from the values of its note."""
     return f"plus récent mais écarté : {printable(values['folder'])} ({problem_of(values)})"
 

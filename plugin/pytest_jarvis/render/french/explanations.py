@@ -18,7 +18,7 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.verdicts import at_look, early_look, is_judged, verdict_line
+from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode, WeakestCategory
 from pytest_jarvis.report.schema import JudgedContamination, Report
 from pytest_jarvis.stats.decision import Caution, CautionCode, Decision
@@ -77,7 +77,7 @@ def advice_of(report: Report, name: str, advice: Advice) -> str:
 
 def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
     """Return the level of the gain seen, and whether it is proven if the run is judged; `early` is `early_look`."""
-    seen = f"gain de {percent(advice.gain, signed=True)}{at_look(early)}"
+    seen = f"gain de {percent(advice.gain, signed=True)}{look_suffix(early)}"
     gain = "gain sans borne (la base est à 0)" if advice.gain is None else seen
     proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
     return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
@@ -129,12 +129,7 @@ def explain_report(report: Report, name: str) -> list[str]:
 
 
 def explain_decision(
-    decision: Decision,
-    plan: GatePlan,
-    name: str,
-    *,
-    later: tuple[int, float | None] | None = None,
-    judged: bool = True,
+    decision: Decision, plan: GatePlan, name: str, *, later: tuple[int, float | None] | None = None, judged: bool = True
 ) -> list[str]:
     """Return a decision in plain sentences: what was compared, the finding, its certainty, what would settle it.
 

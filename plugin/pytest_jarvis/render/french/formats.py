@@ -102,7 +102,7 @@ def fit(text: str, width: int) -> str:
     return f"{text[:end]}…{' ' * (width - 1 - used)}" if width > 0 else ""
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return `text` in at most `width` columns, cut in the middle: names differ at their ends."""
     if width_of(text) <= width:
         return text

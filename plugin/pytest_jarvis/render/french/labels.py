@@ -9,7 +9,7 @@ from pytest_jarvis.demo import DISPLAY_NAME
 from pytest_jarvis.inputs.config import DEMO
 from pytest_jarvis.metrics.registry import RELEVANCE, TOOL_ROUTING, UNDERSTOOD
 from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
-from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, label_of, spec_named
+from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, find_spec, label_of
 from pytest_jarvis.report.analysis.changes import Criterion
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import GateVerdict
@@ -262,7 +262,7 @@ def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     """Return the name of a metric, its difference in an A/A run, its noise floor, and that relative to the mean."""
     digits = digits_of_noise(name)
     return (
-        label_of(spec_named(name)),
+        label_of(find_spec(name)),
         signed(floor.difference.difference, digits),
         f"± {number(floor.floor, digits)}",
         f"± {percent(floor.relative_floor)}",
@@ -296,7 +296,7 @@ def from_zero_to(most: float) -> str:
     return f"de 0 à {number(most, 1)}"
 
 
-def quoted(text: str) -> str:
+def quotation(text: str) -> str:
     return f"«{NBSP}{text}{NBSP}»"
 
 
@@ -320,23 +320,23 @@ def looks(counts: Sequence[int]) -> str:
     return f"{', '.join(map(str, first))} puis {last}" if first else last
 
 
-def short(digest: str | None, length: int = 16) -> str:
+def short_digest(digest: str | None, length: int = 16) -> str:
     """Return the first `length` digits of a digest; empty for None."""
     if digest is None:
         return ""
     return digest if len(digest) <= length else f"{digest[:length]}…"
 
 
-def stored(count: int, storage: str, size_bytes: int) -> str:
+def weight_count(count: int, storage: str, size_bytes: int) -> str:
     return f"{count_of(count)} en {storage} ({size(size_bytes)})"
 
 
-def more(count: int) -> str:
+def more_entries(count: int) -> str:
     return f"… et {count} de plus"
 
 
 def more_in_json(count: int) -> str:
-    return f"{more(count)}, dans report.json."
+    return f"{more_entries(count)}, dans report.json."
 
 
 def failed_responses(count: int) -> str:
@@ -347,18 +347,18 @@ def flip_counts(before: int, after: int, prompts: int) -> str:
     return f"{before} → {after} prompts sur {prompts}"
 
 
-def measured(prompts: str, responses: int) -> str:
+def prompts_measured(prompts: str, responses: int) -> str:
     return f"{prompts}, {plural(responses, 'réponse')} par bras"
 
 
 SHORTENED: Final = typeset("… Le résumé est coupé ici ; report.txt et report.json disent le reste.")
 
 
-def not_written(file: str, reason: str) -> str:
+def file_failed(file: str, reason: str) -> str:
     return typeset(f"{file} : impossible à faire ({reason}) ; les nombres et le verdict restent dans report.json.")
 
 
-def written(file: str) -> str:
+def file_written(file: str) -> str:
     return typeset(f"Écrit : {file}")
 
 

@@ -20,7 +20,7 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.verdicts import at_look, early_look, shown_thresholds
+from pytest_jarvis.render.french.verdicts import early_look, look_suffix, shown_thresholds
 from pytest_jarvis.report.analysis.metrics import MetricComparison, line_specs
 from pytest_jarvis.report.schema import Figure, MetricAverages, MetricResult, Report
 from pytest_jarvis.stats.thresholds import Threshold
@@ -58,23 +58,23 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         parts = (
             threshold_title(one, report.metrics),
             report.category_label(one.category) if one.category else "",
-            verdicts.whose(one, several=several),
+            verdicts.arm_of(one, several=several),
         )
         title = " ".join(part for part in parts if part)
         value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
         early = early_look(report, report.decisions.get(one.adapter or "")) if one.name == "relevance_gain" else 0
-        why = typeset(f"{verdicts.WHY[one.why]}{at_look(early)}")
+        why = typeset(f"{verdicts.WHY[one.why]}{look_suffix(early)}")
         rows.append((title, value, bar, verdicts.THRESHOLD_VERDICTS[one.verdict], why))
     return rows
 
 
-def names_of(report: Report) -> dict[str, MetricSpec]:
+def specs_by_name(report: Report) -> dict[str, MetricSpec]:
     """Return the metrics with a line of their own, by name; taken from the samples where the report lists none."""
     named = [metric.spec for metric in report.metrics.values()]
     return {spec.name: spec for spec in line_specs(report.results, named)}
 
 
-def spec_named(name: str) -> MetricSpec:
+def find_spec(name: str) -> MetricSpec:
     """Return a built-in metric, or one that has only the name."""
     return BUILT_IN[name].spec if name in BUILT_IN else MetricSpec(name=name, label=name)
 
@@ -104,17 +104,17 @@ def _digits(value: float | None, unit: Unit) -> int:
     return _DIGITS.get(unit, 3 if value is None or abs(value) < 100 else 0)
 
 
-def brief(value: float | None, unit: Unit) -> str:
+def short_mean(value: float | None, unit: Unit) -> str:
     """Return a short mean: shares in whole per cent, durations with their unit."""
     if unit == "share":
         return percent(value, 0)
     return seconds(value) if unit == "seconds" else figure(value, unit)
 
 
-def brief_figures(spec: MetricSpec, means: Figure) -> str:
+def short_means(spec: MetricSpec, means: Figure) -> str:
     """Return the short means of both arms, or that of the pairs."""
     arms = (means.finetuned,) if spec.per == "pair" else (means.base, means.finetuned)
-    return " → ".join(brief(mean, spec.unit) for mean in arms)
+    return " → ".join(short_mean(mean, spec.unit) for mean in arms)
 
 
 def means_line(spec: MetricSpec, base: float, finetuned: float) -> str:
@@ -135,7 +135,7 @@ def compared_cells(spec: MetricSpec, found: MetricComparison | None) -> tuple[st
 
 def digits_of_noise(name: str) -> int:
     """Return the decimals of a metric's noise floor, where shares are not per cent."""
-    return _DIGITS.get(spec_named(name).unit, 3)
+    return _DIGITS.get(find_spec(name).unit, 3)
 
 
 def metric_cells(spec: MetricSpec, averages: MetricAverages) -> tuple[str, str, str, str]:

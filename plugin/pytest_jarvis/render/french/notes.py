@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pytest_jarvis.render.french.adapters import chosen_adapter, passed_over
+from pytest_jarvis.render.french.adapters import chosen_adapter, skipped_adapter
 from pytest_jarvis.render.french.formats import plural, typeset
 from pytest_jarvis.types import Note, NoteCode, format_value
 
@@ -138,7 +138,7 @@ def _several_processes(values: Mapping[str, Any]) -> str:
 
 WRITTEN: Final[Mapping[NoteCode, Callable[[Mapping[str, Any]], str]]] = {
     "adapter_chosen": chosen_adapter,
-    "adapter_passed_over": passed_over,
+    "adapter_passed_over": skipped_adapter,
     "several_processes": _several_processes,
 }
 """Notes whose sentence depends on their values."""

@@ -64,10 +64,7 @@ VARIANCE_MEANING: Final = typeset(
 NO_VARIANCE: Final = typeset("Le partage demande au moins deux réponses par prompt, et du bruit.")
 
 CHANGE: Final = "Écart"
-
 CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
-
-
 NO_CHART: Final = typeset("Pas de graphique dans ce rapport.")
 VIEWS: Final[Mapping[str, str]] = {
     "all": "Tous",
@@ -192,17 +189,11 @@ def bar_label(min_gain: float) -> str:
 
 
 CHART_RELEVANCE: Final = "Pertinence JARVIS par catégorie"
-
 CHART_KEYWORDS: Final = "Mots-clés trouvés par catégorie"
-
 CHART_SCORES: Final = "Distribution des scores de pertinence"
-
 CHART_SCORE_AXIS: Final = typeset("pertinence d’une réponse (traits verticaux : moyennes)")
-
 CHART_SHARE_AXIS: Final = "part des réponses"
-
 KEY_GAIN: Final = "Gain de pertinence"
-
 CHART_TEXTS: Final[Mapping[str, str]] = {
     "relevance": typeset("Barres : pertinence moyenne de chaque bras, par catégorie, avec intervalles."),
     "keywords": typeset("Barres : part des mots-clés trouvés par chaque bras, par catégorie."),

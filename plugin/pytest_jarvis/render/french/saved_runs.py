@@ -38,7 +38,7 @@ from pytest_jarvis.types import Storage
 _MOST_IDS: Final = 8
 
 
-def replaying_label(source: str) -> str:
+def replay_label(source: str) -> str:
     return f"relecture de {printable(source)}"
 
 
@@ -51,10 +51,10 @@ def replay_notes(report: Report) -> list[str]:
 def replay_mark(report: Report) -> str:
     """Return the short form of `replay_notes`; empty without a replay."""
     replay = report.provenance.replay
-    return "" if replay is None else replaying_label(replay.report)
+    return "" if replay is None else replay_label(replay.report)
 
 
-def listed_ids(names: Sequence[str]) -> str:
+def _join_ids(names: Sequence[str]) -> str:
     """Return ids separated by commas, the first `_MOST_IDS` of many."""
     more = len(names) - _MOST_IDS
     return printable(", ".join(names[:_MOST_IDS])) + (f" … (+ {more})" if more > 0 else "")
@@ -76,9 +76,9 @@ def _replay_sentences(report: Report, replay: ReplayOf) -> Iterator[str]:
         (replay.prompts_gone, "qui n’existent plus ici, non notés"),
     ):
         if names:
-            yield f"Prompts enregistrés {what} : {listed_ids(names)}."
+            yield f"Prompts enregistrés {what} : {_join_ids(names)}."
     if replay.prompts_new:
-        yield f"Prompts jamais enregistrés, non notés : {listed_ids(replay.prompts_new)}."
+        yield f"Prompts jamais enregistrés, non notés : {_join_ids(replay.prompts_new)}."
     if replay.stopped_short:
         yield (
             f"L’enregistrement s’arrête à {plural(replay.replicates, 'réponse')} par prompt : un essai réel en aurait "
@@ -161,7 +161,7 @@ def run_line(path: str, report: Report) -> str:
 
 def overlap_sentence(overlap: PromptOverlap) -> str:
     left = [
-        f"{what} : {listed_ids(names)}"
+        f"{what} : {_join_ids(names)}"
         for names, what in (
             (overlap.only_stored, "seulement avant"),
             (overlap.only_new, "seulement après"),

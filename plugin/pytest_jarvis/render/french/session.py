@@ -9,7 +9,7 @@ from typing import Final
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render.french.formats import NBSP, number, percent, plural, printable, seconds, typeset
 from pytest_jarvis.render.french.labels import BASE, BATCHING, STAGES, device, model_label, storage
-from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, short_label, spec_named
+from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, find_spec, short_label
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
@@ -38,11 +38,11 @@ def hook_sentence(error: str) -> str:
     return typeset(f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements.")
 
 
-def loading(label: str) -> str:
+def loading_line(label: str) -> str:
     return typeset(f"JARVIS : chargement : {label}…")
 
 
-def loaded(engine: EngineDescription, load_s: float) -> list[str]:
+def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
     """Return the parts of the line on a loaded engine."""
     named = ", ".join(printable(adapter.name) for adapter in engine.adapters)
     parts = [
@@ -83,7 +83,7 @@ def responses_each(count: int) -> str:
 
 def noise_line(name: str, floor: NoiseFloor) -> str:
     """Return the difference of a metric in an A/A run and its noise floor."""
-    digits, label = digits_of_noise(name), short_label(spec_named(name))
+    digits, label = digits_of_noise(name), short_label(find_spec(name))
     seen = number(floor.difference.difference, digits)
     return (
         f"{label:<22} écart vu {seen:>8}   plancher ± {number(floor.floor, digits)} (± {percent(floor.relative_floor)})"
@@ -112,7 +112,7 @@ def demo_model(label: str, storage: str) -> str:
     return typeset(f"Modèle : {label}, {storage}.")
 
 
-def folder(path: Path) -> str:
+def report_folder(path: Path) -> str:
     return typeset(f"Rapport : {path}")
 
 

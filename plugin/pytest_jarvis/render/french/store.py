@@ -58,16 +58,16 @@ def stats_lines(stats: StoreStats, path: str) -> list[str]:
     ]
 
 
-def absent(path: str) -> str:
+def no_store(path: str) -> str:
     return typeset(f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un.")
 
 
-def pruned(count: int, left: int, size_bytes: int) -> str:
+def responses_pruned(count: int, left: int, size_bytes: int) -> str:
     removed = plural(count, "réponse effacée", "réponses effacées")
     return typeset(f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)}).")
 
 
-def cleared(count: int) -> str:
+def responses_cleared(count: int) -> str:
     return f"{plural(count, 'réponse effacée', 'réponses effacées')}."
 
 

@@ -51,7 +51,7 @@ def early_look(report: Report, decision: Decision | None) -> int:
     return at if at in report.metadata.plan.looks and at < report.metadata.samples_per_prompt else 0
 
 
-def at_look(responses: int) -> str:
+def look_suffix(responses: int) -> str:
     """Return « à 4 réponses », to stand behind a figure of an early verdict; empty for 0."""
     return f" à {plural(responses, 'réponse')}" if responses else ""
 
@@ -64,20 +64,13 @@ def gain_of_all(report: Report, name: str, *, with_verdict: bool = True) -> str:
     return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
 
 
-def verdict_line(
-    decision: Decision,
-    most_responses: int,
-    error: float,
-    *,
-    later: str = "",
-    judged: bool = True,
-) -> str:
+def verdict_line(decision: Decision, most_responses: int, error: float, *, later: str = "", judged: bool = True) -> str:
     """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
 
     `error` is the probability of a wrong PASS over all looks and adapters; `later` the words on responses generated
     after an early verdict.
     """
-    figure = f"pertinence{at_look(decision.replicates[1]) if later else ''}"
+    figure = f"pertinence{look_suffix(decision.replicates[1]) if later else ''}"
     bar = bar_percent(decision.min_gain)
     claim = f"{VERDICTS[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})" if judged else NOT_JUDGED
     prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
@@ -139,7 +132,7 @@ _RULES: Final[Mapping[Require, str]] = {"first": "", "any": " (un seul suffit)",
 def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
     """Return the verdict of the run, with the names of the adapters it is about if there are several."""
     named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
-    whose = f" pour {_listed(named)}" if len(gate.adapters) > 1 and named else ""
+    whose = f" pour {_join_names(named)}" if len(gate.adapters) > 1 and named else ""
     gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
     sentence = _GATE_SENTENCES[gate.verdict]
     if any(bar.why in {"seen", "not_seen"} for bar in gains):
@@ -166,7 +159,7 @@ def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -
     return f"{sentence} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     """Return names joined as in a sentence, the first ones of many."""
     if len(names) > _MOST_NAMES:
         return f"{', '.join(names[: _MOST_NAMES - 1])} et {len(names) - _MOST_NAMES + 1} autres"
@@ -271,7 +264,7 @@ def threshold_value(threshold: Threshold, value: float | None) -> str:
     return number(value, 3)
 
 
-def whose(threshold: Threshold, *, several: bool) -> str:
+def arm_of(threshold: Threshold, *, several: bool) -> str:
     """Return the arm of a threshold in brackets, where there are several; failures have one for each arm."""
     return f"({threshold.adapter})" if threshold.adapter and (several or threshold.name == "failure_share") else ""
 

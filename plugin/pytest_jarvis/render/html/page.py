@@ -18,14 +18,14 @@ from pytest_jarvis.render.french import labels, routing
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import ADVICE, advice_of
 from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
-from pytest_jarvis.render.french.metrics import brief_figures, label_of, names_of
+from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name
 from pytest_jarvis.render.french.verdicts import (
     NOTHING_DECIDED,
     adapters_sentence,
-    at_look,
     early_look,
     gain_of_all,
     gate_sentence,
+    look_suffix,
     reason_sentences,
 )
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
@@ -109,15 +109,15 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
 
 @cache
 def _environment() -> Environment:
-    """Return the template environment: all text is escaped, invisible characters are shown by number."""
+    """Return the template environment: all text is escape_label, invisible characters are shown by number."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     def safe(value: object) -> object:
-        return Markup(shown(value)) if type(value) is not Markup and isinstance(value, str) else value  # noqa: S704  # shown escapes
+        return Markup(to_markup(value)) if type(value) is not Markup and isinstance(value, str) else value  # noqa: S704  # shown escapes
 
     def attribute(value: object) -> str:
-        return Markup(escape(plain(str(value))))  # noqa: S704  # escaped
+        return Markup(escape(to_attribute(str(value))))  # noqa: S704  # escape_label
 
     environment = Environment(
         loader=PackageLoader("pytest_jarvis.render.html"),
@@ -131,8 +131,8 @@ def _environment() -> Environment:
     return environment
 
 
-def shown(text: str) -> str:
-    """Return a text as markup: escaped, invisible characters as numbers."""
+def to_markup(text: str) -> str:
+    """Return a text as markup: escape_label, invisible characters as numbers."""
     if text.isprintable():
         return escape(text)
     return "".join(
@@ -144,7 +144,7 @@ def shown(text: str) -> str:
     )
 
 
-def plain(text: str) -> str:
+def to_attribute(text: str) -> str:
     """Return a text for an attribute, invisible characters as numbers."""
     return "".join(f"[{code_point(char)}]" if is_hidden(char) else char for char in text)
 
@@ -233,7 +233,7 @@ def _advice(sentence: str, *, named: bool) -> str:
 def _early(report: Report, insights: Insights) -> dict[str, str]:
     """Return notes for the intervals of early verdicts, by adapter."""
     return {
-        one.name: f"{at_look(early).strip()} ; {gain_of_all(report, one.name)}"
+        one.name: f"{look_suffix(early).strip()} ; {gain_of_all(report, one.name)}"
         for one in insights.adapters
         if (early := early_look(report, one.decision))
     }
@@ -255,7 +255,7 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     duration = averages.figure("seconds")
     return [
         *(
-            (label_of(spec), brief_figures(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
+            (label_of(spec), short_means(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
             for spec in list_specs("column")
         ),
         (wording.DURATION, pair_of_means(duration.base, duration.finetuned, seconds), ""),
@@ -268,7 +268,7 @@ def _sorts(report: Report) -> dict[str, str]:
     """Return the orders of the cases, by the script's names."""
     tuned = labels.tuned_arm(report)
     sorts = {name: label.format(tuned=tuned) for name, label in wording.SORTS.items()}
-    for place, spec in enumerate(names_of(report).values()):
+    for place, spec in enumerate(specs_by_name(report).values()):
         if spec.per == "pair":
             sorts[f"extra-{place}-tuned"] = label_of(spec)
         else:

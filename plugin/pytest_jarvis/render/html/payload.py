@@ -12,7 +12,7 @@ from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE, UNDERSTO
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.labels import STAGES, tuned_arm
-from pytest_jarvis.render.french.metrics import label_of, names_of
+from pytest_jarvis.render.french.metrics import label_of, specs_by_name
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.routing import outcome
 from pytest_jarvis.report.analysis.insights import Insights
@@ -36,7 +36,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
     strings = _Table()
     responses = _Table()
     prompts = _Table()
-    extras = names_of(report)
+    extras = specs_by_name(report)
     adapters = list(report.metadata.adapters)
     categories = list(report.by_category)
     failures = _failures_of(report.failures)

@@ -22,21 +22,8 @@ from pytest_jarvis.render.blocks import (
     columns,
 )
 from pytest_jarvis.render.french import labels, metrics, routing
-from pytest_jarvis.render.french.explanations import (
-    NO_WARNING,
-    regressions_sentence,
-    warning_sentence,
-)
-from pytest_jarvis.render.french.formats import (
-    DASH,
-    NBSP,
-    bracket,
-    gain_interval,
-    number,
-    percent,
-    signed,
-    typeset,
-)
+from pytest_jarvis.render.french.explanations import NO_WARNING, regressions_sentence, warning_sentence
+from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
 from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.render.sections.tables import (
     ARROW,
@@ -84,7 +71,7 @@ def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
     """Return the mean of the pairs of each adapter, under its name if there are several."""
     several = len(insights.adapters) > 1
     found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)
-    known = ((name, metrics.brief_figures(spec, means)) for name, means in found if means.finetuned)
+    known = ((name, metrics.short_means(spec, means)) for name, means in found if means.finetuned)
     return ", ".join(f"{name}{NBSP}{shown}" if several else shown for name, shown in known)
 
 
@@ -138,7 +125,7 @@ def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
     def relevances(one: AdapterInsight, place: int) -> Iterator[Row]:
         for key, label, part in _parts(one):
             figures = _relevance(part.averages, part.metrics.get(RELEVANCE), gains=gains)
-            pairs = metrics.brief_figures(cosine, part.averages.figure(COSINE))
+            pairs = metrics.short_means(cosine, part.averages.figure(COSINE))
             yield key, label, (*figures, _span(part.averages, most, place), pairs)
 
     def rows(spec: MetricSpec) -> Callable[[AdapterInsight], Iterator[Row]]:

@@ -5,33 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pytest_jarvis.render.blocks import (
-    Block,
-    Column,
-    Digest,
-    Facts,
-    Part,
-    Table,
-    Text,
-    case_link,
-)
+from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.formats import (
-    NBSP,
-    bar_percent,
-    count_of,
-    number,
-    percent,
-    seconds,
-    typeset,
-)
+from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, typeset
 from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.render.french.store import reused_sentence
-from pytest_jarvis.render.sections.tables import (
-    prompt_count,
-)
+from pytest_jarvis.render.sections.tables import prompt_count
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import TWIN_ARM, AdapterProof, GenerationSettings, KindCoverage
@@ -46,7 +27,7 @@ def identity(report: Report, insights: Insights) -> Iterator[Block]:
     rule = labels.POLICIES[plan.policy].format(
         bar=bar_percent(plan.min_gain), error=percent(plan.alpha, 0), looks=labels.looks(plan.looks)
     )
-    commit = labels.NO_COMMIT if run.commit is None else labels.short(run.commit, 12)
+    commit = labels.NO_COMMIT if run.commit is None else labels.short_digest(run.commit, 12)
     is_twin, source = candidate == TWIN_ARM, f"{candidate} ({metadata.adapters[candidate]})"
     yield _facts(
         model=f"{labels.model_label(run.engine)} ({metadata.base_model})",
@@ -152,7 +133,7 @@ def provenance(report: Report) -> Iterator[Block]:
 
 def _weights(kind: KindCoverage) -> str:
     counts = kind.weights.items()
-    return ", ".join(labels.stored(count, storage, kind.bytes.get(storage, 0)) for storage, count in counts)
+    return ", ".join(labels.weight_count(count, storage, kind.bytes.get(storage, 0)) for storage, count in counts)
 
 
 def _adapter_facts(adapter: AdapterProof) -> Facts:

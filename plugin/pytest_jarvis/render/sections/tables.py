@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from pytest_jarvis.render.blocks import (
-    Block,
-    Cell,
-    Column,
-    Part,
-    Table,
-)
+from pytest_jarvis.render.blocks import Block, Cell, Column, Part, Table
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.formats import (
-    DASH,
-    number,
-    typeset,
-)
+from pytest_jarvis.render.french.formats import DASH, number, typeset
 from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.schema import Averages

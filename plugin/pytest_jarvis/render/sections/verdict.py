@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list_specs
-from pytest_jarvis.render.blocks import (
-    Block,
-    Cell,
-    Column,
-    Table,
-    Text,
-    Tone,
-    columns,
-    items,
-)
+from pytest_jarvis.render.blocks import Block, Cell, Column, Table, Text, Tone, columns, items
 from pytest_jarvis.render.french import labels, metrics, saved_runs
 from pytest_jarvis.render.french.explanations import (
     ADVICE,
@@ -24,14 +15,7 @@ from pytest_jarvis.render.french.explanations import (
     warning_sentence,
     weakest_sentence,
 )
-from pytest_jarvis.render.french.formats import (
-    DASH,
-    bracket,
-    gain_interval,
-    number,
-    percent,
-    signed,
-)
+from pytest_jarvis.render.french.formats import DASH, bracket, gain_interval, number, percent, signed
 from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.render.french.verdicts import (
     NOTHING_DECIDED,
@@ -43,11 +27,7 @@ from pytest_jarvis.render.french.verdicts import (
     shown_thresholds,
     threshold_rules,
 )
-from pytest_jarvis.render.sections.tables import (
-    prompt_count,
-    score,
-    with_name,
-)
+from pytest_jarvis.render.sections.tables import prompt_count, score, with_name
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import RegressionVerdict
@@ -154,13 +134,13 @@ def _adapter_cells(one: AdapterInsight, more: Iterable[MetricSpec]) -> tuple[Cel
     averages, decision = one.averages, one.decision
     return (
         one.name,
-        metrics.brief_figures(BUILT_IN[RELEVANCE].spec, averages.figure(RELEVANCE)),
+        metrics.short_means(BUILT_IN[RELEVANCE].spec, averages.figure(RELEVANCE)),
         percent(averages.relevance_gain, signed=True),
         percent(decision.gain, signed=True) if decision else DASH,
         gain_interval(decision.judged_interval) if decision else DASH,
         str(decision.replicates[1]) if decision else DASH,
         ADVICE[one.advice.code] if one.advice else DASH,
-        *(metrics.brief_figures(spec, averages.figure(spec.name)) for spec in more),
+        *(metrics.short_means(spec, averages.figure(spec.name)) for spec in more),
         prompt_count(averages),
     )
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.render import terminal
-from pytest_jarvis.render.french.formats import NBSP, shortened, width_of
+from pytest_jarvis.render.french.formats import NBSP, shorten, width_of
 from pytest_jarvis.render.terminal import MOST_ADAPTERS, ranking_lines, summary_table
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.report.schema import Figure, Report
@@ -31,8 +31,8 @@ def test_the_table_has_79_columns_and_long_names_keep_their_ends(make_report, la
 
 @pytest.mark.parametrize("text", ["court", "un nom qui est long", "漢字漢字漢字漢字", "e\u0301" * 30])
 def test_a_shortened_text_is_never_wider_than_asked(text: str) -> None:
-    assert all(width_of(shortened(text, width)) <= width for width in range(1, 30))
-    assert shortened(text, 80) == text
+    assert all(width_of(shorten(text, width)) <= width for width in range(1, 30))
+    assert shorten(text, 80) == text
 
 
 def test_of_many_adapters_only_neighbours_are_compared(make_report) -> None:

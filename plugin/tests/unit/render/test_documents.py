@@ -11,7 +11,7 @@ from pytest_jarvis.render.blocks import Column
 from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.render.html.page import render_html
-from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escaped, render_markdown
+from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escape_label, render_markdown
 from pytest_jarvis.render.text import paragraph, render_text, table, wrap
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Report
@@ -143,7 +143,7 @@ def test_a_response_is_inline_code(text: str, expected: str) -> None:
     [("a*b", r"a\*b"), ("[x](y)", r"\[x\](y)"), ("http://a", r"http\://a"), ("WWW.a", r"WWW\.a"), ("1,5 %", "1,5 %")],
 )
 def test_a_label_is_escaped(text: str, expected: str) -> None:
-    assert expected == escaped(text)
+    assert expected == escape_label(text)
 
 
 def test_a_cut_summary_says_so(make_report, monkeypatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.html.figures import interval_figure
-from pytest_jarvis.render.html.page import plain, render_html, shown
+from pytest_jarvis.render.html.page import render_html, to_attribute, to_markup
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import Storage, text_note
@@ -209,11 +209,11 @@ def test_nothing_measured_has_no_interval_to_draw(make_report) -> None:
     ],
 )
 def test_a_text_is_escaped_and_what_is_hidden_in_it_is_shown(value: str, expected: str) -> None:
-    assert expected == shown(value)
+    assert expected == to_markup(value)
 
 
 def test_an_attribute_shows_what_is_hidden_by_its_number() -> None:
-    assert "a[U+202E]b" == plain("a\u202eb")
+    assert "a[U+202E]b" == to_attribute("a\u202eb")
 
 
 @pytest.mark.parametrize("name", ASSETS)

@@ -97,8 +97,8 @@ def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report) -> N
 
 def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:
     run = judge_failure_share(0, 10, bar=0.05, policy="proven")
-    assert "" == verdicts.whose(run, several=True)
-    assert "(v1)" == verdicts.whose(dataclasses.replace(run, adapter="v1"), several=False)
+    assert "" == verdicts.arm_of(run, several=True)
+    assert "(v1)" == verdicts.arm_of(dataclasses.replace(run, adapter="v1"), several=False)
 
 
 def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report) -> None:
