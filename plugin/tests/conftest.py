@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_jarvis.report.schema import (
@@ -24,9 +25,9 @@ from pytest_jarvis.report.schema import (
     Sample,
     category_averages,
     failure_row,
-    figures_of,
     make_averages,
 )
+from pytest_jarvis.run.rows import make_row
 from pytest_jarvis.stats.gate import Counts, judge_run
 from pytest_jarvis.stats.sequential import judge_look
 from pytest_jarvis.types import (
@@ -167,20 +168,7 @@ def _sample(recipe: Recipe, draw: random.Random, key: ResponseKey, level: float)
 
 def _row(recipe: Recipe, case: PromptCase, adapter: str, base: list[Sample], tuned: list[Sample]) -> ResultRow:
     cosine = {"cosine_similarity": Figure(finetuned=0.8)} if base and tuned and recipe.metrics else {}
-    return ResultRow(
-        prompt_id=case.prompt_id,
-        category=case.category,
-        prompt=case.text,
-        adapter=adapter,
-        keywords_expected=case.keywords,
-        expected_tool=case.expected_tool,
-        intended=None,
-        base_model_response=base[0].text if base else None,
-        finetuned_response=tuned[0].text if tuned else None,
-        figures=figures_of(base, tuned) | cosine,
-        timestamp=WHEN,
-        samples=(*base, *tuned),
-    )
+    return msgspec.structs.replace(make_row(case, adapter, base, tuned, given=cosine), timestamp=WHEN)
 
 
 def _categories(recipe: Recipe) -> list[Category]:

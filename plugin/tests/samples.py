@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.report.schema import Figure, ResultRow, Sample, figures_of
-from pytest_jarvis.types import Response, ToolCall
+from pytest_jarvis.report.schema import Figure, ResultRow, Sample
+from pytest_jarvis.run.rows import make_row
+from pytest_jarvis.types import PromptCase, Response, ToolCall
 
 
 def sample(
@@ -61,18 +62,8 @@ def row(prompt_id: str = "p", *samples: Sample, adapter: str = "lora", **changes
     """Return a row of these samples; `figures` are theirs, but for those given in `changes` as (base, finetuned)."""
     base, tuned = ([one for one in samples if (one.arm == adapter) is of_adapter] for of_adapter in (False, True))
     given = {name: Figure(base=pair[0], finetuned=pair[1]) for name, pair in changes.pop("figures", {}).items()}
-    plain = ResultRow(
-        prompt_id=prompt_id,
-        category="c",
-        prompt="ouvre",
-        adapter=adapter,
-        keywords_expected=("a", "b"),
-        expected_tool=None,
-        intended=None,
-        base_model_response=base[0].text if base else None,
-        finetuned_response=tuned[0].text if tuned else None,
-        figures=figures_of(base, tuned) | given,
-        timestamp="2026-03-01T12:00:00+00:00",
-        samples=samples,
+    case = PromptCase(prompt_id=prompt_id, category="c", text="ouvre", keywords=("a", "b"))
+    plain = msgspec.structs.replace(
+        make_row(case, adapter, base, tuned, given=given), timestamp="2026-03-01T12:00:00+00:00", samples=samples
     )
     return msgspec.structs.replace(plain, **changes)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from samples import sample
 
-from pytest_jarvis.metrics.relevance import Dictionary, score_text
+from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.schema import (
@@ -17,21 +18,21 @@ from pytest_jarvis.report.schema import (
     ResultRow,
     Sample,
     category_averages,
-    figures_of,
     make_averages,
 )
+from pytest_jarvis.run.rows import Reader, make_row, make_sample
 from pytest_jarvis.stats.contrasts import pair_replicates
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Response, Tool, text_note
+from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Tool, text_note
 
 _TERMS = {
     "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
     "open_app_tool": ("ouvre", "application", "lance", "logiciel"),
     "screenshot_tool": ("capture", "écran", "image", "photo"),
 }
-_DICTIONARY = Dictionary.of(
-    [Tool(name=name, description=name, parameters={}, terms=terms) for name, terms in _TERMS.items()]
-)
+_TOOLS = [Tool(name=name, description=name, parameters={}, terms=terms) for name, terms in _TERMS.items()]
+_READER = Reader(_TOOLS, MetricsSection(tool_routing=False))
+WHEN = "2026-01-02T03:04:05+00:00"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,18 @@ class Asked:
     expected_tool: str | None = None
     intended: str | None = None
     reason: str = "no answer after 30 s"
+
+    @property
+    def case(self) -> PromptCase:
+        """Return it as the package knows it."""
+        return PromptCase(
+            prompt_id=self.prompt_id,
+            category=self.category,
+            text=self.text,
+            keywords=self.keywords,
+            expected_tool=self.expected_tool,
+            intended=self.intended,
+        )
 
     def answers(self, arm: str) -> Sequence[str | None]:
         """Return what an arm answered."""
@@ -104,44 +117,16 @@ def _row(one: Asked, adapter: str) -> ResultRow:
     )
 
     alike = base and tuned and base[0].text and tuned[0].text
-    return ResultRow(
-        prompt_id=one.prompt_id,
-        category=one.category,
-        prompt=one.text,
-        adapter=adapter,
-        keywords_expected=one.keywords,
-        expected_tool=one.expected_tool,
-        intended=one.intended,
-        base_model_response=base[0].text if base else None,
-        finetuned_response=tuned[0].text if tuned else None,
-        figures=figures_of(base, tuned) | ({"cosine_similarity": Figure(finetuned=0.8)} if alike else {}),
-        timestamp="2026-01-02T03:04:05+00:00",
-        samples=(*base, *tuned),
-    )
+    cosine = {"cosine_similarity": Figure(finetuned=0.8)} if alike else {}
+    return msgspec.structs.replace(make_row(one.case, adapter, base, tuned, given=cosine), timestamp=WHEN)
 
 
 def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
-    case = PromptCase(prompt_id=one.prompt_id, category=one.category, text=one.text, keywords=one.keywords)
-    score = score_text(text, case, _DICTIONARY)
-    response = Response(
-        prompt_id=one.prompt_id,
-        arm=arm,
-        replicate=replicate,
-        text=text,
-        thinking=None,
-        finish_reason="stop",
-        prompt_tokens=5,
-        new_tokens=len(text.split()),
-        duration_s=0.25 if arm == BASE_ARM else 0.5,
-        first_token_s=0.1,
-    )
-    return Sample(
-        response=response,
-        scores={"keyword_match": score.keyword_match, "jarvis_relevance": score.relevance},
-        keywords_found=score.keywords_found,
-        terms_found=score.terms_found,
-        tools_named=score.tools_named,
-    )
+    seconds, tokens = 0.25 if arm == BASE_ARM else 0.5, len(text.split())
+    response = sample(arm, replicate, prompt_id=one.prompt_id, text=text, seconds=seconds, tokens=tokens).response
+    reading = _READER.read(one.case, response)
+    scores = {"keyword_match": reading.text.keyword_match, "jarvis_relevance": reading.text.relevance}
+    return make_sample(response, reading, scores)
 
 
 def _failed(one: Asked, arm: str) -> Iterator[FailureRow]:

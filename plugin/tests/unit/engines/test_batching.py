@@ -1,4 +1,4 @@
-"""The plan of the batches, and the rows added to keep the arithmetic steady."""
+"""The plan of the batches, the rows added to keep the arithmetic steady, and which run as which adapter."""
 
 from collections import Counter
 
@@ -16,6 +16,7 @@ from pytest_jarvis.engines.transformers.generation.batching import (
     plan_batches,
     rows_to_keep,
 )
+from pytest_jarvis.engines.transformers.lora.arms import spans_of
 from pytest_jarvis.types import Request
 
 
@@ -114,3 +115,22 @@ def test_whoever_goes_on_keeps_the_rows_its_arithmetic_needs(rows: list[tuple[st
     adapters = set(counts) - {"base"}
     for arm in adapters or set(counts):
         assert counts[arm] >= min(INVARIANT_ROWS, before[arm])
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        ("", ()),
+        ("base base", ()),
+        ("base base a a a b", (("a", 2, 5), ("b", 5, 6))),
+        ("a base base b", (("a", 0, 1), ("b", 3, 4))),
+        ("a", (("a", 0, 1),)),
+    ],
+)
+def test_an_adapters_rows_are_a_slice(arms: str, expected: tuple[object, ...]) -> None:
+    assert expected == spans_of(arms.split())
+
+
+@pytest.mark.parametrize("arms", ["a base a", "base a base"])
+def test_rows_of_one_arm_that_lie_apart_are_no_slice(arms: str) -> None:
+    assert spans_of(arms.split()) is None

@@ -1,11 +1,16 @@
-"""What is asked of a server is worked out by functions of values: seeds, waits, changes of log-probabilities."""
+"""What is asked of a server, worked out by functions of values, and an encoder that cannot be loaded here."""
+
+import importlib.metadata
+import sys
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_jarvis.engines.server.client import ProbeAnswer, request_seed
-from pytest_jarvis.engines.server.connection import is_same_origin, retry_after_s
+from pytest_jarvis.engines.server.connection import AttemptError, is_same_origin, retry_after_s
+from pytest_jarvis.engines.server.embeddings import LocalEncoder
 from pytest_jarvis.engines.server.preflight import largest_change
 
 NOON = 1_792_584_000.0
@@ -83,3 +88,21 @@ def test_a_token_that_one_place_alone_lists_counts_as_far_as_the_other_bounds_it
 def test_answers_without_log_probabilities_have_no_change_to_speak_of() -> None:
     assert largest_change(probed(), probed({"a": -1.0})) is None
     assert largest_change(probed({}), probed({"a": -1.0})) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError(), "OSError"), (ValueError("\n"), "ValueError"), (OSError("no weights\nat all"), "no weights")],
+    ids=["no message", "an empty line", "two lines"],
+)
+def test_an_encoder_that_cannot_be_loaded_says_why_in_one_line(monkeypatch, error: Exception, reason: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = fail  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "1")
+    with pytest.raises(AttemptError) as refused:
+        LocalEncoder("small").embed(["oui"])
+    assert str(refused.value) == f"small cannot be loaded: {reason}"

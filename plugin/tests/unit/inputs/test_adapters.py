@@ -1,4 +1,4 @@
-"""`inputs.adapters`: the adapters of some folders, whole ones and others, and which of them `auto` takes."""
+"""`inputs.adapters`: adapters whole and damaged, the values of their configuration, which of them `auto` takes."""
 
 import json
 import os
@@ -12,12 +12,16 @@ from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.adapters import (
     Problem,
     arm_name,
+    count_weights,
     detect,
     files_digest,
     find_adapters,
+    first_fault,
     inspect_adapter,
     problem_of_weights,
+    read_shapes,
     targets_of,
+    unsupported_variant,
 )
 from pytest_jarvis.inputs.base_model import may_fit
 from pytest_jarvis.render.french.adapters import list_lines
@@ -317,3 +321,134 @@ def test_the_digest_changes_with_a_byte_and_with_a_name(tmp_path) -> None:
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     assert len({files_digest(tmp_path / name) for name in "abc"}) == 3
+
+
+WHOLE = {
+    "r": 8,
+    "lora_alpha": 16.5,
+    "lora_dropout": 0.05,
+    "target_modules": ["q_proj"],
+    "target_parameters": None,
+    "rank_pattern": {"q_proj": 4},
+    "alpha_pattern": {},
+    "layers_to_transform": [0, 1],
+    "trainable_token_indices": {"embed_tokens": [1, 2]},
+    "bias": "none",
+    "init_lora_weights": True,
+    "use_rslora": False,
+    "unknown": object(),
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        WHOLE,
+        {"target_modules": "all-linear", "layers_to_transform": 3, "trainable_token_indices": [1]},
+        {"target_modules": r".*\.(q|v)_proj", "init_lora_weights": "gaussian", "use_dora": None},
+    ],
+)
+def test_values_of_the_right_kind_have_no_fault(config: dict[str, object]) -> None:
+    assert first_fault(config) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("r", "four", 'r is "four", expected a whole number'),
+        ("r", True, "r is true, expected a whole number"),
+        ("r", None, "r is null, expected a whole number"),
+        ("r", 0, "r is 0, expected a whole number >= 1"),
+        ("lora_alpha", None, "lora_alpha is null, expected a number"),
+        ("lora_dropout", 5, "lora_dropout is 5, expected a number < 1.0"),
+        ("target_modules", 5, "target_modules is 5, expected a string or a list"),
+        ("target_modules", [1], "target_modules is [1], expected a string"),
+        ("modules_to_save", "lm_head", 'modules_to_save is "lm_head", expected a list'),
+        ("rank_pattern", [1], "rank_pattern is [1], expected a table"),
+        ("alpha_pattern", {"q": "x"}, 'alpha_pattern is {"q": "x"}, expected a number'),
+        ("layers_to_transform", "1", 'layers_to_transform is "1", expected a whole number or a list'),
+        ("trainable_token_indices", 3, "trainable_token_indices is 3, expected a table or a list"),
+        ("bias", "some", "bias is \"some\", expected one of 'none', 'all', 'lora_only'"),
+        ("init_lora_weights", 1.5, "init_lora_weights is 1.5, expected true or false or a string"),
+        ("use_dora", "yes", 'use_dora is "yes", expected true or false'),
+        ("r", "x" * 100, "x…, expected a whole number"),
+    ],
+)
+def test_a_fault_says_the_key_what_was_found_and_what_is_expected(key: str, value: object, said: str) -> None:
+    assert said in str(first_fault({**WHOLE, key: value}))
+
+
+@pytest.mark.parametrize("init", [True, False, "gaussian", "EVA", "mica"])
+def test_a_lora_is_plain_however_its_training_began_beside_the_base(init: object) -> None:
+    assert unsupported_variant({"init_lora_weights": init, "alora_invocation_tokens": [], "kasa_config": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("init_lora_weights", "PiSSA"), ("layer_replication", [[0, 1]]), ("kasa_config", {}), ("arrow_config", {"k": 1})],
+)
+def test_a_lora_that_does_more_than_add_is_not_plain(key: str, value: object) -> None:
+    fault = unsupported_variant({**WHOLE, key: value})
+    assert fault is not None
+    assert (key, "a LoRA that leaves its base as it is") == (fault.key, fault.expected)
+
+
+def write(folder: Path, header: object, *, body: int) -> Path:
+    text = json.dumps(header).encode()
+    file = folder / "adapter_model.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(body))
+    return file
+
+
+def tensor(*shape: int, start: int = 0, end: int, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+
+
+def test_a_whole_file_gives_its_shapes(tmp_path) -> None:
+    header = {
+        "__metadata__": {"format": "pt"},
+        "a": tensor(2, 3, end=24),
+        "b": tensor(2, start=24, end=28, dtype="BF16"),
+        "packed": tensor(3, start=28, end=30, dtype="F4"),
+        "none": tensor(0, start=30, end=30),
+    }
+    file = write(tmp_path, header, body=30)
+    shapes = read_shapes(file)
+    assert {"a": (2, 3), "b": (2,), "packed": (3,), "none": (0,)} == shapes
+    assert (None, 11) == (problem_of_weights(file), count_weights(shapes or {}))
+
+
+def test_a_file_without_a_tensor_is_whole(tmp_path) -> None:
+    assert {} == read_shapes(write(tmp_path, {}, body=0))
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ({"a": tensor(2, 3, end=24)}, 23),
+        ({"a": tensor(2, 3, end=24)}, 25),
+        ({"a": tensor(2, 3, end=24, dtype="F64")}, 24),
+        ({"a": tensor(2, 3, end=20)}, 20),
+        ({"a": {"dtype": "F32", "shape": [1]}}, 4),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}, 4),
+        ({"a": {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}}, 4),
+        ({"a": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}, 4),
+        ([], 0),
+        ({"a": 5}, 0),
+    ],
+)
+def test_a_file_that_contradicts_its_header_is_cut_or_damaged(tmp_path, header: object, body: int) -> None:
+    file = write(tmp_path, header, body=body)
+    assert (None, "cut") == (read_shapes(file), problem_of_weights(file))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 16, (9).to_bytes(8, "little") + b'{"a": {}', b"1234567"])
+def test_a_file_that_is_no_safetensors_file_is_cut(tmp_path, content: bytes) -> None:
+    file = tmp_path / "adapter_model.safetensors"
+    file.write_bytes(content)
+    assert (None, "cut") == (read_shapes(file), problem_of_weights(file))
+
+
+def test_a_file_of_torch_gives_no_shapes(tmp_path) -> None:
+    assert read_shapes(tmp_path / "adapter_model.bin") is None

@@ -1,5 +1,6 @@
-"""`config`: the sections of the configuration, its defaults, and which adapters come of it."""
+"""`config`: sections, defaults, adapters and servers that come of it, and its schema with the docs."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,19 @@ import pytest
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.adapters import Detection, inspect_adapter
-from pytest_jarvis.inputs.config import Config, GenerationSection, LoggingSection, ModelSection, bytes_of, load_config
+from pytest_jarvis.inputs.config import (
+    Config,
+    GenerationSection,
+    LoggingSection,
+    ModelSection,
+    bytes_of,
+    load_config,
+    refuse_addresses,
+    server_spec,
+)
+from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, encode_schema, keys, keys_table, refresh, schema
 from pytest_jarvis.run.settings import adapter_specs, detected_spec, generation_settings, model_spec
-from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, ServerSpec
 
 
 def specs(*named: str, base_changed: bool = False, **section: object) -> list[tuple[str, str]]:
@@ -202,3 +213,119 @@ def test_what_was_detected_becomes_an_adapter_by_its_name_and_folder() -> None:
     whole = inspect_adapter(adapter_path("jarvis"))
     detection = Detection(arm="mien", chosen=whole, usable=1, passed_over=(), folders=())
     assert detected_spec(detection, "out/x") == AdapterSpec(name="mien", source="out/x")
+
+
+ROOT = Path(__file__).parents[4]
+AGAIN = "python -m pytest_jarvis.inputs.config_schema writes it anew"
+SECTIONS = ("model", "generation", "benchmark", "metrics", "output", "logging")
+
+
+def test_the_schema_that_ships_is_that_of_the_types() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == encode_schema(), AGAIN
+
+
+@pytest.mark.parametrize("name", ["benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"])
+def test_a_configuration_of_the_checkout_names_the_schema(name: str) -> None:
+    named = json.loads((ROOT / name).read_text(encoding="utf-8"))["$schema"]
+    assert (ROOT / named).resolve() == SCHEMA_FILE.resolve()
+
+
+def test_there_are_six_sections_with_every_key_of_the_types() -> None:
+    found = [(key.section, key.name) for key in keys()]
+    defaults = msgspec.to_builtins(Config())
+    assert [(section, name) for section in SECTIONS for name in defaults[section]] == found
+
+
+def test_every_key_is_described_and_has_its_default() -> None:
+    defaults = msgspec.to_builtins(Config())
+    for key in keys():
+        assert key.description, f"{key.section}.{key.name}"
+        assert defaults[key.section][key.name] == key.default
+
+
+def test_what_a_key_takes_is_said_in_words() -> None:
+    allowed = {key.name: key.allowed for key in keys()}
+    assert allowed["top_p"] == "a number > 0 and ≤ 1"
+    assert allowed["gate"] == '`"off"` or `"point"` or `"proven"`'
+    assert allowed["category_floors"] == "a table, name to a number ≥ 0 and ≤ 1"
+    assert allowed["batch_size"] == "a whole number ≥ 1 or null"
+
+
+def test_an_unknown_key_is_refused_by_the_schema_too() -> None:
+    assert {rule["additionalProperties"] for rule in schema()["$defs"].values()} == {False}
+
+
+def test_the_documentation_has_the_table_of_the_keys() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert keys_table() in page, AGAIN
+
+
+def test_both_are_written_anew(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pytest_jarvis.inputs.config_schema.SCHEMA_FILE", tmp_path / "s.json")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "configuration.md"
+    page.write_text("# T\n\n## Every key\n\nold\n", encoding="utf-8")
+    refresh(tmp_path)
+    assert (tmp_path / "s.json").read_text(encoding="utf-8") == encode_schema()
+    assert page.read_text(encoding="utf-8") == f"# T\n\n## Every key\n\n{keys_table()}"
+
+
+def server(**section: object) -> ServerSpec:
+    return server_spec(msgspec.convert({"base_model_id": "base", **section}, ModelSection))
+
+
+def test_a_server_takes_its_keys_from_the_model_section() -> None:
+    found = server(base_url="http://h:8000/v1/", concurrency=4, retries=0, embedding_model="small")
+    assert found == ServerSpec(base_url="http://h:8000/v1", concurrency=4, retries=0, embedding_model="small")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("http://h:8000", "http://h:8000/v1"),
+        ("http://h:8000/", "http://h:8000/v1"),
+        ("https://h/api/v1", "https://h/api/v1"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+    ],
+)
+def test_an_address_without_a_path_gets_the_usual_one(given: str, expected: str) -> None:
+    assert expected == server(base_url=given).base_url
+
+
+@pytest.mark.parametrize("given", ["h:8000", "ftp://h/v1", "http://", "http://h:0/v1", "http://h:port/v1", ""])
+def test_what_is_no_address_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="expected an address such as http://localhost:8000/v1"):
+        server(base_url=given)
+
+
+@pytest.mark.parametrize("given", ["http://me:key@h/v1", "http://key@h/v1", "http://h/v1?key=key", "http://h/v1#key"])
+def test_an_address_with_a_key_is_refused_without_repeating_it(given: str) -> None:
+    with pytest.raises(InputError, match="JARVIS_API_KEY") as refused:
+        server(base_url=given)
+    assert given not in str(refused.value)
+
+
+def test_a_server_needs_an_address_and_the_name_of_a_base() -> None:
+    with pytest.raises(InputError, match="which server"):
+        server()
+    with pytest.raises(InputError, match="which model is the base"):
+        server(base_model_id="demo", base_url="http://h/v1")
+
+
+def test_vectors_may_be_made_elsewhere() -> None:
+    assert server(base_url="http://h/v1", embedding_url="http://e:8001").embedding_url == "http://e:8001/v1"
+    with pytest.raises(InputError, match=r"^model.embedding_url: expected an address"):
+        server(base_url="http://h/v1", embedding_url="e:8001")
+
+
+@pytest.mark.parametrize("key", ["base_url", "embedding_url"])
+@pytest.mark.parametrize("given", ["http://me:key@h/v1", "me:key@h", "http://me:key@[h/v1"])
+def test_an_address_with_a_key_is_refused_where_no_server_is_asked(key: str, given: str) -> None:
+    with pytest.raises(InputError, match=rf"^model\.{key}") as refused:
+        refuse_addresses(msgspec.convert({key: given}, ModelSection))
+    assert "me:key" not in str(refused.value)
+
+
+def test_addresses_that_are_some_are_not_refused() -> None:
+    refuse_addresses(msgspec.convert({"base_url": "http://h", "embedding_url": "http://e"}, ModelSection))
+    refuse_addresses(ModelSection())

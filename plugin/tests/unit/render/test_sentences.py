@@ -22,7 +22,7 @@ from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
 from pytest_jarvis.stats.thresholds import ThresholdVerdict
-from pytest_jarvis.types import DeviceMemory, EngineDescription, GatePlan, QuantizationCoverage, Storage
+from pytest_jarvis.types import DeviceMemory, GatePlan
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -115,7 +115,13 @@ def test_conclusions_of_comparisons(make_report, golden) -> None:
     low, high = make_report(gains={"jarvis": 0.0}), make_report(gains={"jarvis": 0.9}, seed=2)
     one = {"categories": 1, "prompts": 1, "replicates": 1}
     partial = replace(low.gate, reasons=(Reason(code="partial_selection", values={}),))
-    hotter = msgspec.structs.replace(high.provenance.generation, temperature=0.1)
+    origin = high.provenance
+    others = {
+        "another temperature": {"generation": change(origin.generation, temperature=0.1)},
+        "another timeout": {"generation": change(origin.generation, timeout_s=7.0)},
+        "another version": {"versions": {**origin.versions, "torch": "9.9"}},
+        "another machine": {"machine": change(origin.machine, processor="autre")},
+    }
     same = compare_runs(make_report(gains={"v1": 0.4}), make_report(gains={"v1": 0.4}))
     cases = {
         "a rise": said(low, high),
@@ -137,12 +143,12 @@ def test_conclusions_of_comparisons(make_report, golden) -> None:
             make_report(base_terms=6.0, gains={"jarvis": 0.0}),
             make_report(base_terms=4.0, gains={"jarvis": 2.0}, seed=2),
         ),
-        "another temperature": said(low, change(high, provenance=change(high.provenance, generation=hotter))),
+        **{name: said(low, change(high, provenance=change(origin, **one))) for name, one in others.items()},
     }
     assert golden == listed(cases.items())
 
 
-def test_the_memory_of_a_run(golden) -> None:
+def test_the_memory_of_a_run(make_report, golden) -> None:
     loaded = DeviceMemory(
         device="GPU 0",
         allocated_bytes=17 * 10**9,
@@ -151,19 +157,7 @@ def test_the_memory_of_a_run(golden) -> None:
         total_bytes=24 * 10**9,
     )
     now = replace(loaded, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
-    engine = EngineDescription(
-        engine="transformers",
-        base_model="m",
-        display_name="m",
-        is_demo=False,
-        is_real=True,
-        device="GPU",
-        compute_dtype="bfloat16",
-        coverage=QuantizationCoverage(storage=Storage(format="nf4"), share_4bit=1.0),
-        adapters=(),
-        batching="none",
-        memory=(),
-    )
+    engine = replace(make_report().provenance.engine, memory=())
     cases = {
         "at load and later": replace(engine, memory=(now,), loaded_memory=(loaded,)),
         "one peak": replace(engine, memory=(replace(now, device="CPU", reserved_bytes=None),)),

@@ -1,4 +1,4 @@
-"""The verdict as every output says it: of which adapter, at how many responses, and only where the run is judged."""
+"""The lines of the terminal: tables, verdicts, progress and memory, by name and within 79 columns."""
 
 import dataclasses
 import re
@@ -12,14 +12,15 @@ from pytest_jarvis.render.charts import chart_svgs
 from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.french import verdicts
 from pytest_jarvis.render.french.explanations import explain_report
-from pytest_jarvis.render.french.formats import NBSP, width_of
+from pytest_jarvis.render.french.formats import NBSP, shorten, width_of
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
+from pytest_jarvis.render.terminal import MOST_ADAPTERS, ranking_lines, summary_table
 from pytest_jarvis.render.text import render_text
-from pytest_jarvis.report.analysis.insights import insights
+from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Figure, Report
 from pytest_jarvis.stats.thresholds import judge_failure_share
-from pytest_jarvis.types import AdapterProof, Progress
+from pytest_jarvis.types import AdapterProof, DeviceMemory, Progress
 
 MakeReport = Callable[..., Report]
 
@@ -105,3 +106,86 @@ def test_a_terminal_that_was_not_asked_for_a_verdict_shows_none(make_report) -> 
     report = make_report()
     asked, not_asked = (" ".join(terminal.decision_lines(report, with_verdict=asked)) for asked in (True, False))
     assert ("PROUVÉ" in asked, "PROUVÉ" in not_asked, "non jugé" in not_asked) == (True, False, True)
+
+
+TWO = {"v1": 0.4, "v2": 0.1}
+
+
+def test_many_adapters_have_their_totals_alone(make_report) -> None:
+    for count, lines in ((MOST_ADAPTERS, 4 * (MOST_ADAPTERS + 1)), (MOST_ADAPTERS + 1, MOST_ADAPTERS + 2)):
+        report = make_report(gains={f"v{number}": 0.1 for number in range(count)}, prompts=2, replicates=2)
+        assert len(summary_table(report)) == 1 + lines
+
+
+@pytest.mark.parametrize("label", ["é" * 90, "漢字" * 40], ids=["long", "wide"])
+def test_the_table_has_79_columns_and_long_names_keep_their_ends(make_report, label: str) -> None:
+    names = ("lora-du-3-mars-epoque-1", "lora-du-3-mars-epoque-2")
+    lines = summary_table(make_report(gains=dict.fromkeys(names, 0.3), label=label))
+    assert max(map(width_of, lines)) <= 79
+    assert [line.split()[0] for line in lines[-2:]] == ["lora-du-3-…-epoque-1", "lora-du-3-…-epoque-2"]
+
+
+@pytest.mark.parametrize("text", ["court", "un nom qui est long", "漢字漢字漢字漢字", "e\u0301" * 30])
+def test_a_shortened_text_is_never_wider_than_asked(text: str) -> None:
+    assert all(width_of(shorten(text, width)) <= width for width in range(1, 30))
+    assert shorten(text, 80) == text
+
+
+def test_of_many_adapters_only_neighbours_are_compared(make_report) -> None:
+    report = make_report(gains={f"v{number}": number / 2 for number in range(5)}, prompts=4)
+    said = ranking_lines(report, rank_adapters(report))
+    assert [tuple(line.split(",")[0].split(" devant ")) for line in map(str.strip, said) if " devant " in line] == [
+        *(("v4", "v3"), ("v3", "v2"), ("v2", "v1"), ("v1", "v0"))
+    ]
+
+
+def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report) -> None:
+    report = make_report(gains=TWO)
+    chosen = {
+        name: msgspec.structs.replace(
+            one,
+            statistics=msgspec.structs.replace(
+                one.statistics, figures={"tool_routing": Figure(base=0.25, finetuned=share)}
+            ),
+        )
+        for (name, one), share in zip(report.by_adapter.items(), (0.5, 0.75), strict=True)
+    }
+    said = terminal.choice_lines(msgspec.structs.replace(report, by_adapter=chosen))
+    assert [line.replace(NBSP, " ") for line in said] == [
+        "v1 · Bon outil choisi : 25,0 % → 50,0 % (+25,0 pt)",
+        "v2 · Bon outil choisi : 25,0 % → 75,0 % (+50,0 pt)",
+    ]
+
+
+def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report) -> None:
+    report = make_report(gains={f"adaptateur-numero-{number}": 0.2 for number in range(9)}, prompts=3)
+    lines = terminal.gate_lines(report.gate, 0.05, require="first")
+    assert max(map(width_of, lines)) <= 79
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+LOADED = DeviceMemory(
+    device="GPU 0",
+    allocated_bytes=17 * 10**9,
+    peak_bytes=18 * 10**9,
+    reserved_bytes=20 * 10**9,
+    total_bytes=24 * 10**9,
+)
+
+
+def test_the_progress_ends_with_the_memory_of_each_device() -> None:
+    progress = Progress(responses_done=1, responses_planned=2, tokens=10, elapsed_s=1.0, memory=(LOADED,))
+    line = terminal.progress_line(4, progress, progress.memory)
+    assert line.endswith(" | GPU 0: 17.0GB / 20.0GB reserved / 24.0GB total")
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_the_configuration_can_switch_the_memory_off(pytester, memory: bool) -> None:
+    from pytest_jarvis.inputs.config import LoggingSection
+    from pytest_jarvis.plugin.terminal import LiveTerminal
+
+    live = LiveTerminal(pytester.parseconfigure(), "m", logging=LoggingSection(gpu_memory=memory))
+    said: list[str] = []
+    live._line = said.append  # type: ignore[method-assign]
+    live.drawn(4, Progress(responses_done=2, responses_planned=2, tokens=10, elapsed_s=1.0, memory=(LOADED,)))
+    assert memory == ("reserved" in said[0])
