@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_jarvis import Report, load_report
+from pytest_jarvis import Report, cli, load_report
 
 # pytester forgets what a session imported: numpy cannot be imported twice, and the rest would be, for every test.
 for name in (
@@ -98,16 +99,38 @@ class Project:
         """Run pytest in a process of its own, as pytest-xdist needs it, with the engine that is named."""
         return self.pytester.runpytest_subprocess(*WITHOUT_OTHERS, *arguments)
 
+    def refused(self, *arguments: str, engine: str | None = "scripted") -> str:
+        """Run pytest, which must end with exit status 4 and one sentence; return that."""
+        result = self.run(*arguments, engine=engine)
+        shown = f"{result.stdout.str()}\n{result.stderr.str()}"
+        assert (pytest.ExitCode.USAGE_ERROR, False) == (result.ret, "Traceback" in shown)
+        (line,) = [line for line in shown.splitlines() if line.startswith("ERROR: ")]
+        return line
+
+    def configure(self, **sections: object) -> None:
+        """Write the configuration; without files for people unless `output` asks for some."""
+        text = json.dumps({"output": {"formats": []}, **sections})
+        (self.folder / "benchmark_config.json").write_text(text, encoding="utf-8")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace a text in a file of the prompts."""
+        path = self.prompts / file
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+    def text(self, file: str, folder: str = "out") -> str:
+        """Return the text of a file beside a report."""
+        return (self.folder / folder / file).read_text(encoding="utf-8")
+
     def report(self, folder: str = "out") -> Report:
         return load_report(self.folder / folder)
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
+def project(pytester) -> Project:
     made = Project(pytester)
     made.prompts.mkdir()
     # Pictures take longer than all else of such a session; the tests of the files ask for them.
-    (made.folder / "benchmark_config.json").write_text('{"output": {"formats": []}}', encoding="utf-8")
+    made.configure()
     (made.prompts / "tools.toml").write_text(TOOLS, encoding="utf-8")
     (made.prompts / "commandes.toml").write_text(COMMANDS, encoding="utf-8")
     (made.prompts / "questions.toml").write_text(QUESTIONS, encoding="utf-8")
@@ -116,7 +139,36 @@ def project(pytester: pytest.Pytester) -> Project:
 
 
 @pytest.fixture
-def install(project: Project) -> Callable[[str, str, str], None]:
+def shown(capsys) -> Callable[..., str]:
+    """Function that runs `pytest-jarvis`, which must succeed, and returns what it prints, with plain spaces."""
+
+    def run(*arguments: object, status: int = 0) -> str:
+        capsys.readouterr()
+        assert status == cli.main([*map(str, arguments)])
+        return capsys.readouterr().out.replace("\u00a0", " ")
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys) -> Callable[..., str]:
+    """Function that runs `pytest-jarvis`, which must end with exit status 4 and one sentence, and returns that."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        try:
+            status: object = cli.main([*map(str, arguments)])
+        except SystemExit as stopped:
+            status = stopped.code
+        out, error = capsys.readouterr()
+        assert (cli.USAGE_ERROR, "", 1) == (status, out, error.count("\n"))
+        return error
+
+    return run
+
+
+@pytest.fixture
+def install(project) -> Callable[[str, str, str], None]:
     """Function that leaves in the project what an installed distribution does that brings an entry point."""
 
     def write(group: str, name: str, place: str) -> None:
@@ -130,7 +182,7 @@ def install(project: Project) -> Callable[[str, str, str], None]:
 
 
 @pytest.fixture
-def scripted_by(project: Project, install: Callable[[str, str, str], None]) -> Callable[[str], str]:
+def scripted_by(project, install) -> Callable[[str], str]:
     """Function that makes an engine whose `script(request)` is the given source, and returns its name."""
 
     def make(source: str) -> str:

@@ -15,7 +15,7 @@ from pytest_jarvis.render.french.notes import french_note
 
 
 @pytest.fixture
-def adapters(tmp_path: Path) -> Path:
+def adapters(tmp_path) -> Path:
     """Return a folder with a whole adapter, and a younger one whose weights are cut."""
     for place, name in enumerate(("ancien", "récent", "tronqué")):
         shutil.copytree(adapter_path("jarvis"), tmp_path / "runs" / name, copy_function=shutil.copyfile)
@@ -26,10 +26,8 @@ def adapters(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_the_newest_whole_adapter_is_taken_and_said_on_the_terminal_and_in_the_report(project, adapters: Path) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        json.dumps({"model": {"adapter_folders": [str(adapters)]}, "output": {"formats": []}}), encoding="utf-8"
-    )
+def test_the_newest_whole_adapter_is_taken_and_said_on_the_terminal_and_in_the_report(project, adapters) -> None:
+    project.configure(model={"adapter_folders": [str(adapters)]})
     result = project.run("--jarvis-adapter", "auto", "--jarvis-report-dir", "out", "--jarvis-gate", "off")
     assert result.ret == pytest.ExitCode.OK
     report = project.report()
@@ -42,9 +40,7 @@ def test_the_newest_whole_adapter_is_taken_and_said_on_the_terminal_and_in_the_r
         assert french_note(note) in result.stdout.str()
 
 
-def test_the_folders_of_the_configuration_are_beside_it_and_need_no_option(
-    project, adapters: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folders_of_the_configuration_are_beside_it_and_need_no_option(project, adapters) -> None:
     file = adapters.parent / "ailleurs.json"
     file.write_text('{"model": {"adapter_folders": ["runs"]}, "output": {"formats": []}}', encoding="utf-8")
     arguments = ("--jarvis-config", str(file), "--jarvis-report-dir", "out", "--jarvis-gate", "off")
@@ -52,24 +48,19 @@ def test_the_folders_of_the_configuration_are_beside_it_and_need_no_option(
     assert project.report().metadata.adapters == {"récent": str(adapters / "récent")}
 
 
-def test_workers_are_told_which_adapter_the_controller_found(project, adapters: Path) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        json.dumps({"model": {"adapter_folders": [str(adapters)]}}), encoding="utf-8"
-    )
+def test_workers_are_told_which_adapter_the_controller_found(project, adapters) -> None:
+    project.configure(model={"adapter_folders": [str(adapters)]})
     workers = ("--dist", "load", "--tx", "popen")
     config = project.pytester.parseconfigure(*workers, "--jarvis-engine", "scripted", "--jarvis-adapter", "auto")
     assert config.option.jarvis_adapter == [f"récent={adapters / 'récent'}"]
 
 
 def test_auto_without_an_adapter_is_one_sentence_and_exit_4(project) -> None:
-    result = project.run("--jarvis-adapter", "auto")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "no usable adapter for demo under adapters, outputs, checkpoints, none of which" in result.stderr.str()
+    said = project.refused("--jarvis-adapter", "auto")
+    assert "no usable adapter for demo under adapters, outputs, checkpoints, none of which" in said
 
 
-def test_auto_passes_over_an_adapter_of_a_known_model_of_another_shape(
-    adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_auto_passes_over_an_adapter_of_a_known_model_of_another_shape(adapters, monkeypatch, capsys) -> None:
     monkeypatch.chdir(adapters.parent)
     Path("base").mkdir()
     Path("base/config.json").write_text('{"hidden_size": 64}', encoding="utf-8")
@@ -87,14 +78,11 @@ def test_auto_passes_over_an_adapter_of_a_known_model_of_another_shape(
 
 def test_a_detected_name_that_is_taken_is_one_sentence_and_exit_4(project) -> None:
     shutil.copytree(adapter_path("jarvis"), project.folder / "adapters" / "base")
-    result = project.run("--jarvis-adapter", "auto")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "the name 'base' stands for the base model" in result.stderr.str()
+    assert "the name 'base' stands for the base model" in project.refused("--jarvis-adapter", "auto")
 
 
-def test_the_list_names_whole_and_broken_adapters(adapters: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["adapters", str(adapters)]) == 0
-    lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+def test_the_list_names_whole_and_broken_adapters(adapters, shown) -> None:
+    lines = shown("adapters", adapters).splitlines()
     assert lines[0] == f"✗ tronqué   {adapters / 'tronqué'}"
     assert "poids tronqués" in lines[1]
     assert lines[2].startswith("✓ récent ")
@@ -102,32 +90,24 @@ def test_the_list_names_whole_and_broken_adapters(adapters: Path, capsys: pytest
     assert lines[-1] == f"2 adaptateurs utilisables sur 3 sous {adapters}"
 
 
-def test_the_list_is_json_for_a_machine(adapters: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["adapters", "--json", str(adapters)]) == 0
-    torn, recent, _ = json.loads(capsys.readouterr().out)
+def test_the_list_is_json_for_a_machine(adapters, shown) -> None:
+    torn, recent, _ = json.loads(shown("adapters", "--json", adapters))
     assert (torn["usable"], torn["problem"], torn["sha256"]) == (False, "cut", None)
     assert (recent["name"], recent["rank"], len(recent["sha256"])) == ("récent", 16, 64)
 
 
-def test_the_list_looks_in_the_configured_folders(
-    adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_list_looks_in_the_configured_folders(adapters, monkeypatch, shown) -> None:
     monkeypatch.chdir(adapters.parent)
-    assert cli.main(["adapters"]) == 0
-    said = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+    said = shown("adapters").splitlines()
     assert said[0] == "Aucun adaptateur sous adapters, outputs, checkpoints : aucun de ces dossiers n’existe"
     assert "pytest-jarvis adapters DOSSIER" in said[1]
     Path("benchmark_config.json").write_text('{"model": {"adapter_folders": ["runs"]}}', encoding="utf-8")
-    assert cli.main(["adapters"]) == 0
-    assert "récent" in capsys.readouterr().out
+    assert "récent" in shown("adapters")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["nulle-part"], "nulle-part: no such folder"), (["--jarvis-config", "rien.json"], "rien.json: cannot be read")],
 )
-def test_what_cannot_be_listed_is_one_sentence_and_exit_4(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["adapters", *arguments]) == cli.USAGE_ERROR
-    assert said in capsys.readouterr().err
+def test_what_cannot_be_listed_is_one_sentence_and_exit_4(arguments: list[str], said: str, refused) -> None:
+    assert said in refused("adapters", *arguments)

@@ -11,9 +11,6 @@ import pytest
 
 from pytest_jarvis import cli
 from pytest_jarvis.report.io import write_report
-from pytest_jarvis.report.schema import Report
-
-MakeReport = Callable[..., Report]
 
 ALL = {"report.json", "thresholds.json", "report.txt", "summary.md", "report.html", "charts.png"}
 

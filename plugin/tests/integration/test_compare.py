@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,9 +11,7 @@ import pytest
 from pytest_jarvis import cli
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.report.io import write_report
-from pytest_jarvis.report.schema import Report
 
-MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
 
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from pytest_jarvis import cli
 from pytest_jarvis.cli.config import settings_lines
 from pytest_jarvis.inputs.config_schema import encode_schema, keys_table
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.run.settings import Origin
 from pytest_jarvis.types import Note
-
-
-def configure(project, **sections: object) -> None:
-    """Write the project's configuration; without files for people unless it asks for some."""
-    (project.folder / "benchmark_config.json").write_text(
-        json.dumps({"output": {"formats": []}, **sections}), encoding="utf-8"
-    )
 
 
 def test_the_files_and_the_folder_of_a_run_are_called_as_configured(project) -> None:
@@ -29,7 +20,7 @@ def test_the_files_and_the_folder_of_a_run_are_called_as_configured(project) -> 
         "formats": ["text", "markdown"],
         "names": {"text": "rapport.txt"},
     }
-    configure(project, output=output)
+    project.configure(output=output)
     for _ in range(2):
         project.run("--jarvis-report", "--jarvis-gate", "off")
     assert sorted(folder.name for folder in (project.folder / "sorties").iterdir()) == ["nuit jarvis", "nuit jarvis-2"]
@@ -38,7 +29,7 @@ def test_the_files_and_the_folder_of_a_run_are_called_as_configured(project) -> 
 
 
 def test_the_gate_is_that_of_the_file(project) -> None:
-    configure(project, benchmark={"strict": True, "looks": [2, 3], "alpha": 0.1, "require": "all"})
+    project.configure(benchmark={"strict": True, "looks": [2, 3], "alpha": 0.1, "require": "all"})
     result = project.run("--jarvis-report-dir", "out", "-k", "commandes")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     plan = project.report().metadata.plan
@@ -46,9 +37,9 @@ def test_the_gate_is_that_of_the_file(project) -> None:
 
 
 def test_the_share_at_which_relevance_is_whole_is_that_of_the_file_and_noted(project) -> None:
-    configure(project)
+    project.configure()
     project.run("--jarvis-report-dir", "usual", "--jarvis-samples", "1", "--jarvis-gate", "off")
-    configure(project, metrics={"relevance_share": 0.6})
+    project.configure(metrics={"relevance_share": 0.6})
     project.run("--jarvis-report-dir", "double", "--jarvis-samples", "1", "--jarvis-gate", "off")
     usual, double = project.report("usual"), project.report("double")
     base = [row.figure("jarvis_relevance").base for row in usual.results]
@@ -75,7 +66,7 @@ def test_the_share_at_which_relevance_is_whole_is_that_of_the_file_and_noted(pro
 def test_what_is_shown_is_as_the_file_says_and_pytest_overrides_it(
     project, logging: dict[str, object], arguments: tuple[str, ...], shown: set[str]
 ) -> None:
-    configure(project, logging=logging)
+    project.configure(logging=logging)
     result = project.run(*arguments, "--jarvis-samples", "1", "-k", "commandes")
     assert result.ret == pytest.ExitCode.OK
     out = result.stdout.str()
@@ -84,14 +75,13 @@ def test_what_is_shown_is_as_the_file_says_and_pytest_overrides_it(
 
 
 def test_progress_is_not_shown_when_the_file_says_so(project) -> None:
-    configure(project, logging={"progress": False})
+    project.configure(logging={"progress": False})
     assert "réponses |" not in project.run("--jarvis-samples", "1").stdout.str()
 
 
-def test_show_prints_every_value_with_where_it_comes_from(project, capsys: pytest.CaptureFixture[str]) -> None:
-    configure(project, generation={"seed": 4})
-    assert cli.main(["config", "show", "--jarvis-samples", "2"]) == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+def test_show_prints_every_value_with_where_it_comes_from(project, shown) -> None:
+    project.configure(generation={"seed": 4})
+    lines = [" ".join(line.split()) for line in shown("config", "show", "--jarvis-samples", "2").splitlines()]
     assert "seed 4 fichier" in lines
     assert "samples 2 option --jarvis-samples" in lines
     assert "temperature 0.7 défaut" in lines
@@ -118,21 +108,18 @@ def test_a_narrow_terminal_shows_every_key_and_value_whole(width: int) -> None:
     assert settings_lines(origins, result) == settings_lines(origins, result, width=5000)
 
 
-def test_show_is_json_for_a_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_is_json_for_a_machine(tmp_path, shown) -> None:
     file = tmp_path / "c.json"
     file.write_text('{"generation": {"seed": 4}}', encoding="utf-8")
-    assert cli.main(["config", "show", "--json", "--config", str(file), "--jarvis-prompts", "mes_prompts"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["values"]["generation"]["seed"] == {"value": 4, "from": "file", "by": str(file)}
-    assert shown["values"]["benchmark"]["prompts"]["by"] == "--jarvis-prompts"
-    assert shown["result"]["looks"] == [4, 8, 16]
+    said = json.loads(shown("config", "show", "--json", "--config", file, "--jarvis-prompts", "mes_prompts"))
+    assert said["values"]["generation"]["seed"] == {"value": 4, "from": "file", "by": str(file)}
+    assert said["values"]["benchmark"]["prompts"]["by"] == "--jarvis-prompts"
+    assert said["result"]["looks"] == [4, 8, 16]
 
 
-def test_schema_and_keys_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["config", "schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(encode_schema())
-    assert cli.main(["config", "keys"]) == 0
-    assert capsys.readouterr().out == keys_table()
+def test_schema_and_keys_are_printed(shown) -> None:
+    assert json.loads(shown("config", "schema")) == json.loads(encode_schema())
+    assert shown("config", "keys") == keys_table().replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize(
@@ -144,34 +131,24 @@ def test_schema_and_keys_are_printed(capsys: pytest.CaptureFixture[str]) -> None
         ([], "show | schema | keys"),
     ],
 )
-def test_what_cannot_be_shown_is_one_sentence_and_exit_4(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        status: object = cli.main(["config", *arguments])
-    except SystemExit as stopped:
-        status = stopped.code
-    assert status == cli.USAGE_ERROR
-    assert said in capsys.readouterr().err
+def test_what_cannot_be_shown_is_one_sentence_and_exit_4(arguments: list[str], said: str, refused) -> None:
+    assert said in refused("config", *arguments)
 
 
 @pytest.mark.parametrize("command", [["config", "show"], ["config", "show", "--json"], ["check"], ["check", "--json"]])
 @pytest.mark.parametrize("by_option", [True, False])
 def test_an_address_with_a_key_is_one_sentence_without_it_and_exit_4_whatever_the_engine(
-    project, capsys: pytest.CaptureFixture[str], command: list[str], by_option: bool
+    project, refused, command: list[str], by_option: bool
 ) -> None:
     address = "http://jean:s3cret@h/v1"
-    configure(project, **({} if by_option else {"model": {"base_url": address}}))
+    project.configure(**({} if by_option else {"model": {"base_url": address}}))
     option = ["--jarvis-base-url", address] if by_option else []
-    assert cli.main([*command, "--jarvis-engine", "scripted", *option]) == cli.USAGE_ERROR
-    said = capsys.readouterr()
-    assert "give it without user, password or query" in said.err
-    assert "s3cret" not in said.out + said.err
-    assert said.err.strip().count("\n") == 0
+    said = refused(*command, "--jarvis-engine", "scripted", *option)
+    assert ("give it without user, password or query" in said, "s3cret" in said) == (True, False)
 
 
 def test_a_session_without_a_server_refuses_an_address_with_a_key(project) -> None:
-    configure(project, model={"base_url": "http://jean:s3cret@h/v1"})
+    project.configure(model={"base_url": "http://jean:s3cret@h/v1"})
     result = project.run("--jarvis-report")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*model.base_url*give it without user, password or query*"])

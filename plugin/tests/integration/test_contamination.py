@@ -52,18 +52,14 @@ def test_the_command_gives_json(train, capsys) -> None:
     assert (str(train), 2) == (document["leaks"]["c-1"][0]["file"], document["leaks"]["c-1"][0]["line"])
 
 
-def test_a_damaged_line_is_one_sentence(project, capsys) -> None:
+def test_a_damaged_line_is_one_sentence(project, refused) -> None:
     (project.folder / "cut.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b\n', encoding="utf-8")
-    assert main(["contamination", "cut.jsonl"]) == 4
-    said = capsys.readouterr().err
+    said = refused("contamination", "cut.jsonl")
     assert said.startswith("pytest-jarvis: cut.jsonl: line 2: not valid JSON: ")
-    assert said.count("\n") == 1
 
 
 def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": ["text", "html", "markdown"]}}', encoding="utf-8"
-    )
+    project.configure(output={"formats": ["text", "html", "markdown"]})
     result = project.run("--jarvis-report-dir", "out", "--jarvis-training-data", "train.jsonl")
     assert result.ret == 0
     found = project.report().contamination
@@ -74,18 +70,14 @@ def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train)
     assert "Contamination : 2 prompts sur 3 sont dans les données d’entraînement (train.jsonl) : c-1, q-1." in said
     assert "Sans eux : pertinence +110,0 %" in said
     for file in ("report.txt", "report.html", "summary.md"):
-        text = " ".join((project.folder / "out" / file).read_text(encoding="utf-8").split())
+        text = " ".join(project.text(file).split())
         assert "2 prompts sur 3 sont dans les données d’entraînement" in text
         assert "Sans eux" in text
-    assert '"c-1",0,"ouvre chrome",null,"open_app_tool",[0,1],1]' in (project.folder / "out" / "report.html").read_text(
-        encoding="utf-8"
-    )
+    assert '"c-1",0,"ouvre chrome",null,"open_app_tool",[0,1],1]' in project.text("report.html")
 
 
 def test_the_data_can_stand_in_the_configuration(project, train) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": []}, "benchmark": {"training_data": ["train.jsonl"]}}', encoding="utf-8"
-    )
+    project.configure(benchmark={"training_data": ["train.jsonl"]})
     project.run("--jarvis-report-dir", "out")
     assert list(project.report().contamination.counts) == ["c-1", "q-1"]
 
@@ -109,6 +101,5 @@ def test_an_a_a_run_has_no_other_verdict(project, train) -> None:
 
 
 def test_training_data_that_cannot_be_read_ends_the_session_with_one_sentence(project) -> None:
-    result = project.run("--jarvis-training-data", "absent.jsonl")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --jarvis-training-data: absent.jsonl: cannot be read: *"])
+    said = project.refused("--jarvis-training-data", "absent.jsonl")
+    assert said.startswith("ERROR: --jarvis-training-data: absent.jsonl: cannot be read: ")

@@ -25,7 +25,7 @@ def example(name: str) -> str:
 
 
 @pytest.fixture
-def with_engine(project, install: Callable[[str, str, str], None]) -> Callable[..., None]:
+def with_engine(project, install) -> Callable[..., None]:
     def make(more: str = "", place: str = "parrot:PARROT") -> None:
         source = example("parrot.py").replace("build=build", f"build=build{more}")
         (project.folder / "parrot.py").write_text(source, encoding="utf-8")
@@ -35,13 +35,11 @@ def with_engine(project, install: Callable[[str, str, str], None]) -> Callable[.
 
 
 @pytest.fixture
-def with_format(project, install: Callable[[str, str, str], None]) -> Callable[..., None]:
-    def make(
-        file: str = "results.csv", place: str = "results_csv:CSV", output: str = '{"formats": ["csv", "text"]}'
-    ) -> None:
+def with_format(project, install) -> Callable[..., None]:
+    def make(file: str = "results.csv", place: str = "results_csv:CSV", **output: object) -> None:
         source = example("results_csv.py").replace("results.csv", file)
         (project.folder / "results_csv.py").write_text(source, encoding="utf-8")
-        (project.folder / "benchmark_config.json").write_text(f'{{"output": {output}}}', encoding="utf-8")
+        project.configure(output=output or {"formats": ["csv", "text"]})
         install(OUTPUTS, "csv", place)
 
     return make
@@ -70,10 +68,7 @@ def test_what_an_installed_engine_cannot_do_is_one_sentence_and_exit_4(
     project, with_engine, made: tuple[str, str], arguments: tuple[str, ...], said: str
 ) -> None:
     with_engine(*made)
-    result = project.run(*arguments, engine="parrot")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    (line,) = [line for line in result.errlines if line]
-    assert said in line
+    assert said in project.refused(*arguments, engine="parrot")
 
 
 def test_a_mistyped_engine_is_told_an_installed_one(project, with_engine) -> None:
@@ -96,7 +91,7 @@ def test_an_installed_format_is_written_beside_the_others_by_a_run_and_by_analyz
 
 
 def test_the_file_of_an_installed_format_may_be_called_otherwise(project, with_format) -> None:
-    with_format(output='{"formats": ["csv"], "names": {"csv": "lignes.csv"}}')
+    with_format(formats=["csv"], names={"csv": "lignes.csv"})
     project.run("--jarvis-report-dir", "out", "--jarvis-samples", "1")
     assert (project.folder / "out" / "lignes.csv").is_file()
 

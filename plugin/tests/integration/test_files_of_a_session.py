@@ -14,17 +14,8 @@ def test_a_session_leaves_every_file_by_default(project) -> None:
     assert names == {"report.json", "thresholds.json", "report.txt", "summary.md", "report.html", "charts.png"}
 
 
-def test_a_session_leaves_only_the_formats_configured(project) -> None:
-    config = '{"output": {"formats": ["markdown"]}}'
-    (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
-    assert project.run("--jarvis-report-dir", "out").ret == 0
-    names = {path.name for path in (project.folder / "out").iterdir()}
-    assert names == {"report.json", "thresholds.json", "summary.md"}
-
-
 def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monkeypatch) -> None:
-    config = '{"output": {"formats": ["text", "charts"]}}'
-    (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
+    project.configure(output={"formats": ["text", "charts"]})
 
     def fail(*arguments: object) -> bytes:
         raise RuntimeError("plus d'encre")
@@ -39,11 +30,14 @@ def test_a_failing_chart_costs_neither_the_numbers_nor_the_verdict(project, monk
     assert names == {"report.json", "thresholds.json", "report.txt"}
 
 
-def test_the_step_summary_gets_the_summary_of_the_session(project, monkeypatch) -> None:
-    config = '{"output": {"formats": ["markdown"]}}'
-    (project.folder / "benchmark_config.json").write_text(config, encoding="utf-8")
+def test_a_session_leaves_only_the_formats_configured_and_the_summary_for_the_step_of_github(
+    project, monkeypatch
+) -> None:
+    project.configure(output={"formats": ["markdown"]})
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.folder / "step"))
-    project.run("--jarvis-report-dir", "out")
+    assert project.run("--jarvis-report-dir", "out").ret == 0
+    names = {path.name for path in (project.folder / "out").iterdir()}
+    assert names == {"report.json", "thresholds.json", "summary.md"}
     assert (project.folder / "step").read_text(encoding="utf-8").startswith("# RAPPORT JARVIS")
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 import pytest
 
 SAME = "def script(request):\n    return f'ouvre {request.replicate}'"
@@ -21,7 +18,7 @@ def script(request):
 """
 
 
-def test_a_proven_gain_passes_with_the_fewest_responses(project, scripted_by: Callable[[str], str]) -> None:
+def test_a_proven_gain_passes_with_the_fewest_responses(project, scripted_by) -> None:
     result = project.run("--jarvis-report-dir", "out", engine=scripted_by(BETTER))
     assert result.ret == 0
     assert "PASS" == project.report().gate.verdict
@@ -29,7 +26,7 @@ def test_a_proven_gain_passes_with_the_fewest_responses(project, scripted_by: Ca
     result.stdout.fnmatch_lines(["*PROUVÉ*", "*ACCEPTÉ*"])
 
 
-def test_no_gain_exits_one(project, scripted_by: Callable[[str], str]) -> None:
+def test_no_gain_exits_one(project, scripted_by) -> None:
     result = project.run("--jarvis-report-dir", "out", engine=scripted_by(SAME))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=3)
@@ -37,15 +34,15 @@ def test_no_gain_exits_one(project, scripted_by: Callable[[str], str]) -> None:
     assert 0 == project.report().statistics.relevance_gain
 
 
-def test_without_the_report_option_the_gain_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+def test_without_the_report_option_the_gain_is_not_judged(project, scripted_by) -> None:
     assert project.run(engine=scripted_by(SAME)).ret == 0
 
 
-def test_the_gate_can_be_off(project, scripted_by: Callable[[str], str]) -> None:
+def test_the_gate_can_be_off(project, scripted_by) -> None:
     assert project.run("--jarvis-report", "--jarvis-gate", "off", engine=scripted_by(SAME)).ret == 0
 
 
-def test_the_bar_can_be_moved(project, scripted_by: Callable[[str], str]) -> None:
+def test_the_bar_can_be_moved(project, scripted_by) -> None:
     engine = scripted_by(BETTER)
     assert project.run("--jarvis-report", "--jarvis-gate", "point", "--jarvis-min-gain", "99", engine=engine).ret == 0
     assert (
@@ -53,17 +50,15 @@ def test_the_bar_can_be_moved(project, scripted_by: Callable[[str], str]) -> Non
     )
 
 
-def test_an_undecided_gate_draws_all_looks(project, scripted_by: Callable[[str], str]) -> None:
+def test_an_undecided_gate_draws_all_looks(project, scripted_by) -> None:
     result = project.run("--jarvis-report-dir", "out", "--jarvis-min-gain", "0", engine=scripted_by(NOISY))
     report = project.report()
     assert ("INCONCLUSIVE", 16) == (report.gate.verdict, report.metadata.samples_per_prompt)
     assert pytest.ExitCode.TESTS_FAILED == result.ret
 
 
-def test_a_keyword_bar_below_zero_is_judged(project, scripted_by: Callable[[str], str]) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": []}, "benchmark": {"min_keyword_gain_percent": -10}}', encoding="utf-8"
-    )
+def test_a_keyword_bar_below_zero_is_judged(project, scripted_by) -> None:
+    project.configure(benchmark={"min_keyword_gain_percent": -10})
     project.run("--jarvis-report-dir", "out", engine=scripted_by(BETTER))
     (bar,) = [one for one in project.report().gate.thresholds if one.name == "keyword_gain"]
     assert (-0.1, 0.0, "PASS") == (bar.bar, bar.value, bar.verdict)
@@ -71,11 +66,9 @@ def test_a_keyword_bar_below_zero_is_judged(project, scripted_by: Callable[[str]
 
 @pytest.mark.parametrize(("gate", "code"), [("proven", 1), ("point", 1), ("off", 0)])
 def test_a_run_without_the_relevance_says_that_a_bar_was_not_measured(
-    project, scripted_by: Callable[[str], str], gate: str, code: int
+    project, scripted_by, gate: str, code: int
 ) -> None:
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": []}, "metrics": {"relevance": false}}', encoding="utf-8"
-    )
+    project.configure(metrics={"relevance": False})
     engine = scripted_by(BETTER)
     result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", gate, engine=engine)
     assert code == result.ret
@@ -104,7 +97,7 @@ def test_nothing_measured_is_never_green(project) -> None:
     result.stdout.fnmatch_lines(["*NON JUGÉ*", "*Rien n’a été mesuré*"])
 
 
-def test_stopping_at_the_first_failure_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+def test_stopping_at_the_first_failure_is_not_judged(project, scripted_by) -> None:
     engine = scripted_by(
         """
 def script(request):
@@ -120,14 +113,14 @@ def script(request):
     assert ("NOT_JUDGED", False) == (report.gate.verdict, report.complete)
 
 
-def test_scores_and_verdict_are_in_the_junit_file(project, scripted_by: Callable[[str], str]) -> None:
+def test_scores_and_verdict_are_in_the_junit_file(project, scripted_by) -> None:
     project.run("--jarvis-report-dir", "out", "--junitxml", "junit.xml", engine=scripted_by(BETTER))
     text = (project.folder / "junit.xml").read_text(encoding="utf-8")
     assert 'name="jarvis.jarvis_relevance_finetuned"' in text
     assert 'name="jarvis.verdict" value="PASS"' in text
 
 
-def test_an_arm_that_fails_more_than_its_share_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+def test_an_arm_that_fails_more_than_its_share_is_not_judged(project, scripted_by) -> None:
     engine = scripted_by(
         """
 def script(request):
@@ -141,28 +134,25 @@ def script(request):
     assert project.report().gate.verdict == "NOT_JUDGED"
 
 
-def test_prompts_that_changed_since_they_were_pinned_are_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+def test_prompts_that_changed_since_they_were_pinned_are_not_judged(project, scripted_by) -> None:
     engine = scripted_by(BETTER)
     project.run("--jarvis-report-dir", "out", engine=engine)
-    pinned = {"benchmark": {"prompts_sha256": project.report().provenance.prompt_hash}, "output": {"formats": []}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(pinned), encoding="utf-8")
+    project.configure(benchmark={"prompts_sha256": project.report().provenance.prompt_hash})
     assert project.run("--jarvis-report-dir", "same", engine=engine).ret == 0
     assert project.report("same").gate.verdict == "PASS"
-    file = project.prompts / "questions.toml"
-    file.write_text(file.read_text(encoding="utf-8").replace("plus un bruit", "plus de bruit"), encoding="utf-8")
+    project.edit("questions.toml", "plus un bruit", "plus de bruit")
     assert project.run("--jarvis-report-dir", "other", "--jarvis-strict", engine=engine).ret == 1
     assert [reason.code for reason in project.report("other").gate.reasons][:1] == ["prompts_changed"]
 
 
-def test_a_gain_that_was_only_seen_is_not_called_proven(project, scripted_by: Callable[[str], str]) -> None:
+def test_a_gain_that_was_only_seen_is_not_called_proven(project, scripted_by) -> None:
     result = project.run("--jarvis-report", "--jarvis-gate", "point", engine=scripted_by(BETTER))
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*ACCEPTÉ*vu atteint*rien n’est prouvé*"])
 
 
-def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, scripted_by: Callable[[str], str]) -> None:
-    config = {"benchmark": {"min_absolute_gain": 0.9}, "output": {"formats": []}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, scripted_by) -> None:
+    project.configure(benchmark={"min_absolute_gain": 0.9})
     result = project.run("--jarvis-report", engine=scripted_by(BETTER))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n’est pas tenu*"])

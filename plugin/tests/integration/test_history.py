@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,9 +10,7 @@ import pytest
 from pytest_jarvis import cli
 from pytest_jarvis.render.charts.history import history_png
 from pytest_jarvis.report.io import write_report
-from pytest_jarvis.report.schema import Report
 
-MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
 
 

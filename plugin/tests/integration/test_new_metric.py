@@ -35,15 +35,12 @@ def source() -> str:
 
 
 @pytest.fixture
-def measured(project, source: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def measured(project, source, monkeypatch) -> Path:
     """Return the folder of a report with the metric, of a run with a bar on it; and in `twin` an A/A run."""
     (project.folder / "more_metric.py").write_text(source, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(project.folder), *sys.path]))
-    config = {
-        "output": {"formats": ["text", "html", "markdown"]},
-        "benchmark": {"metric_bars": {"words": {"min_gain": -10, "min_mean": 1}}},
-    }
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    bars = {"words": {"min_gain": -10, "min_mean": 1}}
+    project.configure(output={"formats": ["text", "html", "markdown"]}, benchmark={"metric_bars": bars})
     plain = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "more_metric", "--jarvis-engine", "scripted")
     result = project.pytester.runpytest_subprocess(*plain, "--jarvis-report-dir", "out")
     result.assert_outcomes(passed=3)
@@ -52,7 +49,7 @@ def measured(project, source: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project.folder
 
 
-def test_a_metric_of_one_entry_and_a_label_is_everywhere(measured: Path) -> None:
+def test_a_metric_of_one_entry_and_a_label_is_everywhere(measured) -> None:
     report = json.loads((measured / "out" / "report.json").read_text(encoding="utf-8"))
     words = [[float(len(one["text"].split())) for one in row["samples"]] for row in report["results"]]
     assert words == [[sample["words"] for sample in row["samples"]] for row in report["results"]]

@@ -108,13 +108,11 @@ def test_a_replay_of_a_replay_is_the_same_again(project, replay) -> None:
 
 def test_a_replay_is_labelled_in_every_output_and_keeps_what_the_engine_was(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": ["text", "html", "markdown"]}}', encoding="utf-8"
-    )
+    project.configure(output={"formats": ["text", "html", "markdown"]})
     result = replay()
     result.stdout.fnmatch_lines(["*moteur factice*", "Relecture de out/report.json (du *"])
     for file in ("report.txt", "summary.md", "report.html"):
-        assert "Relecture de" in (project.folder / "again" / file).read_text(encoding="utf-8")
+        assert "Relecture de" in project.text(file, "again")
     report = project.report("again")
     assert report.metadata.is_real is False
     assert report.provenance.replay is not None
@@ -147,10 +145,8 @@ def test_a_question_that_wants_more_responses_than_recorded_stops_there_and_says
 
 def test_a_keyword_and_a_term_that_were_added_count(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    prompts = project.prompts / "questions.toml"
-    prompts.write_text(prompts.read_text(encoding="utf-8").replace('"bruit"]', '"bruit", "dit"]'), encoding="utf-8")
-    tools = project.prompts / "tools.toml"
-    tools.write_text(tools.read_text(encoding="utf-8").replace('"muet"', '"muet", "avez dit"'), encoding="utf-8")
+    project.edit("questions.toml", '"bruit"]', '"bruit", "dit"]')
+    project.edit("tools.toml", '"muet"', '"muet", "avez dit"')
     result = replay()
     row = project.report("again").results[2]
     assert row.keywords_expected == ("silence", "bruit", "dit")
@@ -160,11 +156,8 @@ def test_a_keyword_and_a_term_that_were_added_count(project, replay) -> None:
 
 def test_another_way_to_look_for_keywords_is_scored_again(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    (project.folder / "benchmark_config.json").write_text(
-        '{"output": {"formats": []}, "metrics": {"keyword_mode": "substring", "cosine": false}}', encoding="utf-8"
-    )
-    prompts = project.prompts / "commandes.toml"
-    prompts.write_text(prompts.read_text(encoding="utf-8").replace('"chrome"', '"chrom"'), encoding="utf-8")
+    project.configure(metrics={"keyword_mode": "substring", "cosine": False})
+    project.edit("commandes.toml", '"chrome"', '"chrom"')
     replay()
     report = project.report("again")
     assert report.results[0].samples[0].keywords_found == ("chrom", "ouvre")
@@ -174,13 +167,8 @@ def test_another_way_to_look_for_keywords_is_scored_again(project, replay) -> No
 
 def test_prompts_that_are_not_those_recorded_are_named_and_the_run_is_not_judged(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    commands = project.prompts / "commandes.toml"
-    commands.write_text(
-        commands.read_text(encoding="utf-8").replace('text = "lance firefox"', 'text = "lance donc firefox"'),
-        encoding="utf-8",
-    )
-    questions = project.prompts / "questions.toml"
-    questions.write_text(questions.read_text(encoding="utf-8").replace('"q-1"', '"q-2"'), encoding="utf-8")
+    project.edit("commandes.toml", 'text = "lance firefox"', 'text = "lance donc firefox"')
+    project.edit("questions.toml", '"q-1"', '"q-2"')
     result = replay()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
@@ -245,55 +233,44 @@ def test_what_an_interrupted_run_never_drew_stays_missing_and_is_no_failure(proj
     ],
     ids=lambda options: options[0],
 )
-def test_an_option_that_says_how_responses_are_drawn_is_refused(project, replay, make_report, options) -> None:
+def test_an_option_that_says_how_responses_are_drawn_is_refused(project, make_report, options) -> None:
     write_report(make_report(categories=1, prompts=1), project.folder / "out")
-    result = replay(*options)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*{options[0]}: --jarvis-replay scores responses that are drawn already; leave*"])
+    said = project.refused(*REPLAY, *options, engine=None)
+    assert f"{options[0]}: --jarvis-replay scores responses that are drawn already; leave" in said
     assert not (project.folder / "again").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"schema_version": 1, "complete"', "*report.json: not a whole JSON file*"),
-        ('{"hello": 1}', "*not a report of pytest-jarvis*"),
-        ('{"schema_version": 99}', "*schema_version 99, this pytest-jarvis reads 1*"),
-        (None, "*report.json: cannot be read: *"),
+        ('{"schema_version": 99}', "schema_version 99, this pytest-jarvis reads 1"),
+        (None, "report.json: cannot be read: "),
     ],
-    ids=["damaged", "foreign", "newer", "missing"],
 )
-def test_a_report_that_cannot_be_replayed_is_one_sentence(project, replay, content, sentence) -> None:
+def test_a_report_that_cannot_be_replayed_is_one_sentence(project, content: str | None, sentence: str) -> None:
     (project.folder / "out").mkdir()
     if content is not None:
         (project.folder / "out" / "report.json").write_text(content, encoding="utf-8")
-    result = replay()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([sentence])
-    assert "Traceback" not in result.stderr.str()
+    assert sentence in project.refused(*REPLAY, engine=None)
 
 
-def test_more_responses_than_were_recorded_are_refused(project, replay, make_report) -> None:
+def test_more_responses_than_were_recorded_are_refused(project, make_report) -> None:
     write_report(make_report(categories=1, prompts=1, replicates=2), project.folder / "out")
-    result = replay("--jarvis-samples", "3")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--jarvis-samples 3: * holds 2 responses per prompt and arm; ask for at most 2*"])
+    said = project.refused(*REPLAY, "--jarvis-samples", "3", engine=None)
+    assert said.startswith("ERROR: --jarvis-samples 3: ")
+    assert " holds 2 responses per prompt and arm; ask for at most 2" in said
 
 
-def test_a_recording_of_other_prompts_is_refused(project, replay) -> None:
+def test_a_recording_of_other_prompts_is_refused(project) -> None:
     project.run("--jarvis-report-dir", "out")
     for file in ("commandes.toml", "questions.toml"):
-        prompts = project.prompts / file
-        prompts.write_text(prompts.read_text(encoding="utf-8").replace('id = "', 'id = "x'), encoding="utf-8")
-    result = replay()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*none of its 3 prompts is among those of this benchmark*"])
+        project.edit(file, 'id = "', 'id = "x')
+    said = project.refused(*REPLAY, engine=None)
+    assert "none of its 3 prompts is among those of this benchmark" in said
 
 
 def test_the_replay_engine_needs_a_report(project) -> None:
-    result = project.run(engine="replay")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--jarvis-engine replay: name the report to replay instead*"])
+    assert "--jarvis-engine replay: name the report to replay instead" in project.refused(engine="replay")
 
 
 def test_tests_of_a_model_are_skipped(project, replay) -> None:
@@ -343,7 +320,7 @@ def test_a_report_without_a_response_is_refused(project, replay) -> None:
     result.stderr.fnmatch_lines(["*--jarvis-replay out/report.json: the report holds no response*"])
 
 
-def test_a_report_of_schema_1_is_shown_compared_and_replayed(project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_of_schema_1_is_shown_compared_and_replayed(project, capsys) -> None:
     old = project.folder / "old" / "report.json"
     old.parent.mkdir()
     old.write_bytes((Path(__file__).parents[1] / "data" / "report_of_schema_1.json").read_bytes())

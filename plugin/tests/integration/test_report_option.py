@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -107,7 +106,7 @@ def test_collecting_only_writes_nothing_and_loads_nothing(project) -> None:
     assert before == files_of(project)
 
 
-def test_failures_are_counted_and_are_not_scores_of_zero(project, scripted_by: Callable[[str], str]) -> None:
+def test_failures_are_counted_and_are_not_scores_of_zero(project, scripted_by) -> None:
     engine = scripted_by(
         """
 def script(request):
@@ -129,7 +128,7 @@ def script(request):
     assert report.statistics.figure("jarvis_relevance").finetuned == pytest.approx(min(1, 2 / (0.3 * 7)))
 
 
-def test_an_interrupted_run_leaves_a_partial_report(project, scripted_by: Callable[[str], str]) -> None:
+def test_an_interrupted_run_leaves_a_partial_report(project, scripted_by) -> None:
     engine = scripted_by(
         """
 def script(request):
@@ -149,7 +148,7 @@ def script(request):
     assert ["c-1", "c-2"] == [row.prompt_id for row in report.results]
 
 
-def test_a_run_that_is_interrupted_between_looks_is_not_judged(project, scripted_by: Callable[[str], str]) -> None:
+def test_a_run_that_is_interrupted_between_looks_is_not_judged(project, scripted_by) -> None:
     engine = scripted_by(
         """
 def script(request):

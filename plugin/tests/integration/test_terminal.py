@@ -1,6 +1,5 @@
 """What is seen on the terminal."""
 
-import json
 import os
 import subprocess
 import sys
@@ -34,8 +33,7 @@ WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:syrupy", "-p", "no:benc
 def written_by(project, engine: str, *arguments: str) -> bytes:
     """Return the very bytes that pytest writes in a process of its own: pytester cuts its lines also at a lone \\r."""
     # Cosines would make the process import scikit-learn, which takes longer than all else of it.
-    config = {"output": {"formats": []}, "metrics": {"cosine": False}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    project.configure(metrics={"cosine": False})
     command = [sys.executable, "-m", "pytest", *WITHOUT_OTHERS, "--jarvis-engine", engine, *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, check=True)

@@ -44,9 +44,7 @@ def test_the_controller_writes_one_whole_report_of_one_count_of_responses_and_sa
     )
 
 
-def test_a_selection_is_not_judged_and_options_in_the_environment_count(
-    project, parallel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_selection_is_not_judged_and_options_in_the_environment_count(project, parallel, monkeypatch) -> None:
     options = "--jarvis-report-dir out --jarvis-engine scripted --jarvis-strict --jarvis-min-gain 900"
     monkeypatch.setenv("PYTEST_ADDOPTS", options)
     assert parallel("-n", "2", "-k", "questions").ret == pytest.ExitCode.TESTS_FAILED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ def run(project: Any, server: Any, *arguments: str) -> pytest.RunResult:
     return project.run("--jarvis-base-url", server.url, *ARGUMENTS, *arguments, engine="server")
 
 
-def test_a_run_against_a_server_is_judged_and_reported(project: Any, server: Any) -> None:
+def test_a_run_against_a_server_is_judged_and_reported(project, server) -> None:
     outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "2", "--jarvis-gate", "point")
     report = project.report()
     outcome.assert_outcomes(passed=3)
@@ -33,29 +32,25 @@ def test_a_run_against_a_server_is_judged_and_reported(project: Any, server: Any
     assert report.gate.verdict in {"PASS", "FAIL"}
 
 
-def test_without_an_embedding_model_the_cosine_is_null(project: Any, server: Any) -> None:
+def test_without_an_embedding_model_the_cosine_is_null(project, server) -> None:
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
     report = project.report()
     assert {row.figure("cosine_similarity").finetuned for row in report.results} == {None}
     assert report.statistics.figure("cosine_similarity").finetuned is None
 
 
-def test_with_one_the_cosine_is_measured_and_says_by_which(project: Any, server: Any) -> None:
+def test_with_one_the_cosine_is_measured_and_says_by_which(project, server) -> None:
     server.vectors = {"small": 8}
-    config = {"output": {"formats": ["text"]}, "model": {"embedding_model": "small"}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    project.configure(output={"formats": ["text"]}, model={"embedding_model": "small"})
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
     assert all(0 <= row.figure("cosine_similarity").finetuned <= 1 for row in project.report().results)
-    said = (project.folder / "out" / "report.txt").read_text(encoding="utf-8")
+    said = project.text("report.txt")
     assert "Cosinus fait par       small (/v1/embeddings)" in said
     assert "non mesurée (serveur)" in said
 
 
-def test_responses_that_fail_are_failures_in_the_report_and_the_others_stand(
-    project: Any, server: Any, fault: Any
-) -> None:
-    config = {"output": {"formats": []}, "model": {"retries": 0}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+def test_responses_that_fail_are_failures_in_the_report_and_the_others_stand(project, server, fault) -> None:
+    project.configure(model={"retries": 0})
     server.fault = lambda body, _: fault(status=500) if "firefox" in str(body["messages"]) else None
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
     report = project.report()
@@ -65,14 +60,11 @@ def test_responses_that_fail_are_failures_in_the_report_and_the_others_stand(
     assert report.statistics.total_tests == 2
 
 
-def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(
-    project: Any, server: Any, fault: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(project, server, fault, monkeypatch) -> None:
     monkeypatch.setenv("JARVIS_API_KEY", "sk-very-secret")
     server.key = "sk-very-secret"
     server.fault = lambda body, _: fault(status=400, said="sk-very-secret?") if "firefox" in str(body) else None
-    config = {"output": {"formats": ["text", "html", "markdown"]}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+    project.configure(output={"formats": ["text", "html", "markdown"]})
     outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1", "-vv")
     left = [path.read_bytes() for path in project.folder.rglob("*") if path.is_file()]
     assert str(project.report().failures[0].reason) == "the server answered 400: <key>?"
@@ -99,33 +91,26 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(
         ),
     ],
 )
-def test_what_is_missing_or_wrong_is_one_sentence_and_status_4(
-    project: Any, arguments: tuple[str, ...], said: str
-) -> None:
-    outcome = project.run(*arguments, engine="server")
-    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
-    assert said in outcome.stderr.str()
-    assert "sk-secret" not in outcome.stderr.str()
+def test_what_is_missing_or_wrong_is_one_sentence_and_status_4(project, arguments: tuple[str, ...], said: str) -> None:
+    told = project.refused(*arguments, engine="server")
+    assert (said in told, "sk-secret" in told) == (True, False)
 
 
-def test_an_address_without_its_engine_is_refused(project: Any) -> None:
-    outcome = project.run("--jarvis-base-url", "http://h/v1")
-    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
-    outcome.stderr.fnmatch_lines(["*the engine 'scripted' asks no server; add --jarvis-engine server*"])
+def test_an_address_without_its_engine_is_refused(project) -> None:
+    said = project.refused("--jarvis-base-url", "http://h/v1")
+    assert "the engine 'scripted' asks no server; add --jarvis-engine server" in said
 
 
-def test_a_name_that_is_not_served_ends_the_session_with_status_4(project: Any, server: Any) -> None:
-    outcome = run(project, server, "--jarvis-adapter", "other")
-    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
-    outcome.stdout.fnmatch_lines(["*no model 'other' is served there (--jarvis-adapter); served: base, lora*"])
+def test_a_name_that_is_not_served_ends_the_session_with_status_4(project, server) -> None:
+    said = project.refused("--jarvis-base-url", server.url, *ARGUMENTS, "--jarvis-adapter", "other", engine="server")
+    assert "no model 'other' is served there (--jarvis-adapter); served: base, lora" in said
 
 
-def test_a_missing_library_names_the_extra_that_brings_it(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_names_the_extra_that_brings_it(project, monkeypatch) -> None:
     lacking = replace(server_engine.ENGINE, needs=("openai_that_is_not_there",))
     monkeypatch.setattr(server_engine, "ENGINE", lacking)
-    outcome = project.run("--jarvis-base-url", "http://h/v1", *ARGUMENTS, engine="server")
-    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
-    outcome.stderr.fnmatch_lines(['*openai_that_is_not_there not installed; pip install "pytest-jarvis?server?"*'])
+    said = project.refused("--jarvis-base-url", "http://h/v1", *ARGUMENTS, engine="server")
+    assert 'openai_that_is_not_there not installed; pip install "pytest-jarvis[server]"' in said
 
 
 SEEN = """
@@ -137,7 +122,7 @@ def pytest_unconfigure():
 """
 
 
-def test_workers_share_a_server_and_import_no_torch(project: Any, server: Any) -> None:
+def test_workers_share_a_server_and_import_no_torch(project, server) -> None:
     (project.folder / "conftest.py").write_text(SEEN, encoding="utf-8")
     outcome = project.run_apart(
         *("-n", "2", "--jarvis-report-dir", "out", "--jarvis-engine", "server"),
@@ -151,9 +136,8 @@ def test_workers_share_a_server_and_import_no_torch(project: Any, server: Any) -
     assert seen == {"seen-None": [], "seen-gw0": ["openai"], "seen-gw1": ["openai"]}
 
 
-def test_a_run_whose_server_died_midway_is_completed_by_reuse(project: Any, server: Any, fault: Any) -> None:
-    config = {"output": {"formats": []}, "model": {"retries": 0}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(config), encoding="utf-8")
+def test_a_run_whose_server_died_midway_is_completed_by_reuse(project, server, fault) -> None:
+    project.configure(model={"retries": 0})
     sampled = ("--jarvis-samples", "4", "--jarvis-reuse")
     server.fault = lambda body, _: fault(cut_after=0) if "firefox" in str(body["messages"]) else None
     run(project, server, "--jarvis-report-dir", "first", *sampled)
@@ -169,7 +153,7 @@ def test_a_run_whose_server_died_midway_is_completed_by_reuse(project: Any, serv
     assert (len(whole.failures), whole.complete) == (0, True)
 
 
-def test_another_version_of_the_server_is_asked_for_everything_again(project: Any, server: Any) -> None:
+def test_another_version_of_the_server_is_asked_for_everything_again(project, server) -> None:
     sampled = ("--jarvis-samples", "1", "--jarvis-reuse")
     run(project, server, "--jarvis-report-dir", "first", *sampled)
     server.paths = {"/version": {"version": "1.2.4"}}

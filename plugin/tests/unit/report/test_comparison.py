@@ -21,7 +21,6 @@ from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.gate import Reason
 from pytest_jarvis.stats.regression import StoredRun
 
-MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
 
 
@@ -50,7 +49,7 @@ def judge(new: Report, before: Report, adapter: str = "jarvis"):
     return judge_regression(new, before, stored(adapter), asked="a", fail=True, strict=False)
 
 
-def test_prompts_are_shared_by_id_and_text(make_report: MakeReport) -> None:
+def test_prompts_are_shared_by_id_and_text(make_report) -> None:
     before = make_report()
     after = change(before, results=before.results[2:])
     after = change(after, results=(change(after.results[0], prompt="autre"), *after.results[1:]))
@@ -70,18 +69,18 @@ def test_prompts_are_shared_by_id_and_text(make_report: MakeReport) -> None:
     ],
     ids=["same name", "what both have", "by position", "as asked"],
 )
-def test_adapters_are_paired(make_report: MakeReport, before, after, named, expected) -> None:
+def test_adapters_are_paired(make_report, before, after, named, expected) -> None:
     runs = [make_report(gains=dict.fromkeys(names, 0.4)) for names in (before, after)]
     assert pair_adapters(*runs, named) == expected
 
 
 @pytest.mark.parametrize("named", [{"x": "jarvis"}, {"jarvis": "x"}])
-def test_an_adapter_that_is_not_there_is_an_error_with_those_that_are(make_report: MakeReport, named) -> None:
+def test_an_adapter_that_is_not_there_is_an_error_with_those_that_are(make_report, named) -> None:
     with pytest.raises(ValueError, match="no adapter 'x'; there are: jarvis"):
         pair_adapters(make_report(), make_report(), named)
 
 
-def test_settings_that_differ_are_named_with_both_values(make_report: MakeReport) -> None:
+def test_settings_that_differ_are_named_with_both_values(make_report) -> None:
     before = make_report()
     after = generated(before, seed=7, temperature=0.2)
     after = of(after, versions={**before.provenance.versions, "torch": "9.9"}, keyword_mode="words")
@@ -95,19 +94,19 @@ def test_settings_that_differ_are_named_with_both_values(make_report: MakeReport
     assert "keyword_mode" not in found
 
 
-def test_another_way_to_look_for_keywords_is_named(make_report: MakeReport) -> None:
+def test_another_way_to_look_for_keywords_is_named(make_report) -> None:
     before, after = of(make_report(), keyword_mode="words"), of(make_report(), keyword_mode="substring")
     assert [one.name for one in setting_changes(before, after, [])] == ["keyword_mode"]
 
 
-def test_the_same_run_twice_has_no_difference(make_report: MakeReport) -> None:
+def test_the_same_run_twice_has_no_difference(make_report) -> None:
     found = compare_runs(make_report(), make_report())
     assert found.changes == ()
     assert {0.0} == {one.difference.difference for one in found.arms[0].metrics}
     assert {(0, 4)} == {(one.texts_changed, one.texts) for one in found.arms[0].prompts}
 
 
-def test_every_metric_has_its_difference_overall_and_by_category(make_report: MakeReport) -> None:
+def test_every_metric_has_its_difference_overall_and_by_category(make_report) -> None:
     metrics = compare_runs(make_report(), make_report(seed=2)).arms[0].metrics
     columns = {(name, False) for name in ("jarvis_relevance", "keyword_match", "cosine_similarity")}
     of_base = {(name, True) for name in ("jarvis_relevance", "keyword_match")}
@@ -116,7 +115,7 @@ def test_every_metric_has_its_difference_overall_and_by_category(make_report: Ma
     assert {0.01} == {one.difference.alpha for one in metrics}
 
 
-def test_commands_that_were_understood_are_compared(make_report: MakeReport) -> None:
+def test_commands_that_were_understood_are_compared(make_report) -> None:
     def heard(report: Report, *, understood: float) -> Report:
         return each_sample(report, lambda one: with_scores(one, understood=understood))
 
@@ -130,12 +129,12 @@ def test_commands_that_were_understood_are_compared(make_report: MakeReport) -> 
     assert found.difference.difference == 1.0
 
 
-def test_one_category_is_not_said_twice(make_report: MakeReport) -> None:
+def test_one_category_is_not_said_twice(make_report) -> None:
     report = make_report(categories=1)
     assert {""} == {one.category for one in compare_runs(report, report).arms[0].metrics}
 
 
-def test_texts_that_differ_are_counted_by_replicate(make_report: MakeReport) -> None:
+def test_texts_that_differ_are_counted_by_replicate(make_report) -> None:
     before = make_report()
     after = each_sample(
         before,
@@ -146,7 +145,7 @@ def test_texts_that_differ_are_counted_by_replicate(make_report: MakeReport) -> 
     assert {(1, 4)} == {(one.texts_changed, one.texts) for one in compare_runs(before, after).arms[0].prompts}
 
 
-def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report: MakeReport) -> None:
+def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report) -> None:
     before = make_report(replicates=8)
     worse = before.results[3].prompt_id
 
@@ -158,7 +157,7 @@ def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report: MakeRep
     assert [worse] == [one.prompt_id for one in prompts if one.p_worse is not None]
 
 
-def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report: MakeReport) -> None:
+def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report) -> None:
     before = each_sample(
         make_report(), lambda one: with_scores(one, cosine_similarity=0.5) if one.arm == "jarvis" else one
     )
@@ -171,7 +170,7 @@ def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report
     assert cosine.difference.target == "these"
 
 
-def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_report: MakeReport) -> None:
+def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_report) -> None:
     def added(report: Report, **extra: float) -> Report:
         return each_sample(report, lambda one: with_scores(one, near=0.5, **extra))
 
@@ -181,19 +180,19 @@ def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_r
     assert "old" not in found
 
 
-def test_replicates_of_one_run_alone_are_not_compared_as_texts(make_report: MakeReport) -> None:
+def test_replicates_of_one_run_alone_are_not_compared_as_texts(make_report) -> None:
     found = compare_runs(make_report(replicates=4), make_report(replicates=8)).arms[0].prompts
     assert {4} == {one.texts for one in found}
 
 
-def test_a_prompt_that_one_adapter_has_no_row_for_is_left_out(make_report: MakeReport) -> None:
+def test_a_prompt_that_one_adapter_has_no_row_for_is_left_out(make_report) -> None:
     report = make_report(gains={"a": 0.4, "b": 0.4})
     kept = (row for row in report.results if (row.adapter, row.prompt_id[-1]) != ("b", "3"))
     lacking = change(report, results=tuple(kept))
     assert [30, 27] == [len(arm.prompts) for arm in compare_runs(report, lacking).arms]
 
 
-def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report: MakeReport) -> None:
+def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report) -> None:
     report = make_report()
     first = report.results[0].prompt_id
 
@@ -205,28 +204,28 @@ def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report: M
     assert overall.prompts == 29
 
 
-def test_runs_without_scores_have_no_metric(make_report: MakeReport) -> None:
+def test_runs_without_scores_have_no_metric(make_report) -> None:
     report = make_report(metrics=False)
     assert {"jarvis": ()} == {one.new_adapter: one.metrics for one in compare_runs(report, report).arms}
 
 
-def test_a_drop_is_judged_overall_and_by_category(make_report: MakeReport) -> None:
+def test_a_drop_is_judged_overall_and_by_category(make_report) -> None:
     outcome = judge(make_report(gains={"jarvis": 0.0}, seed=3), make_report(gains={"jarvis": 1.5}))
     assert (outcome.verdict, outcome.exit_failed) == ("DROP", True)
     assert ["", "categorie_0", "categorie_1", "categorie_2"] == [test.category for test in outcome.tests]
 
 
-def test_the_former_self_may_have_another_name(make_report: MakeReport) -> None:
+def test_the_former_self_may_have_another_name(make_report) -> None:
     outcome = judge(make_report(gains={"v2": 0.4}), make_report(gains={"v1": 0.4}), adapter="v1")
     assert (outcome.verdict, outcome.adapter) == ("NO_DROP", "v2")
 
 
-def test_without_a_stored_run_nothing_is_judged(make_report: MakeReport) -> None:
+def test_without_a_stored_run_nothing_is_judged(make_report) -> None:
     outcome = judge_regression(make_report(), None, None, asked="last", fail=True, strict=True)
     assert (outcome.verdict, outcome.obstacles, outcome.exit_failed) == ("NOT_JUDGED", ("nothing_stored",), True)
 
 
-def test_what_keeps_two_runs_from_being_judged(make_report: MakeReport) -> None:
+def test_what_keeps_two_runs_from_being_judged(make_report) -> None:
     report = make_report()
     partial = change(report, gate=_with_reason(report, "partial_selection"))
     elsewhere = each_row(report, lambda row: change(row, prompt_id=f"x{row.prompt_id}"))
@@ -241,24 +240,24 @@ def test_what_keeps_two_runs_from_being_judged(make_report: MakeReport) -> None:
     assert obstacles_between(report, generated(report, seed=9)) == ()
 
 
-def test_scores_that_count_other_terms_have_no_difference(make_report: MakeReport) -> None:
+def test_scores_that_count_other_terms_have_no_difference(make_report) -> None:
     outcome = judge(of(make_report(gains={"jarvis": 0.0}), dictionary_hash="z"), make_report(gains={"jarvis": 1.5}))
     assert (outcome.verdict, outcome.tests) == ("NOT_JUDGED", ())
 
 
-def test_runs_without_relevance_are_not_judged(make_report: MakeReport) -> None:
+def test_runs_without_relevance_are_not_judged(make_report) -> None:
     silent = each_row(make_report(), lambda row: change(row, figures={}))
     silent = each_sample(silent, lambda sample: with_scores(sample, jarvis_relevance=None))
     assert judge(silent, make_report()).obstacles == ("not_measured",)
 
 
-def test_another_seed_is_comparable_another_temperature_is_not(make_report: MakeReport) -> None:
+def test_another_seed_is_comparable_another_temperature_is_not(make_report) -> None:
     report = make_report()
     assert is_comparable(generated(report, seed=3, timeout_s=None), report)
     assert not is_comparable(generated(report, temperature=0.1), report)
 
 
-def test_runs_of_another_model_storage_or_adapter_are_not_comparable(make_report: MakeReport) -> None:
+def test_runs_of_another_model_storage_or_adapter_are_not_comparable(make_report) -> None:
     report = make_report()
     for changes in ({"base_model": "autre"}, {"quantization": "16 bits"}):
         assert not is_comparable(change(report, metadata=change(report.metadata, **changes)), report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -57,7 +56,7 @@ def report(make_report) -> Report:
     return with_metrics(make_report(categories=2, prompts=3))
 
 
-def test_means_and_the_difference_of_a_metric_of_responses(report: Report) -> None:
+def test_means_and_the_difference_of_a_metric_of_responses(report) -> None:
     found = report.metrics["politesse"].by_adapter["jarvis"].overall
     assert (6, 2 * 6, pytest.approx(0.27), pytest.approx(0.67), pytest.approx(0.4)) == (
         found.prompts,
@@ -72,12 +71,12 @@ def test_means_and_the_difference_of_a_metric_of_responses(report: Report) -> No
     assert high >= 0.4 - 1e-9
 
 
-def test_means_per_category(report: Report) -> None:
+def test_means_per_category(report) -> None:
     found = report.metrics["politesse"].by_adapter["jarvis"].by_category
     assert [pytest.approx(0.22), pytest.approx(0.32)] == [one.base for one in found.values()]
 
 
-def test_the_mean_of_pairs(report: Report) -> None:
+def test_the_mean_of_pairs(report) -> None:
     found = report.metrics["accord"].by_adapter["jarvis"].overall
     assert (6, 6, None, None, 252.0) == (
         found.prompts,
@@ -104,7 +103,7 @@ def test_a_pair_without_its_partner_is_not_counted_as_left_out(make_report) -> N
     assert found["accord"].by_adapter["jarvis"].overall.not_measured == 2
 
 
-def test_metrics_that_only_the_hook_gave_come_last_by_name(report: Report) -> None:
+def test_metrics_that_only_the_hook_gave_come_last_by_name(report) -> None:
     rows = [
         REPLACE(row, samples=tuple(REPLACE(one, scores=one.scores | {"z": 1.0, "b": 2.0}) for one in row.samples))
         for row in report.results
@@ -112,19 +111,19 @@ def test_metrics_that_only_the_hook_gave_come_last_by_name(report: Report) -> No
     assert ["politesse", "accord", "b", "z"] == [spec.name for spec in line_specs(rows, [POLITE, AGREED])]
 
 
-def test_the_report_with_metrics_is_read_back_as_it_was(report: Report, tmp_path: Path) -> None:
+def test_the_report_with_metrics_is_read_back_as_it_was(report, tmp_path) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(encode_report(report))
     assert report == load_report(path)
 
 
-def test_the_terminal_has_a_line_for_each(report: Report) -> None:
+def test_the_terminal_has_a_line_for_each(report) -> None:
     first, *others = metric_lines(report)
     assert first.startswith("Politesse\u00a0: 0,270 → 0,670, écart +0,400 [")
     assert any(line.startswith("Accord (par paire)\u00a0: 252 [") for line in others)
 
 
-def test_the_page_has_columns_sorting_and_bars(report: Report) -> None:
+def test_the_page_has_columns_sorting_and_bars(report) -> None:
     page = render_html(report, insights(report), {})
     for wanted in (
         '<th scope="col">Politesse</th>',

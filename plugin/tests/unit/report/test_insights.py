@@ -12,8 +12,6 @@ from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Figure, Report, ResultRow, Sample
 from pytest_jarvis.stats.sequential import crossing_probability
 
-MakeReport = Callable[..., Report]
-
 
 def with_rows(report: Report, change: Callable[[int, ResultRow], ResultRow]) -> Report:
     """Return the report with each row changed."""

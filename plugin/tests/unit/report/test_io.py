@@ -26,7 +26,7 @@ SCHEMA_1 = Path(__file__).parents[2] / "data" / "report_of_schema_1.json"
         pytest.param('{"schema_version": 999}', "read it with the newer version", id="newer"),
     ],
 )
-def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path, text: str, said: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as refused:
@@ -35,7 +35,7 @@ def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path: Path, text: s
     assert 1 == len(str(refused.value).splitlines())
 
 
-def test_a_report_of_schema_1_is_read_and_its_sentences_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_a_report_of_schema_1_is_read_and_its_sentences_are_shown_as_they_are(tmp_path) -> None:
     report = load_report(SCHEMA_1)
     engine = report.provenance.engine
     assert (2, Storage(format="nf4")) == (report.schema_version, report.metadata.quantization)
@@ -58,7 +58,7 @@ def test_a_report_of_schema_1_is_read_and_its_sentences_are_shown_as_they_are(tm
         ),
     ],
 )
-def test_what_schema_1_called_a_storage_is_known(tmp_path: Path, label: str, expected: Storage) -> None:
+def test_what_schema_1_called_a_storage_is_known(tmp_path, label: str, expected: Storage) -> None:
     document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
     document["metadata"]["quantization"] = label
     document["regression"] = None
@@ -67,7 +67,7 @@ def test_what_schema_1_called_a_storage_is_known(tmp_path: Path, label: str, exp
 
 
 @pytest.mark.parametrize("name", ["metadata", "failures", "provenance"])
-def test_a_damaged_report_of_schema_1_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+def test_a_damaged_report_of_schema_1_is_refused_in_one_sentence(tmp_path, name: str) -> None:
     document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
     (tmp_path / "report.json").write_text(json.dumps({**document, name: 3}), encoding="utf-8")
     with pytest.raises(InputError, match=f"report.json: .*{name}"):

@@ -132,7 +132,7 @@ def test_a_timestamp_is_in_utc_to_the_second() -> None:
 
 
 @pytest.fixture
-def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_noon(monkeypatch) -> None:
     """Stop the clock of the folders."""
 
     class Noon(datetime):
@@ -144,14 +144,14 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_noon")
-def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path) -> None:
     made = [make_run_folder(tmp_path / "reports").name for _ in range(3)]
     assert made == ["20250102-120000", "20250102-120000-2", "20250102-120000-3"]
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == made
 
 
 @pytest.mark.usefixtures("at_noon")
-def test_a_thousand_runs_of_the_same_second_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_runs_of_the_same_second_are_refused(tmp_path, monkeypatch) -> None:
     def taken(path: Path, **_: object) -> None:
         raise FileExistsError(path)
 
@@ -160,20 +160,18 @@ def test_a_thousand_runs_of_the_same_second_are_refused(tmp_path: Path, monkeypa
         make_run_folder(tmp_path)
 
 
-def test_a_folder_of_reports_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_of_reports_that_is_a_file_is_refused_in_a_sentence(tmp_path) -> None:
     (tmp_path / "reports").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="reports: a folder for the run cannot be made: Not a directory"):
         make_run_folder(tmp_path / "reports")
 
 
-def test_a_file_is_written_whole_and_alone(tmp_path: Path) -> None:
+def test_a_file_is_written_whole_and_alone(tmp_path) -> None:
     write_atomically(tmp_path / "a.json", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"new")]
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_is_before_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_is_before_the_end(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.json"
     on_disk: list[tuple[str, bool]] = []
 
@@ -187,9 +185,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_is_before_t
     assert [("3 bytes", False), ("names", True)] == on_disk
 
 
-def test_a_folder_whose_names_cannot_be_put_on_the_disk_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_whose_names_cannot_be_put_on_the_disk_is_no_error(tmp_path, monkeypatch) -> None:
     def refuse(path: Path, flags: int) -> int:
         raise PermissionError(path, flags)
 
@@ -212,7 +208,7 @@ def fail_to_replace(path: Path, target: Path) -> Path:
     ("owner", "method", "failing"), [(os, "fsync", fail_to_sync), (Path, "replace", fail_to_replace)]
 )
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, method: str, failing: Callable[..., object]
+    tmp_path, monkeypatch, owner: object, method: str, failing: Callable[..., object]
 ) -> None:
     (tmp_path / "a.json").write_bytes(b"old")
     monkeypatch.setattr(owner, method, failing)

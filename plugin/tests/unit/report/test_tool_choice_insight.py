@@ -49,7 +49,7 @@ def plain(make_report) -> Report:
 
 
 @pytest.fixture
-def report(plain: Report) -> Report:
+def report(plain) -> Report:
     """Three prompts: a tool the adapter learnt to choose, one wanted by none, and none wanted at all."""
     first, second, third = plain.results
     rows = (
@@ -91,13 +91,13 @@ def with_tools(report: Report) -> Report:
     return msgspec.structs.replace(report, provenance=provenance)
 
 
-def test_the_share_of_right_choices_is_over_the_prompts_that_are_judged(report: Report) -> None:
+def test_the_share_of_right_choices_is_over_the_prompts_that_are_judged(report) -> None:
     candidate = insights(report).candidate
     for found in (candidate.metrics["tool_routing"], candidate.categories[0].metrics["tool_routing"]):
         assert (2, 0.25, 0.75) == (found.prompts, found.base.mean, found.finetuned.mean)
 
 
-def test_the_reasons_are_counted_the_right_ones_first(report: Report) -> None:
+def test_the_reasons_are_counted_the_right_ones_first(report) -> None:
     found = insights(report).candidate.routing
     assert found is not None
     expected = {
@@ -112,7 +112,7 @@ def test_the_reasons_are_counted_the_right_ones_first(report: Report) -> None:
     assert ["right_tool", "right_silence"] == list(found.reasons)[:2]
 
 
-def test_the_confusions_say_what_was_chosen_where_a_tool_or_none_was_wanted(report: Report) -> None:
+def test_the_confusions_say_what_was_chosen_where_a_tool_or_none_was_wanted(report) -> None:
     found = insights(report).candidate.routing
     assert found is not None
     expected = (
@@ -130,7 +130,7 @@ def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:
     assert ["Commandes vocales"] == [one.label for one in categories if "tool_routing" in one.metrics]
 
 
-def test_nothing_is_said_of_what_was_not_judged(plain: Report) -> None:
+def test_nothing_is_said_of_what_was_not_judged(plain) -> None:
     candidate = insights(plain).candidate
     assert (None, None) == (candidate.routing, candidate.understanding)
     assert [] == choice_lines(plain)
@@ -160,12 +160,12 @@ def test_each_choice_has_its_place_in_the_matrix(routing: Routing, expected: str
     assert wording.chosen_name(expected)[:1] != "?"
 
 
-def test_a_judged_choice_is_what_makes_a_response_right(report: Report) -> None:
+def test_a_judged_choice_is_what_makes_a_response_right(report) -> None:
     row = report.results[0]
     assert [False, False, True, True] == [is_right(sample, row, "expected_tool") for sample in row.samples]
 
 
-def test_misheard_commands_are_compared(report: Report) -> None:
+def test_misheard_commands_are_compared(report) -> None:
     candidate = insights(misheard(report, clean("open_app_tool"))).candidate
     found, share = candidate.understanding, candidate.metrics["understood"]
     assert found is not None
@@ -175,7 +175,7 @@ def test_misheard_commands_are_compared(report: Report) -> None:
     assert wording.reference_sentence(found, "jarvis") is None
 
 
-def test_clean_commands_that_lead_to_no_tool_are_counted(report: Report) -> None:
+def test_clean_commands_that_lead_to_no_tool_are_counted(report) -> None:
     found = insights(misheard(report, clean(None))).candidate.understanding
     assert found is not None
     assert (1, 1) == (found.no_reference_base, found.no_reference_finetuned)
@@ -191,7 +191,7 @@ def test_several_adapters_each_have_their_choices_on_the_page(make_report) -> No
     assert "Matrice de confusion\u00a0: autre" in render_html(shown, insights(shown), {})
 
 
-def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report: Report) -> None:
+def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report) -> None:
     shown = with_tools(report)
     assert (False, True) == (offers_tools(report), offers_tools(shown))
     assert [] == wording.run_notes(report)
@@ -200,7 +200,7 @@ def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_t
     assert [wording.TOOLS_OFFERED] == wording.run_notes(real)
 
 
-def test_the_terminal_has_a_line_for_each_share(report: Report) -> None:
+def test_the_terminal_has_a_line_for_each_share(report) -> None:
     statistics = misheard(report, None).statistics
     chosen = {"tool_routing": Figure(base=0.25, finetuned=0.75)}
     statistics = msgspec.structs.replace(statistics, figures=statistics.figures | chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -19,14 +18,12 @@ from pytest_jarvis.types import (
     text_note,
 )
 
-MakeReport = Callable[..., Report]
-
 
 def engine_of(report: Report) -> ReplayEngine:
     return ReplayEngine(read_recording(report))
 
 
-def test_a_response_is_given_back_as_it_was_drawn(make_report: MakeReport) -> None:
+def test_a_response_is_given_back_as_it_was_drawn(make_report) -> None:
     report = make_report()
     row = report.results[0]
     sample = row.of_arm("jarvis")[2]
@@ -42,7 +39,7 @@ def test_a_response_is_given_back_as_it_was_drawn(make_report: MakeReport) -> No
     )
 
 
-def test_a_recorded_failure_stays_one_with_its_stage(make_report: MakeReport) -> None:
+def test_a_recorded_failure_stays_one_with_its_stage(make_report) -> None:
     report = make_report(failing=[(0, "jarvis")])
     row = report.results[0]
     [outcome] = engine_of(report).generate(
@@ -52,7 +49,7 @@ def test_a_recorded_failure_stays_one_with_its_stage(make_report: MakeReport) ->
     assert (outcome.stage, str(outcome.reason)) == ("generate", "plus de mémoire")
 
 
-def test_a_metric_that_raised_is_no_failure_of_the_response(make_report: MakeReport) -> None:
+def test_a_metric_that_raised_is_no_failure_of_the_response(make_report) -> None:
     report = make_report()
     row = report.results[0]
     raised = FailureRow(
@@ -63,7 +60,7 @@ def test_a_metric_that_raised_is_no_failure_of_the_response(make_report: MakeRep
     assert not isinstance(outcome, Failure)
 
 
-def test_a_stage_of_a_later_version_is_one_of_generation(make_report: MakeReport) -> None:
+def test_a_stage_of_a_later_version_is_one_of_generation(make_report) -> None:
     report = make_report()
     failed = FailureRow(
         prompt_id="p", category="c", arm="base", replicate=0, stage="telepathy", reason=text_note("non")
@@ -74,7 +71,7 @@ def test_a_stage_of_a_later_version_is_one_of_generation(make_report: MakeReport
     assert outcome.stage == "generate"
 
 
-def test_what_was_never_drawn_is_not_given_back(make_report: MakeReport) -> None:
+def test_what_was_never_drawn_is_not_given_back(make_report) -> None:
     report = make_report()
     row = report.results[0]
     request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=99)
@@ -82,14 +79,14 @@ def test_what_was_never_drawn_is_not_given_back(make_report: MakeReport) -> None
 
 
 @pytest.mark.parametrize(("prompt_id", "text"), [("libre", "ouvre chrome"), ("c0-0000", "un autre texte")])
-def test_a_prompt_that_was_not_asked_is_a_failure(make_report: MakeReport, prompt_id: str, text: str) -> None:
+def test_a_prompt_that_was_not_asked_is_a_failure(make_report, prompt_id: str, text: str) -> None:
     request = Request(prompt_id=prompt_id, text=text, arm="base", replicate=0)
     [outcome] = engine_of(make_report()).generate([request])
     assert isinstance(outcome, Failure)
     assert "not_recorded" == outcome.reason.code
 
 
-def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report: MakeReport) -> None:
+def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0})
     row = report.results[0]
     request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=TWIN_REPLICATES + 1)
@@ -97,30 +94,30 @@ def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report: MakeRep
     assert outcome.key == request.key
 
 
-def test_the_engine_says_of_itself_what_was_recorded(make_report: MakeReport) -> None:
+def test_the_engine_says_of_itself_what_was_recorded(make_report) -> None:
     report = make_report()
     assert engine_of(report).describe() == report.provenance.engine
 
 
-def test_a_report_holds_no_embeddings(make_report: MakeReport) -> None:
+def test_a_report_holds_no_embeddings(make_report) -> None:
     engine = engine_of(make_report())
     assert engine.embed(["a", ""]) == [None, None]
 
 
-def test_a_replayed_response_is_never_stored_as_one_of_this_run(make_report: MakeReport) -> None:
+def test_a_replayed_response_is_never_stored_as_one_of_this_run(make_report) -> None:
     engine = engine_of(make_report())
     request = Request(prompt_id="c0-0000", text="ouvre la fenêtre", arm="base", replicate=0)
     assert engine.identity(request, str) is None
     engine.close()
 
 
-def test_a_run_stopped_in_its_first_look_recorded_that_look(make_report: MakeReport) -> None:
+def test_a_run_stopped_in_its_first_look_recorded_that_look(make_report) -> None:
     report = make_report()
     stopped = msgspec.structs.replace(report, metadata=msgspec.structs.replace(report.metadata, samples_per_prompt=0))
     assert read_recording(stopped).replicates == report.metadata.plan.looks[0]
 
 
-def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_report: MakeReport) -> None:
+def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_report) -> None:
     report = make_report()
     assert read_recording(report).cosine_detail == "prompts"
     row = report.results[0]
@@ -141,7 +138,7 @@ def to_clean(sample: Sample) -> Sample:
     return msgspec.structs.replace(sample, response=renamed)
 
 
-def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report: MakeReport) -> None:
+def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report) -> None:
     report = make_report()
     row = report.results[0]
     (answer, *_) = row.of_arm("jarvis")
@@ -152,11 +149,11 @@ def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_
     assert [(clean, "jarvis", 0)] == [key for key in recording.outcomes if key[0] == clean]
 
 
-def test_a_report_without_any_cosine_says_so(make_report: MakeReport) -> None:
+def test_a_report_without_any_cosine_says_so(make_report) -> None:
     assert read_recording(make_report(metrics=False)).cosine_detail == "none"
 
 
-def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report: MakeReport) -> None:
+def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0}, categories=1, prompts=1)
     (row,) = report.results
     mine = msgspec.structs.replace(row.of_arm("base_bis")[1], reused=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -16,13 +15,11 @@ from pytest_jarvis.run.replay import Recording, ReplayEngine, read_recording
 from pytest_jarvis.run.runner import BenchmarkRun, Plan
 from pytest_jarvis.types import AdapterSpec, GatePlan, PromptCase, Tool
 
-MakeReport = Callable[..., Report]
-
 TOOL = Tool(name="open_tool", description="", parameters={}, terms=("ouvre", "application", "demandée"))
 
 
 @pytest.fixture
-def report(make_report: MakeReport) -> Report:
+def report(make_report) -> Report:
     """A report of three prompts whose adapter's responses have the cosines 0.5, 0.6, 0.7 and 0.8."""
     made = make_report(categories=1, prompts=3)
     rows = tuple(
@@ -59,14 +56,14 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
     return run
 
 
-def test_the_cosines_of_a_replay_are_those_recorded(report: Report) -> None:
+def test_the_cosines_of_a_replay_are_those_recorded(report) -> None:
     cases = cases_of(report)
     (row,) = replayed(read_recording(report), cases, (4,)).rows(cases[0], NO_METRICS)
     assert [0.5, 0.6, 0.7, 0.8] == [sample.score("cosine_similarity") for sample in row.of_arm("jarvis")]
     assert pytest.approx(0.65) == row.figure("cosine_similarity").finetuned
 
 
-def test_of_an_older_report_the_cosine_of_a_prompt_is_the_mean_it_holds(make_report: MakeReport) -> None:
+def test_of_an_older_report_the_cosine_of_a_prompt_is_the_mean_it_holds(make_report) -> None:
     report = make_report(categories=1, prompts=3)
     cases = cases_of(report)
     (row,) = replayed(read_recording(report), cases, (4,)).rows(cases[0], NO_METRICS)
@@ -76,20 +73,20 @@ def test_of_an_older_report_the_cosine_of_a_prompt_is_the_mean_it_holds(make_rep
 
 @pytest.mark.parametrize(("prompts", "look", "kept"), [(3, 4, True), (2, 4, False), (3, 2, False)])
 def test_the_mismatched_cosine_is_kept_only_where_the_whole_run_is_scored_again(
-    report: Report, prompts: int, look: int, kept: bool
+    report, prompts: int, look: int, kept: bool
 ) -> None:
     facts = replayed(read_recording(report), cases_of(report)[:prompts], (look,)).facts()
     assert facts is not None
     assert (report.provenance.mismatched_cosine if kept else None) == facts.mismatched_cosine
 
 
-def test_the_times_of_a_replay_are_those_recorded_and_nothing_was_generated(report: Report) -> None:
+def test_the_times_of_a_replay_are_those_recorded_and_nothing_was_generated(report) -> None:
     facts = replayed(read_recording(report), cases_of(report), (4,)).facts()
     assert facts is not None
     assert (report.provenance.timings_s, {}) == (facts.timings_s, facts.generated)
 
 
-def test_the_responses_that_were_reused_then_are_still_marked_so(report: Report) -> None:
+def test_the_responses_that_were_reused_then_are_still_marked_so(report) -> None:
     rows = tuple(
         msgspec.structs.replace(
             row, samples=tuple(msgspec.structs.replace(one, reused=one.replicate == 1) for one in row.samples)
@@ -102,7 +99,7 @@ def test_the_responses_that_were_reused_then_are_still_marked_so(report: Report)
     assert {(arm, number): number == 1 for arm in ("base", "jarvis") for number in range(4)} == marks
 
 
-def test_a_replay_that_wants_another_look_than_was_recorded_stops_and_says_so(report: Report) -> None:
+def test_a_replay_that_wants_another_look_than_was_recorded_stops_and_says_so(report) -> None:
     texts = {("base", 0): "Ouvre.", ("jarvis", 1): "Ouvre.", ("jarvis", 2): "Ouvre."}
     open_question = tuple(
         msgspec.structs.replace(

@@ -104,7 +104,7 @@ def buried() -> Iterator[None]:
         DEAD.pop().close()
 
 
-def test_a_second_run_draws_nothing_and_finds_the_same(path: Path) -> None:
+def test_a_second_run_draws_nothing_and_finds_the_same(path) -> None:
     first, second = Drawn(path), Drawn(path)
     assert len(first.engine.answered) == 12
     assert second.engine.answered == []
@@ -115,7 +115,7 @@ def test_a_second_run_draws_nothing_and_finds_the_same(path: Path) -> None:
 
 @pytest.mark.parametrize("moment", range(13))
 def test_a_run_that_died_draws_only_what_is_missing_and_finds_what_an_uninterrupted_one_does(
-    path: Path, tmp_path: Path, moment: int
+    path, tmp_path, moment: int
 ) -> None:
     whole = Drawn(tmp_path / "other.sqlite")
     Drawn(path, dies_after=moment)
@@ -126,7 +126,7 @@ def test_a_run_that_died_draws_only_what_is_missing_and_finds_what_an_uninterrup
     assert sum(resumed.facts.reused.values()) == moment
 
 
-def test_a_second_adapter_draws_no_response_of_the_base(path: Path) -> None:
+def test_a_second_adapter_draws_no_response_of_the_base(path) -> None:
     Drawn(path, LORA)
     second = Drawn(path, OTHER)
     assert second.arms_asked() == {"autre": 6}
@@ -134,19 +134,19 @@ def test_a_second_adapter_draws_no_response_of_the_base(path: Path) -> None:
     assert second.facts.generated == {"base": 0, "autre": 6}
 
 
-def test_an_adapter_beside_a_known_one_is_drawn_alone(path: Path) -> None:
+def test_an_adapter_beside_a_known_one_is_drawn_alone(path) -> None:
     Drawn(path, LORA)
     assert Drawn(path, LORA, OTHER).arms_asked() == {"autre": 6}
 
 
-def test_more_replicates_draw_only_those_that_are_new(path: Path) -> None:
+def test_more_replicates_draw_only_those_that_are_new(path) -> None:
     Drawn(path)
     more = Drawn(path, looks=(5,))
     assert more.arms_asked() == {"base": 9, "lora": 9}
     assert {request.replicate for request in more.engine.answered} == {2, 3, 4}
 
 
-def test_another_metric_or_keyword_draws_nothing(path: Path) -> None:
+def test_another_metric_or_keyword_draws_nothing(path) -> None:
     Drawn(path)
     cases = tuple(replace(case, category="autre", keywords=("bruit",)) for case in CASES)
     changed = Drawn(path, cases=cases, keyword_mode="substring")
@@ -154,13 +154,13 @@ def test_another_metric_or_keyword_draws_nothing(path: Path) -> None:
     assert changed.run.rows(cases[0], NO_METRICS)[0].figure("keyword_match").base == 1.0
 
 
-def test_a_prompt_of_the_same_id_with_another_text_is_drawn(path: Path) -> None:
+def test_a_prompt_of_the_same_id_with_another_text_is_drawn(path) -> None:
     Drawn(path)
     cases = (replace(CASES[0], text="ferme tout"), *CASES[1:])
     assert {request.prompt_id for request in Drawn(path, cases=cases).engine.answered} == {"p0"}
 
 
-def test_the_twin_is_kept_and_taken_under_its_own_name(path: Path) -> None:
+def test_the_twin_is_kept_and_taken_under_its_own_name(path) -> None:
     first, second = Drawn(path, TWIN), Drawn(path, TWIN)
     assert len(first.engine.answered) == 12
     assert second.engine.answered == []
@@ -168,14 +168,14 @@ def test_the_twin_is_kept_and_taken_under_its_own_name(path: Path) -> None:
     assert first.scored() == second.scored()
 
 
-def test_an_a_a_run_takes_the_base_of_another_run_and_draws_the_twin(path: Path) -> None:
+def test_an_a_a_run_takes_the_base_of_another_run_and_draws_the_twin(path) -> None:
     Drawn(path, LORA)
     twin = Drawn(path, TWIN)
     assert twin.facts.reused == {"base": 6, TWIN_ARM: 0}
     assert twin.facts.generated == {"base": 0, TWIN_ARM: 6}
 
 
-def test_failures_are_asked_for_again(path: Path) -> None:
+def test_failures_are_asked_for_again(path) -> None:
     def with_script(script: Callable[[Request], str | Failure]) -> Drawn:
         engine = MortalEngine(script, (LORA,))
         engine._script_digest = "one model, whose luck varies"
@@ -188,10 +188,10 @@ def test_failures_are_asked_for_again(path: Path) -> None:
     assert again.run.failures(CASES[1]) == []
 
 
-def test_the_drawing_is_told_of_what_is_missing_alone(path: Path) -> None:
+def test_the_drawing_is_told_of_what_is_missing_alone(path) -> None:
     Drawn(path, dies_after=5)
     assert Drawn(path).log == ["recalled 2: 5/12", "drawn 2: 7/7"]
 
 
-def test_a_run_that_finds_nothing_says_nothing_of_a_store(path: Path) -> None:
+def test_a_run_that_finds_nothing_says_nothing_of_a_store(path) -> None:
     assert Drawn(path).log == ["drawn 2: 12/12"]

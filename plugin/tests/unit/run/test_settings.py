@@ -46,7 +46,7 @@ def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
 
 
 @pytest.mark.parametrize("option", [one for one in OPTIONS if one.key and one.as_in_file], ids=lambda one: one.flag)
-def test_an_option_overrides_its_key(tmp_path: Path, option: Option) -> None:
+def test_an_option_overrides_its_key(tmp_path, option: Option) -> None:
     typed, expected = TYPED.get(option.flag, (None, True))
     needed = {"--jarvis-base-url": SERVED, "--jarvis-strict": ("--jarvis-report",)}.get(option.flag, ())
     settings = resolved(tmp_path, "{}", *needed, *([option.flag] if typed is None else [option.flag, typed]))
@@ -60,20 +60,20 @@ def test_the_documentation_says_which_option_overrides_which_key() -> None:
     assert [row for row in rows if row not in page] == []
 
 
-def test_without_file_and_options_all_is_default(tmp_path: Path) -> None:
+def test_without_file_and_options_all_is_default(tmp_path) -> None:
     settings = resolve(options(), tmp_path)
     assert settings.config == Config()
     assert (settings.engine, settings.gate.looks, settings.write_report) == ("transformers", (4, 8, 16), False)
     assert [adapter.source for adapter in settings.adapters] == ["demo:jarvis"]
 
 
-def test_the_file_overrides_the_defaults_and_an_option_the_file(tmp_path: Path) -> None:
+def test_the_file_overrides_the_defaults_and_an_option_the_file(tmp_path) -> None:
     text = '{"generation": {"seed": 5, "batch_size": 2}}'
     settings = resolved(tmp_path, text, "--jarvis-seed", "6")
     assert (settings.generation.seed, settings.model.batch_size) == (6, 2)
 
 
-def test_no_timeout_is_asked_for_by_zero(tmp_path: Path) -> None:
+def test_no_timeout_is_asked_for_by_zero(tmp_path) -> None:
     assert resolved(tmp_path, "{}", "--jarvis-timeout", "0").generation.timeout_s is None
 
 
@@ -88,11 +88,11 @@ def test_no_timeout_is_asked_for_by_zero(tmp_path: Path) -> None:
         ("{}", ("--jarvis-aa",), (4,)),
     ],
 )
-def test_the_looks_are(tmp_path: Path, section: str, arguments: tuple[str, ...], expected: tuple[int, ...]) -> None:
+def test_the_looks_are(tmp_path, section: str, arguments: tuple[str, ...], expected: tuple[int, ...]) -> None:
     assert expected == resolved(tmp_path, f'{{"benchmark": {section}}}', *arguments).gate.looks
 
 
-def test_greedy_decoding_takes_one_look(tmp_path: Path) -> None:
+def test_greedy_decoding_takes_one_look(tmp_path) -> None:
     assert resolved(tmp_path, '{"generation": {"temperature": 0}}').gate.looks == (1,)
 
 
@@ -100,24 +100,24 @@ def test_greedy_decoding_takes_one_look(tmp_path: Path) -> None:
     ("name", "expected"),
     [("{time}", "{time}"), ("{model} {adapter} nuit", "Qwen3-30B-A3B a nuit")],
 )
-def test_the_name_of_a_run_is_filled_in_but_for_the_time(tmp_path: Path, name: str, expected: str) -> None:
+def test_the_name_of_a_run_is_filled_in_but_for_the_time(tmp_path, name: str, expected: str) -> None:
     text = f'{{"output": {{"run_name": "{name}"}}}}'
     arguments = ("--jarvis-model", "Qwen/Qwen3-30B-A3B", "--jarvis-adapter", "a=x")
     assert expected == resolved(tmp_path, text, *arguments).run_name
 
 
-def test_adapters_of_the_file_are_beside_it(tmp_path: Path) -> None:
+def test_adapters_of_the_file_are_beside_it(tmp_path) -> None:
     settings = resolved(tmp_path, '{"model": {"adapters": {"a": "lora", "b": "demo:faible"}}}')
     assert [adapter.source for adapter in settings.adapters] == [str(tmp_path / "lora"), "demo:faible"]
 
 
-def test_what_a_file_may_not_say_an_option_may_not_either(tmp_path: Path) -> None:
+def test_what_a_file_may_not_say_an_option_may_not_either(tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         resolved(tmp_path, "{}", "--jarvis-model", "")
     assert str(caught.value).startswith("--jarvis-model: base_model_id: expected a string of length >= 1")
 
 
-def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_each_value_says_where_it_comes_from(tmp_path) -> None:
     file = tmp_path / "benchmark_config.json"
     file.write_text('{"generation": {"seed": 5, "top_p": 0.5}}', encoding="utf-8")
     found = {
@@ -134,11 +134,11 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
     assert (found["benchmark", "prompts"].value, found["benchmark", "prompts"].by) == ("p", "--jarvis-prompts")
 
 
-def test_without_a_file_nothing_comes_from_one(tmp_path: Path) -> None:
+def test_without_a_file_nothing_comes_from_one(tmp_path) -> None:
     assert {origin.kind for origin in origins(options(), tmp_path)} == {"default"}
 
 
-def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path: Path) -> None:
+def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path) -> None:
     text = '{"model": {"base_model_id": "base", "adapters": {"jarvis": "org/jarvis"}, "base_url": "http://h:1"}}'
     settings = resolved(tmp_path, text, "--jarvis-engine", "server")
     assert [(adapter.name, adapter.source) for adapter in settings.adapters] == [("jarvis", "org/jarvis")]
@@ -147,12 +147,12 @@ def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path: Pat
     assert settings.model.server.base_url == "http://h:1/v1"
 
 
-def test_an_address_without_the_engine_that_asks_it_is_refused(tmp_path: Path) -> None:
+def test_an_address_without_the_engine_that_asks_it_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="the engine 'transformers' asks no server; add --jarvis-engine server"):
         resolved(tmp_path, "{}", "--jarvis-base-url", "http://h/v1")
 
 
-def test_the_prompts_are_those_of_the_option_the_file_the_checkout_or_the_package(tmp_path: Path) -> None:
+def test_the_prompts_are_those_of_the_option_the_file_the_checkout_or_the_package(tmp_path) -> None:
     assert resolved(tmp_path).prompts_folder == packaged_prompts()
     (tmp_path / "jarvis_prompts").mkdir()
     assert resolved(tmp_path).prompts_folder == tmp_path / "jarvis_prompts"
@@ -160,7 +160,7 @@ def test_the_prompts_are_those_of_the_option_the_file_the_checkout_or_the_packag
     assert resolved(tmp_path, "{}", "--jarvis-prompts", "q").prompts_folder == Path("q")
 
 
-def test_the_newest_adapter_of_the_folders_is_settled_on(tmp_path: Path) -> None:
+def test_the_newest_adapter_of_the_folders_is_settled_on(tmp_path) -> None:
     shutil.copytree(adapter_path("jarvis"), tmp_path / "runs" / "a")
     settings = resolved(tmp_path, '{"model": {"adapter_folders": ["runs"]}}', "--jarvis-adapter", "mien=auto")
     assert [(one.name, Path(one.source)) for one in settings.adapters] == [("mien", tmp_path / "runs" / "a")]

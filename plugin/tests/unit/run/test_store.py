@@ -80,23 +80,23 @@ def held(store: ResponseStore, *identities: Identity) -> list[str]:
     return [response.text for response in found.values()]
 
 
-def test_a_response_comes_back_as_it_was(opened: ResponseStore) -> None:
+def test_a_response_comes_back_as_it_was(opened) -> None:
     opened.add(IDENTITY, RESPONSE, LABELS)
     assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): RESPONSE}
 
 
-def test_a_response_comes_back_as_the_answer_to_who_asks_now(opened: ResponseStore) -> None:
+def test_a_response_comes_back_as_the_answer_to_who_asks_now(opened) -> None:
     opened.add(IDENTITY, RESPONSE, LABELS)
     found = opened.find({response_key(IDENTITY): replace(REQUEST, arm="v2")})
     assert [response.arm for response in found.values()] == ["v2"]
 
 
-def test_what_was_never_written_is_not_found(opened: ResponseStore) -> None:
+def test_what_was_never_written_is_not_found(opened) -> None:
     opened.add(IDENTITY, RESPONSE, LABELS)
     assert held(opened, numbered(9)) == []
 
 
-def test_the_latest_response_of_a_key_stands(opened: ResponseStore) -> None:
+def test_the_latest_response_of_a_key_stands(opened) -> None:
     for text in ("first", "second"):
         opened.add(IDENTITY, replace(RESPONSE, text=text), LABELS)
     assert held(opened, IDENTITY) == ["second"]
@@ -112,7 +112,7 @@ def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
     assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s"})
 
 
-def test_many_responses_are_found_at_once(opened: ResponseStore) -> None:
+def test_many_responses_are_found_at_once(opened) -> None:
     fill(opened, 1001)
     assert len(held(opened, *map(numbered, range(1001)))) == 1001
 
@@ -177,12 +177,12 @@ def test_a_vector_hangs_on_what_made_it(name: str) -> None:
     assert vector_key(IDENTITY, "d'accord") != vector_key(IDENTITY, "d'accord.")
 
 
-def test_vectors_come_back_to_the_last_bit(opened: ResponseStore) -> None:
+def test_vectors_come_back_to_the_last_bit(opened) -> None:
     opened.add_vectors({"a": b"\0\1\2\3", "b": None})
     assert opened.find_vectors(["a", "b", "c"]) == {"a": b"\0\1\2\3", "b": None}
 
 
-def test_a_store_opened_again_holds_what_was_written(path: Path) -> None:
+def test_a_store_opened_again_holds_what_was_written(path) -> None:
     for number in range(2):
         with closing(ResponseStore(path)) as store:
             store.add(numbered(number), RESPONSE, LABELS)
@@ -191,14 +191,14 @@ def test_a_store_opened_again_holds_what_was_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"{}", b"[", 7, RESPONSE_OF_ANOTHER_KIND])
-def test_a_value_that_is_no_response_is_damage(opened: ResponseStore, said: object) -> None:
+def test_a_value_that_is_no_response_is_damage(opened, said: object) -> None:
     opened.add(IDENTITY, RESPONSE, LABELS)
     opened._connection.execute("UPDATE responses SET response = ?", (said,))
     with pytest.raises(sqlite3.DatabaseError, match="a response is not one"):
         held(opened, IDENTITY)
 
 
-def test_the_statistics_count_by_base_and_adapter(opened: ResponseStore) -> None:
+def test_the_statistics_count_by_base_and_adapter(opened) -> None:
     before = time.time()
     base = replace(IDENTITY, adapter=None)
     for number in range(3):
@@ -219,12 +219,12 @@ def test_the_statistics_count_by_base_and_adapter(opened: ResponseStore) -> None
     assert before <= stats.oldest <= stats.newest <= time.time()
 
 
-def test_an_empty_store_has_no_oldest_response(opened: ResponseStore) -> None:
+def test_an_empty_store_has_no_oldest_response(opened) -> None:
     stats = opened.stats()
     assert (stats.responses, stats.bases, stats.oldest, stats.newest) == (0, (), None, None)
 
 
-def test_an_arm_has_the_name_of_its_last_run(opened: ResponseStore) -> None:
+def test_an_arm_has_the_name_of_its_last_run(opened) -> None:
     for adapter in ("v1 (a)", "v2 (b)"):
         opened.add(IDENTITY, RESPONSE, ArmLabels(base="demo", adapter=adapter))
     assert [one.name for one in opened.stats().adapters] == ["v2 (b)"]
@@ -236,7 +236,7 @@ def age(store: ResponseStore, number: int, days: float) -> None:
     )
 
 
-def test_pruning_by_age_deletes_what_is_older(opened: ResponseStore) -> None:
+def test_pruning_by_age_deletes_what_is_older(opened) -> None:
     fill(opened, 3)
     age(opened, 0, 40)
     age(opened, 1, 20)
@@ -244,7 +244,7 @@ def test_pruning_by_age_deletes_what_is_older(opened: ResponseStore) -> None:
     assert held(opened, *map(numbered, range(3))) == ["d'accord 1", "d'accord 2"]
 
 
-def test_pruning_deletes_what_only_the_deleted_needed(opened: ResponseStore) -> None:
+def test_pruning_deletes_what_only_the_deleted_needed(opened) -> None:
     other = replace(numbered(0), base="sha256:other")
     opened.add(other, RESPONSE, LABELS)
     opened.add(numbered(1), RESPONSE, LABELS)
@@ -255,7 +255,7 @@ def test_pruning_deletes_what_only_the_deleted_needed(opened: ResponseStore) -> 
     assert (stats.responses, stats.vectors, [one.digest for one in stats.bases]) == (1, 1, ["sha256:0123456789abcdef"])
 
 
-def test_pruning_by_size_keeps_the_newest_and_shrinks_the_file(opened: ResponseStore) -> None:
+def test_pruning_by_size_keeps_the_newest_and_shrinks_the_file(opened) -> None:
     fill(opened, 600, text="un texte assez long " * 20)
     for number in range(600):
         age(opened, number, 600 - number)
@@ -269,12 +269,12 @@ def test_pruning_by_size_keeps_the_newest_and_shrinks_the_file(opened: ResponseS
     assert len(held(opened, *map(numbered, range(removed, 600)))) == 600 - removed
 
 
-def test_pruning_to_less_than_an_empty_store_deletes_all(opened: ResponseStore) -> None:
+def test_pruning_to_less_than_an_empty_store_deletes_all(opened) -> None:
     fill(opened, 20)
     assert opened.prune(max_bytes=1) == 20
 
 
-def test_clearing_deletes_all_and_the_store_can_be_used_further(opened: ResponseStore) -> None:
+def test_clearing_deletes_all_and_the_store_can_be_used_further(opened) -> None:
     fill(opened, 20)
     assert opened.clear() == 20
     assert opened.stats().responses == 0
@@ -282,16 +282,16 @@ def test_clearing_deletes_all_and_the_store_can_be_used_further(opened: Response
     assert opened.stats().responses == 1
 
 
-def test_the_folder_of_a_store_is_left_alone_by_git(opened: ResponseStore) -> None:
+def test_the_folder_of_a_store_is_left_alone_by_git(opened) -> None:
     assert (opened.path.parent / ".gitignore").read_text(encoding="utf-8") == "*\n"
 
 
-def test_a_folder_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
+def test_a_folder_that_was_there_gets_no_gitignore(tmp_path) -> None:
     ResponseStore(tmp_path / "responses.sqlite").close()
     assert [file.name for file in tmp_path.iterdir()] == ["responses.sqlite"]
 
 
-def test_a_store_to_read_makes_and_writes_nothing(path: Path) -> None:
+def test_a_store_to_read_makes_and_writes_nothing(path) -> None:
     with closing(ResponseStore(path)) as store:
         fill(store, 1)
     before = path.read_bytes()
@@ -304,7 +304,7 @@ def test_a_store_to_read_makes_and_writes_nothing(path: Path) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == [".gitignore", "responses.sqlite"]
 
 
-def test_a_store_to_read_is_read_where_nothing_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_to_read_is_read_where_nothing_can_be_made(path, monkeypatch) -> None:
     with closing(ResponseStore(path)) as store:
         fill(store, 1)
 
@@ -320,7 +320,7 @@ def test_a_store_to_read_is_read_where_nothing_can_be_made(path: Path, monkeypat
         assert store.stats().responses == 1
 
 
-def test_nothing_but_a_store_to_write_is_made(path: Path) -> None:
+def test_nothing_but_a_store_to_write_is_made(path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         ResponseStore(path, writable=False)
     check_store(path)
@@ -381,7 +381,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("spoil", "said"), BAD.values(), ids=BAD)
 def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
-    tmp_path: Path, spoil: Callable[[Path], object], said: str
+    tmp_path, spoil: Callable[[Path], object], said: str
 ) -> None:
     path = tmp_path / "responses.sqlite"
     spoil(path)
@@ -394,12 +394,12 @@ def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
     assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
 
-def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="a folder, where the store of responses should be"):
         check_store(tmp_path)
 
 
-def test_an_empty_file_becomes_a_store(path: Path) -> None:
+def test_an_empty_file_becomes_a_store(path) -> None:
     path.parent.mkdir()
     path.touch()
     with closing(ResponseStore(path)) as store:
@@ -407,7 +407,7 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
         assert store.stats().responses == 1
 
 
-def test_a_store_whose_making_was_cut_off_is_made_again(path: Path) -> None:
+def test_a_store_whose_making_was_cut_off_is_made_again(path) -> None:
     """A transaction that was cut off leaves its journal beside the file: SQLite undoes it, and nothing is left."""
     path.parent.mkdir()
     code = """
@@ -430,14 +430,14 @@ os._exit(9)
         assert store.stats().responses == 1
 
 
-def test_a_large_store_is_not_read_through_when_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_store_is_not_read_through_when_it_is_opened(path, monkeypatch) -> None:
     path.parent.mkdir()
     broken_page(path)
     monkeypatch.setattr(store_module, "_CHECKED_BYTES", 10_000)
     check_store(path)
 
 
-def test_a_store_that_cannot_be_read_is_not_called_foreign(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_read_is_not_called_foreign(path, monkeypatch) -> None:
     ResponseStore(path).close()
 
     def refuse(*_: object) -> None:
@@ -460,7 +460,7 @@ def test_what_is_refused_while_another_has_the_store_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("said", ["disk I/O error", "database is locked"])
-def test_what_stays_refused_is_raised(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stays_refused_is_raised(said: str, monkeypatch) -> None:
     def action() -> None:
         raise sqlite3.OperationalError(said)
 
@@ -469,7 +469,7 @@ def test_what_stays_refused_is_raised(said: str, monkeypatch: pytest.MonkeyPatch
         retry_while_locked(action)
 
 
-def test_a_full_disk_loses_nothing_that_was_written(opened: ResponseStore) -> None:
+def test_a_full_disk_loses_nothing_that_was_written(opened) -> None:
     fill(opened, 10)
     pages = opened._connection.execute("PRAGMA page_count").fetchone()[0]
     opened._connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -503,7 +503,7 @@ def writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
     )
 
 
-def test_two_processes_write_one_store_at_once(path: Path) -> None:
+def test_two_processes_write_one_store_at_once(path) -> None:
     processes = [writer(path, 0, 150), writer(path, 150, 300)]
     for process in processes:
         process.communicate()
@@ -512,7 +512,7 @@ def test_two_processes_write_one_store_at_once(path: Path) -> None:
         assert len(held(store, *map(numbered, range(300)))) == 300
 
 
-def test_a_killed_process_loses_no_response_it_had_written_and_damages_nothing(path: Path) -> None:
+def test_a_killed_process_loses_no_response_it_had_written_and_damages_nothing(path) -> None:
     draw = random.Random(5)  # noqa: S311  # no secret
     last = -1
     for _ in range(2):
@@ -532,7 +532,7 @@ def test_a_killed_process_loses_no_response_it_had_written_and_damages_nothing(p
         assert last + 1 <= store.stats().responses <= last + 2
 
 
-def test_two_that_make_a_store_at_once_make_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_make_a_store_at_once_make_one(path, monkeypatch) -> None:
     errors: list[Exception] = []
     start = threading.Barrier(4)
 
@@ -554,7 +554,7 @@ def test_two_that_make_a_store_at_once_make_one(path: Path, monkeypatch: pytest.
         assert store.stats().responses == 5
 
 
-def test_a_store_that_another_process_clears_can_be_written_further(path: Path) -> None:
+def test_a_store_that_another_process_clears_can_be_written_further(path) -> None:
     with closing(ResponseStore(path)) as one, closing(ResponseStore(path)) as other:
         fill(one, 3)
         assert other.clear() == 3
@@ -563,7 +563,7 @@ def test_a_store_that_another_process_clears_can_be_written_further(path: Path) 
 
 
 @pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def large(tmp_path, monkeypatch) -> Path:
     """A file that a store takes for a large one, and for one that was not changed just now."""
     monkeypatch.setattr(store_module, "_REMEMBERED_BYTES", 4)
     monkeypatch.setattr(store_module, "_FRESH_NS", -1)
@@ -573,7 +573,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def read(monkeypatch) -> list[Path]:
     """The files that are read, as they are."""
     seen: list[Path] = []
 
@@ -585,21 +585,19 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def test_a_large_file_is_read_once(opened: ResponseStore, large: Path, read: list[Path]) -> None:
+def test_a_large_file_is_read_once(opened, large, read) -> None:
     assert [opened.digest(large) for _ in range(3)] == [sha256_of(large)] * 3
     assert read == [large]
 
 
-def test_a_small_file_is_read_each_time(opened: ResponseStore, tmp_path: Path, read: list[Path]) -> None:
+def test_a_small_file_is_read_each_time(opened, tmp_path, read) -> None:
     file = tmp_path / "config.json"
     file.write_bytes(b"{}")
     assert [opened.digest(file) for _ in range(2)] == [sha256_of(file)] * 2
     assert len(read) == 2
 
 
-def test_a_file_changed_in_place_is_read_again_though_its_size_and_its_time_are_kept(
-    opened: ResponseStore, large: Path
-) -> None:
+def test_a_file_changed_in_place_is_read_again_though_its_size_and_its_time_are_kept(opened, large) -> None:
     times = large.stat()
     before = opened.digest(large)
     copy = large.with_name("copy")
@@ -612,16 +610,14 @@ def test_a_file_changed_in_place_is_read_again_though_its_size_and_its_time_are_
     assert sha256_of(large) == opened.digest(large)
 
 
-def test_a_file_changed_just_now_is_not_remembered(
-    opened: ResponseStore, large: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_changed_just_now_is_not_remembered(opened, large, read, monkeypatch) -> None:
     monkeypatch.setattr(store_module, "_FRESH_NS", 10**12)
     for _ in range(2):
         opened.digest(large)
     assert len(read) == 2
 
 
-def test_a_store_to_read_remembers_nothing_new(path: Path, large: Path, read: list[Path]) -> None:
+def test_a_store_to_read_remembers_nothing_new(path, large, read) -> None:
     ResponseStore(path).close()
     with closing(ResponseStore(path, writable=False)) as store:
         assert [store.digest(large) for _ in range(2)] == [sha256_of(large)] * 2
