@@ -10,6 +10,21 @@ from pytest_jarvis.run.rows import make_row
 from pytest_jarvis.types import PromptCase, Response, ToolCall
 
 
+def response(arm: str = "base", replicate: int = 0, **changes: Any) -> Response:
+    """Return a response, of a second and a token unless they are changed."""
+    plain = {
+        "prompt_id": "p",
+        "text": "ouvre",
+        "thinking": None,
+        "finish_reason": "stop",
+        "prompt_tokens": 1,
+        "new_tokens": 1,
+        "duration_s": 1.0,
+        "first_token_s": None,
+    }
+    return Response(**plain | {"arm": arm, "replicate": replicate} | changes)
+
+
 def sample(
     arm: str,
     replicate: int = 0,
@@ -24,26 +39,17 @@ def sample(
     **scores: float | None,
 ) -> Sample:
     """Return a sample with these scores; `changes` are further fields of the response, `routing` scores itself."""
-    response = Response(
-        **{
-            "prompt_id": prompt_id,
-            "arm": arm,
-            "replicate": replicate,
-            "text": text,
-            "thinking": None,
-            "finish_reason": "stop",
-            "prompt_tokens": 1,
-            "new_tokens": tokens,
-            "duration_s": seconds,
-            "first_token_s": None,
-            "tool_calls": tool_calls,
-            **(changes or {}),
-        }
-    )
+    given = {
+        "prompt_id": prompt_id,
+        "text": text,
+        "new_tokens": tokens,
+        "duration_s": seconds,
+        "tool_calls": tool_calls,
+    }
     if routing is not None:
         scores["tool_routing"] = float(routing.right)
     known = {name: value for name, value in scores.items() if value is not None}
-    return Sample(response=response, scores=known, routing=routing)
+    return Sample(response=response(arm, replicate, **given | (changes or {})), scores=known, routing=routing)
 
 
 def with_scores(one: Sample, **scores: float | None) -> Sample:

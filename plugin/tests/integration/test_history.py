@@ -41,10 +41,8 @@ def test_runs_are_listed_and_damaged_reports_are_named(reports, capsys) -> None:
     assert "broken" in shown.err
 
 
-def test_json_holds_every_run_and_what_is_damaged(reports, capsys) -> None:
-    capsys.readouterr()
-    assert cli.main(["history", str(reports), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_json_holds_every_run_and_what_is_damaged(reports, shown) -> None:
+    document = json.loads(shown("history", reports, "--json"))
     assert [2, 2] == [len(one["entries"]) for one in document["series"]]
     assert [False, True, False, False] == [run["is_baseline"] for one in document["series"] for run in one["entries"]]
     assert len(document["damaged"]) == 1
@@ -69,11 +67,9 @@ def test_a_picture_of_no_run_says_that_nothing_was_measured() -> None:
     assert history_png(()).startswith(b"\x89PNG")
 
 
-def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path, capsys) -> None:
-    assert cli.main(["history", str(tmp_path)]) == 0
-    assert "Aucun essai" in capsys.readouterr().out
-    assert cli.main(["history", str(tmp_path / "nowhere")]) == 4
-    assert "no such folder" in capsys.readouterr().err
+def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path, shown, refused) -> None:
+    assert "Aucun essai" in shown("history", tmp_path)
+    assert "no such folder" in refused("history", tmp_path / "nowhere")
 
 
 def test_a_picture_that_cannot_be_written_is_one_sentence(reports, capsys) -> None:

@@ -67,16 +67,9 @@ def test_it_is_printed_and_the_same_for_the_same_seed(project, capsys) -> None:
         (("--from", "commandes", "--prompts", "absent"), "absent: there is no such folder of prompts"),
     ],
 )
-def test_what_cannot_be_generated_is_one_sentence(project, capsys, arguments: tuple[str, ...], sentence: str) -> None:
+def test_what_cannot_be_generated_is_one_sentence(project, refused, arguments: tuple[str, ...], sentence: str) -> None:
     before = sorted(project.folder.rglob("*"))
-    try:
-        status = main(["prompts", "generate", *arguments])
-    except SystemExit as stopped:
-        status = int(str(stopped.code))
-    assert status == 4
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    assert sentence in refused("prompts", "generate", *arguments)
     assert sorted(project.folder.rglob("*")) == before
 
 
@@ -88,10 +81,10 @@ def test_a_second_generation_with_another_seed_makes_others(project) -> None:
     assert 24 == len(set(texts))
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(project, monkeypatch, capsys) -> None:
+def test_a_file_that_cannot_be_written_is_one_sentence(project, monkeypatch, refused) -> None:
     def full(path: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pytest_jarvis.cli.prompts.write_atomically", full)
-    assert main([*GENERATE, "--out", str(project.prompts / "entendues.toml")]) == 4
-    assert "entendues.toml: cannot be written: No space left on device" in capsys.readouterr().err
+    said = refused(*GENERATE, "--out", project.prompts / "entendues.toml")
+    assert "entendues.toml: cannot be written: No space left on device" in said

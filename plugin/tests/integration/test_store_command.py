@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from samples import response
 
 from pytest_jarvis.cli import main
 from pytest_jarvis.run.store import ArmLabels, ResponseStore
-from pytest_jarvis.types import Identity, Response
+from pytest_jarvis.types import Identity
 
 STORE = Path(".jarvis") / "responses.sqlite"
 
@@ -47,21 +48,8 @@ def filled(here) -> Path:
                 settings={},
                 versions={},
             )
-            response = Response(
-                prompt_id=f"p{number}",
-                arm="a",
-                replicate=0,
-                text="d'accord " * 100,
-                thinking=None,
-                finish_reason="stop",
-                prompt_tokens=1,
-                new_tokens=1,
-                duration_s=0.1,
-                first_token_s=None,
-            )
-            store.add(
-                identity, response, ArmLabels(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None)
-            )
+            answer = response("a", prompt_id=f"p{number}", text="d'accord " * 100)
+            store.add(identity, answer, ArmLabels(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None))
         store._connection.execute(
             "UPDATE responses SET written_at = ? WHERE CAST(substr(prompt_id, 2) AS INTEGER) < 10",
             (time.time() - 40 * 86_400,),
@@ -121,15 +109,8 @@ def test_pruning_by_size(filled) -> None:
         (["--max-size", "3 apples"], "expected a size such as 500MB or 2GB, found '3 apples'"),
     ],
 )
-def test_what_cannot_be_pruned_by_is_one_sentence(filled, arguments: list[str], said: str, capsys) -> None:
-    try:
-        status = main(["store", "prune", *arguments])
-    except SystemExit as ended:
-        status = int(str(ended.code))
-    assert status == 4
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+def test_what_cannot_be_pruned_by_is_one_sentence(filled, arguments: list[str], said: str, refused) -> None:
+    assert said in refused("store", "prune", *arguments)
     assert left() == 20
 
 
@@ -152,24 +133,22 @@ def test_clearing_asks_on_a_terminal(filled, answer: str, status: int, rest: int
     assert left() == rest
 
 
-def test_clearing_without_a_terminal_wants_a_yes(filled, capsys, monkeypatch) -> None:
+def test_clearing_without_a_terminal_wants_a_yes(filled, refused, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("o\n"))
-    assert main(["store", "clear"]) == 4
-    assert "store clear: would delete 20 responses of" in capsys.readouterr().err
+    assert "store clear: would delete 20 responses of" in refused("store", "clear")
     assert left() == 20
 
 
 @pytest.mark.parametrize("command", [["stats"], ["prune", "--older-than", "1d"], ["clear", "--yes"]])
-def test_a_foreign_file_is_refused_and_left_as_it_is(here, command: list[str], capsys) -> None:
+def test_a_foreign_file_is_refused_and_left_as_it_is(here, command: list[str], refused) -> None:
     (here / "a.txt").write_text("bonjour", encoding="utf-8")
-    assert main(["store", *command, "--store", "a.txt"]) == 4
-    assert "a.txt: not a store of responses of pytest-jarvis" in capsys.readouterr().err
+    said = refused("store", *command, "--store", "a.txt")
+    assert "a.txt: not a store of responses of pytest-jarvis" in said
     assert (here / "a.txt").read_text(encoding="utf-8") == "bonjour"
 
 
-def test_a_named_store_that_is_not_there_is_refused(here, capsys) -> None:
-    assert main(["store", "stats", "--store", "b.sqlite"]) == 4
-    assert "--store b.sqlite: no such file" in capsys.readouterr().err
+def test_a_named_store_that_is_not_there_is_refused(here, refused) -> None:
+    assert "--store b.sqlite: no such file" in refused("store", "stats", "--store", "b.sqlite")
 
 
 def test_the_configuration_says_where_the_store_is(filled, capsys) -> None:
@@ -179,10 +158,9 @@ def test_the_configuration_says_where_the_store_is(filled, capsys) -> None:
     assert capsys.readouterr().out.startswith("Magasin de réponses ailleurs.sqlite")
 
 
-def test_a_store_that_fails_is_one_sentence(filled, capsys, monkeypatch) -> None:
+def test_a_store_that_fails_is_one_sentence(filled, refused, monkeypatch) -> None:
     def fail(_: ResponseStore) -> int:
         raise OSError("disk I/O error")
 
     monkeypatch.setattr(ResponseStore, "stats", fail)
-    assert main(["store", "stats"]) == 4
-    assert "the store of responses cannot be used now: disk I/O error" in capsys.readouterr().err
+    assert "the store of responses cannot be used now: disk I/O error" in refused("store", "stats")

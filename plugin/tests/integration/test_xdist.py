@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from pytest_jarvis.types import Note
 
 WORKERS = ("-n", "2", "--jarvis-report-dir", "out")
-WITHOUT_COSINE = json.dumps({"output": {"formats": []}, "metrics": {"cosine": False}})
-"""No process but those of one test imports scikit-learn, a second each."""
 
 
 @pytest.fixture
@@ -19,7 +15,8 @@ def parallel(project):
 
     def run(*arguments: str, cosine: bool = False) -> pytest.RunResult:
         if not cosine:
-            (project.folder / "benchmark_config.json").write_text(WITHOUT_COSINE, encoding="utf-8")
+            # No process but those of one test imports scikit-learn, a second each.
+            project.configure(metrics={"cosine": False})
         return project.run_apart(*arguments)
 
     return run
@@ -55,10 +52,9 @@ def test_a_selection_is_not_judged_and_options_in_the_environment_count(project,
 
 def test_a_model_is_not_loaded_by_more_workers_than_there_are_gpus(project, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    result = project.run(*WORKERS, engine=None)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "each of 2 workers would load the model, and no GPU is visible" in result.stderr.str()
-    assert "run without -n, or with -n 1" in result.stderr.str()
+    said = project.refused(*WORKERS, engine=None)
+    assert "each of 2 workers would load the model, and no GPU is visible" in said
+    assert "run without -n, or with -n 1" in said
 
 
 DEADLY = """
@@ -115,8 +111,7 @@ def test_when_every_worker_dies_it_is_said(project, parallel) -> None:
 
 
 def test_what_only_workers_see_to_be_wrong_is_one_sentence(project, parallel) -> None:
-    bars = {"benchmark": {"metric_bars": {"politesse": {"min_mean": 1}}}}
-    (project.folder / "benchmark_config.json").write_text(json.dumps(bars), encoding="utf-8")
+    project.configure(benchmark={"metric_bars": {"politesse": {"min_mean": 1}}})
     result = parallel(*WORKERS, "--jarvis-engine", "scripted", cosine=True)  # the file above stays
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "INTERNALERROR" not in result.stdout.str()

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import pytest
+from samples import response as make_response
 
 from pytest_jarvis import jarvis_metric
 from pytest_jarvis.files import InputError
@@ -25,22 +27,8 @@ from pytest_jarvis.types import PromptCase, Response
 READING = Reading(
     text=TextScore(keywords_found=(), keyword_match=0, terms_found=(), tools_named=(), named_most=(), relevance=0)
 )
+response = partial(make_response, prompt_id="cv-01", text="Bien sûr.")
 CASE = PromptCase(prompt_id="cv-01", category="c", text="ouvre", keywords=("ouvre",))
-
-
-def response(arm: str = "base", text: str = "Bien sûr.", replicate: int = 0) -> Response:
-    return Response(
-        prompt_id="cv-01",
-        arm=arm,
-        replicate=replicate,
-        text=text,
-        thinking=None,
-        finish_reason="stop",
-        prompt_tokens=1,
-        new_tokens=1,
-        duration_s=0.1,
-        first_token_s=None,
-    )
 
 
 def module(*functions: object) -> ModuleType:
@@ -175,7 +163,7 @@ def test_a_pair_is_measured_on_both_responses_and_not_on_one() -> None:
         return len(finetuned.text) - len(base.text)
 
     found = measures(longer, per="pair")
-    assert {"longer": 3.0} == found.of_pair(CASE, response(text="a"), response("jarvis", "abcd"))
+    assert {"longer": 3.0} == found.of_pair(CASE, response(text="a"), response("jarvis", text="abcd"))
     assert {} == found.of_response(CASE, response(), READING)
 
 

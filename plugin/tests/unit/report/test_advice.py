@@ -15,24 +15,20 @@ def arm(seed: int, level: float, *, noise: float = 0.05, prompts: int = 10) -> l
     return [[min(1.0, max(0.0, source.gauss(level, noise))) for _ in range(4)] for _ in range(prompts)]
 
 
-def test_a_large_and_sure_gain_is_effective_and_proven() -> None:
-    advice = advise(decide(arm(1, 0.3), arm(2, 0.5)))
-    assert (advice.code, advice.proven, advice.proven_code) == ("EFFICACE", True, "EFFICACE")
-
-
-def test_a_large_gain_may_be_shown_to_be_at_least_moderate_only() -> None:
-    advice = advise(decide(arm(1, 0.3), arm(7, 0.34)))
-    assert (advice.code, advice.proven, advice.proven_code) == ("EFFICACE", False, "MODERE")
-
-
-def test_a_large_gain_in_the_noise_is_not_proven() -> None:
-    advice = advise(decide(arm(1, 0.4, noise=0.2), arm(9, 0.5, noise=0.2)))
-    assert (advice.code, advice.proven, advice.proven_code) == ("EFFICACE", False, None)
-
-
-def test_a_small_gain_for_sure_is_insufficient_and_proven() -> None:
-    advice = advise(decide(arm(1, 0.3), arm(2, 0.25)))
-    assert (advice.code, advice.proven, advice.proven_code) == ("INSUFFISANT", True, "INSUFFISANT")
+@pytest.mark.parametrize(
+    ("base", "finetuned", "expected"),
+    [
+        (arm(1, 0.3), arm(2, 0.5), ("EFFICACE", True, "EFFICACE")),
+        (arm(1, 0.3), arm(7, 0.34), ("EFFICACE", False, "MODERE")),
+        (arm(1, 0.4, noise=0.2), arm(9, 0.5, noise=0.2), ("EFFICACE", False, None)),
+        (arm(1, 0.3), arm(2, 0.25), ("INSUFFISANT", True, "INSUFFISANT")),
+        ([[0.5]], [[0.9]], ("EFFICACE", False, None)),
+    ],
+    ids=["large and sure", "at least moderate", "in the noise", "small for sure", "one response of one prompt"],
+)
+def test_a_gain_has_a_level_and_a_level_that_it_is_shown_to_reach(base, finetuned, expected) -> None:
+    advice = advise(decide(base, finetuned))
+    assert (advice.code, advice.proven, advice.proven_code) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,11 +69,6 @@ def test_a_fail_without_an_interval_shows_its_bar() -> None:
     assert advise(decision).proven_code == "INSUFFISANT"
 
 
-def test_one_response_of_one_prompt_proves_no_level() -> None:
-    advice = advise(decide([[0.5]], [[0.9]]))
-    assert (advice.code, advice.proven_code) == ("EFFICACE", None)
-
-
 def test_the_weakest_category_has_the_lowest_mean() -> None:
     weakest = find_weakest_category({"a": arm(1, 0.6), "b": arm(2, 0.3), "c": arm(3, 0.5)})
     assert weakest is not None
@@ -86,23 +77,20 @@ def test_the_weakest_category_has_the_lowest_mean() -> None:
     assert weakest.estimate.mean == pytest.approx(0.3, abs=0.02)
 
 
-def test_the_weakest_category_is_not_shown_within_the_noise() -> None:
-    weakest = find_weakest_category({"a": arm(1, 0.5, noise=0.1), "b": arm(3, 0.5, noise=0.1)})
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ([[0.4, 0.4]], [[0.5, 0.5]], True),
+        ([[0.5, 0.5]], [[0.5, 0.5]], False),
+        ([[0.1]], [[0.5]], False),
+        (arm(3, 0.5, noise=0.1), arm(1, 0.5, noise=0.1), False),
+    ],
+    ids=["without noise", "equal", "one response", "within the noise"],
+)
+def test_the_weakest_category_is_shown_where_it_is_lower_by_more_than_noise(first, second, shown: bool) -> None:
+    weakest = find_weakest_category({"a": first, "b": second})
     assert weakest is not None
-    assert not weakest.shown
-
-
-@pytest.mark.parametrize(("score", "shown"), [(0.4, True), (0.5, False)])
-def test_without_noise_the_lowest_is_the_lowest(score: float, shown: bool) -> None:
-    weakest = find_weakest_category({"a": [[score, score]], "b": [[0.5, 0.5]]})
-    assert weakest is not None
-    assert weakest.shown is shown
-
-
-def test_one_response_of_one_prompt_shows_no_weakness() -> None:
-    weakest = find_weakest_category({"a": [[0.1]], "b": [[0.5]]})
-    assert weakest is not None
-    assert (weakest.category, weakest.shown) == ("a", False)
+    assert (weakest.category, weakest.shown) == ("a", shown)
 
 
 def test_one_category_is_not_the_weakest() -> None:

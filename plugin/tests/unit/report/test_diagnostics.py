@@ -38,30 +38,18 @@ def test_an_arm_without_responses_has_no_means() -> None:
     assert warn_about(empty, empty, 0.1) == ()
 
 
-def test_plain_answers_call_for_no_warning() -> None:
-    assert warn_about(PLAIN, PLAIN, 0.1) == ()
-
-
-def test_a_gain_that_comes_with_more_tools_per_response_is_suspect() -> None:
-    assert warn_about(PLAIN, describe_arm([facts(tools=3)] * 20), 0.1) == (
-        DiagnosticWarning(code="stuffing", values={"base": 1.0, "finetuned": 3.0, "share": 0.0}),
-    )
-
-
-def test_a_gain_that_comes_from_a_few_recitations_is_suspect() -> None:
-    assert warn_about(PLAIN, describe_arm([facts()] * 19 + [facts(tools=13)]), 0.1) == (
-        DiagnosticWarning(code="stuffing", values={"base": 1.0, "finetuned": 1.6, "share": 0.05}),
-    )
-
-
-def test_a_gain_that_comes_with_longer_answers_is_suspect() -> None:
-    assert warn_about(PLAIN, describe_arm([facts(characters=60)] * 20), 0.1) == (
-        DiagnosticWarning(code="length", values={"base": 40.0, "finetuned": 60.0, "ratio": 1.5}),
-    )
-
-
-def test_without_a_gain_there_is_nothing_to_suspect() -> None:
-    assert warn_about(PLAIN, describe_arm([facts(characters=60, tools=3)] * 20), 0.0) == ()
+@pytest.mark.parametrize(
+    ("responses", "code", "values"),
+    [
+        ([facts(tools=3)] * 20, "stuffing", {"base": 1.0, "finetuned": 3.0, "share": 0.0}),
+        ([facts()] * 19 + [facts(tools=13)], "stuffing", {"base": 1.0, "finetuned": 1.6, "share": 0.05}),
+        ([facts(characters=60)] * 20, "length", {"base": 40.0, "finetuned": 60.0, "ratio": 1.5}),
+    ],
+    ids=["more tools", "a few recitations", "longer"],
+)
+def test_a_gain_that_comes_with_more_tools_or_longer_answers_is_suspect(responses, code, values) -> None:
+    assert warn_about(PLAIN, describe_arm(responses), 0.1) == (DiagnosticWarning(code=code, values=values),)
+    assert warn_about(PLAIN, describe_arm(responses), 0.0) == warn_about(PLAIN, PLAIN, 0.1) == ()
 
 
 @pytest.mark.parametrize(("response", "code"), [(facts(characters=0, tools=0), "empty"), (facts(cut=True), "cut")])

@@ -22,13 +22,14 @@ SCHEMA_1 = Path(__file__).parents[2] / "data" / "report_of_schema_1.json"
         pytest.param('{"schema_version": 1, "a": ' + "[" * 100_000, "brackets are nested too deep", id="depth within"),
         pytest.param('{\n "schema_version": 1', "not a whole JSON file: line 2, column 21: ", id="cut"),
         pytest.param('{\n "schema_version": 1,\n x', "not a whole JSON file: line 3, column 2: ", id="malformed"),
-        pytest.param("[]", "no schema_version at its top", id="no object"),
+        pytest.param("[]", "not a report of pytest-jarvis: no schema_version at its top", id="no object"),
+        pytest.param('{"a": "\udcff"}', "is not UTF-8", id="not UTF-8"),
         pytest.param('{"schema_version": 999}', "read it with the newer version", id="newer"),
     ],
 )
 def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path, text: str, said: str) -> None:
     path = tmp_path / "report.json"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(InputError) as refused:
         load_report(path)
     assert said in str(refused.value)
@@ -66,7 +67,7 @@ def test_what_schema_1_called_a_storage_is_known(tmp_path, label: str, expected:
     assert expected == load_report(tmp_path).metadata.quantization
 
 
-@pytest.mark.parametrize("name", ["metadata", "failures", "provenance"])
+@pytest.mark.parametrize("name", ["metadata", "failures", "provenance", "complete", "surprise"])
 def test_a_damaged_report_of_schema_1_is_refused_in_one_sentence(tmp_path, name: str) -> None:
     document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
     (tmp_path / "report.json").write_text(json.dumps({**document, name: 3}), encoding="utf-8")

@@ -86,6 +86,7 @@ def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
 def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
     (judged,) = bars(rows("jarvis_relevance", BASE, BETTER), min_absolute_gain=bar)
     assert ("absolute_gain", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert ("at_least", judged.value >= bar) == (judged.direction, judged.meets)
     assert pytest.approx(0.20375) == judged.value
 
 
@@ -96,6 +97,7 @@ def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: 
 def test_a_ratio_of_durations_is_held_under_its_bar(bar: float, verdict: str, why: str) -> None:
     (judged,) = bars(rows("seconds", BASE, BETTER), max_latency_ratio=bar)
     assert ("latency_ratio", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
+    assert ("at_most", judged.value <= bar) == (judged.direction, judged.meets)
     assert judged.value == pytest.approx(3.75 / 2.12)
 
 
@@ -112,21 +114,19 @@ def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "section"),
+    ("name", "section", "found"),
     [
-        ("keyword_gain", {"min_keyword_gain_percent": 5}),
-        ("absolute_gain", {"min_absolute_gain": 0.1}),
-        ("category_floor", {"category_floors": {"c0": 0.4}}),
+        ("keyword_gain", {"min_keyword_gain_percent": 5}, rows("jarvis_relevance", ABSENT, ABSENT)),
+        ("absolute_gain", {"min_absolute_gain": 0.1}, rows("jarvis_relevance", ABSENT, ABSENT)),
+        ("category_floor", {"category_floors": {"c0": 0.4}}, rows("jarvis_relevance", ABSENT, ABSENT)),
+        ("routing_accuracy", {"min_routing_accuracy": 0.5}, rows("routing", ABSENT, ABSENT)),
+        ("routing_gain", {"min_routing_gain": 0.1}, rows("routing", ABSENT, ABSENT)),
+        ("latency_ratio", {"max_latency_ratio": 2.0}, []),
     ],
 )
-def test_a_bar_on_a_metric_that_is_off_is_not_measured(name: str, section: dict[str, Any]) -> None:
-    (bar,) = bars(rows("jarvis_relevance", ABSENT, ABSENT), **section)
+def test_a_bar_on_what_is_off_or_has_no_pair_is_not_measured(name: str, section: dict[str, Any], found) -> None:
+    (bar,) = bars(found, **section)
     assert (name, "NOT_JUDGED", "not_measured", None) == (bar.name, bar.verdict, bar.why, bar.value)
-
-
-def test_a_ratio_of_durations_without_a_pair_is_not_measured() -> None:
-    (bar,) = bars([], max_latency_ratio=2.0)
-    assert ("NOT_JUDGED", "not_measured") == (bar.verdict, bar.why)
 
 
 def test_a_floor_of_a_category_without_prompts_is_not_measured() -> None:
@@ -231,8 +231,3 @@ def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, 
 def test_the_choice_of_the_tool_is_held_above_the_bases(bar: float, verdict: str) -> None:
     (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_gain=bar)
     assert ("routing_gain", 0.75, verdict) == (judged.name, judged.value, judged.verdict)
-
-
-def test_a_choice_that_was_not_judged_is_not_measured() -> None:
-    judged = bars(rows("routing", ABSENT, ABSENT), min_routing_accuracy=0.5, min_routing_gain=0.1)
-    assert [("NOT_JUDGED", "not_measured")] * 2 == [(bar.verdict, bar.why) for bar in judged]

@@ -91,22 +91,6 @@ def test_any_score_over_a_base_of_zero_meets_a_relative_bar() -> None:
     assert not meets_bar(UNDECIDED)
 
 
-@pytest.mark.parametrize(
-    ("bar", "verdict", "why"), [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")]
-)
-def test_an_absolute_gain_is_judged_by_its_interval(bar: float, verdict: str, why: str) -> None:
-    threshold = judge_estimate("absolute_gain", "jarvis", compare(BASE, BETTER), bar=bar, policy="proven")
-    assert (threshold.verdict, threshold.why, threshold.direction) == (verdict, why, "at_least")
-
-
-@pytest.mark.parametrize(
-    ("bar", "verdict", "meets"), [(3.0, "PASS", True), (1.2, "FAIL", False), (1.75, "INCONCLUSIVE", False)]
-)
-def test_a_latency_ratio_is_held_under_its_bar(bar: float, verdict: str, meets: bool) -> None:
-    threshold = judge_estimate("latency_ratio", "jarvis", compare_as_ratio(BASE, BETTER), bar=bar, policy="proven")
-    assert (threshold.verdict, threshold.meets, threshold.direction) == (verdict, meets, "at_most")
-
-
 def test_an_estimate_without_an_interval_is_inconclusive() -> None:
     threshold = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
     assert (threshold.verdict, threshold.why, threshold.meets) == ("INCONCLUSIVE", "no_interval", True)
