@@ -22,7 +22,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gate_error_rates import MODELS, Array, Model, assess_these, draw_means, run_looks
-from pytest_jarvis.stats.ranking import REGRESSION_ALPHA
+from pytest_jarvis.stats.regression import REGRESSION_ALPHA
 from pytest_jarvis.stats.sequential import LOOKS, look_alpha
 
 Mask = npt.NDArray[np.bool_]

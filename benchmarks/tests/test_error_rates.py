@@ -11,7 +11,7 @@ import pytest
 import gate_error_rates as rates
 import regression_error_rates as regression
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.stats.ranking import compare_with_stored
+from pytest_jarvis.stats.estimates import compare
 from pytest_jarvis.stats.regression import OVERALL, find_drops
 from pytest_jarvis.stats.sequential import LOOKS, judge_look, look_alpha
 from pytest_jarvis.types import GatePlan
@@ -112,5 +112,5 @@ def test_the_fast_alarm_is_find_drops(model: Model, replicates: tuple[int, int])
     for one, other, p_value, alarm in zip(stored.tolist(), new.tolist(), p_values, fast, strict=True):
         scopes = {OVERALL: (one, other)}
         scopes |= {str(number): (one[number : number + 3], other[number : number + 3]) for number in (0, 3, 6)}
-        assert compare_with_stored(one, other).difference.p_less == pytest.approx(p_value, abs=1e-9)
+        assert compare(one, other, shared_noise=False).p_less == pytest.approx(p_value, abs=1e-9)
         assert any(test.proven_drop for test in find_drops(scopes)) == alarm

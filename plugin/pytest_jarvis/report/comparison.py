@@ -11,9 +11,10 @@ from pytest_jarvis.report.comparability import compare_prompts, obstacles_betwee
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.estimates import Difference
-from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, find_worse_prompts
+from pytest_jarvis.stats.ranking import find_worse_prompts
 from pytest_jarvis.stats.regression import (
     OVERALL,
+    REGRESSION_ALPHA,
     Direction,
     Obstacle,
     PromptOverlap,

@@ -153,7 +153,7 @@ def group_series(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple
 
 
 def _is_interrupted(report: Report) -> bool:
-    """Tell whether a run stopped before its end: by hand, or with something missing that is no failure."""
+    """Return whether a run stopped before its end: by hand, or with something missing that is no failure."""
     undrawn = any(reason.values.get("responses", 0) for reason in report.gate.reasons if reason.code == "missing_pairs")
     stopped = any(reason.code == "interrupted" for reason in report.gate.reasons)
     return stopped or (not report.complete and (undrawn or not report.failures))

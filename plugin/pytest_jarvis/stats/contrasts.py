@@ -1,4 +1,4 @@
-"""Contrasts of two arms' means, `first - ratio * second`, with their standard errors: pure functions of scores."""
+"""Contrasts of two arms' means, `first - ratio * second`, with their standard errors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 Scores = Sequence[Sequence[float]]
 """One sequence per prompt, one score per replicate; the replicates of a prompt may differ in number."""
 Table = tuple[tuple[float, ...], ...]
-"""Scores that were read and checked."""
+"""Checked scores."""
 Target = Literal["these", "new"]
-"""What a claim is about: these prompts, or new prompts of the kind."""
+"""Population of a claim: these prompts, or new prompts of the kind."""
 Interval = tuple[float, float]
 """Lower and upper end."""
 
@@ -22,10 +22,10 @@ _ROUNDING = 1e-12
 
 
 def read_scores(scores: Scores, name: str, *, highest: float = math.inf, lowest: float = -math.inf) -> Table:
-    """Give back the scores as tuples of floats.
+    """Return the scores as tuples of floats.
 
-    ValueError when there is no prompt, a prompt without a score, or a score that is not a finite number in
-    [lowest, highest]; `name` is what the sentence calls them.
+    ValueError, about `name`, without a prompt, for a prompt without a score, or for a score that is not a finite number
+    in [lowest, highest].
     """
     table = tuple(tuple(float(score) for score in prompt) for prompt in scores)
     if not table:
@@ -36,16 +36,16 @@ def read_scores(scores: Scores, name: str, *, highest: float = math.inf, lowest:
                 f"{name}: prompt {number} has no score; leave a prompt that was not measured out of both arms"
             )
         for replicate, score in enumerate(prompt):
+            where = f"{name}: prompt {number}, replicate {replicate}"
             if not math.isfinite(score):
-                raise ValueError(f"{name}: prompt {number}, replicate {replicate}: {score} is not a finite number")
+                raise ValueError(f"{where}: {score} is not a finite number")
             if not lowest <= score <= highest:
-                where = f"{name}: prompt {number}, replicate {replicate}"
                 raise ValueError(f"{where}: {score} is outside [{lowest:g}, {highest:g}]")
     return table
 
 
 def check_same_prompts(first: Table, second: Table, names: tuple[str, str]) -> None:
-    """Raise ValueError when the arms do not hold the same number of prompts."""
+    """Raise ValueError when the arms differ in their number of prompts."""
     if len(first) != len(second):
         raise ValueError(
             f"{names[0]} holds {len(first)} prompts and {names[1]} {len(second)}; both arms must hold the same prompts"
@@ -53,7 +53,7 @@ def check_same_prompts(first: Table, second: Table, names: tuple[str, str]) -> N
 
 
 def check_alpha(alpha: float) -> None:
-    """Raise ValueError when `alpha` is no error rate of a one-sided test."""
+    """Raise ValueError unless `alpha` is the error rate of a one-sided test."""
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha is {alpha}; expected a number between 0 and 0.5, both excluded")
 
@@ -61,10 +61,8 @@ def check_alpha(alpha: float) -> None:
 def pair_replicates(
     first: Mapping[int, float], second: Mapping[int, float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Order one prompt's scores (by replicate number) so that the replicates both arms hold come first, in step."""
+    """Order one prompt's scores, by replicate number, so that the shared replicates come first and in step."""
     shared = sorted(first.keys() & second.keys())
-    if len(first) == len(second) == len(shared):
-        return tuple(first[number] for number in shared), tuple(second[number] for number in shared)
 
     def ordered(scores: Mapping[int, float]) -> tuple[float, ...]:
         return tuple(scores[number] for number in chain(shared, sorted(scores.keys() - set(shared))))
@@ -73,17 +71,17 @@ def pair_replicates(
 
 
 def mean(values: Sequence[float]) -> float:
-    """Give back the mean of at least one value, correctly summed (so that their order does not matter)."""
+    """Return the mean of at least one value, summed exactly, so that their order does not matter."""
     return math.fsum(values) / len(values)
 
 
 def mean_over_prompts(table: Table) -> float:
-    """Give back the mean over prompts of each prompt's mean over its replicates."""
+    """Return the mean over prompts of each prompt's mean over its replicates."""
     return mean([mean(prompt) for prompt in table])
 
 
 def covariance(first: Sequence[float], second: Sequence[float]) -> float:
-    """Give back the unbiased covariance of two samples of the same size, at least 2; exactly 0 when one is constant."""
+    """Return the unbiased covariance of two samples of the same size, at least 2; exactly 0 when one is constant."""
     if min(first) == max(first) or min(second) == max(second):
         return 0.0
     centre_first, centre_second = mean(first), mean(second)
@@ -92,14 +90,14 @@ def covariance(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def upper_tail(statistic: float, df: float) -> float:
-    """Give back P(T > statistic) for Student's t with `df` degrees of freedom (not necessarily an integer)."""
+    """Return P(T > statistic) for Student's t with `df` degrees of freedom (not necessarily an integer)."""
     from scipy.special import stdtr
 
     return float(stdtr(df, -statistic))
 
 
 def critical_value(alpha: float, df: float) -> float:
-    """Give back the t that Student's t with `df` degrees of freedom exceeds with probability `alpha`."""
+    """Return the 1 - alpha quantile of Student's t with `df` degrees of freedom."""
     from scipy.special import stdtrit
 
     return -float(stdtrit(df, alpha))
@@ -116,7 +114,7 @@ class Component:
     df: float
 
     def at(self, ratio: float) -> float:
-        """Give back the variance at this ratio; exactly 0 when only rounding is left of it."""
+        """Return the variance at this ratio; exactly 0 when only rounding is left of it."""
         ends = self.first + ratio * ratio * self.second
         variance = ends - 2 * ratio * self.both
         return variance if variance > _ROUNDING * ends else 0.0
@@ -133,20 +131,20 @@ class Contrast:
     """Mean over prompts of the variance of one pair of responses; None when that cannot be estimated."""
 
     def estimate(self, ratio: float) -> float:
-        """Give back `first - ratio * second`; exactly 0 when only rounding is left of it."""
+        """Return `first - ratio * second`; exactly 0 when only rounding is left of it."""
         difference = self.first - ratio * self.second
         return 0.0 if abs(difference) <= _ROUNDING * max(abs(self.first), abs(ratio * self.second)) else difference
 
     def variance(self, ratio: float) -> float:
-        """Give back the squared standard error of `estimate(ratio)`."""
+        """Return the squared standard error of `estimate(ratio)`."""
         return math.fsum(part.at(ratio) for part in self.components)
 
     def standard_error(self, ratio: float) -> float:
-        """Give back the standard error of `estimate(ratio)`."""
+        """Return the standard error of `estimate(ratio)`."""
         return math.sqrt(self.variance(ratio))
 
     def df(self, ratio: float) -> float | None:
-        """Give back the degrees of freedom (Welch 1947, Satterthwaite 1946); None when the variance is 0."""
+        """Return the degrees of freedom (Welch 1947, Satterthwaite 1946); None when the variance is 0."""
         parts = [(part.at(ratio), part.df) for part in self.components]
         total = math.fsum(variance for variance, _ in parts)
         if total == 0:
@@ -155,7 +153,7 @@ class Contrast:
         return 1 / math.fsum((variance / total) ** 2 / df for variance, df in parts if variance > 0)
 
     def interval(self, ratio: float, alpha: float) -> Interval:
-        """Give back the interval of `first - ratio * second` that misses with probability `alpha` on each side."""
+        """Return the interval of `first - ratio * second`, missing with probability `alpha` on each side."""
         estimate, df = self.estimate(ratio), self.df(ratio)
         if df is None:
             return (estimate, estimate)
@@ -163,9 +161,9 @@ class Contrast:
         return (estimate - reach, estimate + reach)
 
     def ratio_interval(self, critical: float) -> Interval | None:
-        """Give back the ratios r for which `|first - r * second| <= critical * standard_error(r)` (Fieller 1954).
+        """Return the ratios r with `|first - r * second| <= critical * standard_error(r)` (Fieller 1954).
 
-        None when the second mean is too close to 0 for those ratios to be bounded.
+        None when the second mean is too close to 0 for them to be bounded.
         """
         square = critical * critical
         lead = self.second**2 - square * math.fsum(part.second for part in self.components)
@@ -178,10 +176,10 @@ class Contrast:
 
 
 def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -> Contrast | None:
-    """Give back the contrast whose error is the decoding's alone: these prompts, other draws.
+    """Return the contrast on these prompts, whose only error is that of decoding.
 
-    With `shared_noise`, replicate j of a prompt is one draw for both arms: the replicates both arms hold are paired,
-    and what one arm holds beyond them counts as independent. Valid whatever the correlation of the pairs.
+    With `shared_noise`, replicate j of a prompt is one draw for both arms: shared replicates are paired, the others
+    independent. Valid whatever the correlation of the pairs.
     None when a prompt has fewer than 2 replicates (with shared noise: pairs).
     """
     scale = len(first) ** 2
@@ -208,12 +206,10 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
                 )
             )
         for sample, is_first in ((one, True), (other, False)):
-            if len(sample) == pairs:
-                continue
             alone = (len(sample) - pairs) / len(sample) ** 2 * covariance(sample, sample) / scale
             if alone > 0:
-                own, none = (alone, 0.0) if is_first else (0.0, alone)
-                parts.append(Component(first=own, second=none, both=0.0, df=len(sample) - 1))
+                ends = (alone, 0.0) if is_first else (0.0, alone)
+                parts.append(Component(first=ends[0], second=ends[1], both=0.0, df=len(sample) - 1))
     return Contrast(
         first=mean_over_prompts(first),
         second=mean_over_prompts(second),
@@ -228,10 +224,7 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
 
 
 def contrast_new_prompts(first: Table, second: Table) -> Contrast | None:
-    """Give back the contrast whose error is the draw of the prompts (and of their responses): new prompts of the kind.
-
-    None with one prompt.
-    """
+    """Return the contrast on new prompts of the kind, whose error is the draw of the prompts; None with one prompt."""
     count = len(first)
     if count < 2:
         return None
@@ -246,5 +239,5 @@ def contrast_new_prompts(first: Table, second: Table) -> Contrast | None:
 
 
 def contrast_same_draws(first: Table, second: Table) -> Contrast:
-    """Give back the contrast of a deterministic decoding on these prompts: no error at all."""
+    """Return the contrast of greedy decoding on these prompts, which has no error."""
     return Contrast(first=mean_over_prompts(first), second=mean_over_prompts(second), components=())

@@ -1,4 +1,4 @@
-"""Does the fine-tuned arm gain at least so much? `decide`, pure and deterministic, with a stated error."""
+"""`decide`: test whether the adapter's gain is at least `min_gain`, with a stated error rate."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from pytest_jarvis.stats.contrasts import (
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 Ground = Literal["test", "literal", "nothing_to_compare", "out_of_reach", "no_variance"]
-"""What a verdict rests on: Student's t; the plain rule, when there is no noise; two arms at 0 (FAIL); a base so high
-that the gain cannot exist in [0, 1] (INCONCLUSIVE, more responses will not help); one response of one prompt
-(INCONCLUSIVE)."""
+"""What a verdict rests on: Student's t; the point estimates, without noise; two arms at 0 (FAIL); a base too high for
+the gain to exist in [0, 1] (INCONCLUSIVE, more responses will not help); one response of one prompt (INCONCLUSIVE)."""
 
 CautionCode = Literal[
     "new_prompts_instead",
@@ -42,21 +41,21 @@ CautionCode = Literal[
     "relative_gain_not_estimable",
     "targets_differ",
 ]
-"""What a reader of a decision must be told beside it:
+"""Limits of a decision that its reader must know:
 
 new_prompts_instead: `prompts` prompts have fewer than 2 replicates, so the claim is tested on new prompts of the kind.
 identical_replicates: all replicates of a prompt scored the same though decoding is not declared deterministic.
-varied_though_deterministic: decoding was declared deterministic and replicates differ; the noise seen is used.
-no_spread: one response per prompt and the same contrast on all `prompts` prompts; the plain rule was applied.
-one_prompt: nothing can be said about new prompts.
-unequal_replicates: prompts hold from `lowest` to `highest` responses.
-low_base_unequal_replicates: the same with a base mean (`base_mean`) under 0.05, where the error is not kept.
+varied_though_deterministic: decoding was declared deterministic but replicates differ; their noise is used.
+no_spread: one response per prompt and the same contrast on all prompts; the point estimates decide.
+one_prompt: new prompts cannot be judged.
+unequal_replicates: prompts have from `lowest` to `highest` responses.
+low_base_unequal_replicates: also, the base mean (`base_mean`) is under 0.05, where the error rate is not kept.
 relative_gain_not_estimable: the base mean (`base_mean`) is about 0; read the absolute gain.
-targets_differ: the claim is shown for one target and not for the other.
+targets_differ: the claim is proven for one target and not for the other.
 """
 
 LOW_BASE_MEAN = 0.05
-"""Under it, replicates unequal between the arms do not keep the stated error (simulated)."""
+"""Below it, unequal replicates do not keep the stated error rate (simulated)."""
 _POWER = 0.8
 _MOST_NEEDED = 1_000_000
 
@@ -71,16 +70,16 @@ class Caution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A verdict on "the gain is at least `min_gain`", and what it rests on. Shares are fractions: 0.05 is 5 %.
+    """A verdict on "the gain is at least `min_gain`" and its grounds. Gains are fractions: 0.05 is 5 %.
 
-    Every interval misses with probability at most `alpha` on each side. PASS is the same as a lower end of the judged
-    target's gain interval of at least `min_gain`, wherever that interval exists.
+    Every interval misses with probability at most `alpha` on each side. Where the judged target's gain interval exists,
+    PASS means that its lower end is at least `min_gain`.
     """
 
     verdict: Verdict
     ground: Ground
     target: Target
-    """The target the verdict is about; "new" instead of the "these" asked for when the replicates do not allow it."""
+    """Judged target; "new" although "these" was asked for when there are too few replicates."""
     min_gain: float
     alpha: float
     prompts: int
@@ -98,36 +97,36 @@ class Decision:
     absolute_these: Interval | None
     absolute_new: Interval | None
     p_pass: float | None
-    """Probability of such a contrast or a higher one, were the gain exactly `min_gain`."""
+    """One-sided p-value: probability of this contrast or a higher one if the gain were exactly `min_gain`."""
     p_fail: float | None
-    """The same for such a contrast or a lower one."""
+    """The same for this contrast or a lower one."""
     df: float | None
     standard_error: float | None
     """Of the contrast `finetuned - (1 + min_gain) * base`, in points of score."""
     verdict_new: Verdict | None
     """The same test on new prompts of the kind; None with one prompt."""
     detectable_gain: float | None
-    """The true gain that this many responses would show in 80 % of runs (MDE80)."""
+    """Minimum detectable gain at a power of 80 % with this many responses (MDE80)."""
     within_variance: float | None
     """w2: mean over prompts of the variance of one draw of the contrast; None without 2 replicates everywhere."""
     between_variance: float | None
-    """b2: variance over prompts of the contrast, without what decoding puts in it."""
+    """b2: variance over prompts of the contrast, less the part due to decoding."""
     decoding_share: float | None
-    """Share of the variance of a prompt's mean contrast that comes from decoding."""
+    """Share of decoding in the variance of a prompt's mean contrast."""
     responses_to_settle: int | None
-    """When inconclusive on these prompts: responses per prompt and arm for a power of 80 % at the gain seen."""
+    """When inconclusive on these prompts: responses per prompt and arm for a power of 80 % at the observed gain."""
     prompts_to_settle: int | None
-    """When inconclusive on new prompts: how many prompts of the kind, with as many responses each, for the same."""
+    """When inconclusive on new prompts: prompts, with as many responses each, for the same power."""
     cautions: tuple[Caution, ...]
 
     @property
     def judged_interval(self) -> Interval | None:
-        """The interval of the gain that the verdict rests on: over these prompts, or over new ones, as was asked."""
+        """The interval of the gain for the judged target."""
         return self.gain_these if self.target == "these" else self.gain_new
 
     @property
     def judged_absolute(self) -> Interval | None:
-        """The interval of the absolute gain, over the prompts that the verdict is about."""
+        """The interval of the absolute gain for the judged target."""
         return self.absolute_these if self.target == "these" else self.absolute_new
 
 
@@ -141,12 +140,12 @@ class _Claim:
     p_pass: float
     p_fail: float
     df: float | None
-    """None when there is no noise: the plain rule."""
+    """None without noise: the point estimates decide."""
     standard_error: float
     gain: Interval | None
     absolute: Interval
     reach: float
-    """(t_{1-alpha} + t_{0.80}) standard errors: the contrast that is shown in 80 % of runs."""
+    """(t_{1-alpha} + t_{0.80}) standard errors: the contrast detected with a power of 80 %."""
 
 
 def decide(
@@ -159,27 +158,27 @@ def decide(
     shared_noise: bool = True,
     deterministic: bool = False,
 ) -> Decision:
-    """Decide whether the fine-tuned arm's mean score is at least `1 + min_gain` times the base's.
+    """Decide whether the adapter's mean score is at least `1 + min_gain` times the base's.
 
-    `base` and `finetuned` hold one sequence per prompt (the same prompts in the same order) of one score in [0, 1] per
-    replicate; replicates may be unequal in number. The contrast is D = mean(finetuned) - (1 + min_gain) * mean(base),
-    means over prompts of means over replicates. PASS when P(T >= D / SE) <= alpha, FAIL when P(T <= D / SE) <= alpha,
-    Student's t with Satterthwaite's degrees of freedom; else INCONCLUSIVE.
+    `base` and `finetuned` hold one sequence per prompt (same prompts, same order) of one score in [0, 1] per replicate;
+    replicates may differ in number. The contrast is D = mean(finetuned) - (1 + min_gain) * mean(base), means over
+    prompts of means over replicates. PASS when P(T >= D / SE) <= alpha, FAIL when P(T <= D / SE) <= alpha, with
+    Student's t and Satterthwaite's degrees of freedom; else INCONCLUSIVE.
 
-    `target`: "these" prompts (the error is the decoding's; 2 replicates per prompt needed, else "new" is tested), or
+    `target`: "these" prompts (the error is that of decoding; with fewer than 2 replicates "new" is tested), or
     "new" prompts of the kind (the error is the draw of prompts).
-    `shared_noise`: replicate j of a prompt is drawn with the same noise in both arms; give the replicates both arms
-    hold first and in step (`pair_replicates`). Valid whatever the correlation, so a wrong True costs only power.
-    `deterministic`: decoding draws nothing at random, so one response per prompt says all of these prompts.
+    `shared_noise`: replicate j of a prompt has the same noise in both arms; give shared replicates first and in step
+    (`pair_replicates`). Valid whatever the correlation, so a wrong True costs only power.
+    `deterministic`: decoding is greedy, so one response per prompt is all there is.
 
     Pure and deterministic; the order of the prompts does not matter. ValueError for scores that are not finite numbers
     in [0, 1], an empty prompt or arm, arms of different sizes, a `min_gain` or `alpha` out of range.
     """
-    first, second = _read(base, finetuned, min_gain, alpha, target)
-    these = contrast_these_prompts(first, second, shared_noise=shared_noise)
-    if deterministic and _is_constant(first) and _is_constant(second):
-        these = contrast_same_draws(first, second)
+    first, second = _check_input(base, finetuned, min_gain, alpha, target)
     means = contrast_same_draws(first, second)
+    these = contrast_these_prompts(first, second, shared_noise=shared_noise)
+    if deterministic and all(min(prompt) == max(prompt) for prompt in (*first, *second)):
+        these = means
     new = contrast_new_prompts(first, second)
     judged_target: Target = "these" if target == "these" and these is not None else "new"
     claim_these = _test(these, min_gain, alpha) if these else None
@@ -224,8 +223,8 @@ def decide(
     )
 
 
-def _read(base: Scores, finetuned: Scores, min_gain: float, alpha: float, target: Target) -> tuple[Table, Table]:
-    """Check all that `decide` is given; the fine-tuned scores come first."""
+def _check_input(base: Scores, finetuned: Scores, min_gain: float, alpha: float, target: Target) -> tuple[Table, Table]:
+    """Return the checked scores, the adapter's first."""
     first = read_scores(finetuned, "finetuned", lowest=0, highest=1)
     second = read_scores(base, "base", lowest=0, highest=1)
     check_same_prompts(second, first, ("base", "finetuned"))
@@ -235,11 +234,6 @@ def _read(base: Scores, finetuned: Scores, min_gain: float, alpha: float, target
     if target not in get_args(Target):
         raise ValueError(f"target is {target!r}; expected {' or '.join(map(repr, get_args(Target)))}")
     return first, second
-
-
-def _is_constant(table: Table) -> bool:
-    """Say whether every prompt's replicates all scored the same."""
-    return all(min(prompt) == max(prompt) for prompt in table)
 
 
 def _test(contrast: Contrast, min_gain: float, alpha: float) -> _Claim:
@@ -272,14 +266,14 @@ def _test(contrast: Contrast, min_gain: float, alpha: float) -> _Claim:
         p_fail=p_fail,
         df=df,
         standard_error=error,
-        gain=None if ratios is None else _agreeing(verdict, min_gain, (ratios[0] - 1, ratios[1] - 1)),
+        gain=None if ratios is None else _align(verdict, min_gain, (ratios[0] - 1, ratios[1] - 1)),
         absolute=absolute,
         reach=(critical + critical_value(1 - _POWER, df)) * error,
     )
 
 
-def _agreeing(verdict: Verdict, min_gain: float, interval: Interval) -> Interval:
-    """Undo the rounding that would put an end of the interval on the other side of the bar than the test."""
+def _align(verdict: Verdict, min_gain: float, interval: Interval) -> Interval:
+    """Undo rounding that would put an end of the interval on the wrong side of `min_gain` for the verdict."""
     lower, upper = max(interval[0], -1.0), interval[1]
     if verdict == "PASS":
         return (max(lower, min_gain), upper)
@@ -290,14 +284,13 @@ def _agreeing(verdict: Verdict, min_gain: float, interval: Interval) -> Interval
 
 
 def _gain(means: Contrast, min_gain: float) -> float | None:
-    """Give back the ratio of the means less 1; exactly `min_gain` when only rounding parts it from the bar."""
+    """Return the ratio of the means less 1; exactly `min_gain` when it differs by rounding only."""
     if means.second == 0:
         return None
     return min_gain if means.estimate(1 + min_gain) == 0 else means.first / means.second - 1
 
 
 def _ground(means: Contrast, min_gain: float, judged: _Claim | None) -> Ground:
-    """Say what the verdict rests on."""
     if means.first == means.second == 0:
         return "nothing_to_compare"
     if (1 + min_gain) * means.second > 1 + 1e-12:
@@ -308,7 +301,6 @@ def _ground(means: Contrast, min_gain: float, judged: _Claim | None) -> Ground:
 
 
 def _verdict(ground: Ground, claim: _Claim | None) -> Verdict:
-    """Give back the verdict on a claim, given what it may rest on."""
     if ground == "nothing_to_compare":
         return "FAIL"
     if claim is None or ground == "out_of_reach":
@@ -319,7 +311,7 @@ def _verdict(ground: Ground, claim: _Claim | None) -> Verdict:
 def _split_variance(
     these: Contrast | None, new: Contrast | None, ratio: float, prompts: int
 ) -> tuple[float | None, float | None, float | None]:
-    """Give back w2, b2 and the share of decoding in the variance of a prompt's mean contrast."""
+    """Return `within_variance`, `between_variance` and `decoding_share` of `Decision`."""
     if these is None:
         return (None, None, None)
     within = these.one_draw.at(ratio) if these.one_draw else 0.0
@@ -334,25 +326,16 @@ def _split_variance(
 def _needed_to_settle(
     judged: _Claim | None, target: Target, ground: Ground, within: float | None, prompts: int
 ) -> tuple[int | None, int | None]:
-    """Give back the responses per prompt, or the prompts, that would show the gain seen in 80 % of runs.
-
-    None where that is not the question, or more than a million.
-    """
+    """Return `responses_to_settle` and `prompts_to_settle` of `Decision`."""
     if ground != "test" or judged is None or judged.verdict != "INCONCLUSIVE" or judged.estimate == 0:
         return (None, None)
     excess = (judged.reach / judged.estimate) ** 2
-    if target == "new":
-        return (None, _count(prompts * excess))
-    return (_count((within or 0.0) / prompts * excess / judged.standard_error**2), None)
-
-
-def _count(needed: float) -> int | None:
-    """Round up to a number that can be drawn."""
-    return math.ceil(needed) if needed <= _MOST_NEEDED else None
+    needed = prompts * excess if target == "new" else (within or 0.0) / prompts * excess / judged.standard_error**2
+    count = math.ceil(needed) if needed <= _MOST_NEEDED else None
+    return (None, count) if target == "new" else (count, None)
 
 
 def _cautions_on_scores(first: Table, second: Table, judged: Target, asked: Target) -> Iterator[Caution]:
-    """Give back what the shape of the scores calls for."""
     lengths = [len(prompt) for prompt in (*first, *second)]
     if judged != asked:
         single = sum(min(len(one), len(other)) < 2 for one, other in zip(first, second, strict=True))
@@ -370,7 +353,6 @@ def _cautions_on_scores(first: Table, second: Table, judged: Target, asked: Targ
 def _cautions_on_noise(
     these: _Claim | None, new: _Claim | None, judged: Target, *, deterministic: bool
 ) -> Iterator[Caution]:
-    """Give back what the noise seen, or not seen, calls for."""
     if these and these.df is None and not deterministic:
         yield Caution(code="identical_replicates")
     if these and these.df is not None and deterministic:
@@ -382,7 +364,6 @@ def _cautions_on_noise(
 def _cautions_on_claim(
     these: _Claim | None, new: _Claim | None, judged: _Claim | None, ground: Ground, base_mean: float
 ) -> Iterator[Caution]:
-    """Give back what the claim itself calls for."""
     if judged and judged.gain is None:
         yield Caution(code="relative_gain_not_estimable", values={"base_mean": base_mean})
     if ground in {"test", "literal"} and these and new and (these.verdict == "PASS") != (new.verdict == "PASS"):

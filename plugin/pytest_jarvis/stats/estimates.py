@@ -1,4 +1,4 @@
-"""Estimates beside the gate, of any metric: a mean, a difference, a ratio, each with its interval."""
+"""Mean, difference and ratio of any metric, each with its interval; not judged by the gate alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MeanEstimate:
 
     mean: float
     interval: Interval | None
-    """Misses with probability `alpha` on each side; None when one response of one prompt is all there is."""
+    """Misses with probability `alpha` on each side; None with one response of one prompt."""
     standard_error: float | None
     df: float | None
     """None without noise, or without an interval."""
@@ -37,7 +37,7 @@ class MeanEstimate:
     prompts: int
 
     def p_at_least(self, bar: float) -> float | None:
-        """Give back the probability of such a mean or a higher one, were the true one exactly `bar` (Student's t)."""
+        """Return the one-sided p-value: probability of this mean or a higher one if the true mean were `bar`."""
         if self.standard_error is None:
             return None
         if self.df is None:
@@ -53,14 +53,14 @@ class Difference:
     second_mean: float
     difference: float
     interval: Interval | None
-    """Misses with probability `alpha` on each side; None when one response of one prompt is all there is."""
+    """Misses with probability `alpha` on each side; None with one response of one prompt."""
     p_greater: float | None
-    """Probability of such a difference or a higher one, were there none."""
+    """One-sided p-value: probability of this difference or a higher one if there were none."""
     p_less: float | None
     standard_error: float | None
     df: float | None
     detectable: float | None
-    """The true difference that this many responses would show in 80 % of runs."""
+    """Minimum detectable difference at a power of 80 %."""
     target: Target
     alpha: float
 
@@ -80,13 +80,12 @@ class Ratio:
 
 
 def _contrast(first: Table, second: Table, target: Target, *, shared_noise: bool) -> tuple[Contrast | None, Target]:
-    """Give back the contrast for a target, or for new prompts when these have too few replicates."""
+    """Return the contrast for a target, or for new prompts when these have too few replicates."""
     these = contrast_these_prompts(first, second, shared_noise=shared_noise) if target == "these" else None
     return (these, "these") if these else (contrast_new_prompts(first, second), "new")
 
 
 def _read_both(first: Scores, second: Scores, alpha: float) -> tuple[Table, Table]:
-    """Check what a comparison of two arms is given."""
     check_alpha(alpha)
     one, other = read_scores(first, "first"), read_scores(second, "second")
     check_same_prompts(one, other, ("first", "second"))
@@ -94,7 +93,7 @@ def _read_both(first: Scores, second: Scores, alpha: float) -> tuple[Table, Tabl
 
 
 def estimate_mean(scores: Scores, *, alpha: float = 0.05, target: Target = "these") -> MeanEstimate:
-    """Give back the mean over prompts with its interval: Student's t, Satterthwaite's degrees of freedom.
+    """Return the mean over prompts with its interval: Student's t, Satterthwaite's degrees of freedom.
 
     `scores`: one sequence per prompt of one finite number per replicate. With fewer than 2 replicates somewhere the
     interval is that for new prompts. ValueError for scores that cannot be used.
@@ -121,38 +120,26 @@ def compare(
     target: Target = "these",
     shared_noise: bool = True,
 ) -> Difference:
-    """Give back `second - first` of any metric, prompts and replicates as in `decide`, with its interval.
+    """Return `second - first` of any metric, prompts and replicates as in `decide`, with interval and p-values.
 
-    The test and the interval are those of `decide` without a bar. ValueError for scores that cannot be used.
+    The test is that of `decide` without `min_gain`. ValueError for scores that cannot be used.
     """
     one, other = _read_both(first, second, alpha)
     contrast, used = _contrast(other, one, target, shared_noise=shared_noise)
     means = contrast_same_draws(other, one)
-    if contrast is None:
-        return Difference(
-            first_mean=means.second,
-            second_mean=means.first,
-            difference=means.estimate(1),
-            interval=None,
-            p_greater=None,
-            p_less=None,
-            standard_error=None,
-            df=None,
-            detectable=None,
-            target=used,
-            alpha=alpha,
-        )
-    estimate, error, df = contrast.estimate(1), contrast.standard_error(1), contrast.df(1)
-    if df is None:
-        p_greater, p_less, reach = float(estimate <= 0), float(estimate >= 0), 0.0
-    else:
+    estimate = means.estimate(1)
+    error, df = (contrast.standard_error(1), contrast.df(1)) if contrast else (None, None)
+    p_greater = p_less = reach = None
+    if error is not None and df is not None:
         p_greater, p_less = upper_tail(estimate / error, df), upper_tail(-estimate / error, df)
         reach = (critical_value(alpha, df) + critical_value(0.2, df)) * error
+    elif contrast:
+        p_greater, p_less, reach = float(estimate <= 0), float(estimate >= 0), 0.0
     return Difference(
         first_mean=means.second,
         second_mean=means.first,
         difference=estimate,
-        interval=contrast.interval(1, alpha),
+        interval=contrast.interval(1, alpha) if contrast else None,
         p_greater=p_greater,
         p_less=p_less,
         standard_error=error,
@@ -171,9 +158,9 @@ def compare_as_ratio(
     target: Target = "these",
     shared_noise: bool = True,
 ) -> Ratio:
-    """Give back `second / first` of a metric that is positive (a duration, say): the ratio of the means.
+    """Return `second / first` of a positive metric (a duration, say): the ratio of the means.
 
-    Fieller's interval with the degrees of freedom at the ratio seen. ValueError for scores that cannot be used.
+    Fieller's interval with the degrees of freedom at the observed ratio. ValueError for scores that cannot be used.
     """
     one, other = _read_both(first, second, alpha)
     contrast, used = _contrast(other, one, target, shared_noise=shared_noise)

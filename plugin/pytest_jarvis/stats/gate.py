@@ -1,4 +1,4 @@
-"""Does the run pass? Verdicts of all adapters and bars, and what was run, become one verdict and an exit status."""
+"""The gate: the thresholds and failures of all adapters become one verdict and an exit status."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from pytest_jarvis.stats.decision import Decision
-from pytest_jarvis.stats.thresholds import (
-    Threshold,
-    ThresholdVerdict,
-    judge_failure_share,
-    judge_gain,
-    withhold,
-)
+from pytest_jarvis.stats.thresholds import Threshold, ThresholdVerdict, judge_failure_share, judge_gain, withhold
 from pytest_jarvis.types import BASE_ARM, GatePlan
 
 GateVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED", "OFF"]
@@ -30,15 +24,15 @@ ReasonCode = Literal[
     "tolerated",
 ]
 """nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
-interrupted: the session was stopped by hand before its end, whatever was drawn by then.
+interrupted: the session was stopped by hand before its end.
 partial_selection: `selected` of the `planned` prompts were asked for (-k, -m).
 failures: `failed` of `planned` responses (of the run, or of its worst arm), a share of `share` where `allowed` is.
-missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never drawn.
+missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never generated.
 prompts_changed: the prompts are not those the verdict is about.
-bar_not_measured: a bar that was asked for has no value, so that the others prove too little. It exits as inconclusive.
-strict: not judged counts as failed, as --jarvis-strict asks.
-seen_under_bar: not proven, but what was seen is under a bar: this never exits 0.
-tolerated: inconclusive, and let through as --jarvis-inconclusive=warn asks.
+bar_not_measured: a configured threshold has no value, so the others prove too little. Exits as inconclusive.
+strict: not judged counts as failed (--jarvis-strict).
+seen_under_bar: not proven, but a value is below its threshold: never exits 0.
+tolerated: inconclusive, and accepted (--jarvis-inconclusive=warn).
 """
 
 _SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1, "NOT_JUDGED": 2, "FAIL": 3}
@@ -46,23 +40,23 @@ _SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What was run, counted."""
+    """Counts of planned, measured and failed prompts and responses."""
 
     prompts_planned: int
     """Prompts of the whole benchmark."""
     prompts_selected: int
     prompts_measured: int
-    """Selected prompts with at least one response of every arm; `measured_by_adapter` says more."""
+    """Selected prompts with at least one response of every arm."""
     responses_planned: int
-    """Of the selected prompts, all arms and replicates of the looks that were drawn."""
+    """Of the selected prompts, in all arms and replicates of the looks taken."""
     responses_failed: int
     responses_missing: int = 0
-    """Neither drawn nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
+    """Neither generated nor failed: the run stopped before (-x, --maxfail, a worker that died)."""
     interrupted: bool = False
     """Stopped by hand (Ctrl-C) before its end."""
     prompts_changed: bool = False
     failures_by_arm: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Arm (`base` for the base) -> responses failed and planned; when empty, the whole run is held to the bar."""
+    """Arm (`base` for the base) -> responses failed and planned; when empty, only the totals are judged."""
     measured_by_adapter: Mapping[str, int] = field(default_factory=dict)
     """Adapter -> selected prompts with a response of the base and of it; when empty, `prompts_measured` is each's."""
 
@@ -77,21 +71,21 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterVerdict:
-    """One adapter against all its bars."""
+    """One adapter's verdict over all its thresholds."""
 
     name: str
     verdict: ThresholdVerdict
     seen_under_bar: bool
-    """A value seen is under its bar, whatever is proven."""
+    """A value is below its threshold, whatever is proven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOutcome:
-    """The one verdict of a run."""
+    """The verdict of a run."""
 
     verdict: GateVerdict
     exit_failed: bool
-    """Whether the exit status is 1 on the gate's account."""
+    """Whether the gate sets exit status 1."""
     reasons: tuple[Reason, ...]
     adapters: tuple[AdapterVerdict, ...]
     thresholds: tuple[Threshold, ...]
@@ -103,13 +97,13 @@ def judge_run(
     plan: GatePlan,
     extra_thresholds: Sequence[Threshold] = (),
 ) -> GateOutcome:
-    """Give back the verdict of a run and whether it exits 1.
+    """Return the verdict of a run and whether it exits 1.
 
-    `decisions`: relevance, by adapter in the order named; None where there is nothing to decide on.
-    `extra_thresholds`: further bars (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets all of its
-    own and those of the run. An adapter with too many failures of its own, or without a pair of some prompt, is not
-    judged; when it is required, or the base fails too often, the run is not. Nothing measured is never green, and a
-    value seen under its bar on the full selection exits 1 whatever is proven, unless the gate is off.
+    `decisions`: relevance, by adapter in the order named; None without a pair of responses.
+    `extra_thresholds`: further thresholds (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets its
+    own and those of the run. An adapter with too many failures, or without a pair for some prompt, is not judged; when
+    it is required, or the base fails too often, the run is not. Nothing measured is never green, and a value below its
+    threshold on the full selection exits 1 whatever is proven, unless the gate is off.
     """
     obstacles = tuple(_obstacles(tuple(decisions), facts, plan))
     shares = _failure_shares(facts, plan)
@@ -136,7 +130,7 @@ def judge_run(
 
 
 def _failure_shares(facts: Counts, plan: GatePlan) -> tuple[Threshold, ...]:
-    """Give back the bar on failures, of each arm where they are counted by arm, else of the run."""
+    """Return the threshold on failures: of each arm where they are counted by arm, else of the run."""
     counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
     if not counts:
         counts = [(None, (facts.responses_failed, facts.responses_planned))]
@@ -147,7 +141,7 @@ def _failure_shares(facts: Counts, plan: GatePlan) -> tuple[Threshold, ...]:
 
 
 def _too_many_failures(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Reason | None:
-    """Give back the reason when so many responses failed that the run cannot be judged; of the worst arm there."""
+    """Return the reason when too many responses failed to judge the run, for the arm with the largest share."""
     if not facts.failures_by_arm:
         return _failures(facts.responses_failed, facts.responses_planned, plan)
     found = {arm: _failures(*counts, plan) for arm, counts in facts.failures_by_arm.items()}
@@ -159,7 +153,6 @@ def _too_many_failures(names: tuple[str, ...], facts: Counts, plan: GatePlan) ->
 
 
 def _failures(failed: int, planned: int, plan: GatePlan) -> Reason | None:
-    """Give back the reason when the share of failures is above the allowed."""
     share = failed / planned if planned else 0.0
     if share <= plan.max_failure_share:
         return None
@@ -168,7 +161,6 @@ def _failures(failed: int, planned: int, plan: GatePlan) -> Reason | None:
 
 
 def _obstacles(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Iterator[Reason]:
-    """Give back what keeps the run from being judged."""
     counts = [_measured(name, facts) for name in (names[:1] if plan.require == "first" else names)]
     measured = (max if plan.require == "any" else min)(counts, default=0)
     if measured == 0:
@@ -183,25 +175,18 @@ def _obstacles(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Iterato
         yield failures
     missing = facts.prompts_selected - measured
     if missing or facts.responses_missing:
-        yield Reason(
-            code="missing_pairs",
-            values={
-                "missing": missing,
-                "selected": facts.prompts_selected,
-                "responses": facts.responses_missing,
-            },
-        )
+        values = {"missing": missing, "selected": facts.prompts_selected, "responses": facts.responses_missing}
+        yield Reason(code="missing_pairs", values=values)
     if facts.prompts_changed:
         yield Reason(code="prompts_changed")
 
 
 def _measured(name: str, facts: Counts) -> int:
-    """Give back how many of the selected prompts have a pair of the base and an adapter."""
     return facts.measured_by_adapter.get(name, facts.prompts_measured)
 
 
 def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:
-    """Give back the worst verdict among an adapter's bars and those of the run."""
+    """Return the worst verdict among the thresholds of an adapter and those of the run."""
     own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
     return AdapterVerdict(
         name=name,
@@ -217,7 +202,7 @@ def _conclude(
     facts: Counts,
     plan: GatePlan,
 ) -> tuple[GateVerdict, bool, tuple[Reason, ...]]:
-    """Give back the run's verdict, whether it exits 1, and why beyond the obstacles."""
+    """Return the run's verdict, whether it exits 1, and further reasons."""
     if any(reason.code == "nothing_measured" for reason in obstacles):
         return ("NOT_JUDGED", True, ())
     if plan.policy == "off":
@@ -228,7 +213,7 @@ def _conclude(
     under = (all if plan.require == "any" else any)(adapter.seen_under_bar for adapter in required)
     if verdict in {"PASS", "FAIL"}:
         return (verdict, verdict == "FAIL", ())
-    # A part of the prompts has no value that the bar is about: only the full selection can be seen to miss it.
+    # Thresholds are about the full selection: a part of the prompts has no value to compare.
     seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
     why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
     why += [Reason(code="strict")] if plan.strict and verdict == "NOT_JUDGED" else []
@@ -243,7 +228,7 @@ def _conclude(
 def _what_is_missing(
     thresholds: Sequence[Threshold], required: Sequence[str], facts: Counts, plan: GatePlan
 ) -> tuple[Reason, ...]:
-    """Give back why an adapter of a run without obstacles is not judged: too many failures, a bar without a value."""
+    """Return why an adapter is not judged in a run without obstacles: failures, or a threshold without a value."""
     counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]
     failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, plan))]
     unmeasured = any(bar.why == "not_measured" and bar.adapter in {None, *required} for bar in thresholds)

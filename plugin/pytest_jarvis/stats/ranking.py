@@ -1,4 +1,4 @@
-"""What is read beside the gate: a ranking of arms, a stored run, the noise floor, the prompts that got worse."""
+"""Statistics that the gate does not judge: ranking of arms, noise floor, prompts that got worse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
 
 from pytest_jarvis.stats.contrasts import (
     Scores,
@@ -24,9 +23,6 @@ from pytest_jarvis.stats.contrasts import (
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, compare, estimate_mean
 from pytest_jarvis.stats.sequential import holm
 
-REGRESSION_ALPHA: Final = 0.01
-"""The error of a false alarm against a stored run."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedArm:
@@ -43,38 +39,29 @@ class Pair:
     better: str
     worse: str
     difference: Difference
-    """better - worse, its interval at the level Holm gave the pair: 0 is outside it wherever `shown`."""
+    """better - worse, its interval at the pair's level by Holm: it excludes 0 wherever `shown`."""
     shown: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The arms from the highest mean down, and which of the differences are shown."""
+    """The arms by descending mean, and the differences of all pairs."""
 
     arms: tuple[RankedArm, ...]
     pairs: tuple[Pair, ...]
     alpha: float
-    """Probability that any difference is called shown where there is none, over scores whose number was fixed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regression:
-    """A run against a stored one."""
-
-    difference: Difference
-    """new - stored."""
-    proven_drop: bool
+    """Family-wise error rate of the pairwise tests, for a fixed sample size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseFloor:
-    """The base against itself with noise of its own: what a metric does when nothing changed."""
+    """Difference of a metric between the base and its twin: how large it is by chance."""
 
     difference: Difference
     floor: float | None
-    """Differences up to this size are noise with probability 1 - 2 alpha."""
+    """Without an effect, the difference is at most this with probability 1 - 2 alpha."""
     relative_floor: float | None
-    """The same as a share of the mean of the two; None over a mean of 0."""
+    """The floor as a share of the mean of both; None over a mean of 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +79,10 @@ class WorsePrompt:
 def rank_arms(
     arms: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Ranking:
-    """Give back the arms from the highest mean down, with every pair's difference.
+    """Return the arms by descending mean, with the difference of every pair.
 
-    Which differences are shown: Holm over the pairs' two-sided p-values, at `alpha` for all of them.
-    `estimate_mean` and `compare` say what the scores may be.
+    Differences are shown by Holm's procedure over the pairs' two-sided p-values, at `alpha` for all of them.
+    Scores as for `estimate_mean` and `compare`.
     """
     estimates = {name: estimate_mean(scores, alpha=alpha, target=target) for name, scores in arms.items()}
     order = sorted(arms, key=lambda name: -estimates[name].mean)
@@ -116,22 +103,8 @@ def rank_arms(
     )
 
 
-def compare_with_stored(
-    stored: Scores, new: Scores, *, alpha: float = REGRESSION_ALPHA, target: Target = "these"
-) -> Regression:
-    """Give back `new - stored` of one arm's scores, noise of its own on each side, and whether a drop is proven.
-
-    Both runs must hold the same prompts; `compare` says what the scores may be.
-    """
-    difference = compare(stored, new, alpha=alpha, target=target, shared_noise=False)
-    return Regression(difference=difference, proven_drop=difference.p_less is not None and difference.p_less <= alpha)
-
-
 def noise_floor(first: Scores, second: Scores, *, alpha: float = 0.05) -> NoiseFloor:
-    """Give back how far two runs of the same arm, drawn with independent noise, part on these prompts.
-
-    `compare` says what the scores may be.
-    """
+    """Return how far two runs of one arm, with independent noise, differ on these prompts; scores as for `compare`."""
     difference = compare(first, second, alpha=alpha, shared_noise=False)
     floor = None
     if difference.standard_error is not None:
@@ -154,13 +127,13 @@ def find_worse_prompts(
     shared_noise: bool = True,
     deterministic: bool = False,
 ) -> tuple[WorsePrompt, ...]:
-    """Give back the prompts whose score dropped by more than noise explains, the largest drop first.
+    """Return the prompts whose score dropped by more than noise explains, the largest drop first.
 
-    A paired t test per prompt (Welch's when the noise is not shared) with Holm's correction over all prompts: one is
-    named wrongly in at most `alpha` of runs. With few replicates a prompt's own variance can be small by chance, so the
-    largest is used of its own, of the mean over prompts, and of that mean brought to the prompt's level (noise that
-    grows with the score). Nothing can be shown with one response everywhere, unless decoding is `deterministic`.
-    ValueError for scores that cannot be used, or ids that are not one per prompt.
+    A paired t test per prompt (Welch's without shared noise) with Holm's correction over all prompts: a wrong prompt is
+    named in at most `alpha` of runs. With few replicates a prompt's own variance can be small by chance, so the largest
+    of three is used: its own, the mean over prompts, and that mean scaled to the prompt's level (noise that grows with
+    the score). Nothing can be shown with one response everywhere, unless decoding is `deterministic`. ValueError for
+    scores that cannot be used, or ids that are not one per prompt.
     """
     check_alpha(alpha)
     first = read_scores(finetuned, "finetuned")
@@ -190,7 +163,7 @@ def find_worse_prompts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Noise:
-    """The noise of one draw of `finetuned - base`, over all prompts."""
+    """Variance of one draw of `finetuned - base`, over all prompts."""
 
     variance: float = 0.0
     relative: float = 0.0
@@ -199,12 +172,12 @@ class _Noise:
 
 
 def _level(one: Sequence[float], other: Sequence[float]) -> float:
-    """Give back the higher of a prompt's two means."""
+    """Return the higher of a prompt's two means."""
     return max(mean(one), mean(other))
 
 
 def _pooled_noise(first: Table, second: Table, *, shared_noise: bool) -> _Noise | None:
-    """Give back the noise seen on all prompts together; None with one response everywhere."""
+    """Return the noise pooled over prompts; None with one response everywhere."""
     weighted, squares, total = [], [], 0
     for one, other in zip(first, second, strict=True):
         contrast = contrast_these_prompts((one,), (other,), shared_noise=shared_noise)
@@ -220,7 +193,7 @@ def _pooled_noise(first: Table, second: Table, *, shared_noise: bool) -> _Noise 
 
 
 def _p_worse(one: tuple[float, ...], other: tuple[float, ...], noise: _Noise, *, shared_noise: bool) -> float:
-    """Give back the p-value of "this prompt's score did not drop"."""
+    """Return the p-value of "this prompt's score did not drop"."""
     expected = max(noise.variance, noise.relative * _level(one, other) ** 2)
     variance, df = expected / min(len(one), len(other)), noise.df
     contrast = contrast_these_prompts((one,), (other,), shared_noise=shared_noise)

@@ -1,4 +1,4 @@
-"""Is the candidate worse than it was? Its scores against those of a stored run, overall and by category."""
+"""Regression tests: the candidate's scores against those of its baseline, overall and by category."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pytest_jarvis.stats.contrasts import Interval, Scores
-from pytest_jarvis.stats.estimates import Difference
-from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, compare_with_stored
+from pytest_jarvis.stats.estimates import Difference, compare
 from pytest_jarvis.stats.sequential import holm
 from pytest_jarvis.types import Storage
 
+REGRESSION_ALPHA: Final = 0.01
+"""Error rate of a false alarm against a baseline."""
 OVERALL: Final = ""
-"""The name of the test over all prompts; no category is called so."""
+"""Name of the test over all prompts; no category has it."""
 
 RegressionVerdict = Literal["DROP", "NO_DROP", "NOT_JUDGED"]
 Obstacle = Literal[
@@ -27,47 +28,47 @@ Obstacle = Literal[
 ]
 """nothing_stored: there is no baseline and no comparable report.
 run_not_judged: this run is a selection, has too many failures, or lacks pairs.
-stored_not_judged: the same of the stored run.
-other_kind: one of the two is an A/A run, or was answered by a script and the other by a model.
+stored_not_judged: so is the stored run.
+other_kind: one of the two is an A/A run, or only one was answered by a script.
 other_dictionary: the relevance counts other terms, or another share of them as 1.
 no_common_prompt: no prompt has the same id and text in both.
 not_measured: one of the two has no relevance.
 """
 Direction = Literal["rise", "drop"]
 Choice = Literal["named", "baseline", "newest"]
-"""How the stored run was found: named on the command line, the baseline, or the newest comparable report."""
+"""How the stored run was selected: named on the command line, the baseline, or the newest comparable report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTest:
-    """One test of « the candidate did not get worse », over all prompts or over one category."""
+    """A test of "the candidate did not get worse" over all prompts or one category."""
 
     category: str
     """Empty over all prompts."""
     prompts: int
     difference: Difference
-    """new - stored of the candidate's relevance, its interval at the level Holm gave the test."""
+    """new - stored of the candidate's relevance, its interval at the test's level by Holm."""
     proven_drop: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeShift:
-    """How a metric moved, over all prompts or over one category."""
+    """The change of a metric over all prompts or one category."""
 
     category: str
     """Empty over all prompts."""
     prompts: int
     difference: Difference
-    """new - stored, its interval at the level that was asked."""
+    """new - stored, its interval at `alpha`."""
     corrected: Interval | None
-    """The interval at the level that Holm gave the way it moved: 0 is outside it wherever that is `proven`."""
+    """The interval at the level by Holm: it excludes 0 wherever a direction is `proven`."""
     proven: Direction | None
-    """None where noise may explain it."""
+    """None where noise may explain the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingChange:
-    """Something two runs do not have in common."""
+    """A setting in which two runs differ."""
 
     name: str
     """The setting, with dots: `generation.temperature`, `versions.torch`."""
@@ -77,7 +78,7 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptOverlap:
-    """The prompts of two runs, by id and text."""
+    """The prompts of two runs, matched by id and text."""
 
     common: tuple[str, ...]
     only_stored: tuple[str, ...]
@@ -88,7 +89,7 @@ class PromptOverlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """The run that the candidate is held against."""
+    """The baseline of a regression test."""
 
     report: str
     sha256: str
@@ -100,16 +101,16 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionOutcome:
-    """What the comparison with a stored run says, and what it does to the exit status."""
+    """The result of a regression test, and its effect on the exit status."""
 
     verdict: RegressionVerdict
     exit_failed: bool
     obstacles: tuple[Obstacle, ...]
     """Why it is not judged."""
     asked: str
-    """What `--jarvis-compare` named."""
+    """The value of `--jarvis-compare`."""
     alpha: float
-    """Probability that any drop is called proven where there is none."""
+    """Family-wise error rate of the tests."""
     stored: StoredRun | None
     adapter: str
     tests: tuple[ScopeTest, ...]
@@ -126,36 +127,33 @@ class RegressionOutcome:
 def find_drops(
     scopes: Mapping[str, tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
 ) -> tuple[ScopeTest, ...]:
-    """Give back a test of each scope (`OVERALL` or a category): its scores stored and new, same prompts in both.
+    """Return a test of each scope (`OVERALL` or a category) from its scores stored and new, same prompts in both.
 
-    Holm over all of them, so that one is called a drop where there is none in at most `alpha` of runs. The scores of
-    the two runs count as independent: with one seed for both they are alike, and the test errs less than it says.
-    ValueError as `compare`.
+    Holm's procedure over all scopes, so that a drop is claimed wrongly in at most `alpha` of runs. The two runs count
+    as independent: with one seed for both they are alike, and the test errs less than stated. ValueError as `compare`.
     """
-    p_values = []
-    for stored, new in scopes.values():
-        p_less = compare_with_stored(stored, new, alpha=alpha).difference.p_less
-        p_values.append(1.0 if p_less is None else p_less)
+    p_values = [compare(stored, new, alpha=alpha, shared_noise=False).p_less for stored, new in scopes.values()]
+    steps = holm([1.0 if p is None else p for p in p_values], alpha)
     return tuple(
         ScopeTest(
             category=name,
             prompts=len(stored),
-            difference=compare_with_stored(stored, new, alpha=step.alpha).difference,
+            difference=compare(stored, new, alpha=step.alpha, shared_noise=False),
             proven_drop=step.rejected,
         )
-        for (name, (stored, new)), step in zip(scopes.items(), holm(p_values, alpha), strict=True)
+        for (name, (stored, new)), step in zip(scopes.items(), steps, strict=True)
     )
 
 
 def find_shifts(
     scopes: Mapping[str, tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
 ) -> tuple[ScopeShift, ...]:
-    """Give back how each scope moved: its scores stored and new, same prompts in both, as `find_drops`.
+    """Return the change of each scope; `scopes` as in `find_drops`.
 
-    Holm over the scopes for drops and again for rises, each at `alpha`: of what did not move, one is called a drop in
-    at most `alpha` of runs, and one a rise in as many.
+    Holm's procedure over the scopes for drops and again for rises, each at `alpha`: among scopes that did not move, a
+    drop is claimed in at most `alpha` of runs, and so is a rise.
     """
-    seen = [compare_with_stored(stored, new, alpha=alpha).difference for stored, new in scopes.values()]
+    seen = [compare(stored, new, alpha=alpha, shared_noise=False) for stored, new in scopes.values()]
     drops = holm([1.0 if one.p_less is None else one.p_less for one in seen], alpha)
     rises = holm([1.0 if one.p_greater is None else one.p_greater for one in seen], alpha)
     shifts = []
@@ -167,7 +165,7 @@ def find_shifts(
                 category=name,
                 prompts=len(stored),
                 difference=difference,
-                corrected=compare_with_stored(stored, new, alpha=step.alpha).difference.interval,
+                corrected=compare(stored, new, alpha=step.alpha, shared_noise=False).interval,
                 proven=way if step.rejected and difference.difference else None,
             )
         )
@@ -175,9 +173,9 @@ def find_shifts(
 
 
 def settle(outcome: RegressionOutcome, *, fail: bool, strict: bool) -> RegressionOutcome:
-    """Give back the outcome with its verdict and exit status.
+    """Return the outcome with its verdict and exit status.
 
-    A proven drop fails where `fail` is asked; what cannot be judged fails only under `strict` as well.
+    A proven drop fails with `fail`; a run that cannot be judged fails only with `strict` as well.
     """
     if outcome.obstacles:
         return replace(outcome, verdict="NOT_JUDGED", exit_failed=fail and strict)

@@ -1,4 +1,4 @@
-"""Responses drawn in looks until the verdict is certain, and several adapters: the error stays what was promised."""
+"""Sequential looks (Pocock) and several adapters (Holm): stop a run early at the stated error rate."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _LOWEST = 9.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HolmStep:
-    """What Holm's procedure says of one hypothesis."""
+    """Result of Holm's procedure for one hypothesis."""
 
     rejected: bool
     alpha: float
-    """The level it was compared with; for those never reached, the level at which the procedure stopped."""
+    """Its level; for hypotheses never reached, the level at which the procedure stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look says."""
+    """The decisions after one look."""
 
     decisions: Mapping[str, Decision]
-    """By adapter, in the order given; those settled at an earlier look unchanged."""
+    """By adapter, in the order given; those of earlier looks unchanged."""
     undecided: tuple[str, ...]
     """Adapters that another look could settle."""
     next_look: int | None
-    """Responses per prompt and arm to draw up to; None when the drawing stops."""
+    """Responses per prompt and arm to generate up to; None when the run stops."""
 
     @property
     def settled(self) -> dict[str, Decision]:
-        """The decisions that stand, to be given to the next look."""
+        """The final decisions, an argument of the next look."""
         return {name: decision for name, decision in self.decisions.items() if name not in self.undecided}
 
 
 @lru_cache(maxsize=64)
 def look_alpha(alpha: float, looks: tuple[int, ...] = LOOKS) -> float:
-    """Give back the one-sided level to test at in each look so that all looks together err with probability `alpha`.
+    """Return the one-sided level of each look at which all looks together err with probability `alpha`.
 
     Pocock (1977) for looks of any sizes, by the recursion of Armitage, McPherson and Rowe (1969), rounded to three
     significant digits: 0.0218 for 0.05 in looks of 4, 8 and 16. ValueError when the looks do not increase.
@@ -64,9 +64,9 @@ def look_alpha(alpha: float, looks: tuple[int, ...] = LOOKS) -> float:
 
 
 def crossing_probability(level: float, looks: Sequence[int]) -> float:
-    """Give back the probability that a test at `level` in each look errs in at least one of them.
+    """Return the probability that a test at `level` in each look errs in at least one of them.
 
-    The sums at the looks are a Gaussian walk with variances `looks`; its density under the bars is carried from one
+    The sums at the looks are a Gaussian walk with variances `looks`; its density below the bounds is carried from one
     look to the next by Simpson's rule.
     """
     import numpy as np
@@ -93,7 +93,7 @@ def crossing_probability(level: float, looks: Sequence[int]) -> float:
 def holm(
     p_values: Sequence[float], alpha: float, critical: Callable[[float], float] | None = None
 ) -> tuple[HolmStep, ...]:
-    """Give back, in the order given, which hypotheses Holm's procedure (1979) rejects at the overall level `alpha`.
+    """Return, in the order given, which hypotheses Holm's procedure (1979) rejects at the overall level `alpha`.
 
     The j-th smallest of m p-values is compared with `critical(alpha / (m - j + 1))`, by default that share itself; the
     first that is higher stops the procedure.
@@ -119,11 +119,11 @@ def judge_look(
     settled: Mapping[str, Decision] | None = None,
     unmeasured: int = 0,
 ) -> Look:
-    """Decide on every adapter with the responses drawn up to look `index` (from 0).
+    """Decide on every adapter with the responses generated up to look `index` (from 0).
 
-    Each decision is that of `decide`, at the level Pocock and Holm give it, so that its interval agrees with its
-    verdict. Holm runs over the passes and over the fails apart, and goes on from look to look: what an earlier look
-    settled (`settled`) stands, and leaves the more to the others. With one look this is Holm alone; with one adapter,
+    Each decision is that of `decide`, at the level Pocock and Holm give it, so its interval agrees with its verdict.
+    Holm's procedure runs over the passes and the fails apart, and continues over looks: what an earlier look settled
+    (`settled`) stands, and leaves more of `alpha` to the others. With one look this is Holm alone; with one adapter,
     Pocock alone. `base` is by adapter where responses failed: each takes its pair with it. `unmeasured` adapters were
     asked for and have no pair: they stay among the hypotheses, so that a failure makes no other adapter's test easier.
     ValueError as `decide`, and for a look that does not exist.
@@ -163,7 +163,7 @@ def _levels(
     critical: Callable[[float], float],
     unmeasured: int,
 ) -> dict[str, float]:
-    """Give back the level at which each open adapter is judged: Holm over the passes, and over the fails."""
+    """Return the level at which each open adapter is judged: Holm over the passes, and over the fails."""
     open_names = list(decisions)
     failed = sum(decision.verdict == "FAIL" for decision in settled.values())
     passed = sum(decision.verdict == "PASS" for decision in settled.values())
@@ -183,5 +183,5 @@ def _levels(
 
 
 def _p_value(decision: Decision, p_value: float | None) -> float:
-    """Give back the p-value that counts: none for a claim that cannot be judged."""
+    """Return the p-value, 1 for a claim that cannot be judged."""
     return 1.0 if p_value is None or decision.ground == "out_of_reach" else p_value

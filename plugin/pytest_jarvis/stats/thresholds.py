@@ -1,4 +1,4 @@
-"""The bars a run is held against, one by one: value, bar, verdict and why. What `thresholds.json` holds."""
+"""Thresholds, judged one by one: value, verdict and why. The content of `thresholds.json`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ThresholdName = Literal[
     "metric_gain",
     "metric_mean",
 ]
-"""metric_gain, metric_mean: of the metric that `metric_bars` names (`Threshold.metric`), in its own unit."""
+"""metric_gain, metric_mean: of a metric in `metric_bars` (`Threshold.metric`), in its own unit."""
 ThresholdVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT_JUDGED"]
 Direction = Literal["at_least", "at_most"]
 WhyCode = Literal[
@@ -41,51 +41,35 @@ WhyCode = Literal[
     "run_not_judged",
 ]
 """proven, disproven, undecided: by the interval (`lower`, `upper`, missing with `alpha` on each side).
-seen, not_seen: by the value alone, as `point` asks or because it is a count.
+seen, not_seen: by the value alone, with policy `point` or because it is a count.
 nothing_to_compare: both arms score 0. out_of_reach: no score in [0, 1] is `bar` above the base (`base_mean`).
-not_measured: there is no value. no_interval: a value without any estimate of its noise.
-gate_off: asked not to judge. run_not_judged: the run as a whole cannot be judged, or what is drawn of this adapter.
+not_measured: no value. no_interval: a value without an estimate of its noise.
+gate_off: policy `off`. run_not_judged: the run, or the responses of this adapter, cannot be judged.
 """
 
 _WHY_OF: Final[Mapping[Verdict, WhyCode]] = {"PASS": "proven", "FAIL": "disproven", "INCONCLUSIVE": "undecided"}
-_DIRECTIONS: Final[Mapping[ThresholdName, Direction]] = {
-    "relevance_gain": "at_least",
-    "absolute_gain": "at_least",
-    "keyword_gain": "at_least",
-    "routing_accuracy": "at_least",
-    "routing_gain": "at_least",
-    "category_floor": "at_least",
-    "failure_share": "at_most",
-    "latency_ratio": "at_most",
-    "metric_gain": "at_least",
-    "metric_mean": "at_least",
-}
-"""Of a metric that `metric_bars` names, a bar may have the other one."""
+_AT_MOST: Final[frozenset[ThresholdName]] = frozenset({"failure_share", "latency_ratio"})
+"""Upper bounds; all others are lower bounds, save where `judge_metric` is given a direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """One bar, judged."""
+    """One threshold, judged."""
 
     name: ThresholdName
     adapter: str | None
-    """None for a bar on the whole run; `base` for one on the base alone."""
+    """None for a threshold on the whole run; `base` for one on the base alone."""
     category: str | None = None
     metric: str | None = None
-    """Name of the metric, of a bar that `metric_bars` sets."""
+    """Of a threshold in `metric_bars`."""
     value: float | None
     bar: float
     direction: Direction
     verdict: ThresholdVerdict
     meets: bool | None
-    """Whether the value seen meets the bar, whatever is proven; None without a value."""
+    """Whether the value meets `bar`, whatever is proven; None without a value."""
     why: WhyCode
     values: Mapping[str, float] = field(default_factory=dict)
-
-
-def meets_bar(decision: Decision) -> bool:
-    """Say whether the gain seen meets the bar; over a base of 0 anything above 0 does."""
-    return decision.finetuned_mean > 0 if decision.gain is None else decision.gain >= decision.min_gain
 
 
 def judge_gain(
@@ -94,7 +78,8 @@ def judge_gain(
     """Judge a relative gain by its decision (whose `min_gain` is `bar`); None when it was not measured."""
     if decision is None:
         return _missing(name, adapter, bar, policy)
-    meets = meets_bar(decision)
+    # Over a base of 0 any score is an unlimited gain.
+    meets = decision.finetuned_mean > 0 if decision.gain is None else decision.gain >= decision.min_gain
     interval = decision.judged_interval
     values = _interval_values(interval, decision.alpha)
     verdict, why = _settle(policy, decision.verdict if decision.ground != "no_variance" else None, meets=meets)
@@ -118,7 +103,7 @@ def judge_gain(
 def judge_estimate(
     name: ThresholdName, adapter: str, estimate: Difference | Ratio | MeanEstimate | None, *, bar: float, policy: Policy
 ) -> Threshold:
-    """Judge a difference, a ratio or a mean against the side of `bar` its name asks for; None: it was not measured."""
+    """Judge a difference, a ratio or a mean against `bar`; None when it was not measured."""
     return _judge_estimate(_missing(name, adapter, bar, policy), estimate, policy)
 
 
@@ -140,7 +125,6 @@ def judge_metric(
 def _judge_estimate(
     missing: Threshold, estimate: Difference | Ratio | MeanEstimate | None, policy: Policy
 ) -> Threshold:
-    """Give back the threshold judged by an estimate and its interval; as it is where there is no estimate."""
     value = _value_of(estimate)
     if estimate is None or value is None:
         return missing
@@ -156,7 +140,6 @@ def _judge_estimate(
 
 
 def _value_of(estimate: Difference | Ratio | MeanEstimate | None) -> float | None:
-    """Give back the number that an estimate is about."""
     if isinstance(estimate, Ratio):
         return estimate.value
     if isinstance(estimate, Difference):
@@ -167,7 +150,7 @@ def _value_of(estimate: Difference | Ratio | MeanEstimate | None) -> float | Non
 def judge_floors(
     adapter: str, estimates: Mapping[str, MeanEstimate], floors: Mapping[str, float], *, alpha: float, policy: Policy
 ) -> tuple[Threshold, ...]:
-    """Judge the mean score of each category that has a floor; Holm over the floors, at `alpha` for all of them.
+    """Judge the mean score of each category that has a floor, with Holm's procedure at `alpha` over the floors.
 
     A floor whose category has no estimate was not measured.
     """
@@ -193,7 +176,7 @@ def judge_floors(
 
 
 def judge_failure_share(failed: int, planned: int, *, bar: float, policy: Policy, arm: str | None = None) -> Threshold:
-    """Judge the share of the planned responses, of one arm or of the run, that could not be made: without noise."""
+    """Judge the share of planned responses, of one arm or of the run, that failed; a count, so without noise."""
     threshold = _missing("failure_share", arm, bar, policy)
     if planned == 0:
         return threshold
@@ -204,12 +187,12 @@ def judge_failure_share(failed: int, planned: int, *, bar: float, policy: Policy
 
 
 def withhold(threshold: Threshold) -> Threshold:
-    """Give back the threshold of a run that cannot be judged: its value stands, its verdict does not."""
+    """Return the threshold of a run that cannot be judged: it keeps its value and loses its verdict."""
     return replace(threshold, verdict="NOT_JUDGED", why="run_not_judged")
 
 
 def _settle(policy: Policy, proof: Verdict | None, *, meets: bool) -> tuple[ThresholdVerdict, WhyCode]:
-    """Give back the verdict a policy takes from what is proven (None: nothing can be) and from the value seen."""
+    """Return the verdict by a policy, from what is proven (None: nothing can be) and from the value."""
     if policy == "off":
         return ("NOT_JUDGED", "gate_off")
     if policy == "point":
@@ -220,14 +203,14 @@ def _settle(policy: Policy, proof: Verdict | None, *, meets: bool) -> tuple[Thre
 def _missing(
     name: ThresholdName, adapter: str | None, bar: float, policy: Policy, *, category: str | None = None
 ) -> Threshold:
-    """Give back the threshold of what was not measured."""
+    """Return a threshold without a value."""
     return Threshold(
         name=name,
         adapter=adapter,
         category=category,
         value=None,
         bar=bar,
-        direction=_DIRECTIONS[name],
+        direction="at_most" if name in _AT_MOST else "at_least",
         verdict="NOT_JUDGED",
         meets=None,
         why="gate_off" if policy == "off" else "not_measured",
@@ -235,5 +218,4 @@ def _missing(
 
 
 def _interval_values(interval: Interval | None, alpha: float) -> dict[str, float]:
-    """Give back the figures of an interval."""
     return {} if interval is None else {"lower": interval[0], "upper": interval[1], "alpha": alpha}

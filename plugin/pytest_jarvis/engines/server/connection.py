@@ -244,7 +244,7 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def is_same_origin(one: str, other: str) -> bool:
-    """Tell whether two addresses have one scheme, host and port (RFC 6454); a port left out is the scheme's."""
+    """Return whether two addresses have one scheme, host and port (RFC 6454); a port left out is the scheme's."""
     return _origin(one) == _origin(other)
 
 

@@ -139,7 +139,7 @@ class LocalEncoder:
 
 
 def _is_here(name: str) -> bool:
-    """Tell whether an encoder is a folder or in the hub's cache; asks no network."""
+    """Return whether an encoder is a folder or in the hub's cache; asks no network."""
     if Path(name).expanduser().is_dir():
         return True
     if find_spec("huggingface_hub") is None:

@@ -62,7 +62,7 @@ class DiagnosticWarning:
 
 
 def describe_arm(responses: Sequence[ResponseFacts]) -> ArmDiagnostics:
-    """Give back the means and shares over an arm's responses."""
+    """Return the means and shares over an arm's responses."""
     count = len(responses)
 
     def share(total: int) -> float | None:
@@ -80,13 +80,13 @@ def describe_arm(responses: Sequence[ResponseFacts]) -> ArmDiagnostics:
 
 
 def warn_about(base: ArmDiagnostics, finetuned: ArmDiagnostics, absolute_gain: float) -> tuple[DiagnosticWarning, ...]:
-    """Give back what makes a gain suspect (only when there is one), and what is wrong with the responses themselves."""
+    """Return what makes a gain suspect (only when there is one), and what is wrong with the responses themselves."""
     gain = _warn_about_gain(base, finetuned) if absolute_gain > 0 else ()
     return (*gain, *_warn_about_responses(base, finetuned))
 
 
 def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
-    """Give back how a gain may have been had without a better answer."""
+    """Return how a gain may have been had without a better answer."""
     before, after = base.tools_per_response or 0.0, finetuned.tools_per_response or 0.0
     stuffed = finetuned.stuffed_share or 0.0
     if after >= before + MORE_TOOLS or stuffed >= (base.stuffed_share or 0.0) + STUFFED_SHARE:
@@ -97,7 +97,7 @@ def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterato
 
 
 def _warn_about_responses(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
-    """Give back which responses are no answers."""
+    """Return which responses are no answers."""
     empty, cut = finetuned.empty_share or 0.0, finetuned.cut_share or 0.0
     if empty >= BAD_SHARE:
         yield DiagnosticWarning(code="empty", values={"share": empty, "base": base.empty_share or 0.0})
@@ -138,14 +138,14 @@ class WeakestCategory:
 
 
 def advise(decision: Decision) -> Advice:
-    """Give back the level of the gain seen, and the level that the judged interval shows."""
+    """Return the level of the gain seen, and the level that the judged interval shows."""
     code = _level_seen(decision)
     proven = _level_proven(decision)
     return Advice(code=code, proven=code == proven, proven_code=proven, gain=decision.gain)
 
 
 def _level_seen(decision: Decision) -> AdviceCode:
-    """Give back the level of the point estimate; any score over a base of 0 is a gain without bounds."""
+    """Return the level of the point estimate; any score over a base of 0 is a gain without bounds."""
     if decision.gain is None:
         return "EFFICACE" if decision.finetuned_mean > 0 else "INSUFFISANT"
     gain = round(decision.gain, 12)  # 0.55 / 0.5 - 1 is not above 10 %
@@ -153,7 +153,7 @@ def _level_seen(decision: Decision) -> AdviceCode:
 
 
 def _level_proven(decision: Decision) -> AdviceCode | None:
-    """Give back the level that is shown, by the interval or, where there is none, by the verdict and its bar."""
+    """Return the level that is shown, by the interval or, where there is none, by the verdict and its bar."""
     interval = decision.judged_interval
     if interval is not None:
         lower, upper = round(interval[0], 12), round(interval[1], 12)
@@ -171,7 +171,7 @@ def _level_proven(decision: Decision) -> AdviceCode | None:
 def find_weakest_category(
     finetuned: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these"
 ) -> WeakestCategory | None:
-    """Give back the category (one of at least two, else None) with the lowest mean over its prompts.
+    """Return the category (one of at least two, else None) with the lowest mean over its prompts.
 
     It is shown to be the weakest when the one-sided test of Welch (1947) against the prompts of all other categories
     rejects at `alpha` divided by the number of categories (Bonferroni: the lowest was picked after the fact).
@@ -192,7 +192,7 @@ def find_weakest_category(
 
 
 def _is_below(low: MeanEstimate, high: MeanEstimate, alpha: float) -> bool:
-    """Say whether one independent mean is below another by more than noise explains."""
+    """Return whether one independent mean is below another by more than noise explains."""
     if low.standard_error is None or high.standard_error is None:
         return False
     parts = [(one.standard_error**2, one.df) for one in (low, high) if one.standard_error and one.df]

@@ -69,7 +69,7 @@ class Flips:
 
 
 def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | None:
-    """Say whether a response is right by `criterion`; None where it does not apply or was not measured."""
+    """Return whether a response is right by `criterion`; None where it does not apply or was not measured."""
     if criterion == "expected_tool":
         if (choice := sample.score(TOOL_ROUTING)) is not None:
             return choice == 1
@@ -79,7 +79,7 @@ def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | Non
 
 
 def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
-    """Give back how the relevance of each row measured in both arms changed, in the rows' order."""
+    """Return how the relevance of each row measured in both arms changed, in the rows' order."""
     scored = [(row, pair) for row in rows if all(pair := pair_values(row, RELEVANCE))]
     if not scored:
         return ()
@@ -103,13 +103,13 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
 
 
 def pick_improvements(changes: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Give back the highest rises, at most `TOP_CHANGES`; of equal ones, the first."""
+    """Return the highest rises, at most `TOP_CHANGES`; of equal ones, the first."""
     risen = [change for change in changes if change.change > _ROUNDING]
     return tuple(sorted(risen, key=lambda one: -round(one.change, 12))[:TOP_CHANGES])
 
 
 def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Give back the lowest changes that are no improvement already named; of equal ones, the lower score first."""
+    """Return the lowest changes that are no improvement already named; of equal ones, the lower score first."""
     named = {change.row.prompt_id for change in improvements}
     others = [change for change in changes if change.row.prompt_id not in named]
 

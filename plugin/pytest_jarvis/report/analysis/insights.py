@@ -128,7 +128,7 @@ class Insights:
         return self.adapters[0]
 
     def of_adapter(self, name: str) -> AdapterInsight:
-        """Give back one adapter's; KeyError for a name that is not in the report."""
+        """Return one adapter's; KeyError for a name that is not in the report."""
         for insight in self.adapters:
             if insight.name == name:
                 return insight
@@ -136,7 +136,7 @@ class Insights:
 
 
 def insights(report: Report) -> Insights:
-    """Give back what a report says; pure, and never fails on one with little or nothing measured.
+    """Return what a report says; pure, and never fails on one with little or nothing measured.
 
     Intervals are at the level of the adapter's own decision (where there is none, at the plan's), so that the overall
     ones agree with the verdict. Those of categories are not corrected for their number: read, not judged.
@@ -193,7 +193,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
 
 
 def _as_decided(metric: MetricComparison, decision: Decision | None) -> MetricComparison:
-    """Give back the comparison with the decision's own interval of the gain: a reader sees one, not two."""
+    """Return the comparison with the decision's own interval of the gain: a reader sees one, not two."""
     if decision is None or decision.gain is None or metric.ratio.value is None:
         return metric
     interval = decision.gain_these if metric.ratio.target == "these" else decision.gain_new
@@ -227,7 +227,7 @@ def _compare(
 
 
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
-    """Give back the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
+    """Return the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
     scores = {
         name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, RELEVANCE)[1])]
         for name in categories

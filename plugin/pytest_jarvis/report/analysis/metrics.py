@@ -69,7 +69,7 @@ def compare_pairs(
 
 
 def collect_pair_scores(rows: Sequence[ResultRow], spec: MetricSpec) -> list[tuple[float, ...]]:
-    """Give back the numbers of a metric of pairs, a sequence per prompt that has any."""
+    """Return the numbers of a metric of pairs, a sequence per prompt that has any."""
     found = [tuple(value for one in row.samples if (value := one.score(spec.name)) is not None) for row in rows]
     return [values for values in found if values]
 
@@ -108,7 +108,7 @@ def line_metrics(
     *,
     shared_noise: bool,
 ) -> dict[str, MetricResult]:
-    """Give back each metric, overall and per category, for each adapter: its rows and its error rate by its name."""
+    """Return each metric, overall and per category, for each adapter: its rows and its error rate by its name."""
     return {
         spec.name: MetricResult(
             spec=spec,
@@ -162,7 +162,7 @@ def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shar
 
 
 def _samples(spec: MetricSpec, row: ResultRow) -> Sequence[Sample]:
-    """Give back the samples of a row that the metric can be of: of pairs, the adapter's with a partner."""
+    """Return the samples of a row that the metric can be of: of pairs, the adapter's with a partner."""
     if spec.per == "response":
         return row.samples
     partners = {sample.replicate for sample in row.samples if sample.arm != row.adapter}

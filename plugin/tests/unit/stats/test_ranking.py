@@ -1,10 +1,10 @@
-"""Ranking, stored runs, the noise floor, and prompts that got worse."""
+"""Ranking, the noise floor, and prompts that got worse."""
 
 import random
 
 import pytest
 
-from pytest_jarvis.stats.ranking import compare_with_stored, find_worse_prompts, noise_floor, rank_arms
+from pytest_jarvis.stats.ranking import find_worse_prompts, noise_floor, rank_arms
 
 Row = list[float]
 
@@ -37,21 +37,6 @@ def test_one_response_of_one_prompt_ranks_but_shows_nothing() -> None:
     ranking = rank_arms({"a": [[0.1]], "b": [[0.9]]})
     assert [place.name for place in ranking.arms] == ["b", "a"]
     assert [pair.shown for pair in ranking.pairs] == [False]
-
-
-def test_a_clear_drop_against_a_stored_run_is_proven() -> None:
-    regression = compare_with_stored(arm(1, 0.5), arm(3, 0.4))
-    assert regression.proven_drop
-    assert regression.difference.difference == pytest.approx(-0.1, abs=0.03)
-    assert regression.difference.alpha == 0.01
-
-
-def test_the_same_arm_drawn_again_is_no_drop() -> None:
-    assert not compare_with_stored(arm(1, 0.5), arm(3, 0.5)).proven_drop
-
-
-def test_one_response_of_one_prompt_proves_no_drop() -> None:
-    assert not compare_with_stored([[0.9]], [[0.1]]).proven_drop
 
 
 def test_the_noise_floor_is_the_reach_of_the_difference() -> None:

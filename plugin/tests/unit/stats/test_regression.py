@@ -5,8 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_jarvis.stats.ranking import REGRESSION_ALPHA, compare_with_stored
-from pytest_jarvis.stats.regression import OVERALL, Obstacle, RegressionOutcome, find_drops, settle
+from pytest_jarvis.stats.estimates import compare
+from pytest_jarvis.stats.regression import (
+    OVERALL,
+    REGRESSION_ALPHA,
+    Obstacle,
+    RegressionOutcome,
+    find_drops,
+    settle,
+)
 
 Table = list[tuple[float, ...]]
 
@@ -52,7 +59,7 @@ def test_the_same_scores_are_no_drop() -> None:
 def test_one_scope_is_tested_at_the_whole_error() -> None:
     both = (scores(0.5, 1), scores(0.49, 2))
     [test] = find_drops({OVERALL: both})
-    assert test.difference == compare_with_stored(*both, alpha=REGRESSION_ALPHA).difference
+    assert test.difference == compare(*both, alpha=REGRESSION_ALPHA, shared_noise=False)
 
 
 def test_a_drop_of_one_category_is_found_where_the_others_make_up_for_it() -> None:

@@ -10,7 +10,6 @@ from pytest_jarvis.stats.thresholds import (
     judge_failure_share,
     judge_floors,
     judge_gain,
-    meets_bar,
     withhold,
 )
 
@@ -86,9 +85,9 @@ def test_what_was_not_measured_is_not_judged(policy: Policy, why: str) -> None:
 
 
 def test_any_score_over_a_base_of_zero_meets_a_relative_bar() -> None:
-    assert meets_bar(decide(ZEROS, BASE))
-    assert not meets_bar(decide(ZEROS, ZEROS))
-    assert not meets_bar(UNDECIDED)
+    decisions = decide(ZEROS, BASE), decide(ZEROS, ZEROS), UNDECIDED
+    thresholds = [judge_gain("relevance_gain", "jarvis", one, bar=0.05, policy="proven") for one in decisions]
+    assert [threshold.meets for threshold in thresholds] == [True, False, False]
 
 
 def test_an_estimate_without_an_interval_is_inconclusive() -> None:
