@@ -162,12 +162,14 @@ class TransformersEngine:
         self.batch_invariance = proof.check_batch_invariance(base.model, probes, pad=pad)
         self._model: Any = base.model
         self._proofs: tuple[AdapterProof, ...] = ()
-        self._mixed: proof.MixedTrial | None = None
+        # Why each arm runs in a pass of its own; None where rows of all arms share a batch.
+        self._separate: Note | None = None
         if files:
             seen = Probes(name=name, prompts=probes, pad=pad, before=before, batch_invariance=self.batch_invariance)
-            proven = attach_and_prove(base, files, seen, allow_inert=self._spec.allow_inert_adapter)
-            self._model, self._proofs, self._mixed = proven.model, proven.proofs, proven.mixed
-        two_passes = self._mixed is not None and not self._mixed.works
+            self._model, self._proofs, self._separate = attach_and_prove(
+                base, files, seen, allow_inert=self._spec.allow_inert_adapter
+            )
+        two_passes = self._separate is not None
         # Why a GPU launches every step kernel by kernel; None where steps are recorded, and on a CPU.
         self._unrecorded: Note | None = None
         on_gpu = base.device.type == "cuda"
@@ -200,7 +202,7 @@ class TransformersEngine:
             compute_dtype=self._compute_dtype(),
             coverage=self._coverage,
             adapters=self._proofs,
-            batching=self._batching(),
+            batching="none" if not self._proofs else "mixed" if self._separate is None else "two passes",
             memory=device_memory(self._model),
             loaded_memory=self._loaded_memory,
             versions=loading.package_versions(),
@@ -357,11 +359,6 @@ class TransformersEngine:
     def _compute_dtype(self) -> str:
         return str(self._base.compute_dtype).removeprefix("torch.")
 
-    def _batching(self) -> Literal["mixed", "two passes", "none"]:
-        if self._mixed is None:
-            return "none"
-        return "mixed" if self._mixed.works else "two passes"
-
     def _notes(self) -> Iterator[Note]:
         """Yield the notes of the report."""
         if self._base.device.type == "cpu":
@@ -374,8 +371,8 @@ class TransformersEngine:
         if positions is not None and self._longest + self._settings.max_new_tokens > positions:
             most = self._settings.max_new_tokens
             yield Note("longer_than_positions", {"prompt": self._longest, "answer": most, "positions": positions})
-        if self._mixed is not None and not self._mixed.works:
-            yield Note("separate_passes", cause=self._mixed.reason)
+        if self._separate is not None:
+            yield Note("separate_passes", cause=self._separate)
         yield from self._adapter_notes
         for seen in self._proofs:
             if not seen.live:

@@ -47,14 +47,6 @@ class BatchInvariance:
             yield Note("batch_changes_tokens", {"others": self.other_tokens, "tokens": self.tokens})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixedTrial:
-    """Whether rows of all arms can run in one batch, and why not."""
-
-    works: bool
-    reason: Note | None = None
-
-
 def check_batch_invariance(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> BatchInvariance:
     """Compare the shortest probe's logits alone with those in a larger batch of longer ones.
 
@@ -68,21 +60,18 @@ def check_batch_invariance(model: Any, prompts: Sequence[Sequence[int]], *, pad:
     difference = float((alone - among).abs().max())
     seconds = time.perf_counter() - started
     exact = model.dtype.itemsize >= 4
-    pairs = [] if exact else _greedy_pairs(model, prompts, pad=pad)
+    pairs: list[tuple[int, int]] = []
+    if not exact:
+        few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (1, 5))
+        pairs = [pair for both in map(zip, few, many) for pair in both]
     return BatchInvariance(
         holds=bool((alone == among).all()),
         largest_difference=difference,
         row_token_s=seconds / (len(crowd) * padded_length(max(map(len, crowd)))),
         exact=exact,
         tokens=len(pairs),
-        other_tokens=sum(few != many for few, many in pairs),
+        other_tokens=sum(one != other for one, other in pairs),
     )
-
-
-def _greedy_pairs(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> list[tuple[int, int]]:
-    """Return the most probable token after each token of the probes, in a batch of one and of five of each."""
-    few, many = (greedy_tokens(model, [*prompts] * times, pad=pad, first=len(prompts)) for times in (1, 5))
-    return [pair for pairs in map(zip, few, many) for pair in pairs]
 
 
 def logits_by_arm(
@@ -114,8 +103,8 @@ def try_mixed(
     *,
     pad: int,
     live: Collection[str],
-) -> MixedTrial:
-    """Return whether one batch of all arms gives the logits `apart` of one pass per arm.
+) -> Note | None:
+    """Return why one batch of all arms does not give the logits `apart` of one pass per arm, or None when it does.
 
     `live` names the adapters that change logits, which their rows must show.
     """
@@ -123,7 +112,7 @@ def try_mixed(
 
     reason = find_mixing_obstacle([arm for arm in apart if arm != BASE_ARM], model)
     if reason is not None:
-        return MixedTrial(works=False, reason=reason)
+        return reason
     rows = [prompt for _ in apart for prompt in prompts]
     names = [arm for arm in apart for _ in prompts]
     try:
@@ -131,23 +120,22 @@ def try_mixed(
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        said = restore_arm_names(" ".join(str(error).split())).rstrip(".")
-        return MixedTrial(works=False, reason=text_note(said or type(error).__name__))
+        message = restore_arm_names(" ".join(str(error).split())).rstrip(".")
+        return text_note(message or type(error).__name__)
     if not bool(together.isfinite().all()):
-        return MixedTrial(works=False, reason=Note("mixed_not_finite"))
+        return Note("mixed_not_finite")
     allowed = tolerance(model.dtype) * max(1.0, *(float(logits.abs().max()) for logits in apart.values()))
     found = dict(zip(apart, together.split(len(prompts)), strict=True))
     rerouted = may_reroute(model)
     difference = max(distance(found[arm], logits, rerouted=rerouted) for arm, logits in apart.items())
     if difference > allowed:
-        return MixedTrial(works=False, reason=Note("mixed_logits_differ", {"size": difference}))
+        return Note("mixed_logits_differ", {"size": difference})
     reasons = (
         _find_lost_effect(arm, found[arm], own=apart[arm], base=apart[BASE_ARM], rerouted=rerouted)
         for arm in apart
         if arm in live
     )
-    reason = next((reason for reason in reasons if reason is not None), None)
-    return MixedTrial(works=reason is None, reason=reason)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _find_lost_effect(
@@ -257,15 +245,6 @@ def _count_weights(model: Any, name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProofResult:
-    """A base with its adapters attached, and their proofs."""
-
-    model: Any
-    proofs: tuple[AdapterProof, ...]
-    mixed: MixedTrial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
     """Probe prompts, and the base's logits for them before any adapter was attached."""
 
@@ -277,8 +256,10 @@ class Probes:
     batch_invariance: BatchInvariance
 
 
-def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool) -> ProofResult:
-    """Return `base` with the adapters of `files` attached and proved.
+def attach_and_prove(
+    base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool
+) -> tuple[Any, tuple[AdapterProof, ...], Note | None]:
+    """Return (model with the adapters of `files`, their proofs, why rows of all arms cannot share a batch, or None).
 
     Raises EngineError for an adapter that cannot be attached, whose logits are not finite, that changes the base or
     another adapter, or, unless `allow_inert`, that changes nothing.
@@ -300,4 +281,4 @@ def attach_and_prove(base: Base, files: list[AdapterFiles], probes: Probes, *, a
     if not allow_inert:
         refuse_inert(proofs)
     live = {seen.name for seen in proofs if seen.live}
-    return ProofResult(model=model, proofs=proofs, mixed=try_mixed(model, logits, prompts, pad=pad, live=live))
+    return model, proofs, try_mixed(model, logits, prompts, pad=pad, live=live)

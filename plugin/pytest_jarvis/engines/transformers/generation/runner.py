@@ -12,7 +12,6 @@ from pytest_jarvis.engines.transformers.generation.steps import (
     FixedSteps,
     GrowingSteps,
     Record,
-    Steps,
     causal_model,
     pad_left,
     prefill,
@@ -103,7 +102,7 @@ class BatchRunner:
                 new_tokens = self._generate(arms, input_ids, mask, processors=[finite, *sampler], watch=watch)
             else:
                 # A recording costs a few steps, which one response alone would not win back.
-                steps: Steps = (
+                steps = (
                     FixedSteps(self._model, cache, mask, new_tokens=self._settings.max_new_tokens, record=self._record)
                     if self._fixed and fill
                     else GrowingSteps(self._model, cache, mask)
@@ -117,7 +116,7 @@ class BatchRunner:
         self,
         arms: Sequence[str],
         input_ids: torch.Tensor,
-        steps: Steps,
+        steps: GrowingSteps | FixedSteps,
         *,
         finite: FiniteWatch,
         sampler: Sequence[GumbelSampler],
@@ -129,7 +128,7 @@ class BatchRunner:
         length, stops = input_ids.shape[-1], torch.tensor(self._stops, device=input_ids.device)
         places = list(range(len(arms)))
         new_tokens: dict[int, list[int]] = {}
-        if self._shrinks and steps.shrinks:
+        if self._shrinks and isinstance(steps, GrowingSteps):
             watch.shrink(arms)
         # Prompts and responses; a response that has ended is continued by padding.
         sequence = torch.nn.functional.pad(input_ids, (0, self._settings.max_new_tokens), value=self._pad)
@@ -147,7 +146,7 @@ class BatchRunner:
                     going = not watch.stops_at(sequence[:, :width])
                     going = going and width < sequence.shape[-1] and not bool(ended.all())
             new_tokens.update(zip(places, sequence[:, length:width].tolist(), strict=True))
-            if watch.remaining is None or width == sequence.shape[-1]:
+            if watch.remaining is None or width == sequence.shape[-1] or isinstance(steps, FixedSteps):
                 return [new_tokens[place] for place in range(len(arms))]
             remaining = torch.tensor(watch.remaining, device=input_ids.device)
             places = [places[place] for place in watch.remaining]

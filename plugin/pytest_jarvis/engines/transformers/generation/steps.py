@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.engines.footprint import EXPERTS_PER_TOKEN
 from pytest_jarvis.engines.transformers.generation.batching import padded_length
@@ -36,26 +36,9 @@ _TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat
 against growing ones, and of an arm against itself before others were attached."""
 
 
-class Steps(Protocol):
-    """The steps of one batch, from the last token of its prompts on; the caller selects the arms."""
-
-    shrinks: bool
-    """Whether rows may leave."""
-    failure: Note | None
-
-    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits after `tokens`, int64 of shape (rows,): (rows, vocabulary)."""
-        ...
-
-    def keep(self, places: torch.Tensor) -> None:
-        """Go on with the rows at `places` only, int64 of shape (rows left,)."""
-        ...
-
-
 class GrowingSteps:
-    """Steps with a growing cache."""
+    """Steps of a batch with a growing cache, from the last token of its prompts on; the caller selects the arms."""
 
-    shrinks = True
     failure: Note | None = None
 
     def __init__(self, model: Any, cache: Any, attention_mask: torch.Tensor) -> None:
@@ -66,7 +49,7 @@ class GrowingSteps:
         self._fresh = True
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits after `tokens`."""
+        """Return the logits, (rows, vocabulary), after `tokens`, int64 of shape (rows,)."""
         import torch
 
         if not self._fresh:
@@ -81,16 +64,14 @@ class GrowingSteps:
         )
 
     def keep(self, places: torch.Tensor) -> None:
-        """Go on with the rows at `places` only."""
+        """Go on with the rows at `places` only, int64 of shape (rows left,)."""
         self._mask = self._mask[places]
         # Not `batch_select_indices`: this one takes the places to each layer's device.
         self._cache.reorder_cache(places)
 
 
 class FixedSteps:
-    """Steps with a static cache of the final length; recorded when `record` is given."""
-
-    shrinks = False
+    """Steps of a batch with a static cache of the final length, recorded when `record` is given; rows cannot leave."""
 
     def __init__(
         self,
@@ -143,10 +124,6 @@ class FixedSteps:
             self.failure = text_note(" ".join(str(error).split())[:200].rstrip(".") or type(error).__name__)
             self._record = None
             return None
-
-    def keep(self, places: torch.Tensor) -> None:  # noqa: ARG002  # as every kind of steps
-        """Raise ValueError: a recorded step keeps its rows."""
-        raise ValueError("rows cannot leave a batch whose steps are fixed")
 
     def _step(self) -> torch.Tensor:
         return _logits(

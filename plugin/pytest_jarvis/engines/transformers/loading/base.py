@@ -112,17 +112,9 @@ def _pause_garbage_collector() -> Iterator[None]:
 
 
 def _import_libraries() -> None:
-    _import_bitsandbytes()
-    import peft  # noqa: F401
-    import transformers.generation
-    import transformers.modeling_utils
-    import transformers.quantizers.auto  # noqa: F401
+    """Import the libraries, without torch's compiler, whose own import takes longer than all the rest (3 s).
 
-
-def _import_bitsandbytes() -> None:
-    """Import bitsandbytes without torch's compiler, whose own import takes longer than all the rest (3 s).
-
-    On import it compiles four fallbacks for devices without kernels, which work uncompiled.
+    On import bitsandbytes compiles four fallbacks for devices without kernels, which work uncompiled.
     """
     import torch
 
@@ -134,6 +126,10 @@ def _import_bitsandbytes() -> None:
         import bitsandbytes  # noqa: F401
     finally:
         torch.compile = compiler
+    import peft  # noqa: F401
+    import transformers.generation
+    import transformers.modeling_utils
+    import transformers.quantizers.auto  # noqa: F401
 
 
 def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig], None] | None = None) -> Base:

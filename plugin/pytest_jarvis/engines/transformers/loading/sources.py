@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -136,52 +136,45 @@ class BaseFiles:
         return f"sha256:{_sha256(chr(10).join(lines))}"
 
 
+@dataclass(kw_only=True)
 class IdentityBuilder:
     """Build the identities of the requests of one loaded pair."""
 
-    def __init__(
-        self,
-        *,
-        base: BaseFiles,
-        adapters: Mapping[str, str],
-        storage: str,
-        arithmetic: str,
-        template: str,
-        settings: GenerationSettings,
-        versions: Mapping[str, str],
-    ) -> None:
-        """`adapters` holds digests by arm."""
-        self._base = base
-        self._adapters = adapters
-        self._storage = storage
-        self._arithmetic = arithmetic
-        self._template = template
-        self._seed = settings.seed
-        self._settings = key_settings(settings)
-        self._versions = versions
-        self._fingerprint: str | None = None
+    base: BaseFiles
+    adapters: Mapping[str, str]
+    """Digests by arm."""
+    storage: str
+    arithmetic: str
+    template: str
+    settings: GenerationSettings
+    versions: Mapping[str, str]
+    _fingerprint: str | None = field(default=None, init=False)
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, str | int | float | bool | None]:
+        return key_settings(self.settings)
 
     def of(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
         """Return the identity of the response to `request`, rendered as `prompt`; None if unknown.
 
         The first call reads the files: a run that neither stores nor reuses does not pay for it.
         """
-        self._fingerprint = self._fingerprint or self._base.fingerprint(digest)
+        self._fingerprint = self._fingerprint or self.base.fingerprint(digest)
         if self._fingerprint is None:
             return None
         return Identity(
             engine=engine_version(),
             base=self._fingerprint,
-            adapter=None if request.arm == BASE_ARM else self._adapters[request.arm],
-            storage=self._storage,
-            arithmetic=self._arithmetic,
-            template=self._template,
+            adapter=None if request.arm == BASE_ARM else self.adapters[request.arm],
+            storage=self.storage,
+            arithmetic=self.arithmetic,
+            template=self.template,
             prompt=prompt,
             prompt_id=request.prompt_id,
             replicate=request.replicate,
-            seed=self._seed,
+            seed=self.settings.seed,
             settings=self._settings,
-            versions=self._versions,
+            versions=self.versions,
         )
 
 
@@ -233,16 +226,11 @@ def engine_version() -> str:
     """
     from pytest_jarvis import __version__
 
-    engine = Path(__file__).parents[1]
-    return f"transformers engine {__version__} {_sha256_of_files(engine)[:16]}"
-
-
-def _sha256_of_files(folder: Path) -> str:
-    found = hashlib.sha256()
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         # As text: line ends may differ between checkouts.
-        found.update(f"{file.relative_to(folder).as_posix()}\0{file.read_text(encoding='utf-8')}\0".encode())
-    return found.hexdigest()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.read_text(encoding='utf-8')}\0".encode())
+    return f"transformers engine {__version__} {digest.hexdigest()[:16]}"
 
 
 def _sha256(text: str) -> str:

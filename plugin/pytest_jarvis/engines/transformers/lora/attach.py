@@ -52,11 +52,13 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
     `on_attached` is called with each adapter before the next is attached. Raises EngineError when an adapter's file
     does not match its configuration or the shapes of this base, or when attaching changes a weight of the base.
     """
+    from bitsandbytes.nn import Linear4bit
+
     _refuse_single_tokens_beside_others(adapters)
     checksums = WeightChecksums(model)
     peft_model: PeftModel | None = None
     for adapter in adapters:
-        if _is_in_4_bits(model):
+        if any(isinstance(module, Linear4bit) for module in model.modules()):
             refuse_variants_in_4_bits(adapter.name, adapter.config)
         peft_model = _attach_one(model, peft_model, adapter)
         changed = checksums.find_change()
@@ -209,12 +211,6 @@ def unknown_keys(adapter: AdapterFiles) -> Note | None:
     if not unknown:
         return None
     return Note("adapter_keys_unknown", {"name": adapter.name, "keys": ", ".join(unknown)})
-
-
-def _is_in_4_bits(model: PreTrainedModel) -> bool:
-    from bitsandbytes.nn import Linear4bit
-
-    return any(isinstance(module, Linear4bit) for module in model.modules())
 
 
 def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:

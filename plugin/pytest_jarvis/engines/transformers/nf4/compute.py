@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.engines.transformers.nf4.experts import PACKED, Products, add_lora
+from pytest_jarvis.engines.transformers.nf4.experts import PACKED, add_lora
 from pytest_jarvis.types import Note, text_note
 
 if TYPE_CHECKING:
@@ -101,9 +101,13 @@ def use_packed_experts(model: PreTrainedModel) -> Note | None:
     The kernel is tried on the first experts of each device, against the product with dequantised weights.
     """
     owners = [module for module in model.modules() if hasattr(module, "_apply_gate")]
-    reason = _find_obstacle(owners) or _try_devices(owners)
+    reason = _find_obstacle(owners)
     if reason is not None:
         return reason
+    for owner in {_packed(owner, "down_proj")[0].device: owner for owner in reversed(owners)}.values():
+        reason = _try_experts(owner)
+        if reason is not None:
+            return reason
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
     if PACKED not in ALL_EXPERTS_FUNCTIONS:
@@ -138,11 +142,11 @@ def packed_experts(
     place = torch.empty_like(pairs)
     place[groups.order] = pairs
     inner = kernel.multiply(hidden_states, *_packed(self, up), groups, spread=True)
-    to, token = Products(out=inner, place=place), pairs // top_k_index.shape[-1]
-    add_lora(self, up, to, hidden_states, source=token, experts=top_k_index)
+    token = pairs // top_k_index.shape[-1]
+    add_lora(self, up, hidden_states, inner, source=token, place=place, experts=top_k_index)
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = kernel.multiply(inner, *_packed(self, down), groups, spread=False)
-    add_lora(self, down, Products(out=outer, place=pairs), inner, source=place, experts=top_k_index)
+    add_lora(self, down, inner, outer, source=place, place=pairs, experts=top_k_index)
     # In place: with long prompts a copy of these products is gigabytes.
     weighted = outer.view(*top_k_index.shape, -1).mul_(top_k_weights.unsqueeze(-1).to(outer.dtype))
     return weighted.sum(dim=1).to(hidden_states.dtype)
@@ -179,12 +183,6 @@ def _is_readable(state: Any) -> bool:
         and state.quant_type == "nf4"
         and state.nested
     )
-
-
-def _try_devices(owners: list[Any]) -> Note | None:
-    """Return how the kernel fails on any device that holds experts, or None: devices may differ."""
-    firsts = {_packed(owner, "down_proj")[0].device: owner for owner in reversed(owners)}
-    return next((reason for owner in firsts.values() if (reason := _try_experts(owner)) is not None), None)
 
 
 def _try_experts(owner: Any) -> Note | None:

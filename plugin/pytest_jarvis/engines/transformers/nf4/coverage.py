@@ -128,7 +128,8 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
     """Yield every weight of the model, tied tensors once."""
     seen: set[int] = set()
     experts = expert_counts(model.config)
-    ends = {id(module): kind for kind, module in _embeddings(model)}
+    # The embeddings last, so that a tied pair counts as embeddings.
+    ends = {id(model.get_output_embeddings()): "head", id(model.get_input_embeddings()): "embeddings"}
     for path, module in model.named_modules():
         # torch keeps a parametrized tensor, such as experts in 4 bits, as `OWNER.parametrizations.NAME.original`.
         owner_path, parametrized, attribute = path.partition(".parametrizations.")
@@ -142,27 +143,17 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
             full = f"{owner_path}.{attribute}" if parametrized else f"{path}.{name}" if path else name
             shape = parameter.shape if state is None else state.shape
             kind = ends.get(id(module)) or _classify(model.get_submodule(owner_path), full, shape, experts)
-            yield _weigh(full, kind, parameter, state)
+            yield _Weight(
+                name=full,
+                kind=kind,
+                storage=str(parameter.dtype).removeprefix("torch.") if state is None else str(state.quant_type),
+                weights=shape.numel(),
+                bytes=parameter.numel() * parameter.element_size() + _scale_bytes(state),
+            )
 
 
-def _weigh(name: str, kind: str, parameter: torch.Tensor, state: object) -> _Weight:
-    """Return the record of one tensor."""
-    own = parameter.numel() * parameter.element_size()
-    if state is None:
-        storage = str(parameter.dtype).removeprefix("torch.")
-        return _Weight(name=name, kind=kind, storage=storage, weights=parameter.numel(), bytes=own)
-    shape: torch.Size = state.shape  # type: ignore[attr-defined]  # bitsandbytes' QuantState is untyped
-    return _Weight(
-        name=name,
-        kind=kind,
-        storage=str(state.quant_type),  # type: ignore[attr-defined]
-        weights=shape.numel(),
-        bytes=own + _state_bytes(state),
-    )
-
-
-def _state_bytes(state: object) -> int:
-    """Return the bytes of a quantisation's scales, the second level included."""
+def _scale_bytes(state: object) -> int:
+    """Return the bytes of a quantisation's scales, the second level included; 0 for None."""
     import torch
 
     total = 0
@@ -171,13 +162,6 @@ def _state_bytes(state: object) -> int:
             if isinstance(value, torch.Tensor):
                 total += value.numel() * value.element_size()
     return total
-
-
-def _embeddings(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield (kind, module) of head and embeddings; the embeddings last, so that a tied pair counts as embeddings."""
-    for kind, module in (("head", model.get_output_embeddings()), ("embeddings", model.get_input_embeddings())):
-        if module is not None:
-            yield kind, module
 
 
 def _classify(owner: torch.nn.Module, name: str, shape: torch.Size, experts: frozenset[int]) -> str:

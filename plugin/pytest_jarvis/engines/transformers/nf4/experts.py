@@ -11,8 +11,6 @@ get (x @ right.T) @ left.T in addition, by the expert of each of their (token, e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -24,6 +22,10 @@ BATCH_INVARIANT: Final = "jarvis_batch_invariant"
 PACKED: Final = "jarvis_packed"
 """The implementation that multiplies by packed experts, on a GPU."""
 TILE: Final = 16
+LORA_WRAPPERS: Final = "jarvis_wrappers"
+"""Attribute of an experts' module that holds peft's wrappers of its parameters, by parameter name."""
+PAIRS_AT_ONCE: Final = 2048
+"""Pairs whose matrices are gathered at once."""
 
 
 def use_batch_invariant_experts(model: PreTrainedModel) -> bool:
@@ -74,10 +76,10 @@ def batch_invariant_experts(
     rows = hidden_states[source]
     up_name = "gate_up_proj" if self.has_gate else "up_proj"
     inner = _project(self, up_name, rows, bounds)
-    add_lora(self, up_name, Products(out=inner, place=place), rows, source=place, experts=top_k_index)
+    add_lora(self, up_name, rows, inner, source=place, place=place, experts=top_k_index)
     inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
     outer = _project(self, "down_proj", inner, bounds)
-    add_lora(self, "down_proj", Products(out=outer, place=place), inner, source=place, experts=top_k_index)
+    add_lora(self, "down_proj", inner, outer, source=place, place=place, experts=top_k_index)
     if self.has_post_expert_norm:
         outer = self.post_expert_norm(outer)
     ranked = outer[place].view(tokens, per_token, -1) * top_k_weights.unsqueeze(-1)
@@ -96,30 +98,40 @@ def applies_lora(owner: Any) -> bool:
     return chosen == BATCH_INVARIANT and not any(tensor.is_cuda for tensor in (*owner.parameters(), *owner.buffers()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Products:
-    """Products of (token, expert) pairs with their experts' weights, and the place of each pair in them."""
-
-    out: torch.Tensor
-    place: torch.Tensor
-    """int64 of shape (pairs,)."""
-
-
 def add_lora(
-    owner: Any, name: str, to: Products, x: torch.Tensor, *, source: torch.Tensor, experts: torch.Tensor
+    owner: Any,
+    name: str,
+    x: torch.Tensor,
+    out: torch.Tensor,
+    *,
+    source: torch.Tensor,
+    place: torch.Tensor,
+    experts: torch.Tensor,
 ) -> None:
-    """Add each adapter's LoRA products to its rows' products with the expert tensor `name`.
+    """Add each adapter's LoRA products to its rows' products `out` of `x` with the expert tensor `name`.
 
-    `source` is the row of `x` for each pair, int64 of shape (pairs,); `experts` is (tokens, experts per token).
+    `source` and `place` are the rows of `x` and `out` for each (token, expert) pair, int64 of shape (pairs,);
+    `experts` is (tokens, experts per token).
     """
-    tokens, per_token = experts.shape
-    for share in find_factors(owner, name, tokens):
-        for first in range(share.first * per_token, share.end * per_token, PAIRS_AT_ONCE):
-            pairs = slice(first, min(first + PAIRS_AT_ONCE, share.end * per_token))
-            chosen = experts.reshape(-1)[pairs]
-            to.out[to.place[pairs]] += multiply_factors(
-                share, x[source[pairs]], chosen, is_transposed=owner.is_transposed
-            )
+    import torch
+
+    wrapper: Any = getattr(owner, LORA_WRAPPERS, {}).get(name)
+    if wrapper is None or wrapper.jarvis_rows.spans is None:
+        return
+    pairs_per_row, chosen = experts.numel() // wrapper.jarvis_rows.count, experts.reshape(-1)
+    for adapter, first, end in wrapper.jarvis_rows.spans:
+        if adapter not in wrapper.lora_A:
+            continue
+        # (experts, out, rank) and (experts, rank, in); transposed, (experts, in, rank) and (experts, rank, out).
+        left, right, scale = wrapper.get_delta_factors(adapter)
+        for start in range(first * pairs_per_row, end * pairs_per_row, PAIRS_AT_ONCE):
+            pairs = slice(start, min(start + PAIRS_AT_ONCE, end * pairs_per_row))
+            down, up = left[chosen[pairs]], right[chosen[pairs]]
+            if not owner.is_transposed:
+                down, up = up.transpose(1, 2), down.transpose(1, 2)
+            # Each pair is its own product, which on a CPU makes it batch-invariant.
+            inner = torch.bmm(x[source[pairs]].unsqueeze(1).to(down.dtype), down)
+            out[place[pairs]] += (torch.bmm(inner, up).squeeze(1) * scale).to(x.dtype)
 
 
 def _project(self: Any, name: str, rows: torch.Tensor, bounds: list[tuple[int, int, int]]) -> torch.Tensor:
@@ -135,55 +147,3 @@ def _project(self: Any, name: str, rows: torch.Tensor, bounds: list[tuple[int, i
         if biases is not None:
             out[start:end] += biases[expert]
     return out
-
-
-LORA_WRAPPERS: Final = "jarvis_wrappers"
-"""Attribute of an experts' module that holds peft's wrappers of its parameters, by parameter name."""
-PAIRS_AT_ONCE: Final = 2048
-"""Pairs whose matrices are gathered at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoraFactors:
-    """The LoRA matrices of one adapter for one expert tensor, and the tokens of its rows."""
-
-    first: int
-    """First token."""
-    end: int
-    """Last token + 1."""
-    left: torch.Tensor
-    """(experts, out, rank), or (experts, in, rank) for transposed weights."""
-    right: torch.Tensor
-    """(experts, rank, in), or (experts, rank, out)."""
-    scale: float
-
-
-def find_factors(owner: Any, name: str, tokens: int) -> Iterator[LoraFactors]:
-    """Yield the LoRA matrices of each adapter in the running batch for the expert tensor `name` of `owner`.
-
-    `tokens` is the number of all rows' tokens, the same for each row.
-    """
-    wrapper: Any = getattr(owner, LORA_WRAPPERS, {}).get(name)
-    if wrapper is None or wrapper.jarvis_rows.spans is None:
-        return
-    rows = wrapper.jarvis_rows
-    per_row = tokens // rows.count
-    for adapter, first, end in rows.spans:
-        if adapter in wrapper.lora_A:
-            left, right, scale = wrapper.get_delta_factors(adapter)
-            yield LoraFactors(first=first * per_row, end=end * per_row, left=left, right=right, scale=scale)
-
-
-def multiply_factors(
-    share: LoraFactors, x: torch.Tensor, experts: torch.Tensor, *, is_transposed: bool
-) -> torch.Tensor:
-    """Return an adapter's LoRA products, (pairs, out), of `x`, (pairs, in), for the expert of each pair, (pairs,).
-
-    Each pair is its own product, which on a CPU makes it batch-invariant.
-    """
-    import torch
-
-    left, right = share.left[experts], share.right[experts]
-    first, second = (left, right) if is_transposed else (right.transpose(1, 2), left.transpose(1, 2))
-    inner = torch.bmm(x.unsqueeze(1).to(first.dtype), first)
-    return (torch.bmm(inner, second).squeeze(1) * share.scale).to(x.dtype)
