@@ -59,8 +59,10 @@ def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None
             # In some families experts lack a projection, so only its own numbers tell how many there are.
             wanted = set(range(count or 1 + max(numbers)))
             if numbers != wanted:
+                faults = [f"expert {min(wanted - numbers)} is missing"] if wanted - numbers else []
+                faults += [f"expert {min(numbers - wanted)} is one too many"] if numbers - wanted else []
                 raise EngineError(
-                    f"{place}: {_difference(numbers, wanted)} in the checkpoint ({part}): it holds {len(numbers)} "
+                    f"{place}: {' and '.join(faults)} in the checkpoint ({part}): it holds {len(numbers)} "
                     f"where {len(wanted)} are expected, 0 to {max(wanted)}; download the checkpoint again, "
                     "or correct the number of experts in config.json"
                 )
@@ -84,13 +86,6 @@ def refuse_unequal_experts(shapes: Shapes) -> None:
 def format_shape(shape: Iterable[int]) -> str:
     """Return a shape as "2 x 3"."""
     return " x ".join(str(size) for size in shape) or "a number"
-
-
-def _difference(numbers: set[int], wanted: set[int]) -> str:
-    missing, extra = sorted(wanted - numbers), sorted(numbers - wanted)
-    parts = [f"expert {missing[0]} is missing"] if missing else []
-    parts += [f"expert {extra[0]} is one too many"] if extra else []
-    return " and ".join(parts)
 
 
 def _files(folder: Path) -> Iterator[Path]:

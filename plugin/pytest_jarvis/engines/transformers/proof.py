@@ -171,7 +171,11 @@ def prove_adapters(
             sha256=adapter.sha256,
             rank=adapter.rank,
             targets=adapter.targets,
-            weights=_count_weights(model, adapter.name),
+            weights=sum(
+                parameter.numel()
+                for name, parameter in model.named_parameters()
+                if f".{peft_name(adapter.name)}." in f"{name}."
+            ),
             max_logit_change=changes[adapter.name],
             base_unchanged=bool((off == before).all()),
             max_base_drift=drift,
@@ -237,11 +241,6 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
                 f"adapter '{seen.name}': the adapter changes nothing, no logit of {len(PROBES)} probe prompts moves "
                 f"with it on{least} (--jarvis-allow-inert-adapter accepts it, to compare the base with itself)"
             )
-
-
-def _count_weights(model: Any, name: str) -> int:
-    marked = f".{peft_name(name)}."
-    return sum(parameter.numel() for full, parameter in model.named_parameters() if marked in f"{full}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

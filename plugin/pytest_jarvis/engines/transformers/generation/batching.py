@@ -143,28 +143,26 @@ class Meter:
 
     def step(self, rows: int, tokens: int) -> None:
         """Report a running batch of which `rows` are finished and `tokens` generated."""
-        if self._on_progress is not None:
-            self._on_progress(
-                Progress(
-                    responses_done=self._rows + rows,
-                    responses_planned=self._planned,
-                    tokens=self._tokens + tokens,
-                    elapsed_s=time.perf_counter() - self._started,
-                    memory=self._recent_memory(),
-                )
+        if self._on_progress is None:
+            return
+        now = time.perf_counter()
+        if now >= self._next_reading:
+            self._memory, self._next_reading = self._read_memory(), now + READ_EVERY_S
+        self._on_progress(
+            Progress(
+                responses_done=self._rows + rows,
+                responses_planned=self._planned,
+                tokens=self._tokens + tokens,
+                elapsed_s=now - self._started,
+                memory=self._memory,
             )
+        )
 
     def finish(self, *, rows: int, tokens: int) -> None:
         """Count a finished batch, and report."""
         self._rows += rows
         self._tokens += tokens
         self.step(0, 0)
-
-    def _recent_memory(self) -> tuple[DeviceMemory, ...]:
-        now = time.perf_counter()
-        if now >= self._next_reading:
-            self._memory, self._next_reading = self._read_memory(), now + READ_EVERY_S
-        return self._memory
 
 
 PROGRESS_EVERY_S: Final = 0.1

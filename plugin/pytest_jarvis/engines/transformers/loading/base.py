@@ -71,8 +71,7 @@ def quiet_libraries(level: str = "error") -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(least)
-    with _pause_garbage_collector():
-        _import_libraries()
+    _import_libraries()
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
@@ -90,46 +89,39 @@ def quiet_libraries(level: str = "error") -> Iterator[None]:
             logger.setLevel(before)
 
 
-@contextmanager
-def _pause_garbage_collector() -> Iterator[None]:
-    """Import without the cyclic garbage collector, and freeze what was imported.
-
-    The libraries make some 600,000 objects that live as long as the process. Scanning them takes a quarter of their
-    import, and as much again in every full collection: when the engine closes, twice when pytest ends, and when the
-    interpreter exits. Once per process, before there are weights that would be frozen too.
-    """
-    if _HEAVIEST in sys.modules:
-        yield
-        return
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
-
-
 def _import_libraries() -> None:
-    """Import the libraries, without torch's compiler, whose own import takes longer than all the rest (3 s).
+    """Import the libraries without the cyclic garbage collector, and without torch's compiler.
 
-    On import bitsandbytes compiles four fallbacks for devices without kernels, which work uncompiled.
+    They make some 600,000 objects that live as long as the process. Scanning them takes a quarter of their import, and
+    as much again in every full collection: when the engine closes, twice when pytest ends, and when the interpreter
+    exits. They are frozen once per process, before there are weights that would be frozen too.
+
+    On import bitsandbytes compiles four fallbacks for devices without kernels, which work uncompiled; to import the
+    compiler takes longer than all the rest (3 s).
     """
-    import torch
-
-    def leave_plain(function: Any = None, **_: Any) -> Any:
-        return function or (lambda decorated: decorated)
-
-    compiler, torch.compile = torch.compile, leave_plain
+    first, enabled = _HEAVIEST not in sys.modules, gc.isenabled()
+    if first:
+        gc.disable()
     try:
-        import bitsandbytes  # noqa: F401
+        import torch
+
+        def leave_plain(function: Any = None, **_: Any) -> Any:
+            return function or (lambda decorated: decorated)
+
+        compiler, torch.compile = torch.compile, leave_plain
+        try:
+            import bitsandbytes  # noqa: F401
+        finally:
+            torch.compile = compiler
+        import peft  # noqa: F401
+        import transformers.generation
+        import transformers.modeling_utils
+        import transformers.quantizers.auto  # noqa: F401
     finally:
-        torch.compile = compiler
-    import peft  # noqa: F401
-    import transformers.generation
-    import transformers.modeling_utils
-    import transformers.quantizers.auto  # noqa: F401
+        if first:
+            gc.freeze()
+        if first and enabled:
+            gc.enable()
 
 
 def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig], None] | None = None) -> Base:
