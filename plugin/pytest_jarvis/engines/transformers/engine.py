@@ -282,7 +282,7 @@ class TransformersEngine:
         None for a base whose files have changed since it was loaded, or whose code comes from a repository that its
         commit does not fix.
         """
-        return self._identities.of(request, self._chat.render(request.text), digest)
+        return self._identities.build(request, self._chat.render(request.text), digest)
 
     def close(self) -> None:
         """Free the memory; the engine cannot be used afterwards."""

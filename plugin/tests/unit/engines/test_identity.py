@@ -163,38 +163,38 @@ CHANGES: dict[str, Callable[[], dict[str, object]]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_changes_a_response_changes_its_identity(folder, change: Callable[[], dict[str, object]]) -> None:
     request = replace(REQUEST, arm="ft")
-    before = identities(folder).of(request, "ouvre chrome", sha256)
+    before = identities(folder).build(request, "ouvre chrome", sha256)
     assert before is not None
-    assert before != identities(folder, **change()).of(request, "ouvre chrome", sha256)
+    assert before != identities(folder, **change()).build(request, "ouvre chrome", sha256)
 
 
 @pytest.mark.parametrize("change", [{"prompt_id": "q"}, {"replicate": 1}, {"arm": "ft"}])
 def test_another_request_has_another_identity(folder, change: dict[str, object]) -> None:
     known = identities(folder)
     other = replace(REQUEST, **change)  # type: ignore[arg-type]
-    assert known.of(REQUEST, "ouvre chrome", sha256) != known.of(other, "ouvre chrome", sha256)
+    assert known.build(REQUEST, "ouvre chrome", sha256) != known.build(other, "ouvre chrome", sha256)
 
 
 def test_another_rendered_prompt_has_another_identity(folder) -> None:
     known = identities(folder)
-    assert known.of(REQUEST, "ouvre chrome", sha256) != known.of(REQUEST, "<user>ouvre chrome", sha256)
+    assert known.build(REQUEST, "ouvre chrome", sha256) != known.build(REQUEST, "<user>ouvre chrome", sha256)
 
 
 def test_an_adapter_under_another_name_is_the_same(folder) -> None:
-    one = identities(folder).of(replace(REQUEST, arm="ft"), "ouvre", sha256)
-    other = identities(folder, adapters={"v2": "digest 1"}).of(replace(REQUEST, arm="v2"), "ouvre", sha256)
+    one = identities(folder).build(replace(REQUEST, arm="ft"), "ouvre", sha256)
+    other = identities(folder, adapters={"v2": "digest 1"}).build(replace(REQUEST, arm="v2"), "ouvre", sha256)
     assert one == other
 
 
 def test_how_long_one_waits_is_no_part_of_the_identity(folder) -> None:
     patient = identities(folder, settings=GenerationSettings(timeout_s=None))
-    assert identities(folder).of(REQUEST, "ouvre", sha256) == patient.of(REQUEST, "ouvre", sha256)
+    assert identities(folder).build(REQUEST, "ouvre", sha256) == patient.build(REQUEST, "ouvre", sha256)
 
 
 def test_a_base_that_is_not_known_has_no_identity(folder) -> None:
     known = identities(folder)
     (folder / "model.safetensors").write_text("other weights", encoding="utf-8")
-    assert known.of(REQUEST, "ouvre", sha256) is None
+    assert known.build(REQUEST, "ouvre", sha256) is None
 
 
 def test_the_files_of_a_base_are_read_once(folder) -> None:
@@ -206,7 +206,7 @@ def test_the_files_of_a_base_are_read_once(folder) -> None:
 
     known = identities(folder)
     for replicate in range(3):
-        known.of(replace(REQUEST, replicate=replicate), "ouvre", digest)
+        known.build(replace(REQUEST, replicate=replicate), "ouvre", digest)
     assert [path.name for path in read] == ["config.json", "model.safetensors", "tokenizer.json"]
 
 

@@ -154,7 +154,7 @@ class IdentityBuilder:
     def _settings(self) -> dict[str, str | int | float | bool | None]:
         return key_settings(self.settings)
 
-    def of(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
+    def build(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
         """Return the identity of the response to `request`, rendered as `prompt`; None if unknown.
 
         The first call reads the files: a run that neither stores nor reuses does not pay for it.
