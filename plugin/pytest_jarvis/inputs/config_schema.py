@@ -1,4 +1,4 @@
-"""The keys of `benchmark_config.json`, as a JSON Schema for editors and as a table, of the types that check it."""
+"""JSON Schema and Markdown table of the configuration's keys, from the types and docstrings of `inputs.config`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_jarvis.inputs import config
 from pytest_jarvis.inputs.config import Config
 
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "schema" / "benchmark_config.schema.json"
-"""The schema as it ships, to be named in the `$schema` of a configuration."""
+"""The shipped schema, for the `$schema` of a configuration."""
 
 
 _LAST_HEADING: Final = "## Every key"
@@ -41,9 +41,9 @@ class Key:
     section: str
     name: str
     default: Any
-    """As JSON has it."""
+    """In JSON."""
     allowed: str
-    """What it takes, in words."""
+    """The allowed values, in words."""
     description: str
 
 
@@ -64,7 +64,7 @@ def schema() -> dict[str, Any]:
 
 
 def encode_schema() -> str:
-    """Return the schema as the text of its file."""
+    """Return the schema as JSON text."""
     return json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
 
 
@@ -99,7 +99,7 @@ def keys_table() -> str:
 
 
 def refresh(root: Path) -> None:
-    """Write the schema that ships, and the table at the end of `docs/configuration.md`, of a checkout anew."""
+    """Write a checkout's schema, and the table at the end of its `docs/configuration.md`."""
     SCHEMA_FILE.write_text(encode_schema(), encoding="utf-8")
     page = root / "docs" / "configuration.md"
     before, heading, _ = page.read_text(encoding="utf-8").partition(f"{_LAST_HEADING}\n\n")
@@ -107,7 +107,7 @@ def refresh(root: Path) -> None:
 
 
 def _allowed(rule: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
-    """Return what a rule of the schema lets through, in words."""
+    """Return the values that a rule of the schema allows, in words."""
     if "anyOf" in rule:
         return [word for one in rule["anyOf"] for word in _allowed(one, definitions)]
     if "enum" in rule:
@@ -136,7 +136,7 @@ def _target(reference: Mapping[str, Any]) -> str:
 
 
 def _attribute_docs() -> dict[str, dict[str, str]]:
-    """Return, by class of `types.py` and `config.py`, the docstrings under its attributes and those of its bases."""
+    """Return the attribute docstrings of each class of `types.py` and `config.py`, with those of its bases."""
     found: dict[str, dict[str, str]] = {}
     for node in [*ast.parse(inspect.getsource(types)).body, *ast.parse(inspect.getsource(config)).body]:
         if not isinstance(node, ast.ClassDef):

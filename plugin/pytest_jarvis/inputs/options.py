@@ -1,4 +1,4 @@
-"""The options of the command line: one table, of which pytest's and those of `pytest-jarvis` are declared."""
+"""Command-line options: one table, from which pytest's options and those of `pytest-jarvis` are declared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PREFIX: Final = "--jarvis"
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return what reads one of a few words; argparse shows the message of another one."""
+    """Return an argparse type that accepts only `choices`."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -26,12 +26,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def positive(text: str) -> int:
-    """Return a whole number from 1; argparse shows the message of a wrong one."""
+    """Return a whole number from 1; argparse shows the error."""
     return _whole(text, 1)
 
 
 def natural(text: str) -> int:
-    """Return a whole number from 0; argparse shows the message of a wrong one."""
+    """Return a whole number from 0; argparse shows the error."""
     return _whole(text, 0)
 
 
@@ -65,31 +65,31 @@ def _number(text: str, shown: str, expected: str, least: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of the command line; with neither `metavar` nor `choices` it is a flag, true when given."""
+    """One command-line option; without `metavar` and `choices` it is a flag."""
 
     flag: str
     key: str | None = None
-    """Section and key of the configuration that it overrides: `generation.seed`."""
+    """Key of the configuration that it overrides: `generation.seed`."""
     help: str = ""
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """Placeholder of the value in the help."""
     type: Callable[[str], object] = str
     choices: tuple[str, ...] = ()
     draws: bool = False
-    """Whether it says what answers or how responses are drawn: a replay, whose responses are drawn, refuses it."""
+    """Whether it changes the responses: a replay, whose responses exist already, rejects it."""
     repeats: bool = False
-    """Whether it may be given several times; its values are a list."""
+    """Whether it may be repeated; its value is a list."""
     as_in_file: bool = True
-    """Whether its value replaces that of its key as it stands; another is read where it is used."""
+    """Whether its value replaces that of its key unchanged; others are interpreted where they are used."""
 
     @property
     def name(self) -> str:
-        """The attribute of parsed arguments: `jarvis_seed`."""
+        """Attribute of the parsed arguments: `jarvis_seed`."""
         return self.flag.removeprefix("--").replace("-", "_")
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What `argparse.ArgumentParser.add_argument` takes beside the flag."""
+        """Keyword arguments of `argparse.ArgumentParser.add_argument`."""
         if self.choices:
             return {"metavar": f"{{{','.join(self.choices)}}}", "type": one_of(*self.choices), "help": self.help}
         if self.metavar is None:
@@ -98,91 +98,198 @@ class Option:
         return {"metavar": self.metavar, "type": self.type, "help": self.help, **repeated}
 
 
-# A table is read by its rows.
-# fmt: off
+# fmt: off  # one row per option
 OPTIONS: Final = (
-    # What to do.
-    Option("--jarvis-report", help="judge the gain, and write the report under reports/<run>/"),
-    Option("--jarvis-report-dir", metavar="DIR",
-           help="write the report in exactly this new folder; implies --jarvis-report"),
-    Option("--jarvis-reuse", draws=True,
-           help="take every response that an earlier --jarvis-report drew from the store, and draw only the others"),
-    Option("--jarvis-config", metavar="FILE",
-           help="configuration file (default: benchmark_config.json beside pytest.ini)"),
-    Option("--jarvis-replay", metavar="REPORT.json",
-           help="score, judge and report the responses of a saved report again: no model is loaded"),
-    # What is compared.
-    Option("--jarvis-model", "model.base_model_id", metavar="ID", draws=True,
-           help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "
-                "where no folder of tests is named, a path needs the equals sign: --jarvis-model=PATH"),
-    Option("--jarvis-adapter", "model.adapters", metavar="[NAME=]PATH", draws=True, repeats=True, as_in_file=False,
-           help="LoRA adapter to compare with the base: a folder, demo:NAME, auto (the newest under the configured "
-                "folders), or the name a server has for it; may be given several times"),
-    Option("--jarvis-aa", draws=True,
-           help="run the base against itself with noise of its own: the noise floor of each metric"),
-    Option("--jarvis-engine", metavar="NAME", draws=True,
-           help="what answers: transformers, server (OpenAI-compatible), scripted (made up), or one that is "
-                "installed (default: transformers)"),
-    Option("--jarvis-base-url", "model.base_url", metavar="URL", draws=True,
-           help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)"),
-    Option("--jarvis-concurrency", "model.concurrency", metavar="N", type=positive, draws=True,
-           help="requests to the server at once (default: 32)"),
-    Option("--jarvis-allow-partial-4bit", "model.allow_partial_4bit", draws=True,
-           help="go on when less than 95 %% of the weights are in 4 bits"),
-    Option("--jarvis-plain-gpu", "model.plain_gpu", draws=True,
-           help="on a GPU, read experts out of 4 bits at every step and record no CUDA graph: slower, to rule both "
-                "out"),
-    Option("--jarvis-allow-inert-adapter", "model.allow_inert_adapter", draws=True,
-           help="go on when an adapter changes nothing"),
-    # What is asked, and how responses are drawn.
-    Option("--jarvis-prompts", "benchmark.prompts", metavar="DIR", as_in_file=False,
-           help="folder of prompt files (default: those of the checkout or package)"),
-    Option("--jarvis-training-data", "benchmark.training_data", metavar="FILE", repeats=True, as_in_file=False,
-           help="data an adapter was trained on: prompts found in it are marked, and judged without; may be "
-                "repeated"),
-    Option("--jarvis-samples", "benchmark.samples", metavar="N", type=positive,
-           help="responses per prompt and arm, fixed (default: looks of 4, 8 and 16)"),
-    Option("--jarvis-seed", "generation.seed", metavar="N", type=natural, draws=True,
-           help="seed of all sampling, from 0 (default: 0)"),
-    Option("--jarvis-batch-size", "generation.batch_size", metavar="N", type=positive, draws=True,
-           help="rows generated at once (default: chosen from the free memory)"),
-    Option("--jarvis-max-new-tokens", "generation.max_new_tokens", metavar="N", type=positive, draws=True,
-           help="longest response, in tokens (default: 128)"),
-    Option("--jarvis-timeout", "generation.timeout_s", metavar="SECONDS", type=_seconds, draws=True,
-           help="longest generation of a response; 0: no limit (default: 30)"),
-    Option("--jarvis-tools", "generation.tools", draws=True,
-           help="offer the tools for the model to call, judge its calls, and add prompts that want none"),
-    Option("--jarvis-template", "generation.template", choices=("chat", "raw"), draws=True,
-           help="chat: the model's template; raw: the bare prompt (default: chat)"),
-    # What is judged.
-    Option("--jarvis-gate", "benchmark.gate", choices=("proven", "point", "off"),
-           help="proven: the gain must be shown; point: its estimate counts; off: nothing is judged (default: "
-                "proven)"),
-    Option("--jarvis-min-gain", "benchmark.min_gain_percent", metavar="PERCENT", type=_percent,
-           help="relevance gain asked for, in per cent (default: 5)"),
-    Option("--jarvis-inconclusive", "benchmark.inconclusive", choices=("fail", "warn"),
-           help="exit status when the gate settles nothing: 1 (fail) or 0 (warn) (default: fail)"),
-    Option("--jarvis-require", "benchmark.require", choices=("any", "all", "first"),
-           help="which adapters must pass where there are several (default: first)"),
+    # Mode.
+    Option("--jarvis-report", help="judge the gain, and write a report under reports/<run>/"),
+    Option("--jarvis-report-dir", metavar="DIR", help="write the report to this new folder; implies --jarvis-report"),
+    Option(
+        "--jarvis-reuse",
+        draws=True,
+        help="reuse stored responses of earlier --jarvis-report runs, and generate only the others",
+    ),
+    Option(
+        "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json beside pytest.ini)"
+    ),
+    Option(
+        "--jarvis-replay",
+        metavar="REPORT.json",
+        help="score and judge the responses of a saved report again, without a model",
+    ),
+    # Models.
+    Option(
+        "--jarvis-model",
+        "model.base_model_id",
+        metavar="ID",
+        draws=True,
+        help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "
+        "a path needs the equals sign where no folder of tests is named: --jarvis-model=PATH",
+    ),
+    Option(
+        "--jarvis-adapter",
+        "model.adapters",
+        metavar="[NAME=]PATH",
+        draws=True,
+        repeats=True,
+        as_in_file=False,
+        help="LoRA adapter to compare with the base: a folder, demo:NAME, auto (the newest under the configured "
+        "folders), or a server's name for it; may be repeated",
+    ),
+    Option("--jarvis-aa", draws=True, help="A/A run, the base against itself: measures the noise floor of each metric"),
+    Option(
+        "--jarvis-engine",
+        metavar="NAME",
+        draws=True,
+        help="engine: transformers, server (OpenAI-compatible), scripted (made-up responses), or an installed "
+        "one (default: transformers)",
+    ),
+    Option(
+        "--jarvis-base-url",
+        "model.base_url",
+        metavar="URL",
+        draws=True,
+        help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)",
+    ),
+    Option(
+        "--jarvis-concurrency",
+        "model.concurrency",
+        metavar="N",
+        type=positive,
+        draws=True,
+        help="concurrent requests to the server (default: 32)",
+    ),
+    Option(
+        "--jarvis-allow-partial-4bit",
+        "model.allow_partial_4bit",
+        draws=True,
+        help="run even if less than 95 %% of the weights are in 4 bits",
+    ),
+    Option(
+        "--jarvis-plain-gpu",
+        "model.plain_gpu",
+        draws=True,
+        help="on a GPU, dequantise experts at every step and use no CUDA graph: slower, to rule out both",
+    ),
+    Option(
+        "--jarvis-allow-inert-adapter",
+        "model.allow_inert_adapter",
+        draws=True,
+        help="run even if an adapter changes nothing",
+    ),
+    # Prompts and generation.
+    Option(
+        "--jarvis-prompts",
+        "benchmark.prompts",
+        metavar="DIR",
+        as_in_file=False,
+        help="folder of prompt files (default: those of the checkout or package)",
+    ),
+    Option(
+        "--jarvis-training-data",
+        "benchmark.training_data",
+        metavar="FILE",
+        repeats=True,
+        as_in_file=False,
+        help="training data of an adapter: prompts found in it are marked, and not judged; may be repeated",
+    ),
+    Option(
+        "--jarvis-samples",
+        "benchmark.samples",
+        metavar="N",
+        type=positive,
+        help="fixed number of responses per prompt and arm (default: looks of 4, 8 and 16)",
+    ),
+    Option(
+        "--jarvis-seed",
+        "generation.seed",
+        metavar="N",
+        type=natural,
+        draws=True,
+        help="seed of all sampling, from 0 (default: 0)",
+    ),
+    Option(
+        "--jarvis-batch-size",
+        "generation.batch_size",
+        metavar="N",
+        type=positive,
+        draws=True,
+        help="rows of a batch (default: chosen by the free memory)",
+    ),
+    Option(
+        "--jarvis-max-new-tokens",
+        "generation.max_new_tokens",
+        metavar="N",
+        type=positive,
+        draws=True,
+        help="longest response, in tokens (default: 128)",
+    ),
+    Option(
+        "--jarvis-timeout",
+        "generation.timeout_s",
+        metavar="SECONDS",
+        type=_seconds,
+        draws=True,
+        help="longest generation of a response; 0: no limit (default: 30)",
+    ),
+    Option(
+        "--jarvis-tools",
+        "generation.tools",
+        draws=True,
+        help="offer the tools to the model, judge its calls, and add prompts that need no tool",
+    ),
+    Option(
+        "--jarvis-template",
+        "generation.template",
+        choices=("chat", "raw"),
+        draws=True,
+        help="chat: the model's chat template; raw: the bare prompt (default: chat)",
+    ),
+    # Gate.
+    Option(
+        "--jarvis-gate",
+        "benchmark.gate",
+        choices=("proven", "point", "off"),
+        help="judge the proven gain (proven), its estimate (point) or nothing (off) (default: proven)",
+    ),
+    Option(
+        "--jarvis-min-gain",
+        "benchmark.min_gain_percent",
+        metavar="PERCENT",
+        type=_percent,
+        help="least gain of relevance, in per cent (default: 5)",
+    ),
+    Option(
+        "--jarvis-inconclusive",
+        "benchmark.inconclusive",
+        choices=("fail", "warn"),
+        help="exit status of an inconclusive gate: 1 (fail) or 0 (warn) (default: fail)",
+    ),
+    Option(
+        "--jarvis-require",
+        "benchmark.require",
+        choices=("any", "all", "first"),
+        help="which adapters must pass, where there are several (default: first)",
+    ),
     Option("--jarvis-strict", "benchmark.strict", help="exit 1 when the gate cannot judge, as with -k or failures"),
-    Option("--jarvis-compare", metavar="REPORT.json|last",
-           help="hold the candidate against a saved run; last: the baseline, else the newest comparable report"),
-    Option("--jarvis-fail-on-regression", help="exit 1 when --jarvis-compare proves that the candidate got worse"),
+    Option(
+        "--jarvis-compare",
+        metavar="REPORT.json|last",
+        help="test the candidate for regressions against a saved run; last: the baseline, else the newest "
+        "comparable report",
+    ),
+    Option("--jarvis-fail-on-regression", help="exit 1 when --jarvis-compare proves a regression"),
 )
 # fmt: on
-"""Every option, in the order of the help. A new one is a row here, its key in `config`, and its use."""
+"""Every option, in the order of the help. A new one needs a row here, its key in `config`, and its use."""
 
 
 def declare(add: Callable[..., object]) -> None:
-    """Declare every option by `add`, which takes what `argparse.ArgumentParser.add_argument` takes."""
+    """Declare every option by `add`, which has the signature of `argparse.ArgumentParser.add_argument`."""
     for option in OPTIONS:
         add(option.flag, **option.arguments)
 
 
-def given(values: argparse.Namespace) -> list[tuple[Option, Any]]:
-    """Return the options that have a value of their own, with it: no flag that is not set, and no empty list; 0 is one.
-
-    An option that was not declared is not given.
-    """
+def options_in(values: argparse.Namespace) -> list[tuple[Option, Any]]:
+    """Return the options on the command line with their values, 0 included; undeclared options count as absent."""
     found = [(option, getattr(values, option.name, None)) for option in OPTIONS]
     return [(option, value) for option, value in found if value is not None and value is not False and value != []]

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pytest_jarvis.inputs.options import OPTIONS, PREFIX, declare, given
+from pytest_jarvis.inputs.options import OPTIONS, PREFIX, declare, options_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,12 +43,12 @@ def _read(kind: Callable[[str], object], text: str) -> object:
 
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
-    return bool(given(config.option))
+    return bool(options_in(config.option))
 
 
 def refuse_values(config: pytest.Config) -> None:
     """Raise pytest.UsageError for the first option of the group whose value cannot be used."""
-    for option, value in given(config.option):
+    for option, value in options_in(config.option):
         if isinstance(value, argparse.ArgumentTypeError):
             import pytest
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
 from pytest_jarvis.files import InputError
-from pytest_jarvis.inputs.options import given
+from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.io import load_report
@@ -226,7 +226,7 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
     """
     if option.jarvis_replay is None:
         return None
-    for one, _ in given(option):
+    for one, _ in options_in(option):
         if one.draws:
             raise InputError(
                 f"{one.flag}: --jarvis-replay scores responses that are drawn already; leave {one.flag} out"

@@ -25,7 +25,7 @@ from pytest_jarvis.inputs.config import (
     refuse_addresses,
     server_spec,
 )
-from pytest_jarvis.inputs.options import given
+from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.inputs.prompts import packaged_prompts
 from pytest_jarvis.types import (
     BASE_ARM,
@@ -273,7 +273,7 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
 
     An address that holds a key is refused here, whatever the engine.
     """
-    for one, value in given(option):
+    for one, value in options_in(option):
         if one.key is None or not one.as_in_file:
             continue
         section, _, key = one.key.partition(".")
@@ -306,7 +306,7 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
     written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
     values = msgspec.to_builtins(override(conf, option))
     by_option: dict[tuple[str, str], str] = {}
-    for one, value in given(option):
+    for one, value in options_in(option):
         if one.key is not None:
             section, _, key = one.key.partition(".")
             by_option[section, key] = one.flag

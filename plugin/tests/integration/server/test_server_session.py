@@ -75,11 +75,11 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(project, server, fault,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--jarvis-model", "base", "--jarvis-adapter", "a"), "which server? give its address with --jarvis-base-url"),
-        (("--jarvis-base-url", "http://h/v1"), "which model is the base? give the name it is served under"),
+        (("--jarvis-model", "base", "--jarvis-adapter", "a"), "no address of a server; give it with --jarvis-base-url"),
+        (("--jarvis-base-url", "http://h/v1"), "no base model; give the server's name for it"),
         (
             ("--jarvis-base-url", "http://me:sk-secret@h/v1", "--jarvis-model", "base", "--jarvis-adapter", "a"),
-            "an address stands in reports: give it without user, password or query, and a key in the environment",
+            "addresses are printed in reports: give it without user, password or query, and a key in the environment",
         ),
         (
             ("--jarvis-base-url", "localhost:8000", "--jarvis-model", "base", "--jarvis-adapter", "a"),
