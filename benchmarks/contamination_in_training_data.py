@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from demo_pair.corpus import base_dialogues, jarvis_dialogues, read_guard
-from pytest_jarvis.inputs.contamination import look_for
+from pytest_jarvis.inputs.contamination import search_training_data
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.types import PromptCase
 
@@ -41,19 +41,19 @@ def main() -> None:
             for number in range(10)
         ]
         _look("300 prompts", many, file)
-        found = look_for(cases, [file])
+        found = search_training_data(cases, [file])
         for own in found.leaks.values():
             for leak in own:
                 print(f"  {leak.prompt_id} {leak.kind} {leak.similarity:.3f}: {leak.text}")
         with file.open("a", encoding="utf-8") as out:
             out.writelines(json.dumps({"prompt": case.text}) + "\n" for case in cases)
-        planted = look_for(cases, [file]).counts
+        planted = search_training_data(cases, [file]).counts
         print(f"planted: {len(cases)} prompts, found {len(planted)}")
 
 
 def _look(name: str, cases: tuple[PromptCase, ...] | list[PromptCase], file: Path) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
-    found = look_for(cases, [file])
+    found = search_training_data(cases, [file])
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(
         f"{name}: {wall:.2f} s, {cpu:.2f} s of processor; found in {sum(found.counts.values())} of {found.texts} texts"

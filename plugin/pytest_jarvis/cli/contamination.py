@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def find_contamination(options: argparse.Namespace) -> int:
     """Print where the benchmark's prompts occur in the files; return 1 when any does, else 0."""
-    from pytest_jarvis.inputs.contamination import look_for
+    from pytest_jarvis.inputs.contamination import search_training_data
     from pytest_jarvis.inputs.prompts import load_prompts
     from pytest_jarvis.render.french.explanations import leak_lines
     from pytest_jarvis.run.settings import resolve_prompts
@@ -40,7 +40,7 @@ def find_contamination(options: argparse.Namespace) -> int:
     conf, file = load_configuration(options.jarvis_config)
     # With the prompts that tools add: training data is searched once, whatever is benchmarked later.
     cases = load_prompts(resolve_prompts(conf, options, file.parent, Path()), with_tools=True).cases
-    found = look_for(cases, options.files)
+    found = search_training_data(cases, options.files)
     if options.json:
         print_line(msgspec.json.encode(found).decode())
     else:

@@ -1,6 +1,6 @@
 """Find LoRA adapters in folders, inspect their files without torch, and choose the newest usable one.
 
-Whether weights fit their configuration and a base is left to peft, which the engine asks before it loads the base.
+Whether the weights fit their configuration and the base is checked by peft, before the engine loads the base.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, convert
+from pytest_jarvis.files import InputError, convert, shorten
 from pytest_jarvis.inputs.base_model import may_fit
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_pointer, read_header, shapes_of
 from pytest_jarvis.types import Note, NoteValue
@@ -25,7 +25,7 @@ ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 """The weights of an adapter, in the order peft looks for them."""
 AUTO: Final = "auto"
-"""Stands for a path: the newest usable adapter under the configured folders."""
+"""In place of a path: the newest usable adapter under the configured folders."""
 
 Problem = Literal[
     "no_weights",
@@ -41,9 +41,9 @@ Problem = Literal[
 ]
 
 _DEPTH: Final = 4
-"""Levels of folders below a configured one that are looked into: run/date/checkpoint/adapter."""
+"""Levels of folders searched below a configured one: run/date/checkpoint/adapter."""
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
-_SAID: Final[Mapping[Problem, str]] = {
+_PREDICATES: Final[Mapping[Problem, str]] = {
     "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
     "no_config": f"holds no {ADAPTER_CONFIG}",
     "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
@@ -59,39 +59,39 @@ _SAID: Final[Mapping[Problem, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAdapter:
-    """A folder that holds an adapter, or a part of one."""
+    """A folder with an adapter, or a part of one."""
 
     folder: Path
     base: str | None
-    """What its configuration names as its base model."""
+    """The base model in its configuration."""
     rank: int | None
     targets: tuple[str, ...]
-    """Modules and parameters it adapts, sorted."""
+    """Sorted names of the modules and parameters it adapts."""
     parameters: int | None
-    """Number of weights; None when the file does not say without being loaded."""
+    """Number of weights; None where only loading the file would tell."""
     size_bytes: int
-    """Of the weights' file; 0 without one."""
+    """Size of the weight file; 0 without one."""
     modified_s: float
-    """When the younger of its two files was last written, in seconds since 1970."""
+    """Last modification of its configuration or weights, in seconds since 1970."""
     problem: Problem | None
-    """Why it cannot be used; None for a whole one."""
+    """Why it cannot be used, or None."""
     broken_at: tuple[int, int] | None = None
-    """Line and column, from 1, where its configuration stops being JSON."""
+    """Line and column, from 1, of the JSON error of its configuration."""
     fault: Fault | None = None
-    """The first value of its configuration that cannot be used, of a bad value, a variant or another method."""
+    """The unusable value behind a problem `bad_value`, `variant` or `not_lora`."""
 
     @property
     def name(self) -> str:
-        """What its arm is called when no other name is given."""
+        """Default name of its arm."""
         return arm_name(self.folder)
 
     def reason(self, problem: Problem) -> str:
-        """Return why it cannot be used, as the end of a sentence in English."""
+        """Return why it cannot be used, as a predicate in English."""
         place = "" if self.broken_at is None else f" (line {self.broken_at[0]}, column {self.broken_at[1]})"
-        return f"{_SAID[problem]}{place if self.fault is None else f' ({self.fault})'}"
+        return f"{_PREDICATES[problem]}{place if self.fault is None else f' ({self.fault})'}"
 
     def problem_values(self, problem: Problem) -> dict[str, NoteValue]:
-        """Return why it cannot be used, with the place in its configuration or the value."""
+        """Return why it cannot be used, with the place or the value, as values of a note."""
         values: dict[str, NoteValue] = {"problem": problem}
         if self.fault is not None:
             values |= {"key": self.fault.key, "found": self.fault.found}
@@ -101,25 +101,25 @@ class FoundAdapter:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Its configuration and its weights, those that are there."""
+        """Its configuration and weights, as far as they exist."""
         weights = weights_in(self.folder)
         return tuple(file for file in (self.folder / ADAPTER_CONFIG, weights) if file is not None and file.is_file())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """Which adapter `auto` stands for, and why."""
+    """The adapter chosen for `auto`, and why."""
 
     arm: str
     chosen: FoundAdapter
     usable: int
-    """How many could have been chosen, this one included."""
+    """Number of usable adapters, this one included."""
     passed_over: tuple[tuple[FoundAdapter, Problem], ...]
-    """Younger ones that could not, with the reason."""
+    """Newer ones that are unusable, with the reason."""
     folders: tuple[Path, ...]
 
     def notes(self) -> Iterator[Note]:
-        """Yield which adapter was taken and why, and the younger ones that could not be."""
+        """Yield a note for the chosen adapter and for each newer one that is unusable."""
         folder, modified_s = str(self.chosen.folder), self.chosen.modified_s
         yield Note(
             "adapter_chosen", {"arm": self.arm, "folder": folder, "modified_s": modified_s, "usable": self.usable}
@@ -129,26 +129,25 @@ class Detection:
 
 
 def arm_name(folder: Path) -> str:
-    """Return a folder's own name, made fit to name a module of the model: torch takes no dot there."""
+    """Return a folder's name as a valid name of a torch module, which takes no dot."""
     return re.sub(r"[^\w-]+", "-", folder.absolute().name).strip("-_")
 
 
 def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
-    """Return every folder that holds an adapter or a part of one, in `folders` and below, the newest first.
+    """Return every folder with an adapter or a part of one, in `folders` and below, the newest first.
 
-    Folders that are not there hold none. Of two written at the same moment, as by a copy, the one whose name counts
-    higher comes first.
+    Of two with the same modification time, as after a copy, the one with the higher number in its path comes first.
     """
     seen: dict[Path, Path] = {}
     for top in folders:
         for folder in _walk(top, _DEPTH, set()):
             seen.setdefault(folder.resolve(), folder)
     found = [inspect_adapter(folder) for folder in seen.values()]
-    return sorted(found, key=lambda adapter: (adapter.modified_s, _counted(adapter.folder)), reverse=True)
+    return sorted(found, key=lambda adapter: (adapter.modified_s, _numeric_key(adapter.folder)), reverse=True)
 
 
 def inspect_adapter(folder: Path) -> FoundAdapter:
-    """Return what can be said of an adapter's folder from its configuration and the header of its weights."""
+    """Return an adapter's description from its configuration and the header of its weights."""
     config_file, weights = folder / ADAPTER_CONFIG, weights_in(folder)
     config, broken_at = read_config(config_file)
     shapes = None if weights is None else read_shapes(weights)
@@ -175,10 +174,9 @@ def inspect_adapter(folder: Path) -> FoundAdapter:
 def detect(
     folders: Iterable[Path], base: str, *, arm: str | None = None, fits: Callable[[str | None, str], bool] | None = None
 ) -> Detection:
-    """Return the newest whole adapter under `folders` that may belong to `base`.
+    """Return the newest usable adapter under `folders` for which `fits(its base, base)` holds, by default `may_fit`.
 
-    `fits` tells whether one may, of the base that it names and of `base`; by default, `may_fit`. Raises InputError with
-    what was seen there when there is none.
+    Raises InputError with what was found when there is none.
     """
     looked = tuple(folders)
     passed_over: list[tuple[FoundAdapter, Problem]] = []
@@ -190,7 +188,7 @@ def detect(
         elif not usable:
             passed_over.append((found, problem))
     if not usable:
-        raise InputError(_none_found(looked, base, passed_over))
+        raise InputError(_no_adapter_message(looked, base, passed_over))
     return Detection(
         arm=arm or usable[0].name,
         chosen=usable[0],
@@ -201,7 +199,7 @@ def detect(
 
 
 def targets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what an adapter's configuration says it adapts: module names, `all-linear`, or parameters, sorted."""
+    """Return the sorted targets of an adapter's configuration: modules, `all-linear`, or parameters."""
     found: list[str] = []
     for key in ("target_modules", "target_parameters", "modules_to_save"):
         value = config.get(key) or ()
@@ -210,8 +208,8 @@ def targets_of(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def files_digest(*files: Path) -> str:
-    """Return the SHA-256 of the files, each preceded by its name and size, as hexadecimal."""
-    from hashlib import sha256  # collecting tests reads no file of an adapter, and must not pay for this
+    """Return the SHA-256 of files, each preceded by its name and size, in hexadecimal."""
+    from hashlib import sha256  # only where an adapter is read, which collecting tests does not
 
     digest = sha256()
     for file in files:
@@ -223,7 +221,7 @@ def files_digest(*files: Path) -> str:
 
 
 def _walk(folder: Path, depth: int, ancestors: set[Path]) -> Iterator[Path]:
-    """Yield the folders that hold a file of an adapter; what cannot be listed holds none."""
+    """Yield the folders with a file of an adapter, skipping unreadable ones."""
     try:
         here = folder.resolve()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -240,12 +238,12 @@ def _walk(folder: Path, depth: int, ancestors: set[Path]) -> Iterator[Path]:
 
 
 def weights_in(folder: Path) -> Path | None:
-    """Return the file of weights that peft would take."""
+    """Return the weight file that peft would load, or None."""
     return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
 
 
 def read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
-    """Return a configuration, None when it is no table, and the line and column where it stops being JSON."""
+    """Return a configuration (None unless it is a JSON table), and the line and column of its JSON error."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -266,30 +264,30 @@ def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path 
     return "no_weights" if weights is None else problem_of_weights(weights)
 
 
-def _counted(folder: Path) -> tuple[tuple[int, str], ...]:
-    """Return a path as text and numbers: `checkpoint-1000` counts higher than `checkpoint-500`."""
+def _numeric_key(folder: Path) -> tuple[tuple[int, str], ...]:
+    """Return a sort key of a path that puts `checkpoint-1000` after `checkpoint-500`."""
     return tuple(
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", folder.as_posix()) if part
     )
 
 
-def _none_found(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
+def _no_adapter_message(folders: tuple[Path, ...], base: str, passed_over: list[tuple[FoundAdapter, Problem]]) -> str:
     where = ", ".join(str(folder) for folder in folders)
-    said = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
+    message = f"--jarvis-adapter {AUTO}: no usable adapter for {base} under {where}"
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if len(missing) == len(folders):
-        said += ", which is not there" if len(folders) == 1 else ", none of which is there"
+        message += ", which is not there" if len(folders) == 1 else ", none of which is there"
     elif missing:
-        said += f" (no such folder: {', '.join(missing)})"
+        message += f" (no such folder: {', '.join(missing)})"
     if passed_over:
         shown = "; ".join(f"{found.folder} {found.reason(problem)}" for found, problem in passed_over[:3])
         more = f"; and {len(passed_over) - 3} more" if len(passed_over) > 3 else ""
-        said += f": {shown}{more}"
-    return f"{said}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"
+        message += f": {shown}{more}"
+    return f"{message}; give a folder with --jarvis-adapter PATH, or name others in model.adapter_folders"
 
 
 def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
-    """Return why a file of weights is none, from its beginning and its end; None where it looks whole."""
+    """Return what is wrong with a weight file, judging by its header and size, or None."""
     try:
         if is_pointer(weights):
             return "pointer"
@@ -300,7 +298,7 @@ def problem_of_weights(weights: Path) -> Literal["pointer", "cut"] | None:
 
 
 def read_shapes(weights: Path) -> Shapes | None:
-    """Return what a safetensors file holds; None for another file, or one that is not whole."""
+    """Return the shapes in a safetensors file; None for another or an incomplete file."""
     try:
         return shapes_of(read_header(weights)) if weights.suffix == ".safetensors" else None
     except (OSError, WeightsError):
@@ -308,19 +306,19 @@ def read_shapes(weights: Path) -> Shapes | None:
 
 
 def count_weights(shapes: Shapes) -> int:
-    """Return how many numbers some weights are together."""
+    """Return the total number of weights."""
     return sum(prod(shape) for shape in shapes.values())
 
 
 def lacks_lora(config: Mapping[str, Any], shapes: Shapes) -> bool:
-    """Tell whether a file lacks the LoRA weights its configuration promises, or holds empty ones (DeepSpeed ZeRO-3)."""
+    """Return whether LoRA weights that the configuration names are missing, or empty (DeepSpeed ZeRO-3)."""
     lora = [shape for key, shape in shapes.items() if ".lora_" in key]
     promised = config.get("target_modules") or config.get("target_parameters")
     return bool(promised and not lora) or any(prod(shape) == 0 for shape in lora)
 
 
 def _is_torch_file(file: Path) -> bool:
-    """Tell whether a file begins, and for the usual kind ends, as what `torch.save` writes."""
+    """Return whether a file has the format of `torch.save`: a whole zip archive, or an old pickle."""
     import zipfile  # only where such a file is met
 
     with file.open("rb") as stream:
@@ -352,9 +350,9 @@ _TYPES: Final[Mapping[str, Any]] = {
     "lora_bias": bool | None,
     "fan_in_fan_out": bool | None,
 }
-"""Keys of peft's LoraConfig whose values are used; peft itself takes a value of another type and fails much later."""
+"""Types of the LoraConfig keys in use; peft accepts a value of another type and fails much later."""
 PLAIN_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
-"""Initialisations that leave the base as it was: what is saved is a plain LoRA."""
+"""Initialisations that leave the base unchanged."""
 _VARIANTS: Final = (
     "layer_replication",
     "alora_invocation_tokens",
@@ -363,13 +361,12 @@ _VARIANTS: Final = (
     "arrow_config",
     "megatron_config",
 )
-"""Keys that ask for more than to add a product to weights of the base."""
-_LONGEST: Final = 60
+"""Keys of variants that do more than add a product to weights of the base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A value of a configuration that cannot be used."""
+    """An unusable value of a configuration."""
 
     key: str
     found: str
@@ -377,12 +374,12 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
-        """Return the fault as a part of a sentence in English."""
+        """Return the fault as a clause in English."""
         return f"{self.key} is {self.found}, expected {self.expected}"
 
 
 def first_fault(config: Mapping[str, Any]) -> Fault | None:
-    """Return the first value of a LoRA's configuration that has another type than its key needs; None without one."""
+    """Return the first value of a LoRA configuration with a wrong type, or None."""
     for key, kind in _TYPES.items():
         if key in config:
             try:
@@ -394,15 +391,15 @@ def first_fault(config: Mapping[str, Any]) -> Fault | None:
 
 
 def other_method(config: Mapping[str, Any]) -> Fault | None:
-    """Return the method a configuration names when that is not LoRA."""
+    """Return the fault of a configuration of another method than LoRA, or None."""
     method = config.get("peft_type")
     return None if method == "LORA" else _fault("peft_type", method, '"LORA"')
 
 
 def unsupported_variant(config: Mapping[str, Any]) -> Fault | None:
-    """Return the first value that makes a LoRA more than a product beside weights of its base; None for a plain one.
+    """Return the first value that makes a LoRA change its base's own weights, or None.
 
-    Such an adapter and its base cannot be compared on the same weights.
+    Such an adapter cannot be compared with its base on the same weights.
     """
     plain = "a LoRA that leaves its base as it is"
     init = config.get("init_lora_weights", True)
@@ -412,14 +409,13 @@ def unsupported_variant(config: Mapping[str, Any]) -> Fault | None:
 
 
 def asks_for(config: Mapping[str, Any], key: str) -> bool:
-    """Tell whether a key asks for its variant; an empty table does too, with all settings at their defaults."""
+    """Return whether a key enables its variant; an empty table does too, with default settings."""
     value = config.get(key)
     return bool(value) or isinstance(value, dict)
 
 
 def _fault(key: str, value: object, expected: str) -> Fault:
-    found = json.dumps(value, ensure_ascii=False, default=str)
-    return Fault(key=key, found=found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…", expected=expected)
+    return Fault(key=key, found=shorten(json.dumps(value, ensure_ascii=False, default=str)), expected=expected)
 
 
 _FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = {
@@ -427,4 +423,4 @@ _FAULTS: Final[Mapping[Problem, Callable[[Mapping[str, Any]], Fault | None]]] = 
     "bad_value": first_fault,
     "variant": unsupported_variant,
 }
-"""Problem of a configuration -> what finds the value that makes it, in the order in which they are looked for."""
+"""Problem of a configuration -> the function that finds its value, in the order of the search."""

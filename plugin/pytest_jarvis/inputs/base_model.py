@@ -1,11 +1,11 @@
-"""Where the files of a base model are on this machine: the package, a folder, or the hub's cache; nothing is asked."""
+"""Find a base model's files in the package, a folder or the hub's cache, and compare models, without network access."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,66 +17,66 @@ Place = Literal["demo", "folder", "cache", "absent", "impossible"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFiles:
-    """A base model as it lies on this machine."""
+    """The files of a base model on this machine."""
 
     place: Place
-    """`absent`: a hub id that would have to be downloaded; `impossible`: neither a folder nor a hub id."""
+    """`absent`: a hub id that is not downloaded; `impossible`: neither a folder nor a hub id."""
     folder: Path | None
     config: Mapping[str, Any] | None
-    """Its `config.json`, or that of a model known here; None when there is none that can be read."""
+    """Its `config.json`, or an entry of `KNOWN_CONFIGS`; None without a readable one."""
     whole: bool
-    """Whether all of its weights are there."""
+    """Whether all of its weight files exist."""
     size_bytes: int
-    """Of the weights that are there."""
+    """Size of the weight files that exist."""
 
     @property
     def quantized_by(self) -> str | None:
-        """The method that the checkpoint itself is quantised with."""
+        """The quantisation method of the checkpoint."""
         said = (self.config or {}).get("quantization_config")
         return str(said.get("quant_method", "?")) if isinstance(said, Mapping) else None
 
 
 def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
-    """Return where the base called `name` is; `cache` is the hub's folder."""
+    """Return the files of the base `name`; `cache` is the hub's folder of downloads."""
     if name == "demo":
         from pytest_jarvis.demo import base_path
 
-        return _look_at("demo", base_path())
+        return _inspect("demo", base_path())
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _look_at("folder", folder)
+        return _inspect("folder", folder)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
         return BaseFiles(place="impossible", folder=None, config=None, whole=False, size_bytes=0)
     snapshot = _snapshot(cache / f"models--{name.replace('/', '--')}", revision or "main")
     if snapshot is not None:
-        found = _look_at("cache", snapshot)
+        found = _inspect("cache", snapshot)
         if found.config is not None:
             return found
     return BaseFiles(place="absent", folder=None, config=KNOWN_CONFIGS.get(plain_name(name)), whole=False, size_bytes=0)
 
 
 def fits_base(stated: str | None, base: str) -> bool:
-    """Tell whether an adapter that names the base `stated` may belong to `base`, by all that is known here."""
+    """Return whether an adapter that names the base `stated` may belong to `base`, by their names, files and shapes."""
     return may_fit(stated, base) and (stated is None or other_known_shape(stated, base, hub_cache()) is None)
 
 
 def other_known_shape(stated: str, base: str, cache: Path) -> str | None:
-    """Return in what the model called `stated` differs from `base`, where one is a folder and the other of the hub.
+    """Return the difference in shape between the models `stated` and `base`, one a folder and the other a hub id.
 
-    By what the hub's cache, in the folder `cache`, or this package knows of the latter; None where it knows nothing, or
-    nothing differs. Vocabularies may: an adapter that was trained with more tokens names the model it began with.
+    None without one, or where neither the hub's folder `cache` nor this package has the configuration of the hub id.
+    Vocabularies may differ: an adapter trained with more tokens names the model it began with.
     """
     try:
         theirs, ours = find_base(stated, None, cache), find_base(base, None, cache)
     except (OSError, RuntimeError):
-        return None  # a folder that cannot be looked into, or of a user that there is not
+        return None  # an unreadable folder, or one of an unknown user
     if theirs.config is None or ours.config is None or (theirs.place == "folder") == (ours.place == "folder"):
         return None
     return other_shape(theirs.config, ours.config, but=("vocab_size",))
 
 
 def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the hub's folder of downloads, as `huggingface_hub` finds it."""
+    """Return the hub's folder of downloads, by the rules of `huggingface_hub`."""
     if named := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
         return Path(named).expanduser()
     home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
@@ -84,7 +84,7 @@ def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _snapshot(folder: Path, revision: str) -> Path | None:
-    """Return the files of a branch, tag or commit of a cached model: `refs/NAME` holds a commit."""
+    """Return the folder of a branch, tag or commit of a cached model: `refs/NAME` holds a commit."""
     try:
         commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
     except OSError:
@@ -93,7 +93,7 @@ def _snapshot(folder: Path, revision: str) -> Path | None:
     return found if found.is_dir() else None
 
 
-def _look_at(place: Place, folder: Path) -> BaseFiles:
+def _inspect(place: Place, folder: Path) -> BaseFiles:
     weights = [file for file in folder.iterdir() if file.suffix in {".safetensors", ".bin"}]
     index = _read(folder / "model.safetensors.index.json") or _read(folder / "pytorch_model.bin.index.json")
     wanted = set(index["weight_map"].values()) if index and isinstance(index.get("weight_map"), dict) else set()
@@ -127,16 +127,15 @@ _SHAPE: Final = (
     "num_local_experts",
     "vocab_size",
 )
-"""What two configurations of one model have in common, whatever its precision."""
+"""Keys that are equal in all configurations of one model, whatever its precision."""
 _SAMPLE_BYTES: Final = 4096
 
 
 def other_model(stated: str, base: str) -> str | None:
-    """Return in what the model in the folder `stated` differs from the one in `base`, as a part of a sentence.
+    """Return how the model in the folder `stated` differs from the one in `base`, as a part of a sentence.
 
-    None when nothing shows that they are two, when they are one folder, or when one of them is no folder with a model
-    (any more). Weights are compared by a few bytes of each file, and only where all files are laid out alike: another
-    format or precision of a model has other bytes too.
+    None when no difference is found, for one and the same folder, and when either holds no model. Samples of the
+    weights are compared only where all files have the same layout: another format or precision has other bytes too.
     """
     there, here = _folder(stated), _folder(base)
     if there is None or here is None or there.samefile(here):
@@ -144,7 +143,7 @@ def other_model(stated: str, base: str) -> str | None:
     difference = other_shape(_read(there / "config.json") or {}, _read(here / "config.json") or {})
     if difference is not None:
         return difference
-    theirs, ours = dict(_layouts(there)), dict(_layouts(here))
+    theirs, ours = _layouts(there), _layouts(here)
     if theirs != ours or None in theirs.values():
         return None
     other = next((name for name in sorted(theirs) if _sample(there / name) != _sample(here / name)), None)
@@ -152,21 +151,21 @@ def other_model(stated: str, base: str) -> str | None:
 
 
 def other_shape(theirs: Mapping[str, Any], ours: Mapping[str, Any], but: Iterable[str] = ()) -> str | None:
-    """Return in what two configurations of models differ, as a part of a sentence; `but` names keys that may differ.
+    """Return the first difference of two models' configurations, as a part of a sentence; keys in `but` may differ.
 
-    Of a model of several parts, its text part. What one of them leaves open is no difference.
+    Of a multimodal model the text part is compared. A key that one of them lacks is no difference.
     """
     theirs, ours = _text_part(theirs), _text_part(ours)
     for key in _SHAPE:
         there, here = theirs.get(key), ours.get(key)
         known = key not in but and there is not None and here is not None
-        if known and _plain(there) != _plain(here):
+        if known and _without_text_suffix(there) != _without_text_suffix(here):
             return f"{key} is {there!r} there and {here!r} here"
     return None
 
 
-def _plain(value: object) -> object:
-    """Return a value as two versions of transformers write it: the type of a text part has an ending in one of them."""
+def _without_text_suffix(value: object) -> object:
+    """Return a value without the ending `_text` that only some versions of transformers add to a model type."""
     return value.removesuffix("_text") if isinstance(value, str) else value
 
 
@@ -183,14 +182,12 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else config
 
 
-def _layouts(folder: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Yield the name of each file of weights, and how it is laid out; None where its bytes prove nothing."""
-    for file in folder.glob("*.safetensors"):
-        yield file.name, read_layout(file)
+def _layouts(folder: Path) -> dict[str, bytes | None]:
+    return {file.name: read_layout(file) for file in folder.glob("*.safetensors")}
 
 
 def _sample(file: Path) -> list[bytes]:
-    """Return a few bytes of a file, from its beginning to its end."""
+    """Return five samples of a file, evenly spaced from its beginning to its end."""
     size, found = file.stat().st_size, []
     with file.open("rb") as stream:
         for share in (0, 1, 2, 3, 4):
@@ -200,10 +197,10 @@ def _sample(file: Path) -> list[bytes]:
 
 
 def may_fit(stated: str | None, base: str) -> bool:
-    """Tell whether an adapter that names the base `stated` may belong to `base`, a folder, a hub id or `demo`.
+    """Return whether an adapter that names the base `stated` may belong to `base`, a folder, a hub id or `demo`.
 
-    A folder may be called anything: its name contradicts only an adapter of the embedded base, and one that names
-    another folder whose model is surely not the same.
+    The name of a folder proves nothing: it rules out only an adapter of the embedded base, and one that names a folder
+    with a different model.
     """
     if stated is None:
         return True
@@ -215,7 +212,7 @@ def may_fit(stated: str | None, base: str) -> bool:
 
 
 def plain_name(name: str) -> str:
-    """Return what identifies a base model in a path or a hub id: the last part, in lower case, unquantised."""
+    """Return the last part of a path or hub id in lower case, without suffixes of quantisation."""
     cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
     last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
     return re.sub(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$", "", last.lower())
@@ -240,4 +237,4 @@ KNOWN_CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "tie_word_embeddings": False,
     },
 }
-"""Shapes of the model this project is for, by the plain name of the base: told before it is downloaded."""
+"""Plain name of a base -> its configuration, known before it is downloaded."""

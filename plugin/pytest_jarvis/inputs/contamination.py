@@ -1,4 +1,4 @@
-"""Prompts of the benchmark found in training data: copies, copies within longer texts, and near copies."""
+"""Find the benchmark's prompts in training data: copies, copies within longer texts, and near copies."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, describe_syntax_error, read_text
+from pytest_jarvis.files import InputError, describe_syntax_error, read_text, shorten
 from pytest_jarvis.types import PromptCase
 
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
-_ASKING: Final = frozenset({"user", "human", "prompter"})
+_USER_ROLES: Final = frozenset({"user", "human", "prompter"})
 _TURNS: Final = ("messages", "conversations", "conversation")
 _TURN: Final = re.compile(r"<\|[^<>|]*\|>|</?s>|\[/?INST\]|^#{2,}[^\n]*$|\n", re.MULTILINE)
-"""What stands between the turns of a chat that was written as one text."""
+"""Separators of the turns of a chat in one text."""
 _RECORD: Final = re.compile(r"[^\s,]")
-"""Where a record of a list begins."""
+"""First character of a record in a list."""
 _KNOWN: Final = "messages, conversations, prompt, instruction, text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingText:
-    """One text that a model was trained to answer, and where it stands."""
+    """One text that a model was trained to answer, with its place."""
 
     file: str
     line: int
@@ -39,39 +39,37 @@ class TrainingText:
 
 
 def read_training_data(path: Path) -> Iterator[TrainingText]:
-    """Yield what a model was trained to answer, line by line of a file; what it was to answer is left out.
+    """Yield the texts that a model was trained to answer, without its answers, in the order of a file.
 
-    A file `.jsonl`, or any whose first character is a brace, holds a JSON object a line; one that begins with a
-    bracket (`.json`) a list of them; any other a text a line. An object has `messages` or `conversations` (the turns of
-    user or human), `prompt` (a string, or turns), `instruction` with or without `input`, or `text` (all of it).
-    Raises InputError with file and line for what cannot be read.
+    A `.jsonl` file, or one that begins with a brace, has a JSON object on each line; one that begins with a bracket
+    is a JSON list of objects; any other has a text on each line. An object has `messages` or `conversations` (of which
+    the user's turns are read), `prompt` (a string, or turns), `instruction` with or without `input`, or `text`.
+    Raises InputError with file and line for an unreadable one.
     """
     whole = read_text(path)
     start = whole.lstrip()[:1]
     if start == "[" and path.suffix not in _JSON_LINES:
-        yield from _listed(path, whole)
-    elif start == "{" or path.suffix in _JSON_LINES:
-        for number, line in enumerate(whole.split("\n"), start=1):
-            if line.strip():
-                for text in _texts_of(_decoded(path, number, line), f"{path}: line {number}"):
-                    yield TrainingText(file=str(path), line=number, text=text)
-    else:
-        for number, line in enumerate(whole.split("\n"), start=1):
-            if line.strip():
-                yield TrainingText(file=str(path), line=number, text=line.strip())
+        yield from _read_list(path, whole)
+        return
+    json_lines = start == "{" or path.suffix in _JSON_LINES
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if line.strip():
+            where = f"{path}: line {number}"
+            for text in _texts_of(_decode(line, where), where) if json_lines else [line.strip()]:
+                yield TrainingText(file=str(path), line=number, text=text)
 
 
-def _decoded(path: Path, number: int, line: str) -> object:
+def _decode(line: str, where: str) -> object:
     try:
         return msgspec.json.decode(line.encode())
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        said = describe_syntax_error(error, line).removeprefix("line 1, ")
-        raise InputError(f"{path}: line {number}: not valid JSON: {said}; expected one JSON object a line") from None
+        fault = describe_syntax_error(error, line).removeprefix("line 1, ")
+        raise InputError(f"{where}: not valid JSON: {fault}; expected one JSON object a line") from None
 
 
-def _listed(path: Path, whole: str) -> Iterator[TrainingText]:
-    """Yield the texts of a JSON list of records, each with the line its record begins at."""
-    decoder, place, line, seen = json.JSONDecoder(), _after(whole, whole.index("[") + 1), 1, 0
+def _read_list(path: Path, whole: str) -> Iterator[TrainingText]:
+    """Yield the texts of a JSON list of records, each with the first line of its record."""
+    decoder, place, line, seen = json.JSONDecoder(), _next_record(whole, whole.index("[") + 1), 1, 0
     while not whole.startswith("]", place):
         line, seen = line + whole.count("\n", seen, place), place
         try:
@@ -80,40 +78,40 @@ def _listed(path: Path, whole: str) -> Iterator[TrainingText]:
             raise InputError(
                 f"{path}: line {error.lineno}: not valid JSON: column {error.colno}: {error.msg}; expected a list"
             ) from None
-        place = _after(whole, end)
+        place = _next_record(whole, end)
         for text in _texts_of(record, f"{path}: line {line}"):
             yield TrainingText(file=str(path), line=line, text=text)
 
 
-def _after(whole: str, place: int) -> int:
-    """Return where the next record, or the end of the list, stands."""
+def _next_record(whole: str, place: int) -> int:
+    """Return the index of the next record, or of the end of the list."""
     found = _RECORD.search(whole, place)
     return found.start() if found else len(whole)
 
 
 def _texts_of(record: object, where: str) -> list[str]:
-    """Return the texts of one record; InputError for one of no known form."""
+    """Return the texts of one record; raise InputError for an unknown form."""
     if isinstance(record, str):
         return [record]
     if not isinstance(record, Mapping):
         raise InputError(f"{where}: expected a JSON object with {_KNOWN}; found {_shown(record)}")
     for key in _TURNS:
         if key in record:
-            return _asked(record[key], f"{where}: {key}")
+            return _user_texts(record[key], f"{where}: {key}")
     if "prompt" in record:
         prompt = record["prompt"]
-        return [prompt] if isinstance(prompt, str) else _asked(prompt, f"{where}: prompt")
+        return [prompt] if isinstance(prompt, str) else _user_texts(prompt, f"{where}: prompt")
     if "instruction" in record:
-        given = [(key, record.get(key)) for key in ("instruction", "input")]
-        return [_string(value, f"{where}: {key}") for key, value in given if value]
+        fields = [(key, record.get(key)) for key in ("instruction", "input")]
+        return [_string(value, f"{where}: {key}") for key, value in fields if value]
     if "text" in record:
         return [part.strip() for part in _TURN.split(_string(record["text"], f"{where}: text")) if part.strip()]
     keys = ", ".join(f"'{key}'" for key in list(record)[:6]) or "no key"
     raise InputError(f"{where}: expected one of {_KNOWN}; found {keys}")
 
 
-def _asked(turns: object, where: str) -> list[str]:
-    """Return what the user says in a list of turns: `role` and `content`, or `from` and `value`."""
+def _user_texts(turns: object, where: str) -> list[str]:
+    """Return the user's texts in a list of turns: `role` and `content`, or `from` and `value`."""
     if not isinstance(turns, Sequence) or isinstance(turns, str):
         raise InputError(f"{where}: expected a list of turns, found {_shown(turns)}")
     found: list[str] = []
@@ -121,13 +119,13 @@ def _asked(turns: object, where: str) -> list[str]:
         if not isinstance(turn, Mapping):
             raise InputError(f"{where}: turn {place}: expected a role and its content, found {_shown(turn)}")
         role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-        if role in _ASKING:
+        if role in _USER_ROLES:
             found += _parts(content, f"{where}: turn {place}")
     return found
 
 
 def _parts(content: object, where: str) -> list[str]:
-    """Return the texts of a content: a string, or a list of parts of which some are text."""
+    """Return the texts of a turn's content: a string, or a list of parts of which some are text."""
     if isinstance(content, list):
         parts: list[Any] = [part.get("text") for part in content if isinstance(part, Mapping)]
         return [part for part in parts if isinstance(part, str)]
@@ -141,15 +139,13 @@ def _string(value: object, where: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message, not too long."""
-    shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+    return shorten(json.dumps(value, ensure_ascii=False))
 
 
 Kind = Literal["exact", "contained", "near"]
-"""exact: the whole text is the prompt. contained: the prompt stands in a longer text, word for word.
-near: the whole text is the prompt but for misspelt words; of a prompt of 8 words and more also a part of the text, and
-a word more or less."""
+"""exact: the whole text is the prompt. contained: a longer text has the prompt word for word. near: the whole text is
+the prompt with misspelt words; for a prompt of 8 words or more also a part of the text, and with a word more or less.
+"""
 
 MOST_LEAKS: Final = 20
 NEAR: Final = 0.87
@@ -157,17 +153,15 @@ NEAR: Final = 0.87
 _TYPO: Final = 0.25
 _MISSING: Final = 1.0
 _OTHER: Final = 1.5
-"""What a word costs that is misspelt, that is missing or added, that is another; a prompt has 1 to lose per word."""
+"""Costs of a misspelt word, of a missing or additional one, and of another one; relative to 1 per word."""
 _SAME_WORD: Final = 0.75
-"""Least share of equal letters (1 - Levenshtein's distance / longer length) of a misspelt word."""
+"""Least similarity (1 - Levenshtein distance / longer length) of a misspelt word."""
 _SHORTEST_TYPO: Final = 4
-"""Shorter words are the same only when they are equal: « dix » is not « six »."""
+"""Shorter words match only exactly: « dix » is not « six »."""
 _LONG_PROMPT: Final = 8
-"""Words from which a near copy may stand in a longer text."""
+"""Length in words from which a near copy may be part of a longer text."""
 _LONGEST_TEXT: Final = 96
-"""Words; longer texts are searched in pieces that overlap."""
-
-_LONGEST_SHOWN: Final = 200
+"""In words; longer texts are searched in overlapping pieces."""
 
 _LETTERS: Final = str.maketrans({"’": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "ß": "ss"})
 _MARKS: Final = re.compile("[\u0300-\u036f\u00ad\u200b-\u200d]+")
@@ -184,32 +178,32 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     file: str
     line: int
     text: str
-    """Its beginning, where it is long."""
+    """The beginning of a long one."""
 
 
 class Contamination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What training data holds of a benchmark's prompts."""
+    """Which of a benchmark's prompts occur in training data."""
 
     files: tuple[str, ...]
     texts: int
-    """Texts that were looked at: what the model was trained to answer."""
+    """Number of training texts searched."""
     prompts: int
-    """Prompts that were looked for."""
+    """Number of prompts searched for."""
     leaks: dict[str, tuple[Leak, ...]]
-    """Prompt id -> where it was found, the first `MOST_LEAKS` places; empty when none was."""
+    """Prompt id -> the first `MOST_LEAKS` places where it occurs; empty when none does."""
     counts: dict[str, int]
-    """Prompt id -> in how many texts it was found."""
+    """Prompt id -> number of texts with it."""
 
 
 def comparable_words(text: str) -> list[str]:
-    """Return the words of a text without case, accents, ligatures or punctuation, as `text.words` has them, faster."""
+    """Return the same words as `text.words`, faster."""
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text.translate(_LETTERS)))
     return _WORD.findall(text.casefold())
 
 
 class PromptIndex:
-    """Finds the prompts of a benchmark in texts."""
+    """Index of a benchmark's prompts, to find them in texts."""
 
     def __init__(self, cases: Iterable[PromptCase]) -> None:
         """Index the prompts by their rarest words."""
@@ -218,13 +212,13 @@ class PromptIndex:
         self._by_word: dict[str, list[str]] = {}
         for prompt_id, words in self._words.items():
             distinct = sorted(set(words), key=lambda word: (frequency[word], word))
-            # A near copy holds at least so many of the words unchanged: one of the others and these is among them.
+            # A near copy keeps at least `_fewest_kept` of the words, so one of these rarest ones is among them.
             for word in distinct[: len(distinct) - _fewest_kept(words) + 1]:
                 self._by_word.setdefault(word, []).append(prompt_id)
         self._keys = frozenset(self._by_word)
 
     def find(self, text: str) -> Iterator[tuple[str, Kind, float]]:
-        """Yield the prompts that a text holds, each with how and its similarity."""
+        """Yield the prompts that occur in a text, each with the kind and the similarity."""
         words = comparable_words(text)
         if self._keys.isdisjoint(words):
             return
@@ -247,7 +241,7 @@ class PromptIndex:
 
 
 def find_leaks(cases: Iterable[PromptCase], texts: Iterable[TrainingText]) -> Iterator[Leak]:
-    """Yield every prompt found in training texts, in the order of the texts; a text that comes again costs little."""
+    """Yield every prompt found in training texts, in the order of the texts; repeated texts are looked up."""
     index = PromptIndex(cases)
     known: dict[str, list[tuple[str, Kind, float]]] = {}
     for one in texts:
@@ -255,15 +249,12 @@ def find_leaks(cases: Iterable[PromptCase], texts: Iterable[TrainingText]) -> It
         if found is None:
             found = known[one.text] = list(index.find(one.text))
         for prompt_id, kind, similarity in found:
-            shown = one.text if len(one.text) <= _LONGEST_SHOWN else f"{one.text[: _LONGEST_SHOWN - 1]}…"
-            yield Leak(prompt_id=prompt_id, kind=kind, similarity=similarity, file=one.file, line=one.line, text=shown)
+            text = shorten(one.text, 200)
+            yield Leak(prompt_id=prompt_id, kind=kind, similarity=similarity, file=one.file, line=one.line, text=text)
 
 
-def look_for(cases: Sequence[PromptCase], files: Sequence[Path]) -> Contamination:
-    """Return what files of training data hold of the cases; InputError for a file that cannot be read.
-
-    The prompts come in the order of the cases.
-    """
+def search_training_data(cases: Sequence[PromptCase], files: Sequence[Path]) -> Contamination:
+    """Return which cases occur in files of training data, in their order; raise InputError for an unreadable file."""
     texts = 0
 
     def read() -> Iterator[TrainingText]:
@@ -290,7 +281,7 @@ def look_for(cases: Sequence[PromptCase], files: Sequence[Path]) -> Contaminatio
 
 
 def _fewest_kept(prompt: Sequence[str]) -> int:
-    """Return how many different words of a prompt a near copy holds unchanged, at least."""
+    """Return the least number of distinct words that a near copy of a prompt keeps."""
     changed = math.floor((1 - NEAR) * len(prompt) / _TYPO + 1e-9)
     return max(1, len(set(prompt)) - changed)
 
@@ -303,10 +294,10 @@ def _pieces(words: list[str]) -> Iterator[list[str]]:
 
 
 def _similarity(prompt: Sequence[str], text: Sequence[str]) -> float:
-    """Return how near a text is to a prompt, over words: 1 - cost / words of the prompt.
+    """Return the similarity of a text to a prompt: 1 - edit cost over words / words of the prompt.
 
-    Of a long prompt, how near the nearest part of the text is (Sellers 1980); a short one has to be the whole text, for
-    its few words stand in many sentences.
+    A long prompt is matched with the nearest part of the text (Sellers 1980), a short one with the whole text, since
+    its few words occur in many sentences.
     """
     anywhere = len(prompt) >= _LONG_PROMPT
     costs = [0.0 if anywhere else column * _MISSING for column in range(len(text) + 1)]
@@ -321,7 +312,6 @@ def _similarity(prompt: Sequence[str], text: Sequence[str]) -> float:
 
 @lru_cache(maxsize=100_000)
 def _cost(word: str, other: str) -> float:
-    """Return what it costs that a word stands for another."""
     longest = max(len(word), len(other))
     if min(len(word), len(other)) < _SHORTEST_TYPO:
         return _OTHER
@@ -329,7 +319,7 @@ def _cost(word: str, other: str) -> float:
 
 
 def _distance(word: str, other: str) -> int:
-    """Return Levenshtein's distance of two words."""
+    """Return the Levenshtein distance of two words."""
     previous = list(range(len(other) + 1))
     for row, letter in enumerate(word, start=1):
         current = [row]

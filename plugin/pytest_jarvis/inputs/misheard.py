@@ -1,7 +1,7 @@
-"""Misheard commands made of clean ones: what French lets a recogniser write, in words that exist, for what was said.
+"""Derive misheard commands from clean ones by rules of French phonetics.
 
-Not the rules of the embedded pair's training corpus (`benchmarks/demo_pair/mishear.py`), nor their code: an adapter
-must not be measured by the very mistakes it was trained on. Both follow French, so some mistakes are common.
+The rules differ on purpose from those of the embedded pair's training corpus (`benchmarks/demo_pair/mishear.py`): an
+adapter must not be measured by the very mistakes it was trained on. Both follow French, so some mistakes are common.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ _TOKEN: Final = re.compile(r"[^\W_]+(?:'(?=\w))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MisheardPrompt:
-    """A prompt as it may have been heard."""
+    """A prompt as a recogniser may have heard it."""
 
     source: PromptCase
     meant: str
-    """What was said."""
+    """The clean command."""
     text: str
     mistakes: tuple[Mistake, ...]
 
@@ -115,9 +115,9 @@ class _Change:
 
 
 def mishear_all(cases: Iterable[PromptCase], taken: Iterable[str] = ()) -> dict[str, tuple[MisheardPrompt, ...]]:
-    """Return all that the rules make of each case, by id: one to three mistakes each, those with fewest first.
+    """Return every variant of each case by its id, with one to three mistakes, those with the fewest first.
 
-    None is a clean prompt, one of `taken`, or the same as another: without case, accents and punctuation.
+    No variant equals a clean prompt, one of `taken` or another variant, up to case, accents and punctuation.
     """
     cases = tuple(cases)
     seen = {words(text) for case in cases for text in (case.text, _meant(case))} | {words(text) for text in taken}
@@ -132,28 +132,28 @@ def mishear_all(cases: Iterable[PromptCase], taken: Iterable[str] = ()) -> dict[
     return found
 
 
-def draw_misheard(all_made: dict[str, tuple[MisheardPrompt, ...]], number: int, seed: int) -> list[MisheardPrompt]:
-    """Return `number` of them, the same for the same seed: as many of each prompt as it has, in turn.
+def draw_misheard(variants: dict[str, tuple[MisheardPrompt, ...]], number: int, seed: int) -> list[MisheardPrompt]:
+    """Return `number` of the variants, drawn by the seed from each prompt in turn; ValueError if there are fewer.
 
-    Half of a prompt's are drawn among those with one mistake, while there are any. ValueError when there are fewer.
+    Half of a prompt's have one mistake, while there are any.
     """
-    if number > (total := sum(map(len, all_made.values()))):
+    if number > (total := sum(map(len, variants.values()))):
         raise ValueError(f"{number} asked for, the rules make {total}")
-    queues = {prompt_id: _shuffled(made, f"{seed} {prompt_id}") for prompt_id, made in all_made.items()}
+    queues = {prompt_id: _shuffle(own, f"{seed} {prompt_id}") for prompt_id, own in variants.items()}
     drawn: list[MisheardPrompt] = []
     while len(drawn) < number:
         for queue in queues.values():
             if queue and len(drawn) < number:
                 drawn.append(queue.pop())
-    order = {prompt_id: place for place, prompt_id in enumerate(all_made)}
+    order = {prompt_id: place for place, prompt_id in enumerate(variants)}
     return sorted(drawn, key=lambda one: (order[one.source.prompt_id], len(one.mistakes), one.text))
 
 
-def _shuffled(made: Sequence[MisheardPrompt], seed: str) -> list[MisheardPrompt]:
-    """Return them in an order of the seed, to be taken from the end: one mistake and several by turns."""
+def _shuffle(variants: Sequence[MisheardPrompt], seed: str) -> list[MisheardPrompt]:
+    """Return the variants in the seed's order, to be taken from the end: one mistake and several alternately."""
     rng = random.Random(seed)  # noqa: S311  # no secret
-    simple = [one for one in made if len(one.mistakes) == 1]
-    others = [one for one in made if len(one.mistakes) > 1]
+    simple = [one for one in variants if len(one.mistakes) == 1]
+    others = [one for one in variants if len(one.mistakes) > 1]
     rng.shuffle(simple)
     rng.shuffle(others)
     mixed: list[MisheardPrompt] = []
@@ -163,27 +163,26 @@ def _shuffled(made: Sequence[MisheardPrompt], seed: str) -> list[MisheardPrompt]
 
 
 def _meant(case: PromptCase) -> str:
-    """Return the clean command of a case: of one that is misheard already, what was meant."""
+    """Return the clean command of a case, which may be misheard itself."""
     return case.intended or case.text
 
 
 def _variants(text: str) -> Iterator[tuple[str, tuple[Mistake, ...]]]:
-    """Yield the text with one, two and three mistakes that do not touch each other."""
+    """Yield the text with one, two and three mistakes that do not overlap."""
     tokens = _TOKEN.findall(text.lower().replace("’", "'"))
-    changes = list(_changes(tokens))
     by_span: dict[tuple[int, int], list[_Change]] = {}
-    for change in changes:
+    for change in _changes(tokens):
         by_span.setdefault((change.start, change.end), []).append(change)
     for count in range(1, MOST_MISTAKES + 1):
         for spans in combinations(sorted(by_span), count):
             if any(second[0] < first[1] for first, second in pairwise(spans)):
                 continue
             for chosen in product(*(by_span[span] for span in spans)):
-                yield _heard(tokens, chosen), tuple(change.mistake for change in chosen)
+                yield _apply(tokens, chosen), tuple(change.mistake for change in chosen)
 
 
-def _heard(tokens: Sequence[str], changes: Sequence[_Change]) -> str:
-    """Return the tokens with the changes made, spaced as French is."""
+def _apply(tokens: Sequence[str], changes: Sequence[_Change]) -> str:
+    """Return the tokens with the changes applied, in French spacing."""
     parts: list[str] = []
     place = 0
     for change in changes:
@@ -194,28 +193,25 @@ def _heard(tokens: Sequence[str], changes: Sequence[_Change]) -> str:
 
 
 def _changes(tokens: Sequence[str]) -> Iterator[_Change]:
-    """Yield every mistake that can be made at one place."""
+    """Yield every possible single mistake."""
     for place, token in enumerate(tokens):
-        for heard in _homophones(token):
-            yield _Change(start=place, end=place + 1, heard=heard, mistake="homophone")
-        for heard in _CUTS.get(token, ()):
-            yield _Change(start=place, end=place + 1, heard=heard, mistake="coupure")
-        for heard in _endings(token, first=place == 0):
-            yield _Change(start=place, end=place + 1, heard=heard, mistake="finale")
+        homophones = [other for group in _HOMOPHONES if token in group for other in group if other != token]
+        found: list[tuple[Mistake, Iterable[str]]] = [
+            ("homophone", homophones),
+            ("coupure", _CUTS.get(token, ())),
+            ("finale", _endings(token, first=place == 0)),
+        ]
+        for mistake, variants in found:
+            for heard in variants:
+                yield _Change(start=place, end=place + 1, heard=heard, mistake=mistake)
         if place + 1 < len(tokens):
             yield from _between(tokens, place)
         if token in _SMALL and 0 < place < len(tokens) - 1:
             yield _Change(start=place, end=place + 1, heard="", mistake="mot perdu")
 
 
-def _homophones(token: str) -> Iterator[str]:
-    for group in _HOMOPHONES:
-        if token in group:
-            yield from (other for other in group if other != token)
-
-
 def _endings(token: str, *, first: bool) -> Iterator[str]:
-    """Yield the word with other silent letters at its end; those of a verb for the first word, an order's."""
+    """Yield the word with other silent endings; the first word, a verb, also with a verb's."""
     if len(token) < 4:
         return
     if token.endswith("er"):
@@ -233,7 +229,7 @@ def _endings(token: str, *, first: bool) -> Iterator[str]:
 
 
 def _between(tokens: Sequence[str], place: int) -> Iterator[_Change]:
-    """Yield the mistakes at the border of a word and the next: liaison, elision, two words written as one."""
+    """Yield the mistakes between a word and the next: liaison, elision, two words written as one."""
     first, second = tokens[place], tokens[place + 1]
     spoken = second.removeprefix("h")
     begins_with_vowel = spoken[0] in _VOWELS if spoken else False

@@ -75,11 +75,11 @@ class Option:
     """Placeholder of the value in the help."""
     type: Callable[[str], object] = str
     choices: tuple[str, ...] = ()
-    draws: bool = False
+    generation: bool = False
     """Whether it changes the responses: a replay, whose responses exist already, rejects it."""
     repeats: bool = False
     """Whether it may be repeated; its value is a list."""
-    as_in_file: bool = True
+    verbatim: bool = True
     """Whether its value replaces that of its key unchanged; others are interpreted where they are used."""
 
     @property
@@ -98,185 +98,72 @@ class Option:
         return {"metavar": self.metavar, "type": self.type, "help": self.help, **repeated}
 
 
-# fmt: off  # one row per option
+# fmt: off
 OPTIONS: Final = (
     # Mode.
     Option("--jarvis-report", help="judge the gain, and write a report under reports/<run>/"),
-    Option("--jarvis-report-dir", metavar="DIR", help="write the report to this new folder; implies --jarvis-report"),
-    Option(
-        "--jarvis-reuse",
-        draws=True,
-        help="reuse stored responses of earlier --jarvis-report runs, and generate only the others",
-    ),
-    Option(
-        "--jarvis-config", metavar="FILE", help="configuration file (default: benchmark_config.json beside pytest.ini)"
-    ),
-    Option(
-        "--jarvis-replay",
-        metavar="REPORT.json",
-        help="score and judge the responses of a saved report again, without a model",
-    ),
+    Option("--jarvis-report-dir", metavar="DIR",
+           help="write the report to this new folder; implies --jarvis-report"),
+    Option("--jarvis-reuse", generation=True,
+           help="reuse stored responses of earlier --jarvis-report runs, and generate only the others"),
+    Option("--jarvis-config", metavar="FILE",
+           help="configuration file (default: benchmark_config.json beside pytest.ini)"),
+    Option("--jarvis-replay", metavar="REPORT.json",
+           help="score and judge the responses of a saved report again, without a model"),
     # Models.
-    Option(
-        "--jarvis-model",
-        "model.base_model_id",
-        metavar="ID",
-        draws=True,
-        help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "
-        "a path needs the equals sign where no folder of tests is named: --jarvis-model=PATH",
-    ),
-    Option(
-        "--jarvis-adapter",
-        "model.adapters",
-        metavar="[NAME=]PATH",
-        draws=True,
-        repeats=True,
-        as_in_file=False,
-        help="LoRA adapter to compare with the base: a folder, demo:NAME, auto (the newest under the configured "
-        "folders), or a server's name for it; may be repeated",
-    ),
-    Option("--jarvis-aa", draws=True, help="A/A run, the base against itself: measures the noise floor of each metric"),
-    Option(
-        "--jarvis-engine",
-        metavar="NAME",
-        draws=True,
-        help="engine: transformers, server (OpenAI-compatible), scripted (made-up responses), or an installed "
-        "one (default: transformers)",
-    ),
-    Option(
-        "--jarvis-base-url",
-        "model.base_url",
-        metavar="URL",
-        draws=True,
-        help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)",
-    ),
-    Option(
-        "--jarvis-concurrency",
-        "model.concurrency",
-        metavar="N",
-        type=positive,
-        draws=True,
-        help="concurrent requests to the server (default: 32)",
-    ),
-    Option(
-        "--jarvis-allow-partial-4bit",
-        "model.allow_partial_4bit",
-        draws=True,
-        help="run even if less than 95 %% of the weights are in 4 bits",
-    ),
-    Option(
-        "--jarvis-plain-gpu",
-        "model.plain_gpu",
-        draws=True,
-        help="on a GPU, dequantise experts at every step and use no CUDA graph: slower, to rule out both",
-    ),
-    Option(
-        "--jarvis-allow-inert-adapter",
-        "model.allow_inert_adapter",
-        draws=True,
-        help="run even if an adapter changes nothing",
-    ),
+    Option("--jarvis-model", "model.base_model_id", metavar="ID", generation=True,
+           help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "
+                "a path needs the equals sign where no folder of tests is named: --jarvis-model=PATH"),
+    Option("--jarvis-adapter", "model.adapters", metavar="[NAME=]PATH", generation=True, repeats=True, verbatim=False,
+           help="LoRA adapter to compare with the base: a folder, demo:NAME, auto (the newest under the configured "
+                "folders), or a server's name for it; may be repeated"),
+    Option("--jarvis-aa", generation=True,
+           help="A/A run, the base against itself: measures the noise floor of each metric"),
+    Option("--jarvis-engine", metavar="NAME", generation=True,
+           help="engine: transformers, server (OpenAI-compatible), scripted (made-up responses), or an installed "
+                "one (default: transformers)"),
+    Option("--jarvis-base-url", "model.base_url", metavar="URL", generation=True,
+           help="address of the server, for --jarvis-engine server (such as http://localhost:8000/v1)"),
+    Option("--jarvis-concurrency", "model.concurrency", metavar="N", type=positive, generation=True,
+           help="concurrent requests to the server (default: 32)"),
+    Option("--jarvis-allow-partial-4bit", "model.allow_partial_4bit", generation=True,
+           help="run even if less than 95 %% of the weights are in 4 bits"),
+    Option("--jarvis-plain-gpu", "model.plain_gpu", generation=True,
+           help="on a GPU, dequantise experts at every step and use no CUDA graph: slower, to rule out both"),
+    Option("--jarvis-allow-inert-adapter", "model.allow_inert_adapter", generation=True,
+           help="run even if an adapter changes nothing"),
     # Prompts and generation.
-    Option(
-        "--jarvis-prompts",
-        "benchmark.prompts",
-        metavar="DIR",
-        as_in_file=False,
-        help="folder of prompt files (default: those of the checkout or package)",
-    ),
-    Option(
-        "--jarvis-training-data",
-        "benchmark.training_data",
-        metavar="FILE",
-        repeats=True,
-        as_in_file=False,
-        help="training data of an adapter: prompts found in it are marked, and not judged; may be repeated",
-    ),
-    Option(
-        "--jarvis-samples",
-        "benchmark.samples",
-        metavar="N",
-        type=positive,
-        help="fixed number of responses per prompt and arm (default: looks of 4, 8 and 16)",
-    ),
-    Option(
-        "--jarvis-seed",
-        "generation.seed",
-        metavar="N",
-        type=natural,
-        draws=True,
-        help="seed of all sampling, from 0 (default: 0)",
-    ),
-    Option(
-        "--jarvis-batch-size",
-        "generation.batch_size",
-        metavar="N",
-        type=positive,
-        draws=True,
-        help="rows of a batch (default: chosen by the free memory)",
-    ),
-    Option(
-        "--jarvis-max-new-tokens",
-        "generation.max_new_tokens",
-        metavar="N",
-        type=positive,
-        draws=True,
-        help="longest response, in tokens (default: 128)",
-    ),
-    Option(
-        "--jarvis-timeout",
-        "generation.timeout_s",
-        metavar="SECONDS",
-        type=_seconds,
-        draws=True,
-        help="longest generation of a response; 0: no limit (default: 30)",
-    ),
-    Option(
-        "--jarvis-tools",
-        "generation.tools",
-        draws=True,
-        help="offer the tools to the model, judge its calls, and add prompts that need no tool",
-    ),
-    Option(
-        "--jarvis-template",
-        "generation.template",
-        choices=("chat", "raw"),
-        draws=True,
-        help="chat: the model's chat template; raw: the bare prompt (default: chat)",
-    ),
+    Option("--jarvis-prompts", "benchmark.prompts", metavar="DIR", verbatim=False,
+           help="folder of prompt files (default: those of the checkout or package)"),
+    Option("--jarvis-training-data", "benchmark.training_data", metavar="FILE", repeats=True, verbatim=False,
+           help="training data of an adapter: prompts found in it are marked, and not judged; may be repeated"),
+    Option("--jarvis-samples", "benchmark.samples", metavar="N", type=positive,
+           help="fixed number of responses per prompt and arm (default: looks of 4, 8 and 16)"),
+    Option("--jarvis-seed", "generation.seed", metavar="N", type=natural, generation=True,
+           help="seed of all sampling, from 0 (default: 0)"),
+    Option("--jarvis-batch-size", "generation.batch_size", metavar="N", type=positive, generation=True,
+           help="rows of a batch (default: chosen by the free memory)"),
+    Option("--jarvis-max-new-tokens", "generation.max_new_tokens", metavar="N", type=positive, generation=True,
+           help="longest response, in tokens (default: 128)"),
+    Option("--jarvis-timeout", "generation.timeout_s", metavar="SECONDS", type=_seconds, generation=True,
+           help="longest generation of a response; 0: no limit (default: 30)"),
+    Option("--jarvis-tools", "generation.tools", generation=True,
+           help="offer the tools to the model, judge its calls, and add prompts that need no tool"),
+    Option("--jarvis-template", "generation.template", choices=("chat", "raw"), generation=True,
+           help="chat: the model's chat template; raw: the bare prompt (default: chat)"),
     # Gate.
-    Option(
-        "--jarvis-gate",
-        "benchmark.gate",
-        choices=("proven", "point", "off"),
-        help="judge the proven gain (proven), its estimate (point) or nothing (off) (default: proven)",
-    ),
-    Option(
-        "--jarvis-min-gain",
-        "benchmark.min_gain_percent",
-        metavar="PERCENT",
-        type=_percent,
-        help="least gain of relevance, in per cent (default: 5)",
-    ),
-    Option(
-        "--jarvis-inconclusive",
-        "benchmark.inconclusive",
-        choices=("fail", "warn"),
-        help="exit status of an inconclusive gate: 1 (fail) or 0 (warn) (default: fail)",
-    ),
-    Option(
-        "--jarvis-require",
-        "benchmark.require",
-        choices=("any", "all", "first"),
-        help="which adapters must pass, where there are several (default: first)",
-    ),
+    Option("--jarvis-gate", "benchmark.gate", choices=("proven", "point", "off"),
+           help="judge the proven gain (proven), its estimate (point) or nothing (off) (default: proven)"),
+    Option("--jarvis-min-gain", "benchmark.min_gain_percent", metavar="PERCENT", type=_percent,
+           help="least gain of relevance, in per cent (default: 5)"),
+    Option("--jarvis-inconclusive", "benchmark.inconclusive", choices=("fail", "warn"),
+           help="exit status of an inconclusive gate: 1 (fail) or 0 (warn) (default: fail)"),
+    Option("--jarvis-require", "benchmark.require", choices=("any", "all", "first"),
+           help="which adapters must pass, where there are several (default: first)"),
     Option("--jarvis-strict", "benchmark.strict", help="exit 1 when the gate cannot judge, as with -k or failures"),
-    Option(
-        "--jarvis-compare",
-        metavar="REPORT.json|last",
-        help="test the candidate for regressions against a saved run; last: the baseline, else the newest "
-        "comparable report",
-    ),
+    Option("--jarvis-compare", metavar="REPORT.json|last",
+           help="test the candidate for regressions against a saved run; last: the baseline, else the newest "
+                "comparable report"),
     Option("--jarvis-fail-on-regression", help="exit 1 when --jarvis-compare proves a regression"),
 )
 # fmt: on

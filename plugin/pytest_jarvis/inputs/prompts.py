@@ -1,4 +1,4 @@
-"""The prompts and the tools: TOML files, validated, with a hash that proves what was asked."""
+"""Read prompts and tools from TOML files, validate them, and hash them for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_jarvis.types import Category, PromptCase, Tool
 
 TOOLS_FILE = "tools.toml"
 WITH_TOOLS_FOLDER = "with_tools"
-"""Categories beside the others that are asked only when tools are on: what must not call any, above all."""
+"""Folder of categories that run only with tools on: mainly prompts that need no tool."""
 
 _CATEGORY = re.compile(r"[A-Za-z0-9_-]+")
 _PROMPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -27,8 +27,8 @@ _FEWEST_KEYWORDS = 2
 _MOST_KEYWORDS = 5
 
 
-class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: str
+class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"prompt_id": "id"}):
+    prompt_id: str
     text: str
     keywords: tuple[str, ...]
     expected_tool: str | None = None
@@ -57,7 +57,7 @@ class _ToolFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSet:
-    """All that a folder of prompts holds."""
+    """The content of a folder of prompts."""
 
     folder: Path
     categories: tuple[Category, ...]
@@ -65,21 +65,21 @@ class PromptSet:
 
     @property
     def cases(self) -> tuple[PromptCase, ...]:
-        """Every case, in the order of the files' names and of their entries."""
+        """Every case, by file name and then in the order of the file."""
         return tuple(case for category in self.categories for case in category.cases)
 
 
 def packaged_prompts() -> Path:
-    """Return the folder of the prompts that come with the package (the checkout's own in a development install)."""
+    """Return the folder of the packaged prompts (the checkout's in a development install)."""
     installed = Path(__file__).parents[1] / "jarvis_prompts"
     return installed if installed.is_dir() else Path(__file__).parents[3] / "jarvis_prompts"
 
 
 def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
-    """Read every category of `folder` and its tools; `with_tools` those of its folder `with_tools` too, if it has one.
+    """Read the categories and tools of a folder; `with_tools` adds the categories in its folder `with_tools`, if any.
 
-    A category is a file `NAME.toml`, hidden ones apart; `tools.toml` holds the tools. Raises InputError with the file,
-    the entry, what was found and what was expected; `with_tools` looks at the tools' schemas, too.
+    A category is a file `NAME.toml` that is not hidden; `tools.toml` has the tools. Raises InputError with the
+    file, the entry, what was found and what was expected; `with_tools` also checks the schemas of the tools.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of prompts; give one with --jarvis-prompts DIR")
@@ -91,7 +91,7 @@ def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
         raise InputError(f"{folder}: no prompts: expected at least one file NAME.toml beside {TOOLS_FILE}")
     if with_tools:
         _check_schemas(folder / TOOLS_FILE, tools)
-        files += _extra_files(folder, {path.stem for path in files})
+        files += _files_with_tools(folder, {path.stem for path in files})
     known = {tool.name: tool for tool in tools}
     seen: dict[str, Path] = {}
     categories = tuple(_load_category(path, known, seen) for path in files)
@@ -99,11 +99,11 @@ def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
 
 
 def prompt_hash(cases: Iterable[PromptCase]) -> str:
-    """Return the SHA-256 of what the cases ask and expect, in any order of the cases."""
+    """Return the SHA-256 of the texts and expectations of the cases, whatever their order."""
     rows = sorted(
         (
             [case.prompt_id, case.category, case.text, list(case.keywords), case.expected_tool, case.intended]
-            # What a prompt does not say is left out, so that those who never say it keep their hash.
+            # Absent keys are left out, so that prompts without them keep the hash they had before.
             + ([{"expected_arguments": case.expected_arguments}] if case.expected_arguments else [])
             + ([{"no_tool": True}] if case.no_tool else [])
             for case in cases
@@ -114,7 +114,7 @@ def prompt_hash(cases: Iterable[PromptCase]) -> str:
 
 
 def dictionary_hash(tools: Sequence[Tool]) -> str:
-    """Return the SHA-256 of the tools' names and terms: what the JARVIS relevance counts."""
+    """Return the SHA-256 of the tools' names and terms, the dictionary of JARVIS relevance."""
     return _sha256(sorted([tool.name, sorted(tool.terms)] for tool in tools))
 
 
@@ -133,10 +133,8 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
             raise InputError(f"{where}: the name is used twice; names must differ")
         _check_words(where, "description", entry.description)
         if entry.parameters.get("type") != "object":
-            raise InputError(
-                f'{where}: parameters: expected a JSON schema with type = "object", '
-                f"found type {entry.parameters.get('type')!r}"
-            )
+            found = entry.parameters.get("type")
+            raise InputError(f'{where}: parameters: expected a JSON schema with type = "object", found type {found!r}')
         for term in entry.terms:
             form = _check_words(where, "terms", term)
             if form in owner:
@@ -145,14 +143,12 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
                     "a term names one tool, once (case and accents do not count)"
                 )
             owner[form] = entry.name
-        tools[entry.name] = Tool(
-            name=entry.name, description=entry.description, parameters=entry.parameters, terms=entry.terms
-        )
+        tools[entry.name] = Tool(**msgspec.structs.asdict(entry))
     return tuple(tools.values())
 
 
-def _extra_files(folder: Path, taken: set[str]) -> list[Path]:
-    """Return the category files that tools add, sorted; a name that is taken is an InputError."""
+def _files_with_tools(folder: Path, taken: set[str]) -> list[Path]:
+    """Return the sorted category files that tools add; raise InputError for a name that is taken."""
     files = sorted(path for path in (folder / WITH_TOOLS_FOLDER).glob("*.toml") if path.name[0] != ".")
     for path in files:
         if path.stem in taken:
@@ -161,14 +157,12 @@ def _extra_files(folder: Path, taken: set[str]) -> list[Path]:
 
 
 def _check_schemas(path: Path, tools: Iterable[Tool]) -> None:
-    """Raise InputError for a tool whose parameters are no JSON schema: calls could not be judged by it."""
     for tool in tools:
+        where = f"{path}: tool '{tool.name}': parameters"
         if not is_json(tool.parameters):
-            raise InputError(
-                f"{path}: tool '{tool.name}': parameters: expected what JSON has: no dates, only finite numbers"
-            )
+            raise InputError(f"{where}: expected what JSON has: no dates, only finite numbers")
         if (fault := check_schema(tool.parameters)) is not None:
-            raise InputError(f"{path}: tool '{tool.name}': parameters: expected a JSON schema; {fault}")
+            raise InputError(f"{where}: expected a JSON schema; {fault}")
 
 
 def _load_category(path: Path, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> Category:
@@ -179,31 +173,18 @@ def _load_category(path: Path, known_tools: Mapping[str, Tool], seen: dict[str, 
     content = read_toml(path, _PromptFile)
     for entry in content.prompts:
         _check_prompt(path, entry, known_tools, seen)
-        seen[entry.id] = path
-    cases = tuple(
-        PromptCase(
-            prompt_id=entry.id,
-            category=path.stem,
-            text=entry.text,
-            keywords=entry.keywords,
-            expected_tool=entry.expected_tool,
-            expected_arguments=entry.expected_arguments,
-            no_tool=entry.no_tool,
-            intended=entry.intended,
-            note=entry.note,
-        )
-        for entry in content.prompts
-    )
+        seen[entry.prompt_id] = path
+    cases = tuple(PromptCase(category=path.stem, **msgspec.structs.asdict(entry)) for entry in content.prompts)
     label = content.label or path.stem.replace("_", " ").capitalize()
     return Category(name=path.stem, label=label, description=content.description, cases=cases)
 
 
 def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> None:
-    where = f"{path}: prompt '{entry.id}'"
-    if not _PROMPT_ID.fullmatch(entry.id):
+    where = f"{path}: prompt '{entry.prompt_id}'"
+    if not _PROMPT_ID.fullmatch(entry.prompt_id):
         raise InputError(f"{where}: id: expected letters without accents, digits, '.', '_' and '-', no sign first")
-    if entry.id in seen:
-        raise InputError(f"{where}: the id is already used in {seen[entry.id].name}; ids must differ")
+    if entry.prompt_id in seen:
+        raise InputError(f"{where}: the id is already used in {seen[entry.prompt_id].name}; ids must differ")
     _check_words(where, "text", entry.text)
     if entry.intended is not None:
         _check_words(where, "intended", entry.intended)
@@ -221,11 +202,11 @@ def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Too
         owner[form] = keyword
     if entry.expected_tool is not None and entry.expected_tool not in known_tools:
         raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{suggest(entry.expected_tool, [*known_tools])}")
-    _check_wish(where, entry, known_tools)
+    _check_expected_call(where, entry, known_tools)
 
 
-def _check_wish(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]) -> None:
-    """Refuse a prompt that wants what no call can be."""
+def _check_expected_call(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]) -> None:
+    """Raise InputError for a prompt whose expected call is impossible."""
     if entry.no_tool and entry.expected_tool is not None:
         raise InputError(f"{where}: no_tool: a prompt that wants no tool has no expected_tool; keep one of the two")
     if entry.expected_arguments is None:
@@ -244,7 +225,7 @@ def _check_wish(where: str, entry: _PromptEntry, known_tools: Mapping[str, Tool]
 
 
 def _check_words(where: str, key: str, value: str) -> str:
-    """Return the words of `value` as they are matched; raise InputError when there are none."""
+    """Return the words of `value` in canonical form; raise InputError when there are none."""
     found = words(value)
     if not found:
         raise InputError(f"{where}: {key}: expected at least one word, found {value!r}")
@@ -252,7 +233,7 @@ def _check_words(where: str, key: str, value: str) -> str:
 
 
 def is_json(value: object) -> bool:
-    """Whether a value can be written as strict JSON: no date, no number that is not finite."""
+    """Return whether a value is strict JSON: no dates, only finite numbers."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
@@ -261,7 +242,7 @@ def is_json(value: object) -> bool:
 
 
 def check_schema(schema: Mapping[str, object]) -> str | None:
-    """Return what is wrong with a JSON schema (draft 2020-12), and where, in English; None when it is one."""
+    """Return the first fault of a JSON schema (draft 2020-12) with its place, or None."""
     from jsonschema import Draft202012Validator, SchemaError
 
     try:

@@ -134,10 +134,10 @@ class Collector:
         """Return what training data holds of the prompts; where it is named, and on the controller alone."""
         if not benchmark.settings.training_data or self._is_worker():
             return None
-        from pytest_jarvis.inputs.contamination import look_for
+        from pytest_jarvis.inputs.contamination import search_training_data
 
         try:
-            return look_for(benchmark.cases, benchmark.settings.training_data)
+            return search_training_data(benchmark.cases, benchmark.settings.training_data)
         except InputError as error:
             self._refuse(f"--jarvis-training-data: {error}")
 

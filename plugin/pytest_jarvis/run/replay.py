@@ -227,7 +227,7 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
     if option.jarvis_replay is None:
         return None
     for one, _ in options_in(option):
-        if one.draws:
+        if one.generation:
             raise InputError(
                 f"{one.flag}: --jarvis-replay scores responses that are drawn already; leave {one.flag} out"
             )

@@ -274,7 +274,7 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
     An address that holds a key is refused here, whatever the engine.
     """
     for one, value in options_in(option):
-        if one.key is None or not one.as_in_file:
+        if one.key is None or not one.verbatim:
             continue
         section, _, key = one.key.partition(".")
         part = getattr(conf, section)
@@ -310,7 +310,7 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
         if one.key is not None:
             section, _, key = one.key.partition(".")
             by_option[section, key] = one.flag
-            if not one.as_in_file:
+            if not one.verbatim:
                 values[section][key] = value
     found: list[Origin] = []
     for section, keys in values.items():

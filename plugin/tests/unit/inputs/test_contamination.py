@@ -14,7 +14,7 @@ from pytest_jarvis.inputs.contamination import (
     TrainingText,
     comparable_words,
     find_leaks,
-    look_for,
+    search_training_data,
     read_training_data,
 )
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
@@ -85,7 +85,7 @@ def test_every_prompt_is_found_when_it_is_planted(tmp_path) -> None:
     cases = load_prompts(PROMPTS).cases
     train = tmp_path / "train.txt"
     train.write_text("\n".join(case.text for case in cases), encoding="utf-8")
-    result = look_for(cases, [train])
+    result = search_training_data(cases, [train])
     assert [case.prompt_id for case in cases] == list(result.leaks)
     assert (30, 30) == (result.texts, result.prompts)
     assert {leak.kind for own in result.leaks.values() for leak in own if leak.line == 1} == {"exact"}
@@ -94,7 +94,7 @@ def test_every_prompt_is_found_when_it_is_planted(tmp_path) -> None:
 def test_places_are_counted_beyond_those_that_are_kept(tmp_path) -> None:
     train = tmp_path / "train.txt"
     train.write_text("ouvre chrome\n" * 50, encoding="utf-8")
-    result = look_for([case("ouvre chrome")], [train, train])
+    result = search_training_data([case("ouvre chrome")], [train, train])
     assert ({"p": 100}, MOST_LEAKS) == (result.counts, len(result.leaks["p"]))
 
 

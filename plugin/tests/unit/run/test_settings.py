@@ -45,7 +45,7 @@ def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
     return resolve(options(*arguments), folder)
 
 
-@pytest.mark.parametrize("option", [one for one in OPTIONS if one.key and one.as_in_file], ids=lambda one: one.flag)
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one.key and one.verbatim], ids=lambda one: one.flag)
 def test_an_option_overrides_its_key(tmp_path, option: Option) -> None:
     typed, expected = TYPED.get(option.flag, (None, True))
     needed = {"--jarvis-base-url": SERVED, "--jarvis-strict": ("--jarvis-report",)}.get(option.flag, ())
