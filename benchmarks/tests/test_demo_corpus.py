@@ -28,7 +28,7 @@ from demo_pair.lexicon import number_words
 from demo_pair.mishear import mishear
 from demo_pair.train import Plan
 from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
-from pytest_jarvis.inputs.contamination import look_for
+from pytest_jarvis.inputs.contamination import search_training_data
 from pytest_jarvis.inputs.prompts import load_prompts
 
 PROMPTS = Path(__file__).resolve().parents[2] / "jarvis_prompts"
@@ -210,7 +210,7 @@ def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(
     assert len(clean) > 1500
     train = tmp_path / "train.jsonl"
     train.write_text(rows(clean), encoding="utf-8")
-    assert {} == look_for(cases, [train]).counts
+    assert {} == search_training_data(cases, [train]).counts
     planted = {
         5: ("cv-01", "exact", cases[0].text.upper()),
         700: ("cv-08", "near", "verouille la session"),
@@ -219,7 +219,7 @@ def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(
     for place, (_, _, text) in planted.items():
         clean.insert(place, text)
     train.write_text(rows(clean), encoding="utf-8")
-    leaks = look_for(cases, [train]).leaks
+    leaks = search_training_data(cases, [train]).leaks
     assert {(prompt, kind, place + 1) for place, (prompt, kind, _) in planted.items()} == {
         (leak.prompt_id, leak.kind, leak.line) for own in leaks.values() for leak in own
     }

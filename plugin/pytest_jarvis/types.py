@@ -58,87 +58,34 @@ ResponseKey = tuple[str, str, int]
 """Prompt id, arm and replicate: identifies a response within a run."""
 
 NoteValue = str | int | float | bool
+# fmt: off
 NoteCode = Literal[
-    "text",  # free text of a library, a server or a third party's engine: {text}
+    # Free text of a library, a server or an engine of a third party: {text}.
+    "text",
     # Reasons of failures.
-    "out_of_memory",
-    "not_finite",
-    "cut_in_time",
-    "thinking_not_closed",
-    "not_recorded",
-    "worker_died",
-    "no_clean_answer",
-    "metric_fault",
-    "hook_fault",
-    "raised",
-    "not_a_number",
-    "not_numbers_by_name",
-    "not_a_name",
+    "out_of_memory", "not_finite", "cut_in_time", "thinking_not_closed", "not_recorded", "worker_died",
+    "no_clean_answer", "metric_fault", "hook_fault", "raised", "not_a_number", "not_numbers_by_name", "not_a_name",
     "name_taken",
     # Failures of requests to a server.
-    "after_tries",
-    "server_status",
-    "server_unreachable",
-    "server_silent",
-    "server_too_slow",
-    "no_token_in_time",
-    "connection_cut",
-    "server_error",
-    "server_broke_api",
-    "server_ended",
-    "server_gone",
-    "encoder_not_loaded",
+    "after_tries", "server_status", "server_unreachable", "server_silent", "server_too_slow", "no_token_in_time",
+    "connection_cut", "server_error", "server_broke_api", "server_ended", "server_gone", "encoder_not_loaded",
     # Why arms run in separate passes.
-    "logprobs_off_beside",
-    "answers_of_another",
-    "mixed_not_finite",
-    "mixed_logits_differ",
-    "mixed_adapter_off",
-    "mixed_adapter_lost",
-    "adapter_replaces_module",
+    "logprobs_off_beside", "answers_of_another", "mixed_not_finite", "mixed_logits_differ", "mixed_adapter_off",
+    "mixed_adapter_lost", "adapter_replaces_module",
     # Why a GPU runs without the 4-bit kernel or CUDA graphs.
-    "plain_as_asked",
-    "several_devices",
-    "rows_by_lists",
-    "more_than_keys_and_values",
-    "logits_differ",
-    "experts_not_exchangeable",
-    "experts_in_another_layout",
-    "experts_not_all_4bit",
-    "experts_not_in_blocks",
+    "plain_as_asked", "several_devices", "rows_by_lists", "more_than_keys_and_values", "logits_differ",
+    "experts_not_exchangeable", "experts_in_another_layout", "experts_not_all_4bit", "experts_not_in_blocks",
     "products_off",
     # Notes of an engine.
-    "scripted",
-    "no_gpu",
-    "kept_dequantized",
-    "experts_packed",
-    "experts_unpacked",
-    "steps_not_recorded",
-    "same_bits",
-    "same_bits_of_probes",
-    "batch_changes_bits",
-    "batch_changes_tokens",
-    "separate_passes",
-    "longer_than_positions",
-    "adapter_inert",
-    "base_moved",
-    "adapter_of_other_base",
-    "adapter_keys_unknown",
-    "server_unmeasured",
-    "seeds_ignored",
-    "seeds_hold_alone",
-    "seeds_unseen",
-    "no_samplers",
-    "no_thinking_switch",
-    "no_token_count",
-    "no_embedding_model",
-    "cosine_not_measured",
+    "scripted", "no_gpu", "kept_dequantized", "experts_packed", "experts_unpacked", "steps_not_recorded", "same_bits",
+    "same_bits_of_probes", "batch_changes_bits", "batch_changes_tokens", "separate_passes", "longer_than_positions",
+    "adapter_inert", "base_moved", "adapter_of_other_base", "adapter_keys_unknown", "server_unmeasured",
+    "seeds_ignored", "seeds_hold_alone", "seeds_unseen", "no_samplers", "no_thinking_switch", "no_token_count",
+    "no_embedding_model", "cosine_not_measured",
     # Notes of the run.
-    "adapter_chosen",
-    "adapter_passed_over",
-    "relevance_share",
-    "several_processes",
+    "adapter_chosen", "adapter_passed_over", "relevance_share", "several_processes",
 ]
+# fmt: on
 _ENGLISH: Final[Mapping[NoteCode, str]] = {
     "text": "{text}",
     "out_of_memory": "out of memory for this response alone",
@@ -356,18 +303,24 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One response to generate."""
+class _OneResponse:
+    """The fields that identify a response within its run."""
 
     prompt_id: str
-    text: str
     arm: str
     replicate: int
 
     @property
     def key(self) -> ResponseKey:
-        """The key of its response."""
+        """Prompt id, arm and replicate."""
         return (self.prompt_id, self.arm, self.replicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(_OneResponse):
+    """One response to generate."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,12 +354,9 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(_OneResponse):
     """One response of an arm to a prompt."""
 
-    prompt_id: str
-    arm: str
-    replicate: int
     text: str
     """Without prompt and thinking, stripped, cut to `max_response_chars`."""
     thinking: str | None
@@ -423,26 +373,13 @@ class Response:
     tool_calls: tuple[ToolCall, ...] | None = None
     """The calls in the uncut response; None when no tools were offered."""
 
-    @property
-    def key(self) -> ResponseKey:
-        """The key within its run."""
-        return (self.prompt_id, self.arm, self.replicate)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(_OneResponse):
     """A response or score that could not be made; never a score of 0."""
 
-    prompt_id: str
-    arm: str
-    replicate: int
     stage: Stage
     reason: Note
-
-    @property
-    def key(self) -> ResponseKey:
-        """The key of the missing response."""
-        return (self.prompt_id, self.arm, self.replicate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

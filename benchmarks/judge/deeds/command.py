@@ -14,7 +14,7 @@ import msgspec
 from deeds.judge import Judge
 from deeds.outcome import OUTCOMES, Outcome, OutcomeKind
 from deeds.tools import tool_words
-from pytest_jarvis.files import InputError, nearest, read_text, write_atomically
+from pytest_jarvis.files import InputError, read_text, suggest, write_atomically
 from pytest_jarvis.inputs.prompts import PromptSet, load_prompts, packaged_prompts
 from pytest_jarvis.metrics.relevance import Dictionary, score_text
 
@@ -51,7 +51,7 @@ def read_answers(path: Path, known: Sequence[str]) -> list[Answer]:
             raise InputError(f"{path}: line {number}: {error}") from None
         if answer.prompt_id not in known:
             raise InputError(
-                f"{path}: line {number}: unknown prompt '{answer.prompt_id}'{nearest(answer.prompt_id, [*known])}"
+                f"{path}: line {number}: unknown prompt '{answer.prompt_id}'{suggest(answer.prompt_id, [*known])}"
             )
         found.append(answer)
     if not found:

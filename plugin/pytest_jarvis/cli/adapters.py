@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import add_configuration_option, load_configuration, print_json, print_lines
+from pytest_jarvis.cli.common import Commands, add_configuration_option, load_configuration, print_json, print_lines
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
     from pytest_jarvis.inputs.adapters import FoundAdapter
 
 

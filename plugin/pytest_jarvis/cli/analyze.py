@@ -6,13 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import print_line
+from pytest_jarvis.cli.common import Commands, print_line
 from pytest_jarvis.files import InputError
-
-if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
 
 
 def add(commands: Commands) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import load_configuration, print_line
+from pytest_jarvis.cli.common import Commands, load_configuration, print_line
 from pytest_jarvis.files import InputError
-
-if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
 
 
 def add(commands: Commands) -> None:

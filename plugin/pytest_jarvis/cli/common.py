@@ -8,13 +8,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from pytest_jarvis.inputs.config import Config
-
-    Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001  # argparse has no public name for it
-    """What the `add(commands)` of a command's module adds its parser to."""
 
 Run = Callable[[argparse.Namespace], int]
 """A command's function, the default `run` of its parser: it returns the exit status."""
@@ -35,6 +32,18 @@ class Parser(argparse.ArgumentParser):
 
             hint = suggest(choice[1], [name.strip(" '") for name in choice[2].split(",")], otherwise=hint)
         self.exit(USAGE_ERROR, f"{self.prog}: {message}{hint}\n")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # argparse has no public name for it
+"""What the `add(commands)` of a command's module adds its parser to."""
+
+
+def add_prompts_option(command: Parser) -> None:
+    """Add `--prompts` and `--jarvis-config` to a command that reads prompts: see `prompts_folder`."""
+    command.add_argument(
+        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompts (default: as for pytest)"
+    )
+    add_configuration_option(command)
 
 
 def add_configuration_option(command: Parser) -> None:
@@ -79,3 +88,11 @@ def load_configuration(file: str | None) -> tuple[Config, Path]:
     from pytest_jarvis.run.settings import read_configuration
 
     return read_configuration(file, Path())
+
+
+def prompts_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of prompts that pytest would use in this folder, or that of `--prompts`."""
+    from pytest_jarvis.run.settings import resolve_prompts
+
+    conf, file = load_configuration(options.jarvis_config)
+    return resolve_prompts(conf, options, file.parent, Path())

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.cli.common import add_pytest_options, print_json, print_line, print_lines
+from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_line, print_lines
 from pytest_jarvis.render.french.formats import fit, printable, typeset, width_of
 from pytest_jarvis.render.text import wrap
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
     from pytest_jarvis.run.settings import Origin, Settings
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_jarvis.cli.common import add_configuration_option, load_configuration, print_line, print_lines
-
-if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
+from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, print_lines, prompts_folder
 
 
 def add(commands: Commands) -> None:
@@ -22,10 +18,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "files", metavar="TRAIN.jsonl", type=Path, nargs="+", help="training data: JSONL, JSON or plain text"
     )
-    command.add_argument(
-        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompts (default: as for pytest)"
-    )
-    add_configuration_option(command)
+    add_prompts_option(command)
     command.add_argument("--json", action="store_true", help="print JSON instead")
     command.set_defaults(run=find_contamination)
 
@@ -35,11 +28,9 @@ def find_contamination(options: argparse.Namespace) -> int:
     from pytest_jarvis.inputs.contamination import search_training_data
     from pytest_jarvis.inputs.prompts import load_prompts
     from pytest_jarvis.render.french.explanations import leak_lines
-    from pytest_jarvis.run.settings import resolve_prompts
 
-    conf, file = load_configuration(options.jarvis_config)
     # With the prompts that tools add: training data is searched once, whatever is benchmarked later.
-    cases = load_prompts(resolve_prompts(conf, options, file.parent, Path()), with_tools=True).cases
+    cases = load_prompts(prompts_folder(options), with_tools=True).cases
     found = search_training_data(cases, options.files)
     if options.json:
         print_line(msgspec.json.encode(found).decode())

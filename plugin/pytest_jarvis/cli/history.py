@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_jarvis.cli.common import load_configuration, print_json, print_line, print_lines
+from pytest_jarvis.cli.common import Commands, load_configuration, print_json, print_line, print_lines
 from pytest_jarvis.files import InputError, write_atomically
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
     from pytest_jarvis.report.history import Series
 
 

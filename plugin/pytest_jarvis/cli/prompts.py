@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import add_configuration_option, load_configuration, print_line
+from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, prompts_folder
 from pytest_jarvis.files import InputError, suggest, write_atomically
 from pytest_jarvis.inputs.options import natural, positive
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
     from pytest_jarvis.inputs.misheard import MisheardPrompt
 
 
@@ -30,10 +29,7 @@ def add(commands: Commands) -> None:
     generate.add_argument(
         "--out", metavar="FILE.toml", type=Path, help="new file, whose name is the category (default: print it)"
     )
-    generate.add_argument(
-        "--prompts", metavar="DIR", dest="jarvis_prompts", help="folder of prompts (default: as for pytest)"
-    )
-    add_configuration_option(generate)
+    add_prompts_option(generate)
     generate.set_defaults(run=generate_prompts)
 
 
@@ -42,10 +38,8 @@ def generate_prompts(options: argparse.Namespace) -> int:
     from pytest_jarvis.inputs.misheard import draw_misheard, mishear_all
     from pytest_jarvis.inputs.prompts import load_prompts
     from pytest_jarvis.render.french.labels import file_written
-    from pytest_jarvis.run.settings import resolve_prompts
 
-    conf, file = load_configuration(options.jarvis_config)
-    folder = resolve_prompts(conf, options, file.parent, Path())
+    folder = prompts_folder(options)
     category: str = options.category
     out: Path | None = options.out
     known = load_prompts(folder)

@@ -12,11 +12,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.cli.common import add_configuration_option, load_configuration, print_line, print_lines
+from pytest_jarvis.cli.common import Commands, add_configuration_option, load_configuration, print_line, print_lines
 from pytest_jarvis.files import InputError
 
 if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
     from pytest_jarvis.run.store import ResponseStore
 
 

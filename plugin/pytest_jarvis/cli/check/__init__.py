@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import add_pytest_options, print_json, print_lines
-
-if TYPE_CHECKING:
-    from pytest_jarvis.cli.common import Commands
+from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_lines
 
 
 def add(commands: Commands) -> None:

@@ -306,9 +306,9 @@ def test_an_address_with_a_key_is_refused_without_repeating_it(given: str) -> No
 
 
 def test_a_server_needs_an_address_and_the_name_of_a_base() -> None:
-    with pytest.raises(InputError, match="which server"):
+    with pytest.raises(InputError, match="no address of a server"):
         server()
-    with pytest.raises(InputError, match="which model is the base"):
+    with pytest.raises(InputError, match="no base model"):
         server(base_model_id="demo", base_url="http://h/v1")
 
 

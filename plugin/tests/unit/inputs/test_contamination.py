@@ -14,8 +14,8 @@ from pytest_jarvis.inputs.contamination import (
     TrainingText,
     comparable_words,
     find_leaks,
-    search_training_data,
     read_training_data,
+    search_training_data,
 )
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.text import words
