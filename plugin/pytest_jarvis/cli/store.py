@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.cli.common import Commands, add_configuration_option, load_configuration, print_line, print_lines
 from pytest_jarvis.files import InputError
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import ResponseStore
@@ -85,7 +86,7 @@ def clear_store(options: argparse.Namespace) -> int:
                 raise InputError(f"store clear: would delete {count} responses of {store.path}; confirm with --yes")
             print_line(wording.clear_question(count, str(store.path)))
             if sys.stdin.readline().strip().lower() not in wording.YES:
-                print_line(wording.NOTHING_CLEARED)
+                print_line(word("store.nothing_cleared"))
                 return 1
         print_line(wording.responses_cleared(store.clear()))
     return 0

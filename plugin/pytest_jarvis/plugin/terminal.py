@@ -12,16 +12,9 @@ from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.french.formats import encodable, fit, printable, typeset
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.session import (
-    ALL_WORKERS_DIED,
-    NOT_ASKED_TO_JUDGE,
-    NOT_ASKED_TO_JUDGE_PART,
-    RESUME,
-    hook_sentence,
-    loading_line,
-    report_folder,
-)
+from pytest_jarvis.render.french.session import hook_sentence, loading_line, report_folder
 from pytest_jarvis.render.french.store import problem_sentence, recalled_line
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.run.build_report import several_processes
@@ -225,7 +218,11 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
         _write_report(reporter, report, summary)
         if not (judged or settings.twin):
             whole = report.metadata.full_selection
-            _write(reporter, NOT_ASKED_TO_JUDGE if whole else NOT_ASKED_TO_JUDGE_PART, yellow=True)
+            _write(
+                reporter,
+                word("session.not_asked_to_judge") if whole else word("session.not_asked_to_judge_part"),
+                yellow=True,
+            )
     if judged and summary.gate is not None:
         for line in terminal.gate_lines(summary.gate, settings.gate.min_gain, require=settings.gate.require):
             _write(reporter, line, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
@@ -238,7 +235,7 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
     """Print how the run can go on, why it could not, and where its report is."""
     has_drawn = summary.report is not None and any(row.samples for row in summary.report.results)
     if summary.interrupted and summary.settings.keeps_responses and has_drawn:
-        _write(reporter, RESUME, yellow=True)
+        _write(reporter, word("session.resume"), yellow=True)
     for error in (summary.error, summary.unwritten):
         if error is not None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
@@ -253,7 +250,7 @@ def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None
     for problem in summary.problems:
         _write(reporter, problem.sentence, red=True)
     if summary.all_workers_died:
-        _write(reporter, ALL_WORKERS_DIED, red=True)
+        _write(reporter, word("session.all_workers_died"), red=True)
     if summary.hook_error is not None:
         _write(reporter, hook_sentence(summary.hook_error), red=True)
 

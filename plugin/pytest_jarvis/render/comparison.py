@@ -13,6 +13,7 @@ from pytest_jarvis.render.blocks import Block, Table, Text, columns, items
 from pytest_jarvis.render.french import saved_runs
 from pytest_jarvis.render.french.formats import bracket, number, percent, points, signed
 from pytest_jarvis.render.french.metrics import find_spec
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.markdown import escape_label, escape_sentence, markdown_blocks
 from pytest_jarvis.render.text import WIDTH, block_lines, paragraph, section
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, PromptDifference, RunComparison
@@ -34,7 +35,7 @@ class ComparedRuns:
 
 def comparison_text(runs: ComparedRuns) -> str:
     """Return the comparison in at most 80 columns."""
-    lines = ["═" * WIDTH, saved_runs.COMPARISON, "═" * WIDTH]
+    lines = ["═" * WIDTH, word("saved_runs.comparison"), "═" * WIDTH]
     for label, path, report in _both(runs):
         lines += paragraph(saved_runs.run_line(path, report), indent=" " * 8, first=f"{label} : ".ljust(8))
     lines += paragraph(saved_runs.overlap_sentence(runs.comparison.overlap), indent="")
@@ -47,7 +48,7 @@ def comparison_markdown(runs: ComparedRuns) -> str:
     """Return the comparison for a pull request."""
     lines = [f"- {label} : {escape_sentence(saved_runs.run_line(path, report))}" for label, path, report in _both(runs)]
     written = [
-        f"# {saved_runs.COMPARISON}",
+        f"# {word('saved_runs.comparison')}",
         "\n".join(lines),
         escape_sentence(saved_runs.overlap_sentence(runs.comparison.overlap)),
     ]
@@ -76,16 +77,19 @@ def _name(path: str, report: Report) -> dict[str, object]:
 
 
 def _both(runs: ComparedRuns) -> tuple[tuple[str, str, Report], ...]:
-    return ((saved_runs.BEFORE, runs.stored_path, runs.stored), (saved_runs.AFTER, runs.new_path, runs.new))
+    return (
+        (word("saved_runs.before"), runs.stored_path, runs.stored),
+        (word("saved_runs.after"), runs.new_path, runs.new),
+    )
 
 
 def _sections(runs: ComparedRuns) -> Iterator[tuple[str, list[Block]]]:
     """Yield the title and the blocks of the changed settings, then of each pair of adapters."""
     found = runs.comparison
-    settings = [saved_runs.change_sentence(change) for change in found.changes] or [saved_runs.SAME_SETTINGS]
-    yield saved_runs.DIFFERENT_SETTINGS, [*items(settings)]
+    settings = [saved_runs.change_sentence(change) for change in found.changes] or [word("saved_runs.same_settings")]
+    yield word("saved_runs.different_settings"), [*items(settings)]
     if not found.overlap.common:
-        yield saved_runs.CONCLUSION, [Text(saved_runs.NO_COMMON_PROMPT)]
+        yield word("saved_runs.conclusion"), [Text(word("saved_runs.no_common_prompt"))]
         return
     for arm in found.arms:
         metrics = tuple(tuple(_metric_cells(runs, one)) for one in arm.metrics)
@@ -103,7 +107,7 @@ def _sections(runs: ComparedRuns) -> Iterator[tuple[str, list[Block]]]:
 def _prompt_blocks(arm: ArmComparison) -> Iterator[Block]:
     changed = _changed(arm)
     if not changed:
-        yield Text(saved_runs.NOTHING_CHANGED)
+        yield Text(word("saved_runs.nothing_changed"))
         return
     rows = tuple(tuple(_prompt_cells(one)) for one in changed)
     yield Table(columns=columns(saved_runs.PROMPT_HEADS, (19, 15, 16, 13, 7)), rows=rows, most=_MOST_PROMPTS)

@@ -7,6 +7,7 @@ from typing import Final
 
 from pytest_jarvis.render.french import saved_runs as wording
 from pytest_jarvis.render.french.formats import fit, gain_interval, percent, printable, shorten
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.text import align, wrap
 from pytest_jarvis.report.history import HistoryEntry, Series
 
@@ -54,7 +55,7 @@ def _trends(series: Series) -> Iterator[str]:
     """Yield the trend of each adapter, all on one scale."""
     trends = series.trends
     if not trends:
-        yield wording.NO_TREND
+        yield word("saved_runs.no_trend")
         return
     ends = [0.0]
     for entry in (entry for entries in trends.values() for entry in entries):

@@ -12,6 +12,7 @@ from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.blocks import Block, Change, Changes, Digest, Facts, Item, Items, Part, Section, Table, Text
 from pytest_jarvis.render.french import labels, saved_runs
 from pytest_jarvis.render.french.formats import printable, typeset
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -37,7 +38,7 @@ def render_markdown(report: Report, insights: Insights) -> str:
     shown = [one for one in sections(report, insights) if one.brief]
     identity = [one for one in shown if one.key == "identity"]
     blocks = [
-        f"# {labels.TITLE} : {escape_label(labels.GATE_SHORT[report.gate.verdict])}",
+        f"# {word('labels.title')} : {escape_label(table('labels.gate_short')[report.gate.verdict])}",
         *(f"> {escape_sentence(note)}" for note in (*cautions(report), *saved_runs.drop_notes(report))),
         *(text for one in shown if one.key != "identity" for text in _section(one)),
         *(text for one in identity for text in markdown_blocks(one.blocks)),
@@ -68,7 +69,7 @@ def code(text: str) -> str:
     shown = printable(text).strip()
     shown = shown if len(shown) <= _MOST_TEXT else f"{shown[: _MOST_TEXT - 1]}…"
     if not shown:
-        return labels.EMPTY_RESPONSE
+        return word("labels.empty_response")
     fence = "`" * (1 + max((len(run) for run in _TICKS.findall(shown)), default=0))
     return f"{fence} {shown} {fence}" if "`" in (shown[0], shown[-1]) else f"{fence}{shown}{fence}"
 
@@ -87,7 +88,7 @@ def _cut(text: str) -> str:
     if len(text) < MOST_CHARACTERS:
         return text
     end = text.rfind("\n", 0, MOST_CHARACTERS - 200)
-    return f"{text[:end]}\n\n{labels.SHORTENED}\n"
+    return f"{text[:end]}\n\n{word('labels.shortened')}\n"
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -141,7 +142,7 @@ def _change(change: Change) -> str:
     return "\n".join(
         [
             f"- **{escape_label(change.case)}** ({escape_label(change.category)}) : {code(row.prompt)} – {scores}",
-            f"  - {labels.BASE} : {code(row.base_model_response or '')}",
+            f"  - {word('labels.base')} : {code(row.base_model_response or '')}",
             f"  - {escape_label(row.adapter)} : {code(row.finetuned_response or '')}",
         ]
     )

@@ -32,6 +32,7 @@ from pytest_jarvis.render.french.verdicts import (
     is_judged,
     reason_sentences,
 )
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
 from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome
@@ -89,7 +90,7 @@ def answer_lines(row: ResultRow, width: int) -> list[str]:
     """Return the first response of each arm, each on one line."""
     return [
         fit(f"      {name:<10} {printable(text) if text is not None else DASH}", width - 1).rstrip()
-        for name, text in ((labels.BASE, row.base_model_response), (row.adapter, row.finetuned_response))
+        for name, text in ((word("labels.base"), row.base_model_response), (row.adapter, row.finetuned_response))
     ]
 
 
@@ -110,7 +111,7 @@ def caution_lines(report: Report) -> list[str]:
     """Return the cautions before any number: a scripted or embedded model, missing responses, contamination."""
     lines = []
     if not report.metadata.is_real:
-        lines.append(labels.FAKE_ENGINE)
+        lines.append(word("labels.fake_engine"))
     if report.metadata.is_demo:
         lines.append(
             session.demo_model(
@@ -118,7 +119,7 @@ def caution_lines(report: Report) -> list[str]:
             )
         )
     if not report.complete:
-        lines.append(labels.INCOMPLETE)
+        lines.append(word("labels.incomplete"))
     for note in (*run_notes(report), *contamination_notes(report)):
         lines += wrap(note, _LINE)
     return lines
@@ -175,12 +176,12 @@ def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -
     lines = [session.noise_line(name, floor) for name, floor in floors.items()]
     if cosine is not None:
         lines.append(session.cosine_line(cosine))
-    return [session.NOISE_HEAD, *(f"  {line}" for line in lines)]
+    return [word("session.noise_head"), *(f"  {line}" for line in lines)]
 
 
 def timings_line(timings_s: Mapping[str, float]) -> str:
     """Return the duration of each part of the run."""
-    parts = [f"{labels.TIMINGS.get(name, name)} {seconds(value)}" for name, value in timings_s.items()]
+    parts = [f"{table('labels.timings').get(name, name)} {seconds(value)}" for name, value in timings_s.items()]
     return f"Temps : {' | '.join(parts)}"
 
 
@@ -224,7 +225,7 @@ def summary_table(report: Report) -> list[str]:
     Each of several adapters has a line under the category's name; of more than `MOST_ADAPTERS`, only the totals.
     """
     gains = not report.noise_floor
-    heads = [head if gains or head != labels.FIELDS["gain"] else "" for head in session.TABLE_HEADS]
+    heads = [head if gains or head != table("labels.fields")["gain"] else "" for head in session.TABLE_HEADS]
     several = len(report.by_adapter) > 1
     corner = session.responses_each(report.metadata.samples_per_prompt) if several else ""
     lines = [_cells(corner, heads)]
@@ -256,7 +257,7 @@ def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool
     if ranking is None:
         return []
     places = ", ".join(f"{printable(place.name)} {number(place.estimate.mean, 3)}" for place in ranking.arms)
-    lines = wrap(f"{labels.RANKING} : {places}", _LINE)
+    lines = wrap(f"{word('labels.ranking')} : {places}", _LINE)
     if not (with_verdict and is_judged(report)):
         return lines
     names = [place.name for place in ranking.arms if place.name != BASE_ARM]
@@ -276,7 +277,7 @@ def _blocks(report: Report) -> Iterator[tuple[str, Mapping[str, Averages]]]:
     by_adapter: Mapping[str, AdapterStatistics] = report.by_adapter
     for category, item in report.by_category.items() if len(by_adapter) <= MOST_ADAPTERS else ():
         yield item.label, {name: one.by_category[category].averages for name, one in by_adapter.items()}
-    yield labels.TOTAL, {name: one.statistics for name, one in by_adapter.items()}
+    yield word("labels.total"), {name: one.statistics for name, one in by_adapter.items()}
 
 
 def _cells(label: str, cells: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from pytest_jarvis.render.blocks import Block, Cell, Change, Changes, Column, Di
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import NBSP, columns_of, fit, printable, shorten, width_of
 from pytest_jarvis.render.french.labels import short_digest
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.sections import cautions, sections
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -36,8 +37,8 @@ def wrap(text: str, width: int, *, most: int | None = None) -> list[str]:
     """
     lines: list[str] = []
     line = ""
-    for word in printable(text).split(" "):
-        for part in _pieces(word, width):
+    for piece in printable(text).split(" "):
+        for part in _pieces(piece, width):
             joined = f"{line} {part}" if line else part
             if width_of(joined) <= width:
                 line = joined
@@ -124,7 +125,7 @@ def _pieces(word: str, width: int) -> list[str]:
 def render_text(report: Report, insights: Insights) -> str:
     """Return `report.txt`; no line has a control character, whatever a model wrote."""
     metadata = report.metadata
-    title = f"{labels.TITLE} – {labels.model_label(report.provenance.engine)} + {', '.join(metadata.adapters)}"
+    title = f"{word('labels.title')} – {labels.model_label(report.provenance.engine)} + {', '.join(metadata.adapters)}"
     lines = ["═" * WIDTH, *paragraph(title, indent=""), "═" * WIDTH]
     lines += [line for note in cautions(report) for line in paragraph(note, indent="")]
     for one in sections(report, insights):
@@ -199,9 +200,9 @@ def _change(change: Change, place: int) -> list[str]:
     head = f"{change.case} · {change.category} · {change.scores} ({change.change})"
     lines = [*([""] if place > 1 else []), *paragraph(head, indent=indent, first=f"{INDENT}{place}. ")]
     lines += paragraph(labels.quotation(row.prompt), indent=indent)
-    for arm, text in ((labels.BASE, row.base_model_response), (row.adapter, row.finetuned_response)):
+    for arm, text in ((word("labels.base"), row.base_model_response), (row.adapter, row.finetuned_response)):
         first = f"{indent}{fit(printable(arm), _ARM_WIDTH)} "
-        shown = text if text and text.strip() else labels.EMPTY_RESPONSE
+        shown = text if text and text.strip() else word("labels.empty_response")
         lines += paragraph(shown, indent=" " * width_of(first), first=first, most=_MOST_LINES)
     return lines
 

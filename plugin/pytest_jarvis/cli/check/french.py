@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.render.french.adapters import GIVE, problem_and_remedy
+from pytest_jarvis.render.french.adapters import problem_and_remedy
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
@@ -115,7 +116,7 @@ def bad_adapters(problem: str) -> str:
 
 
 def absent_adapter(spec: AdapterSpec, known: Sequence[str]) -> str:
-    why = f"inconnu ; connus : {', '.join(known)}" if known else f"pas de tel dossier ; {GIVE}"
+    why = f"inconnu ; connus : {', '.join(known)}" if known else f"pas de tel dossier ; {word('adapters.give')}"
     return f"{spec.name} : {spec.source}, {why}"
 
 

@@ -11,7 +11,7 @@ from pytest_jarvis.render import OutputFormat
 from pytest_jarvis.render.charts.data import chart_data
 from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, new_figure, plain_style, write_title
 from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
-from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.words import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def _for_page(svg: str, name: PanelName) -> str:
     svg = re.sub(r"<defs>\s*</defs>\s*", "", svg)
     svg = re.sub(PAGE.text, "currentColor", svg, flags=re.IGNORECASE)
     svg = re.sub(r'(\sid="|\bhref="#|url\(#)', lambda match: f"{match[1]}jarvis-{name}-", svg)
-    label = escape(wording.CHART_TEXTS[name], quote=True)
+    label = escape(table("page.chart_texts")[name], quote=True)
     shape = 'stroke-linejoin="round" stroke-linecap="butt"'
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" {shape} ', 1) + "\n"
 

@@ -14,13 +14,8 @@ from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shorten, typeset
 from pytest_jarvis.render.french.metrics import difference, figure, label_of, short_mean
 from pytest_jarvis.render.french.saved_runs import drop_notes, replay_mark
-from pytest_jarvis.render.french.verdicts import (
-    NOTHING_DECIDED,
-    adapters_sentence,
-    early_look,
-    gain_of_all,
-    look_suffix,
-)
+from pytest_jarvis.render.french.verdicts import adapters_sentence, early_look, gain_of_all, look_suffix
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.analysis.metrics import MetricComparison
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
@@ -109,10 +104,10 @@ class ChartData:
 def chart_data(report: Report, insights: Insights) -> ChartData:
     """Return what the four panels show; pure."""
     shown = insights.adapters[:MOST_ADAPTERS]
-    arms = (labels.BASE, *(printable(adapter.name) for adapter in shown))
+    arms = (word("labels.base"), *(printable(adapter.name) for adapter in shown))
     return ChartData(
-        relevance=_bar_panel(wording.CHART_RELEVANCE, arms, shown, BUILT_IN[RELEVANCE].spec),
-        keywords=_bar_panel(wording.CHART_KEYWORDS, arms, shown, BUILT_IN[KEYWORDS].spec),
+        relevance=_bar_panel(word("page.chart_relevance"), arms, shown, BUILT_IN[RELEVANCE].spec),
+        keywords=_bar_panel(word("page.chart_keywords"), arms, shown, BUILT_IN[KEYWORDS].spec),
         scores=_histogram(report, arms, shown),
         key_numbers=_key_numbers(report, insights),
     )
@@ -129,7 +124,7 @@ def _bar_panel(title: str, arms: tuple[str, ...], adapters: Sequence[AdapterInsi
         for place in sorted(kept)
     ]
     if len(categories) > 1:
-        groups.append(BarGroup(label=labels.TOTAL, bars=_bars(adapters, spec)))
+        groups.append(BarGroup(label=word("labels.total"), bars=_bars(adapters, spec)))
     ends = [
         max(bar.value, bar.interval[1] if bar.interval else 0.0)
         for group in groups
@@ -168,7 +163,7 @@ def _histogram(report: Report, arms: tuple[str, ...], adapters: Sequence[Adapter
     relevance = [adapter.metrics.get(RELEVANCE) for adapter in adapters]
     base = next((metric.base.mean for metric in relevance if metric is not None), None)
     return Histogram(
-        title=wording.CHART_SCORES,
+        title=word("page.chart_scores"),
         arms=arms,
         edges=edges,
         shares=tuple(_shares(scores, edges) for scores in by_arm),
@@ -234,7 +229,7 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
             len(insights.adapters),
         ),
         verdict=report.gate.verdict,
-        verdict_text=labels.GATE_SHORT[report.gate.verdict],
+        verdict_text=table("labels.gate_short")[report.gate.verdict],
         advice=_advice(report, candidate),
         rows=tuple(_key_rows(report, insights)),
         notes=tuple(filter(None, notes)),
@@ -246,8 +241,8 @@ def _advice(report: Report, candidate: AdapterInsight) -> str:
         named = f"{printable(candidate.name)} : " if len(report.metadata.adapters) > 1 else ""
         return typeset(f"{named}{explanations.advice_of(report, candidate.name, candidate.advice)}")
     if report.noise_floor:
-        return labels.NOISE_RULE
-    return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
+        return word("labels.noise_rule")
+    return word("verdicts.nothing_decided") if candidate.changes else word("labels.nothing_measured")
 
 
 def _early(report: Report, insights: Insights) -> str:
@@ -281,7 +276,9 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
         for spec in list_specs("column", per="response")
     ]
     counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
-    measured = [(labels.FIELDS["prompts"], labels.prompts_measured(counted, report.metadata.samples_per_prompt))]
+    measured = [
+        (table("labels.fields")["prompts"], labels.prompts_measured(counted, report.metadata.samples_per_prompt))
+    ]
     if not several:
         return [*gains, *(row for group in groups for row in group), *measured, *_more_of(insights.candidate)]
     rows = [*gains, *measured]
@@ -297,7 +294,10 @@ def _of(adapter: AdapterInsight, label: str, *, named: bool) -> str:
 
 def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
     rows = [
-        (labels.CRITERIA[flips.criterion], labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts))
+        (
+            table("labels.criteria")[flips.criterion],
+            labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts),
+        )
         for flips in candidate.flips
     ]
     pairs = ((spec, candidate.averages.figure(spec.name).finetuned) for spec in list_specs("column", per="pair"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import number, percent
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -109,7 +109,10 @@ def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
 def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -> None:
     """Write the title of the page and its subtitle."""
     width, height = figure.get_size_inches()
-    for text, below, size, bold in ((f"{labels.TITLE} – {title}", 0.36, 17, True), (subtitle, 0.66, 9.5, False)):
+    for text, below, size, bold in (
+        (f"{word('labels.title')} – {title}", 0.36, 17, True),
+        (subtitle, 0.66, 9.5, False),
+    ):
         figure.text(
             box.left / width,
             (box.top - below) / height,
@@ -179,7 +182,14 @@ def write_ticks(axes: Axes, which: Literal["x", "y"], *, in_percent: bool) -> No
 def write_nothing_measured(axes: Axes, ink: Ink) -> None:
     """Write in the middle of the panel that nothing was measured."""
     axes.text(
-        0.5, 0.5, labels.NOTHING_MEASURED, size=12, color=ink.text, ha="center", va="center", transform=axes.transAxes
+        0.5,
+        0.5,
+        word("labels.nothing_measured"),
+        size=12,
+        color=ink.text,
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
     )
 
 
@@ -207,10 +217,10 @@ def cut(text: str, room: float, size: float, *, bold: bool = False) -> str:
 def wrap_to_room(text: str, room: float, size: float, *, most: int) -> list[str]:
     """Return a text in at most `most` lines of `room` inches, broken at spaces, the last one cut."""
     lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}".strip()
+    for piece in text.split(" "):
+        joined = f"{lines[-1]} {piece}".strip()
         if lines[-1] and text_width(joined, size) > room:
-            lines.append(word)
+            lines.append(piece)
         else:
             lines[-1] = joined
     kept = lines[:most]

@@ -22,6 +22,7 @@ from pytest_jarvis.render.charts.frame import (
 )
 from pytest_jarvis.render.french import saved_runs as wording
 from pytest_jarvis.render.french.formats import printable
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ def history_png(series: Sequence[Series]) -> bytes:
     with plain_style("history"):
         figure = new_figure(width, _HEIGHT_IN, PRINT)
         axes = axes_in(figure, Box(0.9, 1.5, width - 1.3, _HEIGHT_IN - (2.5 if named else 2.1)), PRINT)
-        title = cut(wording.TREND_TITLE, width - 1.0, 14, bold=True)
+        title = cut(word("saved_runs.trend_title"), width - 1.0, 14, bold=True)
         figure.text(0.9 / width, 1 - 0.3 / _HEIGHT_IN, title, size=14, weight="bold", color=PRINT.text, va="center")
         if runs:
             _draw(axes, lines)
@@ -134,7 +135,7 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]]) -> None:
     )
     axes.set_xlim(-0.7, len(runs) - 0.3)
     write_ticks(axes, "y", in_percent=True)
-    axes.set_ylabel(wording.GAIN_AXIS, color=PRINT.text, size=9)
+    axes.set_ylabel(word("saved_runs.gain_axis"), color=PRINT.text, size=9)
 
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line], width: float) -> None:

@@ -18,9 +18,9 @@ from pytest_jarvis.render.charts.frame import (
     write_nothing_measured,
     write_ticks,
 )
-from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.formats import number
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ def _name_groups(axes: Axes, panel: BarPanel, pitch: float, bar_pt: float, ink: 
     names = ["\n".join(wrap_to_room(group.label, _LABEL_IN - 0.12, size, most=lines)) for group in panel.groups]
     axes.set_yticks([row * pitch + middle for row in range(len(names))], names, fontsize=size)
     axes.tick_params(axis="y", length=0)
-    if len(panel.groups) > 1 and panel.groups[-1].label == labels.TOTAL:
+    if len(panel.groups) > 1 and panel.groups[-1].label == word("labels.total"):
         axes.get_yticklabels()[-1].set_fontweight("bold")
         line = (len(panel.groups) - 1) * pitch - 0.5 - _GAP / 2
         axes.axhline(line, color=ink.faint, linewidth=0.8, linestyle="--")
@@ -146,8 +146,8 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     top = max((share for shares in panel.shares for share in shares), default=0.0)
     axes.set_xlim(panel.edges[0], panel.edges[-1])
     axes.set_ylim(0, 1.08 * top or 1.0)
-    axes.set_xlabel(wording.CHART_SCORE_AXIS, size=9, color=ink.text)
-    axes.set_ylabel(wording.CHART_SHARE_AXIS, size=9, color=ink.text)
+    axes.set_xlabel(word("page.chart_score_axis"), size=9, color=ink.text)
+    axes.set_ylabel(word("page.chart_share_axis"), size=9, color=ink.text)
     write_ticks(axes, "x", in_percent=False)
     write_ticks(axes, "y", in_percent=True)
     axes.grid(visible=True, axis="y", color=ink.faint, linewidth=0.4, alpha=0.5)
@@ -161,7 +161,7 @@ def draw_key_numbers(figure: Figure, box: Box, panel: KeyNumbers, ink: Ink) -> N
     """Draw the text box: the verdict on its badge, advice, numbers in two columns, notes."""
     from matplotlib.patches import FancyBboxPatch
 
-    write_head(figure, box, wording.CHART_KEY_NUMBERS, "", ink)
+    write_head(figure, box, word("page.chart_key_numbers"), "", ink)
     place = box.inside(0, 0, 0, 0.35)
     axes = axes_in(figure, place, ink)
     axes.set_axis_off()

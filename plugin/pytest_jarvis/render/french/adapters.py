@@ -5,39 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, WEIGHT_FILES, FoundAdapter, Problem
+from pytest_jarvis.inputs.adapters import FoundAdapter, Problem
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
-
-_PROBLEMS: Final[Mapping[Problem, str]] = {
-    "no_weights": f"poids absents (ni {' ni '.join(WEIGHT_FILES)})",
-    "no_config": f"{ADAPTER_CONFIG} absent",
-    "bad_config": f"{ADAPTER_CONFIG} illisible",
-    "bad_value": f"{ADAPTER_CONFIG} porte une valeur inutilisable",
-    "not_lora": "ce n’est pas une LoRA",
-    "variant": "variante de LoRA qui ne se compare pas à sa base sur les mêmes poids",
-    "pointer": "un pointeur Git LFS tient lieu de poids (« git lfs pull » les apporte)",
-    "cut": "poids tronqués ou abîmés : copie ou écriture inachevée",
-    "no_lora": "les poids de LoRA annoncés manquent dans le fichier, ou sont vides",
-    "other_base": "entraîné sur une autre base",
-}
-
-_SAVE: Final = "enregistrez de nouveau l’adaptateur avec save_pretrained de peft"
-GIVE: Final = "donnez le dossier qu’a écrit save_pretrained de peft"
-_REMEDIES: Final[Mapping[Problem, str]] = {
-    "no_weights": f"copiez aussi le fichier des poids, ou {GIVE}",
-    "no_config": f"copiez aussi {ADAPTER_CONFIG}, ou {GIVE}",
-    "bad_config": f"recopiez ce fichier, ou {_SAVE}",
-    "bad_value": f"corrigez cette valeur, ou {_SAVE}",
-    "not_lora": "entraînez une LoRA (LoraConfig de peft) : rien d’autre ne s’attache ici",
-    "variant": "entraînez une LoRA simple, ou donnez un autre adaptateur",
-    "pointer": "",
-    "cut": "recopiez le fichier depuis sa source",
-    "no_lora": f"recopiez ensemble la configuration et les poids depuis leur source, ou {_SAVE}",
-    "other_base": "choisissez sa base avec --jarvis-model ou, si c’est la même, corrigez base_model_name_or_path",
-}
-"""What fixes a problem; the sentence on a pointer says it itself."""
+from pytest_jarvis.render.french.words import table
 
 
 def chosen_adapter(values: Mapping[str, Any]) -> str:
@@ -72,7 +44,7 @@ def list_lines(
 
 def problem_of(values: Mapping[str, Any]) -> str:
     """Return why an adapter is unusable, from `FoundAdapter.problem_values`."""
-    sentence = _PROBLEMS[values["problem"]]
+    sentence = table("adapters.problems")[values["problem"]]
     if "key" in values:
         return f"{sentence} : {values['key']} vaut {printable(values['found'])}"
     return f"{sentence}, ligne {values['line']}, colonne {values['column']}" if "line" in values else sentence
@@ -83,7 +55,7 @@ def problem_and_remedy(adapter: FoundAdapter, problem: Problem) -> str:
     sentence = problem_of(adapter.problem_values(problem))
     if problem == "other_base":
         sentence += f" ({printable(adapter.base or DASH)})"
-    return f"{sentence} ; {_REMEDIES[problem]}" if _REMEDIES[problem] else sentence
+    return f"{sentence} ; {table('adapters.remedies')[problem]}" if table("adapters.remedies")[problem] else sentence
 
 
 def moment(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pytest_jarvis.inputs.contamination import Contamination, Kind
+from pytest_jarvis.inputs.contamination import Contamination
 from pytest_jarvis.render.french.formats import (
     bar_percent,
     bracket,
@@ -19,16 +19,11 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
-from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode, WeakestCategory
+from pytest_jarvis.render.french.words import table, word
+from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WeakestCategory
 from pytest_jarvis.report.schema import JudgedContamination, Report
-from pytest_jarvis.stats.decision import Caution, CautionCode, Decision
+from pytest_jarvis.stats.decision import Caution, Decision
 from pytest_jarvis.types import GatePlan
-
-ADVICE: Final[Mapping[AdviceCode, str]] = {
-    "EFFICACE": "✓ Fine-tuning EFFICACE",
-    "MODERE": "~ Fine-tuning MODÉRÉ",
-    "INSUFFISANT": "✗ Fine-tuning INSUFFISANT",
-}
 
 _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
     ("EFFICACE", "EFFICACE"): "et c’est prouvé : même le bas de l’intervalle dépasse 10 %.",
@@ -38,35 +33,6 @@ _PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
     ("EFFICACE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
     ("MODERE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
     ("INSUFFISANT", None): "sans preuve : le vrai gain peut atteindre 5 %.",
-}
-
-_NO_PROOF: Final = "mais cette session n’est pas jugée."
-NO_WARNING: Final = typeset("Rien de suspect : ni remplissage, ni réponses gonflées, vides ou coupées.")
-
-_CAUTIONS: Final[Mapping[CautionCode, str]] = {
-    "new_prompts_instead": "Trop peu de réponses (moins de deux pour {prompts}) : le verdict porte sur de "
-    "nouveaux prompts du même genre, et non sur ceux-ci.",
-    "identical_replicates": "Les réponses répétées d’un même prompt ont toutes le même score, alors que le décodage "
-    "est censé tirer au sort : aucun bruit n’a été vu, et l’intervalle est réduit à un point.",
-    "varied_though_deterministic": "Le décodage est dit déterministe, mais les réponses varient : le bruit vu est pris "
-    "en compte.",
-    "no_spread": "Une seule réponse par prompt et le même écart sur les {prompts} : la règle est "
-    "appliquée telle quelle, sans intervalle.",
-    "one_prompt": "Un seul prompt : rien ne peut être dit de nouveaux prompts.",
-    "unequal_replicates": "Les prompts n’ont pas tous autant de réponses : de {lowest} à {highest}.",
-    "low_base_unequal_replicates": "La base est presque à 0 et les prompts n’ont pas tous autant de réponses : "
-    "l’erreur annoncée n’est plus tenue exactement.",
-    "relative_gain_not_estimable": "La base est presque à 0 : le gain relatif ne peut pas être encadré, lire le gain "
-    "absolu.",
-    "targets_differ": "Ce qui est montré sur ces prompts ne l’est pas sur de nouveaux prompts, ou l’inverse.",
-}
-
-_WARNINGS: Final[Mapping[WarningCode, str]] = {
-    "stuffing": "Le gain vient avec du remplissage : {finetuned} outils nommés par réponse au lieu de {base}, et "
-    "{share} des réponses en nomment cinq ou plus. Réciter le dictionnaire n’est pas mieux répondre.",
-    "length": "Le gain vient avec des réponses {ratio} fois plus longues ({finetuned} caractères au lieu de {base}).",
-    "empty": "{share} des réponses sont vides (base : {base_share}).",
-    "cut": "{share} des réponses sont coupées avant leur fin (base : {base_share}).",
 }
 
 
@@ -80,13 +46,15 @@ def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
     seen = f"gain de {percent(advice.gain, signed=True)}{look_suffix(early)}"
     gain = "gain sans borne (la base est à 0)" if advice.gain is None else seen
     proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
-    return typeset(f"{ADVICE[advice.code]} : {gain}, {proof if judged else _NO_PROOF}")
+    return typeset(
+        f"{table('explanations.advice')[advice.code]} : {gain}, {proof if judged else word('explanations.no_proof')}"
+    )
 
 
 def caution_sentence(caution: Caution) -> str:
     values = {name: number(value, 0) for name, value in caution.values.items()}
     values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
-    return typeset(_CAUTIONS[caution.code].format_map(values))
+    return typeset(table("explanations.cautions")[caution.code].format_map(values))
 
 
 def warning_sentence(warning: DiagnosticWarning) -> str:
@@ -94,7 +62,7 @@ def warning_sentence(warning: DiagnosticWarning) -> str:
     values["ratio"] = number(warning.values.get("ratio"), 1)
     values["share"] = percent(warning.values.get("share"), 0)
     values["base_share"] = percent(warning.values.get("base"), 0)
-    return typeset(_WARNINGS[warning.code].format_map(values))
+    return typeset(table("explanations.warnings")[warning.code].format_map(values))
 
 
 def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
@@ -232,12 +200,6 @@ def _seen(decision: Decision) -> str:
     return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(decision.judged_absolute, signed)}."
 
 
-KINDS: Final[Mapping[Kind, str]] = {
-    "exact": "copie",
-    "contained": "copie dans un texte plus long",
-    "near": "presque une copie",
-}
-BADGE: Final = "Vu à l’entraînement"
 _MOST_NAMES: Final = 12
 _MOST_PLACES: Final = 5
 _LONGEST_TEXT: Final = 90
@@ -286,7 +248,9 @@ def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
         places = plural(found.counts[prompt_id], "fois", "fois")
         lines.append(typeset(f"✗ {prompt_id} « {printable(texts[prompt_id])} » : {places}"))
         for leak in leaks[:_MOST_PLACES]:
-            how = KINDS[leak.kind] + ("" if leak.similarity == 1 else f", {percent(leak.similarity, 0)}")
+            how = table("explanations.kinds")[leak.kind] + (
+                "" if leak.similarity == 1 else f", {percent(leak.similarity, 0)}"
+            )
             text = printable(leak.text)
             shown = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
             lines.append(f"    {printable(leak.file)}:{leak.line}: {typeset(f'{how} : « {shown} »')}")

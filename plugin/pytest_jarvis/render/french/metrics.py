@@ -21,11 +21,11 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.verdicts import early_look, look_suffix, shown_thresholds
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.metrics import MetricComparison, line_specs
 from pytest_jarvis.report.schema import Figure, MetricAverages, MetricResult, Report
 from pytest_jarvis.stats.thresholds import Threshold
 
-PER_PAIR: Final = "(par paire)"
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "jarvis_relevance": ("Pertinence JARVIS", "pertinence"),
     "keyword_match": ("Mots-clés trouvés", "mots-clés"),
@@ -42,7 +42,7 @@ _DIGITS: Final[Mapping[Unit, int]] = {"score": 3, "similarity": 2, "count": 0, "
 
 def threshold_title(threshold: Threshold, metrics: Mapping[str, MetricResult]) -> str:
     """Return the name of a threshold, with the label of its metric if it is on one."""
-    title = verdicts.THRESHOLD_NAMES[threshold.name]
+    title = table("verdicts.threshold_names")[threshold.name]
     if threshold.metric is None:
         return title
     known = metrics.get(threshold.metric)
@@ -63,8 +63,8 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         title = " ".join(part for part in parts if part)
         value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
         early = early_look(report, report.decisions.get(one.adapter or "")) if one.name == "relevance_gain" else 0
-        why = typeset(f"{verdicts.WHY[one.why]}{look_suffix(early)}")
-        rows.append((title, value, bar, verdicts.THRESHOLD_VERDICTS[one.verdict], why))
+        why = typeset(f"{table('verdicts.why')[one.why]}{look_suffix(early)}")
+        rows.append((title, value, bar, table("verdicts.threshold_verdicts")[one.verdict], why))
     return rows
 
 
@@ -83,7 +83,7 @@ def label_of(spec: MetricSpec) -> str:
     """Return the label of a metric; of a custom metric of pairs, with « (par paire) »."""
     if spec.name in LABELS:
         return LABELS[spec.name][0]
-    return f"{spec.label} {PER_PAIR}" if spec.per == "pair" else spec.label
+    return f"{spec.label} {word('metrics.per_pair')}" if spec.per == "pair" else spec.label
 
 
 def short_label(spec: MetricSpec) -> str:

@@ -16,15 +16,14 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.labels import TOTAL, storage
+from pytest_jarvis.render.french.labels import storage
 from pytest_jarvis.render.french.metrics import LABELS
-from pytest_jarvis.render.french.verdicts import ADAPTER_VERDICTS
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, RunComparison
 from pytest_jarvis.report.history import HistoryEntry, Series
 from pytest_jarvis.report.schema import ReplayOf, Report
 from pytest_jarvis.stats.regression import (
     OVERALL,
-    Choice,
     Direction,
     Obstacle,
     PromptOverlap,
@@ -105,38 +104,12 @@ def _changed_rules(report: Report, replay: ReplayOf) -> Iterator[str]:
         yield "Les prompts (mots-clés, outils attendus ou leur nombre) ont changé depuis."
 
 
-COMPARISON: Final = "COMPARAISON DE DEUX ESSAIS"
-BEFORE: Final = "avant"
-AFTER: Final = "après"
-METRIC_HEADS: Final = ("Mesure", "prompts", BEFORE, AFTER, "écart", "intervalle")
+METRIC_HEADS: Final = ("Mesure", "prompts", word("saved_runs.before"), word("saved_runs.after"), "écart", "intervalle")
 PROMPT_HEADS: Final = ("Prompt", "pertinence", "mots-clés", "cosinus", "textes")
-SAME_SETTINGS: Final = typeset("Mêmes réglages, mêmes versions, même machine.")
-NOTHING_CHANGED: Final = typeset("Aucun prompt n’a changé : mêmes notes, mêmes textes.")
-NO_COMMON_PROMPT: Final = typeset("Aucun prompt commun (même identifiant et même texte) : rien ne peut être comparé.")
-DIFFERENT_SETTINGS: Final = "Ce qui diffère entre les deux essais"
+
+
 MARKS: Final[Mapping[Direction | None, str]] = {"rise": " ▲", "drop": " ▼", None: ""}
 """Of a change that noise does not explain, with the space before it."""
-
-_SETTINGS: Final[Mapping[str, str]] = {
-    "base_model": "modèle de base",
-    "quantization": "stockage des poids",
-    "engine": "moteur",
-    "device": "appareil",
-    "dtype": "calcul",
-    "generation.seed": "graine",
-    "generation.timeout_s": "délai (s)",
-    "generation.template": "gabarit",
-    "generation.thinking": "réflexion",
-    "generation.tools": "outils proposés au modèle",
-    "generation.system_prompt": "consigne système",
-    "responses": "réponses par prompt",
-    "prompts": "empreinte des prompts (textes, mots-clés, outils)",
-    "dictionary": "empreinte du dictionnaire des outils",
-    "keyword_mode": "recherche des mots-clés",
-    "relevance_share": "part du dictionnaire qui vaut une pertinence de 1",
-    "real": "moteur réel ou factice",
-    "machine": "machine",
-}
 
 
 def metric_label(spec: MetricSpec, *, of_base: bool) -> str:
@@ -179,7 +152,7 @@ def setting_label(name: str) -> str:
         return f"poids de l’adaptateur {name.removeprefix('adapter.').replace('.', ' → ')}"
     if name.startswith("versions."):
         return f"version de {name.removeprefix('versions.')}"
-    return _SETTINGS.get(name, name.removeprefix("generation."))
+    return table("saved_runs.settings").get(name, name.removeprefix("generation."))
 
 
 def change_sentence(change: SettingChange) -> str:
@@ -228,28 +201,13 @@ def baseline_cleared(path: str) -> str:
 REGRESSION_HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
 _MOST_CHANGES: Final = 8
 
-OBSTACLES: Final[Mapping[Obstacle, str]] = {
-    "nothing_stored": "aucune référence fixée (pytest-jarvis baseline set) ni essai comparable sous le dossier des "
-    "rapports",
-    "run_not_judged": "cet essai est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
-    "stored_not_judged": "la référence est interrompue ou partielle, a trop d’échecs ou il lui manque des réponses",
-    "other_kind": "l’un des deux essais est un essai A/A, ou vient d’un moteur factice et l’autre non",
-    "other_dictionary": "le dictionnaire des outils (ou la part qui vaut 1) a changé, les pertinences ne sont pas à la "
-    "même échelle ; notez la référence à nouveau avec --jarvis-replay",
-    "no_common_prompt": "aucun prompt commun (même identifiant et même texte)",
-    "not_measured": "la pertinence n’a pas été mesurée des deux côtés",
-}
-_CHOICES: Final[Mapping[Choice, str]] = {
-    "named": "essai nommé",
-    "baseline": "référence fixée",
-    "newest": "essai comparable le plus récent, aucune référence n’étant fixée",
-}
-
 
 def regression_sentence(outcome: RegressionOutcome) -> str:
     name = printable(outcome.adapter)
     if outcome.verdict == "NOT_JUDGED":
-        return typeset(f"~ RÉGRESSION NON JUGÉE : {' ; '.join(OBSTACLES[one] for one in outcome.obstacles)}.")
+        return typeset(
+            f"~ RÉGRESSION NON JUGÉE : {' ; '.join(table('saved_runs.obstacles')[one] for one in outcome.obstacles)}."
+        )
     if outcome.verdict == "DROP":
         return typeset(
             f"✗ RÉGRESSION PROUVÉE : la pertinence de {name} a baissé (erreur ≤ {percent(outcome.alpha, 0)})."
@@ -283,7 +241,7 @@ def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
 
 
 def _scope_label(test: ScopeTest, report: Report) -> str:
-    return report.category_label(test.category) if test.category else TOTAL
+    return report.category_label(test.category) if test.category else word("labels.total")
 
 
 def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
@@ -316,21 +274,16 @@ def _stored_sentence(stored: StoredRun, adapter: str) -> str:
         "" if stored.adapter == adapter else f" ; {printable(stored.adapter)} alors, {printable(adapter)} maintenant"
     )
     when = day_of(stored.timestamp)
-    return f"Comparé à {printable(stored.report)} ({_CHOICES[stored.chosen]}, du {when}{commit}{named})."
+    how = table("saved_runs.choices")[stored.chosen]
+    return f"Comparé à {printable(stored.report)} ({how}, du {when}{commit}{named})."
 
 
-CONCLUSION: Final = "Conclusion"
 _ROUNDED: Final = 0.0005
 _FORBIDDING: Final[frozenset[Obstacle]] = frozenset({"other_kind", "other_dictionary"})
 """With these two relevances have no difference; others are a reserve."""
-_RESERVES: Final[Mapping[Obstacle, str]] = {
-    "run_not_judged": "l’essai d’après est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
-    "stored_not_judged": "l’essai d’avant est interrompu ou partiel, a trop d’échecs ou il lui manque des réponses",
-}
+
 _EXPECTED: Final = ("adapter.", "generation.seed", "responses")
 """What is compared, or differs between two draws of one experiment: names of settings that begin so."""
-_SAME: Final[Mapping[Direction, str]] = {"rise": "a monté", "drop": "a baissé"}
-_OTHER: Final[Mapping[Direction, str]] = {"rise": "est plus haute", "drop": "est plus basse"}
 
 
 def is_of_other_scale(found: RunComparison, metric: str) -> bool:
@@ -341,14 +294,14 @@ def is_of_other_scale(found: RunComparison, metric: str) -> bool:
 def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list[str]:
     """Return the sentences on the relevance of two compared adapters; `report` has the labels of categories."""
     first, *others = _sentences(found, arm, report)
-    return [typeset(f"{CONCLUSION} : {first}"), *map(typeset, others)]
+    return [typeset(f"{word('saved_runs.conclusion')} : {first}"), *map(typeset, others)]
 
 
 def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iterator[str]:
     relevance = {one.category: one for one in arm.metrics if one.metric == RELEVANCE and not one.of_base}
-    forbidding = [OBSTACLES[one] for one in found.obstacles if one in _FORBIDDING]
+    forbidding = [table("saved_runs.obstacles")[one] for one in found.obstacles if one in _FORBIDDING]
     if OVERALL not in relevance:
-        forbidding.append(OBSTACLES["not_measured"])
+        forbidding.append(table("saved_runs.obstacles")["not_measured"])
     if forbidding:
         yield f"rien n’est conclu sur la pertinence : {' ; '.join(forbidding)}."
         return
@@ -372,8 +325,8 @@ def _sentences(found: RunComparison, arm: ArmComparison, report: Report) -> Iter
     if overall.proven is not None or moved:
         yield from _causes(found, arm, overall.proven)
     for one in found.obstacles:
-        if one in _RESERVES:
-            yield f"Réserve : {_RESERVES[one]}."
+        if one in table("saved_runs.reserves"):
+            yield f"Réserve : {table('saved_runs.reserves')[one]}."
 
 
 def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) -> str:
@@ -383,9 +336,11 @@ def _overall(found: RunComparison, arm: ArmComparison, one: MetricDifference) ->
     if one.proven is not None:
         proof = f"{_figures(one)}, ce que le bruit n’explique pas (erreur ≤ {percent(found.alpha, 0)} de chaque côté)"
         if before == after:
-            return f"{where}, la pertinence de {after} {_SAME[one.proven]}, de {means[0]} à {means[1]} : {proof}."
+            how = table("saved_runs.same")[one.proven]
+            return f"{where}, la pertinence de {after} {how}, de {means[0]} à {means[1]} : {proof}."
         return (
-            f"{where}, la pertinence de {after} ({means[1]}) {_OTHER[one.proven]} que celle de {before} ({means[0]}) : "
+            f"{where}, la pertinence de {after} ({means[1]}) {table('saved_runs.other')[one.proven]} "
+            f"que celle de {before} ({means[0]}) : "
             f"{proof}."
         )
     whose = f"pour {after}" if before == after else f"de {before} à {after}"
@@ -409,17 +364,13 @@ def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -
     base = next(of_base, None)
     if base is not None and base.proven is not None:
         subject = "La base aussi" if base.proven == moved else "La base, elle,"
-        yield f"{subject} {_SAME[base.proven]} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
+        how = table("saved_runs.same")[base.proven]
+        yield f"{subject} {how} ({_figures(base)}) : l’écart ne vient pas du seul adaptateur."
     elif any(not change.name.startswith(_EXPECTED) for change in found.changes):
         yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est peut-être pas celui des seuls poids."
 
 
-TREND_TITLE: Final = "Gain de pertinence au fil des essais"
 HISTORY_HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
-NO_TREND: Final = typeset(
-    "Pas de tendance : aucun essai mené à son terme dans cette série n’a de gain qui lui soit propre."
-)
-GAIN_AXIS: Final = "gain de pertinence"
 
 
 def no_run(folder: str) -> str:
@@ -448,7 +399,7 @@ def verdict_of(entry: HistoryEntry) -> str:
         return "interrompu"
     if entry.is_selection:
         return "sélection"
-    return "sans seuil" if entry.verdict == "OFF" else ADAPTER_VERDICTS[entry.verdict]
+    return "sans seuil" if entry.verdict == "OFF" else table("verdicts.adapter_verdicts")[entry.verdict]
 
 
 def trend_title(adapter: str) -> str:

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render.french.formats import NBSP, number, percent, plural, printable, seconds, typeset
-from pytest_jarvis.render.french.labels import BASE, BATCHING, STAGES, device, model_label, storage
+from pytest_jarvis.render.french.labels import device, model_label, storage
 from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, find_spec, short_label
 from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.types import TWIN_ARM, DeviceMemory, EngineDescription
 
-NOT_ASKED_TO_JUDGE: Final = typeset(
-    "Non jugé : ajoutez --jarvis-report pour un verdict, un code de sortie et un rapport."
-)
-NOT_ASKED_TO_JUDGE_PART: Final = typeset(
-    "Non jugé : une partie des prompts seulement ; un verdict les veut tous, avec --jarvis-report."
-)
-RESUME: Final = typeset("Interrompu : la même commande avec --jarvis-reuse reprend les réponses déjà tirées.")
 TABLE_HEADS: Final = ("prompts", "clés", "pertinence", "gain", "cosinus")
-NOISE_HEAD: Final = typeset(
-    "A/A : la base contre elle-même, avec un bruit indépendant. Un écart plus petit que le plancher est du bruit :"
-)
-
-_BATCHING: Final[Mapping[str, str]] = {**BATCHING, "server": "tous les bras en même temps"}
-ALL_WORKERS_DIED: Final = (
-    "Aucun processus n’a vécu assez pour mesurer un prompt : il n’y a donc pas de rapport. "
-    "Relancez sans -n pour voir ce qui les arrête."
-)
 
 
 def hook_sentence(error: str) -> str:
@@ -49,7 +33,7 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
         f"JARVIS{NBSP}: {printable(model_label(engine))}",
         storage(engine.coverage.storage, ""),
         device(engine.device),
-        _BATCHING[engine.batching],
+        table("session.batching")[engine.batching],
         f"adaptateur{'s' if len(engine.adapters) > 1 else ''}{NBSP}: {named}" if named else "",
         f"chargé en {seconds(load_s)}",
     ]
@@ -58,7 +42,7 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
 
 def case_columns(adapter: str) -> tuple[str, str, str]:
     """Return the heads of the line of a prompt: keywords, relevance, seconds of both arms."""
-    return "mots-clés", "pertinence", f"{BASE} | {TWIN_ARM if adapter == TWIN_ARM else 'LoRA'}"
+    return "mots-clés", "pertinence", f"{word('labels.base')} | {TWIN_ARM if adapter == TWIN_ARM else 'LoRA'}"
 
 
 def responses_done(done: int, planned: int) -> str:
@@ -97,7 +81,7 @@ def cosine_line(cosine: float) -> str:
 
 
 def failure_line(failure: FailureRow) -> str:
-    stage = STAGES.get(failure.stage, failure.stage)
+    stage = table("labels.stages").get(failure.stage, failure.stage)
     return typeset(
         f"échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {stage} : "
         f"{printable(french_note(failure.reason))}"

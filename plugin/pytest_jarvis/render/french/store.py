@@ -7,23 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
+from pytest_jarvis.render.french.words import table, word
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import ArmCount, StoreStats
     from pytest_jarvis.types import ProblemKind
 
 
-QUESTION: Final = " [o/N] "
 YES: Final = frozenset({"o", "oui", "y", "yes"})
-NOTHING_CLEARED: Final = "Rien n’est effacé."
-
-_WHY: Final[Mapping[ProblemKind, str]] = {
-    "full": "le disque est plein",
-    "unwritable": "on ne peut pas y écrire",
-    "busy": "un autre processus le garde",
-    "damaged": "il est endommagé",
-    "other": "il ne répond plus",
-}
 
 
 def recalled_line(look: int, taken: int, planned: int) -> str:
@@ -33,7 +24,7 @@ def recalled_line(look: int, taken: int, planned: int) -> str:
 
 def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
     return typeset(
-        f"Magasin de réponses {printable(path)} : {_WHY[kind]} ({printable(reason)}). "
+        f"Magasin de réponses {printable(path)} : {table('store.why')[kind]} ({printable(reason)}). "
         "Le banc continue ; la suite n’est ni reprise ni gardée."
     )
 
@@ -72,7 +63,7 @@ def responses_cleared(count: int) -> str:
 
 
 def clear_question(count: int, path: str) -> str:
-    return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{QUESTION}")
+    return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{word('store.question')}")
 
 
 def _count_lines(kind: str, counts: tuple[ArmCount, ...]) -> list[str]:

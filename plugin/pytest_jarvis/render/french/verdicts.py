@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pytest_jarvis.render.french.formats import (
@@ -17,17 +17,13 @@ from pytest_jarvis.render.french.formats import (
     printable,
     typeset,
 )
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import Report
-from pytest_jarvis.stats.decision import Decision, Verdict
-from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
-from pytest_jarvis.stats.thresholds import Threshold, ThresholdName, ThresholdVerdict, WhyCode
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, Reason
+from pytest_jarvis.stats.thresholds import Threshold
 from pytest_jarvis.types import Require
 
-VERDICTS: Final[Mapping[Verdict, str]] = {"PASS": "PROUVÉ", "FAIL": "ÉCARTÉ", "INCONCLUSIVE": "NON TRANCHÉ"}
-"""What a decision says of « the gain is at least the bar »: shown, shown not to be, neither."""
-
-NOT_JUDGED: Final = "non jugé"
-NOTHING_DECIDED: Final = typeset("Aucune décision possible : l’essai s’est arrêté avant la première comparaison.")
 _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
 
@@ -72,7 +68,11 @@ def verdict_line(decision: Decision, most_responses: int, error: float, *, later
     """
     figure = f"pertinence{look_suffix(decision.replicates[1]) if later else ''}"
     bar = bar_percent(decision.min_gain)
-    claim = f"{VERDICTS[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})" if judged else NOT_JUDGED
+    claim = (
+        f"{table('verdicts.verdicts')[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})"
+        if judged
+        else word("verdicts.not_judged")
+    )
     prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
     gain = percent(decision.gain, signed=True)
     if decision.target == "new":
@@ -99,46 +99,16 @@ def shown_thresholds(report: Report) -> list[Threshold]:
     return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith("_gain"))]
 
 
-_GATE_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence d’au moins {bar} est prouvé{whose}.",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence n’atteint pas {bar}{whose}.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : ces réponses ne suffisent ni à prouver un gain de {bar}{whose}, ni à l’écarter.",
-    "NOT_JUDGED": "~ NON JUGÉ : cette session ne permet pas de verdict.",
-    "OFF": "Seuil désactivé (--jarvis-gate=off) : rien n’est jugé.",
-}
-
-
-_SEEN_SENTENCES: Final[Mapping[GateVerdict, str]] = {
-    "PASS": "✓ ACCEPTÉ : le gain de pertinence vu atteint {bar}{whose} (rien n’est prouvé : --jarvis-gate=point).",
-    "FAIL": "✗ REFUSÉ : le gain de pertinence vu n’atteint pas {bar}{whose}.",
-}
-"""By the value alone, as --jarvis-gate=point asks."""
-_OTHER_BAR: Final = {
-    "FAIL": "✗ REFUSÉ : un seuil demandé n’est pas tenu{whose}, bien que le gain de pertinence le soit.",
-    "INCONCLUSIVE": "~ NON TRANCHÉ : un seuil demandé n’est ni prouvé ni écarté{whose}.",
-}
-"""When the relevance gain is not what the run fails by."""
-
-
-ADAPTER_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
-    "PASS": "accepté",
-    "FAIL": "refusé",
-    "INCONCLUSIVE": "non tranché",
-    "NOT_JUDGED": NOT_JUDGED,
-}
-_RULES: Final[Mapping[Require, str]] = {"first": "", "any": " (un seul suffit)", "all": " (tous sont exigés)"}
-
-
 def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
     """Return the verdict of the run, with the names of the adapters it is about if there are several."""
     named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
     whose = f" pour {_join_names(named)}" if len(gate.adapters) > 1 and named else ""
     gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
-    sentence = _GATE_SENTENCES[gate.verdict]
+    sentence = table("verdicts.gate_sentences")[gate.verdict]
     if any(bar.why in {"seen", "not_seen"} for bar in gains):
-        sentence = _SEEN_SENTENCES.get(gate.verdict, sentence)
+        sentence = table("verdicts.seen_sentences").get(gate.verdict, sentence)
     if gains and not any(bar.verdict == gate.verdict for bar in gains):
-        sentence = _OTHER_BAR.get(gate.verdict, sentence)
+        sentence = table("verdicts.other_bar").get(gate.verdict, sentence)
     return typeset(sentence.format(bar=bar_percent(min_gain), whose=whose))
 
 
@@ -149,11 +119,11 @@ def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
     verdicts = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
     left = len(gate.adapters) - len(verdicts)
     more = f" ; … et {left} de plus" if left else ""
-    return typeset(f"{' ; '.join(verdicts)}{more}{_RULES[require] if require else ''}.")
+    return typeset(f"{' ; '.join(verdicts)}{more}{table('verdicts.rules')[require] if require else ''}.")
 
 
 def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -> str:
-    sentence = f"{printable(one.name)} {ADAPTER_VERDICTS[one.verdict]}"
+    sentence = f"{printable(one.name)} {table('verdicts.adapter_verdicts')[one.verdict]}"
     if require != "first":
         return sentence
     return f"{sentence} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
@@ -170,7 +140,7 @@ def reason_sentences(gate: GateOutcome) -> list[str]:
     missing = next((reason.values for reason in gate.reasons if reason.code == "missing_pairs"), {})
     stopped = missing.get("missing", 0) < missing.get("selected", 0)
     return [
-        NOTHING_DECIDED if reason.code == "nothing_measured" and stopped else reason_sentence(reason)
+        word("verdicts.nothing_decided") if reason.code == "nothing_measured" and stopped else reason_sentence(reason)
         for reason in gate.reasons
     ]
 
@@ -201,54 +171,11 @@ def reason_sentence(reason: Reason) -> str:
     return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))
 
 
-THRESHOLD_VERDICTS: Final[Mapping[ThresholdVerdict, str]] = {
-    "PASS": "✓ tenu",
-    "FAIL": "✗ manqué",
-    "INCONCLUSIVE": "~ non tranché",
-    "NOT_JUDGED": "~ non jugé",
-}
-
-THRESHOLD_NAMES: Final[Mapping[ThresholdName, str]] = {
-    "relevance_gain": "Gain de pertinence",
-    "absolute_gain": "Gain absolu de pertinence",
-    "keyword_gain": "Gain de mots-clés",
-    "routing_accuracy": "Bon outil choisi",
-    "routing_gain": "Gain du choix de l’outil",
-    "category_floor": "Pertinence plancher",
-    "failure_share": "Part d’échecs",
-    "latency_ratio": "Rapport des durées",
-    "metric_gain": "Gain",
-    "metric_mean": "Moyenne",
-}
-
-WHY: Final[Mapping[WhyCode, str]] = {
-    "proven": "prouvé",
-    "disproven": "écarté",
-    "undecided": "intervalle à cheval",
-    "seen": "valeur vue",
-    "not_seen": "valeur vue",
-    "nothing_to_compare": "deux bras à 0",
-    "out_of_reach": "hors d’atteinte",
-    "not_measured": "non mesuré",
-    "no_interval": "bruit inconnu",
-    "gate_off": "seuil désactivé",
-    "run_not_judged": "session non jugée",
-}
-
-LATENCY_RULE: Final = typeset(
-    "Rapport des durées : celles de réponses entières, longueur comprise ; un bras plus bavard est plus lent."
-)
-
-SHARED_BATCHES: Final = typeset(
-    "Ici les bras partagent leurs lots, où un token prend à tous le même temps : le rapport ne dit que la longueur."
-)
-
-
 def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:
     """Return how to read a ratio of durations, where there is a threshold on it."""
     if not any(one.name == "latency_ratio" for one in thresholds):
         return []
-    return [LATENCY_RULE, *([SHARED_BATCHES] if batching == "mixed" else [])]
+    return [word("verdicts.latency_rule"), *([word("verdicts.shared_batches")] if batching == "mixed" else [])]
 
 
 def threshold_value(threshold: Threshold, value: float | None) -> str:

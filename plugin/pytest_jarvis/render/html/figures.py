@@ -11,7 +11,8 @@ from typing import Literal
 from pytest_jarvis.render.blocks import Span
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.formats import bracket, number, percent, signed
-from pytest_jarvis.render.french.routing import NAMES, short_name
+from pytest_jarvis.render.french.routing import short_name
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.insights import AdapterInsight
 from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, RoutingInsight
 from pytest_jarvis.stats.contrasts import Interval
@@ -56,7 +57,7 @@ class IntervalFigure:
     def figures(self, line: IntervalLine) -> str:
         """Return an interval as text."""
         if line.interval is None:
-            return wording.NOT_ESTIMABLE
+            return word("page.not_estimable")
         return bracket(line.interval, signed if self.bar is None else _percent)
 
     def ticks(self) -> list[tuple[str, str]]:
@@ -97,7 +98,7 @@ def interval_figure(
     low, high = min(values), max(values)
     margin = (high - low or 1.0) * 0.06
     return IntervalFigure(
-        caption=wording.GAIN_AXIS if relative else wording.ABSOLUTE_AXIS,
+        caption=word("page.gain_axis") if relative else word("page.absolute_axis"),
         lines=tuple(lines),
         bar=bar,
         low=low - margin if low < 0 else 0.0,
@@ -115,10 +116,10 @@ def _lines(decision: Decision, name: str, place: int, note: str, *, relative: bo
     new = decision.gain_new if relative else decision.absolute_new
     line = partial(IntervalLine, name=name, adapter=place, value=value)
     about = wording.prompts_counted(decision.prompts)
-    notes = ("", "") if name else (wording.THESE_PROMPTS_MEANING, wording.NEW_PROMPTS_MEANING)
+    notes = ("", "") if name else (word("page.these_prompts_meaning"), word("page.new_prompts_meaning"))
     return [
         line(about=about, note=note or notes[0], kind="these", interval=these),
-        line(about=wording.NEW_PROMPTS.lower(), note=notes[1], kind="new", interval=new),
+        line(about=word("page.new_prompts").lower(), note=notes[1], kind="new", interval=new),
     ]
 
 
@@ -154,7 +155,7 @@ def matrices(found: RoutingInsight, base: str, name: str, caption: str) -> tuple
     wanted = [one.expected for one in found.confusions if one.expected != NO_TOOL]
     seen = dict.fromkeys(key for one in found.confusions for key in (*one.base, *one.finetuned))
     others = sorted(key for key in seen if key not in wanted and key[:1] not in {NO_TOOL, REASON_MARK})
-    keys = [*wanted, *others, *(key for key in NAMES if key in seen or key == NO_TOOL)]
+    keys = [*wanted, *others, *(key for key in table("routing.names") if key in seen or key == NO_TOOL)]
 
     def cell(count: int, total: int, *, right: bool) -> tuple[int, str]:
         shade = -(-count * _SHADES // total) if count else 0

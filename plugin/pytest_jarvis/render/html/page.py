@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
-from pytest_jarvis.render.french import labels, routing
+from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.explanations import ADVICE, advice_of
+from pytest_jarvis.render.french.explanations import advice_of
 from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
 from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name
 from pytest_jarvis.render.french.verdicts import (
-    NOTHING_DECIDED,
     adapters_sentence,
     early_look,
     gain_of_all,
@@ -28,6 +27,7 @@ from pytest_jarvis.render.french.verdicts import (
     look_suffix,
     reason_sentences,
 )
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
 from pytest_jarvis.render.html.payload import encode_payload
 from pytest_jarvis.render.sections import cautions, sections
@@ -55,7 +55,7 @@ def render_page(report: Report, insights: Insights) -> str | Incomplete:
     try:
         svgs = chart_svgs(report, insights)
     except Exception as error:  # noqa: BLE001  # no picture may cost the page
-        return Incomplete(render_html(report, insights, {}), labels.CHARTS_OF_PAGE, error)
+        return Incomplete(render_html(report, insights, {}), word("labels.charts_of_page"), error)
     return render_html(report, insights, svgs)
 
 
@@ -73,7 +73,6 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         .get_template("page.html")
         .render(
             words=wording,
-            routing=routing,
             report=report,
             insights=insights,
             several=several,
@@ -96,7 +95,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
             figure=interval_figure(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights)),
             tiles=[] if several else _tiles(report, insights),
             matrices=[
-                matrices(one.routing, wording.BASE, one.name, routing.MATRIX)
+                matrices(one.routing, word("page.base"), one.name, word("routing.matrix"))
                 for one in insights.adapters
                 if one.routing
             ],
@@ -109,7 +108,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
 
 @cache
 def _environment() -> Environment:
-    """Return the template environment: all text is escape_label, invisible characters are shown by number."""
+    """Return the template environment: all text is escaped, invisible characters are shown by number."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -117,7 +116,7 @@ def _environment() -> Environment:
         return Markup(to_markup(value)) if type(value) is not Markup and isinstance(value, str) else value  # noqa: S704  # shown escapes
 
     def attribute(value: object) -> str:
-        return Markup(escape(to_attribute(str(value))))  # noqa: S704  # escape_label
+        return Markup(escape(to_attribute(str(value))))  # noqa: S704  # escaped
 
     environment = Environment(
         loader=PackageLoader("pytest_jarvis.render.html"),
@@ -128,11 +127,12 @@ def _environment() -> Environment:
         finalize=safe,
     )
     environment.filters.update(attr=attribute, kind=lambda block: type(block).__name__, percent=percent, ends=span_ends)
+    environment.globals.update(word=word, table=table)
     return environment
 
 
 def to_markup(text: str) -> str:
-    """Return a text as markup: escape_label, invisible characters as numbers."""
+    """Return a text as markup: escaped, invisible characters as numbers."""
     if text.isprintable():
         return escape(text)
     return "".join(
@@ -208,7 +208,7 @@ def _heading(report: Report) -> list[str]:
 
 
 def _banners(report: Report) -> list[str]:
-    demo = [wording.DEMO_MODEL + wording.DEMO_MEANING] if report.metadata.is_demo else []
+    demo = [word("page.demo_model") + word("page.demo_meaning")] if report.metadata.is_demo else []
     return [*demo, *cautions(report)]
 
 
@@ -216,10 +216,10 @@ def _headline(report: Report, insights: Insights) -> str:
     """Return the advice in a word; with several adapters, the verdict of the run."""
     candidate = insights.candidate
     if len(insights.adapters) > 1 and any(one.advice for one in insights.adapters):
-        return labels.GATE_SHORT[report.gate.verdict]
+        return table("labels.gate_short")[report.gate.verdict]
     if candidate.advice:
-        return ADVICE[candidate.advice.code]
-    return NOTHING_DECIDED if candidate.changes else labels.NOTHING_MEASURED
+        return table("explanations.advice")[candidate.advice.code]
+    return word("verdicts.nothing_decided") if candidate.changes else word("labels.nothing_measured")
 
 
 def _advice(sentence: str, *, named: bool) -> str:
@@ -248,30 +248,30 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     random = report.provenance.mismatched_cosine
     notes = {
         RELEVANCE: percent(averages.relevance_gain, signed=True),
-        COSINE: wording.COSINE_MEANING if random is None else wording.against_random(number(random)),
+        COSINE: word("page.cosine_meaning") if random is None else wording.against_random(number(random)),
     }
     if report.noise_floor and (relevance := candidate.metrics.get(RELEVANCE)) is not None:
-        notes[RELEVANCE] = f"{wording.CHANGE.lower()} {signed(relevance.change.difference)}"
+        notes[RELEVANCE] = f"{word('page.change').lower()} {signed(relevance.change.difference)}"
     duration = averages.figure("seconds")
     return [
         *(
             (label_of(spec), short_means(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
             for spec in list_specs("column")
         ),
-        (wording.DURATION, pair_of_means(duration.base, duration.finetuned, seconds), ""),
-        (wording.MEASURED, prompt_count(averages), wording.responses_each(low or high, high)),
-        (wording.FAILED, str(len(report.failures)), wording.of_planned(insights.responses_planned)),
+        (word("page.duration"), pair_of_means(duration.base, duration.finetuned, seconds), ""),
+        (word("page.measured"), prompt_count(averages), wording.responses_each(low or high, high)),
+        (word("page.failed"), str(len(report.failures)), wording.of_planned(insights.responses_planned)),
     ]
 
 
 def _sorts(report: Report) -> dict[str, str]:
     """Return the orders of the cases, by the script's names."""
     tuned = labels.tuned_arm(report)
-    sorts = {name: label.format(tuned=tuned) for name, label in wording.SORTS.items()}
+    sorts = {name: label.format(tuned=tuned) for name, label in table("page.sorts").items()}
     for place, spec in enumerate(specs_by_name(report).values()):
         if spec.per == "pair":
             sorts[f"extra-{place}-tuned"] = label_of(spec)
         else:
-            sorts[f"extra-{place}-change"] = wording.EXTRA_CHANGE.format(name=spec.label)
-            sorts[f"extra-{place}-tuned"] = wording.EXTRA_TUNED.format(name=spec.label, tuned=tuned)
+            sorts[f"extra-{place}-change"] = word("page.extra_change").format(name=spec.label)
+            sorts[f"extra-{place}-tuned"] = word("page.extra_tuned").format(name=spec.label, tuned=tuned)
     return sorts

@@ -11,10 +11,11 @@ from typing import Final
 from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE, UNDERSTOOD
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.labels import STAGES, tuned_arm
+from pytest_jarvis.render.french.labels import tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, specs_by_name
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.routing import outcome
+from pytest_jarvis.render.french.words import table
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import FailureRow, Report, ResultRow, Sample
 from pytest_jarvis.types import BASE_ARM
@@ -138,7 +139,11 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for failure in failures:
-        shown = [failure.replicate, STAGES.get(failure.stage, failure.stage), french_note(failure.reason)]
+        shown = [
+            failure.replicate,
+            table("labels.stages").get(failure.stage, failure.stage),
+            french_note(failure.reason),
+        ]
         found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pytest_jarvis.render.blocks import Block, Section
 from pytest_jarvis.render.french import labels, routing
 from pytest_jarvis.render.french.explanations import contamination_notes
-from pytest_jarvis.render.french.labels import SECTIONS
+from pytest_jarvis.render.french.words import table
 from pytest_jarvis.render.sections import figures, provenance, verdict
 from pytest_jarvis.render.sections.tables import each_adapter
 from pytest_jarvis.report.analysis.insights import Insights
@@ -51,4 +51,8 @@ def sections(report: Report, insights: Insights) -> tuple[Section, ...]:
         ("provenance", provenance.provenance(report), False),
     ]
     whole = ((key, tuple(blocks), brief) for key, blocks, brief in found)
-    return tuple(Section(key=key, title=SECTIONS[key], blocks=own, brief=brief) for key, own, brief in whole if own)
+    return tuple(
+        Section(key=key, title=table("labels.sections")[key], blocks=own, brief=brief)
+        for key, own, brief in whole
+        if own
+    )

@@ -22,9 +22,9 @@ from pytest_jarvis.render.blocks import (
     columns,
 )
 from pytest_jarvis.render.french import labels, metrics, routing
-from pytest_jarvis.render.french.explanations import NO_WARNING, regressions_sentence, warning_sentence
+from pytest_jarvis.render.french.explanations import regressions_sentence, warning_sentence
 from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
-from pytest_jarvis.render.french.labels import FIELDS
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.sections.tables import (
     ARROW,
     Row,
@@ -52,17 +52,24 @@ Writer = Callable[[float], str]
 def statistics(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the means of all prompts with their intervals, and the cosine."""
     if not any(one.metrics for one in insights.adapters):
-        yield Text(labels.NOTHING_MEASURED)
+        yield Text(word("labels.nothing_measured"))
         return
-    arms = (Column(labels.BASE, 15), Column(tuned_head(insights), 15), Column(FIELDS["change"], 18))
-    yield adapter_table(insights, FIELDS["measure"], arms, lambda one: _measures(report, one), width=27)
+    arms = (
+        Column(word("labels.base"), 15),
+        Column(tuned_head(insights), 15),
+        Column(table("labels.fields")["change"], 18),
+    )
+    yield adapter_table(insights, table("labels.fields")["measure"], arms, lambda one: _measures(report, one), width=27)
     several = len(insights.adapters) > 1
     reference = report.provenance.mismatched_cosine
     whose = insights.candidate.name if several else ""
     yield Facts(
         (
             *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in list_specs("column", per="pair")),
-            (FIELDS["mismatched"], "" if reference is None else labels.mismatched_sentence(reference, whose)),
+            (
+                table("labels.fields")["mismatched"],
+                "" if reference is None else labels.mismatched_sentence(reference, whose),
+            ),
         )
     )
 
@@ -80,7 +87,7 @@ def _measures(report: Report, one: AdapterInsight) -> Iterator[Row]:
     share = MetricSpec(name="", label="", unit="share")
     found = [
         *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("column", per="response")),
-        *((share, labels.CRITERIA[flips.criterion], flips.share) for flips in one.flips),
+        *((share, table("labels.criteria")[flips.criterion], flips.share) for flips in one.flips),
         *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("detail")),
     ]
     for spec, label, metric in found:
@@ -137,17 +144,19 @@ def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
         return of
 
     places = {one.name: place for place, one in enumerate(insights.adapters)}
-    yield adapter_table(insights, FIELDS["relevance"], relevance, lambda one: relevances(one, places[one.name]))
+    yield adapter_table(
+        insights, table("labels.fields")["relevance"], relevance, lambda one: relevances(one, places[one.name])
+    )
     for spec in list_specs("column", per="response"):
         if spec.name != RELEVANCE:
             yield adapter_table(insights, metrics.label_of(spec), comparison_columns(insights, "change"), rows(spec))
-    yield Text(labels.INTERVALS_RULE, "note")
+    yield Text(word("labels.intervals_rule"), "note")
 
 
 def _parts(one: AdapterInsight) -> Iterator[tuple[str, str, CategoryInsight | AdapterInsight]]:
     """Yield key, label and figures of each category, then of the total."""
     yield from ((item.category, item.label, item) for item in one.categories)
-    yield "", labels.TOTAL, one
+    yield "", word("labels.total"), one
 
 
 def _relevance(averages: Averages, metric: MetricComparison | None, *, gains: bool) -> tuple[str, ...]:
@@ -187,7 +196,7 @@ def custom_metrics(report: Report, insights: Insights) -> Iterator[Block]:
         def rows(one: AdapterInsight, added: MetricResult = added) -> Iterator[Row]:
             of = added.by_adapter[one.name]
             for key, averages in (*of.by_category.items(), ("", of.overall)):
-                label = report.category_label(key) if key else labels.TOTAL
+                label = report.category_label(key) if key else word("labels.total")
                 yield key, label, (str(averages.prompts), *metrics.metric_cells(added.spec, averages))
 
         yield adapter_table(insights, metrics.label_of(added.spec), comparison_columns(insights, "change"), rows)
@@ -212,16 +221,16 @@ def tool_choice(report: Report, insights: Insights) -> Iterator[Block]:
 
     def reasons(one: AdapterInsight) -> Iterator[Row]:
         for reason, counts in one.routing.reasons.items() if one.routing else ():
-            yield reason, routing.REASONS[reason], tuple(str(count) if count else DASH for count in counts)
+            yield reason, table("routing.reasons")[reason], tuple(str(count) if count else DASH for count in counts)
 
-    yield Text(routing.RULE_CALLED if offers_tools(report) else routing.RULE_NAMED, "note")
+    yield Text(word("routing.rule_called") if offers_tools(report) else word("routing.rule_named"), "note")
     yield adapter_table(
-        insights, routing.SHARE_HEAD, comparison_columns(insights, "change"), partial(_shares, TOOL_ROUTING)
+        insights, word("routing.share_head"), comparison_columns(insights, "change"), partial(_shares, TOOL_ROUTING)
     )
-    arms = (Column(labels.BASE, 12), Column(tuned_head(insights), 12))
-    yield adapter_table(insights, routing.REASON_HEAD, arms, reasons, width=44)
+    arms = (Column(word("labels.base"), 12), Column(tuned_head(insights), 12))
+    yield adapter_table(insights, word("routing.reason_head"), arms, reasons, width=44)
     yield from _confusions(judged[:_MOST_CONFUSED])
-    yield Text(routing.CONFUSION_NOTE, "note")
+    yield Text(word("routing.confusion_note"), "note")
 
 
 def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]:
@@ -242,11 +251,11 @@ def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]
         rows.append((routing.chosen_name(wanted), *(f"{n}/{total}" for n, total in zip(right, totals, strict=True))))
         for key, row in sorted(own.items(), key=lambda item: -sum(item[1])):
             rows.append((f"{NBSP}{NBSP}→ {routing.chosen_name(key)}", *(str(n) if n else DASH for n in row)))
-    arms = (labels.BASE, *(name for name, _ in judged))
+    arms = (word("labels.base"), *(name for name, _ in judged))
     width = 12 if len(judged) == 1 else 9
     first = 78 - (width + 1) * len(arms)
     yield Table(
-        columns=(Column(routing.CONFUSION, first, "text"), *(Column(name, width) for name in arms)),
+        columns=(Column(word("routing.confusion"), first, "text"), *(Column(name, width) for name in arms)),
         rows=tuple(rows),
         page=False,
     )
@@ -260,7 +269,7 @@ def understanding(insights: Insights) -> Iterator[Block]:
     def prompts(one: AdapterInsight) -> Iterator[Block]:
         found = one.understanding
         if found is not None:
-            heads = (routing.CASE_HEAD, *routing.CLEAN_HEADS)
+            heads = (word("routing.case_head"), *routing.CLEAN_HEADS)
             texts = (Column(head, width, "text") for head, width in zip(heads, (12, 25, 25), strict=True))
             rows = (
                 (
@@ -272,27 +281,31 @@ def understanding(insights: Insights) -> Iterator[Block]:
                 )
                 for each in found.prompts
             )
-            yield Table(columns=(*texts, Column(labels.BASE, 6), Column(one.name, 6)), rows=tuple(rows))
+            yield Table(columns=(*texts, Column(word("labels.base"), 6), Column(one.name, 6)), rows=tuple(rows))
             if sentence := routing.reference_sentence(found, one.name):
                 yield Text(sentence, "note")
 
-    yield Text(routing.UNDERSTOOD_RULE, "note")
+    yield Text(word("routing.understood_rule"), "note")
     yield adapter_table(
-        insights, routing.UNDERSTOOD_HEAD, comparison_columns(insights, "change"), partial(_shares, UNDERSTOOD)
+        insights, word("routing.understood_head"), comparison_columns(insights, "change"), partial(_shares, UNDERSTOOD)
     )
     yield from each_adapter(insights, prompts)
 
 
 def improvements(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the prompts with the largest rises of relevance."""
-    yield Text(labels.IMPROVEMENTS_RULE, "note")
-    yield from each_adapter(insights, lambda one: _top(report, insights, one, one.improvements, labels.NO_IMPROVEMENT))
+    yield Text(word("labels.improvements_rule"), "note")
+    yield from each_adapter(
+        insights, lambda one: _top(report, insights, one, one.improvements, word("labels.no_improvement"))
+    )
 
 
 def weaknesses(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the prompts with the largest drops of relevance, or the smallest rises."""
-    yield Text(labels.WEAKNESSES_RULE, "note")
-    yield from each_adapter(insights, lambda one: _top(report, insights, one, one.weaknesses, labels.NO_OTHER_PROMPT))
+    yield Text(word("labels.weaknesses_rule"), "note")
+    yield from each_adapter(
+        insights, lambda one: _top(report, insights, one, one.weaknesses, word("labels.no_other_prompt"))
+    )
 
 
 def _top(
@@ -301,13 +314,13 @@ def _top(
     if top:
         yield _changes(report, insights, top)
     else:
-        yield Text(nothing if one.changes else labels.NOTHING_MEASURED)
+        yield Text(nothing if one.changes else word("labels.nothing_measured"))
 
 
 def regressions(report: Report, insights: Insights, one: AdapterInsight) -> Iterator[Block]:
     """Yield the prompts with a proven drop, in full those that are not among the weaknesses."""
     if not one.changes:
-        yield Text(labels.NOTHING_MEASURED)
+        yield Text(word("labels.nothing_measured"))
         return
     yield Text(regressions_sentence(len(one.regressions), len(one.changes)), "warn" if one.regressions else "good")
     if one.regressions:
@@ -343,21 +356,20 @@ def _changes(report: Report, insights: Insights, changes: Iterable[PromptChange]
 def flips(insights: Insights) -> Iterator[Block]:
     """Yield the prompts that one arm gets right and the other does not."""
     if not any(one.flips for one in insights.adapters):
-        yield Text(labels.NOTHING_MEASURED)
+        yield Text(word("labels.nothing_measured"))
         return
 
     def flips_of(one: AdapterInsight) -> Iterator[Block]:
         for flips in one.flips:
-            counts = (
-                f"{labels.BASE} {flips.base_right}/{flips.prompts}, {one.name} {flips.finetuned_right}/{flips.prompts}"
-            )
-            yield Text(typeset(f"{labels.CRITERIA[flips.criterion]} : {counts}"))
-            for label, found in ((labels.GAINED, flips.gained), (labels.LOST, flips.lost)):
-                head = typeset(f"{label} : {len(found) or labels.NO_FLIP}")
+            right = f"{word('labels.base')} {flips.base_right}/{flips.prompts}"
+            counts = f"{right}, {one.name} {flips.finetuned_right}/{flips.prompts}"
+            yield Text(typeset(f"{table('labels.criteria')[flips.criterion]} : {counts}"))
+            for label, found in ((word("labels.gained"), flips.gained), (word("labels.lost"), flips.lost)):
+                head = typeset(f"{label} : {len(found) or word('labels.no_flip')}")
                 entries = tuple(Item(_flip(flip), case_link(flip.row, insights.candidate.name)) for flip in found)
                 yield Items(entries, head)
 
-    yield Text(labels.FLIP_RULE, "note")
+    yield Text(word("labels.flip_rule"), "note")
     yield from each_adapter(insights, flips_of)
 
 
@@ -370,13 +382,16 @@ def responses(insights: Insights) -> Iterator[Block]:
     """Yield lengths and stuffing by arm, then warnings."""
     candidate = insights.candidate
     arms = [
-        (labels.BASE, candidate.base_responses),
+        (word("labels.base"), candidate.base_responses),
         *((one.name, one.finetuned_responses) for one in insights.adapters),
     ]
     if not any(arm.responses for _, arm in arms):
-        yield Text(labels.NOTHING_MEASURED)
+        yield Text(word("labels.nothing_measured"))
         return
-    heads = (FIELDS[key] for key in ("arm", "responses", "characters", "tokens", "tools", "stuffed", "empty", "cut"))
+    heads = (
+        table("labels.fields")[key]
+        for key in ("arm", "responses", "characters", "tokens", "tools", "stuffed", "empty", "cut")
+    )
     yield Table(
         columns=columns(heads, (12, 8, 10, 6, 7, 12, 8, 8)),
         rows=tuple(
@@ -400,4 +415,4 @@ def responses(insights: Insights) -> Iterator[Block]:
     ]
     yield from (Text(sentence, "warn") for sentence in warned)
     if not warned:
-        yield Text(NO_WARNING, "good")
+        yield Text(word("explanations.no_warning"), "good")

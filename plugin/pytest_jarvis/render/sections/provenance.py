@@ -8,10 +8,10 @@ from typing import Final
 from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, typeset
-from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.render.french.store import reused_sentence
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.sections.tables import prompt_count
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
@@ -24,10 +24,10 @@ def identity(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield what was compared, on what, when and by which rule."""
     metadata, plan, run = report.metadata, report.metadata.plan, report.provenance
     candidate, *others = metadata.adapters
-    rule = labels.POLICIES[plan.policy].format(
+    rule = table("labels.policies")[plan.policy].format(
         bar=bar_percent(plan.min_gain), error=percent(plan.alpha, 0), looks=labels.looks(plan.looks)
     )
-    commit = labels.NO_COMMIT if run.commit is None else labels.short_digest(run.commit, 12)
+    commit = word("labels.no_commit") if run.commit is None else labels.short_digest(run.commit, 12)
     is_twin, source = candidate == TWIN_ARM, f"{candidate} ({metadata.adapters[candidate]})"
     yield _facts(
         model=f"{labels.model_label(run.engine)} ({metadata.base_model})",
@@ -42,28 +42,32 @@ def identity(report: Report, insights: Insights) -> Iterator[Block]:
         responses=labels.responses_planned(metadata.samples_per_prompt, insights.responses_planned),
         rule=typeset(rule),
         seed=str(run.seed),
-        commit=f"{commit}, {labels.UNCOMMITTED}" if run.dirty else commit,
+        commit=f"{commit}, {word('labels.uncommitted')}" if run.dirty else commit,
     )
 
 
 def _facts(**values: str) -> Facts:
-    return Facts(tuple((FIELDS[key], value) for key, value in values.items()))
+    return Facts(tuple((table("labels.fields")[key], value) for key, value in values.items()))
 
 
 def failures(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the failures by arm and stage; on the page also one by one."""
     if not insights.failures:
-        yield Text(labels.NO_FAILURE, "good") if report.complete else Text(labels.MISSING_RESPONSES, "warn")
+        yield (
+            Text(word("labels.no_failure"), "good")
+            if report.complete
+            else Text(word("labels.missing_responses"), "warn")
+        )
         return
     yield Table(
         columns=(
-            Column(FIELDS["arm"], 14, "text"),
-            Column(FIELDS["stage"], 14, "text"),
-            Column(FIELDS["failed"], 9),
-            Column(FIELDS["reason"], 38, "text"),
+            Column(table("labels.fields")["arm"], 14, "text"),
+            Column(table("labels.fields")["stage"], 14, "text"),
+            Column(table("labels.fields")["failed"], 9),
+            Column(table("labels.fields")["reason"], 38, "text"),
         ),
         rows=tuple(
-            (one.arm, labels.STAGES.get(one.stage, one.stage), str(one.responses), french_note(one.reason))
+            (one.arm, table("labels.stages").get(one.stage, one.stage), str(one.responses), french_note(one.reason))
             for one in insights.failures
         ),
     )
@@ -74,13 +78,13 @@ def failures(report: Report, insights: Insights) -> Iterator[Block]:
         name=labels.failed_responses(len(report.failures)),
         blocks=(
             Table(
-                columns=tuple(Column(FIELDS[key], kind="text") for key in heads),
+                columns=tuple(Column(table("labels.fields")[key], kind="text") for key in heads),
                 rows=tuple(
                     (
                         links.get(one.prompt_id, one.prompt_id),
                         one.arm,
                         str(one.replicate + 1),
-                        labels.STAGES.get(one.stage, one.stage),
+                        table("labels.stages").get(one.stage, one.stage),
                         french_note(one.reason),
                     )
                     for one in report.failures[:_MOST_FAILURES]
@@ -104,19 +108,22 @@ def provenance(report: Report) -> Iterator[Block]:
                 share_4bit="" if coverage.share_4bit is None else percent(coverage.share_4bit),
                 not_4bit=", ".join(coverage.not_4bit),
             ).rows,
-            *((f"{NBSP}{NBSP}{labels.KINDS.get(kind.kind, kind.kind)}", _weights(kind)) for kind in coverage.kinds),
+            *(
+                (f"{NBSP}{NBSP}{table('labels.kinds').get(kind.kind, kind.kind)}", _weights(kind))
+                for kind in coverage.kinds
+            ),
             *_facts(
                 compute=labels.compute_dtype(engine.compute_dtype),
                 server="" if server is None else labels.server_sentence(server),
                 served="" if server is None else labels.served_sentence(server),
                 embedding=engine.embedding or "",
-                batching=labels.BATCHING[engine.batching],
+                batching=table("labels.batching")[engine.batching],
                 generation=_generation(run.generation),
                 system_prompt=run.generation.system_prompt or "",
             ).rows,
         )
     )
-    timings = (f"{labels.TIMINGS.get(name, name)} {seconds(took)}" for name, took in run.timings_s.items())
+    timings = (f"{table('labels.timings').get(name, name)} {seconds(took)}" for name, took in run.timings_s.items())
     yield _facts(
         prompt_hash=Digest(run.prompt_hash),
         dictionary_hash=Digest(run.dictionary_hash),
@@ -152,10 +159,10 @@ def _generation(settings: GenerationSettings) -> str:
     return ", ".join(
         [
             settings.template,
-            labels.GREEDY if settings.is_greedy else labels.sampling(settings.temperature, settings.top_p),
+            word("labels.greedy") if settings.is_greedy else labels.sampling(settings.temperature, settings.top_p),
             f"max_new_tokens {settings.max_new_tokens}",
             f"max_response_chars {settings.max_response_chars}",
             *([f"timeout_s {number(settings.timeout_s, 0)}"] if settings.timeout_s else []),
-            *([labels.THINKING] if settings.thinking else []),
+            *([word("labels.thinking")] if settings.thinking else []),
         ]
     )

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from pytest_jarvis.render.blocks import Block, Cell, Column, Part, Table
-from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import DASH, number, typeset
-from pytest_jarvis.render.french.labels import FIELDS
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.schema import Averages
 
@@ -44,7 +43,7 @@ def adapter_table(
     nothing: tuple[Cell, ...] = (DASH,) * len(figures)
     first = Column(head, width, "text")
     return Table(
-        columns=(first, *((Column(FIELDS["adapter"], width, "text"),) if several else ()), *figures),
+        columns=(first, *((Column(table("labels.fields")["adapter"], width, "text"),) if several else ()), *figures),
         rows=tuple(
             (names[key], *((name,) if several else ()), *rows.get(key, ("", nothing))[1])
             for key in keys
@@ -57,17 +56,17 @@ def adapter_table(
 
 def tuned_head(insights: Insights) -> str:
     """Return the head of the column beside the base's: the name of the only adapter."""
-    return insights.candidate.name if len(insights.adapters) == 1 else labels.TUNED
+    return insights.candidate.name if len(insights.adapters) == 1 else word("labels.tuned")
 
 
 def comparison_columns(insights: Insights, change: str) -> tuple[Column, ...]:
     """Return the columns of prompts, both means, their difference and its interval."""
     return (
-        Column(FIELDS["counted"], 7),
-        Column(labels.BASE, 8),
+        Column(table("labels.fields")["counted"], 7),
+        Column(word("labels.base"), 8),
         Column(tuned_head(insights), 9),
-        Column(FIELDS[change], 9),
-        Column(FIELDS["interval"], 18),
+        Column(table("labels.fields")[change], 9),
+        Column(table("labels.fields")["interval"], 18),
     )
 
 

@@ -8,7 +8,6 @@ from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list
 from pytest_jarvis.render.blocks import Block, Cell, Column, Table, Text, Tone, columns, items
 from pytest_jarvis.render.french import labels, metrics, saved_runs
 from pytest_jarvis.render.french.explanations import (
-    ADVICE,
     advice_of,
     explain_report,
     settle_sentence,
@@ -16,9 +15,7 @@ from pytest_jarvis.render.french.explanations import (
     weakest_sentence,
 )
 from pytest_jarvis.render.french.formats import DASH, bracket, gain_interval, number, percent, signed
-from pytest_jarvis.render.french.labels import FIELDS
 from pytest_jarvis.render.french.verdicts import (
-    NOTHING_DECIDED,
     adapters_sentence,
     decision_line,
     gate_sentence,
@@ -27,6 +24,7 @@ from pytest_jarvis.render.french.verdicts import (
     shown_thresholds,
     threshold_rules,
 )
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.sections.tables import prompt_count, score, with_name
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.schema import Report
@@ -46,7 +44,13 @@ def verdict(report: Report, insights: Insights) -> Iterator[Block]:
         if one.advice is not None:
             yield Text(with_name(insights, one.name, advice_of(report, one.name, one.advice)))
         elif not report.noise_floor:
-            yield Text(with_name(insights, one.name, NOTHING_DECIDED if one.changes else labels.NOTHING_MEASURED))
+            yield Text(
+                with_name(
+                    insights,
+                    one.name,
+                    word("verdicts.nothing_decided") if one.changes else word("labels.nothing_measured"),
+                )
+            )
 
 
 def explanation(report: Report, one: AdapterInsight) -> Iterator[Block]:
@@ -68,7 +72,7 @@ def recommendations(report: Report, one: AdapterInsight) -> Iterator[Block]:
 def thresholds(report: Report) -> Iterator[Block]:
     """Yield the thresholds and how to read them."""
     if rows := metrics.threshold_rows(report):
-        heads = [FIELDS[key] for key in ("threshold", "value", "bar", "judged", "why")]
+        heads = [table("labels.fields")[key] for key in ("threshold", "value", "bar", "judged", "why")]
         texts = (Column(heads[0], 23, "text"), Column(heads[3], 13, "text"), Column(heads[4], 20, "text"))
         yield Table(columns=(texts[0], Column(heads[1], 9), Column(heads[2], 9), *texts[1:]), rows=tuple(rows))
         for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
@@ -83,16 +87,16 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     measured = {name for one in insights.adapters for name in one.averages.figures}
     more = [spec for spec in shown if spec.name in measured - {RELEVANCE}]
     heads = (
-        Column(FIELDS["adapter"], 15, "text"),
-        Column(FIELDS["relevance"], 13),
-        Column(FIELDS["gain"], 9),
+        Column(table("labels.fields")["adapter"], 15, "text"),
+        Column(table("labels.fields")["relevance"], 13),
+        Column(table("labels.fields")["gain"], 9),
         # A verdict may come at an early look; its figures are those of that look.
-        Column(FIELDS["gain_then"], 9),
-        Column(FIELDS["interval"], 17),
-        Column(FIELDS["responses_then"], 10),
-        Column(FIELDS["judged"], kind="text"),
+        Column(table("labels.fields")["gain_then"], 9),
+        Column(table("labels.fields")["interval"], 17),
+        Column(table("labels.fields")["responses_then"], 10),
+        Column(table("labels.fields")["judged"], kind="text"),
         *(Column(metrics.label_of(spec)) for spec in more),
-        Column(FIELDS["prompts"]),
+        Column(table("labels.fields")["prompts"]),
     )
     yield Table(columns=heads, rows=tuple(_adapter_cells(one, more) for one in insights.adapters))
     ranking = insights.ranking
@@ -100,10 +104,10 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
         return
     yield Table(
         columns=(
-            Column(labels.RANK, 6),
-            Column(FIELDS["arm"], 34, "text"),
-            Column(FIELDS["relevance"], 18),
-            Column(FIELDS["interval"], 17),
+            Column(word("labels.rank"), 6),
+            Column(table("labels.fields")["arm"], 34, "text"),
+            Column(table("labels.fields")["relevance"], 18),
+            Column(table("labels.fields")["interval"], 17),
         ),
         rows=tuple(
             (str(place), arm.name, number(arm.estimate.mean, 3), bracket(arm.estimate.interval, score))
@@ -113,17 +117,17 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     if is_judged(report):
         yield Table(
             columns=(
-                Column(labels.RANKING, 34, "text"),
-                Column(FIELDS["change"], 8),
-                Column(FIELDS["interval"], 17),
-                Column(FIELDS["judged"], 16, "text"),
+                Column(word("labels.ranking"), 34, "text"),
+                Column(table("labels.fields")["change"], 8),
+                Column(table("labels.fields")["interval"], 17),
+                Column(table("labels.fields")["judged"], 16, "text"),
             ),
             rows=tuple(
                 (
                     labels.ahead(pair.better, pair.worse),
                     signed(pair.difference.difference),
                     bracket(pair.difference.interval, signed),
-                    labels.SHOWN if pair.shown else labels.NOT_SHOWN,
+                    word("labels.shown") if pair.shown else word("labels.not_shown"),
                 )
                 for pair in ranking.pairs
             ),
@@ -139,7 +143,7 @@ def _adapter_cells(one: AdapterInsight, more: Iterable[MetricSpec]) -> tuple[Cel
         percent(decision.gain, signed=True) if decision else DASH,
         gain_interval(decision.judged_interval) if decision else DASH,
         str(decision.replicates[1]) if decision else DASH,
-        ADVICE[one.advice.code] if one.advice else DASH,
+        table("explanations.advice")[one.advice.code] if one.advice else DASH,
         *(metrics.short_means(spec, averages.figure(spec.name)) for spec in more),
         prompt_count(averages),
     )
@@ -163,8 +167,8 @@ def regression(report: Report) -> Iterator[Block]:
 def noise(report: Report) -> Iterator[Block]:
     """Yield the noise floors of an A/A run."""
     if report.noise_floor:
-        yield Text(labels.NOISE_RULE, "note")
-        heads = (FIELDS[key] for key in ("measure", "change", "floor", "relative"))
+        yield Text(word("labels.noise_rule"), "note")
+        heads = (table("labels.fields")[key] for key in ("measure", "change", "floor", "relative"))
         yield Table(
             columns=columns(heads, (24, 14, 14, 14)),
             rows=tuple(labels.noise_cells(name, floor) for name, floor in report.noise_floor.items()),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_jarvis
-from pytest_jarvis.render.french import explanations, labels, verdicts
+from pytest_jarvis.render.french import verdicts
 from pytest_jarvis.render.french.explanations import advice_line, caution_sentence, warning_sentence
 from pytest_jarvis.render.french.formats import (
     NBSP,
@@ -26,9 +26,10 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.labels import storage as storage_label
-from pytest_jarvis.render.french.notes import NOTES, WRITTEN, french_note
+from pytest_jarvis.render.french.notes import WRITTEN, french_note
 from pytest_jarvis.render.french.saved_runs import change_sentence
 from pytest_jarvis.render.french.verdicts import gate_sentence, reason_sentence, threshold_rules
+from pytest_jarvis.render.french.words import table
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WarningCode
 from pytest_jarvis.report.analysis.changes import Criterion
 from pytest_jarvis.stats.decision import Caution, CautionCode
@@ -215,7 +216,7 @@ def test_every_warning_has_a_sentence_with_its_figures(code: WarningCode) -> Non
 @pytest.mark.parametrize("proven", [None, *get_args(AdviceCode)])
 def test_an_advice_is_called_proven_only_where_something_is(code: AdviceCode, proven: AdviceCode | None) -> None:
     line = advice_line(Advice(code=code, proven=code == proven, proven_code=proven, gain=0.07))
-    assert line.startswith(explanations.ADVICE[code])
+    assert line.startswith(table("explanations.advice")[code])
     if code == proven:
         assert "c’est prouvé" in line
     if proven is None:
@@ -225,12 +226,12 @@ def test_an_advice_is_called_proven_only_where_something_is(code: AdviceCode, pr
 @pytest.mark.parametrize(
     ("table", "kind"),
     [
-        (labels.GATE_SHORT, GateVerdict),
-        (verdicts.THRESHOLD_NAMES, ThresholdName),
-        (verdicts.THRESHOLD_VERDICTS, ThresholdVerdict),
-        (verdicts.WHY, WhyCode),
-        (labels.CRITERIA, Criterion),
-        (labels.POLICIES, Policy),
+        (table("labels.gate_short"), GateVerdict),
+        (table("verdicts.threshold_names"), ThresholdName),
+        (table("verdicts.threshold_verdicts"), ThresholdVerdict),
+        (table("verdicts.why"), WhyCode),
+        (table("labels.criteria"), Criterion),
+        (table("labels.policies"), Policy),
     ],
 )
 def test_a_table_of_words_leaves_no_value_out(table: dict[str, str], kind: object) -> None:
@@ -250,8 +251,8 @@ def test_a_bar_is_written_in_its_unit(name: ThresholdName, value: float, directi
 
 
 def test_every_code_has_its_french() -> None:
-    assert set(get_args(NoteCode)) == NOTES.keys() | WRITTEN.keys()
-    assert NOTES.keys() & WRITTEN.keys() == set()
+    assert set(get_args(NoteCode)) == table("notes.notes").keys() | WRITTEN.keys()
+    assert table("notes.notes").keys() & WRITTEN.keys() == set()
 
 
 def fields_of(template: str) -> set[str]:
@@ -273,7 +274,7 @@ def written_notes() -> Iterator[tuple[str, set[str]]]:
                 yield code.value, names | ({"cause"} if has_cause else set())
 
 
-@pytest.mark.parametrize("templates", [NOTES, _ENGLISH], ids=["french", "english"])
+@pytest.mark.parametrize("templates", [table("notes.notes"), _ENGLISH], ids=["french", "english"])
 def test_templates_want_the_values_that_notes_have(templates: dict[NoteCode, str]) -> None:
     # Where a fault happened is added where it is raised.
     asked = [(code, names) for code, names in written_notes() if code in templates and not code.endswith("_fault")]

@@ -13,6 +13,7 @@ from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.render.french import routing as wording
 from pytest_jarvis.render.french.metrics import LABELS
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import choice_lines
@@ -136,7 +137,7 @@ def test_nothing_is_said_of_what_was_not_judged(plain) -> None:
     assert [] == choice_lines(plain)
     assert LABELS["tool_routing"][0].upper() not in render_text(plain, insights(plain))
     assert LABELS["tool_routing"][0] not in render_markdown(plain, insights(plain))
-    assert wording.NOT_JUDGED in render_html(plain, insights(plain), {})
+    assert word("routing.not_judged") in render_html(plain, insights(plain), {})
 
 
 @pytest.mark.parametrize(
@@ -195,9 +196,9 @@ def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_t
     shown = with_tools(report)
     assert (False, True) == (offers_tools(report), offers_tools(shown))
     assert [] == wording.run_notes(report)
-    assert [wording.TOOLS_OFFERED, wording.DEMO_UNTAUGHT] == wording.run_notes(shown)
+    assert [word("routing.tools_offered"), word("routing.demo_untaught")] == wording.run_notes(shown)
     real = msgspec.structs.replace(shown, metadata=msgspec.structs.replace(shown.metadata, is_demo=False))
-    assert [wording.TOOLS_OFFERED] == wording.run_notes(real)
+    assert [word("routing.tools_offered")] == wording.run_notes(real)
 
 
 def test_the_terminal_has_a_line_for_each_share(report) -> None:
