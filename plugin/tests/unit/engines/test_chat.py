@@ -39,11 +39,8 @@ def tokens(text: str) -> list[int]:
     return Letters().encode(text, add_special_tokens=False)
 
 
-def test_the_template_writes_the_prompt() -> None:
+def test_the_template_writes_the_prompt_after_a_system_prompt() -> None:
     assert "[user]ouvre<think></think>" == chat().render("ouvre")
-
-
-def test_a_system_prompt_comes_first() -> None:
     assert "[system]sois bref[user]ouvre<think></think>" == chat(system_prompt="sois bref").render("ouvre")
 
 

@@ -122,36 +122,30 @@ def test_the_folder_one_stands_in_gives_its_name(tmp_path, monkeypatch) -> None:
     assert specs(".") == [("lora", ".")]
 
 
-def test_the_demo_without_adapters_has_its_own() -> None:
-    assert specs() == [("jarvis", "demo:jarvis")]
-
-
 @pytest.mark.parametrize(
-    "section", [{"adapters": "auto"}, {"adapter_folders": ["runs"]}, {"adapters": "auto", "base_model_id": "a/b"}]
+    ("named", "section", "expected"),
+    [
+        pytest.param([], {}, {"jarvis": "demo:jarvis"}, id="the demo has its own"),
+        pytest.param([], {"adapters": {"b": "x", "a": "demo:faible"}}, {"b": "x", "a": "demo:faible"}, id="in order"),
+        pytest.param(["c=z"], {"adapters": {"a": "x"}}, {"c": "z"}, id="the command line wins"),
+        pytest.param(
+            [], {"adapters": {"a": "x"}, "base_changed": True}, {"jarvis": "demo:jarvis"}, id="the file's, another base"
+        ),
+        pytest.param([], {"adapters": "auto"}, {"auto": "auto"}, id="auto"),
+        pytest.param([], {"adapter_folders": ["runs"]}, {"auto": "auto"}, id="folders"),
+        pytest.param([], {"adapters": "auto", "base_model_id": "a/b"}, {"auto": "auto"}, id="auto for a base"),
+        pytest.param(
+            [],
+            {"adapters": "auto", "base_model_id": "a/b", "base_changed": True},
+            {"auto": "auto"},
+            id="auto for another base",
+        ),
+        pytest.param(["auto"], {}, {"auto": "auto"}, id="auto by the command line"),
+        pytest.param(["mien=auto"], {}, {"mien": "auto"}, id="auto by a name"),
+    ],
 )
-def test_the_file_may_leave_the_choice_to_the_folders(section: dict[str, object]) -> None:
-    assert specs(**section) == [("auto", "auto")]
-
-
-def test_the_choice_stays_with_the_folders_for_another_base() -> None:
-    assert specs(adapters="auto", base_model_id="a/b", base_changed=True) == [("auto", "auto")]
-
-
-@pytest.mark.parametrize(("named", "expected"), [("auto", ("auto", "auto")), ("mien=auto", ("mien", "auto"))])
-def test_the_command_line_may_leave_the_choice_to_the_folders(named: str, expected: tuple[str, str]) -> None:
-    assert specs(named) == [expected]
-
-
-def test_the_file_names_adapters_in_order() -> None:
-    assert specs(adapters={"b": "x", "a": "demo:faible"}) == [("b", "x"), ("a", "demo:faible")]
-
-
-def test_the_command_line_wins_over_the_file() -> None:
-    assert specs("c=z", adapters={"a": "x"}) == [("c", "z")]
-
-
-def test_the_adapters_of_the_file_do_not_count_for_another_base() -> None:
-    assert specs(adapters={"a": "x"}, base_changed=True) == [("jarvis", "demo:jarvis")]
+def test_adapters_are_those_of_the_command_line_else_of_the_file_else_the_demos(named, section, expected) -> None:
+    assert list(expected.items()) == specs(*named, **section)
 
 
 def test_a_real_base_without_an_adapter_is_refused() -> None:

@@ -277,16 +277,13 @@ no_tool = true
 
 def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
+    assert ["a"] == [one.name for one in load_prompts(tmp_path, with_tools=True).categories]
     (tmp_path / "with_tools").mkdir()
     (tmp_path / "with_tools" / "z.toml").write_text(NO_TOOL, encoding="utf-8")
     (tmp_path / "with_tools" / ".hidden.toml").write_text("?", encoding="utf-8")
     assert ["a"] == [category.name for category in load_prompts(tmp_path).categories]
     loaded = load_prompts(tmp_path, with_tools=True)
     assert [("a", False), ("a", False), ("z", True)] == [(item.category, item.no_tool) for item in loaded.cases]
-
-
-def test_a_folder_without_categories_for_tools_has_none(tmp_path) -> None:
-    assert ["a"] == [one.name for one in load_prompts(write(tmp_path, a=PROMPTS), with_tools=True).categories]
 
 
 def test_a_category_with_tools_has_a_name_of_its_own(tmp_path) -> None:
@@ -325,7 +322,8 @@ def case(**values: object) -> PromptCase:
     return replace(plain, **values)  # type: ignore[arg-type]  # checked by what the tests give
 
 
-def test_the_hash_of_prompts_does_not_depend_on_their_order() -> None:
+def test_the_hash_of_prompts_does_not_depend_on_their_order_or_on_notes() -> None:
+    assert prompt_hash([case()]) == prompt_hash([case(note=None)])
     assert prompt_hash([case(), case(prompt_id="b")]) == prompt_hash([case(prompt_id="b"), case()])
 
 
@@ -350,10 +348,6 @@ def test_the_hash_of_prompts_depends_on_what_is_asked_and_expected(changed: dict
 def test_a_prompt_that_says_nothing_of_calls_keeps_the_hash_it_had() -> None:
     """Written by a version that knew of no calls."""
     assert "39fe47007bb289fd432721e48eca7219fbc9617e2499fe5e62858664dc72a528" == prompt_hash([case()])
-
-
-def test_the_hash_of_prompts_does_not_depend_on_notes() -> None:
-    assert prompt_hash([case()]) == prompt_hash([case(note=None)])
 
 
 def tool(name: str, *terms: str) -> Tool:
@@ -389,17 +383,13 @@ def test_the_shipped_prompts_are_ten_in_each_of_three_categories() -> None:
         "corrections_vocales": 10,
         "tool_routing": 10,
     }
+    assert 30 == len({words(case.text) for case in shipped.cases})
 
 
-def test_a_shipped_prompt_that_was_misheard_says_what_was_meant() -> None:
+def test_a_shipped_prompt_names_the_tool_it_needs_and_a_misheard_one_what_was_meant() -> None:
     shipped = load_prompts(packaged_prompts())
-    meant = {item.prompt_id for item in shipped.cases if item.intended}
-    assert {item.prompt_id for item in shipped.cases if item.category == "corrections_vocales"} == meant
-
-
-def test_every_shipped_prompt_names_the_tool_it_needs() -> None:
-    shipped = load_prompts(packaged_prompts())
-    assert [item.prompt_id for item in shipped.cases if item.expected_tool is None] == []
+    assert all(item.expected_tool for item in shipped.cases)
+    assert all((item.category == "corrections_vocales") == bool(item.intended) for item in shipped.cases)
 
 
 def test_the_shipped_tools_are_thirteen_and_each_is_asked_for() -> None:
@@ -427,10 +417,6 @@ def test_the_shipped_prompts_without_a_tool_come_with_tools_alone() -> None:
     assert (10, 40) == (len(extra.cases), len(shipped.cases))
     assert all(item.no_tool for item in extra.cases)
     assert not any(item.no_tool for item in load_prompts(packaged_prompts()).cases)
-
-
-def test_no_two_shipped_prompts_have_the_same_text() -> None:
-    assert 30 == len({words(case.text) for case in load_prompts(packaged_prompts()).cases})
 
 
 def test_every_shipped_tool_requires_only_parameters_it_has() -> None:
