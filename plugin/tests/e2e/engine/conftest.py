@@ -31,6 +31,9 @@ PROMPTS = [
 ]
 
 
+_OPENED: list[Any] = []
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread(libraries) -> Iterator[None]:
     """Tiny products end before threads have met, and on a busy machine their waiting takes ten times as long."""
@@ -189,10 +192,21 @@ def engine_for(
     from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
     specs = tuple(AdapterSpec(name=name, source=str(folder)) for name, folder in adapters)
-    return TransformersEngine(
+    engine = TransformersEngine(
         ModelSpec(base_model=str(base), adapters=specs, **spec),
         settings or GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7),
     )
+    _OPENED.append(engine)
+    return engine
+
+
+@pytest.fixture(autouse=True)
+def close_engines() -> Iterator[None]:
+    """Close what a test loaded: not the engines of fixtures for more than one test, which were there before it."""
+    before = len(_OPENED)
+    yield
+    while len(_OPENED) > before:
+        _OPENED.pop().close()
 
 
 @pytest.fixture(scope="session")
@@ -223,27 +237,38 @@ def requests_for() -> Callable[..., list[Request]]:
     return make
 
 
+def edit_folder(source: Path, folder: Path, config: dict[str, Any], weights: Any) -> Path:
+    """Copy a model or an adapter with its configuration and its weights changed."""
+    from safetensors.torch import load_file, save_file
+
+    kind = "adapter_" if (source / "adapter_config.json").is_file() else ""
+    shutil.copytree(source, folder)
+    file = folder / f"{kind}config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **config}), encoding="utf-8")
+    if weights is not None:
+        file = folder / f"{kind}model.safetensors"
+        tensors = load_file(file)
+        weights(tensors)
+        save_file(tensors, file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture
+def edited_model(tiny_moe, tmp_path) -> Callable[..., Path]:
+    """A function that copies the tiny mixture, or another model, with its weights or its configuration changed."""
+
+    def edit(weights: Any = None, *, source: Path = tiny_moe, name: str = "edited", **config: Any) -> Path:
+        return edit_folder(source, tmp_path / name, config, weights)
+
+    return edit
+
+
 @pytest.fixture
 def edited_adapter(tmp_path) -> Callable[..., Path]:
     """A function that copies an adapter with its configuration, its weights or its files changed."""
 
-    def edit(
-        source: Path,
-        *,
-        config: dict[str, Any] | None = None,
-        weights: Callable[[dict[str, Any]], None] | None = None,
-        files: Callable[[Path], None] | None = None,
-    ) -> Path:
-        from safetensors.torch import load_file, save_file
-
-        folder = tmp_path / f"{source.name}-edited"
-        shutil.copytree(source, folder)
-        file = folder / "adapter_config.json"
-        file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **(config or {})}), encoding="utf-8")
-        if weights is not None:
-            tensors = load_file(folder / "adapter_model.safetensors")
-            weights(tensors)
-            save_file(tensors, folder / "adapter_model.safetensors")
+    def edit(source: Path, *, config: Any = None, weights: Any = None, files: Any = None) -> Path:
+        folder = edit_folder(source, tmp_path / f"{source.name}-edited", config or {}, weights)
         if files is not None:
             files(folder)
         return folder

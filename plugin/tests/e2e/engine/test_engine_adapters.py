@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plain_models import plain_logits, plain_model, quantised_after_load
 
 from pytest_jarvis.types import EngineError, Request, Response
 
@@ -28,19 +29,9 @@ LORA = {
 MIXED = {*LORA, "transformers 4 experts"} - {"DoRA"}
 
 
-def base_weights(folder: Path, *, nf4: bool) -> Any:
-    """The plain model in 32 bits, its expert and linear weights through NF4 and back when `nf4`."""
-    import bitsandbytes.functional as bnb
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters() if nf4 else ():
-            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not name.endswith("mlp.gate.weight")):
-                code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
-                weight.copy_(bnb.dequantize_4bit(code, state))
-    return model
+def base_weights(folder: Path, quantization: str) -> Any:
+    """The plain model, its expert and linear weights through NF4 and back where that is the quantization."""
+    return quantised_after_load(folder)[0] if quantization == "nf4" else plain_model(folder)
 
 
 def merge_by_hand(model: Any, adapter: Path) -> Any:
@@ -100,16 +91,6 @@ def expert_parts(weights: dict[str, Any], path: str, a: Any, b: Any) -> Iterator
         yield whole[expert], ups[:, :, expert] @ downs[expert]
 
 
-def by_hand(model: Any, engine: Any) -> Any:
-    import torch
-
-    rows = []
-    for text in PROMPTS:
-        with torch.inference_mode():
-            rows.append(model(torch.tensor([engine._chat.encode(text)])).logits[0, -1].numpy())
-    return np.stack(rows)
-
-
 def per_expert_adapter(base: Path, folder: Path) -> Path:
     """An adapter as transformers 4 wrote it: one pair of matrices for every projection of every expert."""
     import torch
@@ -164,12 +145,11 @@ def test_logits_are_those_of_weights_merged_by_hand(
 ) -> None:
     adapter = adapter_of(kind)
     engine = load_engine(tiny_moe, ("ft", adapter), quantization=quantization)
-    base = base_weights(tiny_moe, nf4=quantization == "nf4")
-    expected = {"base": by_hand(base, engine)}
-    expected["ft"] = by_hand(merge_by_hand(base, adapter), engine)
+    base = base_weights(tiny_moe, quantization)
+    expected = {"base": plain_logits(engine, base, PROMPTS)}
+    expected["ft"] = plain_logits(engine, merge_by_hand(base, adapter), PROMPTS)
     found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "ft")}
     described = engine.describe()
-    engine.close()
     for arm, logits in expected.items():
         assert np.abs(logits - found[arm]).max() < 2e-4 * np.abs(logits).max(), arm
     assert ("mixed" if kind in MIXED else "two passes") == described.batching
@@ -197,11 +177,10 @@ def test_two_adapters_of_which_one_is_on_experts_give_the_logits_of_weights_merg
     adapters = {"a": adapter_of(kinds[0]), "b": adapter_of(kinds[1], seed=1)}
     engine = load_engine(tiny_moe, *adapters.items(), quantization=quantization)
     found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "a", "b")}
-    expected = {"base": by_hand(base_weights(tiny_moe, nf4=quantization == "nf4"), engine)}
+    expected = {"base": plain_logits(engine, base_weights(tiny_moe, quantization), PROMPTS)}
     for arm, folder in adapters.items():
-        expected[arm] = by_hand(merge_by_hand(base_weights(tiny_moe, nf4=quantization == "nf4"), folder), engine)
+        expected[arm] = plain_logits(engine, merge_by_hand(base_weights(tiny_moe, quantization), folder), PROMPTS)
     described = engine.describe()
-    engine.close()
     for arm, logits in expected.items():
         assert np.abs(logits - found[arm]).max() < 2e-4 * np.abs(logits).max(), arm
     assert "mixed" == described.batching
@@ -240,7 +219,6 @@ def test_several_adapters_answer_in_the_same_batch(tiny_moe, live_adapter, make_
     requests = [Request(prompt_id="p", text="ouvre chrome", arm=arm, replicate=0) for arm in ("base", "a", "b")]
     answers = list(engine.generate(requests))
     described = engine.describe()
-    engine.close()
     assert all(isinstance(answer, Response) for answer in answers)
     assert ["a", "b"] == [proof.name for proof in described.adapters]
     assert "mixed" == described.batching
@@ -265,7 +243,6 @@ def test_the_proof_says_what_was_attached(pair, live_adapter) -> None:
 def test_an_adapter_may_be_called_as_a_part_of_the_model(tiny_moe, live_adapter, load_engine, pair, name: str) -> None:
     engine = load_engine(tiny_moe, (name, live_adapter))
     found, (proof,) = engine.logits(PROMPTS, name), engine.describe().adapters
-    engine.close()
     assert (name, pair.describe().adapters[0].weights) == (proof.name, proof.weights)
     assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
 
@@ -276,7 +253,6 @@ def test_the_digest_changes_with_the_files(tiny_moe, live_adapter, load_engine, 
 
     engine = load_engine(tiny_moe, ("ft", edited_adapter(live_adapter, weights=nudge)))
     digest = engine.describe().adapters[0].sha256
-    engine.close()
     assert digest != pair.describe().adapters[0].sha256
 
 
@@ -289,7 +265,6 @@ def test_a_bin_file_gives_the_logits_of_its_safetensors(tiny_moe, live_adapter, 
     (folder / "adapter_model.safetensors").unlink()
     engine = load_engine(tiny_moe, ("ft", folder))
     found = engine.logits(PROMPTS, "ft")
-    engine.close()
     assert np.array_equal(pair.logits(PROMPTS, "ft"), found)
 
 

@@ -1,51 +1,15 @@
 """What is loaded is in four bits where it says so, holds the right values, and never stood in 16 bits as a whole."""
 
 import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from plain_models import plain_logits, plain_model, quantised_after_load
 
 from pytest_jarvis.types import EngineError, Storage
 
 PROMPTS = ["ouvre chrome", "quelle heure est-il ?"]
-
-
-def plain_model(folder: Path) -> Any:
-    """The model as transformers loads it, in 32 bits."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-def quantised_after_load(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The plain model with its expert and linear weights through NF4 and back, and each one's packed form."""
-    import bitsandbytes.functional as bnb
-    import torch
-
-    model = plain_model(folder)
-    packed = {}
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            exact = ".router." in name or name.endswith((".gate.weight", "bias"))
-            if weight.ndim == 3 or (weight.ndim == 2 and ".layers." in name and not exact):
-                code, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
-                packed[name] = (code, state)
-                weight.copy_(bnb.dequantize_4bit(code, state))
-    return model, packed
-
-
-def reference_logits(engine: Any, model: Any, texts: list[str]) -> Any:
-    """The logits of a model of transformers, one prompt at a time and without padding."""
-    import torch
-
-    rows = []
-    for text in texts:
-        with torch.inference_mode():
-            rows.append(model(torch.tensor([engine._chat.encode(text)])).logits[0, -1].numpy())
-    return np.stack(rows)
 
 
 def stored(engine: Any) -> dict[str, tuple[Any, Any]]:
@@ -94,7 +58,7 @@ def test_the_arithmetic_of_the_family_is_steady(family) -> None:
 def test_logits_are_those_of_the_quantised_weights(family) -> None:
     folder, engine = family
     model, _ = quantised_after_load(folder)
-    expected = reference_logits(engine, model, PROMPTS)
+    expected = plain_logits(engine, model, PROMPTS)
     assert np.abs(expected - engine.logits(PROMPTS)).max() < 1e-4 * np.abs(expected).max()
 
 
@@ -109,8 +73,8 @@ def test_logits_are_as_far_from_the_16_bit_ones_as_noise_of_the_size_of_four_bit
             error = (weight - quantised.get_parameter(name)).detach().std()
             assert 0.05 < error / weight.detach().std() < 0.15
             weight.data.add_(torch.randn_like(weight) * error)
-    expected = reference_logits(engine, exact, PROMPTS)
-    reference = np.abs(reference_logits(engine, noisy, PROMPTS) - expected).mean()
+    expected = plain_logits(engine, exact, PROMPTS)
+    reference = np.abs(plain_logits(engine, noisy, PROMPTS) - expected).mean()
     assert 0 < np.abs(engine.logits(PROMPTS) - expected).mean() < 2 * reference
 
 
@@ -160,7 +124,6 @@ def test_a_partial_load_that_is_allowed_says_so_in_its_label(tiny_moe, load_engi
     monkeypatch.setattr("pytest_jarvis.engines.transformers.nf4.quantize.nf4_config", stock_config)
     engine = load_engine(tiny_moe, allow_partial_4bit=True)
     coverage = engine.describe().coverage
-    engine.close()
     assert 0.111 == coverage.storage.share
     assert 4 == len(coverage.not_4bit)
 
@@ -168,9 +131,8 @@ def test_a_partial_load_that_is_allowed_says_so_in_its_label(tiny_moe, load_engi
 def test_no_quantisation_is_none(tiny_moe, load_engine) -> None:
     engine = load_engine(tiny_moe, quantization="none")
     coverage = engine.describe().coverage
-    expected = reference_logits(engine, plain_model(tiny_moe), PROMPTS)
+    expected = plain_logits(engine, plain_model(tiny_moe), PROMPTS)
     found = engine.logits(PROMPTS)
-    engine.close()
     assert (None, Storage(format="32bit")) == (coverage.share_4bit, coverage.storage)
     assert np.abs(expected - found).max() < 1e-4 * np.abs(expected).max()
 
@@ -266,10 +228,9 @@ def test_a_router_that_is_a_linear_layer_stays_in_16_bits_as_its_family_reads_it
     engine = load_engine(folder)
     coverage = engine.describe().coverage
     expected, _ = quantised_after_load(folder)
-    logits = reference_logits(engine, expected, PROMPTS)
+    logits = plain_logits(engine, expected, PROMPTS)
     found = engine.logits(PROMPTS)
     kinds = {kind.kind: set(kind.weights) for kind in coverage.kinds}
-    engine.close()
     assert (1.0, {"float32"}) == (coverage.share_4bit, kinds["router"])
     assert np.abs(logits - found).max() < 1e-4 * np.abs(logits).max()
 

@@ -114,16 +114,16 @@ def test_transformers_keeps_its_own_reader_for_others(packed_by_4, load_engine) 
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
     before = dict(AUTO_QUANTIZER_MAPPING)
-    load_engine(packed_by_4).close()
+    load_engine(packed_by_4)
     assert before == {name: AUTO_QUANTIZER_MAPPING[name] for name in before}
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])
 def test_a_quantisation_whose_library_is_missing_is_one_sentence(
-    method: str, tiny_dense, load_engine, tmp_path
+    method: str, tiny_dense, load_engine, edited_model
 ) -> None:
-    folder = shutil.copytree(tiny_dense, tmp_path / method)
-    state_quantization(folder, {"quant_method": method, "bits": 4, "group_size": 64})
+    stated = {"quant_method": method, "bits": 4, "group_size": 64}
+    folder = edited_model(source=tiny_dense, quantization_config=stated)
     with pytest.raises(EngineError, match="the model cannot be loaded") as refused:
         load_engine(folder)
     assert "\n" not in str(refused.value)
@@ -163,12 +163,10 @@ def test_weights_of_another_quantisation_are_labelled_by_its_name(tiny_dense, pl
     ],
 )
 def test_plain_weights_that_are_said_to_be_quantised_are_refused(
-    stated: dict[str, Any], said: str, tiny_dense, load_engine, tmp_path
+    stated: dict[str, Any], said: str, tiny_dense, load_engine, edited_model
 ) -> None:
-    folder = shutil.copytree(tiny_dense, tmp_path / "said")
-    state_quantization(folder, stated)
     with pytest.raises(EngineError, match=said):
-        load_engine(folder)
+        load_engine(edited_model(source=tiny_dense, quantization_config=stated))
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,9 @@ def texts(engine: Any, asked: list[Request]) -> dict[Any, tuple[Any, ...]]:
 
 
 @pytest.fixture(params=[0.7, 0.0], ids=["sampled", "greedy"])
-def engine(request, tiny_moe, live_adapter, load_engine) -> Iterator[Any]:
+def engine(request, tiny_moe, live_adapter, load_engine) -> Any:
     settings = GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7, temperature=request.param)
-    loaded = load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
-    yield loaded
-    loaded.close()
+    return load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
 
 
 @pytest.fixture

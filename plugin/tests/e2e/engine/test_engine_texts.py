@@ -40,7 +40,6 @@ def test_a_prompt_alone_gets_the_text_it_gets_among_thirty(pair, requests_for, f
 def test_a_text_does_not_depend_on_the_batch_size(tiny_moe, live_adapter, load_engine, requests_for, full_run) -> None:
     engine = load_engine(tiny_moe, ("ft", live_adapter), batch_size=7)
     few = texts(engine, requests_for(9))
-    engine.close()
     assert {key: full_run[key] for key in few} == few
 
 
@@ -72,7 +71,6 @@ def test_texts_of_adapters_on_experts_and_routers_depend_on_nothing_else(
     ):
         found = texts(engine, some)
         assert {key: full[key] for key in found} == found
-    engine.close()
     assert len({text for (_, arm, _), text in full.items() if arm == "ft"}) > 5
 
 
@@ -86,13 +84,11 @@ def test_an_adapter_on_experts_answers_beside_another_with_few_rows_each(
     for arm in ("base", "ft", "other"):
         alone = texts(engine, requests_for(2, arms=(arm,)))
         assert {key: together[key] for key in alone} == alone
-    engine.close()
 
 
 def test_a_text_depends_on_the_seed(tiny_moe, load_engine, requests_for, full_run) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, seed=8))
     other = texts(engine, requests_for(3, arms=("base",)))
-    engine.close()
     assert all(full_run[key] != text for key, text in other.items())
 
 
@@ -102,7 +98,6 @@ def test_an_adapter_that_changes_nothing_gives_the_bases_texts(
     engine = load_engine(tiny_moe, ("ft", inert_adapter), allow_inert_adapter=True)
     both = texts(engine, requests_for(6))
     notes = engine.describe().notes
-    engine.close()
     base = {(prompt, replicate): text for (prompt, arm, replicate), text in both.items() if arm == "base"}
     inert = {(prompt, replicate): text for (prompt, arm, replicate), text in both.items() if arm == "ft"}
     assert base == inert
@@ -171,7 +166,6 @@ def test_a_row_whose_logits_are_not_finite_is_a_failure_and_the_others_are_not(
     handle = engine._base.model.lm_head.register_forward_hook(overflow)
     answers = list(engine.generate(requests_for(2)))
     handle.remove()
-    engine.close()
     (failed,) = [answer for answer in answers if isinstance(answer, Failure)]
     assert ("generate", Note("not_finite")) == (failed.stage, failed.reason)
     others = {answer.key: answer.text for answer in answers if isinstance(answer, Response)}
@@ -181,7 +175,6 @@ def test_a_row_whose_logits_are_not_finite_is_a_failure_and_the_others_are_not(
 def test_a_response_cut_by_the_timeout_is_a_failure(tiny_moe, load_engine, requests_for) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=400, timeout_s=0.001))
     answers = list(engine.generate(requests_for(2, arms=("base",))))
-    engine.close()
     assert {"timeout"} == {answer.stage for answer in answers if isinstance(answer, Failure)}
     assert 4 == len(answers)
 
@@ -226,14 +219,12 @@ def test_nothing_comes_from_the_models_own_generation_settings(
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **own}), encoding="utf-8")
     engine = load_engine(folder)
     there = texts(engine, requests_for(3, arms=("base",)))
-    engine.close()
     assert {key: full_run[key] for key in there} == there
 
 
 def test_greedy_replicates_are_the_same_text(tiny_moe, load_engine, requests_for) -> None:
     engine = load_engine(tiny_moe, settings=GenerationSettings(max_new_tokens=12, timeout_s=None, temperature=0.0))
     found = texts(engine, requests_for(3, arms=("base",)))
-    engine.close()
     assert all(text == found[prompt, arm, 0] for (prompt, arm, _), text in found.items())
 
 

@@ -19,7 +19,6 @@ def test_tools_reach_the_model_and_calls_are_read(load_engine) -> None:
     said = engine._base.tokenizer.encode('<tool_call>\n{"name": "mute_tool"}\n</tool_call><|im_end|>')
     assert (ToolCall(name="mute_tool"),) == engine._chat.read(said, thinking_open=False).tool_calls
     assert not [note for note in engine.describe().notes if note.code == "longer_than_positions"]
-    engine.close()
 
 
 def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine) -> None:
@@ -29,4 +28,3 @@ def test_a_prompt_longer_than_the_model_was_made_for_is_noted(load_engine) -> No
     assert [1024] == [
         note.values["positions"] for note in engine.describe().notes if note.code == "longer_than_positions"
     ]
-    engine.close()

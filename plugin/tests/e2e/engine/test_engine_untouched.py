@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plain_models import plain_logits
 
 from pytest_jarvis.engines.transformers.lora import attach as attaching
 from pytest_jarvis.engines.transformers.lora.attach import WeightChecksums
@@ -56,15 +57,10 @@ def converted(tiny_moe, tmp_path) -> tuple[Any, Path]:
 
 
 def test_a_converted_adapter_gives_the_logits_it_was_trained_to(tiny_moe, converted, load_engine) -> None:
-    import torch
-
     model, folder = converted
     engine = load_engine(tiny_moe, ("ft", folder), quantization="none")
     found = engine.logits(PROMPTS, "ft")
-    prompts = [torch.tensor([engine._chat.encode(text)]) for text in PROMPTS]
-    engine.close()
-    with torch.inference_mode():
-        expected = np.stack([model(prompt).logits[0, -1].numpy() for prompt in prompts])
+    expected = plain_logits(engine, model, PROMPTS)
     assert np.abs(expected - found).max() < 2e-4 * np.abs(expected).max()
 
 
@@ -74,7 +70,6 @@ def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_
 ) -> None:
     engine = load_edited(config={"init_lora_weights": method})
     found = {arm: engine.logits(PROMPTS, arm) for arm in ("base", "ft")}
-    engine.close()
     assert [True, True] == [np.array_equal(pair.logits(PROMPTS, arm), found[arm]) for arm in ("base", "ft")]
 
 
@@ -134,7 +129,6 @@ def test_trained_biases_are_refused_beside_a_plain_adapter(
 def test_a_setting_for_biases_that_the_base_does_not_have_does_no_harm(live_adapter, load_edited) -> None:
     engine = load_edited(("a", live_adapter), config={"bias": "all"})
     assert np.array_equal(engine.logits(PROMPTS, "a"), engine.logits(PROMPTS, "ft"))
-    engine.close()
 
 
 def with_another_head(tensors: dict[str, Any]) -> None:
@@ -157,7 +151,6 @@ def test_copies_of_the_bases_own_embeddings_do_no_harm(tiny_moe, make_adapter, l
     assert any("base_layer" in key for key in load_file(adapter / "adapter_model.safetensors")), "peft saves them"
     engine = load_engine(tiny_moe, ("ft", adapter))
     (proof,), found = engine.describe().adapters, engine.logits(PROMPTS)
-    engine.close()
     assert (True, True) == (proof.base_unchanged, np.array_equal(pair.logits(PROMPTS), found))
 
 
@@ -183,7 +176,6 @@ def test_a_change_of_packed_weights_is_seen_though_their_copies_hide_it(tiny_moe
     weight.data[0] += 1
     assert np.array_equal(before, engine.logits(PROMPTS))
     assert checksums.find_change() is not None
-    engine.close()
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -209,7 +201,6 @@ def alone(tiny_moe, make_adapter, load_engine, requests_for) -> Callable[[str], 
         folder = make_adapter(tiny_moe, f"kind-{kind}", **KINDS[kind])
         engine = load_engine(tiny_moe, (kind, folder))
         found = engine.logits(PROMPTS, kind), answers(engine, requests_for(8, arms=("base", kind)))
-        engine.close()
         return folder, *found
 
     return drawn
@@ -236,7 +227,6 @@ def test_each_of_several_adapters_gives_the_logits_and_the_texts_it_gives_alone(
     engine = load_engine(tiny_moe, *((kind, alone(kind)[0]) for kind in kinds))
     found = {kind: engine.logits(PROMPTS, kind) for kind in reversed(kinds)}
     together = answers(engine, requests_for(8, arms=("base", *kinds)))
-    engine.close()
     texts: dict[Any, str] = {}
     for kind in kinds:
         _, logits, by_itself = alone(kind)
@@ -274,7 +264,6 @@ def test_an_adapter_of_single_tokens_is_compared_by_itself(
         load_engine(tiny_moe, *(adapters if first == "tokens" else adapters[::-1]))
     engine = load_engine(tiny_moe, adapters[0])
     assert engine.describe().adapters[0].base_unchanged
-    engine.close()
 
 
 def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(tiny_moe, make_adapter, load_engine) -> None:
@@ -283,7 +272,6 @@ def test_a_replaced_layer_that_the_base_holds_in_4_bits_is_refused(tiny_moe, mak
         load_engine(tiny_moe, ("ft", adapter))
     engine = load_engine(tiny_moe, ("ft", adapter), quantization="none")
     assert engine.describe().adapters[0].base_unchanged
-    engine.close()
 
 
 def test_a_key_of_the_configuration_that_peft_does_not_know_is_noted(
@@ -293,5 +281,4 @@ def test_a_key_of_the_configuration_that_peft_does_not_know_is_noted(
         tiny_moe, ("ft", edited_adapter(live_adapter, config={"use_newlora": True, "use_other": None}))
     )
     notes = engine.describe().notes
-    engine.close()
     assert Note("adapter_keys_unknown", {"name": "ft", "keys": "use_newlora"}) in notes
