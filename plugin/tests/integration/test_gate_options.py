@@ -26,20 +26,15 @@ def test_a_proven_gain_passes_with_the_fewest_responses(project, scripted_by) ->
     result.stdout.fnmatch_lines(["*PROUVÉ*", "*ACCEPTÉ*"])
 
 
-def test_no_gain_exits_one(project, scripted_by) -> None:
-    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(SAME))
+def test_no_gain_exits_one_but_where_the_gain_is_not_judged(project, scripted_by) -> None:
+    engine = scripted_by(SAME)
+    result = project.run("--jarvis-report-dir", "out", engine=engine)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=3)
     assert project.report().gate.verdict in {"FAIL", "INCONCLUSIVE"}
     assert 0 == project.report().statistics.relevance_gain
-
-
-def test_without_the_report_option_the_gain_is_not_judged(project, scripted_by) -> None:
-    assert project.run(engine=scripted_by(SAME)).ret == 0
-
-
-def test_the_gate_can_be_off(project, scripted_by) -> None:
-    assert project.run("--jarvis-report", "--jarvis-gate", "off", engine=scripted_by(SAME)).ret == 0
+    for options in ((), ("--jarvis-report", "--jarvis-gate", "off")):
+        assert project.run(*options, engine=engine).ret == 0
 
 
 def test_the_bar_can_be_moved(project, scripted_by) -> None:
@@ -55,13 +50,6 @@ def test_an_undecided_gate_draws_all_looks(project, scripted_by) -> None:
     report = project.report()
     assert ("INCONCLUSIVE", 16) == (report.gate.verdict, report.metadata.samples_per_prompt)
     assert pytest.ExitCode.TESTS_FAILED == result.ret
-
-
-def test_a_keyword_bar_below_zero_is_judged(project, scripted_by) -> None:
-    project.configure(benchmark={"min_keyword_gain_percent": -10})
-    project.run("--jarvis-report-dir", "out", engine=scripted_by(BETTER))
-    (bar,) = [one for one in project.report().gate.thresholds if one.name == "keyword_gain"]
-    assert (-0.1, 0.0, "PASS") == (bar.bar, bar.value, bar.verdict)
 
 
 @pytest.mark.parametrize(("gate", "code"), [("proven", 1), ("point", 1), ("off", 0)])
@@ -185,6 +173,5 @@ def test_an_adapter_that_cannot_answer_costs_only_its_own_verdict(
 
 
 def test_strictness_without_a_report_to_be_strict_about_is_refused(project) -> None:
-    result = project.run("--jarvis-strict")
-    assert 4 == result.ret
-    result.stderr.fnmatch_lines(["*--jarvis-strict: nothing is judged without a report; add --jarvis-report"])
+    said = project.refused("--jarvis-strict")
+    assert said.endswith("--jarvis-strict: nothing is judged without a report; add --jarvis-report")

@@ -17,7 +17,7 @@ def run(project: Any, server: Any, *arguments: str) -> pytest.RunResult:
     return project.run("--jarvis-base-url", server.url, *ARGUMENTS, *arguments, engine="server")
 
 
-def test_a_run_against_a_server_is_judged_and_reported(project, server) -> None:
+def test_a_run_against_a_server_is_judged_and_without_an_embedding_model_has_no_cosine(project, server) -> None:
     outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "2", "--jarvis-gate", "point")
     report = project.report()
     outcome.assert_outcomes(passed=3)
@@ -30,16 +30,11 @@ def test_a_run_against_a_server_is_judged_and_reported(project, server) -> None:
     assert report.provenance.model.quantization is None
     assert report.provenance.engine.server.base_url == server.url
     assert report.gate.verdict in {"PASS", "FAIL"}
-
-
-def test_without_an_embedding_model_the_cosine_is_null(project, server) -> None:
-    run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
-    report = project.report()
     assert {row.figure("cosine_similarity").finetuned for row in report.results} == {None}
     assert report.statistics.figure("cosine_similarity").finetuned is None
 
 
-def test_with_one_the_cosine_is_measured_and_says_by_which(project, server) -> None:
+def test_with_an_embedding_model_the_cosine_is_measured_and_says_by_which(project, server) -> None:
     server.vectors = {"small": 8}
     project.configure(output={"formats": ["text"]}, model={"embedding_model": "small"})
     run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1")
@@ -94,11 +89,6 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_or_prints(project, server, fault,
 def test_what_is_missing_or_wrong_is_one_sentence_and_status_4(project, arguments: tuple[str, ...], said: str) -> None:
     told = project.refused(*arguments, engine="server")
     assert (said in told, "sk-secret" in told) == (True, False)
-
-
-def test_an_address_without_its_engine_is_refused(project) -> None:
-    said = project.refused("--jarvis-base-url", "http://h/v1")
-    assert "the engine 'scripted' asks no server; add --jarvis-engine server" in said
 
 
 def test_a_name_that_is_not_served_ends_the_session_with_status_4(project, server) -> None:

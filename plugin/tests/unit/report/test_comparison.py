@@ -16,7 +16,7 @@ from pytest_jarvis.report.comparability import (
     pair_adapters,
     setting_changes,
 )
-from pytest_jarvis.report.comparison import compare_runs, judge_regression
+from pytest_jarvis.report.comparison import MetricDifference, compare_runs, judge_regression
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.gate import Reason
 from pytest_jarvis.stats.regression import StoredRun
@@ -43,6 +43,17 @@ def each_sample(report: Report, edit: Callable[[Sample], Sample]) -> Report:
 
 def stored(adapter: str = "jarvis") -> StoredRun:
     return StoredRun(report="a", sha256="0", timestamp="t", commit=None, adapter=adapter, chosen="named")
+
+
+def given(report: Report, **scores: float | None) -> Report:
+    """Return the report with these scores in every sample."""
+    return each_sample(report, lambda one: with_scores(one, **scores))
+
+
+def overall(before: Report, after: Report) -> dict[str, MetricDifference]:
+    """Return the differences of the first adapter over all categories, by metric; those of the base left out."""
+    metrics = compare_runs(before, after).arms[0].metrics
+    return {one.metric: one for one in metrics if not (one.category or one.of_base)}
 
 
 def judge(new: Report, before: Report, adapter: str = "jarvis"):
@@ -116,17 +127,8 @@ def test_every_metric_has_its_difference_overall_and_by_category(make_report) ->
 
 
 def test_commands_that_were_understood_are_compared(make_report) -> None:
-    def heard(report: Report, *, understood: float) -> Report:
-        return each_sample(report, lambda one: with_scores(one, understood=understood))
-
-    [found] = [
-        one
-        for one in compare_runs(heard(make_report(), understood=0.0), heard(make_report(), understood=1.0))
-        .arms[0]
-        .metrics
-        if one.metric == "understood" and not one.category
-    ]
-    assert found.difference.difference == 1.0
+    found = overall(given(make_report(), understood=0.0), given(make_report(), understood=1.0))
+    assert found["understood"].difference.difference == 1.0
 
 
 def test_one_category_is_not_said_twice(make_report) -> None:
@@ -158,25 +160,20 @@ def test_a_prompt_that_dropped_by_more_than_noise_is_marked(make_report) -> None
 
 
 def test_cosines_of_responses_are_compared_where_both_runs_have_them(make_report) -> None:
-    before = each_sample(
-        make_report(), lambda one: with_scores(one, cosine_similarity=0.5) if one.arm == "jarvis" else one
-    )
-    after = each_sample(
-        make_report(), lambda one: with_scores(one, cosine_similarity=0.6) if one.arm == "jarvis" else one
-    )
-    metrics = compare_runs(before, after).arms[0].metrics
-    [cosine] = [one for one in metrics if one.metric == "cosine_similarity" and not one.category]
+    def cosines(value: float) -> Report:
+        return each_sample(
+            make_report(), lambda one: with_scores(one, cosine_similarity={"jarvis": value}.get(one.arm))
+        )
+
+    before, after = cosines(0.5), cosines(0.6)
+    cosine = overall(before, after)["cosine_similarity"]
     assert cosine.difference.difference == pytest.approx(0.1)
     assert cosine.difference.target == "these"
 
 
 def test_metrics_that_others_added_are_compared_where_both_runs_have_them(make_report) -> None:
-    def added(report: Report, **extra: float) -> Report:
-        return each_sample(report, lambda one: with_scores(one, near=0.5, **extra))
-
-    metrics = compare_runs(added(make_report(), words=3.0, old=1.0), added(make_report(), words=5.0)).arms[0].metrics
-    found = {one.metric: one.difference.difference for one in metrics if not one.category}
-    assert (found["words"], found["near"]) == (2.0, 0.0)
+    found = overall(given(make_report(), near=0.5, words=3.0, old=1.0), given(make_report(), near=0.5, words=5.0))
+    assert (found["words"].difference.difference, found["near"].difference.difference) == (2.0, 0.0)
     assert "old" not in found
 
 
@@ -200,8 +197,7 @@ def test_a_prompt_without_relevance_is_left_out_of_the_difference(make_report) -
         return change(row, samples=tuple(with_scores(one, jarvis_relevance=None) for one in row.samples), figures={})
 
     silent = each_row(report, lambda row: edit(row) if row.prompt_id == first else row)
-    overall = next(one for one in compare_runs(silent, report).arms[0].metrics if one.metric == "jarvis_relevance")
-    assert overall.prompts == 29
+    assert overall(silent, report)["jarvis_relevance"].prompts == 29
 
 
 def test_runs_without_scores_have_no_metric(make_report) -> None:
@@ -247,8 +243,7 @@ def test_scores_that_count_other_terms_have_no_difference(make_report) -> None:
 
 def test_runs_without_relevance_are_not_judged(make_report) -> None:
     silent = each_row(make_report(), lambda row: change(row, figures={}))
-    silent = each_sample(silent, lambda sample: with_scores(sample, jarvis_relevance=None))
-    assert judge(silent, make_report()).obstacles == ("not_measured",)
+    assert judge(given(silent, jarvis_relevance=None), make_report()).obstacles == ("not_measured",)
 
 
 def test_another_seed_is_comparable_another_temperature_is_not(make_report) -> None:

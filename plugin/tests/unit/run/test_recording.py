@@ -15,6 +15,7 @@ from pytest_jarvis.types import (
     TWIN_REPLICATES,
     Failure,
     Request,
+    Response,
     text_note,
 )
 
@@ -23,12 +24,18 @@ def engine_of(report: Report) -> ReplayEngine:
     return ReplayEngine(read_recording(report))
 
 
+def asked(report: Report, arm: str, replicate: int = 0) -> list[Response | Failure]:
+    """Return what the replay engine gives back of the report's first prompt."""
+    row = report.results[0]
+    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm=arm, replicate=replicate)
+    return list(engine_of(report).generate([request]))
+
+
 def test_a_response_is_given_back_as_it_was_drawn(make_report) -> None:
     report = make_report()
     row = report.results[0]
     sample = row.of_arm("jarvis")[2]
-    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=2)
-    [response] = engine_of(report).generate([request])
+    [response] = asked(report, "jarvis", 2)
     assert not isinstance(response, Failure)
     assert (response.key, response.text, response.duration_s, response.new_tokens, response.finish_reason) == (
         (row.prompt_id, "jarvis", 2),
@@ -41,10 +48,7 @@ def test_a_response_is_given_back_as_it_was_drawn(make_report) -> None:
 
 def test_a_recorded_failure_stays_one_with_its_stage(make_report) -> None:
     report = make_report(failing=[(0, "jarvis")])
-    row = report.results[0]
-    [outcome] = engine_of(report).generate(
-        [Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=0)]
-    )
+    [outcome] = asked(report, "jarvis")
     assert isinstance(outcome, Failure)
     assert (outcome.stage, str(outcome.reason)) == ("generate", "plus de mémoire")
 
@@ -56,7 +60,7 @@ def test_a_metric_that_raised_is_no_failure_of_the_response(make_report) -> None
         prompt_id=row.prompt_id, category=row.category, arm="base", replicate=0, stage="score", reason=text_note("non")
     )
     report = msgspec.structs.replace(report, failures=(raised,))
-    [outcome] = engine_of(report).generate([Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=0)])
+    [outcome] = asked(report, "base")
     assert not isinstance(outcome, Failure)
 
 
@@ -72,10 +76,7 @@ def test_a_stage_of_a_later_version_is_one_of_generation(make_report) -> None:
 
 
 def test_what_was_never_drawn_is_not_given_back(make_report) -> None:
-    report = make_report()
-    row = report.results[0]
-    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="jarvis", replicate=99)
-    assert list(engine_of(report).generate([request])) == []
+    assert asked(make_report(), "jarvis", 99) == []
 
 
 @pytest.mark.parametrize(("prompt_id", "text"), [("libre", "ouvre chrome"), ("c0-0000", "un autre texte")])
@@ -88,10 +89,8 @@ def test_a_prompt_that_was_not_asked_is_a_failure(make_report, prompt_id: str, t
 
 def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0})
-    row = report.results[0]
-    request = Request(prompt_id=row.prompt_id, text=row.prompt, arm="base", replicate=TWIN_REPLICATES + 1)
-    [outcome] = engine_of(report).generate([request])
-    assert outcome.key == request.key
+    [outcome] = asked(report, "base", TWIN_REPLICATES + 1)
+    assert outcome.key == (report.results[0].prompt_id, "base", TWIN_REPLICATES + 1)
 
 
 def test_the_engine_says_of_itself_what_was_recorded(make_report) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,23 +23,35 @@ REQUESTS = [
 ]
 
 
-class Told(list[StoreProblem]):
-    """What a run was told of its store."""
+def engine(
+    kind: type[ScriptedEngine] = ScriptedEngine, name: str = "lora", source: str = "x", **settings: object
+) -> ScriptedEngine:
+    spec = ModelSpec(adapters=(AdapterSpec(name=name, source=source),))
+    return kind(spec, GenerationSettings(**settings), echo)  # type: ignore[arg-type]
 
 
-def engine(**settings: object) -> ScriptedEngine:
-    spec = ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),))
-    return ScriptedEngine(spec, GenerationSettings(**settings), echo)  # type: ignore[arg-type]
-
-
-def opened_cache(path: Path, used: ScriptedEngine | None = None, **how: object) -> tuple[ResponseCache, Told]:
+def opened_cache(
+    path: Path, used: ScriptedEngine | None = None, **how: object
+) -> tuple[ResponseCache, list[StoreProblem]]:
     """Return the cache of a run that has begun, and what it is told."""
-    told = Told()
+    told: list[StoreProblem] = []
     options: dict[str, object] = {"read": True, "write": True, **how}
     cache = ResponseCache(path, on_problem=told.append, **options)  # type: ignore[arg-type]
     used = used or engine()
     cache.start(used, used.describe())
+    OPEN.append(cache)
     return cache, told
+
+
+OPEN: list[ResponseCache] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close after a test what it opened."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
 
 
 def answers(used: ScriptedEngine | None = None) -> dict[Request, Response]:
@@ -67,14 +79,12 @@ def test_what_a_run_kept_another_takes(filled) -> None:
     assert cache.get(REQUESTS) == list(answers().values())
     assert [response.key for response in cache.get(REQUESTS[::-1])] == [request.key for request in REQUESTS[::-1]]
     assert told == []
-    cache.close()
 
 
 def test_without_reuse_nothing_is_taken(filled) -> None:
     cache, _ = opened_cache(filled, read=False)
     assert cache.get(REQUESTS) == []
     assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
-    cache.close()
 
 
 def test_without_keeping_nothing_is_cache(path) -> None:
@@ -112,8 +122,6 @@ def test_a_response_is_on_the_disk_when_it_is_kept(path) -> None:
         cache.put(request, response)
     other, _ = opened_cache(path, write=False)
     assert other.get(REQUESTS) == [response for _, response in kept]
-    other.close()
-    cache.close()
 
 
 @pytest.mark.parametrize(
@@ -122,22 +130,17 @@ def test_a_response_is_on_the_disk_when_it_is_kept(path) -> None:
 def test_nothing_is_taken_that_was_drawn_otherwise(filled, change: dict[str, object]) -> None:
     cache, _ = opened_cache(filled, engine(**change))
     assert cache.get(REQUESTS) == []
-    cache.close()
 
 
 def test_an_adapter_of_the_same_name_gets_no_response_of_another(filled) -> None:
-    other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="lora", source="y"),)), GenerationSettings(), echo)
-    cache, _ = opened_cache(filled, other)
+    cache, _ = opened_cache(filled, engine(source="y"))
     assert {response.arm for response in cache.get(REQUESTS)} == {"base"}
-    cache.close()
 
 
 def test_the_same_adapter_under_another_name_gets_its_responses(filled) -> None:
-    other = ScriptedEngine(ModelSpec(adapters=(AdapterSpec(name="v2", source="x"),)), GenerationSettings(), echo)
-    cache, _ = opened_cache(filled, other)
+    cache, _ = opened_cache(filled, engine(name="v2"))
     asked = [replace(request, arm="v2") for request in REQUESTS if request.arm == "lora"]
     assert [response.key for response in cache.get(asked)] == [request.key for request in asked]
-    cache.close()
 
 
 def test_a_response_that_took_longer_than_the_timeout_is_not_taken(path) -> None:
@@ -175,8 +178,7 @@ class Unknown(ScriptedEngine):
 
 
 def test_responses_without_identity_are_neither_kept_nor_taken(filled) -> None:
-    used = Unknown(ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),)), GenerationSettings(), echo)
-    cache, told = opened_cache(filled, used)
+    cache, told = opened_cache(filled, engine(Unknown))
     assert cache.get(REQUESTS) == []
     cache.put(REQUESTS[0], answers()[REQUESTS[0]])
     cache.put_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
@@ -204,21 +206,19 @@ def test_vectors_are_taken_to_the_last_bit(path) -> None:
 def test_vectors_of_another_maker_are_not_taken(path) -> None:
     used = engine()
     description = replace(used.describe(), embedding="small (/v1/embeddings)")
-    cache = ResponseCache(path, read=True, write=True, on_problem=Told().append)
+    cache = ResponseCache(path, read=True, write=True, on_problem=[].append)
     cache.start(used, description)
     cache.put_vectors(REQUESTS[0], {"a": np.ones(2, dtype=np.float32)})
     assert list(cache.get_vectors(REQUESTS[0], ["a"])) == ["a"]
     cache.close()
     cache.start(used, replace(description, embedding="large (/v1/embeddings)"))
     assert cache.get_vectors(REQUESTS[0], ["a"]) == {}
-    cache.close()
 
 
 def test_a_vector_that_could_not_be_had_is_asked_for_again(path) -> None:
     cache, _ = opened_cache(path)
     cache.put_vectors(REQUESTS[0], {"a": None, " ": None})
     assert cache.get_vectors(REQUESTS[0], ["a", " "]) == {" ": None}
-    cache.close()
 
 
 def test_a_store_is_named_by_base_and_adapter(filled) -> None:
@@ -336,8 +336,7 @@ def test_a_base_whose_file_vanishes_stops_nothing(filled) -> None:
             digest(Path("/nowhere/model.safetensors"))
             raise AssertionError("unreachable")
 
-    used = Vanishing(ModelSpec(adapters=(AdapterSpec(name="lora", source="x"),)), GenerationSettings(), echo)
-    cache, told = opened_cache(filled, used)
+    cache, told = opened_cache(filled, engine(Vanishing))
     assert cache.get(REQUESTS) == []
     assert [problem.kind for problem in told] == ["unwritable"]
 

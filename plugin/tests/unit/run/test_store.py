@@ -327,55 +327,51 @@ def test_nothing_but_a_store_to_write_is_made(path) -> None:
     assert not path.parent.exists()
 
 
-def foreign_database(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-        connection.commit()
+def altered(*statements: str, store: bool = True) -> Callable[[Path], None]:
+    """Return what runs SQL on a new store, or on an empty database."""
+
+    def spoil(path: Path) -> None:
+        if store:
+            ResponseStore(path).close()
+        with closing(sqlite3.connect(path)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    return spoil
 
 
-def other_version(path: Path) -> None:
-    ResponseStore(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 7")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def overwritten(first: int, last: int, count: int = 200) -> Callable[[Path], None]:
+    """Return what overwrites bytes of a store of some responses."""
+
+    def spoil(path: Path) -> None:
+        cut_short(path, count=count, size=None)
+        data = bytearray(path.read_bytes())
+        data[first:last] = b"\xff" * (last - first)
+        path.write_bytes(data)
+
+    return spoil
 
 
-def other_tables(path: Path) -> None:
-    ResponseStore(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE vectors")
-
-
-def broken_page(path: Path) -> None:
+def cut_short(path: Path, count: int = 200, size: int | None = 20_000) -> None:
     with closing(ResponseStore(path)) as store:
-        fill(store, 200)
-    data = bytearray(path.read_bytes())
-    data[3 * 4096 : 3 * 4096 + 64] = b"\xff" * 64
-    path.write_bytes(data)
+        fill(store, count)
+    path.write_bytes(path.read_bytes()[:size])
 
 
-def cut_short(path: Path) -> None:
-    with closing(ResponseStore(path)) as store:
-        fill(store, 200)
-    path.write_bytes(path.read_bytes()[:20_000])
-
-
-def broken_list_of_tables(path: Path) -> None:
-    ResponseStore(path).close()
-    data = bytearray(path.read_bytes())
-    data[100:300] = b"\xff" * 200
-    path.write_bytes(data)
-
-
+broken_page = overwritten(3 * 4096, 3 * 4096 + 64)
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "zeros": (lambda path: path.write_bytes(bytes(8192)), "is damaged"),
     "text": (lambda path: path.write_text("bonjour", encoding="utf-8"), "not a store of responses of pytest-jarvis"),
-    "another program's database": (foreign_database, "not a store of responses of pytest-jarvis"),
-    "a later version": (other_version, "a store of version 7, this pytest-jarvis reads 1"),
-    "other tables": (other_tables, r"is damaged \(its tables are not those of a store\)"),
+    "another program's database": (
+        altered("CREATE TABLE recipes (name TEXT)", store=False),
+        "not a store of responses of pytest-jarvis",
+    ),
+    "a later version": (altered("PRAGMA user_version = 7"), "a store of version 7, this pytest-jarvis reads 1"),
+    "other tables": (altered("DROP TABLE vectors"), r"is damaged \(its tables are not those of a store\)"),
     "a broken page": (broken_page, "is damaged"),
     "a file cut short": (cut_short, "is damaged"),
-    "a broken list of tables": (broken_list_of_tables, "is damaged"),
+    "a broken list of tables": (overwritten(100, 300, count=0), "is damaged"),
 }
 
 
