@@ -65,31 +65,22 @@ def test_our_own_key_comes_before_the_usual_one(server, load, monkeypatch) -> No
     assert load().describe().server is not None
 
 
-def test_a_live_adapter_is_proven_by_what_it_changes(load) -> None:
+def test_a_live_adapter_is_proven_by_what_it_changes_and_what_a_server_cannot_show_is_not_made_up(load) -> None:
     (proof,) = load().describe().adapters
     assert (proof.live, proof.probes, proof.max_logprob_drift) == (True, 4, 0.0)
     assert proof.max_logprob_change > 0
     assert proof.texts_changed > 0
-
-
-def test_what_a_server_cannot_show_of_an_adapter_is_not_made_up(load) -> None:
-    (proof,) = load().describe().adapters
     assert (proof.sha256, proof.rank, proof.weights, proof.max_logit_change, proof.base_unchanged) == (None,) * 5
 
 
-def test_a_server_without_log_probabilities_is_judged_by_its_texts(server, load) -> None:
-    server.has_logprobs = False
+@pytest.mark.parametrize("lacking", [{"has_logprobs": False}, {"refused": frozenset({"logprobs"})}], ids=str)
+def test_a_server_without_log_probabilities_is_judged_by_its_texts(server, load, lacking: dict[str, Any]) -> None:
+    vars(server).update(lacking)
     (proof,) = load().describe().adapters
     assert (proof.live, proof.max_logprob_change) == (True, None)
     server.inert = frozenset({"lora"})
     with pytest.raises(EngineError, match="the adapter changes nothing"):
         load()
-
-
-def test_a_server_that_refuses_log_probabilities_is_judged_by_its_texts(server, load) -> None:
-    server.refused = frozenset({"logprobs"})
-    (proof,) = load().describe().adapters
-    assert (proof.live, proof.max_logprob_change) == (True, None)
 
 
 def test_a_name_that_gives_the_bases_answers_is_refused(server, load) -> None:
@@ -139,11 +130,8 @@ def test_a_server_that_keeps_rows_apart_gets_all_arms_at_once(load) -> None:
     assert load().describe().batching == "server"
 
 
-def test_seeds_that_are_honoured_are_seen(load) -> None:
+def test_a_server_that_honours_or_ignores_seeds_is_seen_and_the_latter_is_said(server, load) -> None:
     assert load(SAMPLED).describe().server.repeats == "always"
-
-
-def test_a_server_that_ignores_seeds_is_seen_and_it_is_said(server, load) -> None:
     server.honours_seeds = False
     description = load(SAMPLED).describe()
     assert description.server.repeats == "never"

@@ -10,7 +10,6 @@ import pytest
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.render.html.page import render_html
-from pytest_jarvis.render.terminal import metric_lines
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
 from pytest_jarvis.report.analysis.thresholds import judge_metric_bars
@@ -115,12 +114,6 @@ def test_the_report_with_metrics_is_read_back_as_it_was(report, tmp_path) -> Non
     path = tmp_path / "report.json"
     path.write_bytes(encode_report(report))
     assert report == load_report(path)
-
-
-def test_the_terminal_has_a_line_for_each(report) -> None:
-    first, *others = metric_lines(report)
-    assert first.startswith("Politesse\u00a0: 0,270 → 0,670, écart +0,400 [")
-    assert any(line.startswith("Accord (par paire)\u00a0: 252 [") for line in others)
 
 
 def test_the_page_has_columns_sorting_and_bars(report) -> None:

@@ -185,13 +185,6 @@ def test_clean_commands_that_lead_to_no_tool_are_counted(report) -> None:
     )
 
 
-def test_several_adapters_each_have_their_choices_on_the_page(make_report) -> None:
-    made = make_report(categories=1, prompts=1, replicates=1, gains={"jarvis": 0.4, "autre": 0.1})
-    rows = tuple(routed(row, [WRONG], [RIGHT], expected_tool="open_app_tool") for row in made.results)
-    shown = msgspec.structs.replace(made, results=rows)
-    assert "Matrice de confusion\u00a0: autre" in render_html(shown, insights(shown), {})
-
-
 def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report) -> None:
     shown = with_tools(report)
     assert (False, True) == (offers_tools(report), offers_tools(shown))

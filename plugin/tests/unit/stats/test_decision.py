@@ -33,16 +33,25 @@ def codes(decision: Decision) -> list[str]:
     return [caution.code for caution in decision.cautions]
 
 
-def test_a_large_gain_is_proven() -> None:
-    decision = decide(*draw(1, 0.5))
-    assert (decision.verdict, decision.ground, decision.target) == ("PASS", "test", "these")
-
-
-def test_no_gain_seen_often_enough_fails() -> None:
-    decision = decide(*draw(1, -0.2))
-    assert decision.verdict == "FAIL"
-    assert decision.gain_these is not None
-    assert decision.gain_these[1] <= 0.05
+@pytest.mark.parametrize(
+    ("scores", "more", "expected", "said"),
+    [
+        (draw(1, 0.5), {}, ("PASS", "test", "these"), []),
+        (draw(1, -0.2), {}, ("FAIL", "test", "these"), []),
+        (draw(3, 0.08), {"deterministic": True}, ("INCONCLUSIVE", "test", "these"), ["varied_though_deterministic"]),
+        (([[0.2]] * 5, [[0.5]] * 5), {}, ("PASS", "literal", "new"), ["new_prompts_instead", "no_spread"]),
+        (([[1 / 1.05, 1 / 1.05]], [[1.0, 1.0]]), {}, ("PASS", "literal", "these"), None),
+        (([[0.4, 0.4], [0.2, 0.2]], [[0.5, 0.5], [0.25, 0.25]]), {}, ("PASS", "literal", "these"), None),
+    ],
+    ids=["large", "none", "not deterministic", "the same on all prompts", "the edge of reach", "identical replicates"],
+)
+def test_the_verdict_its_ground_and_its_cautions(scores, more, expected, said: list[str] | None) -> None:
+    decision = decide(*scores, **more)
+    assert (decision.verdict, decision.ground, decision.target) == expected
+    assert codes(decision) == said if said is not None else "identical_replicates" in codes(decision)
+    assert decision.responses_to_settle is None or decision.verdict == "INCONCLUSIVE"
+    if decision.gain_these and decision.verdict == "FAIL":
+        assert decision.gain_these[1] <= 0.05
 
 
 def test_a_gain_within_the_noise_is_inconclusive() -> None:
@@ -106,20 +115,11 @@ def test_on_new_prompts_an_undecided_run_says_how_many_prompts_would_settle_it()
     assert decision.responses_to_settle is None
 
 
-def test_a_decided_run_asks_for_no_more_responses() -> None:
-    assert decide(*draw(1, 0.5)).responses_to_settle is None
-
-
-def test_a_gain_at_the_bar_cannot_be_settled() -> None:
-    base, finetuned = [[0.35, 0.45], [0.35, 0.45]], [[0.47, 0.37], [0.47, 0.37]]
-    decision = decide(base, finetuned)
-    assert decision.verdict == "INCONCLUSIVE"
-    assert (decision.gain, decision.responses_to_settle) == (0.05, None)
-
-
-def test_more_than_a_million_responses_is_no_advice() -> None:
-    base, finetuned = [[0.35, 0.45], [0.35, 0.45]], [[0.47, 0.3701], [0.47, 0.37]]
-    assert decide(base, finetuned).responses_to_settle is None
+@pytest.mark.parametrize("score", [0.37, 0.3701])
+def test_a_gain_at_the_bar_or_so_near_that_it_takes_a_million_responses_cannot_be_settled(score: float) -> None:
+    decision = decide([[0.35, 0.45], [0.35, 0.45]], [[0.47, score], [0.47, 0.37]])
+    assert (decision.verdict, decision.responses_to_settle) == ("INCONCLUSIVE", None)
+    assert decision.gain == 0.05 or score != 0.37
 
 
 def test_the_interval_for_new_prompts_stands_beside_the_other() -> None:
@@ -132,8 +132,7 @@ def test_the_interval_for_new_prompts_stands_beside_the_other() -> None:
 
 
 def test_the_claim_on_new_prompts_can_be_the_one_judged() -> None:
-    base, finetuned = draw(1, 0.5)
-    decision = decide(base, finetuned, target="new")
+    decision = decide(*draw(1, 0.5), target="new")
     assert (decision.target, decision.verdict) == ("new", decision.verdict_new)
     assert decision.df == 29
 
@@ -188,24 +187,6 @@ def test_deterministic_decoding_of_many_prompts_still_says_what_new_ones_would()
     assert (decision.within_variance, decision.decoding_share) == (0.0, 0.0)
 
 
-def test_replicates_that_differ_are_noise_even_when_declared_deterministic() -> None:
-    decision = decide(*draw(3, 0.08), deterministic=True)
-    assert (decision.verdict, decision.ground) == ("INCONCLUSIVE", "test")
-    assert codes(decision) == ["varied_though_deterministic"]
-
-
-def test_identical_replicates_take_the_plain_rule_with_a_caution() -> None:
-    decision = decide([[0.4, 0.4], [0.2, 0.2]], [[0.5, 0.5], [0.25, 0.25]])
-    assert (decision.verdict, decision.ground) == ("PASS", "literal")
-    assert "identical_replicates" in codes(decision)
-
-
-def test_the_same_contrast_on_all_prompts_is_said() -> None:
-    decision = decide([[0.2]] * 5, [[0.5]] * 5)
-    assert (decision.verdict, decision.ground) == ("PASS", "literal")
-    assert codes(decision) == ["new_prompts_instead", "no_spread"]
-
-
 @pytest.mark.parametrize("replicates", [1, 3])
 def test_zero_against_zero_fails_for_there_is_nothing_to_compare(replicates: int) -> None:
     zeros = [[0.0] * replicates] * 4
@@ -240,11 +221,6 @@ def test_a_base_too_high_for_the_gain_is_refused_as_out_of_reach() -> None:
     decision = decide([[0.97, 0.96], [0.95, 0.98]], [[1.0, 1.0], [1.0, 0.99]])
     assert (decision.verdict, decision.verdict_new, decision.ground) == ("INCONCLUSIVE", "INCONCLUSIVE", "out_of_reach")
     assert decision.responses_to_settle is None
-
-
-def test_a_base_at_the_edge_of_reach_can_still_pass() -> None:
-    decision = decide([[1 / 1.05, 1 / 1.05]], [[1.0, 1.0]])
-    assert (decision.verdict, decision.ground) == ("PASS", "literal")
 
 
 def test_an_arm_against_itself_gains_exactly_nothing() -> None:
