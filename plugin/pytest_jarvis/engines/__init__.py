@@ -1,11 +1,11 @@
-"""The engines, by name: ours, and those that other distributions bring by an entry point.
+"""Engines, by name: the built-in ones, and those of other distributions by entry point.
 
-base              what every engine is, and what is known of one before it is built
-answers           thinking, calls and text told apart in an answer
-footprint         the memory a model takes
-scripted          answers that a function makes up
-server/           asks an OpenAI-compatible server
-transformers/     runs the base and its adapters in this process
+base              the `Engine` protocol, and properties of an engine before it is built
+answers           thinking, tool calls and text of an answer
+footprint         memory footprint of a model
+scripted          responses by a function
+server/           responses of an OpenAI-compatible server
+transformers/     the base and its adapters in this process
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pytest_jarvis.engines.base import EngineKind
 from pytest_jarvis.files import InputError, find_entry_points, suggest
 
 GROUP: Final = "pytest_jarvis.engines"
-"""The entry points: name of the engine -> an EngineKind, or what is called with (ModelSpec, GenerationSettings)."""
+"""Entry points: name of the engine -> an EngineKind, or a callable of (ModelSpec, GenerationSettings)."""
 OURS: Final = ("transformers", "server", "scripted")
-"""Modules here that hold an `ENGINE`: found without reading the metadata of what is installed."""
+"""Modules here with an `ENGINE`: found without reading installed metadata."""
 
 
 def find_engine(name: str) -> EngineKind:
-    """Return what is known of an engine before it is built; InputError for one that is not there or not importable."""
+    """Return the kind of an engine; InputError when it is unknown or cannot be imported."""
     if name in OURS:
         kind: EngineKind = import_module(f"{__name__}.{name}").ENGINE
         return kind

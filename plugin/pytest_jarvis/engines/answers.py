@@ -1,4 +1,4 @@
-"""An answer as a model said it, parted into thinking and text; the same for every engine."""
+"""Split a generated answer into thinking, text and tool calls; the same for every engine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CLOSE: Final = "</think>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a row said: `text` is None when its thinking never closed."""
+    """The parts of an answer; `text` is None when the thinking never closed."""
 
     text: str | None
     thinking: str | None
     cut_chars: int
     tool_calls: tuple[ToolCall, ...] | None = None
-    """Those of the whole answer; None when no tools were offered."""
+    """Calls in the whole answer; None when no tools were offered."""
 
 
 def split_answer(said: str, *, thinking_open: bool, max_chars: int, with_calls: bool = False) -> Answer:
-    """Return the answer and the thinking in `said`; an answer with `text` None began to think and did not finish.
+    """Return the parts of a generated text; `text` is None when thinking began and did not close.
 
-    `with_calls` reads the tool calls of the answer, before it is cut.
+    `with_calls` reads the tool calls, before the text is cut.
     """
     said = said.strip()
     thinking: str | None = None
@@ -44,19 +44,15 @@ def split_answer(said: str, *, thinking_open: bool, max_chars: int, with_calls: 
 
 
 OPEN_CALL: Final = "<tool_call>"
-
-
 CLOSE_CALL: Final = "</tool_call>"
-
-
 _BLOCK: Final = re.compile(r"<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
 
 
 def read_calls(text: str) -> tuple[ToolCall, ...]:
-    """Return the calls of a reply in the order they stand: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+    """Return the calls of a text in order: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
 
-    Each opening mark is a call; what cannot be read as one has its `problem`. Without `arguments` there are none. JSON
-    outside of the marks is text.
+    Each opening tag is a call; one that cannot be read has a `problem`. Arguments default to none. JSON outside of the
+    tags is text.
     """
     calls = [_read_call(block, closed=bool(end)) for block, end in _BLOCK.findall(text)]
     if not calls and CLOSE_CALL in text:
@@ -68,12 +64,12 @@ def _read_call(block: str, *, closed: bool) -> ToolCall:
     if not closed:
         return ToolCall(name=None, problem="not_closed")
     try:
-        said = msgspec.json.decode(block.strip())  # strict: no NaN, no half of a surrogate pair, which no file can hold
+        call = msgspec.json.decode(block.strip())  # strict: no NaN, no lone surrogate, which no file can hold
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return ToolCall(name=None, problem="not_json")
-    if not isinstance(said, dict):
+    if not isinstance(call, dict):
         return ToolCall(name=None, problem="not_object")
-    name, arguments = said.get("name"), said.get("arguments", {})
+    name, arguments = call.get("name"), call.get("arguments", {})
     if not isinstance(name, str) or not name.strip():
         return ToolCall(name=None, problem="no_name")
     if not isinstance(arguments, dict):

@@ -1,4 +1,4 @@
-"""What the rest of the project asks of whatever answers the prompts."""
+"""The protocol of engines, and what is known of an engine before it is built."""
 
 from __future__ import annotations
 
@@ -35,22 +35,21 @@ PROBES: Final = (
     "Peux-tu fermer la fenêtre qui est devant et me lire le dernier message que j'ai reçu ?",
     "éteins l'écran",
 )
-"""Prompts on which arms are compared; of several lengths, and none of the benchmark's."""
-
+"""Prompts to compare arms on: several lengths, none of the benchmark's."""
 
 OnProgress = Callable[[Progress], None]
 Digest = Callable[[Path], str]
-"""Returns the SHA-256 of a file, hexadecimal; the one that a store gives remembers those of large files."""
+"""Returns the hexadecimal SHA-256 of a file; that of a store remembers large files."""
 
 _NOT_IN_SETTINGS: Final = frozenset({"seed", "timeout_s"})
-"""Of the generation settings: what `Identity` holds by itself, and what no text depends on."""
+"""Generation settings that `Identity` has apart, or that no text depends on."""
 
 
 class Engine(Protocol):
-    """Answers requests of every arm. Built loaded: the constructor raises `EngineError` when it cannot be used."""
+    """Generate responses of every arm. Construction loads the model; it raises `EngineError` when that fails."""
 
     def describe(self) -> EngineDescription:
-        """Return what is loaded, as measured; memory is as it is at the call."""
+        """Return a description of the loaded model, as measured; memory as of now."""
         ...
 
     def generate(
@@ -68,32 +67,32 @@ class Engine(Protocol):
         ...
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:
-        """Return everything that determines the response to `request`, by which a stored one may stand for it.
+        """Return everything that determines the response to `request`: the key of the response store.
 
-        None where the engine cannot know all of it (a server that may change its model without a word): such responses
-        are neither stored nor reused. Asked once for each request, so what an arm's requests share is kept.
+        None where the engine cannot know all of it (a server that may change its model unnoticed): such responses are
+        neither stored nor reused. Called for each request, so keep what an arm's requests share.
         """
         ...
 
     def close(self) -> None:
-        """Give the memory back. Nothing may be asked of the engine afterwards."""
+        """Release memory and connections. The engine must not be used afterwards."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKind:
-    """What is known of an engine before it is built; what an entry point of `pytest_jarvis.engines` names."""
+    """What is known of an engine before it is built; the target of an entry point of `pytest_jarvis.engines`."""
 
     build: str | Callable[[ModelSpec, GenerationSettings], Engine]
-    """The engine's class, or a function that gives one; as `module:name` it is imported when it is called."""
+    """The engine's class or factory; as `module:name` it is imported when called."""
     needs: tuple[str, ...] = ()
-    """Libraries without which it cannot be had."""
+    """Required libraries."""
     extra: str | None = None
-    """The extra of pytest-jarvis that brings them."""
+    """The extra of pytest-jarvis that installs them."""
     holds_model: bool = False
-    """Whether a model is held in this process: under pytest-xdist one worker a device, any number for the others."""
+    """Whether the model is in this process: with pytest-xdist one worker a device, any number otherwise."""
     asks_server: bool = False
-    """Whether adapters are names of a server at `model.base_url`, which holds the weights as it likes."""
+    """Whether adapters are names on a server at `model.base_url`."""
     offers_tools: bool = True
     """Whether the tools of `GenerationSettings` reach the model; `--jarvis-tools` is refused otherwise."""
 
@@ -104,12 +103,12 @@ class EngineKind:
         return build(spec, settings)
 
     def missing(self) -> list[str]:
-        """Return the libraries that this environment lacks; imports none."""
+        """Return the required libraries that are not installed; imports none."""
         return [name for name in self.needs if find_spec(name) is None]
 
 
 def key_settings(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
-    """Return the generation settings on which a text depends, by name, for `Identity.settings`; tools by a digest."""
+    """Return the generation settings that determine a text, by name, for `Identity.settings`; tools by a digest."""
     found = {name: value for name, value in msgspec.structs.asdict(settings).items() if name not in _NOT_IN_SETTINGS}
     shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)
     return {**found, "tools": hashlib.sha256(shown.encode()).hexdigest() if settings.tools else None}

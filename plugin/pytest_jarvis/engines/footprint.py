@@ -1,4 +1,4 @@
-"""What a base model takes, in memory and on disk, computed from its `config.json` before anything is loaded."""
+"""Memory and disk footprint of a base model, computed from its `config.json` before anything is loaded."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any, Final, Literal
 Kind = Literal["experts", "attention", "linear", "router", "embeddings", "head", "norms", "other"]
 
 WORKSPACE_COPIES: Final = 2
-"""Copies of a layer's experts, read out of 4 bits, that a step holds."""
+"""Dequantized copies of a layer's experts that a step holds."""
 BATCH_SHARE: Final = 0.6
-"""Share of the free memory that a batch may plan to use: activations and fragmentation want the rest."""
+"""Share of the free memory planned for a batch: activations and fragmentation take the rest."""
 STORED_BYTES: Final = 2
-"""Bytes of a weight in a checkpoint as it is published: 16 bits."""
+"""Bytes of a weight in a published checkpoint: 16 bits."""
 
 _IN_4_BITS: Final[frozenset[Kind]] = frozenset({"experts", "attention", "linear"})
 _BLOCK: Final = 64
 _BLOCK_OF_SCALES: Final = 256
 _TABLES_BYTES: Final = 16 * 4 + 256 * 4 + 4
-"""What bitsandbytes keeps with each tensor: the 16 values of NF4, the 256 of its scales, and their mean."""
+"""Tables of bitsandbytes with each tensor: the 16 values of NF4, the 256 of its scales, and their mean."""
 _BIASED: Final = frozenset({"qwen2"})
 _NORMED_HEADS: Final = frozenset({"qwen3", "qwen3_moe"})
 _FAMILIES: Final = frozenset({"llama", "mistral", "mixtral"}) | _BIASED | _NORMED_HEADS
-"""Values of `model_type` whose shapes are known here, held against transformers' own models by a test."""
+"""Values of `model_type` whose shapes are known; a test compares them with transformers' models."""
 
 
 EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_topk")
-"""The keys by which configurations say how many experts a token goes to."""
+"""Configuration keys for the experts of a token."""
 ACTIVATION_KEYS: Final = ("hidden_size", "intermediate_size", "moe_intermediate_size", *EXPERTS_PER_TOKEN)
-"""What `activations_of` reads."""
+"""Keys that `activations_of` reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
-    """Equal tensors of a model."""
+    """A group of equal tensors."""
 
     kind: Kind
     weights: int
@@ -44,7 +44,7 @@ class Tensors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shapes:
-    """What the memory of a decoder depends on."""
+    """The shapes that determine a decoder's memory."""
 
     vocabulary: int
     layers: int
@@ -56,7 +56,7 @@ class Shapes:
 
     @property
     def weights(self) -> int:
-        """All weights, tied ones once."""
+        """Number of weights; tied ones count once."""
         return sum(tensors.weights * tensors.count for tensors in self.tensors)
 
     @property
@@ -67,17 +67,17 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeed:
-    """Bytes that a run takes on its device."""
+    """Bytes that a run needs on its device."""
 
     weights: int
     adapters: int
     workspace: int
-    """What a step takes whatever its rows."""
+    """Of a step, whatever its rows."""
     row: int
-    """What each row of a batch takes."""
+    """Of each row of a batch."""
 
     def total(self, rows: int) -> int:
-        """Return the bytes for batches of `rows` rows, with room to spare for them."""
+        """Return the bytes for batches of `rows` rows, spare room included."""
         return self.weights + self.adapters + self.workspace + int(rows * self.row / BATCH_SHARE)
 
     def max_rows(self, free: int) -> int:
@@ -86,7 +86,7 @@ class MemoryNeed:
 
 
 def read_shapes(config: Mapping[str, Any]) -> Shapes | None:
-    """Return the shapes that a `config.json` states; None for a family not known here, or a key that is missing."""
+    """Return the shapes in a `config.json`; None for an unknown family or a missing key."""
     inner = config.get("text_config", config)
     if not isinstance(inner, Mapping) or inner.get("model_type") not in _FAMILIES:
         return None
@@ -113,7 +113,7 @@ def stored_bytes(shapes: Shapes, *, nf4: bool, element: int) -> dict[Kind, int]:
 
 
 def cache_bytes(*, layers: int, key_value_heads: int, head_size: int, tokens: int, element: int) -> int:
-    """Return what the keys and values of a row of `tokens` tokens take, in every layer."""
+    """Return the size of the keys and values of a row of `tokens` tokens, over all layers."""
     return 2 * layers * key_value_heads * head_size * tokens * element
 
 
@@ -128,10 +128,10 @@ def row_bytes(
     element: int,
     activations: int,
 ) -> int:
-    """Return what a row takes in a batch, at the larger of two moments.
+    """Return the peak size of a row in a batch.
 
-    As its prompt runs: the keys and values so far, and for each token `activations` elements. At its last step: the
-    keys and values of all tokens, one layer's twice, as they grow by a copy; and its logits, which are held a few times
+    The larger of two moments. Prefill: the keys and values so far, and `activations` elements for each token. Last
+    step: the keys and values of all tokens, one layer's twice, as they grow by a copy; and its logits, held a few times
     over in 32 bits.
     """
     held = {"layers": layers, "key_value_heads": key_value_heads, "head_size": head_size, "element": element}
@@ -141,11 +141,11 @@ def row_bytes(
 
 
 def activations_of(config: Mapping[str, Any]) -> int:
-    """Return how many elements a token of a prompt holds at once, by the text part of a model's `config.json`.
+    """Return the elements that a prompt token holds at once, from the text part of a model's `config.json`.
 
     Some 10 times the hidden size around attention and norms, and the feed-forward part: the inputs and the outputs of
-    each of a token's experts three times over or their inner activations, whichever is more. Counted on GPUs whose
-    allocations are counted (plugin/tests/e2e/engine/on_gpus), where it is a few percent too much.
+    each of a token's experts three times over or their inner activations, whichever is more. Measured on simulated GPUs
+    with counted allocations (plugin/tests/e2e/engine/on_gpus), where it is a few percent too much.
     """
     hidden = int(config["hidden_size"])
     width = _largest(config.get("intermediate_size")) or 4 * hidden
@@ -155,7 +155,7 @@ def activations_of(config: Mapping[str, Any]) -> int:
 
 
 def _largest(value: object) -> int:
-    """Return a size, or the largest where a model states one for each layer; 0 for none."""
+    """Return a size, or the largest where it differs by layer; 0 for none."""
     sizes = value if isinstance(value, list | tuple) else [value]
     return max((size for size in sizes if isinstance(size, int)), default=0)
 
@@ -163,7 +163,7 @@ def _largest(value: object) -> int:
 def estimate(
     shapes: Shapes, *, nf4: bool, on_gpu: bool, prompt_tokens: int, new_tokens: int, adapter_weights: int
 ) -> MemoryNeed:
-    """Return what a run takes: in bfloat16 on a GPU, in 32 bits on a CPU; adapters are held in 32 bits by peft."""
+    """Return the needs of a run: bfloat16 on a GPU, 32 bits on a CPU; peft holds adapters in 32 bits."""
     element = 2 if on_gpu else 4
     return MemoryNeed(
         weights=sum(stored_bytes(shapes, nf4=nf4, element=element).values()),
@@ -217,7 +217,7 @@ def _shapes(config: Mapping[str, Any], family: str) -> Shapes:
 
 
 def _experts(config: Mapping[str, Any], family: str, layers: int) -> tuple[int, int, int]:
-    """Return the experts of a layer, their inner width, and how many layers have any."""
+    """Return the experts of a layer, their inner width, and the number of layers with experts."""
     if family == "mixtral":
         return int(config["num_local_experts"]), int(config["intermediate_size"]), layers
     if family != "qwen3_moe":

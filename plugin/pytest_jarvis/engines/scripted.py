@@ -1,4 +1,4 @@
-"""The fake engine: answers by rule, for tests and for measuring the plugin itself. Its reports say that it is one."""
+"""The scripted engine: responses by a function, for tests and for measuring the plugin. Its reports say so."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ _VECTOR = 16
 
 
 def echo(request: Request) -> str:
-    """Answer with the prompt; an adapter also says that it opens an application."""
+    """Echo the prompt; an adapter adds that it opens an application."""
     said = f"Vous avez dit : {request.text} ({request.replicate})."
     return said if request.arm == BASE_ARM else f"{said} J'ouvre l'application, je lance le logiciel."
 
 
 class ScriptedEngine:
-    """Answers each request by a function of it. `is_real` is False in its description and so in every output."""
+    """Answer each request with a function of it. `is_real` is False in its description and so in every output."""
 
     def __init__(self, spec: ModelSpec, settings: GenerationSettings, script: Script = echo) -> None:
-        """`script` gives the text of a response, or its failure."""
+        """`script` returns the text of a response, or a failure."""
         self._spec = spec
         self._settings = settings
         self._script = script
         self._script_digest = _source_digest(script)
 
     def describe(self) -> EngineDescription:
-        """Return a description that says the answers are made up."""
+        """Return a description that says the responses are made up."""
         return EngineDescription(
             engine="scripted",
             base_model=self._spec.base_model,
@@ -85,7 +85,7 @@ class ScriptedEngine:
     def generate(
         self, requests: Sequence[Request], on_progress: OnProgress | None = None
     ) -> Iterator[Response | Failure]:
-        """Yield what the script says of each request, in order."""
+        """Yield the script's outcome for each request, in order."""
         started = time.perf_counter()
         tokens = 0
         for number, request in enumerate(requests, start=1):
@@ -111,9 +111,9 @@ class ScriptedEngine:
         ]
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:  # noqa: ARG002  # there are no files
-        """Return the identity of what a script answers; None for one without source.
+        """Return the identity of a scripted response; None for a script without source.
 
-        A script is known by its source alone: what it reads from elsewhere is not seen.
+        The source alone identifies a script: other inputs it reads are not seen.
         """
         if self._script_digest is None:
             return None
@@ -158,7 +158,7 @@ class ScriptedEngine:
 
 
 def _source_digest(script: Script) -> str | None:
-    """Return the digest of a script's source, None where Python does not know it."""
+    """Return the digest of a script's source; None where Python does not know it."""
     try:
         return _sha256(inspect.getsource(script))
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""The metrics of a session: those that users declare with a decorator or give by a hook, and how each is measured."""
+"""Custom metrics: declared with a decorator or given by a hook; and how a set of metrics is measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_jarvis.types import Note, PromptCase, Response
 MetricFunction = Callable[..., float | None]
 Function = TypeVar("Function", bound=Callable[..., object])
 HookMetrics = Callable[[PromptCase, Response], Sequence[object]]
-"""What every implementation of the hook returns for a response, the one registered first coming first."""
+"""Calls every implementation of the hook for a response; results in order of registration."""
 
 _MARK: Final = "_jarvis_metric"
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
@@ -34,7 +34,7 @@ _ARGUMENTS: Final[Mapping[Per, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Declaration:
-    """What the decorator was given, as it was given: it is checked where a session collects it."""
+    """Arguments of the decorator, unchecked until a session collects them."""
 
     name: object
     label: object
@@ -43,7 +43,7 @@ class _Declaration:
 
 
 class MetricFaultError(Exception):
-    """A metric gave no number: the message is one sentence with its name, the prompt, the arm and the response."""
+    """A metric gave no number; the message names the metric, prompt, arm and response."""
 
     def __init__(self, note: Note, response: Response) -> None:
         """`note` says why, `response` is the one that could not be measured."""
@@ -67,11 +67,11 @@ def jarvis_metric(
     higher_is_better: object = True,
     per: object = "response",
 ) -> Function | Callable[[Function], Function]:
-    """Declare a function of a conftest.py, a plugin or a test file a metric of the benchmark; it stays as it is.
+    """Declare a function of a conftest.py, a plugin or a test file a metric of the benchmark, and return it unchanged.
 
-    `name`: its key in reports and in `benchmark.metric_bars` (the function's name when absent). `label`: what people
-    read. `per="response"`: the function takes `(case, response)`; `per="pair"`: `(case, base, finetuned)`, the
-    responses of both arms to the same prompt with the same noise. It returns a number, or None for « not measured ».
+    `name`: its key in reports and in `benchmark.metric_bars`, by default the function's name. `label`: shown to
+    readers. `per="response"`: the function takes `(case, response)`; `per="pair"`: `(case, base, finetuned)`, the
+    responses of both arms to one prompt with the same noise. It returns a number, or None for "not measured".
     """
 
     def mark(marked: Function) -> Function:
@@ -86,9 +86,9 @@ def jarvis_metric(
 
 
 def collect_metrics(modules: Iterable[object]) -> tuple[Metric, ...]:
-    """Return the metrics declared in modules, in their order; each function once, wherever it was imported to.
+    """Return the metrics declared in modules, in order; each function once, wherever it is imported.
 
-    Raises InputError for a declaration that cannot be one, a name used twice and a name of a built-in metric.
+    Raises InputError for an invalid declaration, a name used twice, or the name of a built-in metric.
     """
     found: dict[int, tuple[MetricFunction, _Declaration]] = {}
     for module in modules:
@@ -100,24 +100,24 @@ def collect_metrics(modules: Iterable[object]) -> tuple[Metric, ...]:
     metrics: dict[str, Metric] = {}
     places: dict[str, str] = {}
     for function, declaration in found.values():
-        spec = _checked(function, declaration)
+        spec = _check_declaration(function, declaration)
         if spec.name in metrics:
             first = places[spec.name]
-            raise InputError(f"{_place(function)}: metric '{spec.name}': {first} declares one of this name too")
-        places[spec.name] = _place(function)
+            raise InputError(f"{_location(function)}: metric '{spec.name}': {first} declares one of this name too")
+        places[spec.name] = _location(function)
         metrics[spec.name] = Metric(
-            spec=spec, measure=function if spec.per == "pair" else partial(_without_reading, function)
+            spec=spec, measure=function if spec.per == "pair" else partial(_call_custom, function)
         )
     return tuple(metrics.values())
 
 
 def built_in_metrics(section: MetricsSection) -> MetricSet:
-    """Return the built-in metrics that a configuration asks for, as a set that measures as that of users does."""
+    """Return the built-in metrics that a configuration turns on."""
     return MetricSet([metric for metric in BUILT_IN.values() if metric.is_on(section)])
 
 
-def _without_reading(function: MetricFunction, case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Ask a user's function, which reads the response by itself."""
+def _call_custom(function: MetricFunction, case: PromptCase, response: Response, reading: Reading) -> float | None:
+    """Call a custom metric, which needs no `Reading`."""
     del reading
     return function(case, response)
 
@@ -126,7 +126,7 @@ class MetricSet:
     """Metrics that are measured together."""
 
     def __init__(self, metrics: Sequence[Metric] = (), hook: HookMetrics | None = None) -> None:
-        """Take the metrics, and the hook that is asked for more of each response."""
+        """Take the metrics, and the hook that may give more of each response."""
         self._measures: dict[Per, list[tuple[str, MetricFunction]]] = {"response": [], "pair": []}
         for metric in metrics:
             if metric.measure is not None:
@@ -136,35 +136,35 @@ class MetricSet:
 
     def of_response(self, case: PromptCase, response: Response, reading: Reading) -> dict[str, float]:
         """Return the metrics of a response by name; MetricFaultError when one raises or gives no finite number."""
-        found = self._of_hook(case, response) if self._hook is not None else {}
-        return found | self._measured("response", response, case, response, reading)
+        found = self._measure_hook(case, response) if self._hook is not None else {}
+        return found | self._measure_all("response", response, case, response, reading)
 
     def of_pair(self, case: PromptCase, base: Response, finetuned: Response) -> dict[str, float]:
         """Return the metrics of a pair by name; MetricFaultError when one raises or gives no finite number."""
-        return self._measured("pair", finetuned, case, base, finetuned)
+        return self._measure_all("pair", finetuned, case, base, finetuned)
 
-    def _measured(self, per: Per, response: Response, *arguments: object) -> dict[str, float]:
-        """Return what each metric gives for its arguments; one that does not apply is left out."""
+    def _measure_all(self, per: Per, response: Response, *arguments: object) -> dict[str, float]:
+        """Return the value of each metric; one that does not apply is left out."""
         found: dict[str, float] = {}
         for name, function in self._measures[per]:
             where = Note("metric_fault", {"metric": name})
             try:
                 value = function(*arguments)
             except Exception as error:
-                raise _raised(where, response, error) from error
+                raise _error_fault(where, response, error) from error
             number = _number(where, response, value)
             if number is not None:
                 found[name] = number
         return found
 
-    def _of_hook(self, case: PromptCase, response: Response) -> dict[str, float]:
-        """Return what the hook measures; of a name that several give, that of the one registered last."""
+    def _measure_hook(self, case: PromptCase, response: Response) -> dict[str, float]:
+        """Return the values of the hook; the implementation registered last wins."""
         assert self._hook is not None  # noqa: S101  # checked by the caller
         where = Note("hook_fault", {"hook": "pytest_jarvis_response_metrics"})
         try:
             results = self._hook(case, response)
         except Exception as error:
-            raise _raised(where, response, error) from error
+            raise _error_fault(where, response, error) from error
         found: dict[str, float] = {}
         taken = {*RESERVED, *(spec.name for spec in self.specs)}
         for metrics in results:
@@ -183,12 +183,12 @@ class MetricSet:
 
 
 NO_METRICS: Final = MetricSet()
-"""Nothing beside the built-in metrics: of a test that did not run, or whose metrics failed."""
+"""For a test that did not run, or whose metrics failed."""
 
 
-def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
-    """Return the declaration as a spec; InputError with its place for what cannot be."""
-    where = f"{_place(function)}: @jarvis_metric"
+def _check_declaration(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
+    """Return the declaration as a spec; raise InputError with its location when it is invalid."""
+    where = f"{_location(function)}: @jarvis_metric"
     name, label, better, per = declaration.name, declaration.label, declaration.higher_is_better, declaration.per
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(f"{where}: name: expected letters, digits, '_', '-' and '.', a letter first, found {name!r}")
@@ -209,7 +209,7 @@ def _checked(function: MetricFunction, declaration: _Declaration) -> MetricSpec:
 
 
 def _number(where: Note, response: Response, value: object) -> float | None:
-    """Return a finite number as a float, None as it is; MetricFaultError for anything else, `bool` included."""
+    """Return a finite number as a float, and None as it is; else raise MetricFaultError (for `bool`, too)."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
@@ -218,46 +218,46 @@ def _number(where: Note, response: Response, value: object) -> float | None:
 
 
 def _fault(where: Note, response: Response, what: Note) -> MetricFaultError:
-    """Return the error of what a metric gave for a response; of a pair, for the fine-tuned one."""
+    """Return the error of a metric's value for a response; of a pair, for the adapter's."""
     prompt, number = response.prompt_id, response.replicate + 1
     values = {**where.values, "prompt": prompt, "arm": response.arm, "number": number}
     return MetricFaultError(Note(where.code, values, what), response)
 
 
-def _raised(where: Note, response: Response, error: Exception) -> MetricFaultError:
-    """Return the error of a metric that raised, with the line where it did."""
+def _error_fault(where: Note, response: Response, error: Exception) -> MetricFaultError:
+    """Return the error of a metric that raised, with the line of the exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    line = f" ({_shown(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace is not None else ""
+    line = f" ({_relative(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace is not None else ""
     said = " ".join(str(error).split())
     return _fault(
         where, response, Note("raised", {"error": f"{type(error).__name__}{f': {said}' if said else ''}{line}"})
     )
 
 
-def _place(function: MetricFunction) -> str:
-    """Return the file and line of a function, for a message; its representation where it has none."""
+def _location(function: MetricFunction) -> str:
+    """Return file and line of a function; its `repr` where it has none."""
     code = getattr(function, "__code__", None)
-    return repr(function) if code is None else f"{_shown(code.co_filename)}:{code.co_firstlineno}"
+    return repr(function) if code is None else f"{_relative(code.co_filename)}:{code.co_firstlineno}"
 
 
-def _shown(file: str) -> str:
-    """Return a file as one below the current folder, where it is."""
+def _relative(file: str) -> str:
+    """Return a path relative to the current directory, where possible."""
     path = Path(file)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def check_metric_bars(bars: Mapping[str, MetricBar], known: Sequence[MetricSpec], *, open_names: bool) -> None:
-    """Raise InputError for a bar that asks nothing, asks a gain of a pair, or is about no metric.
+    """Raise InputError for a threshold that is empty, is on the gain of a metric of pairs, or names no metric.
 
-    `open_names`: the hook is implemented, so that there may be metrics whose names only responses will tell.
+    `open_names`: the hook is implemented, so that only responses tell which metrics there are.
     """
     specs = {spec.name: spec for spec in (*(metric.spec for metric in BUILT_IN.values()), *known)}
     for name, bar in bars.items():
         where = f"configuration: benchmark: metric_bars: '{name}'"
         if bar.min_gain is None and bar.min_mean is None and bar.max_mean is None:
-            raise InputError(f"{where} asks nothing; give it min_gain, min_mean or max_mean")
+            raise InputError(f"{where} is empty; give it min_gain, min_mean or max_mean")
         if name not in specs and not open_names:
             none = "" if known else "; none is declared with @jarvis_metric"
             raise InputError(f"{where}: no metric of this name{suggest(name, list(specs))}{none}")

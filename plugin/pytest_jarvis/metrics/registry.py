@@ -1,8 +1,8 @@
-"""The registry of built-in metrics: what each is called, its unit, and how it is computed.
+"""The registry of built-in metrics: name, unit, and how each is computed.
 
 A built-in metric is one entry of `BUILT_IN`, and its French label one of `render.french.metrics.LABELS`. The flat keys
-of `report.json`, tables, charts, thresholds, noise floors and comparisons follow from these two. Metrics that users
-declare (`metrics.custom`) are the same type and measured in the same way.
+of `report.json`, tables, charts, thresholds, noise floors and comparisons follow from these two. Custom metrics
+(`metrics.custom`) have the same type and are measured in the same way.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from pytest_jarvis.metrics.understanding import CleanCommand, interpret, is_unde
 from pytest_jarvis.types import PromptCase, Response
 
 Per = Literal["response", "pair"]
-"""What a metric is a number of: one response, or the two responses of one prompt and replicate."""
+"""What a metric measures: a response, or the two responses of one prompt and replicate."""
 Unit = Literal["score", "share", "similarity", "count", "seconds", "own"]
-"""score, share, similarity: in [0, 1]; a share is read in per cent. own: a unit of the metric's own."""
+"""score, share, similarity: in [0, 1]; a share is shown in per cent. own: a unit of its own."""
 Place = Literal["column", "section", "line", "detail"]
-"""Where reports show a metric. column: in every table of figures. section: in a section of its own, with its typed
-detail. line: in the table and the lines of further metrics, as those of users. detail: among the statistics alone.
-"""
+"""Where reports show a metric. column: in every table of figures. section: in a section of its own, with details.
+line: among further metrics, as custom ones. detail: among the statistics alone."""
 Switch = Literal["relevance", "keywords", "cosine", "tool_routing", "understanding"]
-"""The key of the configuration's section `metrics` that turns a metric off."""
+"""Key of the configuration's section `metrics` that turns a metric off."""
 
 
 class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a reader must know of a metric."""
+    """A metric as readers know it."""
 
     name: str
     label: str
@@ -43,28 +42,28 @@ class MetricSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def highest(self) -> float:
-        """The largest value there can be: 1, or infinity."""
+        """The largest possible value: 1, or infinity."""
         return 1.0 if self.unit in {"score", "share", "similarity"} else math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a run read off one response, once: the typed details that built-in metrics are computed from."""
+    """What built-in metrics are computed from: the details of one response, read once."""
 
     text: TextScore
     routing: Routing | None = None
-    """How it chose its tool; None where the prompt does not say which tool it wants."""
+    """How it chose its tool; None where the prompt states no tool."""
     clean: CleanCommand | None = None
-    """What the same arm made of the command that was meant; None where that is not asked."""
+    """The same arm's majority for the clean command; None where the prompt has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A metric: what it is called, and how it is measured.
+    """A metric: its spec and how it is measured.
 
     One of three ways: `measure` takes (case, response, reading), or (case, base, finetuned) of a pair, and returns None
-    where it does not apply; `fact` is read off the response when it is asked for, and never stored; with neither, the
-    run measures all responses at once with the engine (`BenchmarkRun`).
+    where it does not apply; `fact` is read from the response on demand, and never stored; with neither, the run
+    measures all responses at once with the engine (`BenchmarkRun`).
     """
 
     spec: MetricSpec
@@ -74,7 +73,7 @@ class Metric:
     switch: Switch | None = None
 
     def is_on(self, section: MetricsSection) -> bool:
-        """Whether the configuration asks for it."""
+        """Return whether the configuration turns it on."""
         return self.switch is None or bool(getattr(section, self.switch))
 
 
@@ -87,19 +86,17 @@ UNDERSTOOD: Final = "understood"
 
 
 def _relevance(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """JARVIS relevance; where no tool is wanted an answer is no better for naming many."""
+    """Return the JARVIS relevance; None where no tool is wanted, as naming many makes no such answer better."""
     del response
     return None if case.no_tool else reading.text.relevance
 
 
 def _routing(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Return 1 for the right choice of the tool, 0 for a wrong one; `Sample.routing` has the reason."""
     del case, response
     return None if reading.routing is None else float(reading.routing.right)
 
 
 def _understood(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Return 1 where a misheard command has the tool and the keywords of the clean one, else 0."""
     del case
     if reading.clean is None:
         return None
@@ -164,11 +161,11 @@ RESERVED: Final = frozenset(
         *("expected_tool", "all_keywords", "base_relevance", "base_keywords"),
     }
 )
-"""Names that no other metric may have: those above, and what else reports say of a response."""
+"""Names that custom metrics may not have: built-in ones, and other keys of a response in reports."""
 
 
 def list_specs(*places: Place, per: Per | None = None) -> tuple[MetricSpec, ...]:
-    """Return the built-in metrics shown at these places, of one kind or both, in their order."""
+    """Return the built-in metrics shown at these places, of one kind or both, in order."""
     return tuple(
         metric.spec for metric in BUILT_IN.values() if metric.place in places and per in {None, metric.spec.per}
     )

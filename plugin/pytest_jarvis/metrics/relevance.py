@@ -1,4 +1,4 @@
-"""Keywords and JARVIS relevance of a response: pure functions of its text."""
+"""Keywords and JARVIS relevance of a response's text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RELEVANCE_SHARE: Final = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dictionary:
-    """The terms of all tools, ready to be looked for."""
+    """The terms of all tools, prepared for the search."""
 
     terms: tuple[str, ...]
     tool_of: tuple[str, ...]
@@ -36,7 +36,7 @@ class Dictionary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextScore:
-    """What was found in one response."""
+    """Keywords and terms found in one response."""
 
     keywords_found: tuple[str, ...]
     keyword_match: float

@@ -1,4 +1,4 @@
-"""Similarity of two texts: cosines of their embeddings."""
+"""Cosine similarity of texts by their embeddings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _COSINE_ROWS = 256
 
 
 def paired_cosines(left: Sequence[Embedding], right: Sequence[Embedding]) -> list[float | None]:
-    """Return the cosine similarity of each pair, clipped to [0, 1]; None where one of the two has no embedding.
+    """Return the cosine similarity of each pair, clipped to [0, 1]; None where an embedding is missing.
 
-    Embeddings are vectors of shape (hidden,). Computed by scikit-learn's `cosine_similarity`.
+    Embeddings have shape (hidden,). Computed by scikit-learn's `cosine_similarity`.
     """
     whole = [
         (index, a, b) for index, (a, b) in enumerate(zip(left, right, strict=True)) if a is not None and b is not None
@@ -38,10 +38,10 @@ def paired_cosines(left: Sequence[Embedding], right: Sequence[Embedding]) -> lis
 
 
 def mismatched_cosine(left: Sequence[Embedding], right: Sequence[Embedding], groups: Sequence[str]) -> float | None:
-    """Return the mean cosine of left against right over all pairs of different groups (prompts).
+    """Return the mean cosine of left against right over all pairs of different groups (prompts); None without pairs.
 
-    Such cosines are high for any two texts; a similarity means something only above this one. Sums of unit vectors
-    give the mean over all pairs without making them: sum_ij cos_ij = (sum_i u_i) . (sum_j v_j). None without pairs.
+    Such cosines are high for any two texts; a similarity means something only above this one. Sums of unit vectors give
+    the mean without forming the pairs: sum_ij cos_ij = (sum_i u_i) . (sum_j v_j).
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a reply does with the tools: its calls are read, and its choice is judged with a typed reason."""
+"""Tool choice: whether a response called or named the right tool, with a typed reason."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ RoutingReason = Literal[
     "wrong_argument",
     "malformed_call",
 ]
-"""right_tool: the tool that was asked for, with arguments that fit where there are calls. right_silence: no tool was
-wanted, none was called. wrong_tool: another tool. no_call: a tool was wanted, none was called (or named).
-unwanted_call: no tool was wanted, one was called (or named). several_calls: more than one call. tie: several tools are
-named equally often. unknown_tool: a tool that was not offered. missing_argument, unexpected_argument, wrong_argument:
-the right tool, but an argument it requires (or the prompt does) is not there, its schema does not have it, or its value
-is not what the schema, or the prompt, allows. malformed_call: a call that cannot be read.
+"""right_tool: the expected tool, with valid arguments where it is called. right_silence: none expected, none called.
+wrong_tool: another tool. no_call: a tool expected, none called (or named). unwanted_call: none expected, one called (or
+named). several_calls: more than one call. tie: several tools named equally often. unknown_tool: a tool not offered.
+missing_argument, unexpected_argument, wrong_argument: the right tool, but a required argument is missing, an argument
+is not in the schema, or a value is not allowed by the schema or the prompt. malformed_call: a call that cannot be read.
 """
 
 RIGHT: Final[frozenset[RoutingReason]] = frozenset({"right_tool", "right_silence"})
@@ -36,11 +35,11 @@ RIGHT: Final[frozenset[RoutingReason]] = frozenset({"right_tool", "right_silence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """How one reply chose its tool."""
+    """How one response chose its tool."""
 
     reason: RoutingReason
     tool: str | None = None
-    """The one tool that was called, or named most; None where there is not exactly one."""
+    """The one tool called, or named most; None without exactly one."""
     argument: str | None = None
     """The argument that is missing, unexpected or wrong."""
     problem: MalformedCode | None = None
@@ -48,20 +47,20 @@ class Routing:
 
     @property
     def right(self) -> bool:
-        """Whether this is what the prompt wants."""
+        """Whether it is the choice that the prompt wants."""
         return self.reason in RIGHT
 
 
 def is_judged(case: PromptCase) -> bool:
-    """Whether the prompt says what tool it wants, or that it wants none."""
+    """Return whether the prompt states its tool, or that it wants none."""
     return case.no_tool or case.expected_tool is not None
 
 
 def judge_calls(calls: Sequence[ToolCall], case: PromptCase, tools: Mapping[str, Tool]) -> Routing | None:
-    """Judge the calls of a reply, `tools` by name being those that were offered; None for a prompt that wants nothing.
+    """Judge the calls of a response given the tools offered, by name; None for a prompt that states no tool.
 
-    The first reason that holds is given, from the outside in: how many calls, whether it can be read, whether the tool
-    exists, whether it is wanted, then its arguments (missing, unexpected, wrong).
+    The first reason that holds is returned, in this order: number of calls, well-formed, tool exists, tool wanted, then
+    arguments (missing, unexpected, wrong).
     """
     if not is_judged(case):
         return None
@@ -73,7 +72,6 @@ def judge_calls(calls: Sequence[ToolCall], case: PromptCase, tools: Mapping[str,
 
 
 def _judge_call(call: ToolCall, case: PromptCase, tools: Mapping[str, Tool]) -> Routing:
-    """Judge the only call of a reply."""
     if call.problem is not None or call.name is None:
         return Routing(reason="malformed_call", problem=call.problem)
     if call.name not in tools:
@@ -88,9 +86,9 @@ def _judge_call(call: ToolCall, case: PromptCase, tools: Mapping[str, Tool]) -> 
 
 
 def judge_named(named_most: Sequence[str], case: PromptCase) -> Routing | None:
-    """Judge the tools a text names most (several of them name it equally often); None for a prompt that wants nothing.
+    """Judge the tools that a text names most (several when equally often); None for a prompt that states no tool.
 
-    A tie is not resolved: a text that names two tools as often as each other has not chosen.
+    A tie is not resolved: a text that names two tools equally often has not chosen.
     """
     if not is_judged(case):
         return None
@@ -105,16 +103,16 @@ def judge_named(named_most: Sequence[str], case: PromptCase) -> Routing | None:
 
 
 def chosen_tool(calls: Sequence[ToolCall] | None, named_most: Sequence[str]) -> str | None:
-    """Return the one tool a reply chose: called where there are calls, else named most; None without exactly one."""
+    """Return the one tool that was called or, without calls, named most; None without exactly one."""
     chosen = named_most if calls is None else [call.name for call in calls]
     return chosen[0] if len(chosen) == 1 else None
 
 
 def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) -> str | None:
-    """Return the first argument, in the order given, whose value is not what the JSON schema of them all allows.
+    """Return the first argument, in the order given, whose value the JSON schema does not allow.
 
-    Empty when it is the arguments together that do not fit, None when all is well. Nothing is fetched for a `$ref` to
-    elsewhere, which nothing fits.
+    Empty when the arguments do not fit together, None when all fit. A `$ref` to elsewhere is not fetched, and nothing
+    fits it.
     """
     from jsonschema import Draft202012Validator
     from referencing import Registry
@@ -129,7 +127,7 @@ def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) ->
 
 
 def value_allowed(value: object, expected: object) -> bool:
-    """Whether a value is the expected one: texts without regard to case and accents, numbers by value.
+    """Return whether a value equals the expected one: texts regardless of case and accents, numbers by value.
 
     A list expects one of its values; a list as value is compared as a whole.
     """
@@ -145,7 +143,7 @@ def value_allowed(value: object, expected: object) -> bool:
 def _argument_fault(
     given: Mapping[str, object], expected: Mapping[str, object], schema: Mapping[str, object]
 ) -> tuple[RoutingReason, str] | None:
-    """Return what is wrong with the arguments of a call of the right tool, and with which."""
+    """Return why the arguments of a call of the right tool are wrong, and which."""
     required, declared = schema.get("required"), schema.get("properties")
     known = declared if isinstance(declared, Mapping) else {}
     for name in (*(required if isinstance(required, Sequence) else ()), *expected):

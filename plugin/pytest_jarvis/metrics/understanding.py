@@ -1,4 +1,4 @@
-"""Was a misheard command understood? Its answers against what the same arm makes of the clean command."""
+"""Misheard commands: whether a response does what the same arm does for the clean command."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pytest_jarvis.text import canonical
 from pytest_jarvis.types import PromptCase, Response
 
 _CLEAN_PREFIX = "clean:"
-"""Begins the id of a clean command that is drawn for comparison alone; no prompt's own id can hold the colon."""
+"""Prefix of the ids of clean commands that are generated for comparison alone; no prompt's id has a colon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpretation:
-    """What one answer, or most answers to one prompt, made of a command."""
+    """Tool and keywords of one response."""
 
     tool: str | None
     keywords: tuple[str, ...]
@@ -26,34 +26,34 @@ class Interpretation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanCommand:
-    """What one arm made of the command that was meant."""
+    """What one arm does for a clean command, by majority of its responses."""
 
     responses: int
     tool: str | None
-    """The tool of more than half of the responses; None without one: nothing can then be understood the same way."""
+    """The tool of more than half of the responses; without one nothing counts as understood."""
     keywords: tuple[str, ...]
-    """Those of the misheard prompt that are in more than half of the responses."""
+    """Keywords of the misheard prompt in more than half of the responses."""
     text: str
     """The first response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanPlan:
-    """Which prompt is the clean form of which, and those that must be drawn for it."""
+    """The clean form of each misheard prompt, and the prompts that must be added for it."""
 
     clean_id: Mapping[str, str] = field(default_factory=dict)
-    """Id of a misheard prompt -> id of the prompt that asks the same, clean."""
+    """Id of a misheard prompt -> id of its clean form."""
     extra: tuple[PromptCase, ...] = ()
-    """Clean commands that are no prompt of the plan."""
+    """Clean commands that are no prompts of the plan."""
 
 
 def clean_prompt_id(intended: str) -> str:
-    """Return the id under which a clean command is drawn: its own, whichever misheard prompts stand for it."""
+    """Return the id of a clean command, the same for all misheard prompts that stand for it."""
     return f"{_CLEAN_PREFIX}{sha256(canonical(intended).encode()).hexdigest()[:12]}"
 
 
 def plan_clean_commands(cases: Sequence[PromptCase]) -> CleanPlan:
-    """Return where the clean form of each misheard prompt is; those not among `cases` are extra, each once."""
+    """Return the clean form of each misheard prompt; those not among `cases` are extra, each once."""
     known = {canonical(case.text): case.prompt_id for case in cases if case.intended is None}
     clean_id: dict[str, str] = {}
     extra: list[PromptCase] = []
@@ -69,7 +69,7 @@ def plan_clean_commands(cases: Sequence[PromptCase]) -> CleanPlan:
 
 
 def find_majority(answers: Sequence[Interpretation], text: str) -> CleanCommand | None:
-    """Return what more than half of the answers to a clean command have in common; None without an answer."""
+    """Return what more than half of the responses to a clean command share; None without a response."""
     if not answers:
         return None
     half = len(answers) / 2
@@ -84,13 +84,13 @@ def find_majority(answers: Sequence[Interpretation], text: str) -> CleanCommand 
 
 
 def interpret(response: Response, score: TextScore) -> Interpretation:
-    """Return what a response made of its command: its tool, called where tools were offered, and its keywords."""
+    """Return the tool (called where tools were offered, else named) and the keywords of a response."""
     return Interpretation(tool=chosen_tool(response.tool_calls, score.named_most), keywords=score.keywords_found)
 
 
 def is_understood(answer: Interpretation, clean: CleanCommand) -> bool:
-    """Whether an answer has the tool of the clean command, and at least the keywords found there.
+    """Return whether a response has the tool of the clean command, and at least the keywords found there.
 
-    A clean command that leads to no tool cannot be recognised in anything: nothing is understood then.
+    Without a tool in the responses to the clean command nothing counts as understood.
     """
     return clean.tool is not None and answer.tool == clean.tool and set(clean.keywords) <= set(answer.keywords)

@@ -1,4 +1,4 @@
-"""The engine that asks an OpenAI-compatible server: vLLM, SGLang, llama.cpp and their like. Needs no torch."""
+"""The engine for OpenAI-compatible servers: vLLM, SGLang, llama.cpp and the like. Needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request as the server wants it, and its answer as values: fields, streams, tries."""
+"""Requests in the dialect of the server, and its answers as values: fields, streams, retries."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 T = TypeVar("T")
 
 FIRST_WAIT_S = 0.5
-"""Before the first further try; doubled each time, with chance, where the server does not say how long."""
+"""Before the first retry; doubled each time, with jitter, unless the server states a delay."""
 LONGEST_WAIT_S: Final = 30.0
 TOP: Final = 5
-"""Log-probabilities asked for at each place; the most that all servers give."""
+"""Log-probabilities at each place; the most that all servers give."""
 _SEEDS: Final = 2**31 - 1
 _FINISH: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length"}
 Field = Literal["samplers", "thinking", "usage"]
@@ -30,9 +30,9 @@ OnToken = Callable[[], None]
 
 
 def request_seed(seed: int, prompt_id: str, replicate: int) -> int:
-    """Return the seed of one response, from 1 to 2**31 - 1 so that any server takes it; the arm is left out on purpose.
+    """Return the seed of one response, from 1 to 2**31 - 1 as every server takes it; the same for all arms.
 
-    0 and -1 are left out: they mean « any » to some servers.
+    0 and -1 are left out: some servers read them as "any".
     """
     name = f"{seed}\x1f{prompt_id}\x1f{replicate}".encode()
     return int.from_bytes(blake2b(name, digest_size=8, person=b"jarvis-server").digest(), "little") % _SEEDS + 1
@@ -40,7 +40,7 @@ def request_seed(seed: int, prompt_id: str, replicate: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRequest:
-    """What one request asks for."""
+    """The arguments of one request."""
 
     model: str
     text: str
@@ -49,13 +49,13 @@ class ServerRequest:
     temperature: float
     top_p: float = 1.0
     is_probe: bool = False
-    """Sent without the system prompt: a server that mixes arms up caches what it made of a prompt's beginning, and the
-    run's own must not be among it."""
+    """Sent without the system prompt: a server that mixes up arms caches prefixes, and the run's own must not be among
+    them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAnswer:
-    """What a server answered to one request."""
+    """A server's answer to one request."""
 
     text: str
     reasoning: str
@@ -63,7 +63,7 @@ class ServerAnswer:
     prompt_tokens: int | None
     new_tokens: int
     counted: bool
-    """Whether the server counted the tokens; else they are the pieces that its stream came in."""
+    """Whether the server counted the tokens; else they are the chunks of its stream."""
     duration_s: float
     first_token_s: float | None
     fingerprint: str | None
@@ -71,7 +71,7 @@ class ServerAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAnswer:
-    """A greedy answer to a probe, and for each of its places the log-probabilities of the likeliest tokens."""
+    """A greedy answer to a probe, with the log-probabilities of the likeliest tokens at each place."""
 
     text: str
     places: tuple[Mapping[str, float], ...]
@@ -79,53 +79,43 @@ class ProbeAnswer:
 
 
 class ServerClient:
-    """Sends requests the way this server takes them."""
+    """Send requests with the fields that this server accepts."""
 
     def __init__(self, connection: Connection, settings: GenerationSettings, *, retries: int) -> None:
         self._connection = connection
         self._settings = settings
         self._retries = retries
-        self.taken: frozenset[Field] = frozenset(FIELDS)
+        self.accepted: frozenset[Field] = frozenset(FIELDS)
         """The fields beyond the common core that are sent."""
 
     async def stream(
         self, request: ServerRequest, *, timeout_s: float | None = None, on_token: OnToken | None = None
     ) -> ServerAnswer:
-        """Return the answer, read as it comes. Raises AttemptError after the last try.
+        """Return the streamed answer. Raises AttemptError after the last try.
 
-        `timeout_s` bounds each try, `on_token` is called for each piece of text that comes.
+        `timeout_s` bounds each try; `on_token` is called for each piece of text.
         """
-        return await self._tries(partial(self._stream, request, timeout_s, on_token))
+        return await self._retry(partial(self._stream, request, timeout_s, on_token))
 
     async def rehearse(self, request: ServerRequest) -> ServerAnswer:
-        """Return the answer to a request before anything is scored, each try bounded. Raises AttemptError."""
-
-        async def attempt() -> ServerAnswer:
-            async with time_limit(self._connection.preflight_s):
-                return await self._stream(request, None, None)
-
-        return await self._tries(attempt)
+        """Return the answer to a preflight request, each try bounded. Raises AttemptError."""
+        return await self._retry(partial(self._stream, request, None, None), limit_s=self._connection.preflight_s)
 
     async def probe(self, request: ServerRequest) -> ProbeAnswer:
-        """Return the whole answer with log-probabilities, where the server gives them. Raises AttemptError.
+        """Return the whole answer, with log-probabilities where the server gives them. Raises AttemptError.
 
-        Each try is bounded as those of `rehearse` are.
+        Each try is bounded as in `rehearse`.
         """
+        return await self._retry(partial(self._probe, request), limit_s=self._connection.preflight_s)
 
-        async def attempt() -> ProbeAnswer:
-            async with time_limit(self._connection.preflight_s):
-                return await self._probe(request)
-
-        return await self._tries(attempt)
-
-    async def once(self, request: ServerRequest, taken: frozenset[Field]) -> ServerAnswer:
-        """Return the answer to a request with the fields `taken`; a refusal raises AttemptError with its status."""
+    async def try_fields(self, request: ServerRequest, fields: frozenset[Field]) -> ServerAnswer:
+        """Return the answer to a request with these fields; a refusal raises AttemptError with its status."""
         client = ServerClient(self._connection, self._settings, retries=self._retries)
-        client.taken = taken
+        client.accepted = fields
         return await client.rehearse(request)
 
-    async def _tries(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what an attempt gives, tried again after errors that may pass."""
+    async def _retry(self, attempt: Callable[[], Awaitable[T]], *, limit_s: float | None = None) -> T:
+        """Retry after errors that may pass, with exponential backoff or as the server asks."""
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
         from tenacity.wait import wait_random_exponential
 
@@ -144,7 +134,10 @@ class ServerClient:
         )
 
         async def call() -> T:
-            return await attempt()
+            if limit_s is None:
+                return await attempt()
+            async with time_limit(limit_s):
+                return await attempt()
 
         try:
             return await retrying(call)
@@ -155,18 +148,19 @@ class ServerClient:
             raise
 
     async def _stream(self, request: ServerRequest, timeout_s: float | None, on_token: OnToken | None) -> ServerAnswer:
-        """Return one try's answer; raise AttemptError for everything that may go wrong."""
-        reading = _StreamReader(on_token)
+        """Return one try's answer; raise AttemptError for every error."""
+        reader = _StreamReader(on_token)
+        usage = {"stream_options": {"include_usage": True}} if "usage" in self.accepted else {}
         try:
             async with asyncio.timeout(timeout_s):
-                async with await self._create(request, **self._stream_fields()) as stream:
+                async with await self._create(request, stream=True, **usage) as stream:
                     async for chunk in stream:
-                        reading.take(chunk)
+                        reader.take(chunk)
         except TimeoutError:
-            raise _timeout_error(reading.pieces, timeout_s or 0.0) from None
+            raise _timeout_error(reader.pieces, timeout_s or 0.0) from None
         except client_errors() as error:
             raise self._connection.read_error(error) from error
-        return reading.said()
+        return reader.finish()
 
     async def _probe(self, request: ServerRequest) -> ProbeAnswer:
         import openai
@@ -189,7 +183,6 @@ class ServerClient:
             raise self._connection.read_error(error) from error
 
     async def _create(self, request: ServerRequest, **fields: Any) -> Any:
-        """Return the client's answer or stream for a request with further `fields`."""
         client, settings = self._connection.client, self._settings
         body: dict[str, Any] = {
             "model": request.model,
@@ -208,22 +201,17 @@ class ServerClient:
         return await client.chat.completions.create(messages=messages, **body)  # type: ignore[arg-type]  # plain dicts
 
     def _extra_fields(self) -> dict[str, Any]:
-        """Return the fields that only some servers have."""
         extra: dict[str, Any] = {}
-        if "samplers" in self.taken:
-            # Else a server fills them from the model's own generation settings, and Qwen3's have a top-k.
+        if "samplers" in self.accepted:
+            # The defaults of a server are the model's own generation settings, and Qwen3's have a top-k.
             extra.update(top_k=-1, min_p=0.0, repetition_penalty=1.0)
-        if "thinking" in self.taken and self._settings.template == "chat":
+        if "thinking" in self.accepted and self._settings.template == "chat":
             extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
         return extra
 
-    def _stream_fields(self) -> dict[str, Any]:
-        usage = {"stream_options": {"include_usage": True}} if "usage" in self.taken else {}
-        return {"stream": True, **usage}
-
 
 class _StreamReader:
-    """What a stream has said so far."""
+    """Collect the chunks of a stream."""
 
     def __init__(self, on_token: OnToken | None) -> None:
         self._started = time.perf_counter()
@@ -238,7 +226,7 @@ class _StreamReader:
         self.pieces = 0
 
     def take(self, chunk: Any) -> None:
-        """Add what a chunk holds; one of another shape than promised raises one of `client_errors()`."""
+        """Add a chunk; one of unexpected shape raises one of `client_errors()`."""
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._fingerprint = getattr(chunk, "system_fingerprint", None) or self._fingerprint
         for choice in chunk.choices:
@@ -255,8 +243,8 @@ class _StreamReader:
                     self._on_token()
             self._finish = choice.finish_reason or self._finish
 
-    def said(self) -> ServerAnswer:
-        """Return the whole answer; raise AttemptError for one that did not end as a text does."""
+    def finish(self) -> ServerAnswer:
+        """Return the whole answer; raise AttemptError for a stream that ended early."""
         if self._finish is None:
             raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
         if self._finish not in _FINISH:
@@ -276,14 +264,14 @@ class _StreamReader:
 
 
 def _timeout_error(pieces: int, timeout_s: float) -> AttemptError:
-    """Return what a try that took too long comes to; one that had begun to answer would take as long again."""
+    """Return the error of a try that took too long; one that had begun to answer would take as long again."""
     if pieces:
         return AttemptError(Note("cut_in_time", {"seconds": timeout_s, "tokens": pieces}), stage="timeout")
     return AttemptError(Note("no_token_in_time", {"seconds": timeout_s}), stage="timeout", passing=True, lost=True)
 
 
 def _reasoning_of(message: Any) -> str:
-    """Return the thinking that a server sends apart, under either of the names in use."""
+    """Return the thinking that a server sends separately, under either of the names in use."""
     found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     return found if isinstance(found, str) else ""
 

@@ -1,4 +1,4 @@
-"""The connection to a server: one client on an event loop of its own, the key, and what its errors come to."""
+"""The connection to a server: one client on an event loop of its own, the API key, and typed errors."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEY_VARIABLES: Final = ("JARVIS_API_KEY", "OPENAI_API_KEY")
-"""Where a key is looked for, in this order; nowhere else, so that it stands in no file of ours."""
+"""Variables with the key, by priority; no file of ours ever holds it."""
 EMBEDDING_KEY_VARIABLE: Final = "JARVIS_EMBEDDING_API_KEY"
-"""The key for a server of embeddings at another origin, which never gets the other one."""
+"""The key for an embeddings server of another origin, which never gets the other key."""
 CONNECT_S: Final = 10.0
 SILENCE_S: Final = 600.0
-"""The longest wait for the next byte of an answer that is scored, where no `--jarvis-timeout` is shorter."""
+"""Longest wait for the next byte of a scored answer, unless `--jarvis-timeout` is shorter."""
 PREFLIGHT_S = 120.0
-"""The longest time for one try of a request before anything is scored: short answers, behind the load of a model."""
+"""Longest time for one try of a preflight request: short answers, but a model may have to load first."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
 _NO_KEY: Final = "no-key"
-"""What the client is given where there is none, as it will have one; no server ever sees it."""
+"""Placeholder for the client, which requires a key; no server ever sees it."""
 _CLOSING_S: Final = 5.0
-"""The longest wait for what is cut off to end, when a connection is closed."""
+"""Longest wait for cancelled tasks when a connection is closed."""
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
 CUT: Final = Note("connection_cut")
 _LONGEST_DETAIL: Final = 200
@@ -45,7 +45,7 @@ _PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
 
 
 class AttemptError(Exception):
-    """A request that gave no answer: at which stage, why, whether trying again may help, and how soon."""
+    """A request without an answer: stage, reason, and whether and when to retry."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class AttemptError(Exception):
         retry_after_s: float | None = None,
         status: int | None = None,
     ) -> None:
-        """`lost`: nothing came back at all, as from a server that is gone."""
+        """Take why; `passing`: a retry may help; `lost`: nothing came back at all, as from a server that is down."""
         super().__init__(str(reason))
         self.reason = reason
         self.stage = stage
@@ -68,13 +68,13 @@ class AttemptError(Exception):
 
     @property
     def is_silence(self) -> bool:
-        """Whether the server took the request and did not answer it: it is there, and loads or is busy."""
+        """Whether the server accepted the request without answering: it is up, but loading or busy."""
         return self.stage == "timeout" and not self.passing
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A key that no `repr` shows."""
+    """A key that `repr` hides."""
 
     value: str
 
@@ -83,7 +83,7 @@ class _Key:
 
 
 class Connection:
-    """One client on the event loop of a thread of its own; `close` ends both."""
+    """One client on the event loop of its own thread; `close` ends both."""
 
     def __init__(self, spec: ServerSpec) -> None:
         from httpx2 import Timeout
@@ -94,8 +94,7 @@ class Connection:
         self._embedding_key = _Key(os.environ.get(EMBEDDING_KEY_VARIABLE, ""))
         self.base_url = spec.base_url
         self.preflight_s = PREFLIGHT_S
-        """The longest time, in seconds, for one try of a request before anything is scored."""
-        # Tries are counted by us, so that a try's time is not the sum of several.
+        # We retry ourselves, so that the time of a try is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
             api_key=found or _NO_KEY,
             base_url=spec.base_url,
@@ -105,7 +104,7 @@ class Connection:
         )
         self._under_way: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
-        # A daemon: a program that forgets to close its engine must be able to end.
+        # A daemon thread lets a program exit that forgets to close its engine.
         self._thread = threading.Thread(target=self._loop.run_forever, name="jarvis-server", daemon=True)
         self._thread.start()
 
@@ -115,19 +114,19 @@ class Connection:
         return bool(self._key.value)
 
     def client_for(self, url: str, *, retries: int) -> AsyncOpenAI:
-        """Return a client for `url`; the server's key goes with it only to the origin that it is for."""
+        """Return a client for `url`; it gets the server's key only for the same origin."""
         key = self._key if is_same_origin(url, self.base_url) else self._embedding_key
         return self.client.with_options(base_url=url, max_retries=retries, api_key=key.value or _NO_KEY)
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin `work` on the loop; return its future."""
+        """Start `work` on the loop; return its future."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` gives; what it raises passes through, and an interrupted wait cancels it."""
+        """Return the result of `work`; exceptions pass through, and an interrupted wait cancels it."""
         future = self.start(work)
         try:
             return future.result()
@@ -136,7 +135,7 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Cut off what is under way, close the client and end the loop's thread. Does nothing the second time."""
+        """Cancel running work, close the client and end the loop's thread. Idempotent."""
         if self._loop.is_closed():
             return
         for work in tuple(self._under_way):
@@ -147,20 +146,20 @@ class Connection:
         self._loop.close()
 
     async def _end(self) -> None:
-        """Close the client and every stream; nothing of theirs is left on the loop."""
+        """Close the client and every stream; leave no task on the loop."""
         await _wait_for_other_tasks()
         await self.client.close()
         await self._loop.shutdown_asyncgens()
         await _wait_for_other_tasks()
 
     def redact(self, text: str) -> str:
-        """Return `text` without a key, should a server have sent one back."""
+        """Return `text` without the key, in case a server echoes it."""
         for key in (self._key, self._embedding_key):
             text = text.replace(key.value, "<key>") if key.value else text
         return text
 
     def read_error(self, error: Exception) -> AttemptError:
-        """Return what an exception of the client, its transport or its parser comes to."""
+        """Return an exception of the client, its transport or its parser as an AttemptError."""
         import httpx2
         import openai
 
@@ -176,7 +175,7 @@ class Connection:
             ((httpx2.HTTPError,), CUT, "generate"),
         ):
             if isinstance(error, kinds):
-                # A server that took the request and was silent this long would be so again.
+                # A server that accepted the request and was silent this long would be silent again.
                 passing = stage != "timeout" or isinstance(error.__cause__, httpx2.ConnectTimeout)
                 return AttemptError(reason, stage=stage, passing=passing, lost=True)
         if isinstance(error, openai.APIError):
@@ -184,7 +183,6 @@ class Connection:
         return AttemptError(Note("server_broke_api"), passing=True)
 
     def _read_status(self, error: openai.APIStatusError) -> AttemptError:
-        """Return what an answer with an error status comes to."""
         status = error.status_code
         wait_s = retry_after_s(error.response.headers.get("retry-after"))
         too_long = wait_s is not None and wait_s > LONGEST_RETRY_AFTER_S
@@ -196,24 +194,24 @@ class Connection:
         )
 
     def _brief(self, text: str) -> str:
-        """Return what a server said on one line, shortened, without the key."""
+        """Return a server's message on one line, shortened and redacted."""
         return " ".join(self.redact(text).split())[:_LONGEST_DETAIL] or "no reason given"
 
 
 async def _drop_placeholder_key(request: Request) -> None:
-    """Send no `Authorization` at all where there is no key: some servers refuse one that they do not know.
+    """Send no `Authorization` header without a key: some servers refuse an unknown one.
 
-    The client takes `Omit` only from each request; here none is forgotten.
+    The client takes `Omit` only from each request; a hook forgets none.
     """
     if request.headers.get("Authorization") == f"Bearer {_NO_KEY}":
         del request.headers["Authorization"]
 
 
 async def _wait_for_other_tasks() -> None:
-    """Wait for the other tasks on the loop: those cut off, and those that close what a stream's reader left open."""
+    """Wait for the other tasks on the loop: cancelled ones, and those that close open streams."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_CLOSING_S):
-            # The loop makes a task of closing a generator that was dropped only in its next round.
+            # The loop schedules the closing of a dropped generator only in its next iteration.
             await asyncio.sleep(0)
             while others := asyncio.all_tasks() - {asyncio.current_task()}:
                 await asyncio.wait(others)
@@ -222,7 +220,7 @@ async def _wait_for_other_tasks() -> None:
 
 @asynccontextmanager
 async def time_limit(limit_s: float) -> AsyncIterator[None]:
-    """Raise AttemptError, not to be tried again, when what is done inside takes longer than `limit_s` in all."""
+    """Raise AttemptError, without retry, when the body takes longer than `limit_s` in all."""
     try:
         async with asyncio.timeout(limit_s):
             yield
@@ -231,10 +229,9 @@ async def time_limit(limit_s: float) -> AsyncIterator[None]:
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """Return what a request may end in: errors of the client, of its transport, and of an answer's shape or syntax.
+    """Return the exceptions of a request: of the client, of its transport, and of an answer's shape or syntax.
 
-    The client does not check that an answer holds what the API promises, so one that does not ends in an AttributeError
-    or the like where it is read.
+    The client does not validate answers, so a malformed one ends in an AttributeError or the like where it is read.
     """
     import httpx2
     import openai
@@ -244,7 +241,7 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def is_same_origin(one: str, other: str) -> bool:
-    """Return whether two addresses have one scheme, host and port (RFC 6454); a port left out is the scheme's."""
+    """Return whether two addresses have one scheme, host and port (RFC 6454); the port defaults to the scheme's."""
     return _origin(one) == _origin(other)
 
 
@@ -254,7 +251,7 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 
 
 def retry_after_s(header: str | None, *, now: float | None = None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, a number or a date; None without or with another."""
+    """Return the seconds in a `Retry-After` header, a number or a date; None without a valid one."""
     if header is None:
         return None
     try:
@@ -268,7 +265,7 @@ def retry_after_s(header: str | None, *, now: float | None = None) -> float | No
 
 
 def _said_by(error: openai.APIStatusError) -> str:
-    """Return the server's own sentence in an error answer, else the client's."""
+    """Return the server's own message in an error answer, else the client's."""
     body = error.body
     if isinstance(body, dict):
         for name in ("message", "detail", "error"):

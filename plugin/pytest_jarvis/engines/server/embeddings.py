@@ -1,4 +1,4 @@
-"""Vectors for the cosine: from the server's `/v1/embeddings`, from an encoder on this machine, or none."""
+"""Embeddings for the cosine: from the server's `/v1/embeddings`, from a local encoder, or none."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 
 LOCAL: Final = "local:"
-"""Before the name of an encoder of sentence-transformers: a folder, or a hub id that is in the cache."""
+"""Prefix for an encoder of sentence-transformers: a folder, or a hub id that is in the cache."""
 DEFAULT_ENCODER: Final = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-"""Taken when no model is configured and this one is in the cache: it knows French, and is small."""
+"""Used when no model is configured and this one is in the cache: small, and trained on French."""
 _BATCH: Final = 64
 _PROBE: Final = "Lance la musique."
 
 
 class Embedder(Protocol):
-    """Makes vectors of texts, by one model."""
+    """Embed texts with one model."""
 
     label: str
-    """Which model, for the report."""
+    """Name of the model, for the report."""
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """Return a vector of shape (hidden,) for each text. Raises AttemptError when they cannot be had."""
+        """Return a vector of shape (hidden,) for each text. Raises AttemptError."""
         ...
 
 
 def choose_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
-    """Return what makes the vectors; None when nothing can.
+    """Return the configured or default embedder; None when there is none.
 
-    Raises EngineError for a model that is configured and cannot be used: no other takes its place.
+    Raises EngineError for a configured model that cannot be used: no other replaces it.
     """
     configured = spec.embedding_model
     if configured is None:
@@ -71,7 +71,6 @@ def choose_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None
 
 
 def _advice(error: AttemptError, spec: ServerSpec) -> str:
-    """Return what a user can do about a server that makes no vectors."""
     if error.is_silence:
         return ADVICE_ON_SILENCE
     if error.status in {401, 403} and not is_same_origin(spec.embedding_url or spec.base_url, spec.base_url):
@@ -80,7 +79,7 @@ def _advice(error: AttemptError, spec: ServerSpec) -> str:
 
 
 class ServerEncoder:
-    """Vectors by a model of the server."""
+    """Embeddings by a model of the server."""
 
     def __init__(self, model: str, connection: Connection, url: str) -> None:
         self._model = model
@@ -91,7 +90,7 @@ class ServerEncoder:
     def embed(self, texts: Sequence[str], *, limit_s: float = SILENCE_S) -> list[npt.NDArray[np.float32]]:
         """Return the server's vectors, in the order of `texts`. Raises AttemptError.
 
-        `limit_s` bounds each request for 64 texts, all its tries together.
+        `limit_s` bounds each request for 64 texts, retries included.
         """
         vectors: list[npt.NDArray[np.float32]] = []
         for start in range(0, len(texts), _BATCH):
@@ -103,20 +102,20 @@ class ServerEncoder:
 
         async with time_limit(limit_s):
             try:
-                # Asked for as numbers: the client's default, base64, is not known to all servers.
+                # Not all servers support the client's default, base64.
                 answer: Any = await self._client.embeddings.create(
                     model=self._model, input=texts, encoding_format="float"
                 )
                 rows = sorted(answer.data, key=lambda row: row.index)
                 if [row.index for row in rows] != list(range(len(texts))):
-                    raise ValueError  # an answer of another shape than promised, as those below
+                    raise ValueError  # read like any other malformed answer, below
                 return [np.asarray(row.embedding, dtype=np.float32) for row in rows]
             except client_errors() as error:
                 raise self._connection.read_error(error) from error
 
 
 class LocalEncoder:
-    """Vectors by an encoder of sentence-transformers, loaded at its first use and never downloaded."""
+    """Embeddings by an encoder of sentence-transformers, loaded at its first use and never downloaded."""
 
     def __init__(self, name: str) -> None:
         from importlib.metadata import version
@@ -139,7 +138,7 @@ class LocalEncoder:
 
 
 def _is_here(name: str) -> bool:
-    """Return whether an encoder is a folder or in the hub's cache; asks no network."""
+    """Return whether an encoder is a folder or in the hub's cache, without network."""
     if Path(name).expanduser().is_dir():
         return True
     if find_spec("huggingface_hub") is None:

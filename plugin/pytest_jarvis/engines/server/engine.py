@@ -1,4 +1,4 @@
-"""The engine itself: every arm's answers from one server, many requests under way at once."""
+"""The server engine: responses of every arm from one server, with many requests in flight."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 _NOT_MEASURED: Final = "not measured (server)"
 _PROGRESS_EVERY_S: Final = 0.1
 _LEAST_LOST: Final = 8
-"""Requests in a row, each with all its tries, to which nothing came back: after so many a server counts as gone."""
+"""Consecutive requests lost, retries included, after which a server counts as gone."""
 
 
 @dataclass(slots=True)
-class _Drawing:
-    """One call of `generate` as its requests go: what is out, what came in, whether the server still answers."""
+class _Generation:
+    """State of one call of `generate`: outcomes, tokens, and whether the server still answers."""
 
     gone_after: int
     outcomes: queue.SimpleQueue[Response | Failure] = field(default_factory=queue.SimpleQueue)
@@ -69,13 +69,13 @@ class _Drawing:
 
 
 class ServerEngine:
-    """Asks a server that holds the base and the adapters under names of their own.
+    """Generate with a server that has the base and the adapters under names of their own.
 
     Raises EngineError, one sentence, for a server, a name or an adapter that cannot be used.
     """
 
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
-        """`spec.server` says where it is."""
+        """`spec.server` has the address."""
         if spec.server is None:
             raise ValueError("the server engine needs spec.server")
         self._spec = spec
@@ -86,25 +86,27 @@ class ServerEngine:
         self._client = ServerClient(self._connection, settings, retries=self._server.retries)
         self._notes: list[Note] = []
         try:
-            self._seen = self._connection.run(inspect(self._connection, self._client, spec, sampled=self._is_sampled))
-            self._refuse_company()
+            self._preflight = self._connection.run(
+                inspect(self._connection, self._client, spec, sampled=self._is_sampled)
+            )
+            self._refuse_shared_server()
             self._embedder = choose_embedder(self._server, self._connection)
         except BaseException:
             self._connection.close()
             raise
 
-    def _refuse_company(self) -> None:
-        """Raise EngineError when arms must run apart and other workers of pytest-xdist ask the same server."""
+    def _refuse_shared_server(self) -> None:
+        """Raise EngineError when arms must run separately but several pytest-xdist workers share the server."""
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        if workers > 1 and not self._seen.proven.mixes:
+        if workers > 1 and not self._preflight.probes.mixes:
             raise EngineError(
-                f"{self._server.base_url}: {self._seen.proven.mixing_fault}: the arms have to run one after the other, "
+                f"{self._server.base_url}: {self._preflight.probes.mixing_fault}: the arms must run one after the other, "
                 f"which {workers} workers do not; run without -n"
             )
 
     def describe(self) -> EngineDescription:
-        """Return what the server says of itself and what was seen of it; what a server cannot show is None."""
-        seen = self._seen
+        """Return what the server states and what was observed; what a server cannot show is None."""
+        found = self._preflight
         return EngineDescription(
             engine="server",
             base_model=self._spec.base_model,
@@ -114,17 +116,17 @@ class ServerEngine:
             device="server",
             compute_dtype="server",
             coverage=QuantizationCoverage(storage=Storage(format="server"), share_4bit=None),
-            adapters=seen.proven.proofs,
-            batching="server" if seen.proven.mixes else "two passes",
+            adapters=found.probes.proofs,
+            batching="server" if found.probes.mixes else "two passes",
             memory=(),
             versions={"openai": version("openai")},
-            notes=(*self._stated_notes(), *self._notes),
+            notes=(*self._list_notes(), *self._notes),
             server=ServerFacts(
                 base_url=self._server.base_url,
-                version=seen.version,
-                models=seen.models,
-                system_fingerprint=seen.fingerprint,
-                repeats=seen.repeats,
+                version=found.version,
+                models=found.models,
+                system_fingerprint=found.fingerprint,
+                repeats=found.repeats,
             ),
             embedding=None if self._embedder is None else self._embedder.label,
         )
@@ -132,63 +134,62 @@ class ServerEngine:
     def generate(
         self, requests: Sequence[Request], on_progress: OnProgress | None = None
     ) -> Iterator[Response | Failure]:
-        """Yield one Response or Failure for each request, as they come in.
+        """Yield one Response or Failure for each request, in completion order.
 
-        At most `concurrency` are under way, begun in the order given, so that a server finds rows of all arms to batch.
+        At most `concurrency` are in flight, started in the order given, so that a server can batch rows of all arms.
         Raises ValueError for an arm that is not served.
         """
         unknown = {request.arm for request in requests} - set(self._names)
         if unknown:
             raise ValueError(f"unknown arm {min(unknown)!r}; served: {', '.join(self._names)}")
-        drawing = _Drawing(gone_after=max(_LEAST_LOST, self._server.concurrency))
+        generation = _Generation(gone_after=max(_LEAST_LOST, self._server.concurrency))
         started = time.perf_counter()
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             if on_progress is not None:
-                elapsed_s = time.perf_counter() - started
+                elapsed_s, planned = time.perf_counter() - started, len(requests)
                 on_progress(
                     Progress(
-                        responses_done=done,
-                        responses_planned=len(requests),
-                        tokens=drawing.tokens,
-                        elapsed_s=elapsed_s,
+                        responses_done=done, responses_planned=planned, tokens=generation.tokens, elapsed_s=elapsed_s
                     )
                 )
 
-        work = self._connection.start(self._draw_all(requests, drawing))
+        work = self._connection.start(self._generate_all(requests, generation))
         try:
             for done in range(len(requests)):
-                yield _wait_for(drawing, work, partial(tell, done))
-                tell(done + 1)
+                yield _wait_for(generation, work, partial(report, done))
+                report(done + 1)
         finally:
             work.cancel()
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
-        """Return a vector of shape (hidden,) for each text; None for no text, and for all when none can be had."""
-        said = [text for text in texts if text.strip()]
-        if self._embedder is None or not said:
+        """Return a vector of shape (hidden,) for each text; None for an empty text, and for all without an embedder."""
+        answer = [text for text in texts if text.strip()]
+        if self._embedder is None or not answer:
             return [None] * len(texts)
         try:
-            vectors = dict(zip(said, self._embedder.embed(said), strict=True))
+            vectors = dict(zip(answer, self._embedder.embed(answer), strict=True))
         except AttemptError as error:
             self._notes.append(Note("cosine_not_measured", {"model": self._embedder.label}, error.reason))
             return [None] * len(texts)
         return [vectors.get(text) for text in texts]
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:
-        """Return what the server says that determines a response, for a store; None for one that says nothing.
+        """Return everything the server states that determines a response; None when it states nothing.
 
-        A server cannot prove its weights. What counts is the name, what the list says of it, the version, the
-        fingerprint and the greedy answers to the probes; not the address, which may change, nor the time it started.
-        Weights replaced under all of these are not noticed.
+        A server cannot prove its weights. The key holds the name, its entry in the list, the version, the fingerprint
+        and the greedy answers to the probes; not the address or start time, which may change. Weights replaced under
+        all of these go unnoticed.
         """
         from pytest_jarvis import __version__
 
         del digest
-        seen = self._seen
-        if seen.version is None and seen.fingerprint is None:
+        found = self._preflight
+        if found.version is None and found.fingerprint is None:
             return None
-        says = {model.arm: f"{_stated(model)} answers={seen.proven.answers[model.arm]}" for model in seen.models}
+        says = {
+            model.arm: f"{_describe_model(model)} answers={found.probes.answers[model.arm]}" for model in found.models
+        }
         return Identity(
             engine=f"server engine {__version__}",
             base=says[BASE_ARM],
@@ -200,44 +201,43 @@ class ServerEngine:
             prompt_id=request.prompt_id,
             replicate=request.replicate,
             seed=self._settings.seed,
-            settings={**key_settings(self._settings), "fields": " ".join(sorted(self._client.taken))},
-            versions={"server": seen.version or "", "fingerprint": seen.fingerprint or ""},
+            settings={**key_settings(self._settings), "fields": " ".join(sorted(self._client.accepted))},
+            versions={"server": found.version or "", "fingerprint": found.fingerprint or ""},
         )
 
     def close(self) -> None:
-        """Close the connections. Nothing may be asked of the engine afterwards."""
+        """Close the connections. The engine must not be used afterwards."""
         self._connection.close()
 
     @property
     def _is_sampled(self) -> bool:
         return not self._settings.is_greedy
 
-    async def _draw_all(self, requests: Sequence[Request], drawing: _Drawing) -> None:
-        """Put an outcome for each request into the drawing: all arms together, or one after the other."""
-        if self._seen.proven.mixes:
-            await self._draw(requests, drawing)
+    async def _generate_all(self, requests: Sequence[Request], generation: _Generation) -> None:
+        """Generate an outcome for each request: all arms together, or one after the other."""
+        if self._preflight.probes.mixes:
+            await self._generate_bounded(requests, generation)
             return
         for arm in self._names:
-            await self._draw([request for request in requests if request.arm == arm], drawing)
+            await self._generate_bounded([request for request in requests if request.arm == arm], generation)
 
-    async def _draw(self, requests: Sequence[Request], drawing: _Drawing) -> None:
-        """Put an outcome for each request into the drawing, with a bounded number under way."""
+    async def _generate_bounded(self, requests: Sequence[Request], generation: _Generation) -> None:
+        """Generate an outcome for each request, with a bounded number in flight."""
         waiting = iter(requests)
 
         async def work() -> None:
             for request in waiting:
-                drawing.outcomes.put(await self._outcome(request, drawing))
+                generation.outcomes.put(await self._outcome(request, generation))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._server.concurrency, len(requests))):
                 group.create_task(work())
 
-    async def _outcome(self, request: Request, drawing: _Drawing) -> Response | Failure:
-        """Return what one request came to."""
-        if drawing.is_gone:
+    async def _outcome(self, request: Request, generation: _Generation) -> Response | Failure:
+        if generation.is_gone:
             return _failure(request, "generate", Note("server_gone"))
         settings = self._settings
-        asked = ServerRequest(
+        query = ServerRequest(
             model=self._names[request.arm],
             text=request.text,
             seed=request_seed(settings.seed, request.prompt_id, request.replicate),
@@ -246,82 +246,75 @@ class ServerEngine:
             top_p=settings.top_p if self._is_sampled else 1.0,
         )
         try:
-            said = await self._client.stream(asked, timeout_s=settings.timeout_s, on_token=drawing.count_token)
+            answer = await self._client.stream(query, timeout_s=settings.timeout_s, on_token=generation.count_token)
         except AttemptError as error:
-            drawing.lost_in_a_row = drawing.lost_in_a_row + 1 if error.lost else 0
+            generation.lost_in_a_row = generation.lost_in_a_row + 1 if error.lost else 0
             return _failure(request, error.stage, error.reason)
-        drawing.lost_in_a_row = 0
-        return self._read(request, said)
+        generation.lost_in_a_row = 0
+        return self._read(request, answer)
 
-    def _read(self, request: Request, said: ServerAnswer) -> Response | Failure:
-        """Return the response that an answer makes; one whose thinking never closed makes none."""
-        reasoning = said.reasoning.strip()
-        if reasoning and not said.text.strip():
-            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": said.new_tokens}))
-        # A template may open the thinking in the prompt: then only its end stands in the answer.
-        answer = split_answer(
-            said.text,
-            thinking_open=not reasoning and CLOSE in said.text,
-            max_chars=self._settings.max_response_chars,
-        )
-        if answer.text is None:
-            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": said.new_tokens}))
+    def _read(self, request: Request, answer: ServerAnswer) -> Response | Failure:
+        """Return the response of an answer; a Failure when its thinking never closed."""
+        reasoning = answer.reasoning.strip()
+        # A template may open the thinking in the prompt: then the answer has only its end.
+        thinking_open = not reasoning and CLOSE in answer.text
+        parts = split_answer(answer.text, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
+        if parts.text is None or (reasoning and not answer.text.strip()):
+            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": answer.new_tokens}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
             replicate=request.replicate,
-            text=answer.text,
-            thinking=reasoning or answer.thinking,
-            finish_reason=said.finish_reason,
-            prompt_tokens=said.prompt_tokens,
-            new_tokens=said.new_tokens,
-            duration_s=said.duration_s,
-            first_token_s=said.first_token_s,
-            cut_chars=answer.cut_chars,
+            text=parts.text,
+            thinking=reasoning or parts.thinking,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=answer.prompt_tokens,
+            new_tokens=answer.new_tokens,
+            duration_s=answer.duration_s,
+            first_token_s=answer.first_token_s,
+            cut_chars=parts.cut_chars,
         )
 
-    def _stated_notes(self) -> Iterator[Note]:
-        """Yield what a reader of the report should know."""
+    def _list_notes(self) -> Iterator[Note]:
         yield Note("server_unmeasured")
-        if self._seen.proven.mixing_fault is not None:
-            yield Note("separate_passes", cause=self._seen.proven.mixing_fault)
-        yield from self._notes_on_seeds()
-        if "samplers" not in self._client.taken:
+        if self._preflight.probes.mixing_fault is not None:
+            yield Note("separate_passes", cause=self._preflight.probes.mixing_fault)
+        yield from self._seed_notes()
+        if "samplers" not in self._client.accepted:
             yield Note("no_samplers")
-        if "thinking" not in self._client.taken and self._settings.template == "chat":
+        if "thinking" not in self._client.accepted and self._settings.template == "chat":
             yield Note("no_thinking_switch")
-        if not self._seen.counted:
+        if not self._preflight.counted:
             yield Note("no_token_count")
         if self._embedder is None:
             yield Note("no_embedding_model")
-        for seen in self._seen.proven.proofs:
+        for seen in self._preflight.probes.proofs:
             if not seen.live:
                 yield Note("adapter_inert", {"name": seen.name})
 
-    def _notes_on_seeds(self) -> Iterator[Note]:
-        """Yield what a reader should know of how texts are drawn."""
-        if self._seen.repeats == "never":
+    def _seed_notes(self) -> Iterator[Note]:
+        if self._preflight.repeats == "never":
             yield Note("seeds_ignored")
-        if self._seen.repeats == "alone":
+        if self._preflight.repeats == "alone":
             yield Note("seeds_hold_alone")
-        if self._is_sampled and self._seen.repeats is None:
+        if self._is_sampled and self._preflight.repeats is None:
             yield Note("seeds_unseen")
 
 
-def _wait_for(drawing: _Drawing, work: Future[None], tell: Callable[[], None]) -> Response | Failure:
-    """Return the next outcome; tell how far things are while there is none."""
+def _wait_for(generation: _Generation, work: Future[None], report: Callable[[], None]) -> Response | Failure:
+    """Return the next outcome; report progress while waiting."""
     while True:
         try:
-            # With a limit: on Windows a wait without one does not hear Ctrl-C.
-            return drawing.outcomes.get(timeout=_PROGRESS_EVERY_S)
+            # On Windows, Ctrl-C does not interrupt a wait without a timeout.
+            return generation.outcomes.get(timeout=_PROGRESS_EVERY_S)
         except queue.Empty:
             if work.done():
                 work.result()
-            tell()
+            report()
 
 
-def _stated(model: ServedModel) -> str:
-    """Return a model's name and what the server's list says of it."""
+def _describe_model(model: ServedModel) -> str:
+    """Return a model's name and its facts in the server's list."""
     return " ".join([model.name, *(f"{name}={value}" for name, value in sorted(model.facts.items()))])
 
 

@@ -1,4 +1,4 @@
-"""Inspect a server before anything is scored: its names, fields and version, live adapters, batches and seeds."""
+"""Preflight of a server before anything is scored: names, fields, version, live adapters, batches and seeds."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, 
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
 _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), ("/props", "build_info"))
-"""Where vLLM, Ollama and llama.cpp say their version, beside `/v1`."""
+"""Paths beside `/v1` where vLLM, Ollama and llama.cpp state their version."""
 _LIST_S: Final = 30.0
-"""The longest time for the list of models, which waits for no model."""
+"""Longest time for the list of models, which needs no model loaded."""
 _SHORT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """All that the preflight saw."""
+    """Result of the preflight."""
 
     models: tuple[ServedModel, ...]
     version: str | None
     fingerprint: str | None
     counted: bool
     """Whether the server counts tokens."""
-    proven: Proven
+    probes: ProbeResults
     repeats: Repeats | None
 
 
 async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec, *, sampled: bool) -> Inspection:
-    """Return what is seen of the server; raise EngineError for one that cannot be used.
+    """Return what the preflight finds; raise EngineError for a server that cannot be used.
 
-    `sampled`: whether the run draws at random, so that seeds matter. `client` learns which fields the server takes.
+    `sampled`: the run samples, so that seeds matter. `client` learns which fields the server accepts.
     """
     arms = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
     models = await _served(connection, arms)
     try:
         fingerprint, counted = await _learn_fields(client, spec.base_model)
-        proven = await prove(client, spec, arms)
-        repeats = await check_seeds(client, list(arms.values())[: 2 if proven.mixes else 1]) if sampled else None
+        probes = await prove(client, spec, arms)
+        repeats = await check_seeds(client, list(arms.values())[: 2 if probes.mixes else 1]) if sampled else None
     except AttemptError as error:
         raise EngineError(f"{connection.base_url}: {error.reason}{_advice(connection, error)}") from error
     if not spec.allow_inert_adapter:
-        refuse_inert(proven.proofs)
+        refuse_inert(probes.proofs)
     return Inspection(
         models=models,
         version=await _version(connection),
         fingerprint=fingerprint,
         counted=counted,
-        proven=proven,
+        probes=probes,
         repeats=repeats,
     )
 
 
 async def _served(connection: Connection, arms: Arms) -> tuple[ServedModel, ...]:
-    """Return each arm's model as the server lists it; raise EngineError for a name that is not listed."""
+    """Return each arm's model as the server lists it; raise EngineError for one that is not listed."""
     try:
         async with time_limit(min(_LIST_S, connection.preflight_s)):
             page = await connection.client.models.list()
@@ -91,7 +91,6 @@ async def _served(connection: Connection, arms: Arms) -> tuple[ServedModel, ...]
 
 
 def _advice(connection: Connection, error: AttemptError) -> str:
-    """Return what a user can do about a server that does not answer as hoped."""
     if error.status in {401, 403}:
         said = "its key is refused" if connection.has_key else "it wants a key"
         return f"; {said}: set JARVIS_API_KEY"
@@ -103,26 +102,26 @@ def _advice(connection: Connection, error: AttemptError) -> str:
 
 
 async def _learn_fields(client: ServerClient, model: str) -> tuple[str | None, bool]:
-    """Have `client` send what this server takes; return its fingerprint and whether it counts tokens.
+    """Set the fields that `client` sends; return the server's fingerprint and whether it counts tokens.
 
-    A refused request is asked again with nothing but the common core, then with each further field alone.
+    A refused request is retried with the common core alone, then with each further field alone.
     """
     request = ServerRequest(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
     try:
-        said = await client.once(request, frozenset(FIELDS))
+        answer = await client.try_fields(request, frozenset(FIELDS))
     except AttemptError as error:
         if error.status not in {400, 422}:
             raise
-        said = await client.once(request, frozenset())
-        client.taken = frozenset([field for field in FIELDS if await _takes(client, request, field)])
-        if "usage" in client.taken:
-            said = await client.once(request, client.taken)
-    return said.fingerprint, said.counted
+        answer = await client.try_fields(request, frozenset())
+        client.accepted = frozenset([field for field in FIELDS if await _accepts(client, request, field)])
+        if "usage" in client.accepted:
+            answer = await client.try_fields(request, client.accepted)
+    return answer.fingerprint, answer.counted
 
 
-async def _takes(client: ServerClient, request: ServerRequest, field: Field) -> bool:
+async def _accepts(client: ServerClient, request: ServerRequest, field: Field) -> bool:
     try:
-        await client.once(request, frozenset({field}))
+        await client.try_fields(request, frozenset({field}))
     except AttemptError as error:
         if error.status not in {400, 422}:
             raise
@@ -131,17 +130,17 @@ async def _takes(client: ServerClient, request: ServerRequest, field: Field) -> 
 
 
 async def _version(connection: Connection) -> str | None:
-    """Return the version that a server states, where one of the usual places has it."""
+    """Return the version that a server states at one of the usual paths."""
     address = urlsplit(connection.base_url)
     for path, key in _VERSION_PATHS:
         root = address.path.rstrip("/").removesuffix("/v1")
         url = urlunsplit((address.scheme, address.netloc, root + path, "", ""))
         try:
             async with time_limit(_SHORT_S):
-                said: Any = await connection.client.get(url, cast_to=object)
+                answer: Any = await connection.client.get(url, cast_to=object)
         except client_errors():
             continue
-        if isinstance(said, dict) and isinstance(found := said.get(key), str):
+        if isinstance(answer, dict) and isinstance(found := answer.get(key), str):
             return connection.redact(found)
     return None
 
@@ -158,31 +157,31 @@ _TEMPERATURE: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
-    """What the probes showed."""
+class ProbeResults:
+    """Result of the probes."""
 
     proofs: tuple[AdapterProof, ...]
     mixing_fault: Note | None
-    """Why requests of several arms may not be under way together; None where they may."""
+    """Why requests of several arms may not be in flight together; None where they may."""
     answers: Mapping[str, str]
-    """By arm: the digest of its greedy answers to the probes, by which other weights under one name show."""
+    """By arm: the digest of its greedy answers to the probes, which tells other weights under the same name."""
 
     @property
     def mixes(self) -> bool:
-        """Whether requests of all arms may be under way together."""
+        """Whether requests of all arms may be in flight together."""
         return self.mixing_fault is None
 
 
-async def prove(client: ServerClient, spec: ModelSpec, arms: Arms) -> Proven:
+async def prove(client: ServerClient, spec: ModelSpec, arms: Arms) -> ProbeResults:
     """Return what each adapter's name changes, and whether each arm keeps its answers beside requests of the others.
 
-    The answers are greedy. Each arm is asked by itself, the base once more after all adapters, then all together: a
-    server may ignore an adapter's name (vLLM #49354) or let an adapter into the base's rows of a batch (vLLM #48421).
+    The answers are greedy. Each arm is asked alone, the base once more after all adapters, then all together: a server
+    may ignore an adapter's name (vLLM #49354) or let an adapter into the base's rows of a batch (vLLM #48421).
     """
     alone = {arm: await _ask_all(client, [name]) for arm, name in arms.items()}
     answers = {arm: _digest(found) for arm, found in alone.items()}
     if not spec.adapters:
-        return Proven(proofs=(), mixing_fault=None, answers=answers)
+        return ProbeResults(proofs=(), mixing_fault=None, answers=answers)
     again = await _ask_all(client, [arms[BASE_ARM]])
     together = await _ask_all(client, list(arms.values()))
     mixed = {arm: together[index :: len(arms)] for index, arm in enumerate(arms)}
@@ -193,7 +192,7 @@ async def prove(client: ServerClient, spec: ModelSpec, arms: Arms) -> Proven:
     live = {seen.name for seen in proofs if seen.live}
     faults = (_mixing_fault(arm, mixed[arm], alone, live) for arm in arms)
     fault = next((fault for fault in faults if fault is not None), None)
-    return Proven(proofs=proofs, mixing_fault=fault, answers=answers)
+    return ProbeResults(proofs=proofs, mixing_fault=fault, answers=answers)
 
 
 def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
@@ -210,7 +209,7 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
 async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | None:
     """Return when the same request with the same seed gives the same text; None when no seed changes a text.
 
-    Alone, one after the other; then twice beside many others, in another order, as requests of the run are.
+    Tried alone, one after the other; then twice beside many others, in another order, as in a run.
     """
 
     def ask(text: str, seed: int, name: str) -> ServerRequest:
@@ -220,8 +219,8 @@ async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | N
     if alone[0] != alone[1]:
         return "never"
     requests = [ask(text, seed, name) for text in _SEED_PROBES for seed in _SEEDS for name in names]
-    first = [said.text for said in await asyncio.gather(*map(client.rehearse, requests))]
-    second = [said.text for said in await asyncio.gather(*map(client.rehearse, reversed(requests)))]
+    first = [answer.text for answer in await asyncio.gather(*map(client.rehearse, requests))]
+    second = [answer.text for answer in await asyncio.gather(*map(client.rehearse, reversed(requests)))]
     if first != second[::-1]:
         return "alone"
     texts: dict[tuple[str, str], set[str]] = {}
@@ -231,7 +230,7 @@ async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | N
 
 
 async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ProbeAnswer]:
-    """Return greedy answers to the probes by each of `names`, all at once, those to a probe beside each other."""
+    """Return greedy answers to the probes by each of `names`, all in flight at once, grouped by probe."""
     requests = [
         ServerRequest(model=name, text=text, seed=1, max_tokens=PROBE_TOKENS, temperature=0.0, is_probe=True)
         for text in PROBES
@@ -241,7 +240,6 @@ async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ProbeAnsw
 
 
 def _digest(found: Sequence[ProbeAnswer]) -> str:
-    """Return the digest of the texts of answers."""
     return hashlib.sha256("\x1f".join(one.text for one in found).encode()).hexdigest()
 
 
@@ -250,9 +248,9 @@ def _prove_one(
 ) -> AdapterProof:
     """Return the proof of one adapter from its answers and the base's, asked before and after."""
     change, drift = largest_change(found, base), largest_change(base, again)
-    # A text counts only where the base gave the same one twice.
+    # A text counts only where the base repeated its own.
     changed = sum(tuned.text != one.text == other.text for tuned, one, other in zip(found, base, again, strict=True))
-    # Twice what the base's own answers differ by: rounding in a batch moves log-probabilities too.
+    # Twice the base's own drift: rounding in a batch moves log-probabilities too.
     live = changed > 0 if change is None or drift is None else change > 2 * drift + _LEAST_CHANGE
     return AdapterProof(
         name=name,
@@ -275,9 +273,9 @@ def _prove_one(
 def _mixing_fault(
     arm: str, mixed: Sequence[ProbeAnswer], alone: Mapping[str, Sequence[ProbeAnswer]], live: set[str]
 ) -> Note | None:
-    """Return how an arm's answers beside those of other arms differ from its own, None when they do not.
+    """Return how an arm's answers beside those of other arms differ from its own; None when they do not.
 
-    Half of what tells two arms apart is too much: the arm is then not itself any more.
+    Half of the distance between two arms is too much: the arm is then no longer itself.
     """
     for other in alone:
         if other == arm or not {arm, other} & live:
@@ -294,10 +292,10 @@ def _mixing_fault(
 
 
 def largest_change(one: Sequence[ProbeAnswer], other: Sequence[ProbeAnswer]) -> float | None:
-    """Return the largest difference of a log-probability between two lists of answers; None where there are none.
+    """Return the largest difference of a log-probability between two lists of answers; None without any.
 
-    Compared as long as the likeliest tokens agree: after that the places stand behind different texts. A token that
-    only one of two places lists counts with what the other's last one bounds it to.
+    Compared as long as the likeliest tokens agree: from there on the texts differ. A token that only one of two places
+    lists counts with the bound given by the other's least likely one.
     """
     changes = [
         _change(left, right)
@@ -321,7 +319,6 @@ def _common_places(
 
 
 def _change(left: Mapping[str, float], right: Mapping[str, float]) -> float:
-    """Return the largest difference between two places' log-probabilities."""
     shared = [abs(left[token] - right[token]) for token in left.keys() & right.keys()]
     alone = [
         here[token] - min(there.values())

@@ -219,7 +219,7 @@ PAIRS = MetricSpec(name="accord", label="Accord", per="pair")
 @pytest.mark.parametrize(
     ("bars", "sentence"),
     [
-        ({"politesse": MetricBar()}, "'politesse' asks nothing; give it min_gain, min_mean or max_mean"),
+        ({"politesse": MetricBar()}, "'politesse' is empty; give it min_gain, min_mean or max_mean"),
         ({"politese": MetricBar(min_mean=1)}, "no metric of this name; did you mean 'politesse'?"),
         ({"accord": MetricBar(min_gain=1)}, "'accord': min_gain: a metric of pairs has no gain"),
     ],
