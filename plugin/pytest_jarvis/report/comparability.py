@@ -1,4 +1,4 @@
-"""What two saved runs have in common, and what they have not: prompts, adapters, settings, and what forbids judging."""
+"""Comparability of two saved runs: shared prompts and adapters, differing settings, obstacles to a judgement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pytest_jarvis.stats.regression import Obstacle, PromptOverlap, SettingChang
 from pytest_jarvis.types import TWIN_ARM, Storage
 
 _NOT_JUDGED: Final = frozenset({"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs"})
-"""Reasons of a gate that speak of the run, not of its scores."""
+"""Reasons of a gate that are about the run, not its scores."""
 _OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
-"""Settings under which the same model draws other texts, or none, of the same distribution."""
+"""Settings that change texts but not their distribution."""
 
 
 def compare_prompts(stored: Report, new: Report) -> PromptOverlap:
@@ -30,10 +30,9 @@ def compare_prompts(stored: Report, new: Report) -> PromptOverlap:
 
 
 def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-    """Return which adapter of one run is compared with which of the other.
+    """Return the pairs of adapters to compare, stored and new.
 
-    Those `named` (stored -> new); else those of the same name; else, by their places, what has no namesake. ValueError
-    for a name that a run does not hold.
+    Those `named`; else those with the same name; else in order. ValueError for a name that a run does not have.
     """
     before, after = list(stored.metadata.adapters), list(new.metadata.adapters)
     if named:
@@ -47,7 +46,7 @@ def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None =
 
 
 def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]]) -> tuple[SettingChange, ...]:
-    """Return what two runs do not have in common, of what may change their scores."""
+    """Return the settings that may change scores and differ between two runs."""
     before: dict[str, str | Storage] = dict(_settings(stored))
     after: dict[str, str | Storage] = dict(_settings(new))
     digests = [
@@ -57,7 +56,7 @@ def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]
         name = f"adapter.{one}" if one == other else f"adapter.{one}.{other}"
         before[name], after[name] = digests[0].get(one, ""), digests[1].get(other, "")
     if "keyword_mode" not in before or "keyword_mode" not in after:
-        # An older report does not say it, which is no difference.
+        # Older reports lack it, which is no difference.
         before.pop("keyword_mode", None)
         after.pop("keyword_mode", None)
     return tuple(
@@ -68,7 +67,7 @@ def setting_changes(stored: Report, new: Report, pairs: Iterable[tuple[str, str]
 
 
 def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
-    """Return what keeps a drop from being judged; settings that differ do not, they are named."""
+    """Return what keeps a drop from being judged; differing settings do not."""
     found: list[Obstacle] = []
     if _is_not_judged(new):
         found.append("run_not_judged")
@@ -88,7 +87,7 @@ def obstacles_between(stored: Report, new: Report) -> tuple[Obstacle, ...]:
 
 
 def is_comparable(stored: Report, new: Report) -> bool:
-    """Whether a saved run is one of the same thing as another: model, storage, settings but for the seed, adapter."""
+    """Return whether a saved run compares with `new`: same model, storage, settings but for the seed, and adapter."""
     generation = [
         {name: value for name, value in _settings(run) if name.startswith("generation.") and name not in _OWN_NOISE}
         for run in (stored, new)
@@ -137,7 +136,7 @@ def _settings(report: Report) -> Iterator[tuple[str, str | Storage]]:
 
 
 def _scale(report: Report) -> tuple[str, float]:
-    """Return what the relevance counts, and what it counts as 1."""
+    """Return the terms that the relevance counts, and the share that counts as 1."""
     return report.provenance.dictionary_hash, report.provenance.relevance_share
 
 

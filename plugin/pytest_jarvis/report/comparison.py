@@ -1,9 +1,9 @@
-"""Two saved runs held against each other: what differs in how they were made, and what changed in what they found."""
+"""Comparison of two saved runs: differences of settings, metrics and prompts, and the regression test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.report.analysis.metrics import all_specs, metric_names
@@ -32,30 +32,30 @@ Table = list[tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricDifference:
-    """One metric, new - stored, over the prompts that have it in both runs."""
+    """The difference of a metric, new - stored, over the prompts that have it in both runs."""
 
     metric: str
     of_base: bool
-    """Whether it is the base's, which does not depend on the adapter; else it is the adapter's, or that of pairs."""
+    """Whether it is the base's; else it is the adapter's, or that of pairs."""
     category: str
     """Empty over all prompts."""
     prompts: int
     difference: Difference
     corrected: Interval | None
-    """The interval at the level that Holm's correction over the metric's scopes gave it."""
+    """The interval with Holm's correction over the metric's scopes."""
     proven: Direction | None
-    """Whether it rose or dropped by more than noise explains, with that correction."""
+    """Rise or drop by more than noise explains, with that correction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptDifference:
-    """One prompt in both runs: the adapter's scores (stored, new), and how many of its texts differ."""
+    """One prompt in both runs: the adapter's scores (stored, new), and how many texts differ."""
 
     prompt_id: str
     category: str
     prompt: str
     figures: Mapping[str, tuple[float | None, float | None]]
-    """By metric, of those that have a column."""
+    """By metric with a column."""
     texts: int
     """Replicates that both runs have."""
     texts_changed: int
@@ -77,12 +77,12 @@ class ArmComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """A run against a stored one."""
+    """The comparison of a run with a stored one."""
 
     alpha: float
     overlap: PromptOverlap
     obstacles: tuple[Obstacle, ...]
-    """What keeps the two from being judged against each other."""
+    """Why the regression test does not apply."""
     changes: tuple[SettingChange, ...]
     arms: tuple[ArmComparison, ...]
 
@@ -90,7 +90,7 @@ class RunComparison:
 def compare_runs(
     stored: Report, new: Report, named: Mapping[str, str] | None = None, *, alpha: float = REGRESSION_ALPHA
 ) -> RunComparison:
-    """Return what changed from a stored run to another, prompt by prompt, over the prompts they share.
+    """Return the differences between a stored and a new run over their shared prompts.
 
     Each interval misses with probability `alpha` on each side; the runs count as independent. ValueError as
     `pair_adapters`.
@@ -109,9 +109,9 @@ def compare_runs(
 def judge_regression(
     new: Report, stored: Report | None, run: StoredRun | None, *, asked: str, fail: bool, strict: bool
 ) -> RegressionOutcome:
-    """Return whether the candidate of `new` is proven worse than it was in `stored`, overall or in a category.
+    """Return whether the candidate of `new` is proven worse than in `stored`, overall or in a category.
 
-    `run` says which run that is; without one nothing is judged.
+    `run` describes the stored run; without one nothing is judged.
     """
     candidate = new.metadata.lora_adapter
     outcome = RegressionOutcome(
@@ -132,14 +132,9 @@ def judge_regression(
     scopes = _scopes(*_rows_of_both(stored, new, (run.adapter, candidate), overlap.common))
     if not scopes and "no_common_prompt" not in obstacles:
         obstacles.append("not_measured")
-    changed = RegressionOutcome(
-        verdict="NOT_JUDGED",
-        exit_failed=False,
+    changed = replace(
+        outcome,
         obstacles=tuple(obstacles),
-        asked=asked,
-        alpha=outcome.alpha,
-        stored=run,
-        adapter=candidate,
         # Scores that count other terms have no difference.
         tests=() if "other_dictionary" in obstacles else find_drops(scopes, alpha=outcome.alpha),
         overlap=overlap,
@@ -151,7 +146,7 @@ def judge_regression(
 def _rows_of_both(
     stored: Report, new: Report, pair: tuple[str, str], prompts: Iterable[str]
 ) -> tuple[dict[str, ResultRow], dict[str, ResultRow]]:
-    """Return the rows of two adapters by prompt, of the prompts for which both have one."""
+    """Return the rows of two adapters by prompt, for prompts that have both."""
     wanted = set(prompts)
     before, after = (
         {row.prompt_id: row for row in report.of_adapter(adapter) if row.prompt_id in wanted}
@@ -170,7 +165,7 @@ def _values(row: ResultRow, arm: str, metric: str) -> tuple[float, ...]:
 def _tables(
     before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], metric: str, *, of_base: bool = False
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Return the scores of one arm in both runs, by prompt, of the prompts that have them in both."""
+    """Return the scores of one arm in both runs, by prompt, for prompts that have them in both."""
     found = {}
     for name, row in after.items():
         pair = tuple(_values(one, BASE_ARM if of_base else one.adapter, metric) for one in (before[name], row))
@@ -184,7 +179,7 @@ def _tables(
 
 
 def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> dict[str, tuple[Table, Table]]:
-    """Return the relevance stored and new, over all prompts and by category; categories only where there are two."""
+    """Return the relevance, stored and new, over all prompts and by category if there are at least two."""
     scopes: dict[str, tuple[Table, Table]] = {}
     for name, (stored, new) in _tables(before, after, RELEVANCE).items():
         for scope in (OVERALL, after[name].category):
@@ -233,7 +228,7 @@ def _metrics(
 
 
 def _common_lines(stored: Report, new: Report) -> tuple[MetricSpec, ...]:
-    """Return the metrics in lines of their own that both runs measured, by name."""
+    """Return the further metrics that both runs measured, by name."""
     both = metric_names(stored.results) & metric_names(new.results)
     shown = {spec.name for spec in list_specs("column", "section")}
     return tuple(spec for name, spec in sorted(all_specs(new).items()) if name in both - shown)

@@ -1,8 +1,7 @@
 """The flat keys of `report.json`: `keyword_match_base`, `avg_relevance_finetuned`, a sample's `tokens`.
 
-In memory a sample holds its `Response` and its scores by metric, rows and averages hold `Figure`s by metric. Files hold
-a key for each, which readers know; they are made of the registry here, and read back. All functions change the
-documents (what JSON is decoded to) that they are given.
+In memory a sample has its `Response` and its scores by metric, and rows and averages have `Figure`s by metric. Files
+have one key for each; the registry defines them. All functions change the documents (decoded JSON) in place.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pytest_jarvis.types import Response
 _SAMPLE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "cosine_similarity": "cosine"}
 _ROW_KEYS: Final[Mapping[str, str]] = {"cosine_similarity": "cosine_similarity_score"}
 _AVERAGE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "characters": "chars"}
-"""Where a key is not the metric's name. A new metric needs no entry."""
+"""Keys that differ from the metric's name. A new metric needs no entry."""
 
 _RESPONSE_KEYS: Final = {
     {"new_tokens": "tokens", "duration_s": "seconds"}.get(field.name, field.name): field.name
@@ -32,7 +31,7 @@ _TRUTHS: Final = (UNDERSTOOD,)
 """Metrics whose value in a sample is true or false."""
 
 _ARMS: Final = ("base", "finetuned")
-"""Fields of a `Figure`; a metric of pairs has the last alone."""
+"""Fields of a `Figure`; a metric of pairs has only the last."""
 
 Document = dict[str, Any]
 Keys = tuple[str, ...]
@@ -43,7 +42,7 @@ def _keys(spec: MetricSpec, name: str) -> Keys:
 
 
 def flatten(document: Document) -> Document:
-    """Give a report's document, as msgspec makes it of a `Report`, the keys of its file; return it."""
+    """Replace the structure of a `Report`'s document by the keys of its file; return it."""
     pairs = {name for name, metric in document["metrics"].items() if metric["spec"]["per"] == "pair"}
     for row in document["results"]:
         for key in ("samples", "clean_samples"):
@@ -58,7 +57,10 @@ def flatten(document: Document) -> Document:
 
 
 def nest(document: Document) -> Document:
-    """Give the document of a report's file the form of a `Report`; return it. What has another form stays as it is."""
+    """Replace the keys of a file by the structure of a `Report`'s document; return it.
+
+    Malformed parts stay as they are.
+    """
     for row in _objects(document.get("results")):
         nest_row(row)
     for averages in _averages_of(document):
@@ -68,7 +70,7 @@ def nest(document: Document) -> Document:
 
 
 def nest_row(row: Document) -> Document:
-    """Give the document of a row the form of a `ResultRow`; return it."""
+    """Replace the flat keys of a row by the structure of a `ResultRow`; return it."""
     for sample in _objects(row.get("samples")):
         nest_sample(sample, row.get("prompt_id"))
     for sample in _objects(row.get("clean_samples")):
@@ -78,7 +80,7 @@ def nest_row(row: Document) -> Document:
 
 
 def nest_sample(sample: Document, prompt_id: object) -> Document:
-    """Give the document of a sample of a prompt the form of a `Sample`; return it."""
+    """Replace the flat keys of a sample by the structure of a `Sample`; return it."""
     response = {field: sample.pop(key) for key, field in _RESPONSE_KEYS.items() if key in sample}
     scores: Document = {}
     for name in _SCORES:
@@ -94,7 +96,7 @@ def nest_sample(sample: Document, prompt_id: object) -> Document:
 
 
 def flat_figures(row: ResultRow) -> dict[str, float | None]:
-    """Return a row's figures under their flat keys: those of the report, then those of metrics that others added."""
+    """Return a row's figures by flat key: those of the report, then those of custom metrics."""
     added = sorted({name for sample in row.samples for name in sample.scores} - BUILT_IN.keys())
     keys_of = _ROW_KEYS_OF | {name: (f"{name}_base", f"{name}_finetuned") for name in added}
     return {
@@ -117,7 +119,7 @@ def _flat_sample(sample: Document, pairs: Collection[str]) -> Document:
 
 
 def _spread(figures: Document, keys_of: Mapping[str, Keys]) -> Document:
-    """Return the figures under flat keys, null for a metric that is not among them."""
+    """Return the figures under flat keys, null for a metric without a figure."""
     flat: Document = {}
     for name, keys in keys_of.items():
         figure = figures.get(name, {})
@@ -126,7 +128,7 @@ def _spread(figures: Document, keys_of: Mapping[str, Keys]) -> Document:
 
 
 def _gather(document: Document, keys_of: Mapping[str, Keys]) -> Document:
-    """Take the flat keys out of a document and return the figures that are not all null."""
+    """Remove the flat keys from a document and return the figures that are not all null."""
     figures: Document = {}
     for name, keys in keys_of.items():
         values = [document.pop(key, None) for key in keys]
@@ -147,7 +149,7 @@ def _values(value: object) -> Iterable[object]:
 
 
 def _objects(values: object) -> Iterator[Document]:
-    """Yield the objects of a list; what is none is left to the reader that checks types."""
+    """Yield the objects in a list; leave others to the reader that checks types."""
     if isinstance(values, Iterable) and not isinstance(values, str):
         yield from (value for value in values if isinstance(value, dict))
 

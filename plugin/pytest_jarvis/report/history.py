@@ -1,4 +1,4 @@
-"""Saved runs over time: a line for each of their adapters, in series of runs that may be held against each other."""
+"""History: saved runs over time, an entry for each adapter, grouped in series of comparable runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_jarvis.types import TWIN_ARM, Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One adapter of one run: its gain, and what is needed to know it again."""
+    """One adapter of one run: its gain and its origin."""
 
     report: str
     sha256: str
@@ -28,57 +28,56 @@ class HistoryEntry:
     prompt_hash: str
     machine: str
     replicates: int
-    """Responses per prompt and arm that the gain rests on: of an adapter that was settled early, those of then."""
+    """Responses per prompt and arm behind the gain; fewer for an adapter that was settled early."""
     prompts: int
     gain: float | None
     interval: Interval | None
-    """Of the gain, on the prompts of the run; as the gate judged it."""
+    """Of the gain, as the gate judged it."""
     min_gain: float
     verdict: GateVerdict
-    """The adapter's own; the run's where it is its only one, or where the run is not judged."""
+    """The adapter's own; the run's for its only adapter, or where the run is not judged."""
     is_candidate: bool
-    """Whether it is the first named of its run: the candidate."""
     is_real: bool
     is_replay: bool
     is_twin: bool
     is_baseline: bool
     is_interrupted: bool
-    """Whether it stopped before its end, so that its gain is of a part; failures alone are no interruption."""
+    """Whether it stopped early, so that its gain is partial; failures alone are no interruption."""
     is_selection: bool
-    """Whether it asked a part of the prompts only (-k, -m)."""
+    """Whether it took a part of the prompts (-k, -m)."""
 
     @property
     def in_trend(self) -> bool:
-        """Whether it is a point of its own: a replay repeats another's, an A/A run has no gain, a part is no whole."""
+        """Whether it is a data point: no replay (it repeats one), no A/A run (it has no gain), no partial run."""
         return self.gain is not None and not (self.is_replay or self.is_twin or self.is_partial)
 
     @property
     def is_partial(self) -> bool:
-        """Whether its gain is of a part of the prompts, or of its responses."""
+        """Whether its gain covers only a part of the prompts or responses."""
         return self.is_interrupted or self.is_selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Runs of one base, storage, set of prompts and generation settings; oldest first."""
+    """Runs with one base, storage, set of prompts and generation settings; oldest first."""
 
     base_model: str
     quantization: Storage
     prompt_hash: str
     is_real: bool
     differs: tuple[str, ...]
-    """What is another than in the series before: names of `comparability.series_key`; empty in the first."""
+    """Names of `comparability.series_key` that changed since the previous series; empty in the first."""
     entries: tuple[HistoryEntry, ...]
-    """Those of one run follow each other."""
+    """Grouped by run."""
 
     @property
     def runs(self) -> int:
-        """How many runs its entries are of."""
+        """Number of runs."""
         return len({entry.report for entry in self.entries})
 
     @property
     def trends(self) -> dict[str, tuple[HistoryEntry, ...]]:
-        """The points of each adapter's trend, oldest first, by its name; an adapter without any is left out."""
+        """The data points of each adapter, oldest first, by its name; adapters without any are left out."""
         points = [entry for entry in self.entries if entry.in_trend]
         names = dict.fromkeys(entry.adapter for entry in points)
         return {name: tuple(entry for entry in points if entry.adapter == name) for name in names}
@@ -87,10 +86,10 @@ class Series:
 def history_entries(
     report: Report, path: str, sha256: str, *, baseline_sha256: str | None = None
 ) -> tuple[HistoryEntry, ...]:
-    """Return the lines of a run: one for each adapter, the candidate's first."""
+    """Return the entries of a run, one for each adapter, the candidate's first."""
     metadata, origin = report.metadata, report.provenance
     digests = {one.name: one.sha256 for one in origin.engine.adapters}
-    # Of one adapter the run's verdict is the adapter's; of a run that is not judged there is no other.
+    # With one adapter the run's verdict is the adapter's; a run that is not judged has no other.
     own = len(metadata.adapters) > 1 and report.gate.verdict not in {"NOT_JUDGED", "OFF"}
     verdicts: dict[str, GateVerdict] = {one.name: one.verdict for one in report.gate.adapters} if own else {}
     entries = []
@@ -128,7 +127,7 @@ def history_entries(
 
 
 def group_series(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple[Series, ...]:
-    """Return the runs, each with its entries, by what makes them comparable; the newest run's series comes last."""
+    """Return the runs grouped by comparability; the newest run's series comes last."""
     found: dict[tuple[tuple[str, str | Storage], ...], list[HistoryEntry]] = {}
     for entries, report in sorted(runs, key=lambda run: (run[0][0].timestamp, run[0][0].report)):
         found.setdefault(series_key(report), []).extend(entries)
@@ -153,7 +152,7 @@ def group_series(runs: Iterable[tuple[Sequence[HistoryEntry], Report]]) -> tuple
 
 
 def _is_interrupted(report: Report) -> bool:
-    """Return whether a run stopped before its end: by hand, or with something missing that is no failure."""
+    """Return whether a run stopped early: by hand, or with responses missing that did not fail."""
     undrawn = any(reason.values.get("responses", 0) for reason in report.gate.reasons if reason.code == "missing_pairs")
     stopped = any(reason.code == "interrupted" for reason in report.gate.reasons)
     return stopped or (not report.complete and (undrawn or not report.failures))

@@ -1,4 +1,4 @@
-"""`report.json`: how a report is written, and read back strictly."""
+"""Write and strictly read `report.json`."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _STORAGES: Final = {
     _NOT_MEASURED: "server",
     "none": "none",
 }
-"""What schema 1 called a storage -> its format."""
+"""Label of a storage in schema 1 -> its format."""
 
 
 def encode_report(report: Report) -> bytes:
-    """Return the report as indented UTF-8 JSON; a number that is not finite cannot be in it (written as null)."""
+    """Return the report as indented UTF-8 JSON; a number that is not finite becomes null."""
     return msgspec.json.format(msgspec.json.encode(flatten(msgspec.to_builtins(report))), indent=1) + b"\n"
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Write `report.json` in `folder`, atomically, and return its path; raise InputError rather than replace one."""
+    """Write `report.json` in `folder`, atomically, and return its path; InputError when there is one already."""
     path = folder / REPORT_FILE
     if path.exists():
-        raise InputError(f"{path}: there is a report already; it is not replaced")
+        raise InputError(f"{path}: there is already a report; it is not replaced")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, encode_report(report))
     return path
 
 
 def load_report(path: str | Path) -> Report:
-    """Return the report of a file, or of the folder that holds `report.json`.
+    """Return the report in a file, or in the `report.json` of a folder.
 
-    One of schema 1 is read as one of schema 2. Raises InputError, one sentence, when it is missing, damaged, not a
-    report of this project, or of a newer version.
+    Converts schema 1 to 2. Raises InputError, one sentence, when the file is missing, damaged, not a report of this
+    project, or of a newer version.
     """
     file = Path(path)
     if file.is_dir():
@@ -68,7 +68,7 @@ def load_report(path: str | Path) -> Report:
 
 
 def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a report of schema 1 as one of schema 2: where it had a sentence, a note of code `text`."""
+    """Return a report's JSON in schema 2: sentences become notes of code `text`."""
 
     def engine(found: object) -> object:
         found = _changed(found, coverage=_coverage, notes=_each(_note))
@@ -97,7 +97,7 @@ def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed(table: object, **changes: Callable[[object], object]) -> object:
-    """Return a JSON object with some of its values changed; anything else as it is, to be refused where it is read."""
+    """Return a JSON object with some values replaced; anything else as it is, for the type check to refuse."""
     if not isinstance(table, dict):
         return table
     return {name: changes[name](value) if name in changes else value for name, value in table.items()}
@@ -118,7 +118,7 @@ def _coverage(found: object) -> object:
 
 
 def _storage(label: object) -> object:
-    """Return how weights were stored from what schema 1 called it; a part in 4 bits stays the words that it had."""
+    """Return a storage from its label in schema 1; an unknown label stays text."""
     method = str(label).removeprefix("quantised by its checkpoint (")
     if method != label:
         return {"format": "checkpoint", "method": method.removesuffix(")")}

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, commit, machine."""
+"""Provenance of a run: versions, commit, machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GIT_TIMEOUT_S = 10
 
 
 def versions(engine: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of Python, of the libraries that score, and of what the engine says it uses."""
+    """Return the versions of Python, of the libraries that score, and of the engine's libraries."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -27,7 +27,7 @@ def versions(engine: Mapping[str, str]) -> dict[str, str]:
 
 
 def machine() -> Machine:
-    """Return what this machine is; nothing that names it or its user, so no kernel release either."""
+    """Return the type of this machine; nothing that identifies it or its user, so no kernel release either."""
     return Machine(
         system=platform.system(),
         processor=platform.processor() or platform.machine(),
@@ -37,9 +37,9 @@ def machine() -> Machine:
 
 
 def commit(folder: Path, reports: Path | None = None) -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout `folder` is in and whether files differ from it; None without git.
+    """Return the commit of the checkout at `folder` and whether files differ from it; None without git.
 
-    What is in the folder of `reports` makes no difference: it is what earlier runs wrote.
+    Changes below `reports` do not count: earlier runs wrote them.
     """
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:

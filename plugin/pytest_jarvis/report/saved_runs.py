@@ -1,4 +1,4 @@
-"""Saved runs under the folder of reports: the baseline, the newest comparable one, and which a session is held to."""
+"""Saved runs in the folder of reports: the baseline, and the newest comparable run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pytest_jarvis.stats.regression import Choice, StoredRun
 from pytest_jarvis.types import TWIN_ARM
 
 BASELINE_FILE: Final = "baseline.json"
-"""A copy of a report, so that it outlives the run's folder and can be committed alone."""
+"""A copy of a report, which outlives the run's folder and can be committed alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedRun:
-    """A report that was read back, and how it was come by."""
+    """A loaded report and how it was selected (named, baseline, newest)."""
 
     path: Path
     sha256: str
     report: Report
     chosen: Choice
 
-    def against(self, adapter: str) -> StoredRun:
-        """Return what a comparison says of this run: its adapter of that name, else its candidate."""
+    def describe(self, adapter: str) -> StoredRun:
+        """Return the description of this run as a baseline: its adapter of that name, else its candidate."""
         metadata = self.report.metadata
         return StoredRun(
             report=self.path.as_posix(),
@@ -44,28 +44,28 @@ class SavedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionBaseline:
-    """The run that `--jarvis-compare` holds this one to."""
+    """The baseline selected by `--jarvis-compare`."""
 
     asked: str
     saved: SavedRun | None
-    """None where the newest comparable run is to be found once this one is known."""
+    """None to search the newest comparable run once the report is known."""
     fail: bool
     """Whether a proven drop exits 1."""
 
     def find(self, report: Report, reports: Path) -> SavedRun | None:
-        """Return the run that `report` is held against; None when there is none."""
+        """Return the run to test `report` against; None when there is none."""
         return self.saved or newest_comparable(reports, report)
 
 
 def read_saved(path: Path, chosen: Choice) -> SavedRun:
-    """Return the run of a report file, or of the folder that holds one; InputError when it cannot be read."""
+    """Return the run of a report file or of its folder; InputError when it cannot be read."""
     file = path / REPORT_FILE if path.is_dir() else path
     report = load_report(file)
     return SavedRun(path=file, sha256=hashlib.sha256(file.read_bytes()).hexdigest(), report=report, chosen=chosen)
 
 
 def saved_runs(reports: Path) -> Iterator[SavedRun | InputError]:
-    """Yield the run of each folder of `reports`, by the folders' names; for a damaged report what is wrong with it."""
+    """Yield the run in each folder of `reports`, by folder name; for a damaged report its error."""
     for file in sorted(reports.glob(f"*/{REPORT_FILE}")):
         try:
             yield read_saved(file, "newest")
@@ -74,7 +74,7 @@ def saved_runs(reports: Path) -> Iterator[SavedRun | InputError]:
 
 
 def newest_comparable(reports: Path, report: Report) -> SavedRun | None:
-    """Return the newest whole run that `comparability.is_comparable`; pass over damaged reports."""
+    """Return the newest full run that `is_comparable`; skip damaged reports."""
     found = [
         run
         for run in saved_runs(reports)
@@ -84,9 +84,9 @@ def newest_comparable(reports: Path, report: Report) -> SavedRun | None:
 
 
 def set_baseline(source: Path, reports: Path) -> tuple[SavedRun, SavedRun | None]:
-    """Make a report the baseline, byte for byte; return it as it now stands, and the one it replaced.
+    """Make a copy of a report the baseline; return the new baseline and the previous one.
 
-    Raises InputError for a report that no candidate can be held against, and when the file cannot be written.
+    Raises InputError for an A/A run, a report without relevance, or a file that cannot be written.
     """
     new = read_saved(source, "baseline")
     if TWIN_ARM in new.report.metadata.adapters:
@@ -105,7 +105,7 @@ def set_baseline(source: Path, reports: Path) -> tuple[SavedRun, SavedRun | None
 
 
 def current_baseline(reports: Path) -> SavedRun | None:
-    """Return the baseline; None when none is set, or what is there can no longer be read."""
+    """Return the baseline; None when none is set or it cannot be read."""
     try:
         return read_saved(reports / BASELINE_FILE, "baseline")
     except InputError:

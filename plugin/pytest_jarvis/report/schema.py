@@ -35,25 +35,25 @@ REPORT_FILE: Final = "report.json"
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mean of one metric in each arm; of a metric of pairs, `finetuned` is their mean. None where not measured."""
+    """A metric's mean in each arm; of a metric of pairs, `finetuned` is their mean. None where not measured."""
 
     base: float | None = None
     finetuned: float | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One response and what was measured on it."""
+    """One response and its scores."""
 
     response: Response
     scores: dict[str, float] = {}
-    """By metric, built-in or added; one that is missing was not measured. Of pairs: of this response and the base's."""
+    """By metric, built-in or custom; absent if not measured. Metrics of pairs: of this response and the base's."""
     keywords_found: tuple[str, ...] = ()
     terms_found: tuple[str, ...] = ()
     tools_named: tuple[str, ...] = ()
     routing: Routing | None = None
-    """How it chose its tool; None when the metric is off, or the prompt says of no tool whether it is wanted."""
+    """Its tool choice; None when the metric is off, or the prompt states no tool."""
     reused: bool = False
-    """Taken from the store: its seconds are those of the run that drew it."""
+    """Taken from the store: its seconds are those of the run that generated it."""
 
     @property
     def arm(self) -> str:
@@ -62,16 +62,16 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def replicate(self) -> int:
-        """The response's number, from 0."""
+        """The replicate's number, from 0."""
         return self.response.replicate
 
     @property
     def text(self) -> str:
-        """The answer."""
+        """The text of the response."""
         return self.response.text
 
     def score(self, metric: str) -> float | None:
-        """Return the number of a metric; None where it was not measured."""
+        """Return the value of a metric; None where not measured."""
         if (score := self.scores.get(metric)) is not None or metric not in BUILT_IN:
             return score
         fact = BUILT_IN[metric].fact
@@ -79,7 +79,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One prompt, the base and one adapter."""
+    """One prompt, answered by the base and one adapter."""
 
     prompt_id: str
     category: str
@@ -92,21 +92,21 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The first replicate's."""
     finetuned_response: str | None
     figures: dict[str, Figure]
-    """By built-in metric: its means over the replicates; one that was measured in no arm is not there."""
+    """By built-in metric: its means over the replicates; absent if measured in no arm."""
     timestamp: str
     samples: tuple[Sample, ...]
     """Every replicate of both arms, the base's first."""
     clean_base: CleanCommand | None = None
-    """What the base made of the command that was meant; None where this was not asked."""
+    """The base's majority for the clean command; None for a prompt without one."""
     clean_finetuned: CleanCommand | None = None
     clean_samples: tuple[Sample, ...] = ()
-    """The responses to the command that was meant, of both arms, where they were drawn for this alone."""
+    """The responses of both arms to the clean command, where it is no prompt of its own."""
     no_tool: bool = False
     """Whether the prompt wants no tool."""
 
     @property
     def measured(self) -> bool:
-        """Whether there is a pair: a replicate that both arms have."""
+        """Whether both arms have a replicate in common."""
         tuned = {sample.replicate for sample in self.samples if sample.arm == self.adapter}
         return any(sample.replicate in tuned for sample in self.samples if sample.arm != self.adapter)
 
@@ -128,13 +128,13 @@ def _figure(metric: str, base: Sequence[Sample], tuned: Sequence[Sample]) -> Fig
 
 
 def figures_of(base: Sequence[Sample], tuned: Sequence[Sample]) -> dict[str, Figure]:
-    """Return the figures of the scores of one prompt, of built-in metrics that were measured in an arm."""
+    """Return the figures of one prompt for the built-in metrics that were measured."""
     found = {name: _figure(name, base, tuned) for name, metric in BUILT_IN.items() if metric.fact is None}
     return {name: figure for name, figure in found.items() if figure != Figure()}
 
 
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A response that could not be made."""
+    """A failed response."""
 
     prompt_id: str
     category: str
@@ -152,7 +152,7 @@ class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     planned_tests: int
     failed_responses: int
     figures: dict[str, Figure]
-    """By built-in metric; one that was not measured is not there."""
+    """By built-in metric; absent if not measured."""
 
     def figure(self, metric: str) -> Figure:
         """Return the means of a built-in metric."""
@@ -165,19 +165,19 @@ class Averages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def relative_gain(base: float | None, finetuned: float | None) -> float | None:
-    """Return the ratio of two means, minus 1; None without both, or over a base of 0."""
+    """Return the ratio of two means less 1; None without both, or over a base of 0."""
     return finetuned / base - 1 if base and finetuned is not None else None
 
 
 class CategoryAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One category's label and averages."""
+    """A category's label and averages."""
 
     label: str
     averages: Averages
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a reader wants to know first."""
+    """Summary of the run."""
 
     base_model: str
     lora_adapter: str
@@ -196,7 +196,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where it ran."""
+    """The type of machine."""
 
     system: str
     processor: str
@@ -205,15 +205,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def label(self) -> str:
-        """What tells it from other machines."""
+        """Label that tells it from other types."""
         return f"{self.system} {self.processor} x {self.cores}"
 
 
 class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The recorded run that was scored again: its responses, models, settings and timings are the report's."""
+    """The run that was replayed: responses, models, settings and timings are its own."""
 
     report: str
-    """The file, as it was named."""
+    """The file, as given."""
     sha256: str
     timestamp: str
     commit: str | None
@@ -221,11 +221,11 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     replicates: int
     """Recorded responses per prompt and arm."""
     stopped_short: bool
-    """Whether another look was wanted and not recorded."""
+    """Whether another look was needed but not recorded."""
     cosines: Literal["responses", "prompts", "none"]
-    """Recorded of each pair of responses, as the mean of each prompt, or not at all."""
+    """Recorded for each pair of responses, as the mean of each prompt, or not at all."""
     plan: GatePlan
-    """What was asked of the recorded run."""
+    """Of the recorded run."""
     prompt_hash: str
     dictionary_hash: str
     prompts_gone: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is needed to trust the run, or to do it again."""
+    """Everything needed to trust or repeat the run."""
 
     versions: dict[str, str]
     commit: str | None
@@ -251,19 +251,19 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     engine: EngineDescription
     timings_s: dict[str, float]
     mismatched_cosine: float | None
-    """Mean cosine over pairs of different prompts: what any two texts reach."""
+    """Mean cosine over pairs of different prompts: the level of unrelated texts."""
     relevance_share: float = 0.3
     """Share of the dictionary at which JARVIS relevance reaches 1."""
     notes: tuple[Note, ...] = ()
     """Of the run, those of the engine included."""
     keyword_mode: Literal["words", "substring"] | None = None
-    """How keywords were looked for; None in older reports."""
+    """None in older reports."""
     replay: ReplayOf | None = None
-    """The run whose responses these are, where nothing was drawn."""
+    """The replayed run, where nothing was generated."""
     responses_reused: dict[str, int] = {}
-    """By arm: responses taken from the store."""
+    """Responses from the store, by arm."""
     responses_generated: dict[str, int] = {}
-    """By arm: responses asked of the engine in this run."""
+    """Responses from the engine, by arm."""
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -274,14 +274,14 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class JudgedContamination(Contamination, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What training data holds of a benchmark's prompts, and the decisions that leave those prompts out."""
+    """Benchmark prompts found in training data, and the decisions without them."""
 
     decisions: dict[str, Decision] = msgspec.field(default_factory=dict)
-    """By adapter, without the prompts that were found; the verdict of the run is about all of them."""
+    """By adapter, without the contaminated prompts; the verdict of the run is about all prompts."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a run found. The candidate's averages stand on top; every adapter's are under `by_adapter`."""
+    """Everything a run found. The averages at the top are the candidate's; `by_adapter` has every adapter's."""
 
     schema_version: int
     complete: bool
@@ -297,13 +297,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     failures: tuple[FailureRow, ...]
     provenance: Provenance
     noise_floor: dict[str, NoiseFloor] = {}
-    """Of each metric, in an A/A run; empty in any other."""
+    """By metric, in an A/A run; else empty."""
     contamination: JudgedContamination | None = None
-    """What training data holds of the prompts; None when no data was named."""
+    """None without training data."""
     metrics: dict[str, MetricResult] = {}
-    """By name: the metrics that others added, and built-in ones that have neither a column nor a section."""
+    """By name: custom metrics, and built-in ones with neither a column nor a section."""
     regression: RegressionOutcome | None = None
-    """Against a stored run, where that was asked."""
+    """None without `--jarvis-compare`."""
 
     def category_label(self, category: str) -> str:
         """Return the label of a category; its name where the report does not know it."""
@@ -316,7 +316,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int) -> Averages:
-    """Return the means over the measured rows of one adapter of their figures."""
+    """Return the means of one adapter's measured rows."""
     measured = [row for row in rows if row.measured]
     by_row = {name: [row.figure(name) for row in measured] for name in BUILT_IN}
     found = {
@@ -332,7 +332,7 @@ def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int
 
 
 def failure_row(failure: Failure, category: str) -> FailureRow:
-    """Return the failure as the report holds it."""
+    """Return a failure as in the report."""
     return FailureRow(
         prompt_id=failure.prompt_id,
         category=category,
@@ -349,7 +349,7 @@ def category_averages(
     rows: Sequence[ResultRow],
     failures: Sequence[FailureRow],
 ) -> dict[str, CategoryAverages]:
-    """Return the averages of each category that was planned, in the order of the prompt files."""
+    """Return the averages of each planned category, in the order of the prompt files."""
     return {
         category.name: CategoryAverages(
             label=category.label,
@@ -365,7 +365,7 @@ def category_averages(
 
 
 def timestamp() -> str:
-    """Return now in UTC, ISO 8601, to the second."""
+    """Return the current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -375,18 +375,18 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 class MetricAverages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Means over prompts of one metric, over the prompts that hold it in both arms; in the metric's own unit."""
+    """Means of one metric over the prompts that have it in both arms, in its own unit."""
 
     prompts: int
     not_measured: int
-    """Responses, or pairs, of measured prompts for which the metric gave no number."""
+    """Responses, or pairs, of measured prompts without a value."""
     base: float | None
     """None for a metric of pairs; so for `finetuned`."""
     finetuned: float | None
     value: float | None
     """finetuned - base, or the mean of the pairs; None where nothing was measured."""
     base_interval: Interval | None = None
-    """Like the others, it misses with the probability of the decision, or of the plan, on each side."""
+    """Like the others, at the level of the decision or, without one, of the plan."""
     finetuned_interval: Interval | None = None
     interval: Interval | None = None
     """Of `value`."""
@@ -400,7 +400,7 @@ class AdapterMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MetricResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A metric without a column: what it is, and what was measured for each adapter."""
+    """A metric without a column, and its averages for each adapter."""
 
     spec: MetricSpec
     by_adapter: dict[str, AdapterMetric]

@@ -195,7 +195,7 @@ def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | N
     return judge_regression(
         report,
         saved.report if saved else None,
-        saved.against(report.metadata.lora_adapter) if saved else None,
+        saved.describe(report.metadata.lora_adapter) if saved else None,
         asked=against.asked,
         fail=against.fail,
         strict=settings.gate.strict,

@@ -100,8 +100,8 @@ class ServerEngine:
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         if workers > 1 and not self._preflight.probes.mixes:
             raise EngineError(
-                f"{self._server.base_url}: {self._preflight.probes.mixing_fault}: the arms must run one after the other, "
-                f"which {workers} workers do not; run without -n"
+                f"{self._server.base_url}: {self._preflight.probes.mixing_fault}: the arms must run one after the "
+                f"other, which {workers} workers do not; run without -n"
             )
 
     def describe(self) -> EngineDescription:

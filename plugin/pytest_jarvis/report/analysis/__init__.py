@@ -1,1 +1,1 @@
-"""What a reader is shown that is computed from a report alone: `insights` puts it together."""
+"""Findings computed from a report alone; `insights` collects them for the reader."""

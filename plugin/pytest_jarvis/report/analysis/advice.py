@@ -1,42 +1,31 @@
-"""What to do next: how good the fine-tune is, how sure that is, and which category to work on."""
+"""Advice: effect level of the adapter and its certainty, suspicious responses, the weakest category."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from pytest_jarvis.report.schema import Sample
 from pytest_jarvis.stats.contrasts import Scores, Target, upper_tail
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.estimates import MeanEstimate, estimate_mean
 
 STUFFED_TOOLS: Final = 5
-"""A response that names this many distinct tools recites more than it answers."""
+"""Distinct tools from which on a response is a recital rather than an answer."""
 STUFFED_SHARE: Final = 0.05
 MORE_TOOLS: Final = 1.0
-"""Tools per response more than the base names that make a gain suspect."""
+"""Additional tools per response, against the base, that make a gain suspect."""
 LENGTH_RATIO: Final = 1.5
 BAD_SHARE: Final = 0.05
-"""Share of empty, or of cut, responses that is worth a word."""
+"""Share of empty, or of cut, responses that deserves a warning."""
 
 WarningCode = Literal["stuffing", "length", "empty", "cut"]
 """stuffing: the gain comes with more tools per response (`base`, `finetuned`), or with responses that name five or more
 (`share`). length: the gain comes with longer responses (`base`, `finetuned` characters, `ratio`).
 empty, cut: a `share` of the fine-tuned responses says nothing, or was cut (the base's: `base`).
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseFacts:
-    """What is counted of one response."""
-
-    characters: int
-    tokens: int
-    tools: int
-    """Distinct tools named."""
-    cut: bool
-    """Ended by the token limit, or shortened afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,42 +40,41 @@ class ArmDiagnostics:
     """Share of the responses that name `STUFFED_TOOLS` distinct tools or more."""
     empty_share: float | None
     cut_share: float | None
+    """Share of the responses ended by the token limit, or shortened afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticWarning:
-    """One thing to know before believing a score, with its figures."""
+    """A reason to doubt a score, with its figures."""
 
     code: WarningCode
     values: Mapping[str, float] = field(default_factory=dict)
 
 
-def describe_arm(responses: Sequence[ResponseFacts]) -> ArmDiagnostics:
+def describe_arm(samples: Sequence[Sample]) -> ArmDiagnostics:
     """Return the means and shares over an arm's responses."""
-    count = len(responses)
 
-    def share(total: int) -> float | None:
-        return total / count if count else None
+    def average(values: Iterable[int]) -> float | None:
+        return sum(values) / len(samples) if samples else None
 
     return ArmDiagnostics(
-        responses=count,
-        mean_characters=share(sum(response.characters for response in responses)),
-        mean_tokens=share(sum(response.tokens for response in responses)),
-        tools_per_response=share(sum(response.tools for response in responses)),
-        stuffed_share=share(sum(response.tools >= STUFFED_TOOLS for response in responses)),
-        empty_share=share(sum(response.characters == 0 for response in responses)),
-        cut_share=share(sum(response.cut for response in responses)),
+        responses=len(samples),
+        mean_characters=average(len(one.text) for one in samples),
+        mean_tokens=average(one.response.new_tokens for one in samples),
+        tools_per_response=average(len(one.tools_named) for one in samples),
+        stuffed_share=average(len(one.tools_named) >= STUFFED_TOOLS for one in samples),
+        empty_share=average(not one.text for one in samples),
+        cut_share=average(one.response.finish_reason != "stop" or one.response.cut_chars > 0 for one in samples),
     )
 
 
 def warn_about(base: ArmDiagnostics, finetuned: ArmDiagnostics, absolute_gain: float) -> tuple[DiagnosticWarning, ...]:
-    """Return what makes a gain suspect (only when there is one), and what is wrong with the responses themselves."""
+    """Return why a gain, if any, is suspect, and which responses are no answers."""
     gain = _warn_about_gain(base, finetuned) if absolute_gain > 0 else ()
     return (*gain, *_warn_about_responses(base, finetuned))
 
 
 def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
-    """Return how a gain may have been had without a better answer."""
     before, after = base.tools_per_response or 0.0, finetuned.tools_per_response or 0.0
     stuffed = finetuned.stuffed_share or 0.0
     if after >= before + MORE_TOOLS or stuffed >= (base.stuffed_share or 0.0) + STUFFED_SHARE:
@@ -97,7 +85,6 @@ def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterato
 
 
 def _warn_about_responses(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
-    """Return which responses are no answers."""
     empty, cut = finetuned.empty_share or 0.0, finetuned.cut_share or 0.0
     if empty >= BAD_SHARE:
         yield DiagnosticWarning(code="empty", values={"share": empty, "base": base.empty_share or 0.0})
@@ -114,20 +101,20 @@ MODERATE_GAIN: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """How good the fine-tune looks, and how good it is shown to be."""
+    """The effect level, observed and proven."""
 
     code: AdviceCode
-    """By the gain seen."""
+    """By the observed gain."""
     proven: bool
-    """The interval says at least as much (for INSUFFISANT: lies under 5 %)."""
+    """The interval proves at least as much (for INSUFFISANT: it lies under 5 %)."""
     proven_code: AdviceCode | None
-    """What the interval does show: above 10 %, at least 5 %, below 5 %, or nothing."""
+    """The level that the interval proves: above 10 %, at least 5 %, below 5 %, or none."""
     gain: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeakestCategory:
-    """The category in which the fine-tuned arm scores lowest."""
+    """The category in which the adapter scores lowest."""
 
     category: str
     estimate: MeanEstimate
@@ -138,14 +125,14 @@ class WeakestCategory:
 
 
 def advise(decision: Decision) -> Advice:
-    """Return the level of the gain seen, and the level that the judged interval shows."""
+    """Return the level of the observed gain, and the level that the judged interval proves."""
     code = _level_seen(decision)
     proven = _level_proven(decision)
     return Advice(code=code, proven=code == proven, proven_code=proven, gain=decision.gain)
 
 
 def _level_seen(decision: Decision) -> AdviceCode:
-    """Return the level of the point estimate; any score over a base of 0 is a gain without bounds."""
+    """Return the level of the point estimate; any score over a base of 0 is an unlimited gain."""
     if decision.gain is None:
         return "EFFICACE" if decision.finetuned_mean > 0 else "INSUFFISANT"
     gain = round(decision.gain, 12)  # 0.55 / 0.5 - 1 is not above 10 %
@@ -153,7 +140,7 @@ def _level_seen(decision: Decision) -> AdviceCode:
 
 
 def _level_proven(decision: Decision) -> AdviceCode | None:
-    """Return the level that is shown, by the interval or, where there is none, by the verdict and its bar."""
+    """Return the level proven by the interval or, without one, by the verdict on `min_gain`."""
     interval = decision.judged_interval
     if interval is not None:
         lower, upper = round(interval[0], 12), round(interval[1], 12)
@@ -171,10 +158,10 @@ def _level_proven(decision: Decision) -> AdviceCode | None:
 def find_weakest_category(
     finetuned: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these"
 ) -> WeakestCategory | None:
-    """Return the category (one of at least two, else None) with the lowest mean over its prompts.
+    """Return the category (of at least two, else None) with the lowest mean over its prompts.
 
     It is shown to be the weakest when the one-sided test of Welch (1947) against the prompts of all other categories
-    rejects at `alpha` divided by the number of categories (Bonferroni: the lowest was picked after the fact).
+    rejects at `alpha` divided by the number of categories (Bonferroni, as the lowest was picked after the fact).
     ValueError for scores that cannot be used.
     """
     if len(finetuned) < 2:
@@ -192,7 +179,7 @@ def find_weakest_category(
 
 
 def _is_below(low: MeanEstimate, high: MeanEstimate, alpha: float) -> bool:
-    """Return whether one independent mean is below another by more than noise explains."""
+    """Return whether one of two independent means is lower by more than noise explains."""
     if low.standard_error is None or high.standard_error is None:
         return False
     parts = [(one.standard_error**2, one.df) for one in (low, high) if one.standard_error and one.df]

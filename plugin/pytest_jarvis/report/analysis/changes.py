@@ -25,7 +25,7 @@ _ROUNDING: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptChange:
-    """How the relevance of one prompt changed."""
+    """The change in relevance of one prompt."""
 
     row: ResultRow
     change: float
@@ -35,13 +35,13 @@ class PromptChange:
 
     @property
     def proven_worse(self) -> bool:
-        """Whether noise does not explain the drop."""
+        """Whether the drop is more than noise."""
         return self.p_worse is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """One prompt that an arm gets right and the other does not: in more than half of its responses, or not."""
+    """One prompt that only one arm answers right, that is in more than half of its responses."""
 
     row: ResultRow
     base_right: int
@@ -52,7 +52,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flips:
-    """What went from wrong to right and back, by one criterion."""
+    """Prompts that changed between wrong and right, by one criterion."""
 
     criterion: Criterion
     prompts: int
@@ -79,7 +79,7 @@ def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | Non
 
 
 def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
-    """Return how the relevance of each row measured in both arms changed, in the rows' order."""
+    """Return the change in relevance of each row measured in both arms, in the rows' order."""
     scored = [(row, pair) for row in rows if all(pair := pair_values(row, RELEVANCE))]
     if not scored:
         return ()
@@ -103,13 +103,13 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
 
 
 def pick_improvements(changes: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the highest rises, at most `TOP_CHANGES`; of equal ones, the first."""
+    """Return the highest rises, at most `TOP_CHANGES`; ties in order."""
     risen = [change for change in changes if change.change > _ROUNDING]
     return tuple(sorted(risen, key=lambda one: -round(one.change, 12))[:TOP_CHANGES])
 
 
 def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the lowest changes that are no improvement already named; of equal ones, the lower score first."""
+    """Return the lowest changes not among the improvements, at most `TOP_CHANGES`; ties by score."""
     named = {change.row.prompt_id for change in improvements}
     others = [change for change in changes if change.row.prompt_id not in named]
 
@@ -122,7 +122,7 @@ def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[Prom
 def find_flips(
     rows: Sequence[ResultRow], criterion: Criterion, alpha: float, *, shared_noise: bool = True
 ) -> Flips | None:
-    """Count what flipped; None where the criterion applies to no prompt measured in both arms."""
+    """Return the flips; None where the criterion applies to no prompt measured in both arms."""
     pairs = []
     flips: list[Flip] = []
     for row in rows:

@@ -1,6 +1,6 @@
-"""What a report says to its readers, as values without a word: estimates, changes, flips, warnings, failures.
+"""Insights: everything that outputs show and a report does not hold: estimates, changes, flips, warnings, failures.
 
-Every output is made of a `Report` and of these; nothing here is judged, the gate has done that.
+Values without words. Nothing here is judged; the gate has done that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
     DiagnosticWarning,
-    ResponseFacts,
     WeakestCategory,
     advise,
     describe_arm,
@@ -55,12 +54,12 @@ class CategoryInsight:
     label: str
     averages: Averages
     metrics: Mapping[str, MetricComparison]
-    """As those of the adapter, of metrics that have a column or a section."""
+    """By metric with a column or a section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceSplit:
-    """Where the noise of the gain comes from; shares of the variance of a prompt's mean contrast."""
+    """Sources of the gain's noise, as shares of the variance of a prompt's mean contrast."""
 
     decoding_share: float
     prompts_share: float
@@ -70,39 +69,39 @@ class VarianceSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterInsight:
-    """All there is to say of one adapter against the base."""
+    """One adapter against the base."""
 
     name: str
     averages: Averages
     decision: Decision | None
-    """None where nothing was measured, and for the base's twin of an A/A run; so for all that rests on it."""
+    """None where nothing was measured, and for the twin of an A/A run; then so is all that depends on it."""
     advice: Advice | None
     metrics: Mapping[str, MetricComparison]
-    """Built-in metrics of responses by name; one that was not measured in both arms is not there."""
+    """Built-in metrics of responses by name; absent if not measured in both arms."""
     categories: tuple[CategoryInsight, ...]
     weakest: WeakestCategory | None
     changes: tuple[PromptChange, ...]
     """Of every prompt measured in both arms, in the plan's order."""
     improvements: tuple[PromptChange, ...]
-    """Relevance that rose, the largest rise first."""
+    """The largest rises of relevance, largest first."""
     weaknesses: tuple[PromptChange, ...]
-    """The lowest changes, the worst first, without what stands among the improvements: some may have risen a little."""
+    """The lowest changes that are no improvements, lowest first; some may be small rises."""
     regressions: tuple[PromptChange, ...]
-    """Got worse by more than noise explains, the largest drop first."""
+    """Proven drops, largest first."""
     flips: tuple[Flips, ...]
     base_responses: ArmDiagnostics
     finetuned_responses: ArmDiagnostics
     warnings: tuple[DiagnosticWarning, ...]
     variance: VarianceSplit | None
     routing: RoutingInsight | None = None
-    """The choice of the tool; None where it was not judged."""
+    """None where tool choice was not judged."""
     understanding: UnderstandingInsight | None = None
-    """Misheard commands that were understood; None where it was not asked."""
+    """None where understanding was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCount:
-    """How many responses of an arm failed at a stage, and why most often."""
+    """Number of failed responses of an arm at a stage, and the most frequent reason."""
 
     arm: str
     stage: str
@@ -113,7 +112,7 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insights:
-    """What is made of a whole report."""
+    """The insights of a report."""
 
     adapters: tuple[AdapterInsight, ...]
     """In the order they were named, the candidate first."""
@@ -136,10 +135,10 @@ class Insights:
 
 
 def insights(report: Report) -> Insights:
-    """Return what a report says; pure, and never fails on one with little or nothing measured.
+    """Return the insights of a report; pure, and never fails for little or nothing measured.
 
-    Intervals are at the level of the adapter's own decision (where there is none, at the plan's), so that the overall
-    ones agree with the verdict. Those of categories are not corrected for their number: read, not judged.
+    Intervals are at the level of the adapter's decision (without one, at the plan's), so that the overall ones agree
+    with the verdict. Those of categories are not corrected for multiplicity: read, not judged.
     """
     arms = (BASE_ARM, *report.metadata.adapters)
     return Insights(
@@ -152,14 +151,17 @@ def insights(report: Report) -> Insights:
 
 def _of_adapter(report: Report, name: str) -> AdapterInsight:
     rows = [row for row in report.of_adapter(name) if row.measured]
-    # The base's twin draws noise of its own, where every other arm shares it, and has no gain to decide on.
+    # The twin has noise of its own, where every other arm shares it, and no gain to decide on.
     shared = name != TWIN_ARM
     decision = report.decisions.get(name) if shared else None
     alpha = decision.alpha if decision else report.metadata.plan.alpha
     statistics = report.by_adapter[name]
     changes = find_changes(report, rows, shared_noise=shared)
     improvements = pick_improvements(changes)
-    base, tuned = (_describe(rows, of_base=of_base) for of_base in (True, False))
+    base, tuned = (
+        describe_arm([one for row in rows for one in row.samples if (one.arm != row.adapter) == of_base])
+        for of_base in (True, False)
+    )
     gain = decision.absolute_gain if decision else 0.0
     metrics = _compare(rows, BUILT_IN, alpha, shared_noise=shared)
     if RELEVANCE in metrics:
@@ -193,7 +195,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
 
 
 def _as_decided(metric: MetricComparison, decision: Decision | None) -> MetricComparison:
-    """Return the comparison with the decision's own interval of the gain: a reader sees one, not two."""
+    """Return the comparison with the decision's own interval of the gain: readers see one, not two."""
     if decision is None or decision.gain is None or metric.ratio.value is None:
         return metric
     interval = decision.gain_these if metric.ratio.target == "these" else decision.gain_new
@@ -227,29 +229,13 @@ def _compare(
 
 
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
-    """Return the category to work on first: of an adapter that gains nothing, only one that is shown to be weak."""
+    """Return the category to work on first: of an adapter without a gain, only one that is shown to be weak."""
     scores = {
         name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, RELEVANCE)[1])]
         for name in categories
     }
     found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
     return found if found is not None and (found.shown or gain > 0) else None
-
-
-def _describe(rows: Sequence[ResultRow], *, of_base: bool) -> ArmDiagnostics:
-    return describe_arm(
-        [
-            ResponseFacts(
-                characters=len(sample.text),
-                tokens=sample.response.new_tokens,
-                tools=len(sample.tools_named),
-                cut=sample.response.finish_reason != "stop" or sample.response.cut_chars > 0,
-            )
-            for row in rows
-            for sample in row.samples
-            if (sample.arm != row.adapter) == of_base
-        ]
-    )
 
 
 def _variance(decision: Decision | None) -> VarianceSplit | None:
@@ -264,11 +250,11 @@ def _variance(decision: Decision | None) -> VarianceSplit | None:
 
 
 def rank_adapters(report: Report) -> Ranking | None:
-    """Rank the base and the adapters that answered, on the prompts, and the replicates, that all of them hold.
+    """Rank the base and the adapters with responses, on the prompts and replicates that all of them have.
 
-    None with fewer than two adapters, or without such a prompt. Where the drawing could stop at several looks their
-    sizes were chosen by what was seen, so every pair is tested at the level that all looks together leave it (Pocock's,
-    `look_alpha`): at that of Holm's smallest share, which is the strictest, for all shares.
+    None with fewer than two adapters, or without such a prompt. With interim looks the sample size depends on the data,
+    so each pair is tested at the Pocock-adjusted level (`look_alpha`) of Holm's smallest share, the strictest, for all
+    shares.
     """
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.results:
@@ -298,7 +284,7 @@ def _ranking_alpha(report: Report, arms: int) -> float:
 
 
 def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, ...]:
-    """Count the failures by arm, in the order of the arms, and stage, in the order they appear."""
+    """Count the failures by arm, in the order of the arms, and stage, in order of appearance."""
     reasons: dict[tuple[str, str], Counter[Note]] = {}
     for failure in report.failures:
         reasons.setdefault((failure.arm, failure.stage), Counter())[failure.reason] += 1

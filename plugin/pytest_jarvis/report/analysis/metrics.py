@@ -69,20 +69,20 @@ def compare_pairs(
 
 
 def collect_pair_scores(rows: Sequence[ResultRow], spec: MetricSpec) -> list[tuple[float, ...]]:
-    """Return the numbers of a metric of pairs, a sequence per prompt that has any."""
+    """Return the values of a metric of pairs, a sequence per prompt that has any."""
     found = [tuple(value for one in row.samples if (value := one.score(spec.name)) is not None) for row in rows]
     return [values for values in found if values]
 
 
 def metric_names(rows: Iterable[ResultRow]) -> set[str]:
-    """Return the metrics that a response of the rows has a score of; those read off a response itself are not here."""
+    """Return the metrics with a stored score in the rows; those read from a response on demand are not among them."""
     return {name for row in rows for sample in row.samples for name in sample.scores}
 
 
 def line_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
-    """Return the metrics in lines of their own: built-in ones that were measured, those declared, those of the hook.
+    """Return the further metrics: built-in ones that were measured, declared ones, and those of the hook.
 
-    Of the last nobody said what they are: their name is their label, and more of them counts as better.
+    Those of the hook are undeclared: their name is their label, and higher is better.
     """
     found = metric_names(rows)
     unknown = found - {spec.name for spec in declared} - BUILT_IN.keys()
@@ -94,7 +94,7 @@ def line_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tup
 
 
 def all_specs(report: Report) -> dict[str, MetricSpec]:
-    """Return every metric of a report by name: the built-in ones, then the others, if only its samples have them."""
+    """Return every metric of a report by name, built-in ones first, with those that only its samples have."""
     named = [metric.spec for metric in report.metrics.values()]
     specs = (*(metric.spec for metric in BUILT_IN.values()), *line_specs(report.results, named))
     return {spec.name: spec for spec in specs}
@@ -108,7 +108,7 @@ def line_metrics(
     *,
     shared_noise: bool,
 ) -> dict[str, MetricResult]:
-    """Return each metric, overall and per category, for each adapter: its rows and its error rate by its name."""
+    """Return each metric, overall and per category, for each adapter, given its rows and error rate by name."""
     return {
         spec.name: MetricResult(
             spec=spec,
@@ -162,7 +162,7 @@ def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shar
 
 
 def _samples(spec: MetricSpec, row: ResultRow) -> Sequence[Sample]:
-    """Return the samples of a row that the metric can be of: of pairs, the adapter's with a partner."""
+    """Return the samples that the metric can be of: of pairs, the adapter's with a partner."""
     if spec.per == "response":
         return row.samples
     partners = {sample.replicate for sample in row.samples if sample.arm != row.adapter}

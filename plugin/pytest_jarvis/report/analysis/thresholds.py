@@ -1,4 +1,4 @@
-"""The bars that a configuration may set beside the relevance gain, judged on the rows of a run."""
+"""Thresholds of the configuration beside the relevance gain, judged on the rows of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_jarvis.stats.thresholds import (
 from pytest_jarvis.types import GatePlan
 
 _Measure = Literal["gain", "change", "ratio", "mean"]
-"""What a bar is on: the relative gain, the difference or the ratio of the arms, or the mean of the fine-tuned one."""
+"""Judged figure: the relative gain, the difference or the ratio of the arms, or the adapter's mean."""
 _BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
     ("keyword_gain", KEYWORDS, "gain"),
     ("absolute_gain", RELEVANCE, "change"),
@@ -36,9 +36,9 @@ _BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
 def judge_configured_bars(
     section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], plan: GatePlan
 ) -> Iterator[Threshold]:
-    """Yield the bars that are set, judged for one adapter: gains, latency, choice of the tool, floors.
+    """Yield the configured thresholds of one adapter, judged: gains, latency, tool choice, floors.
 
-    `rows` are the adapter's. Each bar errs with probability `plan.alpha` on its own.
+    `rows` are the adapter's. Each threshold errs with probability `plan.alpha` on its own.
     """
     percent = section.min_keyword_gain_percent
     asked: dict[ThresholdName, float | None] = {
@@ -97,10 +97,10 @@ def judge_metric_bars(
     *,
     plan: GatePlan,
 ) -> Iterator[Threshold]:
-    """Yield the bars of `metric_bars`, judged for one adapter, whose rows are `rows`.
+    """Yield the thresholds of `metric_bars`, judged for one adapter, whose rows are `rows`.
 
-    Each bar errs with probability `plan.alpha` on its own. `specs` are the metrics that others added; a bar on one
-    that is neither among them nor built-in was not measured.
+    Each errs with probability `plan.alpha` on its own. `specs` are the custom metrics; a threshold on a metric that is
+    neither among them nor built-in was not measured.
     """
     known = {name: metric.spec for name, metric in BUILT_IN.items()} | {spec.name: spec for spec in specs}
     for name, asked in section.metric_bars.items():

@@ -1,4 +1,4 @@
-"""Which tools the arms chose, and which misheard commands they understood: pure functions of a report's rows."""
+"""Tool choices of the arms, and misheard commands that they understood: pure functions of rows."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ NO_TOOL: Final = ""
 """Stands for « no tool » among the tools of a confusion matrix."""
 
 REASON_MARK: Final = "?"
-"""Begins what stands in the matrix for no single known tool: the mark and the reason. No tool's name holds it."""
+"""Prefix of a reason that stands in the matrix for want of a single known tool. No tool's name has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """What was chosen where one tool was wanted: responses of both arms."""
+    """The tools chosen where one tool was expected, by arm."""
 
     expected: str
     """A tool, or `NO_TOOL`."""
     prompts: int
     base: Mapping[str, int]
-    """What the responses came to (a tool, `NO_TOOL`, or `REASON_MARK` and a reason), and how many."""
+    """Choice (a tool, `NO_TOOL`, or `REASON_MARK` and a reason) -> number of responses."""
     finetuned: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingInsight:
-    """What the tool was chosen for, by one adapter against the base: the detail of the metric `tool_routing`."""
+    """Tool choice of one adapter against the base: the detail of the metric `tool_routing`."""
 
     reasons: Mapping[RoutingReason, tuple[int, int]]
-    """How many responses of the base and of the adapter came to each reason, the right ones first, then by number."""
+    """Number of responses of the base and of the adapter by reason, right ones first, then by number."""
     confusions: tuple[Confusion, ...]
-    """By the tool that was wanted, in the order of the prompts, no tool last."""
+    """By expected tool, in the order of the prompts, no tool last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderstoodPrompt:
-    """How often one misheard command was understood, and what the clean one came to."""
+    """The share of responses that understood a misheard command, by arm."""
 
     row: ResultRow
     base: float
@@ -51,21 +51,21 @@ class UnderstoodPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderstandingInsight:
-    """How often each misheard command was understood, by one adapter against the base."""
+    """Understanding of misheard commands, by one adapter against the base."""
 
     prompts: tuple[UnderstoodPrompt, ...]
     no_reference_base: int
-    """Prompts whose clean command led the base to no tool, so that nothing could be understood."""
+    """Prompts whose clean command has no tool by the base's majority, so that nothing counts as understood."""
     no_reference_finetuned: int
 
 
 def routing_insight(rows: Sequence[ResultRow]) -> RoutingInsight:
-    """Return what the measured rows of one adapter say of the choice of the tool."""
+    """Return the tool choices in the measured rows of one adapter."""
     return RoutingInsight(reasons=_count_reasons(rows), confusions=tuple(_confusions(rows)))
 
 
 def understanding_insight(rows: Sequence[ResultRow]) -> UnderstandingInsight:
-    """Return what the measured rows of one adapter say of misheard commands."""
+    """Return the understanding of misheard commands in the measured rows of one adapter."""
     prompts = tuple(
         UnderstoodPrompt(row=row, base=figure.base, finetuned=figure.finetuned)
         for row in rows
@@ -80,12 +80,12 @@ def understanding_insight(rows: Sequence[ResultRow]) -> UnderstandingInsight:
 
 
 def offers_tools(report: Report) -> bool:
-    """Whether the tools were offered to the model, so that its calls were judged and not the words it used."""
+    """Return whether the model was offered tools, so that its calls were judged and not its words."""
     return bool(report.provenance.generation.tools)
 
 
 def cell_of(routing: Routing) -> str:
-    """Return where a response stands in the matrix."""
+    """Return the column of a response in the confusion matrix."""
     if routing.reason in {"right_silence", "no_call"}:
         return NO_TOOL
     if routing.tool is None or routing.reason == "unknown_tool":

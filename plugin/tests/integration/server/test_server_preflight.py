@@ -122,7 +122,7 @@ def test_a_server_that_lets_an_adapter_into_the_bases_rows_gets_the_arms_one_aft
 def test_workers_are_refused_by_a_server_that_mixes_the_arms_up(server, load, monkeypatch) -> None:
     server.leaks, server.slow_s = True, 0.01
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
-    with pytest.raises(EngineError, match="the arms have to run one after the other, which 2 workers do not"):
+    with pytest.raises(EngineError, match="the arms must run one after the other, which 2 workers do not"):
         load()
 
 

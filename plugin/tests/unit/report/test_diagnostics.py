@@ -2,24 +2,33 @@
 
 import pytest
 
-from pytest_jarvis.report.analysis.advice import (
-    ArmDiagnostics,
-    DiagnosticWarning,
-    ResponseFacts,
-    describe_arm,
-    warn_about,
-)
+from pytest_jarvis.report.analysis.advice import ArmDiagnostics, DiagnosticWarning, describe_arm, warn_about
+from pytest_jarvis.report.schema import Sample
+from pytest_jarvis.types import Response
 
 
-def facts(*, characters: int = 40, tools: int = 1, cut: bool = False) -> ResponseFacts:
-    return ResponseFacts(characters=characters, tokens=characters // 4, tools=tools, cut=cut)
+def sample(*, characters: int = 40, tools: int = 1, cut: bool = False) -> Sample:
+    response = Response(
+        prompt_id="a-1",
+        arm="jarvis",
+        replicate=0,
+        text="x" * characters,
+        thinking=None,
+        finish_reason="length" if cut else "stop",
+        prompt_tokens=1,
+        new_tokens=characters // 4,
+        duration_s=0.0,
+        first_token_s=None,
+        cut_chars=0,
+    )
+    return Sample(response=response, tools_named=tuple(f"tool {number}" for number in range(tools)))
 
 
-PLAIN = describe_arm([facts()] * 20)
+PLAIN = describe_arm([sample()] * 20)
 
 
 def test_an_arm_is_described_by_means_and_shares_over_its_responses() -> None:
-    assert describe_arm([facts(), facts(characters=0, tools=0), facts(characters=80, tools=5, cut=True)]) == (
+    assert describe_arm([sample(), sample(characters=0, tools=0), sample(characters=80, tools=5, cut=True)]) == (
         ArmDiagnostics(
             responses=3,
             mean_characters=40.0,
@@ -41,9 +50,9 @@ def test_an_arm_without_responses_has_no_means() -> None:
 @pytest.mark.parametrize(
     ("responses", "code", "values"),
     [
-        ([facts(tools=3)] * 20, "stuffing", {"base": 1.0, "finetuned": 3.0, "share": 0.0}),
-        ([facts()] * 19 + [facts(tools=13)], "stuffing", {"base": 1.0, "finetuned": 1.6, "share": 0.05}),
-        ([facts(characters=60)] * 20, "length", {"base": 40.0, "finetuned": 60.0, "ratio": 1.5}),
+        ([sample(tools=3)] * 20, "stuffing", {"base": 1.0, "finetuned": 3.0, "share": 0.0}),
+        ([sample()] * 19 + [sample(tools=13)], "stuffing", {"base": 1.0, "finetuned": 1.6, "share": 0.05}),
+        ([sample(characters=60)] * 20, "length", {"base": 40.0, "finetuned": 60.0, "ratio": 1.5}),
     ],
     ids=["more tools", "a few recitations", "longer"],
 )
@@ -52,7 +61,7 @@ def test_a_gain_that_comes_with_more_tools_or_longer_answers_is_suspect(response
     assert warn_about(PLAIN, describe_arm(responses), 0.0) == warn_about(PLAIN, PLAIN, 0.1) == ()
 
 
-@pytest.mark.parametrize(("response", "code"), [(facts(characters=0, tools=0), "empty"), (facts(cut=True), "cut")])
-def test_responses_that_are_no_answers_are_said_even_without_a_gain(response: ResponseFacts, code: str) -> None:
-    (warning,) = warn_about(PLAIN, describe_arm([facts()] * 19 + [response]), -0.1)
+@pytest.mark.parametrize(("response", "code"), [(sample(characters=0, tools=0), "empty"), (sample(cut=True), "cut")])
+def test_responses_that_are_no_answers_are_said_even_without_a_gain(response: Sample, code: str) -> None:
+    (warning,) = warn_about(PLAIN, describe_arm([sample()] * 19 + [response]), -0.1)
     assert (warning.code, warning.values) == (code, {"share": 0.05, "base": 0.0})
