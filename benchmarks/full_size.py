@@ -92,7 +92,7 @@ def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measur
     plan = Plan(cases=prompts.cases, adapters=(spec,), gate=GatePlan(looks=(1,)), tools=prompts.tools)
     run = BenchmarkRun(
         plan,
-        load=lambda: TransformersEngine(ModelSpec(base_model=str(base), adapters=(spec,)), settings),
+        load=lambda: TransformersEngine(ModelSpec(base_model_id=str(base), adapters=(spec,)), settings),
         listener=listener,
     )
     run.draw()

@@ -88,7 +88,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         patch.setattr(engine, "use_packed_experts", followed("trial of the kernel", engine.use_packed_experts))
         patch.setattr(TransformersEngine, "_prove", followed("proofs", TransformersEngine._prove))
         spec = ModelSpec(
-            base_model=str(folder / "base"),
+            base_model_id=str(folder / "base"),
             adapters=(AdapterSpec(name="lora", source=str(folder / "adapter")),),
             plain_gpu=options.plain,
         )

@@ -202,7 +202,7 @@ def one_arm_one_by_one(arm: str, pair: Path | None, lengths_file: Path, *, stock
             device_map="auto",
         )
     else:
-        spec = ModelSpec(base_model=str(base_folder)) if pair else ModelSpec()
+        spec = ModelSpec(base_model_id=str(base_folder)) if pair else ModelSpec()
         model = load_base(spec, find_source(spec)).model
     if arm != "base":
         model = PeftModel.from_pretrained(model, pair / arm if pair else adapter_path(arm))

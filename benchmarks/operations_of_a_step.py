@@ -63,7 +63,7 @@ def load(folder: Path) -> Any:
     base, adapter = folder / "base", folder / "lora"
     build_checkpoint(base, NARROW)
     build_adapter(adapter, NARROW, base)
-    spec = ModelSpec(base_model=str(base), adapters=(AdapterSpec(name="lora", source=str(adapter)),))
+    spec = ModelSpec(base_model_id=str(base), adapters=(AdapterSpec(name="lora", source=str(adapter)),))
     engine: Any = TransformersEngine(spec, GenerationSettings(max_new_tokens=64, timeout_s=None))
     for module in engine._base.model.modules():
         if isinstance(module, Linear4bit):

@@ -53,6 +53,7 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
+LogLevel = Literal["error", "warning", "info", "debug"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 ResponseKey = tuple[str, str, int]
 """Prompt id, arm and replicate: identifies a response within a run."""
@@ -236,6 +237,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """System prompt, before the user's."""
     max_response_chars: Positive = 500
     """Longest response, in characters; longer ones are cut and counted."""
+    batch_size: Positive | None = None
+    """Rows of a batch; null chooses by the free memory."""
 
     @property
     def is_greedy(self) -> bool:
@@ -260,46 +263,46 @@ class AdapterSpec:
     """A folder, or `demo:NAME` for an embedded one; for a server, its name for the adapter."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSpec:
-    """A server of models, and how to send it requests. The API key comes from the environment."""
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """The base, and how to load it or reach its server: what the configuration and an engine share."""
 
-    base_url: str
-    """Ends with `/v1`."""
-    concurrency: int = 32
-    """Concurrent requests."""
-    retries: int = 3
-    """Retries after a transient failure."""
-    embedding_model: str | None = None
-    """Model of the cosine's embeddings: the server's name for it, or `local:` and a name or folder of a
-    sentence-transformers encoder on this machine."""
+    base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = "demo"
+    """The base: a folder, a hub id, or `demo`, the embedded one."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """`nf4`: 4 bits with double quantisation, experts included; `none`: unquantised, in 16 bits."""
+    allow_partial_4bit: bool = False
+    """Run even if less than 95 % of the weights are in 4 bits; every output is labelled."""
+    allow_inert_adapter: bool = False
+    """Run even if an adapter changes nothing."""
+    plain_gpu: bool = False
+    """On a GPU, dequantise experts at every step and use no CUDA graph: slower, to rule out both as causes."""
+    device_map: str = "auto"
+    """Placement of the layers: `auto`, `balanced`, `balanced_low_0`, `sequential`, `cpu`, `cuda` or `cuda:N`."""
+    max_memory: dict[str, str] | None = None
+    """Maximum memory per device: GPU number or `cpu` -> a size such as `20GB`."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    trust_remote_code: bool = False
+    """Run the Python code that comes with a model; only for one you trust like your own code."""
+    base_url: str | None = None
+    """Address of the server for the engine `server`, with `/v1` at its end."""
+    concurrency: Positive = 32
+    """Concurrent requests to a server."""
+    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    """Retries of a request to a server after a transient failure."""
+    embedding_model: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """With the engine `server`, the model of the cosine's embeddings: a name it serves, or `local:` and an encoder."""
     embedding_url: str | None = None
     """Address of that model's server, when it is not `base_url`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """The base model, its adapters, and how to load them."""
+class ModelSpec(Model, frozen=True, kw_only=True):
+    """The model that an engine loads; `report.json` names the base `base_model`, and groups the keys of a server."""
 
-    base_model: str = "demo"
-    """A folder, a hub id, or `demo`; for a server, its name for the base."""
+    base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(default="demo", name="base_model")
     adapters: tuple[AdapterSpec, ...] = ()
-    quantization: Literal["nf4", "none"] | None = "nf4"
-    """None for a server, which decides."""
-    device_map: str = "auto"
-    max_memory: Mapping[str, str] | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    batch_size: int | None = None
-    """Rows of a batch; None chooses by the free memory."""
-    allow_partial_4bit: bool = False
-    allow_inert_adapter: bool = False
-    plain_gpu: bool = False
-    """Run without the kernel for 4-bit experts and without CUDA graphs."""
-    log_level: Literal["error", "warning", "info", "debug"] = "error"
+    log_level: LogLevel = "error"
     """Log level of the libraries that load the model."""
-    server: ServerSpec | None = None
-    """Only for the server engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ OnProgress = Callable[[Progress], None]
 Digest = Callable[[Path], str]
 """Returns the hexadecimal SHA-256 of a file; that of a store remembers large files."""
 
-_NOT_IN_SETTINGS: Final = frozenset({"seed", "timeout_s"})
+_NOT_IN_SETTINGS: Final = frozenset({"seed", "timeout_s", "batch_size"})
 """Generation settings that `Identity` has apart, or that no text depends on."""
 
 

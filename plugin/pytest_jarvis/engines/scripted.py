@@ -55,7 +55,7 @@ class ScriptedEngine:
         """Return a description that says the responses are made up."""
         return EngineDescription(
             engine="scripted",
-            base_model=self._spec.base_model,
+            base_model=self._spec.base_model_id,
             display_name="scripted answers",
             is_demo=False,
             is_real=False,
@@ -120,7 +120,7 @@ class ScriptedEngine:
         sources = {adapter.name: adapter.source for adapter in self._spec.adapters}
         return Identity(
             engine=f"scripted {self._script_digest}",
-            base=self._spec.base_model,
+            base=self._spec.base_model_id,
             adapter=None if request.arm == BASE_ARM else _sha256(sources[request.arm]),
             storage="none",
             arithmetic="none",

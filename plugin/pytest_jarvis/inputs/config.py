@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pytest_jarvis.files import InputError, find_entry_points, read_json, read_text, refuse_repeated_keys, suggest
-from pytest_jarvis.types import Generation, Positive, ServerSpec
+from pytest_jarvis.types import Generation, LogLevel, Model, Positive
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
@@ -36,11 +36,9 @@ FILES: Final = {
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base, the adapters, and how to load them."""
+class ModelSection(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base, its adapters, and how to load them."""
 
-    base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = DEMO
-    """The base: a folder, a hub id, or `demo`, the embedded one."""
     adapters: Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Literal["auto"] | None = None
     """Arm name -> folder, `demo:NAME` or `auto`; or `auto` alone, the newest adapter under `adapter_folders`.
 
@@ -48,39 +46,11 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
     adapter_folders: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     """Folders that `auto` searches, relative to this file; `adapters`, `outputs`, `checkpoints` when absent."""
-    quantization: Literal["nf4", "none"] = "nf4"
-    """`nf4`: 4 bits with double quantisation, experts included; `none`: unquantised, in 16 bits."""
-    allow_partial_4bit: bool = False
-    """Run even if less than 95 % of the weights are in 4 bits; every output is labelled."""
-    allow_inert_adapter: bool = False
-    """Run even if an adapter changes nothing."""
-    plain_gpu: bool = False
-    """On a GPU, dequantise experts at every step and use no CUDA graph: slower, to rule out both as causes."""
-    device_map: str = "auto"
-    """Placement of the layers: `auto`, `balanced`, `balanced_low_0`, `sequential`, `cpu`, `cuda` or `cuda:N`."""
-    max_memory: dict[str, str] | None = None
-    """Maximum memory per device: GPU number or `cpu` -> a size such as `20GB`."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub id."""
-    trust_remote_code: bool = False
-    """Run the Python code that comes with a model; only for one you trust like your own code."""
-    base_url: str | None = None
-    """Address of the server for the engine `server`, with `/v1` at its end."""
-    concurrency: Positive = 32
-    """Concurrent requests to a server."""
-    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
-    """Retries of a request to a server after a transient failure."""
-    embedding_model: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """With the engine `server`, the model of the cosine's embeddings: a name it serves, or `local:` and an encoder."""
-    embedding_url: str | None = None
-    """Address of that model's server, when it is not `base_url`."""
 
 
 class GenerationSection(Generation, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How responses are generated."""
 
-    batch_size: Positive | None = None
-    """Rows generated at once; chosen from the free memory when absent."""
     tools: bool = False
     """Offer the tools to the model through its chat template, and judge its calls: see `docs/tool-routing.md`."""
 
@@ -183,7 +153,7 @@ class LoggingSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     verbosity: Literal["quiet", "normal", "verbose"] = "normal"
     """`quiet`: no progress, no line per prompt; `verbose`: also the first responses. pytest's -q and -v override it."""
-    level: Literal["error", "warning", "info", "debug"] = "error"
+    level: LogLevel = "error"
     """Log level of the libraries that load a model."""
     progress: bool = True
     """Show the progress of generation."""
@@ -275,8 +245,8 @@ BASE_URL: Final = "model.base_url (--jarvis-base-url)"
 EMBEDDING_URL: Final = "model.embedding_url"
 
 
-def server_spec(section: ModelSection) -> ServerSpec:
-    """Return the server to use; raise InputError without a base or an address, or for an address with a key."""
+def resolve_server(section: ModelSection) -> ModelSection:
+    """Return the section with complete addresses; raise InputError without the server's address or the base's name."""
     where = "--jarvis-engine server"
     if section.base_url is None:
         raise InputError(
@@ -285,20 +255,19 @@ def server_spec(section: ModelSection) -> ServerSpec:
         )
     if section.base_model_id == DEMO:
         raise InputError(f"{where}: no base model; give the server's name for it with --jarvis-model")
-    return ServerSpec(
-        base_url=_check_address(section.base_url, BASE_URL),
-        concurrency=section.concurrency,
-        retries=section.retries,
-        embedding_model=section.embedding_model,
+    return normalize_addresses(section)
+
+
+def normalize_addresses(section: ModelSection) -> ModelSection:
+    """Return the section with complete addresses; raise InputError for a malformed one, or one that holds a key.
+
+    Check them with every engine: addresses are printed where no server is used too.
+    """
+    return msgspec.structs.replace(
+        section,
+        base_url=None if section.base_url is None else _check_address(section.base_url, BASE_URL),
         embedding_url=None if section.embedding_url is None else _check_address(section.embedding_url, EMBEDDING_URL),
     )
-
-
-def refuse_addresses(section: ModelSection) -> None:
-    """Raise InputError for an address that is malformed or holds a key, whatever the engine: addresses are printed."""
-    for address, where in ((section.base_url, BASE_URL), (section.embedding_url, EMBEDDING_URL)):
-        if address is not None:
-            _check_address(address, where)
 
 
 def _check_address(text: str, where: str) -> str:

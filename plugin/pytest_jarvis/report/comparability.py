@@ -123,7 +123,8 @@ def _settings(report: Report) -> Iterator[tuple[str, str | Storage]]:
     yield "device", metadata.device
     yield "dtype", origin.engine.compute_dtype
     for name, value in msgspec.structs.asdict(origin.generation).items():
-        yield f"generation.{name}", ", ".join(tool.name for tool in value) if name == "tools" else str(value)
+        if name != "batch_size":  # on which no response depends
+            yield f"generation.{name}", ", ".join(tool.name for tool in value) if name == "tools" else str(value)
     yield "responses", str(metadata.samples_per_prompt)
     yield "prompts", origin.prompt_hash[:12]
     yield "dictionary", origin.dictionary_hash[:12]

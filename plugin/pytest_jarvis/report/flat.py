@@ -27,6 +27,8 @@ _RESPONSE_KEYS: Final = {
     if field.name != "prompt_id"
 }
 """Key of a sample -> field of its response."""
+_SERVER_KEYS: Final = ("base_url", "concurrency", "retries", "embedding_model", "embedding_url")
+"""Keys of a model that stand in a group of their own, null where no server is asked."""
 _TRUTHS: Final = (UNDERSTOOD,)
 """Metrics whose value in a sample is true or false."""
 
@@ -53,6 +55,7 @@ def flatten(document: Document) -> Document:
         means = figures.get(RELEVANCE, {})
         averages.update(_spread(figures, _AVERAGE_KEYS_OF))
         averages["relevance_gain"] = relative_gain(means.get("base"), means.get("finetuned"))
+    _flatten_model(document["provenance"])
     return document
 
 
@@ -66,6 +69,8 @@ def nest(document: Document) -> Document:
     for averages in _averages_of(document):
         averages.pop("relevance_gain", None)
         averages["figures"] = _gather(averages, _AVERAGE_KEYS_OF)
+    for provenance in _objects([document.get("provenance")]):
+        _nest_model(provenance)
     return document
 
 
@@ -104,6 +109,29 @@ def flat_figures(row: ResultRow) -> dict[str, float | None]:
         for name, keys in keys_of.items()
         for key, arm in zip(keys, _ARMS[-len(keys) :], strict=True)
     }
+
+
+def _flatten_model(provenance: Document) -> None:
+    """Give the model of a provenance its keys: the batch size, a group for a server, and no storage that it decides."""
+    model = provenance["model"]
+    server = {key: model.pop(key) for key in _SERVER_KEYS}
+    is_asked = server["base_url"] is not None
+    model |= {
+        "batch_size": provenance["generation"].pop("batch_size"),
+        "quantization": None if is_asked else model["quantization"],
+        "server": server if is_asked else None,
+    }
+
+
+def _nest_model(provenance: Document) -> None:
+    model, generation = provenance.get("model"), provenance.get("generation")
+    if not isinstance(model, dict) or not isinstance(generation, dict):
+        return
+    generation["batch_size"] = model.pop("batch_size", None)
+    if isinstance(server := model.pop("server", None), dict):
+        model |= server
+    if model.get("quantization") is None:
+        model.pop("quantization", None)
 
 
 def _flat_sample(sample: Document, pairs: Collection[str]) -> Document:

@@ -22,8 +22,8 @@ from pytest_jarvis.inputs.config import (
     GenerationSection,
     ModelSection,
     load_config,
-    refuse_addresses,
-    server_spec,
+    normalize_addresses,
+    resolve_server,
 )
 from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.inputs.prompts import packaged_prompts
@@ -35,6 +35,7 @@ from pytest_jarvis.types import (
     GatePlan,
     Generation,
     GenerationSettings,
+    Model,
     ModelSpec,
 )
 
@@ -113,7 +114,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         config=conf,
         engine="replay" if replay else option.jarvis_engine or DEFAULT_ENGINE,
         kind=kind,
-        model=replay.report.provenance.model if replay else _model(conf, kind, () if twin else adapters),
+        model=replay.report.provenance.model if replay else model_spec(conf, kind, () if twin else adapters),
         adapters=adapters,
         detections=detections,
         twin=twin,
@@ -165,10 +166,11 @@ def engine_kind(option: argparse.Namespace) -> EngineKind:
     return find_engine(option.jarvis_engine or DEFAULT_ENGINE)
 
 
-def _model(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    """Return what the engine needs; how a server holds its weights is not ours to ask for."""
-    spec = model_spec(conf, adapters)
-    return replace(spec, server=server_spec(conf.model), quantization=None) if kind.asks_server else spec
+def model_spec(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return what the engine loads or asks; an address is left out where no server is asked."""
+    section = resolve_server(conf.model) if kind.asks_server else msgspec.structs.replace(conf.model, base_url=None)
+    shared = {name: getattr(section, name) for name in Model.__struct_fields__}
+    return ModelSpec(**shared, adapters=adapters, log_level=conf.logging.level)
 
 
 def resolve_adapters(
@@ -283,7 +285,7 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
         convert(changed, type(part), one.flag)
         conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **changed)})
     # Here, where every command passes by: what it makes of the configuration is printed.
-    refuse_addresses(conf.model)
+    normalize_addresses(conf.model)
     return conf
 
 
@@ -364,25 +366,6 @@ _ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base_
 
 
 _SEPARATOR = re.compile(r"[/\\]")
-
-
-def model_spec(conf: Config, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    """Return what the engine needs to load."""
-    section = conf.model
-    return ModelSpec(
-        base_model=section.base_model_id,
-        adapters=adapters,
-        quantization=section.quantization,
-        device_map=section.device_map,
-        max_memory=section.max_memory,
-        revision=section.revision,
-        trust_remote_code=section.trust_remote_code,
-        batch_size=conf.generation.batch_size,
-        log_level=conf.logging.level,
-        allow_partial_4bit=section.allow_partial_4bit,
-        allow_inert_adapter=section.allow_inert_adapter,
-        plain_gpu=section.plain_gpu,
-    )
 
 
 def generation_settings(section: GenerationSection) -> GenerationSettings:

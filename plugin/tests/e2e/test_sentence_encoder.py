@@ -6,12 +6,12 @@ import pytest
 from pytest_jarvis.demo import base_path
 from pytest_jarvis.engines.server.connection import AttemptError
 from pytest_jarvis.engines.server.embeddings import LocalEncoder, choose_embedder
-from pytest_jarvis.types import EngineError, ServerSpec
+from pytest_jarvis.types import EngineError, ModelSpec
 
 
 def find(model: str) -> LocalEncoder:
     # No connection: an encoder on this machine asks nobody.
-    found = choose_embedder(ServerSpec(base_url="http://h/v1", embedding_model=model), None)  # type: ignore[arg-type]
+    found = choose_embedder(ModelSpec(base_url="http://h/v1", embedding_model=model), None)  # type: ignore[arg-type]
     assert isinstance(found, LocalEncoder)
     return found
 

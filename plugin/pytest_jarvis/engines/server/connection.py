@@ -14,7 +14,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pytest_jarvis.types import Note, ServerSpec, Stage
+from pytest_jarvis.types import Note, Stage
 
 if TYPE_CHECKING:
     import openai
@@ -85,19 +85,19 @@ class _Key:
 class Connection:
     """One client on the event loop of its own thread; `close` ends both."""
 
-    def __init__(self, spec: ServerSpec) -> None:
+    def __init__(self, base_url: str) -> None:
         from httpx2 import Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
         self._key = _Key(found)
         self._embedding_key = _Key(os.environ.get(EMBEDDING_KEY_VARIABLE, ""))
-        self.base_url = spec.base_url
+        self.base_url = base_url
         self.preflight_s = PREFLIGHT_S
         # We retry ourselves, so that the time of a try is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
             api_key=found or _NO_KEY,
-            base_url=spec.base_url,
+            base_url=base_url,
             max_retries=0,
             timeout=Timeout(SILENCE_S, connect=CONNECT_S),
             http_client=DefaultAsyncHttpxClient(event_hooks={"request": [_drop_placeholder_key]}),

@@ -17,7 +17,7 @@ from pytest_jarvis.engines.server.connection import (
     is_same_origin,
     time_limit,
 )
-from pytest_jarvis.types import EngineError, Note, ServerSpec
+from pytest_jarvis.types import EngineError, ModelSpec, Note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class Embedder(Protocol):
         ...
 
 
-def choose_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None:
+def choose_embedder(spec: ModelSpec, connection: Connection) -> Embedder | None:
     """Return the configured or default embedder; None when there is none.
 
     Raises EngineError for a configured model that cannot be used: no other replaces it.
@@ -59,22 +59,23 @@ def choose_embedder(spec: ServerSpec, connection: Connection) -> Embedder | None
         if not _is_here(name):
             raise EngineError(f"embedding model {configured!r}: no such folder, and no such model in the cache")
         return LocalEncoder(name)
-    url = spec.embedding_url or spec.base_url
+    url = spec.embedding_url or connection.base_url
     encoder = ServerEncoder(configured, connection, url)
     try:
         encoder.embed([_PROBE], limit_s=connection.preflight_s)
     except AttemptError as error:
+        advice = _advice(error, url, connection)
         raise EngineError(
-            f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; {_advice(error, spec)}"
+            f"embedding model {configured!r}: {url} makes no vectors with it: {error.reason}; {advice}"
         ) from error
     return encoder
 
 
-def _advice(error: AttemptError, spec: ServerSpec) -> str:
+def _advice(error: AttemptError, url: str, connection: Connection) -> str:
     if error.is_silence:
         return ADVICE_ON_SILENCE
-    if error.status in {401, 403} and not is_same_origin(spec.embedding_url or spec.base_url, spec.base_url):
-        return f"it is another server than {spec.base_url}: set its own key in {EMBEDDING_KEY_VARIABLE}"
+    if error.status in {401, 403} and not is_same_origin(url, connection.base_url):
+        return f"it is another server than {connection.base_url}: set its own key in {EMBEDDING_KEY_VARIABLE}"
     return "name a model that it serves for embeddings, or leave embedding_model out"
 
 

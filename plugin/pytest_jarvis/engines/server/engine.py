@@ -75,22 +75,21 @@ class ServerEngine:
     """
 
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
-        """`spec.server` has the address."""
-        if spec.server is None:
-            raise ValueError("the server engine needs spec.server")
+        """Raise ValueError without `spec.base_url`, the server's address."""
+        if spec.base_url is None:
+            raise ValueError("the server engine needs spec.base_url")
         self._spec = spec
-        self._server = spec.server
         self._settings = settings
-        self._names = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
-        self._connection = Connection(self._server)
-        self._client = ServerClient(self._connection, settings, retries=self._server.retries)
+        self._names = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
+        self._connection = Connection(spec.base_url)
+        self._client = ServerClient(self._connection, settings, retries=spec.retries)
         self._notes: list[Note] = []
         try:
             self._preflight = self._connection.run(
                 inspect(self._connection, self._client, spec, sampled=self._is_sampled)
             )
             self._refuse_shared_server()
-            self._embedder = choose_embedder(self._server, self._connection)
+            self._embedder = choose_embedder(spec, self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -100,7 +99,7 @@ class ServerEngine:
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         if workers > 1 and not self._preflight.probes.mixes:
             raise EngineError(
-                f"{self._server.base_url}: {self._preflight.probes.mixing_fault}: the arms must run one after the "
+                f"{self._connection.base_url}: {self._preflight.probes.mixing_fault}: the arms must run one after the "
                 f"other, which {workers} workers do not; run without -n"
             )
 
@@ -109,8 +108,8 @@ class ServerEngine:
         found = self._preflight
         return EngineDescription(
             engine="server",
-            base_model=self._spec.base_model,
-            display_name=self._spec.base_model,
+            base_model=self._spec.base_model_id,
+            display_name=self._spec.base_model_id,
             is_demo=False,
             is_real=True,
             device="server",
@@ -122,7 +121,7 @@ class ServerEngine:
             versions={"openai": version("openai")},
             notes=(*self._list_notes(), *self._notes),
             server=ServerFacts(
-                base_url=self._server.base_url,
+                base_url=self._connection.base_url,
                 version=found.version,
                 models=found.models,
                 system_fingerprint=found.fingerprint,
@@ -142,7 +141,7 @@ class ServerEngine:
         unknown = {request.arm for request in requests} - set(self._names)
         if unknown:
             raise ValueError(f"unknown arm {min(unknown)!r}; served: {', '.join(self._names)}")
-        generation = _Generation(gone_after=max(_LEAST_LOST, self._server.concurrency))
+        generation = _Generation(gone_after=max(_LEAST_LOST, self._spec.concurrency))
         started = time.perf_counter()
 
         def report(done: int) -> None:
@@ -230,7 +229,7 @@ class ServerEngine:
                 generation.outcomes.put(await self._outcome(request, generation))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._server.concurrency, len(requests))):
+            for _ in range(min(self._spec.concurrency, len(requests))):
                 group.create_task(work())
 
     async def _outcome(self, request: Request, generation: _Generation) -> Response | Failure:

@@ -46,10 +46,10 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
 
     `sampled`: the run samples, so that seeds matter. `client` learns which fields the server accepts.
     """
-    arms = {BASE_ARM: spec.base_model, **{adapter.name: adapter.source for adapter in spec.adapters}}
+    arms = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
     models = await _served(connection, arms)
     try:
-        fingerprint, counted = await _learn_fields(client, spec.base_model)
+        fingerprint, counted = await _learn_fields(client, spec.base_model_id)
         probes = await prove(client, spec, arms)
         repeats = await check_seeds(client, list(arms.values())[: 2 if probes.mixes else 1]) if sampled else None
     except AttemptError as error:

@@ -194,7 +194,7 @@ class TransformersEngine:
         """Return what is loaded, as measured; memory is as it is now."""
         return EngineDescription(
             engine="transformers",
-            base_model=self._spec.base_model,
+            base_model=self._spec.base_model_id,
             display_name=self._source.display_name,
             is_demo=self._source.is_demo,
             is_real=True,
@@ -341,8 +341,8 @@ class TransformersEngine:
 
     def _rows_per_batch(self, rows: Sequence[Row]) -> int:
         """Return the configured batch size, else the rows that free memory (and, on a CPU, the timeout) allow."""
-        if self._spec.batch_size is not None:
-            return self._spec.batch_size
+        if self._settings.batch_size is not None:
+            return self._settings.batch_size
         settings, dtype = self._settings, self._base.compute_dtype
         prompt, new = padded_length(max(len(row.tokens) for row in rows)), settings.max_new_tokens
         fitting = rows_that_fit(self._base.model, prompt_tokens=prompt, new_tokens=new, dtype=dtype)

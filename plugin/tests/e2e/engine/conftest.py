@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request
@@ -186,15 +187,20 @@ def inert_adapter(tiny_moe, make_adapter) -> Path:
 
 
 def engine_for(
-    base: Path | str, *adapters: tuple[str, Path], settings: GenerationSettings | None = None, **spec: Any
+    base: Path | str,
+    *adapters: tuple[str, Path],
+    settings: GenerationSettings | None = None,
+    batch_size: int | None = None,
+    **spec: Any,
 ) -> Any:
     """Load the real engine on `base` with the named adapters."""
     from pytest_jarvis.engines.transformers.engine import TransformersEngine
 
     specs = tuple(AdapterSpec(name=name, source=str(folder)) for name, folder in adapters)
+    settings = settings or GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7)
     engine = TransformersEngine(
-        ModelSpec(base_model=str(base), adapters=specs, **spec),
-        settings or GenerationSettings(max_new_tokens=12, timeout_s=None, seed=7),
+        ModelSpec(base_model_id=str(base), adapters=specs, **spec),
+        msgspec.structs.replace(settings, batch_size=batch_size),
     )
     _OPENED.append(engine)
     return engine

@@ -194,7 +194,7 @@ def test_the_load_never_holds_much_more_than_what_it_ends_with(tmp_path, tokeniz
 
             weakref.finalize(storage, forget)
 
-    spec = ModelSpec(base_model=str(tmp_path))
+    spec = ModelSpec(base_model_id=str(tmp_path))
     with LiveBytes() as memory:
         base = load_base(spec, find_source(spec))
     final = sum(parameter.untyped_storage().nbytes() for parameter in base.model.parameters())

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_jarvis.engines.server import client
 from pytest_jarvis.engines.server.engine import ServerEngine
-from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request, ServerSpec
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, Request
 
 # As in the folder above: pytester forgets it after each session, and each one would import it again.
 import_module("openai")
@@ -311,17 +311,17 @@ class Loader:
         **spec: Any,
     ) -> ServerEngine:
         """`embedding` is a model and where it is served."""
-        where = ServerSpec(
+        model = ModelSpec(
+            base_model_id="base",
+            adapters=tuple(AdapterSpec(name=name, source=name) for name in adapters),
             base_url=self.server.url,
             retries=retries,
             concurrency=concurrency,
             embedding_model=embedding[0],
             embedding_url=embedding[1],
+            **spec,
         )
-        named = tuple(AdapterSpec(name=name, source=name) for name in adapters)
-        engine = ServerEngine(
-            ModelSpec(base_model="base", adapters=named, quantization=None, server=where, **spec), settings
-        )
+        engine = ServerEngine(model, settings)
         self.engines.append(engine)
         return engine
 

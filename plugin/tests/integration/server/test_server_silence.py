@@ -13,7 +13,7 @@ import pytest
 
 from pytest_jarvis.engines.server import connection, preflight
 from pytest_jarvis.engines.server.connection import Connection
-from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Note, ServerSpec
+from pytest_jarvis.types import EngineError, Failure, GenerationSettings, Note
 
 SETTINGS = GenerationSettings(max_new_tokens=12, timeout_s=None, do_sample=False)
 """Without `--jarvis-timeout`."""
@@ -91,7 +91,7 @@ def test_a_silent_server_is_asked_once_for_a_response_without_a_timeout(
 
 @pytest.fixture
 def connected() -> Iterator[Connection]:
-    made = Connection(ServerSpec(base_url="http://127.0.0.1:9/v1"))
+    made = Connection("http://127.0.0.1:9/v1")
     yield made
     made.close()
 

@@ -210,9 +210,9 @@ def test_the_files_of_a_base_are_read_once(folder) -> None:
     assert [path.name for path in read] == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
-def test_all_settings_determine_but_the_timeout_and_the_seed_that_stands_apart() -> None:
+def test_all_settings_determine_but_timeout_batch_size_and_the_seed_that_stands_apart() -> None:
     named = set(GenerationSettings.__struct_fields__)
-    assert named - {"timeout_s", "seed"} == set(key_settings(GenerationSettings()))
+    assert named - {"timeout_s", "batch_size", "seed"} == set(key_settings(GenerationSettings()))
 
 
 def test_the_engine_is_known_by_its_source() -> None:

@@ -75,7 +75,7 @@ def test_what_looks_like_a_folder_is_not_asked_of_the_hub(name: str, monkeypatch
 
     monkeypatch.setattr(sources, "_is_hub_reachable", no_hub)
     with pytest.raises(EngineError, match="no such model folder"):
-        find_source(ModelSpec(base_model=name))
+        find_source(ModelSpec(base_model_id=name))
 
 
 @pytest.mark.parametrize("name", ["base", "__base__", "v1.2"])

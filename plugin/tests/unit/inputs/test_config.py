@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.engines import find_engine
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.adapters import Detection, inspect_adapter
 from pytest_jarvis.inputs.config import (
@@ -16,12 +17,12 @@ from pytest_jarvis.inputs.config import (
     ModelSection,
     bytes_of,
     load_config,
-    refuse_addresses,
-    server_spec,
+    normalize_addresses,
+    resolve_server,
 )
 from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, encode_schema, keys, keys_table, refresh, schema
 from pytest_jarvis.run.settings import adapter_specs, detected_spec, generation_settings, model_spec
-from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec, ServerSpec
+from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 
 
 def specs(*named: str, base_changed: bool = False, **section: object) -> list[tuple[str, str]]:
@@ -67,34 +68,11 @@ def test_every_setting_of_generation_is_handed_on() -> None:
 
 
 def test_every_setting_of_the_model_is_handed_on() -> None:
-    section = ModelSection(
-        base_model_id="m",
-        quantization="none",
-        device_map="cpu",
-        max_memory={"0": "20GB"},
-        revision="r",
-        trust_remote_code=True,
-        allow_partial_4bit=True,
-        allow_inert_adapter=True,
-        plain_gpu=True,
-    )
-    conf = Config(model=section, generation=GenerationSection(batch_size=4), logging=LoggingSection(level="info"))
+    keys = {"base_model_id": "m", "quantization": "none", "max_memory": {"0": "20GB"}, "revision": "r", "retries": 1}
+    conf = Config(model=msgspec.convert(keys, ModelSection), logging=LoggingSection(level="info"))
     adapters = (AdapterSpec(name="a", source="b"),)
-    expected = ModelSpec(
-        base_model="m",
-        adapters=adapters,
-        quantization="none",
-        device_map="cpu",
-        max_memory={"0": "20GB"},
-        revision="r",
-        trust_remote_code=True,
-        batch_size=4,
-        allow_partial_4bit=True,
-        allow_inert_adapter=True,
-        plain_gpu=True,
-        log_level="info",
-    )
-    assert expected == model_spec(conf, adapters)
+    expected = ModelSpec(adapters=adapters, log_level="info", **keys)
+    assert expected == model_spec(conf, find_engine("scripted"), adapters)
 
 
 @pytest.mark.parametrize(
@@ -264,13 +242,8 @@ def test_both_are_written_anew(tmp_path, monkeypatch) -> None:
     assert page.read_text(encoding="utf-8") == f"# T\n\n## Every key\n\n{keys_table()}"
 
 
-def server(**section: object) -> ServerSpec:
-    return server_spec(msgspec.convert({"base_model_id": "base", **section}, ModelSection))
-
-
-def test_a_server_takes_its_keys_from_the_model_section() -> None:
-    found = server(base_url="http://h:8000/v1/", concurrency=4, retries=0, embedding_model="small")
-    assert found == ServerSpec(base_url="http://h:8000/v1", concurrency=4, retries=0, embedding_model="small")
+def server(**section: object) -> ModelSection:
+    return resolve_server(msgspec.convert({"base_model_id": "base", **section}, ModelSection))
 
 
 @pytest.mark.parametrize(
@@ -278,6 +251,7 @@ def test_a_server_takes_its_keys_from_the_model_section() -> None:
     [
         ("http://h:8000", "http://h:8000/v1"),
         ("http://h:8000/", "http://h:8000/v1"),
+        ("http://h:8000/v1/", "http://h:8000/v1"),
         ("https://h/api/v1", "https://h/api/v1"),
         ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
     ],
@@ -316,10 +290,10 @@ def test_vectors_may_be_made_elsewhere() -> None:
 @pytest.mark.parametrize("given", ["http://me:key@h/v1", "me:key@h", "http://me:key@[h/v1"])
 def test_an_address_with_a_key_is_refused_where_no_server_is_asked(key: str, given: str) -> None:
     with pytest.raises(InputError, match=rf"^model\.{key}") as refused:
-        refuse_addresses(msgspec.convert({key: given}, ModelSection))
+        normalize_addresses(msgspec.convert({key: given}, ModelSection))
     assert "me:key" not in str(refused.value)
 
 
 def test_addresses_that_are_some_are_not_refused() -> None:
-    refuse_addresses(msgspec.convert({"base_url": "http://h", "embedding_url": "http://e"}, ModelSection))
-    refuse_addresses(ModelSection())
+    normalize_addresses(msgspec.convert({"base_url": "http://h", "embedding_url": "http://e"}, ModelSection))
+    normalize_addresses(ModelSection())

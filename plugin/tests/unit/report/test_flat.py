@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.metrics.registry import BUILT_IN
 from pytest_jarvis.report.flat import nest_row
 from pytest_jarvis.report.io import encode_report, load_report
+from pytest_jarvis.types import GenerationSettings, ModelSpec
 
 OLD = Path(__file__).parents[2] / "data" / "report_of_schema_1.json"
 """Written before metrics had a registry."""
@@ -38,6 +40,34 @@ def test_a_report_is_read_back_as_it_was(make_report, tmp_path) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(encode_report(report))
     assert report == load_report(path)
+
+
+def test_the_model_of_a_server_keeps_its_keys_and_is_read_back(make_report, tmp_path) -> None:
+    report = make_report()
+    made = replace(
+        report.provenance,
+        model=ModelSpec(base_model_id="m", base_url="http://h/v1", concurrency=4, embedding_model="e"),
+        generation=GenerationSettings(batch_size=8),
+    )
+    path = tmp_path / "report.json"
+    path.write_bytes(encode_report(replace(report, provenance=made)))
+    assert load_report(path).provenance == made
+    written = json.loads(path.read_bytes())["provenance"]
+    assert "batch_size" not in written["generation"]
+    expected = {
+        "base_model": "m",
+        "adapters": [],
+        "quantization": None,
+        "batch_size": 8,
+        "server": {
+            "base_url": "http://h/v1",
+            "concurrency": 4,
+            "retries": 3,
+            "embedding_model": "e",
+            "embedding_url": None,
+        },
+    }
+    assert expected.items() <= written["model"].items()
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

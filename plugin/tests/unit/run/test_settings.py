@@ -70,7 +70,7 @@ def test_without_file_and_options_all_is_default(tmp_path) -> None:
 def test_the_file_overrides_the_defaults_and_an_option_the_file(tmp_path) -> None:
     text = '{"generation": {"seed": 5, "batch_size": 2}}'
     settings = resolved(tmp_path, text, "--jarvis-seed", "6")
-    assert (settings.generation.seed, settings.model.batch_size) == (6, 2)
+    assert (settings.generation.seed, settings.generation.batch_size) == (6, 2)
 
 
 def test_no_timeout_is_asked_for_by_zero(tmp_path) -> None:
@@ -138,13 +138,11 @@ def test_without_a_file_nothing_comes_from_one(tmp_path) -> None:
     assert {origin.kind for origin in origins(options(), tmp_path)} == {"default"}
 
 
-def test_with_a_server_adapters_are_names_and_weights_are_not_ours(tmp_path) -> None:
+def test_with_a_server_adapters_are_names_at_its_address(tmp_path) -> None:
     text = '{"model": {"base_model_id": "base", "adapters": {"jarvis": "org/jarvis"}, "base_url": "http://h:1"}}'
     settings = resolved(tmp_path, text, "--jarvis-engine", "server")
     assert [(adapter.name, adapter.source) for adapter in settings.adapters] == [("jarvis", "org/jarvis")]
-    assert settings.model.quantization is None
-    assert settings.model.server is not None
-    assert settings.model.server.base_url == "http://h:1/v1"
+    assert settings.model.base_url == "http://h:1/v1"
 
 
 def test_an_address_without_the_engine_that_asks_it_is_refused(tmp_path) -> None:

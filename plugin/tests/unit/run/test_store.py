@@ -109,7 +109,7 @@ def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
     other = others.get(name, 17)
     settings = msgspec.structs.replace(GenerationSettings(), **{name: other})
     one, two = (replace(IDENTITY, settings=key_settings(known)) for known in (GenerationSettings(), settings))
-    assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s"})
+    assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s", "batch_size"})
 
 
 def test_many_responses_are_found_at_once(opened) -> None:

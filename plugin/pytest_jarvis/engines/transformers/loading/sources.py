@@ -34,7 +34,7 @@ class Source:
 
 def find_source(spec: ModelSpec) -> Source:
     """Return the location of the base model. Raises EngineError when it does not exist or holds no model."""
-    name = spec.base_model
+    name = spec.base_model_id
     if name == DEMO:
         from pytest_jarvis.demo import DISPLAY_NAME, base_path
 
