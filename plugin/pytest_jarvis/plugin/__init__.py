@@ -6,6 +6,7 @@ options           the options as pytest declares them, and refusals before colle
 fixtures, handles what tests ask for, and what they get
 collection        reads the input, hands out the cases
 session           records results and ends the session: report, exit status, files
-xdist             controller and workers of pytest-xdist
+workers           processes and devices of pytest-xdist
+xdist             what its controller hands out and gathers
 terminal          progress and summary
 """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pytest_jarvis.files import InputError
+from pytest_jarvis.plugin.workers import REFUSED_KEY, is_worker, pin_device, tell_controller, worker_count
 from pytest_jarvis.run.benchmark import Benchmark, read_benchmark
-from pytest_jarvis.run.sharding import DEVICE_VARIABLE
 from pytest_jarvis.types import PromptCase
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ class Collector:
 
     def _refuse(self, sentence: str) -> NoReturn:
         """Stop pytest with exit status 4; the sentence of a worker of pytest-xdist is said by the controller."""
-        if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput[REFUSED_KEY] = sentence
+        tell_controller(self.config, REFUSED_KEY, sentence)
         raise pytest.UsageError(sentence)
 
     def watch_workers(self) -> None:
@@ -63,7 +61,8 @@ class Collector:
         Each worker loads the model where the engine holds one: more of them than devices are refused.
         """
         option = self.config.option
-        if self.benchmark is None or getattr(option, "dist", "no") == "no" or option.collectonly or self._is_worker():
+        distributes = getattr(option, "dist", "no") != "no" and not option.collectonly and not is_worker(self.config)
+        if self.benchmark is None or not distributes:
             return
         from pytest_jarvis.plugin.xdist import Controller
 
@@ -132,7 +131,7 @@ class Collector:
 
     def _contamination(self, benchmark: Benchmark) -> Contamination | None:
         """Return what training data holds of the prompts; where it is named, and on the controller alone."""
-        if not benchmark.settings.training_data or self._is_worker():
+        if not benchmark.settings.training_data or is_worker(self.config):
             return None
         from pytest_jarvis.inputs.contamination import search_training_data
 
@@ -149,7 +148,7 @@ class Collector:
         try:
             metrics = collect_metrics([*self.config.pluginmanager.get_plugins(), *modules])
             # A controller has not seen what its workers collect: they know the metrics of deeper conftest files.
-            unseen = bool(hook.get_hookimpls()) or not (modules or self._is_worker())
+            unseen = bool(hook.get_hookimpls()) or not (modules or is_worker(self.config))
             check_metric_bars(
                 benchmark.settings.config.benchmark.metric_bars, [one.spec for one in metrics], open_names=unseen
             )
@@ -160,9 +159,6 @@ class Collector:
             return list(reversed(hook(case=case, response=response)))
 
         return MetricSet(metrics, ask if hook.get_hookimpls() else None)
-
-    def _is_worker(self) -> bool:
-        return hasattr(self.config, "workerinput")
 
 
 _COLLECTOR = pytest.StashKey[Collector]()
@@ -196,28 +192,3 @@ def _case_of(item: pytest.Item) -> PromptCase | None:
         else None
     )
     return case if isinstance(case, PromptCase) else None
-
-
-DEVICE_KEY = "jarvis_device"
-"""Under which the controller of pytest-xdist tells a worker its device."""
-
-
-REFUSED_KEY = "jarvis_refused"
-"""Under which a worker tells the controller, in one sentence, why the session cannot be."""
-
-
-def worker_count(config: pytest.Config) -> int:
-    """Return how many processes run the tests: 1 without pytest-xdist."""
-    if hasattr(config, "workerinput"):
-        return int(config.workerinput["workercount"])
-    if getattr(config.option, "dist", "no") == "no":
-        return 1
-    counts = [str(spec).partition("*") for spec in config.option.tx]
-    return sum(int(head) if star and head.isdigit() else 1 for head, star, _ in counts)
-
-
-def pin_device(config: pytest.Config) -> None:
-    """On a worker, leave only the device that the controller gave it; before anything has imported torch."""
-    device = getattr(config, "workerinput", {}).get(DEVICE_KEY)
-    if device is not None:
-        os.environ[DEVICE_VARIABLE] = device

@@ -15,9 +15,9 @@ import pytest
 
 from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
-from pytest_jarvis.plugin.collection import DEVICE_KEY, worker_count
 from pytest_jarvis.plugin.handles import Measured, ModelHandle
 from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_case, verbosity_of, write_summary
+from pytest_jarvis.plugin.workers import DEVICE_KEY, NOTES_KEY, is_worker, tell_controller, worker_count
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.notes import french_note
@@ -156,7 +156,7 @@ class Recorder:
 
     def _give_up(self, sentence: str) -> NoReturn:
         self.error = sentence
-        if hasattr(self.config, "workeroutput"):
+        if is_worker(self.config):
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
 
@@ -179,7 +179,7 @@ class Recorder:
         failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
         with self._recorded_if_raised(item, case, failures):
             rows = tuple(run.rows(case, self.metrics))
-        notes = None if self._told or not hasattr(self.config, "workeroutput") else self._worker_notes()
+        notes = None if self._told or not is_worker(self.config) else self._worker_notes()
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
         self._told = True
         item.user_properties.extend(_properties(rows))
@@ -221,7 +221,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record off a report; under pytest-xdist the controller alone does."""
-        if report.when != "call" or hasattr(self.config, "workeroutput"):
+        if report.when != "call" or is_worker(self.config):
             return
         self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
         raw = getattr(report, "jarvis_record", None)
@@ -267,8 +267,8 @@ class Recorder:
 
         A worker of pytest-xdist only tells the controller what it knows.
         """
-        if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["jarvis"] = msgspec.to_builtins(self._worker_notes())
+        if is_worker(self.config):
+            tell_controller(self.config, NOTES_KEY, msgspec.to_builtins(self._worker_notes()))
             self.runs.close()
             return
         try:

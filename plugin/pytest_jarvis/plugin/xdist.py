@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from pytest_jarvis.metrics.registry import MetricSpec
-from pytest_jarvis.plugin.collection import DEVICE_KEY, REFUSED_KEY
+from pytest_jarvis.plugin.workers import (
+    DEVICE_KEY,
+    DEVICE_VARIABLE,
+    NOTES_KEY,
+    REFUSED_KEY,
+    count_devices,
+    free_device,
+    refuse_more_workers_than_devices,
+    visible_devices,
+)
 from pytest_jarvis.run.runner import RunFacts
-from pytest_jarvis.run.sharding import DEVICE_VARIABLE, Group, cases_of_tests, free_device, group_cases, visible_devices
+from pytest_jarvis.run.sharding import Group, cases_of_tests, group_cases
 from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
 
 if TYPE_CHECKING:
@@ -28,10 +35,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.run.runner import BenchmarkRun
 
 
-_COUNT_DEVICES: Final = "import torch; print(torch.cuda.device_count())"
-_COUNT_TIMEOUT_S: Final = 120
-
-
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker of pytest-xdist tells the controller when it is done."""
 
@@ -40,21 +43,6 @@ class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
     """Why no engine could be had, in one sentence."""
     metrics: tuple[MetricSpec, ...] = ()
     """Those that others declared."""
-
-
-def count_devices() -> int:
-    """Return how many devices torch sees; asked of a process of its own, so that this one stays without torch."""
-    try:
-        done = subprocess.run(  # noqa: S603  # this Python and a constant
-            [sys.executable, "-c", _COUNT_DEVICES],
-            check=True,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=_COUNT_TIMEOUT_S,
-        )
-        return int(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return 0
 
 
 class Runs:
@@ -207,8 +195,8 @@ class Controller:
         raw: Mapping[str, Any] = getattr(node, "workeroutput", None) or {}
         if REFUSED_KEY in raw:
             raise pytest.UsageError(str(raw[REFUSED_KEY]))
-        if "jarvis" in raw:
-            self._notes.append(msgspec.convert(raw["jarvis"], WorkerNotes))
+        if NOTES_KEY in raw:
+            self._notes.append(msgspec.convert(raw[NOTES_KEY], WorkerNotes))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -255,15 +243,3 @@ def _remove_node(scheduling: Any, remove: Callable[[Any], str | None], node: Any
     unit[nodeid] = True
     remove(node)
     return str(nodeid)
-
-
-def refuse_more_workers_than_devices(workers: int, devices: int) -> None:
-    """Raise pytest.UsageError with what to do."""
-    if workers <= devices:
-        return
-    found = "no GPU is visible" if devices == 0 else f"{devices} GPU{'s are' if devices > 1 else ' is'} visible"
-    fewer = f"with -n {devices}, " if devices > 1 else ""
-    raise pytest.UsageError(
-        f"-n {workers}: each of {workers} workers would load the model, and {found}; run {fewer}without -n, or with "
-        "-n 1: responses of all prompts are drawn in the same batches anyway"
-    )

@@ -1,14 +1,11 @@
-"""How the work of a run is shared out among processes: groups of cases, devices, one look. Pure functions of values."""
+"""How several processes divide the prompts of a run, and how many responses each draws. Pure functions of values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_jarvis.types import PromptCase
-
-DEVICE_VARIABLE = "CUDA_VISIBLE_DEVICES"
-"""What torch reads before it looks for devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +56,3 @@ def one_look(looks: Sequence[int], recorded: int | None = None) -> tuple[int, ..
     """
     having = [look for look in looks if recorded is None or look <= recorded]
     return (having[len(having) // 2],) if having else tuple(looks[:1])
-
-
-def visible_devices(count: int, variable: str | None) -> list[str]:
-    """Return the names of `count` devices as `CUDA_VISIBLE_DEVICES` has them, or their numbers where it is not set."""
-    named = [name.strip() for name in (variable or "").split(",") if name.strip()]
-    return named[:count] if named else [str(number) for number in range(count)]
-
-
-def free_device(devices: Sequence[str], taken: Mapping[str, str]) -> str | None:
-    """Return the first device that no living worker has, by `taken` (worker -> its device); None when all are taken."""
-    in_use = set(taken.values())
-    return next((device for device in devices if device not in in_use), None)

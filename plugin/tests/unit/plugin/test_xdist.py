@@ -1,6 +1,5 @@
 """What pytest-xdist's controller shares out, and what it makes of what workers tell."""
 
-import os
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
@@ -10,8 +9,8 @@ import pytest
 from pytest_jarvis.engines import find_engine
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.plugin import xdist
-from pytest_jarvis.plugin.collection import DEVICE_KEY, pin_device, worker_count
-from pytest_jarvis.plugin.xdist import Controller, WorkerNotes, merged_facts, refuse_more_workers_than_devices
+from pytest_jarvis.plugin.workers import DEVICE_KEY
+from pytest_jarvis.plugin.xdist import Controller, WorkerNotes, merged_facts
 from pytest_jarvis.run.runner import RunFacts
 from pytest_jarvis.types import GenerationSettings, ModelSpec, PromptCase
 
@@ -72,45 +71,6 @@ def test_the_worker_that_replaces_a_dead_one_has_its_device(monkeypatch) -> None
 def test_an_engine_without_a_model_takes_any_number_of_workers(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=50, devices=0)
     assert given(control, "gw0") is None
-
-
-@pytest.mark.parametrize(
-    ("count", "devices", "said"),
-    [(2, 0, "no GPU is visible; run without -n"), (4, 2, "2 GPUs are visible; run with -n 2, without -n")],
-)
-def test_more_workers_than_devices_are_told_what_to_do(count: int, devices: int, said: str) -> None:
-    with pytest.raises(pytest.UsageError, match=said):
-        refuse_more_workers_than_devices(count, devices)
-
-
-def test_as_many_workers_as_devices_are_let_through() -> None:
-    refuse_more_workers_than_devices(2, 2)
-
-
-def test_a_worker_sees_only_the_device_it_was_given(monkeypatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    pin_device(SimpleNamespace(workerinput={DEVICE_KEY: "1"}))  # type: ignore[arg-type]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
-
-
-def test_a_process_that_was_given_none_sees_what_it_saw(monkeypatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    pin_device(SimpleNamespace())  # type: ignore[arg-type]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        (SimpleNamespace(option=SimpleNamespace()), 1),
-        (SimpleNamespace(option=SimpleNamespace(dist="no", tx=[])), 1),
-        (SimpleNamespace(option=SimpleNamespace(dist="load", tx=["popen", "popen"])), 2),
-        (SimpleNamespace(option=SimpleNamespace(dist="load", tx=["3*popen", "ssh=a*b"])), 4),
-        (SimpleNamespace(workerinput={"workercount": 5}), 5),
-    ],
-)
-def test_processes_are_counted(config: SimpleNamespace, expected: int) -> None:
-    assert expected == worker_count(config)  # type: ignore[arg-type]
 
 
 def test_tests_of_one_group_have_one_name_and_others_their_own(monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_jarvis.run.sharding import cases_of_tests, free_device, group_cases, one_look, visible_devices
+from pytest_jarvis.run.sharding import cases_of_tests, group_cases, one_look
 from pytest_jarvis.types import PromptCase
 
 
@@ -65,18 +65,3 @@ def test_the_one_look_is_the_middle_one_of_those_there_are(
     looks: tuple[int, ...], recorded: int | None, expected: tuple[int, ...]
 ) -> None:
     assert expected == one_look(looks, recorded)
-
-
-@pytest.mark.parametrize(
-    ("count", "variable", "expected"),
-    [(0, None, []), (2, None, ["0", "1"]), (2, "3, 5", ["3", "5"]), (1, "GPU-a", ["GPU-a"]), (0, "", [])],
-)
-def test_devices_are_named_as_the_environment_names_them(count: int, variable: str | None, expected: list[str]) -> None:
-    assert expected == visible_devices(count, variable)
-
-
-@pytest.mark.parametrize(
-    ("taken", "expected"), [({}, "3"), ({"gw0": "3"}, "5"), ({"gw1": "5"}, "3"), ({"gw0": "3", "gw2": "5"}, None)]
-)
-def test_a_worker_gets_a_device_that_no_living_one_has(taken: dict[str, str], expected: str | None) -> None:
-    assert expected == free_device(["3", "5"], taken)
