@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,8 @@ def test_a_run_against_a_server_is_judged_and_without_an_embedding_model_has_no_
         True,
         Storage(format="server"),
     )
-    assert report.provenance.model.quantization is None
+    written = json.loads((project.folder / "out" / "report.json").read_bytes())["provenance"]["model"]
+    assert (written["quantization"], written["server"]["base_url"]) == (None, server.url)
     assert report.provenance.engine.server.base_url == server.url
     assert report.gate.verdict in {"PASS", "FAIL"}
     assert {row.figure("cosine_similarity").finetuned for row in report.results} == {None}
