@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """Print each other report against the first; raise InputError for a damaged report or an unknown adapter."""
-    from pytest_jarvis.render.comparison import ComparedRuns, comparison_document, comparison_markdown, comparison_text
+    from pytest_jarvis.render.saved_runs import ComparedRuns, comparison_document, comparison_markdown, comparison_text
     from pytest_jarvis.report.comparison import compare_runs
     from pytest_jarvis.report.io import load_report
 

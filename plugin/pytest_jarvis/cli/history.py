@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 def show_history(options: argparse.Namespace) -> int:
     """Print the runs under a folder, their trend, and the damaged reports; raise InputError if it does not exist."""
     from pytest_jarvis.render.french import saved_runs as wording
-    from pytest_jarvis.render.history import history_lines
+    from pytest_jarvis.render.saved_runs import history_lines
 
     folder = options.folder or Path(load_configuration(None)[0].output.folder)
     if not folder.is_dir():

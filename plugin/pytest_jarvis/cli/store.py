@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
 
 def show_stats(options: argparse.Namespace) -> int:
     """Print how many responses are stored, by base and adapter."""
-    from pytest_jarvis.render.french.store import stats_lines
+    from pytest_jarvis.render.french.session import stats_lines
 
     with _open_store(options) as store:
         if store is not None:
@@ -61,7 +61,7 @@ def show_stats(options: argparse.Namespace) -> int:
 
 def prune_store(options: argparse.Namespace) -> int:
     """Delete the responses beyond an age or a size; raise InputError when the command line has neither."""
-    from pytest_jarvis.render.french.store import responses_pruned
+    from pytest_jarvis.render.french.session import responses_pruned
 
     if options.older_than is None and options.max_size is None:
         raise InputError("store prune: nothing to delete by; give --older-than AGE, --max-size SIZE or both")
@@ -95,7 +95,7 @@ def clear_store(options: argparse.Namespace) -> int:
 @contextmanager
 def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
-    from pytest_jarvis.render.french.store import no_store
+    from pytest_jarvis.render.french.session import no_store
     from pytest_jarvis.run.settings import store_file
     from pytest_jarvis.run.store import ResponseStore
 

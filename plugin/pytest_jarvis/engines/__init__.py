@@ -1,7 +1,6 @@
 """Engines, by name: the built-in ones, and those of other distributions by entry point.
 
-base              the `Engine` protocol, and properties of an engine before it is built
-answers           thinking, tool calls and text of an answer
+base              the `Engine` protocol; thinking, tool calls and text of an answer
 footprint         memory footprint of a model
 scripted          responses by a function
 server/           responses of an OpenAI-compatible server

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.engines.answers import read_calls
-from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, key_settings
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, key_settings, read_calls
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,

@@ -12,8 +12,13 @@ from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.french.formats import encodable, fit, printable, typeset
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.session import hook_sentence, loading_line, report_folder
-from pytest_jarvis.render.french.store import problem_sentence, recalled_line
+from pytest_jarvis.render.french.session import (
+    hook_sentence,
+    loading_line,
+    problem_sentence,
+    recalled_line,
+    report_folder,
+)
 from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters

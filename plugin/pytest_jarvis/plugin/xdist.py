@@ -22,8 +22,8 @@ from pytest_jarvis.plugin.workers import (
     refuse_more_workers_than_devices,
     visible_devices,
 )
+from pytest_jarvis.run.benchmark import Group, cases_of_tests, group_cases
 from pytest_jarvis.run.runner import RunFacts
-from pytest_jarvis.run.sharding import Group, cases_of_tests, group_cases
 from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
 
 if TYPE_CHECKING:

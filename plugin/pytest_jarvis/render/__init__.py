@@ -4,7 +4,7 @@ files                            every output file, ours and those of other dist
 text, markdown, html/, charts/   a `FORMAT` each
 sections, blocks                 the content of reports, whatever the output
 terminal                         what a session prints
-comparison, history              saved runs: compared, and over time
+saved_runs                       saved runs: compared, and over time
 french/                          every word that a reader sees
 """
 

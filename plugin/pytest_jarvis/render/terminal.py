@@ -8,7 +8,7 @@ from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, KEYWORDS, RELEVANCE, list_specs
 from pytest_jarvis.render.french import labels, session
-from pytest_jarvis.render.french.explanations import contamination_notes
+from pytest_jarvis.render.french.explanations import contamination_notes, run_notes
 from pytest_jarvis.render.french.formats import (
     DASH,
     NBSP,
@@ -23,7 +23,6 @@ from pytest_jarvis.render.french.formats import (
     width_of,
 )
 from pytest_jarvis.render.french.metrics import means_line, metric_line, not_measured, short_means
-from pytest_jarvis.render.french.routing import run_notes
 from pytest_jarvis.render.french.saved_runs import regression_details, regression_sentence
 from pytest_jarvis.render.french.verdicts import (
     adapters_sentence,

@@ -4,9 +4,8 @@ settings          options over configuration file over defaults
 benchmark         settings and prompts of a session
 runner            draws looks of responses until the verdict is settled
 generation        asks the cache, then the engine
-cache, store      responses kept on disk (SQLite)
+store             responses kept on disk (SQLite)
 rows              responses and their scores as rows of the report
 replay            a saved report, scored again without a model
-sharding          prompts and devices shared out to processes
 build_report      rows, decisions and provenance become a report
 """

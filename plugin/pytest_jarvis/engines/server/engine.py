@@ -13,8 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.engines.answers import CLOSE, split_answer
-from pytest_jarvis.engines.base import Digest, OnProgress, key_settings
+from pytest_jarvis.engines.base import CLOSE, Digest, OnProgress, key_settings, split_answer
 from pytest_jarvis.engines.server.client import ServerAnswer, ServerClient, ServerRequest, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
 from pytest_jarvis.engines.server.embeddings import choose_embedder

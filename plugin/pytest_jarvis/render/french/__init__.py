@@ -3,10 +3,10 @@
 formats              numbers, units, widths, French typography
 labels               titles, heads and short labels
 verdicts             verdicts, their reasons, thresholds
-explanations         advice, cautions, contamination
-metrics, routing     metrics in their units; the choice of the tool
+explanations         advice, cautions, contamination, the choice of the tool
+metrics              metrics in their units
 notes                notes and failures, by code
 saved_runs           replays, baselines, regressions, compared runs, the list of runs
-adapters, store      adapters found in folders; the response store
+adapters             adapters found in folders
 session, page        the terminal; `report.html`, its script and the charts
 """

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pytest_jarvis.render.blocks import Span
 from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.explanations import short_name
 from pytest_jarvis.render.french.formats import bracket, number, percent, signed
-from pytest_jarvis.render.french.routing import short_name
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.insights import AdapterInsight
 from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, RoutingInsight

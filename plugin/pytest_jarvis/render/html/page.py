@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
+from pytest_jarvis.render.blocks import pair_of_means, prompt_count
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import advice_of
@@ -31,7 +32,6 @@ from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
 from pytest_jarvis.render.html.payload import encode_payload
 from pytest_jarvis.render.sections import cautions, sections
-from pytest_jarvis.render.sections.tables import pair_of_means, prompt_count
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
 

@@ -11,10 +11,10 @@ from typing import Final
 from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE, UNDERSTOOD
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
+from pytest_jarvis.render.french.explanations import outcome
 from pytest_jarvis.render.french.labels import tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, specs_by_name
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.routing import outcome
 from pytest_jarvis.render.french.words import table
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import FailureRow, Report, ResultRow, Sample

@@ -3,26 +3,24 @@
 verdict      the gate, advice, thresholds, adapters side by side, regression, noise floor
 figures      metrics in all and by category, tool choice, changed prompts, lengths
 provenance   what was compared, how, and what failed
-tables       tables and parts about one adapter or several
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_jarvis.render.blocks import Block, Section
-from pytest_jarvis.render.french import labels, routing
+from pytest_jarvis.render.blocks import Block, Section, each_adapter
+from pytest_jarvis.render.french import explanations, labels
 from pytest_jarvis.render.french.explanations import contamination_notes
 from pytest_jarvis.render.french.words import table
 from pytest_jarvis.render.sections import figures, provenance, verdict
-from pytest_jarvis.render.sections.tables import each_adapter
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
 
 
 def cautions(report: Report) -> list[str]:
     """Return what a reader must know before any number, as sentences."""
-    return [*labels.cautions(report), *routing.run_notes(report), *contamination_notes(report)]
+    return [*labels.cautions(report), *explanations.run_notes(report), *contamination_notes(report)]
 
 
 def sections(report: Report, insights: Insights) -> tuple[Section, ...]:

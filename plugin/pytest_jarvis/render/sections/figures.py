@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, list_specs
 from pytest_jarvis.render.blocks import (
+    ARROW,
     Block,
     Change,
     Changes,
@@ -15,20 +16,13 @@ from pytest_jarvis.render.blocks import (
     Facts,
     Item,
     Items,
+    Row,
     Span,
     Table,
     Text,
+    adapter_table,
     case_link,
     columns,
-)
-from pytest_jarvis.render.french import labels, metrics, routing
-from pytest_jarvis.render.french.explanations import regressions_sentence, warning_sentence
-from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
-from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.render.sections.tables import (
-    ARROW,
-    Row,
-    adapter_table,
     comparison_columns,
     each_adapter,
     pair_of_means,
@@ -36,6 +30,10 @@ from pytest_jarvis.render.sections.tables import (
     tuned_head,
     with_name,
 )
+from pytest_jarvis.render.french import explanations, labels, metrics
+from pytest_jarvis.render.french.explanations import regressions_sentence, warning_sentence
+from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.changes import Flip, PromptChange
 from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
 from pytest_jarvis.report.analysis.metrics import MetricComparison
@@ -248,9 +246,11 @@ def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]
         own = {key: row for (tool, key), row in counts.items() if tool == wanted}
         totals = [sum(arm) for arm in zip(*own.values(), strict=True)]
         right = own.pop(wanted)
-        rows.append((routing.chosen_name(wanted), *(f"{n}/{total}" for n, total in zip(right, totals, strict=True))))
+        rows.append(
+            (explanations.chosen_name(wanted), *(f"{n}/{total}" for n, total in zip(right, totals, strict=True)))
+        )
         for key, row in sorted(own.items(), key=lambda item: -sum(item[1])):
-            rows.append((f"{NBSP}{NBSP}→ {routing.chosen_name(key)}", *(str(n) if n else DASH for n in row)))
+            rows.append((f"{NBSP}{NBSP}→ {explanations.chosen_name(key)}", *(str(n) if n else DASH for n in row)))
     arms = (word("labels.base"), *(name for name, _ in judged))
     width = 12 if len(judged) == 1 else 9
     first = 78 - (width + 1) * len(arms)
@@ -269,7 +269,7 @@ def understanding(insights: Insights) -> Iterator[Block]:
     def prompts(one: AdapterInsight) -> Iterator[Block]:
         found = one.understanding
         if found is not None:
-            heads = (word("routing.case_head"), *routing.CLEAN_HEADS)
+            heads = (word("routing.case_head"), *explanations.CLEAN_HEADS)
             texts = (Column(head, width, "text") for head, width in zip(heads, (12, 25, 25), strict=True))
             rows = (
                 (
@@ -282,7 +282,7 @@ def understanding(insights: Insights) -> Iterator[Block]:
                 for each in found.prompts
             )
             yield Table(columns=(*texts, Column(word("labels.base"), 6), Column(one.name, 6)), rows=tuple(rows))
-            if sentence := routing.reference_sentence(found, one.name):
+            if sentence := explanations.reference_sentence(found, one.name):
                 yield Text(sentence, "note")
 
     yield Text(word("routing.understood_rule"), "note")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link
+from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link, prompt_count
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, typeset
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.session import memory_of_a_run
-from pytest_jarvis.render.french.store import reused_sentence
+from pytest_jarvis.render.french.session import memory_of_a_run, reused_sentence
 from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.render.sections.tables import prompt_count
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import TWIN_ARM, AdapterProof, GenerationSettings, KindCoverage

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list_specs
-from pytest_jarvis.render.blocks import Block, Cell, Column, Table, Text, Tone, columns, items
+from pytest_jarvis.render.blocks import (
+    Block,
+    Cell,
+    Column,
+    Table,
+    Text,
+    Tone,
+    columns,
+    items,
+    prompt_count,
+    score,
+    with_name,
+)
 from pytest_jarvis.render.french import labels, metrics, saved_runs
 from pytest_jarvis.render.french.explanations import (
     advice_of,
@@ -25,7 +37,6 @@ from pytest_jarvis.render.french.verdicts import (
     threshold_rules,
 )
 from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.render.sections.tables import prompt_count, score, with_name
 from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import RegressionVerdict

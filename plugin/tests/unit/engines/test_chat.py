@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.answers import Answer, split_answer
+from pytest_jarvis.engines.base import Answer, split_answer
 from pytest_jarvis.engines.transformers.loading.chat import Chat
 from pytest_jarvis.types import EngineError, GenerationSettings, Tool, ToolCall
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.answers import read_calls
+from pytest_jarvis.engines.base import read_calls
 from pytest_jarvis.inputs.prompts import check_schema, is_json
 from pytest_jarvis.metrics.tool_choice import (
     Routing,

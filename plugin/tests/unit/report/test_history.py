@@ -10,7 +10,7 @@ import pytest
 
 from pytest_jarvis.render.charts.history import history_png
 from pytest_jarvis.render.french.formats import width_of
-from pytest_jarvis.render.history import history_lines
+from pytest_jarvis.render.saved_runs import history_lines
 from pytest_jarvis.report.history import HistoryEntry, Series, group_series, history_entries
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.gate import Reason

@@ -11,7 +11,7 @@ from samples import with_routing, with_scores
 
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand
-from pytest_jarvis.render.french import routing as wording
+from pytest_jarvis.render.french import explanations as wording
 from pytest_jarvis.render.french.metrics import LABELS
 from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.html.page import render_html

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_jarvis.run.sharding import cases_of_tests, group_cases, one_look
+from pytest_jarvis.run.benchmark import cases_of_tests, group_cases, one_look
 from pytest_jarvis.types import PromptCase
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.engines.answers import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, Answer, split_answer
+from pytest_jarvis.engines.base import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, Answer, split_answer
 from pytest_jarvis.types import EngineError, GenerationSettings, Tool
 
 if TYPE_CHECKING:
