@@ -76,28 +76,18 @@ def judge_gain(
     name: ThresholdName, adapter: str, decision: Decision | None, *, bar: float, policy: Policy
 ) -> Threshold:
     """Judge a relative gain by its decision (whose `min_gain` is `bar`); None when it was not measured."""
+    missing = _missing(name, adapter, bar, policy)
     if decision is None:
-        return _missing(name, adapter, bar, policy)
+        return missing
     # Over a base of 0 any score is an unlimited gain.
     meets = decision.finetuned_mean > 0 if decision.gain is None else decision.gain >= decision.min_gain
-    interval = decision.judged_interval
-    values = _interval_values(interval, decision.alpha)
+    values = _interval_values(decision.judged_interval, decision.alpha)
     verdict, why = _settle(policy, decision.verdict if decision.ground != "no_variance" else None, meets=meets)
     if policy != "off" and decision.ground == "out_of_reach":
         verdict, why, values = "NOT_JUDGED", "out_of_reach", {"base_mean": decision.base_mean}
     elif policy != "off" and decision.ground == "nothing_to_compare":
         verdict, why, values = "FAIL", "nothing_to_compare", {}
-    return Threshold(
-        name=name,
-        adapter=adapter,
-        value=decision.gain,
-        bar=bar,
-        direction="at_least",
-        verdict=verdict,
-        meets=meets,
-        why=why,
-        values=values,
-    )
+    return replace(missing, value=decision.gain, verdict=verdict, meets=meets, why=why, values=values)
 
 
 def judge_estimate(

@@ -93,11 +93,7 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
     )
     p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
     return tuple(
-        PromptChange(
-            row=row,
-            change=fmean(tuned) - fmean(base),
-            p_worse=p_values.get(row.prompt_id),
-        )
+        PromptChange(row=row, change=fmean(tuned) - fmean(base), p_worse=p_values.get(row.prompt_id))
         for row, (base, tuned) in scored
     )
 

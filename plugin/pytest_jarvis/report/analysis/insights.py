@@ -58,16 +58,6 @@ class CategoryInsight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VarianceSplit:
-    """Sources of the gain's noise, as shares of the variance of a prompt's mean contrast."""
-
-    decoding_share: float
-    prompts_share: float
-    within_variance: float
-    between_variance: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterInsight:
     """One adapter against the base."""
 
@@ -92,7 +82,8 @@ class AdapterInsight:
     base_responses: ArmDiagnostics
     finetuned_responses: ArmDiagnostics
     warnings: tuple[DiagnosticWarning, ...]
-    variance: VarianceSplit | None
+    decoding_share: float | None
+    """As in the decision."""
     routing: RoutingInsight | None = None
     """None where tool choice was not judged."""
     understanding: UnderstandingInsight | None = None
@@ -188,7 +179,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         base_responses=base,
         finetuned_responses=tuned,
         warnings=warn_about(base, tuned, gain),
-        variance=_variance(decision),
+        decoding_share=decision.decoding_share if decision else None,
         routing=routing_insight(rows) if TOOL_ROUTING in metrics else None,
         understanding=understanding_insight(rows) if UNDERSTOOD in metrics else None,
     )
@@ -236,17 +227,6 @@ def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float,
     }
     found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
     return found if found is not None and (found.shown or gain > 0) else None
-
-
-def _variance(decision: Decision | None) -> VarianceSplit | None:
-    if decision is None or decision.decoding_share is None:
-        return None
-    return VarianceSplit(
-        decoding_share=decision.decoding_share,
-        prompts_share=1 - decision.decoding_share,
-        within_variance=decision.within_variance or 0.0,
-        between_variance=decision.between_variance or 0.0,
-    )
 
 
 def rank_adapters(report: Report) -> Ranking | None:

@@ -116,13 +116,10 @@ def line_metrics(
                 name: AdapterMetric(
                     overall=_averages(spec, own, alpha[name], shared_noise=shared_noise),
                     by_category={
-                        category: _averages(
-                            spec,
-                            [row for row in own if row.category == category],
-                            alpha[name],
-                            shared_noise=shared_noise,
+                        key: _averages(
+                            spec, [row for row in own if row.category == key], alpha[name], shared_noise=shared_noise
                         )
-                        for category in categories
+                        for key in categories
                     },
                 )
                 for name, own in rows.items()

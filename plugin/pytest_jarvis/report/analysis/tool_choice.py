@@ -12,7 +12,7 @@ from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
 from pytest_jarvis.report.schema import Report, ResultRow
 
 NO_TOOL: Final = ""
-"""Stands for « no tool » among the tools of a confusion matrix."""
+"""Stands for "no tool" in a confusion matrix."""
 
 REASON_MARK: Final = "?"
 """Prefix of a reason that stands in the matrix for want of a single known tool. No tool's name has it."""

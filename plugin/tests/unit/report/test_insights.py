@@ -181,16 +181,6 @@ def test_one_adapter_is_not_ranked(make_report) -> None:
     assert insights(make_report()).ranking is None
 
 
-def test_the_shares_of_the_variance_add_up(make_report) -> None:
-    variance = insights(make_report()).candidate.variance
-    assert variance is not None
-    assert variance.decoding_share + variance.prompts_share == pytest.approx(1)
-
-
-def test_one_response_per_prompt_has_no_variance_split(make_report) -> None:
-    assert insights(make_report(replicates=1)).candidate.variance is None
-
-
 def test_three_thousand_prompts_take_seconds(make_report) -> None:
     report = make_report(prompts=1000, replicates=2)
     started = time.process_time()
@@ -202,3 +192,8 @@ def test_a_category_to_work_on_is_named_where_the_adapter_gains_or_the_category_
     assert insights(make_report(gains={"jarvis": 0.4})).candidate.weakest is not None
     no_gain = insights(make_report(gains={"pire": -0.4})).candidate
     assert no_gain.weakest is None or no_gain.weakest.shown
+
+
+def test_one_response_per_prompt_has_no_share_of_decoding(make_report) -> None:
+    assert insights(make_report()).candidate.decoding_share is not None
+    assert insights(make_report(replicates=1)).candidate.decoding_share is None
