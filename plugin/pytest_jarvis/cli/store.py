@@ -75,7 +75,7 @@ def prune_store(options: argparse.Namespace) -> int:
 
 def clear_store(options: argparse.Namespace) -> int:
     """Delete every response; without `--yes` ask on a terminal, and raise InputError where there is none."""
-    from pytest_jarvis.render.french import store as wording
+    from pytest_jarvis.render.french import session as wording
 
     with _open_store(options, writable=True) as store:
         if store is None:
