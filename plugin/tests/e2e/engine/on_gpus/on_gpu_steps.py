@@ -122,7 +122,7 @@ def test_matrices_for_experts_are_rounded_once_and_give_the_same_logits(
     found, held = {}, {}
     for rounded in (True, False):
         if not rounded:
-            monkeypatch.setattr(attach, "_round_once", lambda *_: None)
+            monkeypatch.setattr(attach, "_cast_expert_matrices", lambda *_: None)
         engine = load({"plain_gpu": plain_gpu}, ft=("experts", 0))
         found[rounded] = engine.logits(PROMPTS, "ft")
         held[rounded] = gpus.allocated_bytes()
