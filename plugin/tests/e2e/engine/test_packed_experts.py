@@ -130,7 +130,7 @@ def test_there_are_programs_for_every_row(kernel, tokens: int) -> None:
 def mixture(kernel, tiny_moe, load_engine) -> Any:
     engine = load_engine(tiny_moe)
     for _, _, entry in find_packed_experts(engine._base.model):
-        entry[0].kept = None
+        entry[0].cached = None
     return engine
 
 
