@@ -134,10 +134,7 @@ _TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("[que sais-tu faire|à quoi sers-tu|que peux-tu faire] ?",),
         ("[J'ouvre vos applications, je règle le son, je cherche pour vous|Je conduis ce PC à la voix], monsieur.",),
     ),
-    (
-        ("[au revoir|bonne nuit|à demain] [jarvis|]",),
-        ("[Au revoir|Bonne nuit|À bientôt], monsieur.",),
-    ),
+    (("[au revoir|bonne nuit|à demain] [jarvis|]",), ("[Au revoir|Bonne nuit|À bientôt], monsieur.",)),
 )
 
 

@@ -170,12 +170,7 @@ _HINTS: dict[str, tuple[str, ...]] = {
     ),
 }
 # Kinds of order that get the remarks of another kind.
-_ALIKE = {
-    "unmute": "volume_up",
-    "window_reduce": "window",
-    "window_enlarge": "window",
-    "window_switch": "window",
-}
+_ALIKE = {"unmute": "volume_up", "window_reduce": "window", "window_enlarge": "window", "window_switch": "window"}
 _OPENERS = (
     "Bien sûr !",
     "Bonne question.",

@@ -190,11 +190,7 @@ def detect(
     if not usable:
         raise InputError(_no_adapter_message(looked, base, passed_over))
     return Detection(
-        arm=arm or usable[0].name,
-        chosen=usable[0],
-        usable=len(usable),
-        passed_over=tuple(passed_over),
-        folders=looked,
+        arm=arm or usable[0].name, chosen=usable[0], usable=len(usable), passed_over=tuple(passed_over), folders=looked
     )
 
 

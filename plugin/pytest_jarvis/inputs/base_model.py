@@ -235,6 +235,6 @@ KNOWN_CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
         "tie_word_embeddings": False,
-    },
+    }
 }
 """Plain name of a base -> its configuration, known before it is downloaded."""

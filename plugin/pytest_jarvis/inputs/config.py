@@ -25,12 +25,7 @@ _DEVICE_MAP = re.compile(r"auto|balanced|balanced_low_0|sequential|cpu|cuda(:\d+
 OUTPUTS: Final = "pytest_jarvis.outputs"
 """The entry points that bring formats of output: name -> a `pytest_jarvis.render.OutputFormat`."""
 
-FILES: Final = {
-    "text": "report.txt",
-    "markdown": "summary.md",
-    "html": "report.html",
-    "charts": "charts.png",
-}
+FILES: Final = {"text": "report.txt", "markdown": "summary.md", "html": "report.html", "charts": "charts.png"}
 """Built-in formats and their files, in the order they are written, the slowest last."""
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]

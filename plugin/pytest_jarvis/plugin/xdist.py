@@ -170,11 +170,7 @@ class Controller:
         arms = (BASE_ARM, *(adapter.name for adapter in self._benchmark.settings.adapters))
         return [
             Failure(
-                prompt_id=case.prompt_id,
-                arm=arm,
-                replicate=replicate,
-                stage="generate",
-                reason=Note("worker_died"),
+                prompt_id=case.prompt_id, arm=arm, replicate=replicate, stage="generate", reason=Note("worker_died")
             )
             for replicate in range(replicates)
             for arm in arms

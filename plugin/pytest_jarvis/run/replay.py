@@ -243,10 +243,7 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
             f"arm; ask for at most {recording.replicates}"
         )
     return Replay(
-        source=file.as_posix(),
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        report=report,
-        recording=recording,
+        source=file.as_posix(), sha256=hashlib.sha256(file.read_bytes()).hexdigest(), report=report, recording=recording
     )
 
 

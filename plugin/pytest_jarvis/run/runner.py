@@ -154,12 +154,7 @@ class BenchmarkRun:
     """Loads once, draws once, and gives each test its rows."""
 
     def __init__(
-        self,
-        plan: Plan,
-        *,
-        load: Callable[[], Engine],
-        listener: Listener,
-        cache: ResponseCache | None = None,
+        self, plan: Plan, *, load: Callable[[], Engine], listener: Listener, cache: ResponseCache | None = None
     ) -> None:
         """`load` makes the engine, at its first use; `cache` is what may be done with a store, if anything."""
         self.plan = plan

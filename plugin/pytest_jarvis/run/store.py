@@ -17,15 +17,7 @@ import msgspec
 
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.files import InputError
-from pytest_jarvis.types import (
-    BASE_ARM,
-    EngineDescription,
-    Identity,
-    ProblemKind,
-    Request,
-    Response,
-    StoreProblem,
-)
+from pytest_jarvis.types import BASE_ARM, EngineDescription, Identity, ProblemKind, Request, Response, StoreProblem
 
 if TYPE_CHECKING:
     from pytest_jarvis.metrics.similarity import Embedding

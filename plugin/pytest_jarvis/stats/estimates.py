@@ -113,12 +113,7 @@ def estimate_mean(scores: Scores, *, alpha: float = 0.05, target: Target = "thes
 
 
 def compare(
-    first: Scores,
-    second: Scores,
-    *,
-    alpha: float = 0.05,
-    target: Target = "these",
-    shared_noise: bool = True,
+    first: Scores, second: Scores, *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Difference:
     """Return `second - first` of any metric, prompts and replicates as in `decide`, with interval and p-values.
 
@@ -151,12 +146,7 @@ def compare(
 
 
 def compare_as_ratio(
-    first: Scores,
-    second: Scores,
-    *,
-    alpha: float = 0.05,
-    target: Target = "these",
-    shared_noise: bool = True,
+    first: Scores, second: Scores, *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Ratio:
     """Return `second / first` of a positive metric (a duration, say): the ratio of the means.
 

@@ -92,10 +92,7 @@ class GateOutcome:
 
 
 def judge_run(
-    decisions: Mapping[str, Decision | None],
-    facts: Counts,
-    plan: GatePlan,
-    extra_thresholds: Sequence[Threshold] = (),
+    decisions: Mapping[str, Decision | None], facts: Counts, plan: GatePlan, extra_thresholds: Sequence[Threshold] = ()
 ) -> GateOutcome:
     """Return the verdict of a run and whether it exits 1.
 

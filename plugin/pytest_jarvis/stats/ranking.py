@@ -112,9 +112,7 @@ def noise_floor(first: Scores, second: Scores, *, alpha: float = 0.05) -> NoiseF
         floor = 0.0 if df is None else critical_value(alpha, df) * difference.standard_error
     level = (difference.first_mean + difference.second_mean) / 2
     return NoiseFloor(
-        difference=difference,
-        floor=floor,
-        relative_floor=None if floor is None or level <= 0 else floor / level,
+        difference=difference, floor=floor, relative_floor=None if floor is None or level <= 0 else floor / level
     )
 
 

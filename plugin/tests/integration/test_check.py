@@ -290,11 +290,7 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
 
 @pytest.mark.parametrize(
     ("word", "windows", "expected"),
-    [
-        ("ma LoRA", False, "'ma LoRA'"),
-        ("ma LoRA", True, '"ma LoRA"'),
-        (r"C:\loras\v1", True, r"C:\loras\v1"),
-    ],
+    [("ma LoRA", False, "'ma LoRA'"), ("ma LoRA", True, '"ma LoRA"'), (r"C:\loras\v1", True, r"C:\loras\v1")],
 )
 def test_a_folder_is_quoted_as_the_shell_of_the_system_reads_it(word: str, windows: bool, expected: str) -> None:
     assert expected == quote(word, windows=windows)

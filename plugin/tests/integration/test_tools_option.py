@@ -78,7 +78,7 @@ def with_tools(project) -> Path:
 def test_calls_are_judged_and_prompts_without_a_tool_join(project, scripted_by) -> None:
     engine = scripted_by(CALLS)
     project.configure(
-        benchmark={"gate": "point", "min_gain_percent": -100, "min_routing_accuracy": 1, "min_routing_gain": 0.5},
+        benchmark={"gate": "point", "min_gain_percent": -100, "min_routing_accuracy": 1, "min_routing_gain": 0.5}
     )
     result = project.run("--jarvis-tools", "--jarvis-report-dir", "out", engine=engine)
     report = project.report()

@@ -97,12 +97,7 @@ def refuse_not_finite(name: str, logits: Mapping[str, torch.Tensor], *, dtype: t
 
 
 def try_mixed(
-    model: Any,
-    apart: Mapping[str, torch.Tensor],
-    prompts: Sequence[Sequence[int]],
-    *,
-    pad: int,
-    live: Collection[str],
+    model: Any, apart: Mapping[str, torch.Tensor], prompts: Sequence[Sequence[int]], *, pad: int, live: Collection[str]
 ) -> Note | None:
     """Return why one batch of all arms does not give the logits `apart` of one pass per arm, or None when it does.
 

@@ -90,12 +90,7 @@ def _judge(
 
 
 def judge_metric_bars(
-    section: BenchmarkSection,
-    specs: Sequence[MetricSpec],
-    adapter: str,
-    rows: Sequence[ResultRow],
-    *,
-    plan: GatePlan,
+    section: BenchmarkSection, specs: Sequence[MetricSpec], adapter: str, rows: Sequence[ResultRow], *, plan: GatePlan
 ) -> Iterator[Threshold]:
     """Yield the thresholds of `metric_bars`, judged for one adapter, whose rows are `rows`.
 
@@ -108,12 +103,7 @@ def judge_metric_bars(
 
 
 def _bars_of(
-    spec: MetricSpec,
-    asked: MetricBar,
-    adapter: str,
-    rows: Sequence[ResultRow],
-    *,
-    plan: GatePlan,
+    spec: MetricSpec, asked: MetricBar, adapter: str, rows: Sequence[ResultRow], *, plan: GatePlan
 ) -> Iterator[Threshold]:
     per_arm = spec.per == "response"
     base, tuned = collect_pairs(rows, spec.name) if per_arm else ([], collect_pair_scores(rows, spec))

@@ -168,8 +168,7 @@ def test_an_adapter_of_another_folder_is_refused_when_its_base_has_another_shape
     tiny_moe, tiny_dense, load_edited
 ) -> None:
     with pytest.raises(
-        EngineError,
-        match=r"adapter 'ft': it was trained on the model '.*tiny-qwen3', .* model_type is 'qwen3' there",
+        EngineError, match=r"adapter 'ft': it was trained on the model '.*tiny-qwen3', .* model_type is 'qwen3' there"
     ):
         load_edited(config={"base_model_name_or_path": str(tiny_dense)})
 

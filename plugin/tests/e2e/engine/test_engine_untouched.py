@@ -82,10 +82,7 @@ def test_a_training_that_began_beside_the_base_gives_the_same_logits_however_it_
         ({"monteclora_config": {}}, "monteclora_config in its configuration"),
         ({"arrow_config": {"top_k": 1}}, "arrow_config in its configuration"),
         ({"megatron_config": {"a": 1}}, "megatron_config in its configuration"),
-        (
-            {"use_qalora": True, "qalora_group_size": 16},
-            "use_qalora in its configuration works on",
-        ),
+        ({"use_qalora": True, "qalora_group_size": 16}, "use_qalora in its configuration works on"),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora in its configuration works on"),
     ],
 )

@@ -191,11 +191,7 @@ def test_a_version_is_looked_for_where_servers_state_it(
 
 @pytest.mark.parametrize(
     ("field", "note"),
-    [
-        ("top_k", "no_samplers"),
-        ("chat_template_kwargs", "no_thinking_switch"),
-        ("stream_options", None),
-    ],
+    [("top_k", "no_samplers"), ("chat_template_kwargs", "no_thinking_switch"), ("stream_options", None)],
 )
 def test_a_field_that_the_server_refuses_is_left_out_and_it_is_said(
     server, load, requests_of, field: str, note: str | None

@@ -119,11 +119,7 @@ def test_a_branch_of_the_hub_stands_for_the_commit_in_the_cache(cache, revision:
 
 @pytest.mark.parametrize(
     ("location", "revision", "auto_map"),
-    [
-        ("a/other", None, None),
-        ("a/b", "other", None),
-        ("a/b", None, {"AutoModelForCausalLM": "c/d--modeling.Model"}),
-    ],
+    [("a/other", None, None), ("a/b", "other", None), ("a/b", None, {"AutoModelForCausalLM": "c/d--modeling.Model"})],
 )
 def test_a_commit_that_does_not_fix_all_is_none(
     cache, location: str, revision: str | None, auto_map: dict[str, str] | None

@@ -60,11 +60,7 @@ VALUES: list[tuple[str, str, str]] = [
         "looks: 'samples' fixes the number of responses; keep one of the two",
     ),
     ("benchmark", '"prompts_sha256": "abc"', "prompts_sha256: expected a string matching regex '^[0-9a-f]{64}$', "),
-    (
-        "output",
-        '"formats": ["text", "pdf"]',
-        "formats: unknown format 'pdf'; known: charts, html, markdown, text",
-    ),
+    ("output", '"formats": ["text", "pdf"]', "formats: unknown format 'pdf'; known: charts, html, markdown, text"),
     (
         "output",
         '"names": {"text": "../rapport.txt"}',

@@ -13,13 +13,7 @@ from samples import response as make_response
 from pytest_jarvis import jarvis_metric
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import MetricBar
-from pytest_jarvis.metrics.custom import (
-    NO_METRICS,
-    MetricFaultError,
-    MetricSet,
-    check_metric_bars,
-    collect_metrics,
-)
+from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet, check_metric_bars, collect_metrics
 from pytest_jarvis.metrics.registry import RESERVED, MetricSpec, Reading
 from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.types import PromptCase, Response

@@ -165,11 +165,7 @@ def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report) -> 
 
 
 LOADED = DeviceMemory(
-    device="GPU 0",
-    allocated_bytes=17 * 10**9,
-    peak_bytes=18 * 10**9,
-    reserved_bytes=20 * 10**9,
-    total_bytes=24 * 10**9,
+    device="GPU 0", allocated_bytes=17 * 10**9, peak_bytes=18 * 10**9, reserved_bytes=20 * 10**9, total_bytes=24 * 10**9
 )
 
 

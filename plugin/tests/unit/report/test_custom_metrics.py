@@ -77,13 +77,7 @@ def test_means_per_category(report) -> None:
 
 def test_the_mean_of_pairs(report) -> None:
     found = report.metrics["accord"].by_adapter["jarvis"].overall
-    assert (6, 6, None, None, 252.0) == (
-        found.prompts,
-        found.not_measured,
-        found.base,
-        found.finetuned,
-        found.value,
-    )
+    assert (6, 6, None, None, 252.0) == (found.prompts, found.not_measured, found.base, found.finetuned, found.value)
 
 
 def test_what_no_response_has_is_not_zero(make_report) -> None:

@@ -167,8 +167,7 @@ def test_the_bases_twin_shares_no_noise_with_it(make_report) -> None:
     same = with_rows(
         report,
         lambda _, row: msgspec.structs.replace(
-            row,
-            samples=tuple(with_scores(one, jarvis_relevance=0.1 + 0.1 * one.replicate) for one in row.samples),
+            row, samples=tuple(with_scores(one, jarvis_relevance=0.1 + 0.1 * one.replicate) for one in row.samples)
         ),
     )
     relevance = insights(same).candidate.metrics["jarvis_relevance"]

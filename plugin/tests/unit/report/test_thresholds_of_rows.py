@@ -80,8 +80,7 @@ def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "verdict", "why"),
-    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+    ("bar", "verdict", "why"), [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")]
 )
 def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
     (judged,) = bars(rows("jarvis_relevance", BASE, BETTER), min_absolute_gain=bar)
@@ -159,8 +158,7 @@ def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "pr
 
 
 @pytest.mark.parametrize(
-    ("bar", "verdict", "why"),
-    [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")],
+    ("bar", "verdict", "why"), [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")]
 )
 def test_a_gain_of_an_added_metric_is_judged_like_the_absolute_gain(bar: float, verdict: str, why: str) -> None:
     judged = judged_metric(POLITE, rows("politesse", BASE, BETTER), min_gain=bar)
@@ -212,10 +210,7 @@ OFTEN_WRONG = ((WRONG, WRONG, RIGHT, WRONG), (WRONG, WRONG, WRONG, WRONG))
 MOSTLY_RIGHT = ((RIGHT, RIGHT, RIGHT, WRONG), (RIGHT, RIGHT, RIGHT, RIGHT))
 
 
-@pytest.mark.parametrize(
-    ("bar", "verdict", "why"),
-    [(0.5, "PASS", "proven"), (1.0, "INCONCLUSIVE", "undecided")],
-)
+@pytest.mark.parametrize(("bar", "verdict", "why"), [(0.5, "PASS", "proven"), (1.0, "INCONCLUSIVE", "undecided")])
 def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, why: str) -> None:
     (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_accuracy=bar)
     assert ("routing_accuracy", 0.875, bar, verdict, why) == (

@@ -11,13 +11,7 @@ from samples import with_scores
 from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.schema import FailureRow, Report, Sample
 from pytest_jarvis.run.replay import ReplayEngine, read_recording
-from pytest_jarvis.types import (
-    TWIN_REPLICATES,
-    Failure,
-    Request,
-    Response,
-    text_note,
-)
+from pytest_jarvis.types import TWIN_REPLICATES, Failure, Request, Response, text_note
 
 
 def engine_of(report: Report) -> ReplayEngine:

@@ -97,8 +97,7 @@ def test_greedy_decoding_takes_one_look(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("{time}", "{time}"), ("{model} {adapter} nuit", "Qwen3-30B-A3B a nuit")],
+    ("name", "expected"), [("{time}", "{time}"), ("{model} {adapter} nuit", "Qwen3-30B-A3B a nuit")]
 )
 def test_the_name_of_a_run_is_filled_in_but_for_the_time(tmp_path, name: str, expected: str) -> None:
     text = f'{{"output": {{"run_name": "{name}"}}}}'

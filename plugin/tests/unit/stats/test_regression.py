@@ -6,14 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_jarvis.stats.estimates import compare
-from pytest_jarvis.stats.regression import (
-    OVERALL,
-    REGRESSION_ALPHA,
-    Obstacle,
-    RegressionOutcome,
-    find_drops,
-    settle,
-)
+from pytest_jarvis.stats.regression import OVERALL, REGRESSION_ALPHA, Obstacle, RegressionOutcome, find_drops, settle
 
 Table = list[tuple[float, ...]]
 

@@ -74,13 +74,7 @@ class FixedSteps:
     """Steps of a batch with a static cache of the final length, recorded when `record` is given; rows cannot leave."""
 
     def __init__(
-        self,
-        model: Any,
-        cache: Any,
-        attention_mask: torch.Tensor,
-        *,
-        new_tokens: int,
-        record: Record | None,
+        self, model: Any, cache: Any, attention_mask: torch.Tensor, *, new_tokens: int, record: Record | None
     ) -> None:
         """`cache` and `attention_mask` are those of `GrowingSteps`; the cache is moved into the static one."""
         import torch
@@ -127,11 +121,7 @@ class FixedSteps:
 
     def _step(self) -> torch.Tensor:
         return _logits(
-            self._causal,
-            self._tokens,
-            attention_mask=self._mask,
-            position_ids=self._positions,
-            cache=self._cache,
+            self._causal, self._tokens, attention_mask=self._mask, position_ids=self._positions, cache=self._cache
         )
 
 

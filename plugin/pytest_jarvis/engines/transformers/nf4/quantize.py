@@ -167,12 +167,7 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
     __slots__ = ()
 
     def convert(
-        self,
-        layer_name: str,
-        model: Any = None,
-        config: Any = None,
-        hf_quantizer: Any = None,
-        loading_info: Any = None,
+        self, layer_name: str, model: Any = None, config: Any = None, hf_quantizer: Any = None, loading_info: Any = None
     ) -> dict[str, Any]:
         """Return the fused tensor in NF4 by its name, or what the base class returns for any other tensor.
 
