@@ -114,9 +114,9 @@ def _lines(key: str, value: object, origin: str, width: int | None) -> list[str]
 
 
 def _print_schema(_: argparse.Namespace) -> int:
-    from pytest_jarvis.inputs.config_schema import encode_schema
+    from pytest_jarvis.inputs.config_schema import SCHEMA_FILE
 
-    print_line(encode_schema().rstrip())
+    print_line(SCHEMA_FILE.read_text(encoding="utf-8").rstrip())
     return 0
 
 

@@ -1,26 +1,17 @@
-"""JSON Schema and Markdown table of the configuration's keys, from the types and docstrings of `inputs.config`."""
+"""Keys of the configuration, from the JSON Schema that ships: `docs/reference.py` writes it."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from pytest_jarvis import types
-from pytest_jarvis.inputs import config
-from pytest_jarvis.inputs.config import Config
-
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "schema" / "benchmark_config.schema.json"
 """The shipped schema, for the `$schema` of a configuration."""
 
 
-_LAST_HEADING: Final = "## Every key"
 _NESTED: Final[Mapping[str, tuple[str, str]]] = {
     "array": ("a list of", "items"),
     "object": ("a table, name to", "additionalProperties"),
@@ -47,30 +38,9 @@ class Key:
     description: str
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the configuration, each key described by the docstring beside it."""
-    document = msgspec.json.schema(Config)
-    documented = _attribute_docs()
-    for name, definition in document["$defs"].items():
-        definition.pop("required", None)
-        for key, rule in definition["properties"].items():
-            if said := documented.get(name, {}).get(key.removeprefix("$")):
-                rule["description"] = said
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "benchmark_config.json of pytest-jarvis",
-        **document,
-    }
-
-
-def encode_schema() -> str:
-    """Return the schema as JSON text."""
-    return json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
-
-
 def keys() -> Iterator[Key]:
     """Yield every key of the six sections, in the order of their definitions."""
-    definitions = schema()["$defs"]
+    definitions = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["$defs"]
     for section, reference in definitions["Config"]["properties"].items():
         if "$ref" not in reference:
             continue
@@ -96,14 +66,6 @@ def keys_table() -> str:
         described = key.description.replace("\n\n", " ").replace("\n", " ").replace("|", "\\|")
         lines.append(f"| `{key.name}` | {key.allowed} | {default} | {described} |")
     return "\n".join(lines[1:]) + "\n"
-
-
-def refresh(root: Path) -> None:
-    """Write a checkout's schema, and the table at the end of its `docs/configuration.md`."""
-    SCHEMA_FILE.write_text(encode_schema(), encoding="utf-8")
-    page = root / "docs" / "configuration.md"
-    before, heading, _ = page.read_text(encoding="utf-8").partition(f"{_LAST_HEADING}\n\n")
-    page.write_text(f"{before}{heading}{keys_table()}", encoding="utf-8")
 
 
 def _allowed(rule: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
@@ -133,26 +95,3 @@ def _bounds(rule: Mapping[str, Any]) -> str:
 
 def _target(reference: Mapping[str, Any]) -> str:
     return str(reference["$ref"]).rpartition("/")[2]
-
-
-def _attribute_docs() -> dict[str, dict[str, str]]:
-    """Return the attribute docstrings of each class of `types.py` and `config.py`, with those of its bases."""
-    found: dict[str, dict[str, str]] = {}
-    for node in [*ast.parse(inspect.getsource(types)).body, *ast.parse(inspect.getsource(config)).body]:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for base in node.bases:
-            found.setdefault(node.name, {}).update(found.get(ast.unparse(base), {}))
-        for item, after in zip(node.body, node.body[1:], strict=False):
-            if (
-                isinstance(item, ast.AnnAssign)
-                and isinstance(item.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-            ):
-                found.setdefault(node.name, {})[item.target.id] = inspect.cleandoc(str(after.value.value))
-    return found
-
-
-if __name__ == "__main__":  # pragma: no cover
-    refresh(Path(__file__).parents[3])

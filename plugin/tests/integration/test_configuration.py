@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_jarvis.cli.config import settings_lines
-from pytest_jarvis.inputs.config_schema import encode_schema, keys_table
+from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys_table
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.run.settings import Origin
 from pytest_jarvis.types import Note
@@ -118,7 +118,7 @@ def test_show_is_json_for_a_machine(tmp_path, shown) -> None:
 
 
 def test_schema_and_keys_are_printed(shown) -> None:
-    assert json.loads(shown("config", "schema")) == json.loads(encode_schema())
+    assert json.loads(shown("config", "schema")) == json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     assert shown("config", "keys") == keys_table().replace("\u00a0", " ")
 
 

@@ -1,6 +1,8 @@
 """`config`: sections, defaults, adapters and servers that come of it, and its schema with the docs."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,7 @@ from pytest_jarvis.inputs.config import (
     normalize_addresses,
     resolve_server,
 )
-from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, encode_schema, keys, keys_table, refresh, schema
+from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys, keys_table
 from pytest_jarvis.run.settings import adapter_specs, detected_spec, generation_settings, model_spec
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 
@@ -188,12 +190,14 @@ def test_what_was_detected_becomes_an_adapter_by_its_name_and_folder() -> None:
 
 
 ROOT = Path(__file__).parents[4]
-AGAIN = "python -m pytest_jarvis.inputs.config_schema writes it anew"
+AGAIN = "python docs/reference.py writes it anew"
+sys.path.insert(0, str(ROOT / "docs"))
+reference = importlib.import_module("reference")
 SECTIONS = ("model", "generation", "benchmark", "metrics", "output", "logging")
 
 
 def test_the_schema_that_ships_is_that_of_the_types() -> None:
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == encode_schema(), AGAIN
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == reference.encode_schema(), AGAIN
 
 
 @pytest.mark.parametrize("name", ["benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"])
@@ -209,7 +213,7 @@ def test_there_are_six_sections_with_every_key_of_the_types() -> None:
 
 
 def test_every_key_is_described_and_has_its_default() -> None:
-    defaults = msgspec.to_builtins(Config())
+    defaults = json.loads(msgspec.json.encode(Config()))
     for key in keys():
         assert key.description, f"{key.section}.{key.name}"
         assert defaults[key.section][key.name] == key.default
@@ -224,7 +228,7 @@ def test_what_a_key_takes_is_said_in_words() -> None:
 
 
 def test_an_unknown_key_is_refused_by_the_schema_too() -> None:
-    assert {rule["additionalProperties"] for rule in schema()["$defs"].values()} == {False}
+    assert {rule["additionalProperties"] for rule in reference.schema()["$defs"].values()} == {False}
 
 
 def test_the_documentation_has_the_table_of_the_keys() -> None:
@@ -233,12 +237,12 @@ def test_the_documentation_has_the_table_of_the_keys() -> None:
 
 
 def test_both_are_written_anew(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pytest_jarvis.inputs.config_schema.SCHEMA_FILE", tmp_path / "s.json")
+    monkeypatch.setattr(reference, "SCHEMA_FILE", tmp_path / "s.json")
     (tmp_path / "docs").mkdir()
     page = tmp_path / "docs" / "configuration.md"
     page.write_text("# T\n\n## Every key\n\nold\n", encoding="utf-8")
-    refresh(tmp_path)
-    assert (tmp_path / "s.json").read_text(encoding="utf-8") == encode_schema()
+    reference.refresh(tmp_path)
+    assert (tmp_path / "s.json").read_text(encoding="utf-8") == reference.encode_schema()
     assert page.read_text(encoding="utf-8") == f"# T\n\n## Every key\n\n{keys_table()}"
 
 
