@@ -218,7 +218,6 @@ def _item_type(kind: object, container: type) -> object:
 
 
 def _struct_in(kind: object) -> type[msgspec.Struct] | None:
-    """Return the Struct that `kind` is, or a union with it."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
     return next((found for part in get_args(kind) if (found := _struct_in(part))), None)

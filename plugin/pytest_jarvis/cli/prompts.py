@@ -97,7 +97,6 @@ def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
 
 
 def _inline(value: object) -> str:
-    """Return a value as TOML on one line."""
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{_inline(key)} = {_inline(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):

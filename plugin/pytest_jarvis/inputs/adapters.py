@@ -314,7 +314,6 @@ def lacks_lora(config: Mapping[str, Any], shapes: Shapes) -> bool:
 
 
 def _is_torch_file(file: Path) -> bool:
-    """Return whether a file has the format of `torch.save`: a whole zip archive, or an old pickle."""
     import zipfile  # only where such a file is met
 
     with file.open("rb") as stream:

@@ -84,7 +84,6 @@ def _read_list(path: Path, whole: str) -> Iterator[TrainingText]:
 
 
 def _next_record(whole: str, place: int) -> int:
-    """Return the index of the next record, or of the end of the list."""
     found = _RECORD.search(whole, place)
     return found.start() if found else len(whole)
 
@@ -287,7 +286,6 @@ def _fewest_kept(prompt: Sequence[str]) -> int:
 
 
 def _pieces(words: list[str]) -> Iterator[list[str]]:
-    """Yield a text's words, or overlapping pieces of a long one."""
     step = _LONGEST_TEXT // 2
     for start in range(0, max(1, len(words) - step), step) if len(words) > _LONGEST_TEXT else (0,):
         yield words[start : start + _LONGEST_TEXT]
@@ -319,7 +317,6 @@ def _cost(word: str, other: str) -> float:
 
 
 def _distance(word: str, other: str) -> int:
-    """Return the Levenshtein distance of two words."""
     previous = list(range(len(other) + 1))
     for row, letter in enumerate(word, start=1):
         current = [row]

@@ -182,7 +182,6 @@ def _variants(text: str) -> Iterator[tuple[str, tuple[Mistake, ...]]]:
 
 
 def _apply(tokens: Sequence[str], changes: Sequence[_Change]) -> str:
-    """Return the tokens with the changes applied, in French spacing."""
     parts: list[str] = []
     place = 0
     for change in changes:

@@ -117,7 +117,6 @@ def built_in_metrics(section: MetricsSection) -> MetricSet:
 
 
 def _call_custom(function: MetricFunction, case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Call a custom metric, which needs no `Reading`."""
     del reading
     return function(case, response)
 
@@ -225,7 +224,6 @@ def _fault(where: Note, response: Response, what: Note) -> MetricFaultError:
 
 
 def _error_fault(where: Note, response: Response, error: Exception) -> MetricFaultError:
-    """Return the error of a metric that raised, with the line of the exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -237,13 +235,11 @@ def _error_fault(where: Note, response: Response, error: Exception) -> MetricFau
 
 
 def _location(function: MetricFunction) -> str:
-    """Return file and line of a function; its `repr` where it has none."""
     code = getattr(function, "__code__", None)
     return repr(function) if code is None else f"{_relative(code.co_filename)}:{code.co_firstlineno}"
 
 
 def _relative(file: str) -> str:
-    """Return a path relative to the current directory, where possible."""
     path = Path(file)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

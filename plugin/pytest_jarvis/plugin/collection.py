@@ -185,7 +185,6 @@ def recorder_of(config: pytest.Config) -> Recorder:
 
 
 def _case_of(item: pytest.Item) -> PromptCase | None:
-    """Return the case a test was parametrized with."""
     case = (
         item.callspec.params.get("jarvis_case")
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")

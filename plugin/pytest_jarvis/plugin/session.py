@@ -186,7 +186,6 @@ class Recorder:
         return Measured(rows=rows, failures=failures)
 
     def _worker_notes(self) -> WorkerNotes:
-        """Return what a worker tells the controller of itself."""
         return WorkerNotes(facts=self.runs.facts(), error=self.error, metrics=self.metrics.specs)
 
     @contextmanager
@@ -334,7 +333,6 @@ class Recorder:
         write_summary(terminalreporter, self.summary)
 
     def _make_files(self, report: Report, folder: Path) -> None:
-        """Make the files for people; what cannot be made is a line of the summary."""
         from pytest_jarvis.render.files import write_outputs
 
         named = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -344,7 +342,6 @@ class Recorder:
         )
 
     def _tell_junit(self, session: pytest.Session) -> None:
-        """Put the verdict into the JUnit file, when one is written."""
         assert self.gate is not None  # noqa: S101  # checked by the caller
         from _pytest.junitxml import xml_key
 
@@ -389,7 +386,6 @@ class Recorder:
         )
 
     def _label(self, record: CaseRecord) -> str:
-        """Return the label of the record's category."""
         return next(one.label for one in self.benchmark.prompts.categories if one.name == record.rows[0].category)
 
     def _last_word(self, report: Report) -> Report:
@@ -406,7 +402,6 @@ class Recorder:
 
 
 def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
-    """Return the scores as properties of the test, for JUnit XML."""
     result: list[tuple[str, object]] = []
     for row in rows:
         scores = flat_figures(row)

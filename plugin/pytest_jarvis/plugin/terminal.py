@@ -237,7 +237,6 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
 
 
 def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
-    """Print how the run can go on, why it could not, and where its report is."""
     has_drawn = summary.report is not None and any(row.samples for row in summary.report.results)
     if summary.interrupted and summary.settings.keeps_responses and has_drawn:
         _write(reporter, word("session.resume"), yellow=True)
@@ -249,7 +248,6 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
 
 
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:
-    """Print what the run went on without: its store, a file, a hook's change."""
     if (failed := summary.store_problem) is not None:
         _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
     for problem in summary.problems:

@@ -110,7 +110,6 @@ def merged_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
 
 
 def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """Return counts by name, added."""
     names = dict.fromkeys(name for one in counts for name in one)
     return {name: sum(one.get(name, 0) for one in counts) for name in names}
 

@@ -128,7 +128,6 @@ def _prompt_blocks(arm: ArmComparison) -> Iterator[Block]:
 
 
 def _changed(arm: ArmComparison) -> list[PromptDifference]:
-    """Return the prompts with a changed score or text, the largest drop first."""
     changed = [
         one for one in arm.prompts if one.texts_changed or any(pair[0] != pair[1] for pair in one.figures.values())
     ]

@@ -272,7 +272,6 @@ def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool
 
 
 def _blocks(report: Report) -> Iterator[tuple[str, Mapping[str, Averages]]]:
-    """Yield the label of each category, then of the total, with the averages of each adapter."""
     by_adapter: Mapping[str, AdapterStatistics] = report.by_adapter
     for category, item in report.by_category.items() if len(by_adapter) <= MOST_ADAPTERS else ():
         yield item.label, {name: one.by_category[category].averages for name, one in by_adapter.items()}

@@ -137,7 +137,6 @@ def _settings(report: Report) -> Iterator[tuple[str, str | Storage]]:
 
 
 def _scale(report: Report) -> tuple[str, float]:
-    """Return the terms that the relevance counts, and the share that counts as 1."""
     return report.provenance.dictionary_hash, report.provenance.relevance_share
 
 

@@ -179,7 +179,6 @@ def _tables(
 
 
 def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> dict[str, tuple[Table, Table]]:
-    """Return the relevance, stored and new, over all prompts and by category if there are at least two."""
     scopes: dict[str, tuple[Table, Table]] = {}
     for name, (stored, new) in _tables(before, after, RELEVANCE).items():
         for scope in (OVERALL, after[name].category):
@@ -228,7 +227,6 @@ def _metrics(
 
 
 def _common_lines(stored: Report, new: Report) -> tuple[MetricSpec, ...]:
-    """Return the further metrics that both runs measured, by name."""
     both = metric_names(stored.results) & metric_names(new.results)
     shown = {spec.name for spec in list_specs("column", "section")}
     return tuple(spec for name, spec in sorted(all_specs(new).items()) if name in both - shown)

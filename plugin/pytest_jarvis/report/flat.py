@@ -147,7 +147,6 @@ def _flat_sample(sample: Document, pairs: Collection[str]) -> Document:
 
 
 def _spread(figures: Document, keys_of: Mapping[str, Keys]) -> Document:
-    """Return the figures under flat keys, null for a metric without a figure."""
     flat: Document = {}
     for name, keys in keys_of.items():
         figure = figures.get(name, {})
@@ -156,7 +155,6 @@ def _spread(figures: Document, keys_of: Mapping[str, Keys]) -> Document:
 
 
 def _gather(document: Document, keys_of: Mapping[str, Keys]) -> Document:
-    """Remove the flat keys from a document and return the figures that are not all null."""
     figures: Document = {}
     for name, keys in keys_of.items():
         values = [document.pop(key, None) for key in keys]
@@ -166,7 +164,6 @@ def _gather(document: Document, keys_of: Mapping[str, Keys]) -> Document:
 
 
 def _averages_of(document: Document) -> Iterator[Document]:
-    """Yield every object of averages in a report's document."""
     for part in _objects([document, *_values(document.get("by_adapter"))]):
         yield from _objects([part.get("statistics")])
         yield from _objects(category.get("averages") for category in _objects(_values(part.get("by_category"))))

@@ -111,7 +111,6 @@ class Benchmark:
 
 
 def _at_one_look(settings: Settings, workers: int) -> Settings:
-    """Return the settings with the looks fixed at one count where several workers draw, none of whom can judge one."""
     looks = settings.gate.looks
     if workers < 2 or len(looks) < 2:
         return settings

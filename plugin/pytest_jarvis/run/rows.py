@@ -34,7 +34,6 @@ class Reader:
         return Reading(text=text, routing=self._choice(case, response, text) if self._section.tool_routing else None)
 
     def _choice(self, case: PromptCase, response: Response, text: TextScore) -> Routing | None:
-        """Judge the calls where tools were offered, else the tool that the text names most."""
         if response.tool_calls is not None:
             return judge_calls(response.tool_calls, case, self._tools)
         return judge_named(text.named_most, case)

@@ -270,7 +270,6 @@ class BenchmarkRun:
         return [*own, *self._clean.failures(case, self.plan.arms, self._responses)]
 
     def _keys(self, case: PromptCase) -> Iterator[ResponseKey]:
-        """Yield the keys of all responses of a case that may be drawn."""
         return (
             (case.prompt_id, arm, number)
             for arm in self.plan.arms
@@ -344,7 +343,6 @@ class BenchmarkRun:
         return look
 
     def _shared_replicates(self, case: PromptCase, arms: Sequence[str]) -> list[int]:
-        """Return the replicates of the case for which each of `arms` has a response."""
         return [
             number
             for number in range(self._samples)

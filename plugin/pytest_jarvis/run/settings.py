@@ -216,7 +216,6 @@ def _run_name(conf: Config, adapter: str) -> str:
 
 
 def _beside(folder: Path, source: str) -> str:
-    """Return a relative path of the configuration as one from here; relative still, where that is possible."""
     path = folder / Path(source).expanduser()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

@@ -534,7 +534,6 @@ def _values(identity: Identity) -> dict[str, object]:
 
 
 def _canonical(value: Mapping[str, object]) -> str:
-    """Return JSON that is the same for the same values."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
 
 

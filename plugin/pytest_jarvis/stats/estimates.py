@@ -80,7 +80,6 @@ class Ratio:
 
 
 def _contrast(first: Table, second: Table, target: Target, *, shared_noise: bool) -> tuple[Contrast | None, Target]:
-    """Return the contrast for a target, or for new prompts when these have too few replicates."""
     these = contrast_these_prompts(first, second, shared_noise=shared_noise) if target == "these" else None
     return (these, "these") if these else (contrast_new_prompts(first, second), "new")
 

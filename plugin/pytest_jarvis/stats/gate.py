@@ -138,7 +138,6 @@ def _failure_shares(facts: Counts, plan: GatePlan) -> tuple[Threshold, ...]:
 
 
 def _too_many_failures(names: tuple[str, ...], facts: Counts, plan: GatePlan) -> Reason | None:
-    """Return the reason when too many responses failed to judge the run, for the arm with the largest share."""
     if not facts.failures_by_arm:
         return _failures(facts.responses_failed, facts.responses_planned, plan)
     found = {arm: _failures(*counts, plan) for arm, counts in facts.failures_by_arm.items()}
@@ -183,7 +182,6 @@ def _measured(name: str, facts: Counts) -> int:
 
 
 def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:
-    """Return the worst verdict among the thresholds of an adapter and those of the run."""
     own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
     return AdapterVerdict(
         name=name,
@@ -225,7 +223,6 @@ def _conclude(
 def _what_is_missing(
     thresholds: Sequence[Threshold], required: Sequence[str], facts: Counts, plan: GatePlan
 ) -> tuple[Reason, ...]:
-    """Return why an adapter is not judged in a run without obstacles: failures, or a threshold without a value."""
     counts = [facts.failures_by_arm[name] for name in required if name in facts.failures_by_arm]
     failures = [reason for failed, planned in counts if (reason := _failures(failed, planned, plan))]
     unmeasured = any(bar.why == "not_measured" and bar.adapter in {None, *required} for bar in thresholds)

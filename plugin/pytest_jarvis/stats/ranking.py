@@ -170,7 +170,6 @@ class _Noise:
 
 
 def _level(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the higher of a prompt's two means."""
     return max(mean(one), mean(other))
 
 

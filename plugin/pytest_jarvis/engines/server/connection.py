@@ -194,7 +194,6 @@ class Connection:
         )
 
     def _brief(self, text: str) -> str:
-        """Return a server's message on one line, shortened and redacted."""
         return " ".join(self.redact(text).split())[:_LONGEST_DETAIL] or "no reason given"
 
 

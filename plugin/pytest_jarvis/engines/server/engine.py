@@ -300,7 +300,6 @@ class ServerEngine:
 
 
 def _wait_for(generation: _Generation, work: Future[None], report: Callable[[], None]) -> Response | Failure:
-    """Return the next outcome; report progress while waiting."""
     while True:
         try:
             # On Windows, Ctrl-C does not interrupt a wait without a timeout.
@@ -312,7 +311,6 @@ def _wait_for(generation: _Generation, work: Future[None], report: Callable[[], 
 
 
 def _describe_model(model: ServedModel) -> str:
-    """Return a model's name and its facts in the server's list."""
     return " ".join([model.name, *(f"{name}={value}" for name, value in sorted(model.facts.items()))])
 
 

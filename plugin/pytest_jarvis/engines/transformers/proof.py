@@ -222,7 +222,6 @@ def allowed_rounding(dtype: torch.dtype, device: torch.device, batch_invariance:
 
 
 def _measure_drift(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> float | None:
-    """Return how far logits moved, or None when within `rounding`."""
     distance = float((found - expected).abs().max())
     return None if distance <= rounding * max(1.0, float(expected.abs().max())) else distance
 

@@ -142,7 +142,6 @@ def _bar_panel(title: str, arms: tuple[str, ...], adapters: Sequence[AdapterInsi
 
 
 def _bars(parts: Sequence[AdapterInsight | CategoryInsight], spec: MetricSpec) -> tuple[Bar | None, ...]:
-    """Return the bar of the base, from the first adapter that has one, then that of each adapter."""
     metrics = [part.metrics.get(spec.name) for part in parts]
     base = next((metric.base for metric in metrics if metric is not None), None)
     estimates = (base, *(metric.finetuned if metric is not None else None for metric in metrics))
@@ -246,7 +245,6 @@ def _advice(report: Report, candidate: AdapterInsight) -> str:
 
 
 def _early(report: Report, insights: Insights) -> str:
-    """Return the gains over all responses of adapters with an early verdict."""
     several = len(insights.adapters) > 1
     return " ; ".join(
         f"{f'{printable(one.name)}, ' if several else ''}{gain_of_all(report, one.name)}"

@@ -114,7 +114,6 @@ def _draw(axes: Axes, lines: Sequence[_Line]) -> None:
 
 
 def _separate_series(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]], series: Sequence[Series]) -> None:
-    """Draw a line between series, and write the names of several."""
     for number in range(1, len(runs)):
         if runs[number][0] != runs[number - 1][0]:
             axes.axvline(number - 0.5, color=PRINT.faint, linewidth=0.8, linestyle=":")
@@ -139,7 +138,6 @@ def _name_runs(axes: Axes, runs: Sequence[tuple[int, HistoryEntry]]) -> None:
 
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line], width: float) -> None:
-    """Write the adapters of the lines, the first `_MOST_NAMES`, under the title."""
     looks = dict(list({line.name: _colour_and_marker(line, lines) for line in lines}.items())[:_MOST_NAMES])
     handles = [
         axes.scatter([], [], color=colour, edgecolor=PRINT.text, marker=marker, s=36)

@@ -196,7 +196,6 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
 
 
 def _seen(decision: Decision) -> str:
-    """Return the gain with its interval; the absolute gain where the relative one has none."""
     interval = decision.judged_interval
     if interval is not None and decision.gain is not None:
         return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."

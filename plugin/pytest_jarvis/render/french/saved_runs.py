@@ -54,7 +54,6 @@ def replay_mark(report: Report) -> str:
 
 
 def _join_ids(names: Sequence[str]) -> str:
-    """Return ids separated by commas, the first `_MOST_IDS` of many."""
     more = len(names) - _MOST_IDS
     return printable(", ".join(names[:_MOST_IDS])) + (f" … (+ {more})" if more > 0 else "")
 

@@ -223,5 +223,4 @@ def _when(moment: float | None) -> str:
 
 
 def _short(digest: str) -> str:
-    """Return the first digits of a digest, or of the hub's commit."""
     return digest.removeprefix("sha256:").rpartition("@")[2][:12]

@@ -130,7 +130,6 @@ def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -
 
 
 def _join_names(names: Sequence[str]) -> str:
-    """Return names joined as in a sentence, the first ones of many."""
     if len(names) > _MOST_NAMES:
         return f"{', '.join(names[: _MOST_NAMES - 1])} et {len(names) - _MOST_NAMES + 1} autres"
     return " et ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -213,7 +213,6 @@ def _banners(report: Report) -> list[str]:
 
 
 def _headline(report: Report, insights: Insights) -> str:
-    """Return the advice in a word; with several adapters, the verdict of the run."""
     candidate = insights.candidate
     if len(insights.adapters) > 1 and any(one.advice for one in insights.adapters):
         return table("labels.gate_short")[report.gate.verdict]
@@ -223,7 +222,6 @@ def _headline(report: Report, insights: Insights) -> str:
 
 
 def _advice(sentence: str, *, named: bool) -> str:
-    """Return the advice after its headline; all of it where the headline is not about the adapter."""
     if named:
         return sentence
     after = sentence.partition(f"{NBSP}: ")[2]
@@ -231,7 +229,6 @@ def _advice(sentence: str, *, named: bool) -> str:
 
 
 def _early(report: Report, insights: Insights) -> dict[str, str]:
-    """Return notes for the intervals of early verdicts, by adapter."""
     return {
         one.name: f"{look_suffix(early).strip()} ; {gain_of_all(report, one.name)}"
         for one in insights.adapters

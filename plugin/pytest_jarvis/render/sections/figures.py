@@ -73,7 +73,6 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
 
 
 def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
-    """Return the mean of the pairs of each adapter, under its name if there are several."""
     several = len(insights.adapters) > 1
     found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)
     known = ((name, metrics.short_means(spec, means)) for name, means in found if means.finetuned)
@@ -116,7 +115,6 @@ def _with_interval(figure: str, interval: Interval | None, write: Writer) -> str
 
 
 def _clipped(interval: Interval, highest: float) -> Interval:
-    """Return an interval within the range of its metric."""
     return (max(0.0, interval[0]), min(highest, interval[1]))
 
 
@@ -152,7 +150,6 @@ def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
 
 
 def _parts(one: AdapterInsight) -> Iterator[tuple[str, str, CategoryInsight | AdapterInsight]]:
-    """Yield key, label and figures of each category, then of the total."""
     yield from ((item.category, item.label, item) for item in one.categories)
     yield "", word("labels.total"), one
 
@@ -205,7 +202,6 @@ def custom_metrics(report: Report, insights: Insights) -> Iterator[Block]:
 
 
 def _shares(metric: str, one: AdapterInsight) -> Iterator[Row]:
-    """Yield the shares of a metric by category, where it was measured."""
     for key, label, part in _parts(one):
         if (found := part.metrics.get(metric)) is not None:
             yield key, label, (str(found.prompts), *metrics.compared_cells(BUILT_IN[metric].spec, found))

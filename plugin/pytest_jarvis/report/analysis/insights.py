@@ -264,7 +264,6 @@ def _ranking_alpha(report: Report, arms: int) -> float:
 
 
 def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, ...]:
-    """Count the failures by arm, in the order of the arms, and stage, in order of appearance."""
     reasons: dict[tuple[str, str], Counter[Note]] = {}
     for failure in report.failures:
         reasons.setdefault((failure.arm, failure.stage), Counter())[failure.reason] += 1

@@ -159,7 +159,6 @@ def _averages(spec: MetricSpec, rows: Sequence[ResultRow], alpha: float, *, shar
 
 
 def _samples(spec: MetricSpec, row: ResultRow) -> Sequence[Sample]:
-    """Return the samples that the metric can be of: of pairs, the adapter's with a partner."""
     if spec.per == "response":
         return row.samples
     partners = {sample.replicate for sample in row.samples if sample.arm != row.adapter}

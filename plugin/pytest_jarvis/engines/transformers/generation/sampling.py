@@ -32,7 +32,6 @@ def noise_key(seed: int, prompt_id: str, replicate: int) -> int:
 
 
 def _signed(value: int) -> int:
-    """Return the 64 low bits of `value` as a signed integer."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
 

@@ -312,7 +312,6 @@ class FourBitParameters(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
     """
 
     def _dequantizer(self) -> Any:
-        """Return the parameter's `ExpertDequantizer`, or None for a plain one."""
         entries = getattr(self.get_base_layer(), "parametrizations", {})
         return entries[self.parameter_name][0] if self.parameter_name in entries else None
 
@@ -355,7 +354,6 @@ def _refuse_keys(adapter: AdapterFiles, *, missing: list[str], unexpected: list[
 
 
 def _join_first(keys: list[str]) -> str:
-    """Return the first three keys, and how many more there are."""
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     return ", ".join(sorted(keys)[:3]) + more
 
@@ -420,7 +418,6 @@ class WeightChecksums:
         return None
 
     def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield each weight's name and sums: of its bytes, and of its scales where it is in 4 bits."""
         for path, module, name in self._places:
             weight = getattr(module, name)
             yield path, _sums(weight.data, getattr(weight, "quant_state", None))

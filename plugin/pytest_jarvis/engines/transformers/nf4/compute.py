@@ -153,7 +153,6 @@ def packed_experts(
 
 
 def _packed(owner: Any, name: str) -> tuple[torch.Tensor, Any]:
-    """Return a packed expert tensor and its quantisation state."""
     entry = owner.parametrizations[name]
     return entry.original, entry[0].quant_state
 
@@ -175,7 +174,6 @@ def _find_obstacle(owners: list[Any]) -> Note | None:
 
 
 def _is_readable(state: Any) -> bool:
-    """Return whether the kernel supports weights with the quantisation `state`."""
     return bool(
         len(state.shape) == 3
         and state.blocksize == 64

@@ -153,7 +153,6 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
 
 
 def _scale_bytes(state: object) -> int:
-    """Return the bytes of a quantisation's scales, the second level included; 0 for None."""
     import torch
 
     total = 0

@@ -425,7 +425,6 @@ class UnpackExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
 
 
 def _unpack(packed: torch.Tensor, parts: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return one packed weight in 32 bits and its original shape."""
     state = bnb.QuantState.from_dict(parts, device=packed.device)
     state.dtype = torch.float32
     weight: torch.Tensor = bnb.dequantize_4bit(packed, state)
