@@ -49,16 +49,16 @@ class Silent:
     def __init__(self) -> None:
         self.tokens = 0
 
-    def loading(self) -> None:
+    def show_loading(self) -> None:
         """Show nothing."""
 
-    def loaded(self, _description: EngineDescription, _seconds: float) -> None:
+    def show_loaded(self, _description: EngineDescription, _seconds: float) -> None:
         """Show nothing."""
 
-    def drawing(self, _look: int, _progress: Progress) -> None:
+    def show_progress(self, _look: int, _progress: Progress) -> None:
         """Show nothing."""
 
-    def drawn(self, _look: int, progress: Progress) -> None:
+    def show_look(self, _look: int, progress: Progress) -> None:
         """Keep the tokens."""
         self.tokens = progress.tokens
 
@@ -95,7 +95,7 @@ def measure(base: Path, adapter: Path, *, new_tokens: int, alone: int) -> Measur
         load=lambda: TransformersEngine(ModelSpec(base_model_id=str(base), adapters=(spec,)), settings),
         listener=listener,
     )
-    run.draw()
+    run.generate()
     facts = run.facts()
     if facts is None:
         raise SystemExit("nothing was loaded")

@@ -55,23 +55,23 @@ class Log:
 
     events: list[str] = field(default_factory=list)
 
-    def loading(self) -> None:
+    def show_loading(self) -> None:
         self.events.append("loading")
 
-    def loaded(self, description: EngineDescription, seconds: float) -> None:
+    def show_loaded(self, description: EngineDescription, seconds: float) -> None:
         assert seconds >= 0
         self.events.append(f"loaded {description.engine}")
 
-    def recalled(self, look: int, taken: int, planned: int) -> None:
+    def show_reuse(self, look: int, taken: int, planned: int) -> None:
         self.events.append(f"recalled {look}: {taken}/{planned}")
 
-    def store_failed(self, problem: StoreProblem) -> None:
+    def show_store_problem(self, problem: StoreProblem) -> None:
         self.events.append(f"store failed: {problem.kind}")
 
-    def drawing(self, look: int, progress: Progress) -> None:
+    def show_progress(self, look: int, progress: Progress) -> None:
         self.events.append(f"drawing {look}: {progress.responses_done}/{progress.responses_planned}")
 
-    def drawn(self, look: int, progress: Progress) -> None:
+    def show_look(self, look: int, progress: Progress) -> None:
         self.events.append(f"drawn {look}: {progress.responses_done}/{progress.responses_planned}")
 
 
@@ -147,7 +147,7 @@ def make(
 def drawn(script: Script, **options: object) -> Made:
     """Return a run as `make` does, all drawn."""
     made = make(script, **options)  # type: ignore[arg-type]
-    made.run.draw()
+    made.run.generate()
     return made
 
 

@@ -96,10 +96,10 @@ def clear_store(options: argparse.Namespace) -> int:
 def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
     from pytest_jarvis.render.french.session import no_store
-    from pytest_jarvis.run.settings import store_file
+    from pytest_jarvis.run.settings import store_path
     from pytest_jarvis.run.store import ResponseStore
 
-    path: Path = options.store or store_file(load_configuration(options.jarvis_config)[0], Path())
+    path: Path = options.store or store_path(load_configuration(options.jarvis_config)[0], Path())
     if not path.exists():
         if options.store is not None:
             raise InputError(f"--store {path}: no such file; leave the option out for that of the configuration")

@@ -1,4 +1,4 @@
-"""The object of a benchmark session while tests are collected: it reads the input and hands out the cases."""
+"""Collection of a benchmark session: read the input, parametrize tests with the cases, register the recorder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _RECORDER_NAME = "jarvis-recorder"
 _CONTROLLER_NAME = "jarvis-controller"
 _NO_CASE = "none"
 NO_MODEL = "--jarvis-replay loads no model"
-"""Why a test that asks for a model is skipped."""
+"""Reason to skip a test that needs a model."""
 _OF_A_MODEL = ("quick", "latence")
-"""Markers of the tests that are about a loaded model."""
+"""Markers of the tests of a loaded model."""
 
 
 class Collector:
-    """Registered only for a benchmark session. Imports little: collecting must cost nothing."""
+    """Plugin of a benchmark session; imports little, because collecting must cost nothing."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Read options, configuration and prompts; what is wrong with them is kept until it can be said."""
+        """Read options, configuration and prompts; keep an error until pytest can show it."""
         self.config = config
         pin_device(config)
         self.error: InputError | None = None
@@ -46,19 +46,19 @@ class Collector:
             self.error = error
 
     def check(self) -> None:
-        """Stop pytest with exit status 4 and one sentence when the session cannot be."""
+        """Raise pytest.UsageError for an error in the input."""
         if self.error is not None:
             self._refuse(str(self.error))
 
     def _refuse(self, sentence: str) -> NoReturn:
-        """Stop pytest with exit status 4; the sentence of a worker of pytest-xdist is said by the controller."""
+        """Raise pytest.UsageError, which the controller of pytest-xdist repeats for a worker."""
         tell_controller(self.config, REFUSED_KEY, sentence)
         raise pytest.UsageError(sentence)
 
-    def watch_workers(self) -> None:
-        """On the controller of pytest-xdist, which collects nothing itself, register what takes the workers' records.
+    def register_controller(self) -> None:
+        """Register controller and recorder on the controller of pytest-xdist, which collects nothing itself.
 
-        Each worker loads the model where the engine holds one: more of them than devices are refused.
+        Raises pytest.UsageError when the workers would load more models than there are devices.
         """
         option = self.config.option
         distributes = getattr(option, "dist", "no") != "no" and not option.collectonly and not is_worker(self.config)
@@ -67,7 +67,7 @@ class Collector:
         from pytest_jarvis.plugin.xdist import Controller
 
         if self.benchmark.settings.detections:
-            # A training may write another adapter before a worker looks: the workers are told which one it is.
+            # Name the adapter to the workers: a training may write another one before they look for it.
             adapters = self.benchmark.settings.adapters
             option.jarvis_adapter = [f"{adapter.name}={adapter.source}" for adapter in adapters]
         controller = Controller(self.benchmark, worker_count(self.config))
@@ -75,7 +75,7 @@ class Collector:
         self._record((), controller=controller)
 
     def cases_for(self, markers: Iterable[pytest.Mark]) -> tuple[PromptCase, ...] | None:
-        """Return the cases that markers name; None when the input is wrong, which is said after collecting."""
+        """Return the cases that markers name; None after an error, which is shown once collection ends."""
         if self.benchmark is None or self.error is not None:
             return None
         try:
@@ -85,14 +85,14 @@ class Collector:
             return None
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Give the test one call for each case its marker names."""
+        """Parametrize the test with the cases of its markers."""
         cases = self.cases_for(metafunc.definition.iter_markers("jarvis_cases"))
         parameters = [pytest.param(case, id=f"{case.category}-{case.prompt_id}") for case in cases or ()]
         metafunc.parametrize("jarvis_case", parameters or [pytest.param(None, id=_NO_CASE)])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Say what is wrong with the session's input; leave out the tests of a model where none is loaded."""
+        """Raise an error in the input; skip the tests of a model in a replay."""
         self.check()
         if self.benchmark is not None and self.benchmark.settings.replay is not None:
             for item in items:
@@ -100,10 +100,10 @@ class Collector:
                     item.add_marker(pytest.mark.skip(reason=NO_MODEL))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Fix the plan, exactly the selected cases, and register what records their results."""
+        """Register the recorder of the selected cases."""
         if self.benchmark is None or self.config.option.collectonly:
             return
-        selected = {case.prompt_id: case for item in session.items if (case := _case_of(item)) is not None}
+        selected = {case.prompt_id: case for item in session.items if (case := _find_case(item)) is not None}
         modules = {id(item.module): item.module for item in session.items if isinstance(item, pytest.Function)}
         self._record(tuple(selected.values()), modules.values())
 
@@ -130,7 +130,7 @@ class Collector:
             self._refuse(f"--jarvis-engine {settings.engine}: {', '.join(missing)} not installed; {bring}")
 
     def _contamination(self, benchmark: Benchmark) -> Contamination | None:
-        """Return what training data holds of the prompts; where it is named, and on the controller alone."""
+        """Search the training data for the prompts, if there is any, and not on a worker."""
         if not benchmark.settings.training_data or is_worker(self.config):
             return None
         from pytest_jarvis.inputs.contamination import search_training_data
@@ -141,13 +141,13 @@ class Collector:
             self._refuse(f"--jarvis-training-data: {error}")
 
     def _metrics(self, benchmark: Benchmark, modules: Iterable[object]) -> MetricSet:
-        """Return the metrics of conftest files, plugins and test files; UsageError for one that cannot be."""
+        """Return the metrics of conftest files, plugins and test files; raise UsageError for an invalid one."""
         from pytest_jarvis.metrics.custom import MetricSet, check_metric_bars, collect_metrics
 
         hook = self.config.hook.pytest_jarvis_response_metrics
         try:
             metrics = collect_metrics([*self.config.pluginmanager.get_plugins(), *modules])
-            # A controller has not seen what its workers collect: they know the metrics of deeper conftest files.
+            # Only the workers of a controller see the metrics of test files and deeper conftest files.
             unseen = bool(hook.get_hookimpls()) or not (modules or is_worker(self.config))
             check_metric_bars(
                 benchmark.settings.config.benchmark.metric_bars, [one.spec for one in metrics], open_names=unseen
@@ -165,8 +165,8 @@ _COLLECTOR = pytest.StashKey[Collector]()
 _RECORDER = pytest.StashKey["Recorder"]()
 
 
-def obtain(config: pytest.Config) -> Collector:
-    """Return the session's collector; make and register it at the first call."""
+def get_collector(config: pytest.Config) -> Collector:
+    """Return the session's collector; create and register it at the first call."""
     collector = config.stash.get(_COLLECTOR, None)
     if collector is None:
         collector = config.stash[_COLLECTOR] = Collector(config)
@@ -174,8 +174,8 @@ def obtain(config: pytest.Config) -> Collector:
     return collector
 
 
-def recorder_of(config: pytest.Config) -> Recorder:
-    """Return the session's recorder; it is there as soon as tests run."""
+def get_recorder(config: pytest.Config) -> Recorder:
+    """Return the session's recorder, which exists once tests run; raise UsageError before."""
     recorder = config.stash.get(_RECORDER, None)
     if recorder is None:
         raise pytest.UsageError(
@@ -184,10 +184,6 @@ def recorder_of(config: pytest.Config) -> Recorder:
     return recorder
 
 
-def _case_of(item: pytest.Item) -> PromptCase | None:
-    case = (
-        item.callspec.params.get("jarvis_case")
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        else None
-    )
+def _find_case(item: pytest.Item) -> PromptCase | None:
+    case = item.callspec.params.get("jarvis_case") if hasattr(item, "callspec") else None
     return case if isinstance(case, PromptCase) else None

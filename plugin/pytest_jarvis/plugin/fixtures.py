@@ -1,4 +1,4 @@
-"""The fixtures: one loaded pair for the session, a handle on each arm, and what records a prompt's result."""
+"""The fixtures: the session's loaded pair, a handle on each arm, and functions that record a result."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 FIXTURES = frozenset(
     {"jarvis_case", "jarvis_measure", "jarvis_engine", "jarvis_show", "base_model", "lora_model", "lora_models"}
 )
-"""A test that asks for one of these makes its session a benchmark session."""
+"""A test that uses one of these makes its session a benchmark session."""
 
 
 @pytest.fixture(scope="session")
 def jarvis_engine(request: pytest.FixtureRequest) -> Engine:
-    """Return the engine of the session: one base with its adapters, loaded at the first use and proven."""
+    """Return the session's engine: one base with its adapters, loaded and proven at the first use."""
     return _recorder(request).engine
 
 
 @pytest.fixture(scope="session")
 def base_model(request: pytest.FixtureRequest) -> ModelHandle:
-    """Return a handle on the base: the loaded weights with every adapter off."""
+    """Return a handle on the base: all adapters off."""
     return _recorder_with_model(request).handle(None)
 
 
 @pytest.fixture(scope="session")
 def lora_model(request: pytest.FixtureRequest) -> ModelHandle:
-    """Return a handle on the candidate: the same weights with the first adapter on."""
+    """Return a handle on the candidate, the first adapter."""
     return _recorder_with_model(request).handle(0)
 
 
 @pytest.fixture(scope="session")
 def lora_models(request: pytest.FixtureRequest) -> tuple[ModelHandle, ...]:
-    """Return a handle on each adapter, the candidate's first."""
+    """Return a handle on each adapter, the candidate first."""
     recorder = _recorder_with_model(request)
     return tuple(map(recorder.handle, range(len(recorder.benchmark.settings.adapters))))
 
 
 @pytest.fixture
 def jarvis_measure(request: pytest.FixtureRequest) -> Callable[[PromptCase], Measured]:
-    """Return a function that measures a case for every adapter and records it; the first call draws the whole plan."""
+    """Return a function that measures and records a case; its first call generates the responses of all cases."""
 
     def measure_case(case: PromptCase) -> Measured:
         return _recorder(request).measure(request.node, case)
@@ -57,7 +57,7 @@ def jarvis_measure(request: pytest.FixtureRequest) -> Callable[[PromptCase], Mea
 
 @pytest.fixture
 def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Return a function that has a line printed in the terminal summary, where what a test prints does not get."""
+    """Return a function that adds a line to the terminal summary."""
 
     def show(text: str) -> None:
         _recorder(request).show(request.node, text)
@@ -66,7 +66,7 @@ def jarvis_show(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def _recorder_with_model(request: pytest.FixtureRequest) -> Recorder:
-    """Return what records this session; the test is skipped where no model is loaded."""
+    """Return the session's recorder; skip the test in a replay, which loads no model."""
     recorder = _recorder(request)
     if recorder.benchmark.settings.replay is not None:
         from pytest_jarvis.plugin.collection import NO_MODEL
@@ -76,7 +76,7 @@ def _recorder_with_model(request: pytest.FixtureRequest) -> Recorder:
 
 
 def _recorder(request: pytest.FixtureRequest) -> Recorder:
-    """Return what records this session; imported late, because every pytest run imports this module."""
-    from pytest_jarvis.plugin.collection import recorder_of
+    """Return the session's recorder; import its module late, because every pytest run imports this one."""
+    from pytest_jarvis.plugin.collection import get_recorder
 
-    return recorder_of(request.config)
+    return get_recorder(request.config)

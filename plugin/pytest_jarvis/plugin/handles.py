@@ -1,4 +1,4 @@
-"""What the fixtures give to a test: what was measured of a prompt, and one arm of the loaded pair."""
+"""Values of the fixtures: the measurement of a prompt, and a handle on an arm."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What `jarvis_measure` gives back: a row per adapter, and why something is missing, if it is."""
+    """Result of `jarvis_measure`: a row per adapter, and the failures."""
 
     rows: tuple[ResultRow, ...]
     failures: tuple[FailureRow, ...]
 
     @property
     def is_complete(self) -> bool:
-        """Whether every adapter has at least one pair of responses."""
+        """Whether every adapter has a pair of responses."""
         return all(row.measured for row in self.rows)
 
     @property
     def problems(self) -> str:
-        """The reasons of the responses that could not be made, each once."""
+        """Distinct reasons of the failures, as one line."""
         reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
-        return "; ".join(reasons) or "no response was drawn"
+        return "; ".join(reasons) or "no response was generated"
 
 
 @runtime_checkable
 class AnswersAlone(Protocol):
-    """An engine that can answer at batch size 1."""
+    """An engine that can generate at batch size 1."""
 
     def answer_alone(self, request: Request) -> Response | Failure:
-        """Return the answer to one request, with nothing beside it in its batch."""
+        """Return the response to one request, alone in its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHandle:
-    """One arm of the loaded pair: the same weights, with its adapter on or every adapter off."""
+    """One arm of the loaded pair: its adapter on, or all adapters off."""
 
     engine: Engine
     arm: str
@@ -50,25 +50,25 @@ class ModelHandle:
 
     @property
     def storage(self) -> str:
-        """How the weights are stored, as measured; said in French."""
+        """Measured storage of the weights, in French."""
         return labels.storage(self.engine.describe().coverage.storage)
 
     def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
-        """Return one response to `text`; raise EngineError when it could not be made."""
+        """Return one response to `text`; raise EngineError for a failure."""
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        return self._checked(text, next(iter(self.engine.generate([request])), None))
+        return self._require_response(text, next(iter(self.engine.generate([request])), None))
 
     def answer_alone(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
-        """Return one response at batch size 1, as latency is measured; raise EngineError when it could not be made.
+        """Return one response at batch size 1, to measure latency; raise EngineError for a failure.
 
-        An engine that runs no batches of its own (a server, the scripted one) answers as ever.
+        An engine without batches of its own (a server, the scripted one) generates as usual.
         """
+        if not isinstance(self.engine, AnswersAlone):
+            return self.generate(text, prompt_id=prompt_id, replicate=replicate)
         request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
-        if isinstance(self.engine, AnswersAlone):
-            return self._checked(text, self.engine.answer_alone(request))
-        return self._checked(text, next(iter(self.engine.generate([request])), None))
+        return self._require_response(text, self.engine.answer_alone(request))
 
-    def _checked(self, text: str, outcome: Response | Failure | None) -> Response:
+    def _require_response(self, text: str, outcome: Response | Failure | None) -> Response:
         if outcome is None:
             raise EngineError(f"{self.arm}: no response to {text!r}")
         if isinstance(outcome, Failure):

@@ -1,4 +1,4 @@
-"""The pytest plugin. Inert unless a test asks for a fixture of it or an option of its group is given."""
+"""The hooks that pytest calls. They do nothing without an option or a fixture of the plugin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_jarvis.plugin.fixtures import (
     lora_model,
     lora_models,
 )
-from pytest_jarvis.plugin.options import add_options, is_asked_for, refuse_other_root, refuse_unknown, refuse_values
+from pytest_jarvis.plugin.options import add_options, has_options, refuse_other_root, refuse_unknown, refuse_values
 
 if TYPE_CHECKING:
     from pytest_jarvis.plugin.collection import Collector
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Generator[None, object, object]:
-    """Name the nearest option for a mistyped one, once the project's own conftest.py has declared what it has."""
+    """Refuse a mistyped option with the nearest one, once the project's conftest.py has declared its own."""
     outcome = yield
     refuse_unknown(parser, args)
     return outcome
@@ -54,18 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers; read the configuration at once when an option of the group is given."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if is_asked_for(config) and not config.option.help:
+    if has_options(config) and not config.option.help:
         refuse_values(config)
         refuse_other_root(config)
         collector = _collector(config)
         collector.check()
-        collector.watch_workers()
+        collector.register_controller()
 
 
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> list[pytest.Item] | None:
-    """Make no test of a function whose categories this set of prompts has not."""
+    """Collect no test whose categories these prompts lack."""
     code = getattr(obj, "__code__", None)
     if code is None or not name.startswith("test") or "jarvis_case" not in code.co_varnames[: code.co_argcount]:
         return None
@@ -75,7 +75,7 @@ def pytest_pycollect_makeitem(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `jarvis_case` once for each case of its categories."""
+    """Parametrize a test that uses `jarvis_case` with the cases of its categories."""
     if not FIXTURES.intersection(metafunc.fixturenames):
         return
     collector = _collector(metafunc.config)
@@ -84,7 +84,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of latency out unless they are asked for by -m: they take minutes and say nothing of quality."""
+    """Deselect the tests of latency, which take minutes, unless -m names them."""
     if "latence" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("latence") is not None]
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _collector(config: pytest.Config) -> Collector:
-    """Return the session's collector, made and registered at the first call."""
-    from pytest_jarvis.plugin.collection import obtain
+    """Return the session's collector; import its module late, because every pytest run imports this one."""
+    from pytest_jarvis.plugin.collection import get_collector
 
-    return obtain(config)
+    return get_collector(config)

@@ -1,4 +1,4 @@
-"""The hooks that others may implement, in a conftest.py or a plugin of their own."""
+"""Hooks for a conftest.py or another plugin."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_jarvis_response_metrics(case: PromptCase, response: Response) -> Mapping[str, float] | None:
-    """Return more metrics of one response, by name, or None.
+    """Return metrics of one response by name, or None.
 
-    They appear under `extra` of the response's sample in the report. A name that several implementations give is
-    taken from the one that was registered last. An exception fails the test of that prompt and is recorded as a
-    failure of stage `score`.
+    They appear under `extra` of the response's sample in the report. For a name that several implementations give,
+    the one registered last wins. An exception fails the test of that prompt, as a failure of stage `score`.
     """
 
 
 @pytest.hookspec
 def pytest_jarvis_result(config: pytest.Config, row: ResultRow) -> None:
-    """Take note of one prompt's result for one adapter, as it is recorded (on the controller under xdist)."""
+    """Receive the result of one prompt and adapter when it is recorded (under pytest-xdist, on the controller)."""
 
 
 @pytest.hookspec
 def pytest_jarvis_report(config: pytest.Config, report: Report) -> Report | None:
-    """Have a last word on the report before it is written: return a changed one (`msgspec.structs.replace`) or None.
+    """Return a changed report (`msgspec.structs.replace`) or None, before the files are made.
 
-    Numbers and verdict are final by then: what is changed here changes the files, not the exit status.
+    The verdict is final: changes alter the files, not the exit status.
     """

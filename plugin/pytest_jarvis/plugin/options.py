@@ -1,4 +1,4 @@
-"""The options as pytest declares them, and what is refused before anything is collected."""
+"""Options of the plugin: declare them to pytest, and refuse invalid ones before collection."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options of the group `jarvis`.
 
-    The error of a value that cannot be used is kept in its place and said by `refuse_values`: argparse would print the
-    usage of pytest around the sentence, and never show the help.
+    An invalid value becomes its error, which `refuse_values` raises: argparse would print pytest's usage around it, and
+    would not show the help.
     """
     title = "JARVIS benchmark: a base model against its LoRA fine-tunes (options override benchmark_config.json)"
     group = parser.getgroup("jarvis", title)
@@ -34,20 +34,20 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _read(kind: Callable[[str], object], text: str) -> object:
-    """Return the value of an option, or the error of one that cannot be used."""
+    """Return the value of an option, or the error of an invalid one."""
     try:
         return kind(text)
     except argparse.ArgumentTypeError as error:
         return error
 
 
-def is_asked_for(config: pytest.Config) -> bool:
-    """Whether any option of the group is set, on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
+def has_options(config: pytest.Config) -> bool:
+    """Return whether an option of the group is set on the command line, in `addopts` or in `PYTEST_ADDOPTS`."""
     return bool(options_in(config.option))
 
 
 def refuse_values(config: pytest.Config) -> None:
-    """Raise pytest.UsageError for the first option of the group whose value cannot be used."""
+    """Raise pytest.UsageError for the first option of the group with an invalid value."""
     for option, value in options_in(config.option):
         if isinstance(value, argparse.ArgumentTypeError):
             import pytest
@@ -58,7 +58,7 @@ def refuse_values(config: pytest.Config) -> None:
 
 
 def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
-    """Raise pytest.UsageError for an option that begins as those of the group do, and that nothing has declared."""
+    """Raise pytest.UsageError for an undeclared option with the prefix of the group."""
     if not any(word.startswith(PREFIX) for word in arguments) or {"-h", "--help"}.intersection(arguments):
         return
     _, unknown = parser.parse_known_and_unknown_args(arguments)
@@ -76,10 +76,10 @@ def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
 
 
 def refuse_other_root(config: pytest.Config) -> None:
-    """Raise pytest.UsageError where pytest took the value of an option of the group for what is to be tested.
+    """Raise pytest.UsageError where pytest took the value of an option of the group for a path to tests.
 
-    It looks for its configuration beside every argument that is a path, before it knows any option of a plugin: without
-    a path to tests, a model's folder as a word of its own then decides, and the project's own settings are not read.
+    It looks for its configuration beside every argument that is a path, before it knows the options of plugins: without
+    a path to tests, a model's folder then decides, and the project's own settings are not read.
     """
     import pytest
 
@@ -96,7 +96,7 @@ def refuse_other_root(config: pytest.Config) -> None:
     if taken and not found and any(map(_configures_pytest, (here, *here.parents))):
         word, value = taken[0]
         raise pytest.UsageError(
-            f"pytest takes the value of {word} for what is to be tested, and does not read the configuration of "
+            f"pytest takes the value of {word} for a path to tests, and does not read the configuration of "
             f"{here}; write {word}={value}, with an equals sign, or name the folder of the tests"
         )
 

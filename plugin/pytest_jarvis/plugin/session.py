@@ -1,4 +1,4 @@
-"""The object of a benchmark session while tests run: it gathers their results, judges, writes and shows them."""
+"""Recorder of a benchmark session: collect the results of tests, judge them, write and show the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytest_jarvis.render.french.saved_runs import replay_label
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
-from pytest_jarvis.run.build_report import Gathered, decide_rows, exits_failed, judge_gate, make_report, save_report
+from pytest_jarvis.run.build_report import SessionResults, decide_rows, has_failed, judge_gate, make_report, save_report
 from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from pytest_jarvis.stats.gate import GateOutcome
 
 
-def with_lines(traceback: TracebackType | None) -> TracebackType | None:
-    """Return the same traceback with a line in every entry: Python has none for some instructions, pytest needs one."""
+def fill_line_numbers(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback with a line in every entry: pytest needs one, and Python has none for some instructions."""
     entries: list[TracebackType] = []
     while traceback is not None:
         entries.append(traceback)
@@ -53,8 +53,8 @@ def with_lines(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def leave_to_summary(config: pytest.Config) -> None:
-    """Have pytest say nothing of its own of the exit that ends the session: our summary says why."""
+def silence_exit_message(config: pytest.Config) -> None:
+    """Drop pytest's message about the exit that ends the session: our summary has it."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter._keyboardinterrupt_memo = None  # noqa: SLF001  # there is no public way
@@ -68,19 +68,19 @@ _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one test found out about its case; travels on the test's report."""
+    """Result of one test; travels on the test's report."""
 
     rows: tuple[ResultRow, ...]
     failures: tuple[FailureRow, ...]
     notes: WorkerNotes | None = None
-    """With the first record of a worker: should it die, they are known."""
+    """With the first record of a worker, in case it dies."""
 
 
 _RECORD = pytest.StashKey[CaseRecord]()
 
 
 class Recorder:
-    """Registered when the plan of a benchmark session is fixed."""
+    """Plugin that records a benchmark session, registered once its cases are selected."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class Recorder:
         metrics: MetricSet,
         controller: Controller | None = None,
     ) -> None:
-        """`cases` are the selected ones, `metrics` those that others added; nothing is loaded yet.
+        """Load nothing yet; `cases` are the selected ones, `metrics` the custom ones.
 
-        `controller` is there on that of pytest-xdist, which itself measures nothing.
+        `controller` exists on the controller of pytest-xdist, which runs no tests.
         """
         self.config = config
         self.metrics = metrics
@@ -101,7 +101,7 @@ class Recorder:
         conf = benchmark.settings.config
         replay = benchmark.settings.replay
         label = labels.model_named(conf.model.base_model_id) if replay is None else replay_label(replay.source)
-        # Nothing is drawn in a replay: neither its speed nor its memory is one.
+        # A replay generates nothing: it has no progress and no memory to show.
         self.listener = LiveTerminal(
             config,
             label,
@@ -116,7 +116,7 @@ class Recorder:
         self.verbosity = verbosity_of(config, conf.logging)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
-            # A recorded test has a line of its own instead of a mark, which pytest's percentages would not count.
+            # A recorded test prints a line instead of a mark, which pytest's percentages would not count.
             reporter._show_progress_info = False  # noqa: SLF001  # there is no public way
         self.records: dict[str, CaseRecord] = {}
         self.shown: list[str] = []
@@ -125,74 +125,74 @@ class Recorder:
         self.report: Report | None = None
         self.folder: Path | None = None
         self.problems: list[OutputProblem] = []
-        self._told = False
+        self._has_sent_notes = False
         self.error: str | None = None
-        """Why the model cannot be used; it ends the session."""
+        """Why the model cannot be used, which ends the session."""
         self.hook_error: str | None = None
-        self.unwritten: str | None = None
-        """Why the report could not be written; None when it was, or was not asked for."""
+        self.write_error: str | None = None
+        """Why the report could not be written."""
         self._category = ""
 
     @property
     def engine(self) -> Engine:
-        """The session's engine; pytest stops with exit status 4 when it cannot be loaded."""
-        return self._or_exit(lambda: self.runs.engine)
+        """The session's engine; exit status 4 when it cannot be loaded."""
+        return self._run_or_exit(lambda: self.runs.engine)
 
-    def _or_exit(self, action: Callable[[], T]) -> T:
-        """Return what `action` gives; a model that cannot be used ends the session with exit status 4, its sentence.
+    def _run_or_exit(self, action: Callable[[], T]) -> T:
+        """Return the result of `action`; end the session with exit status 4 for a model that cannot be used.
 
-        A worker of pytest-xdist may not end the session: its test fails, and the controller is told.
+        A worker of pytest-xdist cannot end the session: it fails its test and informs the controller.
         """
         told = getattr(self.config, "workerinput", {})
         if self.workers > 1 and self.benchmark.settings.kind.holds_model and DEVICE_KEY not in told:
-            self._give_up(
+            self._exit_with(
                 f"each of {self.workers} workers would load the model; run without -n, or with -n 1; with several "
                 "GPUs, --jarvis-report gives each worker its own"
             )
         try:
             return action()
         except EngineError as error:
-            self._give_up(str(error))
+            self._exit_with(str(error))
 
-    def _give_up(self, sentence: str) -> NoReturn:
+    def _exit_with(self, sentence: str) -> NoReturn:
         self.error = sentence
         if is_worker(self.config):
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
 
-    def handle(self, place: int | None) -> ModelHandle:
-        """Return the handle on the base (None), or on the adapter that was named at this place."""
+    def handle(self, index: int | None) -> ModelHandle:
+        """Return the handle on the base (None), or on the adapter with this index."""
         label = labels.model_label(self.engine.describe())
-        if place is None or self.benchmark.settings.twin:
+        if index is None or self.benchmark.settings.twin:
             return ModelHandle(self.engine, BASE_ARM, label)
-        name = self.benchmark.settings.adapters[place].name
+        name = self.benchmark.settings.adapters[index].name
         return ModelHandle(self.engine, name, f"{label} + {name}")
 
     def show(self, item: pytest.Item, text: str) -> None:
-        """Have a line printed in the terminal summary; it travels on the test's report."""
+        """Add a line to the terminal summary; it travels on the test's report."""
         item.user_properties.append((_SHOWN_PROPERTY, text))
 
     def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
-        """Draw the plan if it is not drawn yet, and record this case's rows on the item."""
-        run = self.runs.of(case)
-        self._or_exit(run.draw)
+        """Generate the plan's responses at the first call, and record the case's rows on the item."""
+        run = self.runs.find(case)
+        self._run_or_exit(run.generate)
         failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
-        with self._recorded_if_raised(item, case, failures):
+        with self._record_metric_fault(item, case, failures):
             rows = tuple(run.rows(case, self.metrics))
-        notes = None if self._told or not is_worker(self.config) else self._worker_notes()
+        notes = None if self._has_sent_notes or not is_worker(self.config) else self._worker_notes()
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
-        self._told = True
-        item.user_properties.extend(_properties(rows))
+        self._has_sent_notes = True
+        item.user_properties.extend(_score_properties(rows))
         return Measured(rows=rows, failures=failures)
 
     def _worker_notes(self) -> WorkerNotes:
         return WorkerNotes(facts=self.runs.facts(), error=self.error, metrics=self.metrics.specs)
 
     @contextmanager
-    def _recorded_if_raised(
+    def _record_metric_fault(
         self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
     ) -> Generator[None, None, None]:
-        """Record what was drawn when a metric of others gives no number: the test fails, the responses are kept."""
+        """Record the responses and fail the test when a custom metric gives no number."""
         try:
             yield
         except MetricFaultError as fault:
@@ -203,7 +203,7 @@ class Recorder:
                 stage="score",
                 reason=fault.note,
             )
-            rows = tuple(self.runs.of(case).rows(case, NO_METRICS))
+            rows = tuple(self.runs.find(case).rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
             pytest.fail(str(fault), pytrace=False)
 
@@ -211,7 +211,7 @@ class Recorder:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the record on the test's report, where it survives the way from a worker."""
+        """Put the record on the test's report, which a worker sends to the controller."""
         report = yield
         if call.when == "call" and (record := item.stash.get(_RECORD, None)) is not None:
             vars(report)["jarvis_record"] = msgspec.to_builtins(record)
@@ -219,7 +219,7 @@ class Recorder:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the record off a report; under pytest-xdist the controller alone does."""
+        """Take the record off a report, except on a worker."""
         if report.when != "call" or is_worker(self.config):
             return
         self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
@@ -227,11 +227,11 @@ class Recorder:
         if raw is None:
             return
         record = msgspec.convert(raw, CaseRecord)
-        # pytest keeps every report to the end: only that there was a record stays on it.
+        # pytest keeps every report to the end: free the record, and keep only that there was one.
         vars(report)["jarvis_record"] = None
         self.records[report.nodeid] = record
         if self.controller is not None and record.notes is not None:
-            self.controller.hear(record.notes)
+            self.controller.early_notes = record.notes
         self._category = show_case(
             self.config, record.rows, self._label(record), shown=self._category, verbosity=self.verbosity
         )
@@ -240,32 +240,29 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Leave out pytest's own mark for a recorded test: its line says more."""
+        """Drop pytest's mark for a recorded test, which prints a line."""
         recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
         return ("passed", "", "") if recorded and self.verbosity >= 0 else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        """Let pytest say where Ctrl-C struck: it cannot when that was within an instruction of no line."""
+        """Complete the traceback of Ctrl-C, from which pytest takes the place."""
         try:
             return (yield)
         except KeyboardInterrupt as interrupt:
-            interrupt.__traceback__ = with_lines(interrupt.__traceback__)
+            interrupt.__traceback__ = fill_line_numbers(interrupt.__traceback__)
             raise
 
     @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Take note that the report will be partial."""
+        """Mark the report as partial."""
         self.interrupted = True
         if self.error is not None:
-            leave_to_summary(self.config)
+            silence_exit_message(self.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Build the report, write its numbers, set the exit status, then make the files for people.
-
-        A worker of pytest-xdist only tells the controller what it knows.
-        """
+        """Write the report, set the exit status, and make the other files; a worker only sends its notes."""
         if is_worker(self.config):
             tell_controller(self.config, NOTES_KEY, msgspec.to_builtins(self._worker_notes()))
             self.runs.close()
@@ -273,43 +270,43 @@ class Recorder:
         try:
             self._conclude(session)
         finally:
-            # Last: a device that fails as its memory is given back must not cost the numbers.
+            # Last, so that a device that fails to free its memory does not cost the report.
             self.runs.close()
 
     def _conclude(self, session: pytest.Session) -> None:
-        """Numbers first, exit status second, what others change and the files for people last."""
-        gathered = self._gather()
-        self.gate = judge_gate(self.benchmark, gathered)
+        """Write the numbers first, then set the exit status; call hooks and make the other files last."""
+        results = self._collect_results()
+        self.gate = judge_gate(self.benchmark, results)
         writes = self.benchmark.settings.write_report
-        if gathered is not None and gathered.planned:
-            self.report = make_report(self.benchmark, gathered, self.gate, self.config.rootpath)
+        if results is not None and results.planned:
+            self.report = make_report(self.benchmark, results, self.gate, self.config.rootpath)
             if writes:
                 try:
                     self.folder = save_report(self.report, self.benchmark.settings)
                 except InputError as error:
-                    self.unwritten = str(error)
+                    self.write_error = str(error)
         if writes:
-            self._tell_junit(session)
-            if exits_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
+            self._write_junit(session)
+            if has_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.controller is not None and self.controller.error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self.unwritten is not None:
+        if self.write_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.report is not None:
-            self.report = self._last_word(self.report)
+            self.report = self._call_report_hooks(self.report)
             if self.folder is not None:
                 self._make_files(self.report, self.folder)
 
     @property
     def facts(self) -> RunFacts | None:
-        """What the run knows; under pytest-xdist, what the workers told of it."""
+        """Facts of the run; under pytest-xdist, those of the workers."""
         return self.runs.facts() if self.controller is None else self.controller.facts()
 
     @property
     def summary(self) -> SessionSummary:
-        """What the session came to, to be shown."""
-        facts = None if self.listener.told_of_store else self.facts
+        """Values of the terminal summary."""
+        facts = None if self.listener.has_shown_store_problem else self.facts
         lost = self.controller is not None and bool(self.controller.lost)
         return SessionSummary(
             settings=self.benchmark.settings,
@@ -324,7 +321,7 @@ class Recorder:
             all_workers_died=self.report is None and lost,
             interrupted=self.interrupted,
             error=self.error,
-            unwritten=self.unwritten,
+            write_error=self.write_error,
             hook_error=self.hook_error,
         )
 
@@ -341,7 +338,7 @@ class Recorder:
             report, folder, output.formats, names=output.names, step_summary=Path(named) if named else None
         )
 
-    def _tell_junit(self, session: pytest.Session) -> None:
+    def _write_junit(self, session: pytest.Session) -> None:
         assert self.gate is not None  # noqa: S101  # checked by the caller
         from _pytest.junitxml import xml_key
 
@@ -350,18 +347,18 @@ class Recorder:
             if self.report is not None and self.report.regression is not None:
                 xml.add_global_property("jarvis.regression", self.report.regression.verdict)
 
-    def _gather(self) -> Gathered | None:
-        """Return all that was measured, also for cases whose test did not get to run; None when nothing was loaded."""
+    def _collect_results(self) -> SessionResults | None:
+        """Return the results, also of cases whose test did not run; None when nothing was loaded."""
         controller, facts = self.controller, self.facts
         if facts is None:
             return None
         samples = facts.samples_per_prompt
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
 
-        def found(case: PromptCase) -> CaseRecord:
+        def find_record(case: PromptCase) -> CaseRecord:
             if (record := recorded.get(case.prompt_id)) is not None:
                 return record
-            run = self.runs.of(case)
+            run = self.runs.find(case)
             lost = run.failures(case) if controller is None else controller.failures_of(case, samples)
             if not (lost or run.has_anything(case)):
                 return CaseRecord(rows=(), failures=())
@@ -369,11 +366,11 @@ class Recorder:
             return CaseRecord(rows=tuple(run.rows(case, NO_METRICS)), failures=failures)
 
         cases = self.runs.cases if controller is None else controller.planned
-        records = [found(case) for case in cases]
+        records = [find_record(case) for case in cases]
         rows = tuple(row for record in records for row in record.rows)
         if controller is not None and not controller.has_decided(facts):
             facts = replace(facts, decisions=decide_rows(self.benchmark, rows, samples))
-        return Gathered(
+        return SessionResults(
             rows=rows,
             failures=tuple(failure for record in records for failure in record.failures),
             planned=cases,
@@ -388,20 +385,20 @@ class Recorder:
     def _label(self, record: CaseRecord) -> str:
         return next(one.label for one in self.benchmark.prompts.categories if one.name == record.rows[0].category)
 
-    def _last_word(self, report: Report) -> Report:
-        """Return the report as the hooks leave it, written again if it changed; a hook that raises changes nothing."""
+    def _call_report_hooks(self, report: Report) -> Report:
+        """Return the report as changed by hooks, and write it again; a hook that raises changes nothing."""
         try:
             for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
                 report = changed
             if report is not self.report and self.folder is not None:
                 write_atomically(self.folder / REPORT_FILE, encode_report(report))
-        except Exception as error:  # noqa: BLE001  # what another's code does here must not cost the summary
+        except Exception as error:  # noqa: BLE001  # another's code must not cost the summary
             self.hook_error = f"{type(error).__name__}: {error}"
             return self.report or report
         return report
 
 
-def _properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
+def _score_properties(rows: tuple[ResultRow, ...]) -> list[tuple[str, object]]:
     result: list[tuple[str, object]] = []
     for row in rows:
         scores = flat_figures(row)

@@ -1,4 +1,4 @@
-"""What a session shows on pytest's terminal: a line per prompt as it passes, and the summary at the end."""
+"""Output on pytest's terminal: progress, a line per prompt, and the summary."""
 
 from __future__ import annotations
 
@@ -46,34 +46,34 @@ _LOG_PERIOD_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """What a session came to, as its summary shows it."""
+    """Values of the summary at the end of a session."""
 
     settings: Settings
     report: Report | None
     gate: GateOutcome | None
     verbosity: int
     workers: int
-    """Processes that drew."""
+    """Processes that generated responses."""
     shown: tuple[str, ...]
-    """Lines of the tests."""
+    """Lines added by tests."""
     folder: Path | None
-    """Where the report is."""
+    """Folder of the report."""
     problems: tuple[OutputProblem, ...]
-    """Files that could not be made."""
+    """Files that failed."""
     store_problem: StoreProblem | None
-    """Of the store of responses, where it was not shown yet."""
+    """Error of the store that was not shown yet."""
     all_workers_died: bool
     interrupted: bool
     error: str | None
     """Why the model cannot be used."""
-    unwritten: str | None
+    write_error: str | None
     """Why the report could not be written."""
     hook_error: str | None
-    """What a hook of others raised on the report."""
+    """Exception of a hook on the report."""
 
     @property
     def is_refused(self) -> bool:
-        """Whether the run never began: there is nothing to judge, and that it was refused is the whole of it."""
+        """Whether the run never began: there is nothing to judge."""
         return self.error is not None and self.report is None
 
     @property
@@ -84,12 +84,12 @@ class SessionSummary:
 
 
 class LiveTerminal:
-    """A line that is rewritten on a terminal; a line now and then, without carriage returns, in a log."""
+    """Progress of a run: one line rewritten in place on a terminal, occasional lines in a log."""
 
     def __init__(
         self, config: pytest.Config, label: str, *, logging: LoggingSection, notes: Sequence[str] = ()
     ) -> None:
-        """`label` names the model, `notes` are shown before it is loaded; `logging` says what is shown at all."""
+        """`label` names the model; `notes` are shown before it loads; `logging` selects the output."""
         manager = config.pluginmanager
         self._reporter: TerminalReporter | None = manager.get_plugin("terminalreporter")
         self._capture: CaptureManager | None = manager.get_plugin("capturemanager")
@@ -102,32 +102,32 @@ class LiveTerminal:
         self._quiet = verbosity_of(config, logging) < 0
         self._next = 0.0
         self._open_line = False
-        self.told_of_store = False
-        """Whether the failure of the store was shown."""
+        self.has_shown_store_problem = False
+        """Whether the store's error was shown."""
 
-    def loading(self) -> None:
-        """Show that the engine begins to load, and what was chosen for it."""
+    def show_loading(self) -> None:
+        """Show the notes and that the engine loads."""
         for note in self._notes:
             self._line(f"JARVIS : {note}")
         self._line(loading_line(self._label))
 
-    def loaded(self, description: EngineDescription, seconds: float) -> None:
-        """Show what is loaded and how long it took."""
+    def show_loaded(self, description: EngineDescription, seconds: float) -> None:
+        """Show the loaded model and the time it took."""
         shown = description if self._memory else replace(description, memory=())
         for line in terminal.loaded_lines(shown, seconds):
             self._line(line)
 
-    def recalled(self, look: int, taken: int, planned: int) -> None:
-        """Show how many of a look's responses the store had."""
+    def show_reuse(self, look: int, taken: int, planned: int) -> None:
+        """Show how many of a look's responses the store held."""
         self._line(recalled_line(look, taken, planned))
 
-    def store_failed(self, problem: StoreProblem) -> None:
-        """Show that the run goes on without its store."""
-        self.told_of_store = self._writer is not None and not self._quiet
+    def show_store_problem(self, problem: StoreProblem) -> None:
+        """Show that the run continues without its store."""
+        self.has_shown_store_problem = self._writer is not None and not self._quiet
         self._line(problem_sentence(problem.kind, problem.path, problem.reason), yellow=True)
 
-    def drawing(self, look: int, progress: Progress) -> None:
-        """Show how far the drawing is, often on a terminal, seldom in a log."""
+    def show_progress(self, look: int, progress: Progress) -> None:
+        """Show how many responses there are, often on a terminal, seldom in a log."""
         now = time.monotonic()
         if now < self._next or not self._progress:
             return
@@ -139,8 +139,8 @@ class LiveTerminal:
         elif progress.responses_done or progress.tokens:
             self._line(text)
 
-    def drawn(self, look: int, progress: Progress) -> None:
-        """Show that all responses of a look are there."""
+    def show_look(self, look: int, progress: Progress) -> None:
+        """Show that all responses of a look are generated."""
         if self._open_line:
             self._rewrite("")
             self._open_line = False
@@ -155,7 +155,7 @@ class LiveTerminal:
                 writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
 
     def _rewrite(self, text: str) -> None:
-        """Write over the open line; an empty text clears it."""
+        """Overwrite the open line; an empty text clears it."""
         with self._writing() as writer:
             if writer is None:
                 return
@@ -167,7 +167,7 @@ class LiveTerminal:
 
     @contextmanager
     def _writing(self) -> Iterator[TerminalWriter | None]:
-        """Give pytest's writer past the capture of output; None when nothing is to be shown."""
+        """Yield pytest's writer with capture disabled; None to show nothing."""
         writer = None if self._quiet else self._writer
         if self._capture is None:
             yield writer
@@ -180,7 +180,7 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGE
 
 
 def verbosity_of(config: pytest.Config, section: LoggingSection) -> int:
-    """Return how much is shown: pytest's own -q (below 0) and -v (above 0), else what the configuration says."""
+    """Return the verbosity: pytest's -q (below 0) or -v (above 0), else that of the configuration."""
     given: int = config.option.verbose
     return given or {"quiet": -1, "normal": 0, "verbose": 1}[section.verbosity]
 
@@ -189,9 +189,9 @@ _REGRESSION_COLOURS = {"DROP": "red", "NO_DROP": "green", "NOT_JUDGED": "yellow"
 
 
 def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, shown: str, verbosity: int) -> str:
-    """Print a line per adapter for the prompt just measured, under its category's heading; return the heading shown.
+    """Print a line per adapter for a prompt, under its category's heading; return the heading.
 
-    With a `verbosity` above 0, both first answers too; below 0, nothing.
+    Print both first responses too with a `verbosity` above 0, and nothing below 0.
     """
     if not config.pluginmanager.has_plugin("terminalreporter") or verbosity < 0:
         return shown
@@ -209,7 +209,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
 
 
 def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
-    """Print what the tests had shown, the table, the verdict with its reasons, and where the report is."""
+    """Print lines of tests, tables, the verdict with its reasons, problems, and the report's folder."""
     settings, report, judged = summary.settings, summary.report, summary.is_judged
     if not (summary.shown or report or judged or summary.is_refused):
         return
@@ -238,9 +238,9 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
 
 def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
     has_drawn = summary.report is not None and any(row.samples for row in summary.report.results)
-    if summary.interrupted and summary.settings.keeps_responses and has_drawn:
+    if summary.interrupted and summary.settings.writes_store and has_drawn:
         _write(reporter, word("session.resume"), yellow=True)
-    for error in (summary.error, summary.unwritten):
+    for error in (summary.error, summary.write_error):
         if error is not None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
     if summary.folder is not None:
@@ -295,7 +295,7 @@ def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:
 
 
 def start_line(writer: TerminalWriter) -> None:
-    """Begin a new line, if one is open; the reporter's own way would have it print the file's name again."""
+    """End an open line; the reporter's own method would print the file's name again."""
     if writer.width_of_current_line:
         writer.line()
 

@@ -51,7 +51,7 @@ def pin_device(config: pytest.Config) -> None:
 
 
 def count_devices() -> int:
-    """Return how many devices torch sees; asked of a process of its own, so that this one stays without torch."""
+    """Return how many devices torch sees, counted in another process, so that this one does not import torch."""
     try:
         done = subprocess.run(  # noqa: S603  # this Python and a constant
             [sys.executable, "-c", _COUNT_DEVICES],
@@ -66,24 +66,24 @@ def count_devices() -> int:
 
 
 def visible_devices(count: int, variable: str | None) -> list[str]:
-    """Return the names of `count` devices as `CUDA_VISIBLE_DEVICES` has them, or their numbers where it is not set."""
+    """Return the names of `count` devices: those in `CUDA_VISIBLE_DEVICES`, else their numbers."""
     named = [name.strip() for name in (variable or "").split(",") if name.strip()]
     return named[:count] if named else [str(number) for number in range(count)]
 
 
 def free_device(devices: Sequence[str], taken: Mapping[str, str]) -> str | None:
-    """Return the first device that no living worker has, by `taken` (worker -> its device); None when all are taken."""
+    """Return the first device that is not `taken` (worker -> device); None without one."""
     in_use = set(taken.values())
     return next((device for device in devices if device not in in_use), None)
 
 
 def refuse_more_workers_than_devices(workers: int, devices: int) -> None:
-    """Raise pytest.UsageError with what to do."""
+    """Raise pytest.UsageError when there are more workers than devices."""
     if workers <= devices:
         return
     found = "no GPU is visible" if devices == 0 else f"{devices} GPU{'s are' if devices > 1 else ' is'} visible"
     fewer = f"with -n {devices}, " if devices > 1 else ""
     raise pytest.UsageError(
         f"-n {workers}: each of {workers} workers would load the model, and {found}; run {fewer}without -n, or with "
-        "-n 1: responses of all prompts are drawn in the same batches anyway"
+        "-n 1: responses to all prompts are generated in the same batches anyway"
     )

@@ -1,4 +1,4 @@
-"""Under pytest-xdist: what the controller tells its workers and they tell it, and what a worker that died leaves."""
+"""Runs of a session, and how the controller of pytest-xdist divides them among workers and merges their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_jarvis.plugin.workers import (
     refuse_more_workers_than_devices,
     visible_devices,
 )
-from pytest_jarvis.run.benchmark import Group, cases_of_tests, group_cases
+from pytest_jarvis.run.benchmark import Group, group_cases, match_tests
 from pytest_jarvis.run.runner import RunFacts
 from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
 
@@ -36,23 +36,20 @@ if TYPE_CHECKING:
 
 
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker of pytest-xdist tells the controller when it is done."""
+    """Facts that a worker sends to the controller."""
 
     facts: RunFacts | None
     error: str | None
-    """Why no engine could be had, in one sentence."""
+    """Why the engine could not be loaded."""
     metrics: tuple[MetricSpec, ...] = ()
-    """Those that others declared."""
+    """The custom metrics."""
 
 
 class Runs:
-    """The runs of a session: one for the whole plan, or on one of several workers one for each group of cases.
-
-    All are on one engine, loaded at its first use.
-    """
+    """Runs of a session, on one engine: one for the whole plan, or on one of several workers one per group of cases."""
 
     def __init__(self, benchmark: Benchmark, cases: tuple[PromptCase, ...], listener: Listener, workers: int) -> None:
-        """`cases` are the selected ones; nothing is loaded yet."""
+        """Load nothing yet; `cases` are the selected ones."""
         self.cases = cases
         self._engine: Engine | None = None
         whole = [Group(name="", cases=cases)]
@@ -64,19 +61,19 @@ class Runs:
 
     @property
     def engine(self) -> Engine:
-        """The one engine; an EngineError passes through."""
+        """The shared engine; an EngineError passes through."""
         return self._runs[0].engine
 
-    def of(self, case: PromptCase) -> BenchmarkRun:
-        """Return the run that draws a case, or the one that knows how a row without responses looks."""
+    def find(self, case: PromptCase) -> BenchmarkRun:
+        """Return the run of a case; for another process's case, any run, to make its row without responses."""
         return self._run_of.get(case.prompt_id, self._runs[0])
 
     def facts(self) -> RunFacts | None:
-        """Return what is known beside the rows; of several runs, together: None when nothing was loaded."""
-        return merged_facts([facts for run in self._runs if (facts := run.facts()) is not None])
+        """Return the merged facts of the runs; None when nothing was loaded."""
+        return merge_facts([facts for run in self._runs if (facts := run.facts()) is not None])
 
     def close(self) -> None:
-        """Give the engine's memory back; some runs of it may never have begun."""
+        """Free the engine's memory."""
         for run in self._runs:
             run.close()
 
@@ -86,10 +83,10 @@ class Runs:
         return self._engine
 
 
-def merged_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
-    """Return the facts of several runs of one plan as those of one; None without any.
+def merge_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
+    """Return the facts of several runs of one plan as those of one, without decisions; None without any.
 
-    Times are added but for the loading, the longest; the mismatched cosine is the mean of theirs. No decision holds.
+    Times are added, except that the longest loading counts; the mismatched cosine is the mean.
     """
     if len(facts) < 2:
         return facts[0] if facts else None
@@ -103,22 +100,22 @@ def merged_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
         mismatched_cosine=fmean(mismatched) if mismatched else None,
         timings_s={name: max(found) if name == "load" else sum(found) for name, found in times.items()},
         stopped_short=any(one.stopped_short for one in facts),
-        reused=_added([one.reused for one in facts]),
-        generated=_added([one.generated for one in facts]),
+        reused=_add_counts([one.reused for one in facts]),
+        generated=_add_counts([one.generated for one in facts]),
         store_problem=next((one.store_problem for one in facts if one.store_problem is not None), None),
     )
 
 
-def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+def _add_counts(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     names = dict.fromkeys(name for one in counts for name in one)
     return {name: sum(one.get(name, 0) for one in counts) for name in names}
 
 
 class Controller:
-    """Registered on the controller of pytest-xdist: shares out devices and cases, and keeps what workers tell."""
+    """Plugin of the controller of pytest-xdist: assigns devices and cases to workers, and collects their notes."""
 
     def __init__(self, benchmark: Benchmark, workers: int) -> None:
-        """Raise pytest.UsageError when more workers would load a model than there are devices."""
+        """Raise pytest.UsageError when the workers would load more models than there are devices."""
         self.workers = workers
         self._benchmark = benchmark
         self._devices: list[str] = []
@@ -126,7 +123,8 @@ class Controller:
         self._case_of: dict[str, PromptCase] = {}
         self._group_of: dict[str, str] = {}
         self._notes: list[WorkerNotes] = []
-        self._early_notes: WorkerNotes | None = None
+        self.early_notes: WorkerNotes | None = None
+        """Sent with a worker's first record, for a session in which none survives."""
         self.lost: set[str] = set()
         if workers > 1 and benchmark.settings.kind.holds_model:
             self._devices = visible_devices(count_devices(), os.environ.get(DEVICE_VARIABLE))
@@ -134,7 +132,7 @@ class Controller:
 
     @property
     def error(self) -> str | None:
-        """Why a worker had no engine, in one sentence."""
+        """Why a worker could not load the engine."""
         return next((notes.error for notes in self._notes if notes.error is not None), None)
 
     @property
@@ -144,40 +142,35 @@ class Controller:
         return tuple(case for case in self._benchmark.cases if case.prompt_id in selected)
 
     def facts(self) -> RunFacts | None:
-        """Return what the workers know beside their rows; of those that died, what came with a first test."""
-        early = self._early_notes.facts if self._early_notes else None
-        return merged_facts([notes.facts for notes in self._notes if notes.facts is not None]) or early
+        """Return the merged facts of the workers; if all died, those sent with a first record."""
+        early = self.early_notes.facts if self.early_notes else None
+        return merge_facts([notes.facts for notes in self._notes if notes.facts is not None]) or early
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """The metrics that others declared where the workers collected; all collect the same."""
-        told = [*self._notes, *([self._early_notes] if self._early_notes else [])]
-        return max((notes.metrics for notes in told), key=len, default=())
-
-    def hear(self, notes: WorkerNotes) -> None:
-        """Take what came with a worker's first record, should none of them live to tell more."""
-        self._early_notes = notes
+        """The custom metrics; all workers collect the same."""
+        notes = [*self._notes, *([self.early_notes] if self.early_notes else [])]
+        return max((one.metrics for one in notes), key=len, default=())
 
     def has_decided(self, facts: RunFacts) -> bool:
-        """Whether the decisions are those of the one worker that drew the whole plan."""
+        """Return whether the facts have the decisions of the one worker that ran the whole plan."""
         return self.workers == 1 and len(self._notes) == 1 and bool(facts.decisions)
 
     def failures_of(self, case: PromptCase, replicates: int) -> list[Failure]:
-        """Return the responses of a case that died with its worker; none for a case that no worker began."""
+        """Return the failures of a case whose worker died in its test; none for a case that no worker began."""
         if case.prompt_id not in self.lost:
             return []
         arms = (BASE_ARM, *(adapter.name for adapter in self._benchmark.settings.adapters))
+        reason = Note("worker_died")
         return [
-            Failure(
-                prompt_id=case.prompt_id, arm=arm, replicate=replicate, stage="generate", reason=Note("worker_died")
-            )
+            Failure(prompt_id=case.prompt_id, arm=arm, replicate=replicate, stage="generate", reason=reason)
             for replicate in range(replicates)
             for arm in arms
         ]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give a new worker a device that no living one has."""
+        """Assign a free device to a new worker."""
         device = free_device(self._devices, self._device_of)
         if device is not None:
             self._device_of[node.gateway.id] = device
@@ -185,7 +178,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker tells, and its device back; UsageError with the sentence of one that had to stop."""
+        """Take a worker's notes and free its device; raise UsageError if it refused the session."""
         self._device_of.pop(node.gateway.id, None)
         raw: Mapping[str, Any] = getattr(node, "workeroutput", None) or {}
         if REFUSED_KEY in raw:
@@ -195,14 +188,14 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Take note of the plan; all workers collect the same."""
-        self._case_of = cases_of_tests(ids, self._benchmark.cases)
+        """Keep the plan; all workers collect the same."""
+        self._case_of = match_tests(ids, self._benchmark.cases)
         groups = group_cases(self.planned, self.workers)
         self._group_of = {case.prompt_id: group.name for group in groups for case in group.cases}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Give the cases of a group to one worker, which draws them in the same batches; another --dist stands."""
+        """Schedule the cases of a group on one worker, in the same batches, unless --dist says otherwise."""
         if self.workers < 2 or config.getoption("dist") not in {"load", "loadgroup"}:
             return None
         from xdist.scheduler import LoadScopeScheduling
@@ -214,20 +207,20 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """Take note of the case whose worker died."""
+        """Keep the case whose worker died."""
         if (case := self._case_of.get(crashitem)) is not None:
             self.lost.add(case.prompt_id)
 
     def group_of(self, nodeid: str) -> str:
-        """Return the name of the group that a test belongs to; a test without a case is a group of its own."""
+        """Return the name of a test's group; a test without a case is a group of its own."""
         case = self._case_of.get(nodeid)
         return nodeid if case is None else self._group_of[case.prompt_id]
 
 
 def _remove_node(scheduling: Any, remove: Callable[[Any], str | None], node: Any) -> str | None:
-    """Take a worker out of a scheduler by scope, whose `remove` this stands for; return the test it died of, or None.
+    """Remove a worker from a scheduler by scope, in place of its `remove`; return the test that killed it, or None.
 
-    What else it had to do goes to others. The scheduler alone would hand them the deadly test too, on one new worker
+    Its other tests go to other workers. The scheduler alone would give them the deadly test too, to one new worker
     after another, each of which loads the model.
     """
     begun = scheduling.assigned_work.get(node, {}).values()

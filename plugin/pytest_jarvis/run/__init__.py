@@ -2,10 +2,10 @@
 
 settings          options over configuration file over defaults
 benchmark         settings and prompts of a session
-runner            draws looks of responses until the verdict is settled
-generation        asks the cache, then the engine
+runner            generates looks of responses until the verdict is settled
+generation        takes responses from the store, else from the engine
 store             responses kept on disk (SQLite)
-rows              responses and their scores as rows of the report
-replay            a saved report, scored again without a model
-build_report      rows, decisions and provenance become a report
+rows              samples and rows of the report, from responses and scores
+replay            responses of a saved report, to score them again
+build_report      report, verdict and exit status of a session
 """

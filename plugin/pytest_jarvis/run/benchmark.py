@@ -1,4 +1,4 @@
-"""A benchmark session: its settings and prompts, the run its tests share, and the shards of several processes."""
+"""A benchmark session: settings and prompts, how its runs start, and the shards of several processes."""
 
 from __future__ import annotations
 
@@ -29,34 +29,31 @@ class Marker(Protocol):
     @property
     def args(self) -> tuple[Any, ...]:
         """Names of categories."""
-        ...
 
     @property
     def kwargs(self) -> Mapping[str, Any]:
-        """Hold `exclude`, names of categories to leave out."""
-        ...
+        """`exclude`: names of categories to leave out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """Settings and prompts of this session."""
+    """Settings and prompts of a session."""
 
     settings: Settings
     prompts: PromptSet
     match: PromptMatch | None = None
-    """Which prompts a replay holds; None where responses are drawn."""
+    """The prompts that a replay holds; None without one."""
 
     @property
     def cases(self) -> tuple[PromptCase, ...]:
-        """Every case of the configured categories: what a full selection holds."""
+        """Every case of the configured categories: a full selection."""
         wanted = self.settings.config.benchmark.categories
         return tuple(case for case in self.prompts.cases if wanted is None or case.category in wanted)
 
     def cases_for(self, markers: Iterable[Marker]) -> tuple[PromptCase, ...]:
-        """Return the cases a test asks for by `jarvis_cases(*categories, exclude=())`; all without the marker.
+        """Return the cases of `jarvis_cases(*categories, exclude=())` markers; all without a marker.
 
-        A category of the packaged prompts that this folder has not gives no case; any other unknown one is an
-        InputError.
+        Raises InputError for an unknown category, unless the packaged prompts have it: that one has no case here.
         """
         chosen = tuple(case for case in self.cases if self.match is None or case.prompt_id in self.match.recorded)
         for marker in markers:
@@ -77,7 +74,7 @@ class Benchmark:
     def start(
         self, cases: tuple[PromptCase, ...], listener: Listener, *, load: Callable[[], Engine] | None = None
     ) -> BenchmarkRun:
-        """Return the run of the selected cases; nothing is loaded yet. `load` shares an engine among several runs."""
+        """Return the run of the selected cases, not yet loaded; `load` shares an engine among several runs."""
         from pytest_jarvis.run.runner import BenchmarkRun, Plan
         from pytest_jarvis.run.store import ResponseCache
 
@@ -90,40 +87,40 @@ class Benchmark:
             recording=self.settings.replay.recording if self.settings.replay else None,
         )
         cache = ResponseCache(
-            self.settings.store_file,
-            read=self.settings.takes_responses,
-            write=self.settings.keeps_responses,
+            self.settings.store_path,
+            read=self.settings.reads_store,
+            write=self.settings.writes_store,
             timeout_s=self.settings.generation.timeout_s,
-            on_problem=listener.store_failed,
+            on_problem=listener.show_store_problem,
         )
         return BenchmarkRun(plan, load=load or self.load, listener=listener, cache=cache)
 
     def check_store(self) -> None:
-        """Raise InputError when this session would use a store and its file is not one."""
-        if self.settings.takes_responses or self.settings.keeps_responses:
+        """Raise InputError when this session uses a store and its file is none."""
+        if self.settings.reads_store or self.settings.writes_store:
             from pytest_jarvis.run.store import check_store
 
-            check_store(self.settings.store_file)
+            check_store(self.settings.store_path)
 
     def load(self) -> Engine:
-        """Return the engine, loaded; an EngineError passes through."""
+        """Return the loaded engine; an EngineError passes through."""
         return self.settings.kind.load(self.settings.model, self.settings.generation)
 
 
-def _at_one_look(settings: Settings, workers: int) -> Settings:
+def _fix_look(settings: Settings, workers: int) -> Settings:
     looks = settings.gate.looks
     if workers < 2 or len(looks) < 2:
         return settings
     recorded = settings.replay.recording.replicates if settings.replay else None
-    return replace(settings, gate=msgspec.structs.replace(settings.gate, looks=one_look(looks, recorded)))
+    return replace(settings, gate=msgspec.structs.replace(settings.gate, looks=choose_look(looks, recorded)))
 
 
 def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benchmark:
-    """Return what the options, the configuration file and the prompt files say; raise InputError.
+    """Return settings and prompts; raise InputError for invalid ones.
 
     `root` is pytest's root folder, `workers` the number of processes that share the prompts.
     """
-    settings = _at_one_look(resolve(option, root), workers)
+    settings = _fix_look(resolve(option, root), workers)
     recorded = settings.replay is not None
     with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
     prompts = load_prompts(settings.prompts_folder, with_tools=with_tools)
@@ -147,16 +144,16 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Cases that one process draws together: a category, or a part of one."""
+    """Cases whose responses one process generates together: a category, or a part of one."""
 
     name: str
     cases: tuple[PromptCase, ...]
 
 
 def group_cases(cases: Sequence[PromptCase], workers: int) -> list[Group]:
-    """Return the cases by category, in their order; categories fewer than the workers are cut so that all have work.
+    """Return the cases by category, in order; split categories when there are fewer of them than workers.
 
-    Every process that knows the same cases and the same count makes the same groups.
+    The groups depend on the arguments alone: every process makes the same.
     """
     categories: dict[str, list[PromptCase]] = {}
     for case in cases:
@@ -170,8 +167,8 @@ def group_cases(cases: Sequence[PromptCase], workers: int) -> list[Group]:
     return groups
 
 
-def cases_of_tests(nodeids: Sequence[str], cases: Sequence[PromptCase]) -> dict[str, PromptCase]:
-    """Return the case of each test that has one, by the id that its parameter gave the test."""
+def match_tests(nodeids: Sequence[str], cases: Sequence[PromptCase]) -> dict[str, PromptCase]:
+    """Return test id -> case, for the tests whose id ends with the parameters of a case."""
     named = {f"{case.category}-{case.prompt_id}".encode("unicode_escape").decode("ascii"): case for case in cases}
     found: dict[str, PromptCase] = {}
     for nodeid in nodeids:
@@ -186,10 +183,10 @@ def cases_of_tests(nodeids: Sequence[str], cases: Sequence[PromptCase]) -> dict[
     return found
 
 
-def one_look(looks: Sequence[int], recorded: int | None = None) -> tuple[int, ...]:
-    """Return the one count of responses that processes draw which do not know each other's scores: the middle look.
+def choose_look(looks: Sequence[int], recorded: int | None = None) -> tuple[int, ...]:
+    """Return the middle look, the count for processes that do not know each other's scores.
 
-    `recorded` responses are all that a replay has.
+    A replay has `recorded` responses at most.
     """
-    having = [look for look in looks if recorded is None or look <= recorded]
-    return (having[len(having) // 2],) if having else tuple(looks[:1])
+    possible = [look for look in looks if recorded is None or look <= recorded]
+    return (possible[len(possible) // 2],) if possible else tuple(looks[:1])

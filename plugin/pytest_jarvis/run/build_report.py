@@ -1,4 +1,4 @@
-"""The end of a session: the rows become a report, the report a verdict, the verdict an exit status; then files."""
+"""The report, the verdict and the exit status of a session, from its rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ from pytest_jarvis.report.schema import (
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
-from pytest_jarvis.stats.regression import RegressionOutcome
 from pytest_jarvis.stats.sequential import judge_look
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note
 
@@ -53,77 +52,72 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """What the tests of a session left."""
+class SessionResults:
+    """Results of the tests of a session."""
 
     rows: tuple[ResultRow, ...]
     failures: tuple[FailureRow, ...]
     planned: tuple[PromptCase, ...]
     facts: RunFacts
     finished: bool
-    """Whether every test of the plan was run."""
+    """Whether every planned test ran."""
     interrupted: bool = False
-    """Whether the session was stopped by hand."""
+    """Whether the user interrupted the session."""
     metrics: tuple[MetricSpec, ...] = ()
-    """Those that others declared."""
+    """The custom metrics."""
     workers: int = 1
-    """Processes that drew."""
+    """Processes that generated responses."""
     contamination: Contamination | None = None
-    """What training data holds of the prompts; None when no data was named."""
+    """None without training data."""
 
 
-def is_full(benchmark: Benchmark, planned: Iterable[PromptCase]) -> bool:
-    """Whether the plan holds every case of the set of prompts."""
-    return {case.prompt_id for case in planned} == {case.prompt_id for case in benchmark.cases}
-
-
-def judge_gate(benchmark: Benchmark, gathered: Gathered | None) -> GateOutcome:
-    """Return the verdict of the run; None gathered is nothing measured."""
+def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutcome:
+    """Return the verdict of a run; without results, that of a run that measured nothing."""
     settings = benchmark.settings
     names = [adapter.name for adapter in settings.adapters]
-    if gathered is None:
+    if results is None:
         facts = Counts(
             prompts_planned=len(benchmark.cases),
-            # What was selected is not to blame: nothing measured says it all.
+            # Do not blame the selection too: nothing was measured.
             prompts_selected=len(benchmark.cases),
             prompts_measured=0,
             responses_planned=0,
             responses_failed=0,
         )
         return judge_run(dict.fromkeys(names), facts, settings.gate)
-    # A run that was stopped before its first look was whole planned that look.
-    per_arm = len(gathered.planned) * max(gathered.facts.samples_per_prompt, settings.gate.looks[0])
+    # A run that was interrupted in its first look had planned that look.
+    per_arm = len(results.planned) * max(results.facts.samples_per_prompt, settings.gate.looks[0])
     planned = per_arm * (1 + len(names))
-    failed = [failure for failure in gathered.failures if failure.stage != "score"]
-    drawn = {(row.prompt_id, item.arm, item.replicate) for row in gathered.rows for item in row.samples}
-    measured = {name: sum(row.measured for row in gathered.rows if row.adapter == name) for name in names}
+    failed = [failure for failure in results.failures if failure.stage != "score"]
+    drawn = {(row.prompt_id, item.arm, item.replicate) for row in results.rows for item in row.samples}
+    measured = {name: sum(row.measured for row in results.rows if row.adapter == name) for name in names}
     facts = Counts(
         prompts_planned=len(benchmark.cases),
-        prompts_selected=len(gathered.planned),
+        prompts_selected=len(results.planned),
         prompts_measured=min(measured.values(), default=0),
         measured_by_adapter=measured,
         responses_planned=planned,
         responses_failed=len(failed),
         responses_missing=max(0, planned - len(drawn) - len(failed)),
-        interrupted=gathered.interrupted,
+        interrupted=results.interrupted,
         prompts_changed=settings.config.benchmark.prompts_sha256 not in {None, prompt_hash(benchmark.cases)},
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
-    decisions = {name: gathered.facts.decisions.get(name) for name in names}
+    decisions = {name: results.facts.decisions.get(name) for name in names}
     asked = settings.config.benchmark
-    specs = line_specs(gathered.rows, gathered.metrics)
+    specs = line_specs(results.rows, results.metrics)
     bars: list[Threshold] = []
     for name in names:
-        own = [row for row in gathered.rows if row.adapter == name]
+        own = [row for row in results.rows if row.adapter == name]
         bars += judge_configured_bars(asked, name, own, settings.gate)
         bars += judge_metric_bars(asked, specs, name, own, plan=settings.gate)
     return judge_run(decisions, facts, settings.gate, bars)
 
 
 def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -> dict[str, Decision]:
-    """Return the decision on each adapter with a pair, from the rows that several processes drew.
+    """Return the decision on each adapter with a pair, from the rows of several processes.
 
-    At the level of the look at which the drawing stopped, which is `samples` responses per prompt and arm.
+    It is made at the level of the look with `samples` responses per prompt and arm, the last one.
     """
     settings, looks = benchmark.settings, benchmark.settings.gate.looks
     found = list(rows)
@@ -144,110 +138,106 @@ def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -
     return dict(look.decisions)
 
 
-def make_report(benchmark: Benchmark, gathered: Gathered, gate: GateOutcome, root: Path) -> Report:
-    """Return the report of a session; `root` is the checkout it ran in."""
-    settings, facts = benchmark.settings, gathered.facts
+def make_report(benchmark: Benchmark, results: SessionResults, gate: GateOutcome, root: Path) -> Report:
+    """Return the report of a session in the checkout `root`."""
+    settings, facts = benchmark.settings, results.facts
     planned = {
-        category.name: sum(case.category == category.name for case in gathered.planned)
+        category.name: sum(case.category == category.name for case in results.planned)
         for category in benchmark.prompts.categories
     }
     by_adapter: dict[str, AdapterStatistics] = {}
     for adapter in settings.adapters:
-        rows = [row for row in gathered.rows if row.adapter == adapter.name]
-        failures = [failure for failure in gathered.failures if failure.arm in {BASE_ARM, adapter.name}]
+        rows = [row for row in results.rows if row.adapter == adapter.name]
+        failures = [failure for failure in results.failures if failure.arm in {BASE_ARM, adapter.name}]
         by_adapter[adapter.name] = AdapterStatistics(
-            statistics=make_averages(rows, len(gathered.planned), len(failures)),
+            statistics=make_averages(rows, len(results.planned), len(failures)),
             by_category=category_averages(benchmark.prompts.categories, planned, rows, failures),
         )
     candidate = by_adapter[settings.adapters[0].name]
     complete = (
-        gathered.finished
-        and not gathered.interrupted
-        and not gathered.failures
-        and candidate.statistics.total_tests == len(gathered.planned)
+        results.finished
+        and not results.interrupted
+        and not results.failures
+        and candidate.statistics.total_tests == len(results.planned)
         and not any(reason.code == "missing_pairs" for reason in gate.reasons)
     )
+    specs = line_specs(results.rows, results.metrics)
     report = Report(
         schema_version=SCHEMA_VERSION,
         complete=complete,
-        metadata=_metadata(benchmark, gathered),
+        metadata=_metadata(benchmark, results),
         gate=gate,
         decisions=dict(facts.decisions),
         statistics=candidate.statistics,
         by_category=candidate.by_category,
         by_adapter=by_adapter,
-        results=gathered.rows,
-        failures=gathered.failures,
-        provenance=_provenance(benchmark, gathered, root),
-        noise_floor=noise_floors(gathered.rows, line_specs(gathered.rows, gathered.metrics)) if settings.twin else {},
-        metrics=_line_metrics(benchmark, gathered),
-        contamination=_judged_without(benchmark, gathered),
+        results=results.rows,
+        failures=results.failures,
+        provenance=_provenance(benchmark, results, root),
+        noise_floor=measure_noise_floors(results.rows, specs) if settings.twin else {},
+        metrics=_measure_lines(benchmark, results),
+        contamination=_judge_contamination(benchmark, results),
     )
-    return msgspec.structs.replace(report, regression=_held_against(benchmark, report))
-
-
-def _held_against(benchmark: Benchmark, report: Report) -> RegressionOutcome | None:
-    """Return how the candidate stands against a saved run; None where that was not asked."""
-    settings, against = benchmark.settings, benchmark.settings.against
-    if against is None:
-        return None
-    saved = against.find(report, settings.reports_root)
-    return judge_regression(
+    if (baseline := settings.baseline) is None:
+        return report
+    saved = baseline.find(report, settings.reports_root)
+    regression = judge_regression(
         report,
         saved.report if saved else None,
         saved.describe(report.metadata.lora_adapter) if saved else None,
-        asked=against.asked,
-        fail=against.fail,
+        asked=baseline.asked,
+        fail=baseline.fail,
         strict=settings.gate.strict,
     )
+    return msgspec.structs.replace(report, regression=regression)
 
 
 def save_report(report: Report, settings: Settings) -> Path:
-    """Write the report's numbers, and return their folder; raise InputError with what to do where that fails."""
+    """Write `report.json` and return its folder; raise InputError where it cannot be written."""
     folder = settings.report_folder
     try:
         folder = folder or make_run_folder(settings.reports_root, settings.run_name)
         write_report(report, folder)
     except (InputError, OSError) as error:
         why = str(error) if isinstance(error, InputError) else f"{folder}: {error.strerror or error}"
-        kept = "; --jarvis-reuse takes what was drawn from the store" if settings.keeps_responses else ""
+        kept = "; --jarvis-reuse takes the responses from the store" if settings.writes_store else ""
         raise InputError(f"no report is written: {why}; name another folder with --jarvis-report-dir{kept}") from error
     return folder
 
 
-def exits_failed(gate: GateOutcome, report: Report | None) -> bool:
-    """Whether the exit status is 1: on the gate's account, or for a drop against a saved run."""
+def has_failed(gate: GateOutcome, report: Report | None) -> bool:
+    """Return whether the exit status is 1, for the gate or for a regression."""
     return gate.exit_failed or (report is not None and report.regression is not None and report.regression.exit_failed)
 
 
-def _judged_without(benchmark: Benchmark, gathered: Gathered) -> JudgedContamination | None:
-    """Return what training data holds of the prompts, with the decisions that leave those out; an A/A run has none."""
-    found = gathered.contamination
+def _judge_contamination(benchmark: Benchmark, results: SessionResults) -> JudgedContamination | None:
+    """Return the contamination with the decisions on the other prompts, of which an A/A run has none."""
+    found = results.contamination
     if found is None:
         return None
     judged = JudgedContamination(**msgspec.structs.asdict(found))
     if not found.leaks or benchmark.settings.twin:
         return judged
-    decisions = decisions_without(found.leaks, gathered.rows, gathered.facts.decisions, benchmark.settings.gate)
+    decisions = decide_without(found.leaks, results.rows, results.facts.decisions, benchmark.settings.gate)
     return msgspec.structs.replace(judged, decisions=decisions)
 
 
-def _line_metrics(benchmark: Benchmark, gathered: Gathered) -> dict[str, MetricResult]:
-    """Return what the metrics in lines came to, at the error rate of each adapter's decision, else of the plan."""
-    plan, decisions = benchmark.settings.gate, gathered.facts.decisions
+def _measure_lines(benchmark: Benchmark, results: SessionResults) -> dict[str, MetricResult]:
+    """Return the results of the metrics shown as lines, at the error rate of the decision, else of the plan."""
+    plan, decisions = benchmark.settings.gate, results.facts.decisions
     names = [adapter.name for adapter in benchmark.settings.adapters]
-    planned = {case.category for case in gathered.planned}
+    planned = {case.category for case in results.planned}
     return line_metrics(
-        line_specs(gathered.rows, gathered.metrics),
-        {name: [row for row in gathered.rows if row.adapter == name] for name in names},
+        line_specs(results.rows, results.metrics),
+        {name: [row for row in results.rows if row.adapter == name] for name in names},
         [category.name for category in benchmark.prompts.categories if category.name in planned],
         {name: decisions[name].alpha if name in decisions else plan.alpha for name in names},
         shared_noise=plan.shared_noise,
     )
 
 
-def noise_floors(rows: Iterable[ResultRow], added: Iterable[MetricSpec]) -> dict[str, NoiseFloor]:
-    """Return how far the base parts from itself, by metric of responses: the built-in ones, then those added."""
+def measure_noise_floors(rows: Iterable[ResultRow], added: Iterable[MetricSpec]) -> dict[str, NoiseFloor]:
+    """Return metric -> noise floor, between base and twin, for every metric of single responses."""
     measured = [row for row in rows if row.measured]
     specs = {spec.name: spec for spec in (*(metric.spec for metric in BUILT_IN.values()), *added)}
     floors: dict[str, NoiseFloor] = {}
@@ -261,8 +251,8 @@ def noise_floors(rows: Iterable[ResultRow], added: Iterable[MetricSpec]) -> dict
     return floors
 
 
-def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
-    engine = gathered.facts.engine
+def _metadata(benchmark: Benchmark, results: SessionResults) -> Metadata:
+    engine = results.facts.engine
     adapters = {adapter.name: adapter.source for adapter in benchmark.settings.adapters}
     return Metadata(
         base_model=engine.base_model,
@@ -274,14 +264,14 @@ def _metadata(benchmark: Benchmark, gathered: Gathered) -> Metadata:
         is_demo=engine.is_demo,
         is_real=engine.is_real,
         quantization=engine.coverage.storage,
-        samples_per_prompt=gathered.facts.samples_per_prompt,
+        samples_per_prompt=results.facts.samples_per_prompt,
         plan=benchmark.settings.gate,
-        full_selection=is_full(benchmark, gathered.planned),
+        full_selection={case.prompt_id for case in results.planned} == {case.prompt_id for case in benchmark.cases},
     )
 
 
-def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provenance:
-    facts = gathered.facts
+def _provenance(benchmark: Benchmark, results: SessionResults, root: Path) -> Provenance:
+    facts = results.facts
     commit, dirty = provenance.commit(root, benchmark.settings.reports_root)
     return Provenance(
         versions=provenance.versions(facts.engine.versions),
@@ -297,7 +287,7 @@ def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provena
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
         relevance_share=benchmark.settings.config.metrics.relevance_share,
-        notes=tuple(_notes(benchmark, gathered)),
+        notes=tuple(_notes(benchmark, results)),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),
         responses_reused=dict(facts.reused),
@@ -305,24 +295,24 @@ def _provenance(benchmark: Benchmark, gathered: Gathered, root: Path) -> Provena
     )
 
 
-def _notes(benchmark: Benchmark, gathered: Gathered) -> Iterator[Note]:
+def _notes(benchmark: Benchmark, results: SessionResults) -> Iterator[Note]:
     for detection in benchmark.settings.detections:
         yield from detection.notes()
     share = benchmark.settings.config.metrics.relevance_share
     if share != RELEVANCE_SHARE:
         yield Note("relevance_share", {"percent": round(100 * share, 1)})
-    yield from gathered.facts.engine.notes
-    if gathered.workers > 1:
-        yield several_processes(gathered.workers, gathered.facts.samples_per_prompt)
+    yield from results.facts.engine.notes
+    if results.workers > 1:
+        yield several_processes(results.workers, results.facts.samples_per_prompt)
 
 
 def several_processes(workers: int, samples: int) -> Note:
-    """Return how several processes drew: each its own prompts, with one count of responses."""
+    """Return the note of a run in several processes, with `samples` responses per prompt and arm."""
     return Note("several_processes", {"workers": workers, "samples": samples})
 
 
 def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
-    """Return which run was scored again, and how its prompts differ from today's."""
+    """Return the replayed run, and how its prompts differ from the current ones."""
     replay, match = benchmark.settings.replay, benchmark.match
     if replay is None or match is None:
         return None
@@ -345,13 +335,12 @@ def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
     )
 
 
-def decisions_without(
+def decide_without(
     left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], plan: GatePlan
 ) -> dict[str, Decision]:
-    """Give back the decisions anew, on the other prompts: same responses, same bar, same error rate.
+    """Return the decisions without the prompts `left_out`, on the same responses, at the same threshold and error rate.
 
-    An adapter of whose prompts none is left has none. One that was settled before the last response is judged on the
-    responses of then.
+    An adapter without any other prompt has no decision.
     """
     found: dict[str, Decision] = {}
     for name, decision in decisions.items():

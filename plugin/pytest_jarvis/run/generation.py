@@ -1,4 +1,4 @@
-"""The responses of a look: the store's, and for what it lacks the engine's."""
+"""Responses of a look: from the store, and the missing ones from the engine."""
 
 from __future__ import annotations
 
@@ -28,48 +28,43 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """Is told how a run goes, to show it."""
+    """Shows the progress of a run."""
 
-    def loading(self) -> None:
-        """Show that the engine begins to load."""
+    def show_loading(self) -> None:
+        """Show that the engine loads."""
 
-    def loaded(self, description: EngineDescription, seconds: float) -> None:
-        """Show what is loaded and how long it took."""
+    def show_loaded(self, description: EngineDescription, seconds: float) -> None:
+        """Show the loaded model and the time it took."""
 
-    def recalled(self, look: int, taken: int, planned: int) -> None:
-        """Show how many of a look's responses the store had."""
+    def show_reuse(self, look: int, taken: int, planned: int) -> None:
+        """Show how many of a look's responses the store held."""
 
-    def store_failed(self, problem: StoreProblem) -> None:
-        """Show that the run goes on without its store."""
+    def show_store_problem(self, problem: StoreProblem) -> None:
+        """Show that the run continues without its store."""
 
-    def drawing(self, look: int, progress: Progress) -> None:
-        """Show how far the drawing is, up to `look` per prompt and arm."""
+    def show_progress(self, look: int, progress: Progress) -> None:
+        """Show how many responses there are, up to `look` per prompt and arm."""
 
-    def drawn(self, look: int, progress: Progress) -> None:
-        """Show that all responses of a look are there."""
+    def show_look(self, look: int, progress: Progress) -> None:
+        """Show that all responses of a look are generated."""
 
 
-class Drawing:
-    """Gives the responses that are asked for, and remembers where each came from."""
+class ResponseSource:
+    """Takes responses from the store, else from the engine, and counts them."""
 
     def __init__(self, cache: ResponseCache, listener: Listener) -> None:
-        """Draw with what may be done with a store, and tell `listener` of it."""
         self.cache = cache
         self.reused: set[ResponseKey] = set()
-        """The responses that the store gave."""
+        """Responses from the store."""
         self.generated: Counter[str] = Counter()
-        """By arm: responses asked of the engine."""
+        """Arm -> number of responses from the engine."""
         self._listener = listener
 
-    def reused_of(self, arm: str) -> int:
-        """Return how many responses of an arm the store gave."""
-        return sum(key[1] == arm for key in self.reused)
-
-    def draw(self, engine: Engine, look: int, requests: Sequence[Request]) -> Iterator[Response | Failure]:
-        """Yield the outcome of every request of a look: first what the store holds, then the rest as it completes."""
+    def fetch(self, engine: Engine, look: int, requests: Sequence[Request]) -> Iterator[Response | Failure]:
+        """Yield the outcome of every request of a look: those in the store first, then the others as they complete."""
         held = self.cache.get(requests)
         if held:
-            self._listener.recalled(look, len(held), len(requests))
+            self._listener.show_reuse(look, len(held), len(requests))
         for response in held:
             named = _name_twin(response)
             self.reused.add(named.key)
@@ -79,8 +74,8 @@ class Drawing:
         if missing:
             yield from self._generate(engine, look, missing)
 
-    def vectors(self, engine: Engine, anchor: Request, texts: Sequence[str]) -> dict[str, Embedding]:
-        """Return the vector of each text: the store's, else the engine's; `anchor` is any request of the base."""
+    def embed(self, engine: Engine, anchor: Request, texts: Sequence[str]) -> dict[str, Embedding]:
+        """Return text -> vector, from the store or the engine; `anchor` is any request to the base."""
         found = self.cache.get_vectors(anchor, texts)
         missing = [text for text in texts if text not in found]
         made = dict(zip(missing, engine.embed(missing), strict=True)) if missing else {}
@@ -89,12 +84,12 @@ class Drawing:
 
     def _generate(self, engine: Engine, look: int, requests: Sequence[Request]) -> Iterator[Response | Failure]:
         progress = Progress(responses_done=0, responses_planned=len(requests), tokens=0, elapsed_s=0.0)
-        self._listener.drawing(look, progress)
+        self._listener.show_progress(look, progress)
 
         def on_progress(now: Progress) -> None:
             nonlocal progress
             progress = now
-            self._listener.drawing(look, now)
+            self._listener.show_progress(look, now)
 
         asked = {request.key: request for request in requests}
         for outcome in engine.generate(requests, on_progress):
@@ -103,18 +98,18 @@ class Drawing:
             named = _name_twin(outcome)
             self.generated[named.arm] += 1
             yield named
-        self._listener.drawn(look, progress)
+        self._listener.show_look(look, progress)
 
 
-def ask(case: PromptCase, arm: str, number: int) -> Request:
-    """Return the request of a response; the twin's is one of the base, with noise that no other response has."""
+def make_request(case: PromptCase, arm: str, number: int) -> Request:
+    """Return the request for a replicate; the twin's goes to the base, with noise of its own."""
     if arm == TWIN_ARM:
         arm, number = BASE_ARM, number + TWIN_REPLICATES
     return Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
 
 
 def _name_twin(outcome: Response | Failure) -> Response | Failure:
-    """Return the outcome under the twin's name when it answers a request of the twin."""
+    """Return the outcome as the twin's where it answers a request of the twin."""
     if outcome.replicate < TWIN_REPLICATES:
         return outcome
     return replace(outcome, arm=TWIN_ARM, replicate=outcome.replicate - TWIN_REPLICATES)

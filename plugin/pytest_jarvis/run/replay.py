@@ -1,4 +1,4 @@
-"""What a saved report recorded, ready to be scored again: responses, failures, cosines, and what made them."""
+"""Replay: the recorded responses, failures and cosines of a saved report, to score them again without a model."""
 
 from __future__ import annotations
 
@@ -38,26 +38,22 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine:
-    """Answers each request with the recorded response, or the recorded failure.
+    """Yields the recorded outcome of each request.
 
-    What was never drawn (a run that was interrupted) is neither: nothing is given back for it, so that it stays missing
-    and does not become a failure of the model.
+    A response that an interrupted run never generated has none: it stays missing, and is no failure of the model.
     """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
     def describe(self) -> EngineDescription:
-        """Return what the original engine said of itself: is_demo and is_real are its own."""
+        """Return the recorded description; `is_demo` and `is_real` are those of the original engine."""
         return self._recording.engine
 
     def generate(
         self, requests: Sequence[Request], on_progress: OnProgress | None = None
     ) -> Iterator[Response | Failure]:
-        """Yield what was recorded for each request, in order; a prompt that was not asked then is a Failure.
-
-        Progress is not told: nothing is drawn.
-        """
+        """Yield the recorded outcome of each request, in order; a Failure for a prompt that was not recorded."""
         del on_progress
         for request in requests:
             asked = self._recording.texts.get(request.prompt_id, self._recording.clean_texts.get(request.prompt_id))
@@ -77,16 +73,16 @@ class ReplayEngine:
         return [None] * len(texts)
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:
-        """Return None: a replayed response is another run's; nothing of it is stored under this run's name."""
+        """Return None: a replayed response belongs to another run, and is not stored."""
         del request, digest
         return None
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 CosineDetail = Literal["responses", "prompts", "none"]
-"""Which cosines a report holds: of each pair of responses, only the mean of each prompt (older reports), or none."""
+"""The cosines of a report: of each pair of responses, only the mean of each prompt (older reports), or none."""
 
 PairKey = tuple[str, str, int]
 """Prompt id, adapter, replicate."""
@@ -94,36 +90,36 @@ PairKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """The responses of one run. Scores are not here: they are made again."""
+    """Outcomes of a run, without the scores, which are computed again."""
 
     engine: EngineDescription
-    """What the engine said of itself then."""
+    """The engine that generated the responses."""
     texts: Mapping[str, str]
-    """Prompt id -> what was asked."""
+    """Prompt id -> prompt."""
     clean_texts: Mapping[str, str]
-    """The same of the clean commands that were drawn for a comparison; they are no prompts of the run."""
+    """The same for the extra prompts: clean commands that were no prompts of the run."""
     outcomes: Mapping[ResponseKey, Response | Failure]
-    """By the key of the request that an engine is sent for it: the twin's are requests of the base."""
+    """By the key of their request: the twin's are requests to the base."""
     reused: frozenset[ResponseKey]
-    """The responses that were the store's then, by their own key: the twin's are the twin's."""
+    """Keys of the responses that came from the store, with the twin's own name."""
     replicates: int
-    """Responses per prompt and arm that were drawn whole."""
+    """Complete replicates: responses per prompt and arm."""
     cosine_detail: CosineDetail
     cosines: Mapping[PairKey, float]
-    """Of each pair of responses, where the report has them."""
+    """Cosine of each pair of responses, where the report has them."""
     prompt_cosines: Mapping[tuple[str, str], float]
-    """The mean of each prompt and adapter, where the report has no more."""
+    """(Prompt id, adapter) -> mean cosine."""
     mismatched_cosine: float | None
     timings_s: Mapping[str, float]
 
     def cosines_of(self, prompt_id: str, adapter: str, replicates: Sequence[int]) -> dict[int, float]:
-        """Return the cosines of these replicates, those that were measured."""
+        """Return replicate -> cosine, for the measured ones among `replicates`."""
         found = {number: self.cosines.get((prompt_id, adapter, number)) for number in replicates}
         return {number: cosine for number, cosine in found.items() if cosine is not None}
 
 
 def read_recording(report: Report) -> Recording:
-    """Return what a report recorded; a response whose metric raised is a response all the same."""
+    """Return the recording in a report; failures of stage `score` are left out, because their responses exist."""
     outcomes: dict[ResponseKey, Response | Failure] = {}
     for row in report.failures:
         if row.stage != "score":
@@ -152,7 +148,7 @@ def read_recording(report: Report) -> Recording:
         clean_texts={clean_prompt_id(row.intended): row.intended for row in reversed(report.results) if row.intended},
         outcomes=outcomes,
         reused=frozenset(reused),
-        # A run that was stopped in its first look has drawn none whole; what there is of it is that look.
+        # A run that was interrupted in its first look has no complete replicate; its responses are of that look.
         replicates=drawn or report.metadata.plan.looks[0],
         cosine_detail="responses" if cosines else "prompts" if means else "none",
         cosines=cosines,
@@ -179,41 +175,41 @@ def _failure(row: FailureRow) -> Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A run that is scored again."""
+    """A saved run to score again."""
 
     source: str
-    """The file, as it was named."""
+    """The file, as named by the user."""
     sha256: str
     report: Report
     recording: Recording
 
     @property
     def kind(self) -> EngineKind:
-        """What answers with the recorded responses."""
+        """Kind of the engine that yields the recorded responses."""
         return EngineKind(build=lambda _spec, _settings: ReplayEngine(self.recording))
 
     @property
     def adapters(self) -> tuple[AdapterSpec, ...]:
-        """The recorded adapters, in their order; the twin of an A/A run."""
+        """The recorded adapters, in order; in an A/A run, the twin."""
         return tuple(AdapterSpec(name=name, source=source) for name, source in self.report.metadata.adapters.items())
 
     @property
     def is_twin(self) -> bool:
-        """Whether the run was the base against itself."""
+        """Whether the run was an A/A run."""
         return TWIN_ARM in self.report.metadata.adapters
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """The looks the run was planned with."""
+        """The planned looks."""
         return self.report.metadata.plan.looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptMatch:
-    """The prompts of today against those that were recorded, by id and text."""
+    """Current prompts compared with the recorded ones, by id and text."""
 
     recorded: frozenset[str]
-    """Ids whose responses are there."""
+    """Ids of prompts whose responses are recorded."""
     gone: tuple[str, ...]
     changed: tuple[str, ...]
     new: tuple[str, ...]
@@ -222,7 +218,7 @@ class PromptMatch:
 def read_replay(option: argparse.Namespace) -> Replay | None:
     """Return the run that `--jarvis-replay` names; None without the option.
 
-    Raises InputError for a file that is no report, and for an option that says how responses are drawn: they are drawn.
+    Raises InputError for an invalid report, and for options of generation.
     """
     if option.jarvis_replay is None:
         return None
@@ -248,7 +244,7 @@ def read_replay(option: argparse.Namespace) -> Replay | None:
 
 
 def match_prompts(replay: Replay, cases: Iterable[PromptCase]) -> PromptMatch:
-    """Return which of today's cases were recorded with the same text; InputError when none was."""
+    """Return which cases were recorded with the same text; raise InputError when none was."""
     asked = replay.recording.texts
     today = {case.prompt_id: case.text for case in cases}
     recorded = frozenset(name for name, text in today.items() if asked.get(name) == text)

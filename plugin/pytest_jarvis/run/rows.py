@@ -1,4 +1,4 @@
-"""What a run drew of one prompt, as the report holds it: a sample per response, a row per adapter. Pure functions."""
+"""Samples and rows of a report: one sample per response, one row per prompt and adapter. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.registry import Reading
-from pytest_jarvis.metrics.relevance import Dictionary, TextScore, score_text
-from pytest_jarvis.metrics.tool_choice import Routing, judge_calls, judge_named
+from pytest_jarvis.metrics.relevance import Dictionary, score_text
+from pytest_jarvis.metrics.tool_choice import judge_calls, judge_named
 from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample, figures_of, timestamp
 from pytest_jarvis.types import PromptCase, Response, Tool
 
 
 class Reader:
-    """Reads what responses say: keywords, terms, and the choice of the tool."""
+    """Finds keywords, terms and the choice of the tool in responses."""
 
     def __init__(self, tools: Sequence[Tool], section: MetricsSection) -> None:
-        """`tools` are those of the dictionary, by which calls are judged too."""
         self._dictionary = Dictionary.of(tools)
         self._tools = {tool.name: tool for tool in tools}
         self._section = section
 
     def read(self, case: PromptCase, response: Response) -> Reading:
-        """Return what stands in a response to `case`; a choice of the tool only where that metric is on."""
+        """Return the reading of a response to `case`; with a choice of the tool where that metric is on."""
         text = score_text(
             response.text,
             case,
@@ -31,16 +30,15 @@ class Reader:
             substring=self._section.keyword_mode == "substring",
             relevance_share=self._section.relevance_share,
         )
-        return Reading(text=text, routing=self._choice(case, response, text) if self._section.tool_routing else None)
-
-    def _choice(self, case: PromptCase, response: Response, text: TextScore) -> Routing | None:
-        if response.tool_calls is not None:
-            return judge_calls(response.tool_calls, case, self._tools)
-        return judge_named(text.named_most, case)
+        if not self._section.tool_routing:
+            return Reading(text=text, routing=None)
+        if response.tool_calls is None:  # no tools were offered: the tool that the text names most counts
+            return Reading(text=text, routing=judge_named(text.named_most, case))
+        return Reading(text=text, routing=judge_calls(response.tool_calls, case, self._tools))
 
 
 def make_sample(response: Response, reading: Reading, scores: Mapping[str, float], *, reused: bool = False) -> Sample:
-    """Return a response with its details and its scores by metric; one that was not measured is not among them."""
+    """Return the sample of a response; `scores` lacks the metrics that were not measured."""
     return Sample(
         response=response,
         scores=dict(scores),
@@ -64,8 +62,8 @@ def make_row(
 ) -> ResultRow:
     """Return the row of one prompt and adapter.
 
-    `clean` is what base and adapter made of the command that a misheard prompt stands for, `clean_samples` the answers
-    that were drawn for this alone; `given` are figures of metrics that the samples do not have.
+    `clean` has the results of base and adapter on the clean command of a misheard prompt, `clean_samples` the responses
+    generated for them alone; `given` has figures of metrics that the samples lack.
     """
     return ResultRow(
         prompt_id=case.prompt_id,

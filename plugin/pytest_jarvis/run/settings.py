@@ -1,4 +1,4 @@
-"""What the options and the configuration file come to together. Knows nothing of pytest."""
+"""The settings of a session: options over configuration file over defaults."""
 
 from __future__ import annotations
 
@@ -46,55 +46,58 @@ if TYPE_CHECKING:
 
 DEFAULT_ENGINE: Final = "transformers"
 DEFAULT_SAMPLES = 4
+DEMO_ADAPTER = "demo:jarvis"
+_ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
+_SEPARATOR = re.compile(r"[/\\]")
 ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
-"""Where `auto` looks when the configuration names no folder: what the usual trainers write to."""
+"""Folders that `auto` searches by default: those that the usual trainers write to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What this session does: options over file over defaults."""
+    """Settings of a session."""
 
     config: Config
     engine: str
-    """Its name; `replay` where responses are a saved report's."""
+    """Name of the engine; `replay` for the responses of a saved report."""
     kind: EngineKind
     model: ModelSpec
     adapters: tuple[AdapterSpec, ...]
-    """What is compared with the base; in an A/A run, the base again."""
+    """The adapters to compare with the base; in an A/A run, its twin."""
     detections: tuple[Detection, ...]
-    """What `auto` was taken to stand for."""
+    """The adapters that `auto` found."""
     twin: bool
     """Whether this is an A/A run."""
     generation: GenerationSettings
     prompts_folder: Path
     training_data: tuple[Path, ...]
-    """Files in which the prompts are looked for."""
+    """Files to search for the prompts."""
     gate: GatePlan
     write_report: bool
     report_folder: Path | None
-    """Exactly this folder; None makes a new one under `reports_root`."""
+    """The report's folder; None for a new one under `reports_root`."""
     reports_root: Path
     run_name: str
-    """What that new folder is called; `{time}` is still to be filled in."""
-    takes_responses: bool
-    """Whether responses of earlier runs are taken from the store."""
-    keeps_responses: bool
-    """Whether responses are written to it; those of a replay are another run's."""
-    store_file: Path
+    """Name of that new folder, with `{time}` not yet filled in."""
+    reads_store: bool
+    """Whether to reuse stored responses of earlier runs."""
+    writes_store: bool
+    """Whether to store responses; those of a replay are another run's."""
+    store_path: Path
     replay: Replay | None = None
-    """The run whose responses are scored again; how they were drawn is what its report says."""
-    against: RegressionBaseline | None = None
-    """The run that the candidate is held against."""
+    """The run to score again; its generation settings are those of its report."""
+    baseline: RegressionBaseline | None = None
+    """The run to test the candidate against."""
 
 
 def resolve(option: argparse.Namespace, root: Path) -> Settings:
-    """Return the settings that options and configuration come to; raise InputError for what cannot be.
+    """Return the settings; raise InputError for invalid or contradictory ones.
 
-    `root` is where the configuration, the prompts and the reports of a checkout lie.
+    `root` is the folder of the configuration, the prompts and the reports.
     """
     conf, file = read_configuration(option.jarvis_config, root)
-    replay = _replay(option)
-    kind = replay.kind if replay else engine_kind(option)
+    replay = _read_replay(option)
+    kind = replay.kind if replay else find_engine_kind(option)
     conf = override(conf, option)
     if option.jarvis_base_url is not None and not kind.asks_server:
         engine = option.jarvis_engine or DEFAULT_ENGINE
@@ -103,8 +106,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         _refuse_toolless(conf, kind, option.jarvis_engine)
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent, kind)
     twin = replay.is_twin if replay else option.jarvis_aa
-    generation = replay.report.provenance.generation if replay else generation_settings(conf.generation)
-    folder = _report_folder(option.jarvis_report_dir)
+    generation = replay.report.provenance.generation if replay else resolve_generation(conf.generation)
+    folder = _check_report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
     if option.jarvis_strict and not written:
         raise InputError("--jarvis-strict: nothing is judged without a report; add --jarvis-report")
@@ -114,7 +117,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         config=conf,
         engine="replay" if replay else option.jarvis_engine or DEFAULT_ENGINE,
         kind=kind,
-        model=replay.report.provenance.model if replay else model_spec(conf, kind, () if twin else adapters),
+        model=replay.report.provenance.model if replay else resolve_model(conf, kind, () if twin else adapters),
         adapters=adapters,
         detections=detections,
         twin=twin,
@@ -122,35 +125,35 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         prompts_folder=resolve_prompts(conf, option, file.parent, root),
         training_data=tuple(Path(name) for name in option.jarvis_training_data)
         or tuple(file.parent / name for name in conf.benchmark.training_data),
-        gate=_gate(conf, option, replay, generation, twin=twin),
+        gate=_resolve_gate(conf, option, replay, generation, twin=twin),
         write_report=written,
         report_folder=folder,
         reports_root=root / conf.output.folder,
-        run_name=_run_name(conf, adapters[0].name),
+        run_name=_fill_run_name(conf, adapters[0].name),
         replay=replay,
-        takes_responses=option.jarvis_reuse and not replay,
-        keeps_responses=written and not replay,
-        store_file=store_file(conf, root),
-        against=_regression_baseline(option, root / conf.output.folder, twin=twin, written=written),
+        reads_store=option.jarvis_reuse and not replay,
+        writes_store=written and not replay,
+        store_path=store_path(conf, root),
+        baseline=_read_baseline(option, root / conf.output.folder, twin=twin, written=written),
     )
 
 
 def read_configuration(named: str | None, root: Path) -> tuple[Config, Path]:
-    """Return the configuration of the file named, else of the one in `root`, else the defaults; and that file's path.
+    """Return the configuration of the named file, else of the one in `root`, else the defaults, and the file's path.
 
-    Raises InputError with the place of what is wrong, and for a named file that is not there.
+    Raises InputError for an invalid file, and for a named file that does not exist.
     """
     file = Path(named) if named else root / CONFIG_FILE
     return load_config(file) if named or file.is_file() else Config(), file
 
 
 def adapter_folders(conf: Config, beside: Path) -> tuple[Path, ...]:
-    """Return where `auto` looks; a relative folder is one beside the configuration file."""
-    return tuple(Path(_beside(beside, folder)) for folder in conf.model.adapter_folders or ADAPTER_FOLDERS)
+    """Return the folders that `auto` searches; relative ones start from the configuration's folder `beside`."""
+    return tuple(Path(_join_path(beside, folder)) for folder in conf.model.adapter_folders or ADAPTER_FOLDERS)
 
 
 def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root: Path) -> Path:
-    """Return the folder of prompts: the option's, the file's, the checkout's own, else the package's."""
+    """Return the folder of prompts: that of the option, the configuration, the checkout or the package."""
     if option.jarvis_prompts:
         return Path(option.jarvis_prompts)
     if conf.benchmark.prompts:
@@ -159,15 +162,15 @@ def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root
     return local if local.is_dir() else packaged_prompts()
 
 
-def engine_kind(option: argparse.Namespace) -> EngineKind:
-    """Return what is known of the engine that is asked for; InputError for one that is not there."""
+def find_engine_kind(option: argparse.Namespace) -> EngineKind:
+    """Return the kind of the configured engine; raise InputError for an unknown one."""
     if option.jarvis_engine == "replay":
         raise InputError("--jarvis-engine replay: name the report to replay instead: --jarvis-replay REPORT.json")
     return find_engine(option.jarvis_engine or DEFAULT_ENGINE)
 
 
-def model_spec(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
-    """Return what the engine loads or asks; an address is left out where no server is asked."""
+def resolve_model(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
+    """Return the model that the engine loads; without an address unless it is a server."""
     section = resolve_server(conf.model) if kind.asks_server else msgspec.structs.replace(conf.model, base_url=None)
     shared = {name: getattr(section, name) for name in Model.__struct_fields__}
     return ModelSpec(**shared, adapters=adapters, log_level=conf.logging.level)
@@ -176,15 +179,15 @@ def model_spec(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]
 def resolve_adapters(
     conf: Config, option: argparse.Namespace, beside: Path, kind: EngineKind
 ) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
-    """Return what is compared with the base, and what was detected; a relative folder of the file is one beside it.
+    """Return the adapters to compare with the base, and those that `auto` found.
 
-    With a server, what is named is what it serves: no folder, and nothing to detect.
+    Relative folders of the configuration start from its folder `beside`. With a server, sources are names it serves.
     """
     if option.jarvis_aa:
         if option.jarvis_adapter:
             raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")
         return (AdapterSpec(name=TWIN_ARM, source="base"),), ()
-    named = adapter_specs(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
+    named = parse_adapters(option.jarvis_adapter, conf.model, base_changed=option.jarvis_model is not None)
     if kind.asks_server:
         return named, ()
     specs: list[AdapterSpec] = []
@@ -192,44 +195,39 @@ def resolve_adapters(
     for spec in named:
         if spec.source == AUTO:
             arm = None if spec.name == AUTO else spec.name
-            detection = _detect(adapter_folders(conf, beside), conf.model.base_model_id, arm)
+            from pytest_jarvis.inputs.base_model import fits_base
+
+            detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm, fits=fits_base)
             detections.append(detection)
-            specs.append(detected_spec(detection, str(detection.chosen.folder)))
+            specs.append(detected_adapter(detection, str(detection.chosen.folder)))
         elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
             specs.append(spec)
         else:
-            specs.append(replace(spec, source=_beside(beside, spec.source)))
-    refuse_names(tuple(specs))
+            specs.append(replace(spec, source=_join_path(beside, spec.source)))
+    check_adapter_names(tuple(specs))
     return tuple(specs), tuple(detections)
 
 
-def _detect(folders: tuple[Path, ...], base: str, arm: str | None) -> Detection:
-    """Return which adapter `auto` stands for; what knows of bases is imported for it alone."""
-    from pytest_jarvis.inputs.base_model import fits_base
-
-    return detect(folders, base, arm=arm, fits=fits_base)
-
-
-def _run_name(conf: Config, adapter: str) -> str:
+def _fill_run_name(conf: Config, adapter: str) -> str:
     model = arm_name(Path(conf.model.base_model_id)) or "model"
     return conf.output.run_name.replace("{model}", model).replace("{adapter}", adapter)
 
 
-def _beside(folder: Path, source: str) -> str:
+def _join_path(folder: Path, source: str) -> str:
     path = folder / Path(source).expanduser()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _gate(
+def _resolve_gate(
     conf: Config, option: argparse.Namespace, replay: Replay | None, generation: GenerationSettings, *, twin: bool
 ) -> GatePlan:
-    """Return the rules of the gate; an A/A run is not judged."""
+    """Return the rules of the gate, which does not judge an A/A run."""
     asked = conf.benchmark
     return GatePlan(
         policy="off" if twin else asked.gate,
         min_gain=asked.min_gain_percent / 100,
         alpha=asked.alpha,
-        looks=_looks(conf, option, replay, twin=twin),
+        looks=_resolve_looks(conf, option, replay, twin=twin),
         require=asked.require,
         strict=asked.strict,
         inconclusive=asked.inconclusive,
@@ -239,11 +237,8 @@ def _gate(
     )
 
 
-def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, twin: bool) -> tuple[int, ...]:
-    """Return the looks: a fixed count, those recorded, or what the gate wants.
-
-    A replay keeps the recorded ones whatever the file says. Greedy decoding says everything in one response.
-    """
+def _resolve_looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, twin: bool) -> tuple[int, ...]:
+    """Return the looks: those of a replay, a fixed count, or those of the gate; one response with greedy decoding."""
     if replay:
         return (option.jarvis_samples,) if option.jarvis_samples else replay.looks
     if conf.benchmark.samples:
@@ -253,13 +248,13 @@ def _looks(conf: Config, option: argparse.Namespace, replay: Replay | None, *, t
     return conf.benchmark.looks or LOOKS if conf.benchmark.gate == "proven" and not twin else (DEFAULT_SAMPLES,)
 
 
-def store_file(conf: Config, root: Path) -> Path:
-    """Return where the store of responses of a checkout is."""
+def store_path(conf: Config, root: Path) -> Path:
+    """Return the path of a checkout's store."""
     return root / Path(conf.output.store).expanduser()
 
 
 def _refuse_toolless(conf: Config, kind: EngineKind, engine: str) -> None:
-    """Raise InputError where tools are on and could not reach the model: no call would then say nothing of it."""
+    """Raise InputError for tools that cannot reach the model."""
     if conf.generation.template == "raw":
         raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
     if not kind.offers_tools:
@@ -270,39 +265,35 @@ def _refuse_toolless(conf: Config, kind: EngineKind, engine: str) -> None:
 
 
 def override(conf: Config, option: argparse.Namespace) -> Config:
-    """Return the configuration with what the command line says of the same things; raise InputError as a file would.
-
-    An address that holds a key is refused here, whatever the engine.
-    """
+    """Return the configuration with the options' values; raise InputError for what a file may not hold either."""
     for one, value in options_in(option):
         if one.key is None or not one.verbatim:
             continue
         section, _, key = one.key.partition(".")
         part = getattr(conf, section)
         changed = {key: None if one.flag == "--jarvis-timeout" and value == 0 else value}
-        # Read as the file is, so that what the file may not say, the option may not either.
         convert(changed, type(part), one.flag)
         conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **changed)})
-    # Here, where every command passes by: what it makes of the configuration is printed.
+    # Here, for every command: the configuration is printed, and an address may hold a key.
     normalize_addresses(conf.model)
     return conf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """One value of the configuration, and where it comes from."""
+    """Source of one value of the configuration."""
 
     section: str
     key: str
     value: object
-    """As the file would have it."""
+    """As in the file."""
     kind: Literal["option", "file", "default"]
     by: str | None
     """The option, or the file's path."""
 
 
 def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
-    """Return every value that options, file and defaults come to, in the order of the sections and their keys."""
+    """Return the source of every value, in the order of sections and keys."""
     conf, file = read_configuration(option.jarvis_config, root)
     written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
     values = msgspec.to_builtins(override(conf, option))
@@ -326,8 +317,8 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
     return found
 
 
-def _replay(option: argparse.Namespace) -> Replay | None:
-    """Return the run to score again. What reads reports is imported for it alone: collecting must cost nothing."""
+def _read_replay(option: argparse.Namespace) -> Replay | None:
+    """Return the run to score again; import the reader of reports for it alone, so that collecting costs nothing."""
     if option.jarvis_replay is None:
         return None
     from pytest_jarvis.run.replay import read_replay
@@ -335,7 +326,7 @@ def _replay(option: argparse.Namespace) -> Replay | None:
     return read_replay(option)
 
 
-def _report_folder(named: str | None) -> Path | None:
+def _check_report_folder(named: str | None) -> Path | None:
     if named is None:
         return None
     from pytest_jarvis.report.schema import REPORT_FILE
@@ -348,7 +339,7 @@ def _report_folder(named: str | None) -> Path | None:
 
 
 def _refuse_unwritable(folder: Path, named_by: str) -> None:
-    """Raise InputError where no report can be written: known before a model is loaded."""
+    """Raise InputError for a folder that cannot be written to, before a model is loaded."""
     from pytest_jarvis.files import nearest_existing
 
     nearest = nearest_existing(folder)
@@ -358,34 +349,26 @@ def _refuse_unwritable(folder: Path, named_by: str) -> None:
         raise InputError(f"{named_by}: {nearest} cannot be written to; name another folder")
 
 
-DEMO_ADAPTER = "demo:jarvis"
-
-
-_ADAPTER_NAME = re.compile(r"[^\W_][\w-]*")  # peft keeps names such as `__base__` to itself
-
-
-_SEPARATOR = re.compile(r"[/\\]")
-
-
-def generation_settings(section: GenerationSection) -> GenerationSettings:
-    """Return what the engine takes of how responses are drawn; the tools are filled in once they are read."""
+def resolve_generation(section: GenerationSection) -> GenerationSettings:
+    """Return the engine's generation settings, without the tools, which are read later."""
     return GenerationSettings(**{name: getattr(section, name) for name in Generation.__struct_fields__})
 
 
-def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:
-    """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the demo's own.
+def parse_adapters(named: list[str], section: ModelSection, *, base_changed: bool = False) -> tuple[AdapterSpec, ...]:
+    """Return the adapters of the command line (`PATH` or `NAME=PATH`), else of the file, else the embedded one.
 
-    The adapters that the file names belong to the file's base: they do not count when the command line names another
-    (`base_changed`). A source may be `auto`, to be put in place by `detected_spec`; its name then is `auto` too unless
-    it was given one. Raises InputError for a name that cannot be one or is used twice, and for a real base without an
-    adapter.
+    The file's adapters belong to its base: they are ignored when the command line names another (`base_changed`). The
+    source, and an unnamed adapter's name, may be `auto`, which `detected_adapter` replaces. Raises InputError for an
+    invalid or repeated name, and for a real base without an adapter.
     """
     where = "--jarvis-adapter"
     if named:
         specs = tuple(_parse_adapter(text) for text in named)
     elif isinstance(section.adapters, dict) and section.adapters and not base_changed:
         where = "model.adapters of the configuration"
-        specs = tuple(_checked(name, source, where, f"{name}={source}") for name, source in section.adapters.items())
+        specs = tuple(
+            _make_adapter(name, source, where, f"{name}={source}") for name, source in section.adapters.items()
+        )
     elif section.adapters == AUTO or section.adapter_folders is not None:
         specs = (AdapterSpec(name=AUTO, source=AUTO),)
     elif section.base_model_id == DEMO:
@@ -395,12 +378,12 @@ def adapter_specs(named: list[str], section: ModelSection, *, base_changed: bool
             f"base model {section.base_model_id}: there is no adapter to compare it with; "
             "give one with --jarvis-adapter PATH (or auto) or in model.adapters of the configuration"
         )
-    refuse_names(specs, where)
+    check_adapter_names(specs, where)
     return specs
 
 
-def refuse_names(specs: tuple[AdapterSpec, ...], where: str = "--jarvis-adapter") -> None:
-    """Raise InputError for an adapter called as the base is, and for two of one name."""
+def check_adapter_names(specs: tuple[AdapterSpec, ...], where: str = "--jarvis-adapter") -> None:
+    """Raise InputError for an adapter with the base's name, and for two of one name."""
     names = [spec.name for spec in specs]
     for name in names:
         if name in {BASE_ARM, TWIN_ARM} or names.count(name) > 1:
@@ -408,9 +391,9 @@ def refuse_names(specs: tuple[AdapterSpec, ...], where: str = "--jarvis-adapter"
             raise InputError(f"{where}: the name '{name}' {why}; give each adapter a name of its own: NAME=PATH")
 
 
-def detected_spec(detection: Detection, source: str) -> AdapterSpec:
-    """Return the adapter that `auto` stands for; `source` is its folder as the user would write it."""
-    return _checked(detection.arm, source, f"--jarvis-adapter {AUTO}", source)
+def detected_adapter(detection: Detection, source: str) -> AdapterSpec:
+    """Return the adapter that `auto` found; `source` is its folder as the user would write it."""
+    return _make_adapter(detection.arm, source, f"--jarvis-adapter {AUTO}", source)
 
 
 def _parse_adapter(text: str) -> AdapterSpec:
@@ -423,32 +406,30 @@ def _parse_adapter(text: str) -> AdapterSpec:
             name = AUTO
         else:
             name = arm_name(Path(text))
-    return _checked(name, source, "--jarvis-adapter", text)
+    return _make_adapter(name, source, "--jarvis-adapter", text)
 
 
-def _checked(name: str, source: str, where: str, found: str) -> AdapterSpec:
+def _make_adapter(name: str, source: str, where: str, found: str) -> AdapterSpec:
     if not _ADAPTER_NAME.fullmatch(name) or not source:
         raise InputError(
             f"{where}: expected PATH or NAME=PATH, found {found!r}; "
-            "NAME takes letters, digits, '_' and '-', no sign first"
+            "NAME is made of letters, digits, '_' and '-', with a letter or digit first"
         )
     return AdapterSpec(name=name, source=source)
 
 
-LAST: Final = "last"
-
-
-def _regression_baseline(
+def _read_baseline(
     option: argparse.Namespace, reports: Path, *, twin: bool, written: bool
 ) -> RegressionBaseline | None:
-    """Return what the options ask for; None without `--jarvis-compare`.
+    """Return the run to test against, `last` being the baseline where one is set; None without `--jarvis-compare`.
 
-    `last` is the baseline where one is set. Raises InputError for a report that cannot be read, and for options that
-    cannot go together.
+    Raises InputError for an unreadable report, and for contradictory options.
     """
     if option.jarvis_compare is None:
         if option.jarvis_fail_on_regression:
-            raise InputError("--jarvis-fail-on-regression: say against which run: --jarvis-compare REPORT.json or last")
+            raise InputError(
+                "--jarvis-fail-on-regression: no run to compare with; add --jarvis-compare REPORT.json or last"
+            )
         return None
     if twin:
         raise InputError("--jarvis-compare: an A/A run has no candidate to compare; leave one of the two out")
@@ -458,7 +439,7 @@ def _regression_baseline(
 
     baseline = reports / BASELINE_FILE
     saved = None
-    if option.jarvis_compare != LAST:
+    if option.jarvis_compare != "last":
         saved = read_saved(Path(option.jarvis_compare), "named")
     elif baseline.exists():
         saved = read_saved(baseline, "baseline")

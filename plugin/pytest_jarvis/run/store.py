@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,9 +36,9 @@ _CHECKED_BYTES: Final = 64_000_000
 _KEY_VERSION: Final = 1
 """Part of every key: raise it when the meaning of a key changes."""
 _REMEMBERED_BYTES: Final = 16_000_000
-"""Digests of smaller files are not remembered: hashing them again costs less than being wrong once."""
+"""Digests of smaller files are not remembered: hashing them again is cheap, and never wrong."""
 _FRESH_NS: Final = 2_000_000_000
-"""A file changed less than this ago may change again with the same time stamp: FAT counts in steps of 2 s."""
+"""A file may change again within this time and keep its time stamp: FAT counts in steps of 2 s."""
 _KEYS_PER_QUERY: Final = 500
 """SQLite before 3.32 takes at most 999 variables."""
 
@@ -89,24 +90,21 @@ class StoreStats:
 
 def response_key(identity: Identity) -> str:
     """Return the key of a response: SHA-256, hexadecimal, of its identity as canonical JSON."""
-    return _digest({"version": _KEY_VERSION, **_values(identity)})
+    return _digest({"version": _KEY_VERSION, **_fields_of(identity)})
 
 
 def vector_key(identity: Identity, text: str, embedding_model: str | None = None) -> str:
-    """Return the key of the vector of `text`, which the base makes with adapters off, whichever arm wrote the text.
-
-    `embedding_model` is the model that makes it where that is not the base.
-    """
-    known = _values(identity)
+    """Return the key of the vector of `text`, made by `embedding_model` (None: the base); the arm does not matter."""
+    known = _fields_of(identity)
     used = ("engine", "base", "storage", "arithmetic", "versions")
     maker = {} if embedding_model is None else {"maker": embedding_model}
     return _digest({"version": _KEY_VERSION, "text": text, **maker, **{name: known[name] for name in used}})
 
 
 def check_store(path: Path) -> None:
-    """Raise InputError when there is a file that is foreign or damaged; make nothing.
+    """Raise InputError for a foreign or damaged file; create none.
 
-    A store that is locked or unreadable is no error here: the run can do without it.
+    Accept a locked or unreadable store: the run continues without it.
     """
     if path.exists():
         try:
@@ -157,7 +155,7 @@ class ResponseStore:
 
     def add(self, identity: Identity, response: Response, labels: ArmLabels) -> None:
         """Write a response, replacing one of the same key."""
-        shared = _values(identity)
+        shared = _fields_of(identity)
         own = {name: shared.pop(name) for name in ("prompt", "prompt_id", "replicate", "seed")}
         with self._transaction():
             values = {
@@ -302,8 +300,8 @@ class ResponseStore:
         return self._number("SELECT count(*) FROM responses")
 
     def _used_bytes(self) -> int:
-        pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
-        return pages * self._number("PRAGMA page_size")
+        used_pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
+        return used_pages * self._number("PRAGMA page_size")
 
     def _delete_orphans(self) -> None:
         self._connection.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM responses)")
@@ -340,7 +338,7 @@ _FLOAT32: Final = "<f4"
 
 
 class ResponseCache:
-    """A run's use of its store. The first failure ends it: it is reported once, and the run goes on without."""
+    """Store of a run. At the first error it reports once and shuts off, and the run continues without it."""
 
     def __init__(
         self,
@@ -351,9 +349,9 @@ class ResponseCache:
         timeout_s: float | None = None,
         on_problem: Callable[[StoreProblem], None] = lambda _: None,
     ) -> None:
-        """Read stored responses, write new ones, both or neither; without `write` no file is made.
+        """Open nothing yet; without `write`, never create a file.
 
-        `timeout_s` is the run's: a response that took longer would fail today.
+        `timeout_s` is the run's: a stored response that took longer is not reused, because it would fail now.
         """
         self._path = path
         self._read = read
@@ -368,7 +366,7 @@ class ResponseCache:
 
     @classmethod
     def disabled(cls) -> ResponseCache:
-        """Return a cache that neither reads nor writes."""
+        """Return a cache without a store."""
         return cls(Path(), read=False, write=False)
 
     def start(self, engine: Engine, description: EngineDescription) -> None:
@@ -380,33 +378,34 @@ class ResponseCache:
             arm: ArmLabels(base=description.base_model, adapter=source and f"{arm} ({source})")
             for arm, source in sources.items()
         }
-        with self._guarded():
+        with self._shut_off_on_error():
             if self._write or (self._read and self._path.exists()):
                 self._store = ResponseStore(self._path, writable=self._write)
 
     def get(self, requests: Sequence[Request]) -> list[Response]:
         """Return the stored responses to requests, in their order; none for a request without an identity."""
         found: list[Response] = []
-        with self._guarded():
+        with self._shut_off_on_error():
             if self._read and self._store is not None:
                 identities = [(self._identity(request), request) for request in requests]
                 wanted = {response_key(identity): request for identity, request in identities if identity is not None}
                 stored = self._store.find(wanted)
-                found = [stored[key] for key in wanted if key in stored and self._in_time(stored[key])]
+                limit = inf if self._timeout_s is None else self._timeout_s
+                found = [stored[key] for key in wanted if key in stored and stored[key].duration_s <= limit]
         return found
 
     def put(self, request: Request, response: Response) -> None:
-        """Write the response to a request; once this returns, the death of the process does not lose it."""
-        with self._guarded():
+        """Write the response to a request, durably against a crash of the process."""
+        with self._shut_off_on_error():
             if self._write and self._store is not None:
                 identity = self._identity(request)
                 if identity is not None and response.finish_reason != "timeout":
                     self._store.add(identity, response, self._labels[request.arm])
 
     def get_vectors(self, request: Request, texts: Sequence[str]) -> dict[str, Embedding]:
-        """Return the stored vectors of texts; `request` is any one of the run, for its base."""
+        """Return text -> stored vector; `request` is any request of the run."""
         found: dict[str, Embedding] = {}
-        with self._guarded():
+        with self._shut_off_on_error():
             if self._read and self._store is not None:
                 keys = self._vector_keys(request, texts)
                 stored = self._store.find_vectors(list(keys.values()))
@@ -414,8 +413,8 @@ class ResponseCache:
         return found
 
     def put_vectors(self, request: Request, vectors: Mapping[str, Embedding]) -> None:
-        """Write the vectors of texts, but for a text that should have one and got none this time."""
-        with self._guarded():
+        """Write the vectors of texts, except a None for a text that is not blank."""
+        with self._shut_off_on_error():
             if self._write and self._store is not None:
                 known = [text for text, vector in vectors.items() if vector is not None or not text.strip()]
                 keys = self._vector_keys(request, known)
@@ -425,7 +424,7 @@ class ResponseCache:
         """Close the store, if it is open."""
         if self._store is not None:
             store, self._store = self._store, None
-            with self._guarded():
+            with self._shut_off_on_error():
                 store.close()
 
     def _identity(self, request: Request) -> Identity | None:
@@ -437,12 +436,9 @@ class ResponseCache:
         identity = self._identity(request)
         return {} if identity is None else {text: vector_key(identity, text, self._embedding_model) for text in texts}
 
-    def _in_time(self, response: Response) -> bool:
-        return self._timeout_s is None or response.duration_s <= self._timeout_s
-
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Go on without the store when it, or a file to be hashed, cannot be read or written."""
+    def _shut_off_on_error(self) -> Iterator[None]:
+        """Shut off the store after an error in it, or in a file to hash."""
         try:
             yield
         except (sqlite3.Error, OSError, InputError) as error:
@@ -451,12 +447,12 @@ class ResponseCache:
                 self._on_problem(self.problem)
             self.close()
         except UnicodeEncodeError:
-            # A lone surrogate, which no file holds: this one response is not written.
+            # A lone surrogate cannot be encoded: skip this response only.
             return
 
 
 def retry_while_locked(action: Callable[[], object]) -> None:
-    """Retry what SQLite refuses at once, instead of waiting, while another process holds the store."""
+    """Retry an action that SQLite refuses at once, instead of waiting, while another process holds the store."""
     limit = time.monotonic() + _TIMEOUT_S
     while True:
         try:
@@ -482,7 +478,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     try:
         connection = _connect_as(path, "mode=rw")
     except sqlite3.OperationalError:
-        # A folder in which SQLite cannot make the files it keeps beside an open store.
+        # SQLite cannot create the files that it keeps beside an open store.
         return _connect_as(path, "mode=ro&immutable=1")
     connection.execute("PRAGMA query_only = ON")
     return connection
@@ -502,16 +498,18 @@ def _connect_as(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise InputError for another program's file, read without SQLite so that nothing is written beside it."""
+    """Raise InputError for a foreign file; read it without SQLite, which writes files beside it."""
     if path.is_dir():
-        raise InputError(f"{path}: a folder, where the store of responses should be; name a file in output.store")
+        raise InputError(
+            f"{path}: expected the file of the store of responses, found a folder; name a file in output.store"
+        )
     try:
         with path.open("rb") as stream:
             header = stream.read(_HEADER_BYTES)
     except FileNotFoundError:
         return
     if not any(header):
-        # Empty, or a store whose creation a power cut ended: SQLite will know.
+        # Empty, or a store half created at a power cut: leave it to SQLite.
         return
     advice = "it is left as it is: name another file in output.store of the configuration"
     if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
@@ -524,12 +522,12 @@ def _refuse_foreign(path: Path) -> None:
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
         f"{path}: the store of responses is damaged ({' '.join(reason.split())}); it is left as it is: move it "
-        "away or delete it, and its responses are drawn again"
+        "away or delete it, and its responses are generated again"
     )
 
 
-def _values(identity: Identity) -> dict[str, object]:
-    """Return an identity's values by name, in one level: `dataclasses.asdict` copies each mapping, for every key."""
+def _fields_of(identity: Identity) -> dict[str, object]:
+    """Return an identity's values by name; `dataclasses.asdict` would copy each mapping, for every key."""
     return {field.name: getattr(identity, field.name) for field in fields(identity)}
 
 

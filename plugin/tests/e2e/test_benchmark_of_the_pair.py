@@ -15,7 +15,7 @@ from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.plugin.handles import ModelHandle
-from pytest_jarvis.run.build_report import noise_floors
+from pytest_jarvis.run.build_report import measure_noise_floors
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.types import (
@@ -40,17 +40,17 @@ REPLICATES = 3
 class Silent:
     """A listener that shows nothing."""
 
-    def loading(self) -> None: ...
+    def show_loading(self) -> None: ...
 
-    def loaded(self, description: EngineDescription, seconds: float) -> None: ...
+    def show_loaded(self, description: EngineDescription, seconds: float) -> None: ...
 
-    def recalled(self, look: int, taken: int, planned: int) -> None: ...
+    def show_reuse(self, look: int, taken: int, planned: int) -> None: ...
 
-    def store_failed(self, problem: StoreProblem) -> None: ...
+    def show_store_problem(self, problem: StoreProblem) -> None: ...
 
-    def drawing(self, look: int, progress: Progress) -> None: ...
+    def show_progress(self, look: int, progress: Progress) -> None: ...
 
-    def drawn(self, look: int, progress: Progress) -> None: ...
+    def show_look(self, look: int, progress: Progress) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def make_run(
         metrics=MetricsSection(cosine=False),
     )
     run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), cache=cache)
-    run.draw()
+    run.generate()
     return run
 
 
@@ -165,7 +165,7 @@ def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngi
     assert facts.decisions[TWIN_ARM].verdict != "PASS"
     same = sum(drawn[name, "base", number] == text for (name, arm, number), text in drawn.items() if arm == TWIN_ARM)
     assert same < 30 * REPLICATES / 2
-    floors = noise_floors((row for case in run.plan.cases for row in run.rows(case, NO_METRICS)), ())
+    floors = measure_noise_floors((row for case in run.plan.cases for row in run.rows(case, NO_METRICS)), ())
     assert floors["jarvis_relevance"].floor is not None
     assert floors["jarvis_relevance"].floor > 0
 

@@ -51,7 +51,7 @@ def test_a_report_that_cannot_be_written_ends_in_a_sentence_and_keeps_the_number
     monkeypatch.setattr("pytest_jarvis.run.build_report.write_report", fail)
     result = project.run("--jarvis-report-dir", "out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["pertinence *", "ERROR: no report is written: *--jarvis-reuse takes what was drawn*"])
+    result.stdout.fnmatch_lines(["pertinence *", "ERROR: no report is written: *--jarvis-reuse takes the responses*"])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 

@@ -157,7 +157,7 @@ def test_a_damaged_baseline_is_one_sentence_and_can_be_replaced(project, good) -
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--jarvis-report", "--jarvis-fail-on-regression"), "say against which run: --jarvis-compare"),
+        (("--jarvis-report", "--jarvis-fail-on-regression"), "no run to compare with; add --jarvis-compare"),
         (("--jarvis-compare", "last"), "without --jarvis-report nothing is judged"),
         (("--jarvis-report", "--jarvis-compare", "nowhere"), "nowhere: cannot be read"),
         (("--jarvis-report", "--jarvis-compare", "last", "--jarvis-aa"), "an A/A run has no candidate"),

@@ -25,7 +25,7 @@ from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.run.settings import (
     adapter_folders,
-    engine_kind,
+    find_engine_kind,
     override,
     read_configuration,
     resolve_adapters,
@@ -111,7 +111,7 @@ def run_checks(option: argparse.Namespace, root: Path) -> list[Finding]:
 
 
 def _read(option: argparse.Namespace, root: Path) -> _Setup:
-    named, kind = option.jarvis_config, engine_kind(option)
+    named, kind = option.jarvis_config, find_engine_kind(option)
     if named and not Path(named).is_file():
         raise InputError(f"--jarvis-config: {named}: no such file; name a configuration that is there")
     try:

@@ -23,13 +23,13 @@ from pytest_jarvis.inputs.config import (
     resolve_server,
 )
 from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys, keys_table
-from pytest_jarvis.run.settings import adapter_specs, detected_spec, generation_settings, model_spec
+from pytest_jarvis.run.settings import detected_adapter, parse_adapters, resolve_generation, resolve_model
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 
 
 def specs(*named: str, base_changed: bool = False, **section: object) -> list[tuple[str, str]]:
     """Return name and source of the adapters."""
-    found = adapter_specs(list(named), msgspec.convert(section, ModelSection), base_changed=base_changed)
+    found = parse_adapters(list(named), msgspec.convert(section, ModelSection), base_changed=base_changed)
     return [(spec.name, spec.source) for spec in found]
 
 
@@ -56,17 +56,17 @@ def test_a_schema_may_be_named(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"])
 def test_the_files_of_the_checkout_are_valid(name: str) -> None:
     loaded = load_config(Path(__file__).parents[4] / name)
-    assert adapter_specs([], loaded.model)
+    assert parse_adapters([], loaded.model)
 
 
 def test_the_default_generation_is_that_of_the_engine() -> None:
-    assert GenerationSettings() == generation_settings(GenerationSection())
+    assert GenerationSettings() == resolve_generation(GenerationSection())
 
 
 def test_every_setting_of_generation_is_handed_on() -> None:
     section = GenerationSection(max_new_tokens=7, temperature=0.1, timeout_s=None, template="raw", thinking=True)
     expected = GenerationSettings(max_new_tokens=7, temperature=0.1, timeout_s=None, template="raw", thinking=True)
-    assert expected == generation_settings(section)
+    assert expected == resolve_generation(section)
 
 
 def test_every_setting_of_the_model_is_handed_on() -> None:
@@ -74,7 +74,7 @@ def test_every_setting_of_the_model_is_handed_on() -> None:
     conf = Config(model=msgspec.convert(keys, ModelSection), logging=LoggingSection(level="info"))
     adapters = (AdapterSpec(name="a", source="b"),)
     expected = ModelSpec(adapters=adapters, log_level="info", **keys)
-    assert expected == model_spec(conf, find_engine("scripted"), adapters)
+    assert expected == resolve_model(conf, find_engine("scripted"), adapters)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_a_real_base_without_an_adapter_is_refused() -> None:
 def test_what_cannot_name_an_adapter_is_refused(named: str) -> None:
     with pytest.raises(InputError) as caught:
         specs(named)
-    expected = f"expected PATH or NAME=PATH, found '{named}'; NAME takes letters, digits, '_' and '-', no sign first"
-    assert f"--jarvis-adapter: {expected}" == str(caught.value)
+    expected = f"expected PATH or NAME=PATH, found '{named}'; NAME is made of letters, digits, '_' and '-'"
+    assert f"--jarvis-adapter: {expected}, with a letter or digit first" == str(caught.value)
 
 
 def test_an_adapter_of_the_file_without_a_path_is_refused() -> None:
@@ -186,7 +186,7 @@ def test_what_is_possible_is_let_through(tmp_path) -> None:
 def test_what_was_detected_becomes_an_adapter_by_its_name_and_folder() -> None:
     whole = inspect_adapter(adapter_path("jarvis"))
     detection = Detection(arm="mien", chosen=whole, usable=1, passed_over=(), folders=())
-    assert detected_spec(detection, "out/x") == AdapterSpec(name="mien", source="out/x")
+    assert detected_adapter(detection, "out/x") == AdapterSpec(name="mien", source="out/x")
 
 
 ROOT = Path(__file__).parents[4]

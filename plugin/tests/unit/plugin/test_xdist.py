@@ -10,7 +10,7 @@ from pytest_jarvis.engines import find_engine
 from pytest_jarvis.engines.scripted import ScriptedEngine
 from pytest_jarvis.plugin import xdist
 from pytest_jarvis.plugin.workers import DEVICE_KEY
-from pytest_jarvis.plugin.xdist import Controller, WorkerNotes, merged_facts
+from pytest_jarvis.plugin.xdist import Controller, WorkerNotes, merge_facts
 from pytest_jarvis.run.runner import RunFacts
 from pytest_jarvis.types import GenerationSettings, ModelSpec, PromptCase
 
@@ -83,19 +83,19 @@ def test_tests_of_one_group_have_one_name_and_others_their_own(monkeypatch) -> N
 
 def test_the_facts_of_workers_become_those_of_one_run() -> None:
     other = replace(FACTS, mismatched_cosine=0.4, timings_s={"load": 2.0, "generate": 1.0, "embed": 1.0})
-    merged = merged_facts([FACTS, other])
+    merged = merge_facts([FACTS, other])
     assert merged is not None
     assert merged.mismatched_cosine == pytest.approx(0.3)
     assert merged.timings_s == {"load": 3.0, "generate": 6.0, "embed": 1.0}
 
 
 def test_without_a_worker_that_loaded_there_are_no_facts() -> None:
-    assert merged_facts([]) is None
+    assert merge_facts([]) is None
 
 
 def test_what_a_worker_said_with_its_first_record_stands_when_it_dies(monkeypatch) -> None:
     control = controller(monkeypatch, engine="scripted", count=2, devices=0)
-    control.hear(WorkerNotes(facts=FACTS, error=None))
+    control.early_notes = WorkerNotes(facts=FACTS, error=None)
     control.pytest_testnodedown(Node("gw0"))
     assert control.facts() == FACTS
 

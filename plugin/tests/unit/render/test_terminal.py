@@ -183,5 +183,5 @@ def test_the_configuration_can_switch_the_memory_off(pytester, memory: bool) -> 
     live = LiveTerminal(pytester.parseconfigure(), "m", logging=LoggingSection(gpu_memory=memory))
     said: list[str] = []
     live._line = said.append  # type: ignore[method-assign]
-    live.drawn(4, Progress(responses_done=2, responses_planned=2, tokens=10, elapsed_s=1.0, memory=(LOADED,)))
+    live.show_look(4, Progress(responses_done=2, responses_planned=2, tokens=10, elapsed_s=1.0, memory=(LOADED,)))
     assert memory == ("reserved" in said[0])

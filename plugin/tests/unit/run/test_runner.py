@@ -14,7 +14,7 @@ from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.metrics.understanding import CleanCommand, clean_prompt_id
-from pytest_jarvis.run.runner import BenchmarkRun, DrawingBrokenError, Plan
+from pytest_jarvis.run.runner import BenchmarkRun, GenerationAbortedError, Plan
 from pytest_jarvis.types import (
     TWIN_ARM,
     EngineError,
@@ -40,7 +40,7 @@ def test_nothing_is_loaded_before_it_is_asked_for_nor_by_closing() -> None:
 def test_the_engine_is_loaded_once() -> None:
     made = make(better)
     assert made.run.engine is made.run.engine
-    made.run.draw()
+    made.run.generate()
     assert made.loads == [made.engine]
 
 
@@ -51,7 +51,7 @@ def test_an_engine_that_cannot_be_loaded_passes_its_error_on() -> None:
     plan = Plan(cases=CASES, adapters=(LORA,), gate=GatePlan(looks=(1,)), tools=TOOLS)
     run = BenchmarkRun(plan, load=load, listener=Log())
     with pytest.raises(EngineError, match="no such model"):
-        run.draw()
+        run.generate()
     assert run.facts() is None
 
 
@@ -68,7 +68,7 @@ def test_the_listener_is_told_all_in_order() -> None:
 
 def test_all_prompts_replicates_and_arms_are_asked_for_at_once_and_only_once() -> None:
     made = drawn(better, adapters=(LORA, OTHER))
-    made.run.draw()
+    made.run.generate()
     expected = set(product(("p0", "p1", "p2"), ("base", "lora", "autre"), (0, 1)))
     (asked,) = made.engine.asked
     assert len(asked) == len(expected)
@@ -82,9 +82,9 @@ def test_a_drawing_that_broke_off_is_not_tried_again() -> None:
 
     made = make(script)
     with pytest.raises(RuntimeError, match="the device is gone"):
-        made.run.draw()
-    with pytest.raises(DrawingBrokenError, match="broke off in an earlier test"):
-        made.run.draw()
+        made.run.generate()
+    with pytest.raises(GenerationAbortedError, match="failed in an earlier test"):
+        made.run.generate()
     assert len(made.engine.asked) == 1
 
 
@@ -136,7 +136,7 @@ def test_a_failed_response_is_kept_with_its_prompt_and_not_scored_as_zero() -> N
 def test_a_prompt_has_something_once_it_is_drawn_or_failed() -> None:
     made = make(fails(*product(("p0",), ("base", "lora"), (0, 1))))
     assert not made.run.has_anything(CASES[0])
-    made.run.draw()
+    made.run.generate()
     assert made.run.has_anything(CASES[0])
 
 

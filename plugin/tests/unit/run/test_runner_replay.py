@@ -52,7 +52,7 @@ def replayed(recording: Recording, cases: tuple[PromptCase, ...], looks: tuple[i
         recording=recording,
     )
     run = BenchmarkRun(plan, load=lambda: ReplayEngine(recording), listener=Log())
-    run.draw()
+    run.generate()
     return run
 
 

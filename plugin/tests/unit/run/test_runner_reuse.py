@@ -58,7 +58,7 @@ class Drawn:
         made = make(better, adapters=adapters, engine=self.engine, cache=cache, **options)  # type: ignore[arg-type]
         self.run = made.run
         try:
-            self.run.draw()
+            self.run.generate()
         except Killed:
             # The death of a process closes nothing; the next run finds the store as it is now.
             DEAD.append(self.run)

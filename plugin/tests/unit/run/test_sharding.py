@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_jarvis.run.benchmark import cases_of_tests, group_cases, one_look
+from pytest_jarvis.run.benchmark import choose_look, group_cases, match_tests
 from pytest_jarvis.types import PromptCase
 
 
@@ -48,13 +48,13 @@ def test_no_case_makes_no_group() -> None:
     ],
 )
 def test_the_case_of_a_test_is_known_by_its_id(nodeid: str, expected: str | None) -> None:
-    found = cases_of_tests([nodeid], CASES).get(nodeid)
+    found = match_tests([nodeid], CASES).get(nodeid)
     assert expected == (found and found.prompt_id)
 
 
 def test_a_category_with_accents_is_known_as_pytest_writes_it() -> None:
     accented = case("été", "e-1")
-    assert cases_of_tests(["t.py::t[\\xe9t\\xe9-e-1]"], [accented]) == {"t.py::t[\\xe9t\\xe9-e-1]": accented}
+    assert match_tests(["t.py::t[\\xe9t\\xe9-e-1]"], [accented]) == {"t.py::t[\\xe9t\\xe9-e-1]": accented}
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_a_category_with_accents_is_known_as_pytest_writes_it() -> None:
 def test_the_one_look_is_the_middle_one_of_those_there_are(
     looks: tuple[int, ...], recorded: int | None, expected: tuple[int, ...]
 ) -> None:
-    assert expected == one_look(looks, recorded)
+    assert expected == choose_look(looks, recorded)

@@ -391,7 +391,7 @@ def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
 
 
 def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path) -> None:
-    with pytest.raises(InputError, match="a folder, where the store of responses should be"):
+    with pytest.raises(InputError, match="expected the file of the store of responses, found a folder"):
         check_store(tmp_path)
 
 
