@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -35,10 +34,8 @@ if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.inputs.contamination import Contamination
     from pytest_jarvis.plugin.xdist import Controller
-    from pytest_jarvis.render.files import OutputProblem
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
-    from pytest_jarvis.stats.gate import GateOutcome
 
 
 def fill_line_numbers(traceback: TracebackType | None) -> TracebackType | None:
@@ -110,27 +107,17 @@ class Recorder:
             else msgspec.structs.replace(conf.logging, progress=False, gpu_memory=False),
             notes=[french_note(note) for detection in benchmark.settings.detections for note in detection.notes()],
         )
-        self.workers = worker_count(config)
+        self.summary = SessionSummary(
+            settings=benchmark.settings, verbosity=verbosity_of(config, conf.logging), workers=worker_count(config)
+        )
         self.controller = controller
-        self.runs = Runs(benchmark, cases, self.listener, self.workers if controller is None else 1)
-        self.verbosity = verbosity_of(config, conf.logging)
+        self.runs = Runs(benchmark, cases, self.listener, self.summary.workers if controller is None else 1)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and config.option.verbose == 0 and self.verbosity >= 0:
+        if reporter is not None and config.option.verbose == 0 and self.summary.verbosity >= 0:
             # A recorded test prints a line instead of a mark, which pytest's percentages would not count.
             reporter._show_progress_info = False  # noqa: SLF001  # there is no public way
         self.records: dict[str, CaseRecord] = {}
-        self.shown: list[str] = []
-        self.interrupted = False
-        self.gate: GateOutcome | None = None
-        self.report: Report | None = None
-        self.folder: Path | None = None
-        self.problems: list[OutputProblem] = []
         self._has_sent_notes = False
-        self.error: str | None = None
-        """Why the model cannot be used, which ends the session."""
-        self.hook_error: str | None = None
-        self.write_error: str | None = None
-        """Why the report could not be written."""
         self._category = ""
 
     @property
@@ -143,10 +130,10 @@ class Recorder:
 
         A worker of pytest-xdist cannot end the session: it fails its test and informs the controller.
         """
-        told = getattr(self.config, "workerinput", {})
-        if self.workers > 1 and self.benchmark.settings.kind.holds_model and DEVICE_KEY not in told:
+        workers, has_device = self.summary.workers, DEVICE_KEY in getattr(self.config, "workerinput", {})
+        if workers > 1 and self.benchmark.settings.kind.holds_model and not has_device:
             self._exit_with(
-                f"each of {self.workers} workers would load the model; run without -n, or with -n 1; with several "
+                f"each of {workers} workers would load the model; run without -n, or with -n 1; with several "
                 "GPUs, --jarvis-report gives each worker its own"
             )
         try:
@@ -155,7 +142,7 @@ class Recorder:
             self._exit_with(str(error))
 
     def _exit_with(self, sentence: str) -> NoReturn:
-        self.error = sentence
+        self.summary.error = sentence
         if is_worker(self.config):
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
@@ -177,8 +164,20 @@ class Recorder:
         run = self.runs.find(case)
         self._run_or_exit(run.generate)
         failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
-        with self._record_metric_fault(item, case, failures):
+        try:
             rows = tuple(run.rows(case, self.metrics))
+        except MetricFaultError as fault:
+            # Keep the responses: only their scores are missing.
+            failure = Failure(
+                prompt_id=case.prompt_id,
+                arm=fault.response.arm,
+                replicate=fault.response.replicate,
+                stage="score",
+                reason=fault.note,
+            )
+            rows = tuple(run.rows(case, NO_METRICS))
+            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(failure, case.category)))
+            pytest.fail(str(fault), pytrace=False)
         notes = None if self._has_sent_notes or not is_worker(self.config) else self._worker_notes()
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
         self._has_sent_notes = True
@@ -186,26 +185,7 @@ class Recorder:
         return Measured(rows=rows, failures=failures)
 
     def _worker_notes(self) -> WorkerNotes:
-        return WorkerNotes(facts=self.runs.facts(), error=self.error, metrics=self.metrics.specs)
-
-    @contextmanager
-    def _record_metric_fault(
-        self, item: pytest.Item, case: PromptCase, failures: tuple[FailureRow, ...]
-    ) -> Generator[None, None, None]:
-        """Record the responses and fail the test when a custom metric gives no number."""
-        try:
-            yield
-        except MetricFaultError as fault:
-            unscored = Failure(
-                prompt_id=case.prompt_id,
-                arm=fault.response.arm,
-                replicate=fault.response.replicate,
-                stage="score",
-                reason=fault.note,
-            )
-            rows = tuple(self.runs.find(case).rows(case, NO_METRICS))
-            item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(unscored, case.category)))
-            pytest.fail(str(fault), pytrace=False)
+        return WorkerNotes(facts=self.runs.facts(), error=self.summary.error, metrics=self.metrics.specs)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -222,7 +202,7 @@ class Recorder:
         """Take the record off a report, except on a worker."""
         if report.when != "call" or is_worker(self.config):
             return
-        self.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
+        self.summary.shown += [str(value) for name, value in report.user_properties if name == _SHOWN_PROPERTY]
         raw = getattr(report, "jarvis_record", None)
         if raw is None:
             return
@@ -233,7 +213,7 @@ class Recorder:
         if self.controller is not None and record.notes is not None:
             self.controller.early_notes = record.notes
         self._category = show_case(
-            self.config, record.rows, self._label(record), shown=self._category, verbosity=self.verbosity
+            self.config, record.rows, self._label(record), shown=self._category, verbosity=self.summary.verbosity
         )
         for row in record.rows:
             self.config.hook.pytest_jarvis_result(config=self.config, row=row)
@@ -242,7 +222,7 @@ class Recorder:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Drop pytest's mark for a recorded test, which prints a line."""
         recorded = report.when == "call" and report.passed and hasattr(report, "jarvis_record")
-        return ("passed", "", "") if recorded and self.verbosity >= 0 else None
+        return ("passed", "", "") if recorded and self.summary.verbosity >= 0 else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
@@ -256,8 +236,8 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Mark the report as partial."""
-        self.interrupted = True
-        if self.error is not None:
+        self.summary.interrupted = True
+        if self.summary.error is not None:
             silence_exit_message(self.config)
 
     @pytest.hookimpl(tryfirst=True)
@@ -276,57 +256,38 @@ class Recorder:
     def _conclude(self, session: pytest.Session) -> None:
         """Write the numbers first, then set the exit status; call hooks and make the other files last."""
         results = self._collect_results()
-        self.gate = judge_gate(self.benchmark, results)
+        self.summary.gate = judge_gate(self.benchmark, results)
         writes = self.benchmark.settings.write_report
         if results is not None and results.planned:
-            self.report = make_report(self.benchmark, results, self.gate, self.config.rootpath)
+            self.summary.report = make_report(self.benchmark, results, self.summary.gate, self.config.rootpath)
             if writes:
                 try:
-                    self.folder = save_report(self.report, self.benchmark.settings)
+                    self.summary.folder = save_report(self.summary.report, self.benchmark.settings)
                 except InputError as error:
-                    self.write_error = str(error)
+                    self.summary.write_error = str(error)
         if writes:
             self._write_junit(session)
-            if has_failed(self.gate, self.report) and session.exitstatus in _MAY_BECOME_FAILED:
+            if has_failed(self.summary.gate, self.summary.report) and session.exitstatus in _MAY_BECOME_FAILED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.controller is not None and self.controller.error is not None:
+        has_no_model = self.controller is not None and self.controller.error is not None
+        if has_no_model or self.summary.write_error is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self.write_error is not None:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self.report is not None:
-            self.report = self._call_report_hooks(self.report)
-            if self.folder is not None:
-                self._make_files(self.report, self.folder)
+        if self.summary.report is not None:
+            self.summary.report = self._call_report_hooks(self.summary.report)
+            if self.summary.folder is not None:
+                self._make_files(self.summary.report, self.summary.folder)
 
     @property
     def facts(self) -> RunFacts | None:
         """Facts of the run; under pytest-xdist, those of the workers."""
         return self.runs.facts() if self.controller is None else self.controller.facts()
 
-    @property
-    def summary(self) -> SessionSummary:
-        """Values of the terminal summary."""
-        facts = None if self.listener.has_shown_store_problem else self.facts
-        lost = self.controller is not None and bool(self.controller.lost)
-        return SessionSummary(
-            settings=self.benchmark.settings,
-            report=self.report,
-            gate=self.gate,
-            verbosity=self.verbosity,
-            workers=self.workers,
-            shown=tuple(self.shown),
-            folder=self.folder,
-            problems=tuple(self.problems),
-            store_problem=None if facts is None else facts.store_problem,
-            all_workers_died=self.report is None and lost,
-            interrupted=self.interrupted,
-            error=self.error,
-            write_error=self.write_error,
-            hook_error=self.hook_error,
-        )
-
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Print the table, the verdict, the problems and the folder."""
+        """Print the summary."""
+        facts = None if self.listener.has_shown_store_problem else self.facts
+        self.summary.store_problem = None if facts is None else facts.store_problem
+        lost = self.controller is not None and bool(self.controller.lost)
+        self.summary.all_workers_died = self.summary.report is None and lost
         write_summary(terminalreporter, self.summary)
 
     def _make_files(self, report: Report, folder: Path) -> None:
@@ -334,18 +295,18 @@ class Recorder:
 
         named = os.environ.get("GITHUB_STEP_SUMMARY")
         output = self.benchmark.settings.config.output
-        self.problems = write_outputs(
+        self.summary.problems = write_outputs(
             report, folder, output.formats, names=output.names, step_summary=Path(named) if named else None
         )
 
     def _write_junit(self, session: pytest.Session) -> None:
-        assert self.gate is not None  # noqa: S101  # checked by the caller
+        assert self.summary.gate is not None  # noqa: S101  # checked by the caller
         from _pytest.junitxml import xml_key
 
         if (xml := session.config.stash.get(xml_key, None)) is not None:
-            xml.add_global_property("jarvis.verdict", self.gate.verdict)
-            if self.report is not None and self.report.regression is not None:
-                xml.add_global_property("jarvis.regression", self.report.regression.verdict)
+            xml.add_global_property("jarvis.verdict", self.summary.gate.verdict)
+            if self.summary.report is not None and self.summary.report.regression is not None:
+                xml.add_global_property("jarvis.regression", self.summary.report.regression.verdict)
 
     def _collect_results(self) -> SessionResults | None:
         """Return the results, also of cases whose test did not run; None when nothing was loaded."""
@@ -376,9 +337,9 @@ class Recorder:
             planned=cases,
             facts=facts,
             finished=len(recorded) == len(cases),
-            interrupted=self.interrupted,
+            interrupted=self.summary.interrupted,
             metrics=self.metrics.specs if controller is None else controller.metrics,
-            workers=self.workers,
+            workers=self.summary.workers,
             contamination=self.contamination,
         )
 
@@ -390,11 +351,11 @@ class Recorder:
         try:
             for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
                 report = changed
-            if report is not self.report and self.folder is not None:
-                write_atomically(self.folder / REPORT_FILE, encode_report(report))
+            if report is not self.summary.report and self.summary.folder is not None:
+                write_atomically(self.summary.folder / REPORT_FILE, encode_report(report))
         except Exception as error:  # noqa: BLE001  # another's code must not cost the summary
-            self.hook_error = f"{type(error).__name__}: {error}"
-            return self.report or report
+            self.summary.hook_error = f"{type(error).__name__}: {error}"
+            return self.summary.report or report
         return report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.metrics.registry import COSINE
@@ -44,31 +44,31 @@ _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SessionSummary:
-    """Values of the summary at the end of a session."""
+    """State of a session, for the summary at its end."""
 
     settings: Settings
-    report: Report | None
-    gate: GateOutcome | None
     verbosity: int
     workers: int
-    """Processes that generated responses."""
-    shown: tuple[str, ...]
+    """Processes that generate responses."""
+    report: Report | None = None
+    gate: GateOutcome | None = None
+    shown: list[str] = field(default_factory=list)
     """Lines added by tests."""
-    folder: Path | None
+    folder: Path | None = None
     """Folder of the report."""
-    problems: tuple[OutputProblem, ...]
+    problems: Sequence[OutputProblem] = ()
     """Files that failed."""
-    store_problem: StoreProblem | None
+    store_problem: StoreProblem | None = None
     """Error of the store that was not shown yet."""
-    all_workers_died: bool
-    interrupted: bool
-    error: str | None
-    """Why the model cannot be used."""
-    write_error: str | None
+    all_workers_died: bool = False
+    interrupted: bool = False
+    error: str | None = None
+    """Why the model cannot be used, which ends the session."""
+    write_error: str | None = None
     """Why the report could not be written."""
-    hook_error: str | None
+    hook_error: str | None = None
     """Exception of a hook on the report."""
 
     @property
