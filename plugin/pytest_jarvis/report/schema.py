@@ -255,7 +255,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     relevance_share: float = 0.3
     """Share of the dictionary at which JARVIS relevance reaches 1."""
     notes: tuple[Note, ...] = ()
-    """Of the run, those of the engine included."""
+    """Notes of the run, including those of the engine."""
     keyword_mode: Literal["words", "substring"] | None = None
     """None in older reports."""
     replay: ReplayOf | None = None

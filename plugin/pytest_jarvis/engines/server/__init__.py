@@ -1,4 +1,11 @@
-"""The engine for OpenAI-compatible servers: vLLM, SGLang, llama.cpp and the like. Needs no torch."""
+"""The engine for OpenAI-compatible servers: vLLM, SGLang, llama.cpp and the like. Needs no torch.
+
+client            one request and its streamed answer: parsing, retries, quirks of servers
+connection        address, key, timeouts, errors of the connection
+preflight         at the start: served models, adapters proven, seeds checked
+embeddings        vectors for the cosine
+engine            the engine
+"""
 
 from __future__ import annotations
 

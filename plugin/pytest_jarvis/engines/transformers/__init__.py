@@ -1,4 +1,8 @@
-"""The engine that runs a base model and its adapters in this process, with torch, transformers and peft."""
+"""The engine that runs a base model and its adapters in this process, with torch, transformers and peft.
+
+A ladder, each rung on those after it: `engine`, `proof` (adapters active, base unchanged), `generation` (batches),
+`lora` (adapters attached), `loading` (files to a model), `nf4` (4-bit weights), `checkpoint` (tensors in files).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Every French word that a reader of a run or a report sees.
 
+words, words.toml    the catalogue: fixed words and sentences, by code
 formats              numbers, units, widths, French typography
 labels               titles, heads and short labels
 verdicts             verdicts, their reasons, thresholds

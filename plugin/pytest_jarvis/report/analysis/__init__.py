@@ -1,1 +1,1 @@
-"""Findings computed from a report alone; `insights` collects them for the reader."""
+"""Findings computed from a report alone: `insights` collects changes, metrics, thresholds, tool choice and advice."""
