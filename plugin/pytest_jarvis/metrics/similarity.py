@@ -26,7 +26,7 @@ def paired_cosines(left: Sequence[Embedding], right: Sequence[Embedding]) -> lis
     result: list[float | None] = [None] * len(left)
     if not whole:
         return result
-    import numpy as np  # layer 1 is imported where numpy is not wanted yet
+    import numpy as np  # imported late: collecting tests needs no numpy
     from sklearn.metrics.pairwise import cosine_similarity  # a second's import: not for a server without embeddings
 
     for start in range(0, len(whole), _COSINE_ROWS):

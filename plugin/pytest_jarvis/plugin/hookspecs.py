@@ -30,5 +30,6 @@ def pytest_jarvis_result(config: pytest.Config, row: ResultRow) -> None:
 def pytest_jarvis_report(config: pytest.Config, report: Report) -> Report | None:
     """Return a changed report (`msgspec.structs.replace`) or None, before the files are made.
 
+    Of several, the one registered last wins.
     The verdict is final: changes alter the files, not the exit status.
     """

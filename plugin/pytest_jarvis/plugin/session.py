@@ -28,7 +28,6 @@ from pytest_jarvis.run.build_report import SessionResults, decide_rows, has_fail
 from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
 
 if TYPE_CHECKING:
-    import pytest
     from _pytest.terminal import TerminalReporter
 
     from pytest_jarvis.engines.base import Engine
@@ -292,8 +291,9 @@ class Recorder:
 
     def _make_files(self, report: Report, folder: Path) -> None:
         from pytest_jarvis.render.files import write_outputs
+        from pytest_jarvis.render.markdown import STEP_SUMMARY_VARIABLE
 
-        named = os.environ.get("GITHUB_STEP_SUMMARY")
+        named = os.environ.get(STEP_SUMMARY_VARIABLE)
         output = self.benchmark.settings.config.output
         self.summary.problems = write_outputs(
             report, folder, output.formats, names=output.names, step_summary=Path(named) if named else None
@@ -350,7 +350,7 @@ class Recorder:
         """Return the report as changed by hooks, and write it again; a hook that raises changes nothing."""
         try:
             for changed in reversed(self.config.hook.pytest_jarvis_report(config=self.config, report=report)):
-                report = changed
+                report = msgspec.convert(msgspec.to_builtins(changed), Report)
             if report is not self.summary.report and self.summary.folder is not None:
                 write_atomically(self.summary.folder / REPORT_FILE, encode_report(report))
         except Exception as error:  # noqa: BLE001  # another's code must not cost the summary

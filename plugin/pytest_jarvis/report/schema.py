@@ -1,4 +1,4 @@
-"""The report of a run: its schema, how it is built from rows, and how it is written and read back."""
+"""The schema of `report.json`, and the averages made from its rows."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
     from pytest_jarvis.run.settings import Settings
-    from pytest_jarvis.stats.decision import Decision
     from pytest_jarvis.stats.thresholds import Threshold
     from pytest_jarvis.types import PromptCase
 

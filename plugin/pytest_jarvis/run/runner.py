@@ -249,7 +249,8 @@ class BenchmarkRun:
     def _relevance(self, key: ResponseKey) -> float:
         measure = BUILT_IN[RELEVANCE].measure
         value = measure(self._case_of[key[0]], self._responses[key], self._readings[key]) if measure else None
-        return value or 0.0
+        assert value is not None  # noqa: S101  # prompts without a tool are left out above
+        return value
 
     def has_anything(self, case: PromptCase) -> bool:
         """Return whether the case has a response or a failure."""

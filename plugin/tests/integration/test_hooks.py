@@ -56,6 +56,14 @@ def test_a_last_word_that_raises_costs_neither_the_report_nor_the_summary(projec
     assert project.report().gate.verdict == "PASS"
 
 
+def test_what_a_hook_returns_in_place_of_a_report_must_be_one(project) -> None:
+    wrong = "import msgspec\ndef pytest_jarvis_report(report): return msgspec.structs.replace(report, complete='oui')"
+    project.pytester.makeconftest(wrong)
+    result = project.run("--jarvis-report-dir", "out")
+    result.stdout.fnmatch_lines(["*pytest_jarvis_report a échoué*bool*"])
+    assert project.report().complete is True
+
+
 def test_an_a_a_run_shows_the_noise_of_a_metric_of_others_too(project) -> None:
     project.pytester.makeconftest("def pytest_jarvis_response_metrics(case, response):\n    return {'x': 1.0}\n")
     result = project.run("--jarvis-report-dir", "out", "--jarvis-aa")
