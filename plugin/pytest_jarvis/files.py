@@ -127,7 +127,7 @@ def suggest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean '{prefix}{close[0]}'?"
-    return f"; known: {', '.join(sorted(known))}" if otherwise is None else otherwise
+    return f"; known: {', '.join(sorted(set(known)))}" if otherwise is None else otherwise
 
 
 def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type[Exception], syntax: str) -> T:
