@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
@@ -351,6 +353,19 @@ class ReportMaker:
 def make_report() -> ReportMaker:
     """Return what makes synthetic reports."""
     return ReportMaker()
+
+
+class Golden(SingleFileSnapshotExtension):
+    """A text file for each test and report; `pytest --snapshot-update` writes them anew."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+@pytest.fixture
+def golden(snapshot) -> SnapshotAssertion:
+    """Return what compares with the golden files."""
+    return snapshot.use_extension(Golden)
 
 
 WARNINGS = (

@@ -217,7 +217,7 @@ def _trends(series: Series) -> Iterator[str]:
     """Yield the trend of each adapter, all on one scale."""
     trends = series.trends
     if not trends:
-        yield word("saved_runs.no_trend")
+        yield from wrap(word("saved_runs.no_trend"), _WIDTH)
         return
     ends = [0.0]
     for entry in (entry for entries in trends.values() for entry in entries):

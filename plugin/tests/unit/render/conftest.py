@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 from samples import with_routing, with_scores
-from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.registry import MetricSpec
@@ -191,19 +189,6 @@ KINDS: Mapping[str, Callable[[MakeReport], Report]] = {
     "metrics": with_metrics,
     "regression": dropped,
 }
-
-
-class Golden(SingleFileSnapshotExtension):
-    """A text file for each test and report; `pytest --snapshot-update` writes them anew."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "txt"
-
-
-@pytest.fixture
-def golden(snapshot) -> SnapshotAssertion:
-    """Return what compares with the golden files."""
-    return snapshot.use_extension(Golden)
 
 
 @pytest.fixture(scope="session", params=KINDS)
