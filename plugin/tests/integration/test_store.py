@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from pytest_jarvis.report.schema import Report
+from pytest_jarvis.run.store import ResponseStore
 
 STORE = ".jarvis/responses.sqlite"
 REPORT = ("--jarvis-report-dir", "out")
@@ -110,8 +111,6 @@ def test_a_folder_that_cannot_be_written_is_one_warning(project, quiet: tuple[st
 
 
 def test_a_disk_that_is_full_is_one_warning(project, monkeypatch) -> None:
-    from pytest_jarvis.run.store import ResponseStore
-
     prepare = ResponseStore._create_tables
 
     def small(self: ResponseStore) -> None:
@@ -121,11 +120,11 @@ def test_a_disk_that_is_full_is_one_warning(project, monkeypatch) -> None:
 
     monkeypatch.setattr(ResponseStore, "_create_tables", small)
     result = project.run(*REPORT, "--jarvis-samples", "16")
-    assert result.ret == 0
-    said = [line for line in result.stdout.lines if line.startswith("Magasin de réponses")]
-    assert len(said) == 1
-    assert "le disque est plein" in said[0]
-    assert project.report().complete
+    assert (result.ret, project.report().complete) == (0, True)
+    (said,) = [line for line in result.stdout.lines if line.startswith("Magasin de réponses")]
+    assert "le disque est plein" in said
+    with closing(ResponseStore(project.folder / STORE)) as store:
+        assert store.stats().responses > 0
 
 
 def test_workers_share_the_store_and_their_warnings_are_shown(project) -> None:

@@ -228,34 +228,6 @@ def test_a_store_is_named_by_base_and_adapter(filled) -> None:
     assert [(one.name, one.responses) for one in stats.adapters] == [("lora (x)", 3)]
 
 
-# Failures: told once, and the run goes on.
-
-
-def test_a_folder_that_cannot_be_cache_is_told_once(tmp_path) -> None:
-    (tmp_path / "file").touch()
-    cache, told = opened_cache(tmp_path / "file" / "responses.sqlite")
-    for request, response in answers().items():
-        cache.put(request, response)
-    assert cache.get(REQUESTS) == []
-    cache.close()
-    assert [problem.kind for problem in told] == ["unwritable"]
-    assert told == [cache.problem]
-
-
-def test_a_full_disk_is_told_once_and_what_was_kept_stays(filled) -> None:
-    cache, told = opened_cache(filled)
-    store = cache._store
-    assert store is not None
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
-    for number in range(100):
-        request = replace(REQUESTS[0], replicate=1 + number)
-        cache.put(request, replace(answers()[REQUESTS[0]], text="un long texte " * 200))
-    cache.close()
-    assert [problem.kind for problem in told] == ["full"]
-    assert 6 <= count(filled) < 106
-
-
 def test_a_file_that_is_no_store_any_more_is_told(path) -> None:
     path.parent.mkdir()
     path.write_text("bonjour", encoding="utf-8")
@@ -299,33 +271,23 @@ def test_a_failure_has_its_kind_and_stops_nothing(filled, error: Exception, kind
     assert str(error) == told[0].reason
 
 
-@pytest.mark.parametrize("method", ["add", "add_vectors", "find_vectors", "close"])
-def test_no_use_of_a_store_that_fails_stops_a_run(filled, method: str, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "methods", [["add"], ["add_vectors"], ["find_vectors"], ["close"], ["find", "close"]], ids=" and ".join
+)
+def test_a_use_of_a_store_that_fails_stops_no_run_and_is_told_once(filled, methods: list[str], monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite_error("SQLITE_IOERR")
 
     cache, told = opened_cache(filled)
     assert cache._store is not None
     connection = cache._store._connection
-    monkeypatch.setattr(ResponseStore, method, fail)
+    for method in methods:
+        monkeypatch.setattr(ResponseStore, method, fail)
+    cache.get(REQUESTS)
     cache.put(REQUESTS[0], answers()[REQUESTS[0]])
     cache.put_vectors(REQUESTS[0], {"a": None})
     cache.get_vectors(REQUESTS[0], ["a"])
     cache.close()
-    connection.close()
-    assert [problem.kind for problem in told] == ["other"]
-
-
-def test_a_store_that_fails_and_then_cannot_be_closed_is_told_once(filled, monkeypatch) -> None:
-    def fail(*_: object) -> None:
-        raise sqlite_error("SQLITE_IOERR")
-
-    cache, told = opened_cache(filled)
-    assert cache._store is not None
-    connection = cache._store._connection
-    monkeypatch.setattr(ResponseStore, "find", fail)
-    monkeypatch.setattr(ResponseStore, "close", fail)
-    assert cache.get(REQUESTS) == []
     connection.close()
     assert [problem.kind for problem in told] == ["other"]
 

@@ -85,17 +85,6 @@ def test_a_response_comes_back_as_it_was(opened) -> None:
     assert opened.find({response_key(IDENTITY): REQUEST}) == {response_key(IDENTITY): RESPONSE}
 
 
-def test_a_response_comes_back_as_the_answer_to_who_asks_now(opened) -> None:
-    opened.add(IDENTITY, RESPONSE, LABELS)
-    found = opened.find({response_key(IDENTITY): replace(REQUEST, arm="v2")})
-    assert [response.arm for response in found.values()] == ["v2"]
-
-
-def test_what_was_never_written_is_not_found(opened) -> None:
-    opened.add(IDENTITY, RESPONSE, LABELS)
-    assert held(opened, numbered(9)) == []
-
-
 def test_the_latest_response_of_a_key_stands(opened) -> None:
     for text in ("first", "second"):
         opened.add(IDENTITY, replace(RESPONSE, text=text), LABELS)
@@ -175,19 +164,6 @@ def test_a_vector_hangs_on_what_made_it(name: str) -> None:
     other = replace(IDENTITY, **{name: OTHERS.get(name, "other")})
     assert vector_key(IDENTITY, "d'accord") != vector_key(other, "d'accord")
     assert vector_key(IDENTITY, "d'accord") != vector_key(IDENTITY, "d'accord.")
-
-
-def test_vectors_come_back_to_the_last_bit(opened) -> None:
-    opened.add_vectors({"a": b"\0\1\2\3", "b": None})
-    assert opened.find_vectors(["a", "b", "c"]) == {"a": b"\0\1\2\3", "b": None}
-
-
-def test_a_store_opened_again_holds_what_was_written(path) -> None:
-    for number in range(2):
-        with closing(ResponseStore(path)) as store:
-            store.add(numbered(number), RESPONSE, LABELS)
-    with closing(ResponseStore(path)) as store:
-        assert len(held(store, numbered(0), numbered(1))) == 2
 
 
 @pytest.mark.parametrize("said", [b"{}", b"[", 7, RESPONSE_OF_ANOTHER_KIND])
@@ -272,14 +248,6 @@ def test_pruning_by_size_keeps_the_newest_and_shrinks_the_file(opened) -> None:
 def test_pruning_to_less_than_an_empty_store_deletes_all(opened) -> None:
     fill(opened, 20)
     assert opened.prune(max_bytes=1) == 20
-
-
-def test_clearing_deletes_all_and_the_store_can_be_used_further(opened) -> None:
-    fill(opened, 20)
-    assert opened.clear() == 20
-    assert opened.stats().responses == 0
-    fill(opened, 1)
-    assert opened.stats().responses == 1
 
 
 def test_the_folder_of_a_store_is_left_alone_by_git(opened) -> None:
@@ -463,17 +431,6 @@ def test_what_stays_refused_is_raised(said: str, monkeypatch) -> None:
     monkeypatch.setattr(store_module, "_TIMEOUT_S", 0.0)
     with pytest.raises(sqlite3.OperationalError, match=said):
         retry_while_locked(action)
-
-
-def test_a_full_disk_loses_nothing_that_was_written(opened) -> None:
-    fill(opened, 10)
-    pages = opened._connection.execute("PRAGMA page_count").fetchone()[0]
-    opened._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
-        fill(opened, 1000, text="un texte assez long pour remplir une page " * 20)
-    assert not opened._connection.in_transaction
-    assert opened.stats().responses >= 10
-    check_store(opened.path)
 
 
 WRITER = """
