@@ -19,11 +19,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from deeds import OUTCOMES, Judge, tool_words
-from deeds import model as deeds_model
-from deeds.model import Model
 
 from pytest_jarvis.inputs.prompts import load_prompts
+from pytest_jarvis.metrics.deeds import OUTCOMES, Judge
+from pytest_jarvis.metrics.deeds import model as deeds_model
+from pytest_jarvis.metrics.deeds.model import Model
 from pytest_jarvis.types import PromptCase
 
 HERE = Path(__file__).parent
@@ -82,7 +82,7 @@ def load_all() -> dict[str, list[Example]]:
     """Return every labelled answer by its source; `own` are those to the invented tools, `own_test` kept apart."""
     sets = [load_prompts(folder) for folder in (SHIPPED_PROMPTS, OWN_TOOLS, MORE_TOOLS, CALENDAR)]
     cases = {case.prompt_id: case for prompts in sets for case in prompts.cases}
-    judge, own_judge, more_judge, calendar_judge = (Judge(tool_words(prompts.tools)) for prompts in sets)
+    judge, own_judge, more_judge, calendar_judge = (Judge(prompts.tools) for prompts in sets)
     found = {
         source: read_examples(f"answers_{source}.jsonl", judge, cases, source) for source in ("dev", "a", "b", "e", "d")
     }

@@ -51,6 +51,12 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether decoding is greedy, so that all replicates are the same."""
 
 
+OutcomeKind = Literal["done", "wrong_action", "wrong_target", "several", "not_done"]
+"""done: the action that was meant, on what was meant. wrong_action: another action. wrong_target: the right action on
+another thing, or with another value. several: the right action, and others nobody asked for. not_done: nothing is done:
+it refuses, explains, asks back, repeats, or speaks of something else.
+"""
+
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
 LogLevel = Literal["error", "warning", "info", "debug"]
@@ -198,6 +204,14 @@ class Tool:
     parameters: Mapping[str, object]
     """A JSON schema of type object."""
     terms: tuple[str, ...]
+    verbs: tuple[str, ...] = ()
+    """Verbs, in the infinitive, that do what the tool does."""
+    objects: tuple[str, ...] = ()
+    """Names of what it is done to."""
+    opposites: tuple[str, ...] = ()
+    """Verbs that undo it."""
+    signs: tuple[str, ...] = ()
+    """Regular expressions of turns of phrase that show it was done without its verb; small letters, no accents."""
 
 
 MalformedCode = Literal["not_closed", "not_opened", "not_json", "not_object", "no_name", "arguments_not_object"]

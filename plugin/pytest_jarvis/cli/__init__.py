@@ -17,6 +17,7 @@ from pytest_jarvis.cli import (
     config,
     contamination,
     history,
+    judge,
     prompts,
     store,
 )
@@ -25,7 +26,7 @@ from pytest_jarvis.files import InputError
 
 __all__ = ["USAGE_ERROR", "main"]
 
-_COMMANDS = (check, analyze, adapters, compare, config, baseline, history, store, contamination, prompts)
+_COMMANDS = (check, analyze, adapters, compare, config, baseline, history, store, contamination, prompts, judge)
 """The modules of the commands, in the order of the help."""
 
 

@@ -49,6 +49,10 @@ class _ToolEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     description: str
     terms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     parameters: dict[str, Any]  # a JSON schema: any object
+    verbs: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    opposites: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
 
 
 class _ToolFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +147,11 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
                     "a term names one tool, once (case and accents do not count)"
                 )
             owner[form] = entry.name
+        for sign in entry.signs:
+            try:
+                re.compile(sign)
+            except re.error as error:
+                raise InputError(f"{where}: signs: expected a regular expression, found {sign!r} ({error})") from None
         tools[entry.name] = Tool(**msgspec.structs.asdict(entry))
     return tuple(tools.values())
 

@@ -121,6 +121,7 @@ WORDING = PACKAGE / "render" / "french"
 MAY_BE_FRENCH = {
     "engines/base.py": "the probe prompts, which models read",
     "inputs/misheard.py": "the letters and words that French is misheard by",
+    "metrics/deeds": "the words by which French answers are read",
     "cli/config.py": "the words of one command alone",
     "cli/check/french.py": "the words of one command alone",
 }

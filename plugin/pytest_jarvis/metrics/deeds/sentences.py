@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from deeds.lexicon import Lexicon, stem
-from deeds.numbers import is_number
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
+from pytest_jarvis.metrics.deeds.numbers import is_number
 from pytest_jarvis.text import canonical
 
 _STRAIGHT: Final = str.maketrans(

@@ -8,20 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from deeds import Judge, Outcome, OutcomeKind, ToolWords, tool_words
-from deeds.model import GENERAL, load_model, reason_of
 
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
-from pytest_jarvis.types import PromptCase, Tool, ToolCall
+from pytest_jarvis.metrics.deeds import Judge, Outcome
+from pytest_jarvis.metrics.deeds.model import GENERAL, load_model, reason_of
+from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
 PROMPTS = load_prompts(packaged_prompts())
 CASES = {case.prompt_id: case for case in PROMPTS.cases}
-JUDGE = Judge(tool_words(PROMPTS.tools))
+JUDGE = Judge(PROMPTS.tools)
 
 
 IDEAL = [
     json.loads(line)
-    for line in Path(__file__).with_name("ideal_answers.jsonl").read_text(encoding="utf-8").splitlines()
+    for line in (Path(__file__).parents[3] / "data/ideal_answers.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 """Three short answers to each prompt, as a person would want them."""
 
@@ -196,7 +196,7 @@ def test_a_tool_of_a_user_is_judged_without_training_or_declarations() -> None:
         keywords=("salon", "allume"),
         expected_tool="lamp_on_tool",
     )
-    judge = Judge([ToolWords(tool=lamp)])
+    judge = Judge([lamp])
     assert [
         judge.judge(case, text).kind
         for text in (
@@ -214,10 +214,10 @@ def test_the_same_answer_gets_the_same_outcome_twice() -> None:
 
 def test_judging_imports_neither_torch_nor_scikit_learn() -> None:
     code = (
-        "import sys; from deeds import Judge, tool_words\n"
+        "import sys; from pytest_jarvis.metrics.deeds import Judge\n"
         "from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts\n"
         "prompts = load_prompts(packaged_prompts())\n"
-        "Judge(tool_words(prompts.tools)).judge(prompts.cases[0], 'Je lance Chrome.')\n"
+        "Judge(prompts.tools).judge(prompts.cases[0], 'Je lance Chrome.')\n"
         "print(sorted({'torch', 'sklearn', 'transformers', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -227,7 +227,7 @@ def test_judging_imports_neither_torch_nor_scikit_learn() -> None:
 
 
 def test_the_weights_take_less_than_a_megabyte() -> None:
-    import deeds as package
+    from pytest_jarvis.metrics import deeds
 
-    folder = Path(package.__file__).parent
+    folder = Path(deeds.__file__).parent
     assert sum(path.stat().st_size for path in folder.glob("*.*") if path.suffix in {".json", ".toml"}) < 1_000_000

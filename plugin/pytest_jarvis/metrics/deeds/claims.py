@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 from typing import Final, Literal
 
-from deeds.lexicon import Lexicon, Light, Tense, VerbForm
-from deeds.sentences import Sentence, Word
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, Light, Tense, VerbForm
+from pytest_jarvis.metrics.deeds.sentences import Sentence, Word
 
 Kind = Literal[
     "first",

@@ -9,9 +9,9 @@ from typing import Final
 
 from rapidfuzz.fuzz import ratio
 
-from deeds.lexicon import Lexicon, stem
-from deeds.numbers import Quantity, is_number, quantities
-from deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
+from pytest_jarvis.metrics.deeds.numbers import Quantity, is_number, quantities
+from pytest_jarvis.metrics.deeds.sentences import read_sentences
 from pytest_jarvis.text import words
 from pytest_jarvis.types import PromptCase, Tool
 
@@ -26,21 +26,6 @@ _SOUNDS: Final = tuple(
         ("ouille|ouill", "ui"), ("y", "i"), ("z", "s"), ("h", ""), (r"(.)\1", r"\1"), ("(?<=..)[estxd]+$", ""),
     )
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolWords:
-    """A tool's own words: what `tools.toml` says of it, and what follows from its name and description."""
-
-    tool: Tool
-    verbs: tuple[str, ...] = ()
-    """Verbs, in the infinitive, that do what the tool does."""
-    objects: tuple[str, ...] = ()
-    """Names of what it is done to."""
-    opposites: tuple[str, ...] = ()
-    """Verbs that undo it."""
-    signs: tuple[str, ...] = ()
-    """Regular expressions of turns of phrase that show it was done, without its verb."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +76,7 @@ def sound(word: str) -> str:
     return word
 
 
-def read_wish(case: PromptCase, tools: Mapping[str, ToolWords], lexicon: Lexicon) -> Wish:
+def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> Wish:
     """Return what `case` asks for: its command says the verb and the thing, its tool what cannot be read there."""
     command = _Command.read(case.intended or case.text, lexicon)
     own = tools.get(case.expected_tool or "")
@@ -177,18 +162,16 @@ def _infinitives(text: str, lexicon: Lexicon) -> list[str]:
     return [word for word in words(text) if (word, "infinitive") in lexicon.plain_forms.get(word, ())]
 
 
-def tool_actions(own: ToolWords | None, lexicon: Lexicon) -> tuple[frozenset[str], frozenset[str]]:
+def tool_actions(own: Tool | None, lexicon: Lexicon) -> tuple[frozenset[str], frozenset[str]]:
     """Return what a tool does first of all, and all that its words say it does."""
     if own is None:
         return frozenset(), frozenset()
-    described = _infinitives(own.tool.description, lexicon)
+    described = _infinitives(own.description, lexicon)
     verbs = _canonical_all(own.verbs) or tuple(described[:1])
     first = _actions_of((verb for verb in verbs if verb not in lexicon.light), lexicon.actions)
-    named = _actions_of(own.tool.name.split("_"), lexicon.english)
-    objects = _actions_of((stem(word) for word in words(own.tool.description)), lexicon.things)
-    termed = [
-        verb for term in own.tool.terms for word in words(term) for verb, _ in lexicon.plain_forms.get(word, ())[:1]
-    ]
+    named = _actions_of(own.name.split("_"), lexicon.english)
+    objects = _actions_of((stem(word) for word in words(own.description)), lexicon.things)
+    termed = [verb for term in own.terms for word in words(term) for verb, _ in lexicon.plain_forms.get(word, ())[:1]]
     primary = (first & named) or first or named or objects
     return primary, primary | named | _actions_of((*described, *termed, *verbs), lexicon.actions)
 
@@ -212,17 +195,17 @@ def _wished_actions(
     return both | {action for action in primary if not lexicon.opposite[action] & both}
 
 
-def _is_set(command: _Command, own: ToolWords | None, lexicon: Lexicon) -> bool:
+def _is_set(command: _Command, own: Tool | None, lexicon: Lexicon) -> bool:
     if own is not None:
-        described = _infinitives(own.tool.description, lexicon)
+        described = _infinitives(own.description, lexicon)
         return bool(described) and lexicon.light.get(described[0]) == "set"
     return any(lexicon.light.get(verb) == "set" for _, verb in command.verbs)
 
 
-def _tool_stems(own: ToolWords | None, lexicon: Lexicon) -> frozenset[str]:
+def _tool_stems(own: Tool | None, lexicon: Lexicon) -> frozenset[str]:
     if own is None:
         return frozenset()
-    texts = [own.tool.description, *own.objects, *own.tool.terms]
+    texts = [own.description, *own.objects, *own.terms]
     stems = {stem(word) for text in texts for word in words(text) if word not in lexicon.words["function"]}
     stems |= {stem(word) for thing in own.objects for word in words(thing)}
     if not own.objects:

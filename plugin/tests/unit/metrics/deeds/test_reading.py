@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from deeds.claims import ClaimReader
-from deeds.lexicon import load_lexicon, stem
-from deeds.numbers import quantities
-from deeds.sentences import read_sentences
-from deeds.wish import sound
+
+from pytest_jarvis.metrics.deeds.claims import ClaimReader
+from pytest_jarvis.metrics.deeds.lexicon import load_lexicon, stem
+from pytest_jarvis.metrics.deeds.numbers import quantities
+from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.wish import sound
 
 LEXICON = load_lexicon()
 

@@ -8,17 +8,17 @@ from typing import Final
 
 from rapidfuzz.fuzz import ratio
 
-from deeds.call_match import CallMatch, match_call
-from deeds.calls import find_calls
-from deeds.features import answer_features, is_good
-from deeds.lexicon import Lexicon, load_lexicon
-from deeds.match import Match, match_answer
-from deeds.model import Model, load_model
-from deeds.outcome import Outcome, OutcomeKind, ReasonCode
-from deeds.sentences import Sentence, read_sentences
-from deeds.wish import Namer, ToolWords, Wish, read_wish, tool_actions
+from pytest_jarvis.metrics.deeds.call_match import CallMatch, match_call
+from pytest_jarvis.metrics.deeds.calls import find_calls
+from pytest_jarvis.metrics.deeds.features import answer_features, is_good
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon
+from pytest_jarvis.metrics.deeds.match import Match, match_answer
+from pytest_jarvis.metrics.deeds.model import Model, load_model
+from pytest_jarvis.metrics.deeds.outcome import Outcome, ReasonCode
+from pytest_jarvis.metrics.deeds.sentences import Sentence, read_sentences
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_wish, tool_actions
 from pytest_jarvis.text import words
-from pytest_jarvis.types import PromptCase, ToolCall
+from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
 _ERROR: Final = re.compile(r"\s*\{\s*\"(error|erreur|status\"\s*:\s*\"(error|failed|ko))", re.IGNORECASE)
 """What a tool that failed would answer, not a call."""
@@ -29,10 +29,8 @@ _REPEATED: Final = 92.0
 class Judge:
     """Judges the answers to prompts by what they do; one for a set of tools, any number of prompts."""
 
-    def __init__(
-        self, tools: Iterable[ToolWords], *, lexicon: Lexicon | None = None, model: Model | None = None
-    ) -> None:
-        self._tools = {own.tool.name: own for own in tools}
+    def __init__(self, tools: Iterable[Tool], *, lexicon: Lexicon | None = None, model: Model | None = None) -> None:
+        self._tools = {tool.name: tool for tool in tools}
         self._lexicon = lexicon or load_lexicon()
         self._model = model
         self._read: dict[str, tuple[PromptCase, Wish, Namer]] = {}

@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 from rapidfuzz.fuzz import ratio
 
-from deeds.claims import CLAIMING, Claim, ClaimReader
-from deeds.lexicon import Lexicon
-from deeds.numbers import Quantity, is_number, quantities
-from deeds.sentences import Sentence, Word
-from deeds.wish import Namer, Wish
+from pytest_jarvis.metrics.deeds.claims import CLAIMING, Claim, ClaimReader
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon
+from pytest_jarvis.metrics.deeds.numbers import Quantity, is_number, quantities
+from pytest_jarvis.metrics.deeds.sentences import Sentence, Word
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 
 Action = Literal["right", "light", "near", "opposite", "other", "none"]
 """right: what was meant. light: a verb that says only that something is done (« lance », « mets »). near: what may pass

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-OutcomeKind = Literal["done", "wrong_action", "wrong_target", "several", "not_done"]
-"""done: the action that was meant, on what was meant. wrong_action: another action. wrong_target: the right action on
-another thing, or with another value. several: the right action, and others nobody asked for. not_done: nothing is done:
-it refuses, explains, asks back, repeats, or speaks of something else.
-"""
+from pytest_jarvis.types import OutcomeKind
 
 OUTCOMES: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
 

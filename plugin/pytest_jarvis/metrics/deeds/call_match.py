@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deeds.lexicon import Lexicon
-from deeds.match import compare_values
-from deeds.numbers import Quantity, quantities
-from deeds.sentences import read_sentences
-from deeds.wish import Namer, ToolWords, Wish
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon
+from pytest_jarvis.metrics.deeds.match import compare_values
+from pytest_jarvis.metrics.deeds.numbers import Quantity, quantities
+from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 from pytest_jarvis.metrics.tool_choice import value_allowed
-from pytest_jarvis.types import PromptCase, ToolCall
+from pytest_jarvis.types import PromptCase, Tool, ToolCall
 
 CallFault = Literal["other_tool", "other_action", "other_target", "other_value"]
 """other_tool: not the tool that was meant. other_action: that tool, told to do something else (a choice, yes or no).
@@ -30,13 +30,13 @@ class CallMatch:
 
 
 def match_call(
-    call: ToolCall, case: PromptCase, wish: Wish, namer: Namer, *, tools: Mapping[str, ToolWords], lexicon: Lexicon
+    call: ToolCall, case: PromptCase, wish: Wish, namer: Namer, *, tools: Mapping[str, Tool], lexicon: Lexicon
 ) -> CallMatch:
     """Judge one call: its tool, then each argument as the prompt expects it, else as the command names it."""
     if call.name != wish.tool:
         return CallMatch(call=call, fault="other_tool")
     own = tools.get(wish.tool or "")
-    declared = own.tool.parameters.get("properties") if own else None
+    declared = own.parameters.get("properties") if own else None
     schemas = declared if isinstance(declared, Mapping) else {}
     expected = case.expected_arguments or {}
     for name, value in call.arguments.items():

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 from rapidfuzz.fuzz import ratio
 
-from deeds.lexicon import Lexicon
-from deeds.match import Match, compare_values
-from deeds.numbers import quantities
-from deeds.sentences import Sentence
-from deeds.wish import Namer, Wish
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon
+from pytest_jarvis.metrics.deeds.match import Match, compare_values
+from pytest_jarvis.metrics.deeds.numbers import quantities
+from pytest_jarvis.metrics.deeds.sentences import Sentence
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 
 WORD_SCALE = 0.5
 """What a word counts beside the other features, so that the model leans on those first."""

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from deeds.outcome import OutcomeKind, ReasonCode
+from pytest_jarvis.metrics.deeds.outcome import ReasonCode
+from pytest_jarvis.types import OutcomeKind
 
 WEIGHTS_FILE: Final = "weights.json"
 
