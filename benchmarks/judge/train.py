@@ -1,8 +1,8 @@
 """Train the judge of deeds and measure it: weights from labelled answers, in seconds, the same each time.
 
-    python benchmarks/judge/train.py                 # cross-validate: leave an author out, leave prompts out
+    python benchmarks/judge/train.py                 # cross-validate: leave an author out
     python benchmarks/judge/train.py --write         # and write the weights of the package
-    python benchmarks/judge/train.py --test          # and judge the answers that nothing was made with
+    python benchmarks/judge/train.py --test          # judge the answers that nothing was made with
 
 The features come from the package's own reading of an answer (`deeds`); only the last step is learned.
 """
@@ -13,8 +13,8 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -28,20 +28,30 @@ from pytest_jarvis.types import PromptCase
 
 HERE = Path(__file__).parent
 SHIPPED_PROMPTS = HERE.parents[1] / "jarvis_prompts"
-OWN_TOOLS = HERE / "own_tools"
-MORE_TOOLS = HERE / "more_tools"
-CALENDAR = HERE / "calendar"
-OWN_TOOLS_TEST = {f"inv-{number}" for number in range(11, 21)}
-"""Prompts to the invented tools whose answers nothing was made with."""
+SETS: dict[str, tuple[Path, str]] = {
+    **{name: (SHIPPED_PROMPTS, f"answers_{name}.jsonl") for name in ("dev", "a", "b", "d", "e", "f", "real")},
+    **{name: (HERE / name, f"{name}_answers.jsonl") for name in ("own_tools", "more_tools", "calendar", "house")},
+}
+"""Folder of the prompts and file of the labelled answers of each set that the judge is made with."""
+TESTS = {
+    "another author": (SHIPPED_PROMPTS, "test_answers.jsonl"),
+    "a user's own tools": (HERE / "test_tools", "test_tools_answers.jsonl"),
+}
+"""The answers that nothing is made with."""
 STRENGTH = 1.0
 """Inverse of the penalty on the weights, chosen by leaving authors out."""
+SHUFFLED = 0.1
+"""What an answer given to another prompt counts beside one given to its own."""
 LEAST_MEAN = 0.02
 """A feature that is rarer is usually absent, for a reason's sake."""
 FEWEST_PROMPTS = 6
 """A word is a feature when the answers to so many prompts hold it: it then belongs to no domain."""
 
+Table = Counter[tuple[str, str]]
+"""How often an answer of a label (first) was judged as an outcome (second)."""
 
-class Row(msgspec.Struct, kw_only=True):
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A labelled answer."""
 
     prompt_id: str
@@ -60,12 +70,15 @@ class Example:
     case: PromptCase
     judge: Judge
     features: Mapping[str, float] | None
+    weight: float = 1.0
 
 
-def read_examples(name: str, judge: Judge, cases: Mapping[str, PromptCase], source: str) -> list[Example]:
+def read_examples(source: str, folder: Path, name: str) -> list[Example]:
     """Return the labelled answers of a file, with what the model sees of each."""
-    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
-    rows = [msgspec.json.decode(line, type=Row) for line in lines if line.strip()]
+    prompts = load_prompts(folder)
+    cases = {case.prompt_id: case for case in prompts.cases}
+    judge = Judge(prompts.tools)
+    rows = [msgspec.json.decode(line, type=Row) for line in (HERE / name).read_bytes().splitlines() if line.strip()]
     return [
         Example(
             row=row,
@@ -78,64 +91,69 @@ def read_examples(name: str, judge: Judge, cases: Mapping[str, PromptCase], sour
     ]
 
 
-def load_all() -> dict[str, list[Example]]:
-    """Return every labelled answer by its source; `own` are those to the invented tools, `own_test` kept apart."""
-    sets = [load_prompts(folder) for folder in (SHIPPED_PROMPTS, OWN_TOOLS, MORE_TOOLS, CALENDAR)]
-    cases = {case.prompt_id: case for prompts in sets for case in prompts.cases}
-    judge, own_judge, more_judge, calendar_judge = (Judge(prompts.tools) for prompts in sets)
-    found = {
-        source: read_examples(f"answers_{source}.jsonl", judge, cases, source) for source in ("dev", "a", "b", "e", "d")
-    }
-    found["more"] = read_examples("more_tools_answers.jsonl", more_judge, cases, "more")
-    found["diary"] = read_examples("calendar_answers.jsonl", calendar_judge, cases, "diary")
-    invented = read_examples("own_tools_answers.jsonl", own_judge, cases, "own")
-    found["own"] = [one for one in invented if one.row.prompt_id not in OWN_TOOLS_TEST]
-    found["own_test"] = [one for one in invented if one.row.prompt_id in OWN_TOOLS_TEST]
-    return found
+def shuffle(examples: Sequence[Example]) -> Iterator[Example]:
+    """Yield answers that did what was asked, each given to a prompt of another tool, where it does something else."""
+    chance = np.random.default_rng(0)
+    cases: dict[int, list[PromptCase]] = {}
+    for one in examples:
+        if one.case not in (asked := cases.setdefault(id(one.judge), [])):
+            asked.append(one.case)
+    for one in examples:
+        if one.row.label != "done" or not (one.features or {}).get("good firm"):
+            continue
+        others = [case for case in cases[id(one.judge)] if case.expected_tool != one.case.expected_tool]
+        other = others[chance.integers(len(others))]
+        features = one.judge.features(other, one.row.text)
+        if features is not None and not features.get("good"):
+            row = msgspec.structs.replace(one.row, prompt_id=other.prompt_id, label="wrong_action")
+            yield replace(one, row=row, case=other, features=features, weight=SHUFFLED)
 
 
 def train(examples: Sequence[Example]) -> Model:
     """Return the model of the examples that no rule decides."""
+    from scipy.sparse import csr_array
     from sklearn.linear_model import LogisticRegression
 
-    used = [one for one in examples if one.features is not None]
+    used = [(one, one.features) for one in examples if one.features is not None]
     names = feature_names(used)
-    matrix = np.array([[(one.features or {}).get(name, 0.0) for name in names] for one in used])
-    labels = [one.row.label for one in used]
-    fitted = LogisticRegression(C=STRENGTH, max_iter=5000).fit(matrix, labels)
+    column = {name: place for place, name in enumerate(names)}
+    cells = [
+        (row, column[name], value)
+        for row, (_, features) in enumerate(used)
+        for name, value in features.items()
+        if name in column
+    ]
+    rows, columns, values = zip(*cells, strict=True)
+    matrix = csr_array((values, (rows, columns)), shape=(len(used), len(names)))
+    labels, counts = [one.row.label for one, _ in used], [one.weight for one, _ in used]
+    fitted = LogisticRegression(C=STRENGTH, max_iter=1000).fit(matrix, labels, sample_weight=counts)
     order = [list(fitted.classes_).index(kind) for kind in OUTCOMES]
     weights = {
-        name: tuple(round(float(fitted.coef_[row][column]), 3) for row in order) for column, name in enumerate(names)
+        name: tuple(round(float(fitted.coef_[row][place]), 3) for row in order) for name, place in column.items()
     }
     kept = {name: row for name, row in weights.items() if any(row)}
-    means = zip(names, matrix.mean(axis=0), strict=True)
+    means = zip(names, np.average(matrix.toarray(), axis=0, weights=counts), strict=True)
     usual = {name: round(float(mean), 3) for name, mean in means if mean > LEAST_MEAN and name in kept}
     return Model(OUTCOMES, tuple(round(float(fitted.intercept_[row]), 3) for row in order), kept, usual)
 
 
-def feature_names(used: Sequence[Example]) -> list[str]:
+def feature_names(used: Sequence[tuple[Example, Mapping[str, float]]]) -> list[str]:
     """Return the features that are learned from: words only where the answers to several prompts hold them."""
     prompts: dict[str, set[str]] = {}
-    for one in used:
-        for name in one.features or {}:
+    for one, features in used:
+        for name in features if one.weight == 1.0 else ():
             prompts.setdefault(name, set()).add(one.row.prompt_id)
     return sorted(
         name for name, where in prompts.items() if not name.startswith("word ") or len(where) >= FEWEST_PROMPTS
     )
 
 
-def measure(model: Model, examples: Sequence[Example]) -> tuple[float, float, Counter[tuple[str, str]]]:
-    """Return the agreement done / not done, that of five outcomes, and the confusion table."""
-    table: Counter[tuple[str, str]] = Counter()
+def measure(model: Model, examples: Sequence[Example]) -> Table:
+    """Return how the examples are judged."""
+    table: Table = Counter()
     for one in examples:
-        judge = with_model(one.judge, model)
-        table[one.row.label, judge.judge(one.case, one.row.text).kind] += 1
-    total = len(examples)
-    return (
-        sum(count for (label, kind), count in table.items() if (label == "done") == (kind == "done")) / total,
-        sum(count for (label, kind), count in table.items() if label == kind) / total,
-        table,
-    )
+        table[one.row.label, with_model(one.judge, model).judge(one.case, one.row.text).kind] += 1
+    return table
 
 
 def with_model(judge: Judge, model: Model) -> Judge:
@@ -144,18 +162,46 @@ def with_model(judge: Judge, model: Model) -> Judge:
     return judge
 
 
-def leave_out(groups: Sequence[str], key: Callable[[Example], str], examples: Sequence[Example]) -> None:
-    """Print the agreement on each group of a model of all others."""
-    parts = []
-    for group in groups:
-        model = train([one for one in examples if key(one) != group])
-        held = [one for one in examples if key(one) == group]
-        two, five, _ = measure(model, held)
-        parts.append((two, five, len(held)))
-        print(f"  {group:>6}: done or not {two:.3f}, five outcomes {five:.3f}, {len(held)} answers")
-    total = sum(count for _, _, count in parts)
-    mean = [sum(part[place] * part[2] for part in parts) / total for place in (0, 1)]
-    print(f"  {'all':>6}: done or not {mean[0]:.3f}, five outcomes {mean[1]:.3f}")
+def agreement(table: Table) -> str:
+    """Return in words how often label and judge agree: done or not, and which of five outcomes."""
+    two = sum(count for (label, kind), count in table.items() if (label == "done") == (kind == "done"))
+    five = sum(count for (label, kind), count in table.items() if label == kind)
+    total = table.total()
+    return f"done or not {two / total:.3f}, five outcomes {five / total:.3f}, {total} answers"
+
+
+def leave_authors_out(known: Sequence[Example], shuffled: Sequence[Example]) -> Table:
+    """Print the agreement on each author's answers of a model of all others; return the confusion table of all."""
+    every: Table = Counter()
+    for source in SETS:
+        model = train([one for one in (*known, *shuffled) if one.source != source])
+        table = measure(model, [one for one in known if one.source == source])
+        print(f"  {source:>10}: {agreement(table)}")
+        every.update(table)
+    print(f"  {'all':>10}: {agreement(every)}")
+    return every
+
+
+def write(model: Model) -> None:
+    """Write the weights of the package."""
+    path = Path(deeds_model.__file__).with_name(deeds_model.WEIGHTS_FILE)
+    content = {
+        "outcomes": model.outcomes,
+        "intercepts": model.intercepts,
+        "weights": model.weights,
+        "usual": model.usual,
+    }
+    text = json.dumps(content, ensure_ascii=False).replace("], ", "],\n")
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def print_table(title: str, table: Table) -> None:
+    """Print an agreement and how the outcomes were confused: a row a label, a column what the judge said."""
+    print(f"{title}: {agreement(table)}")
+    print(f"{'':>14}" + "".join(f"{kind:>14}" for kind in OUTCOMES))
+    for label in OUTCOMES:
+        print(f"{label:>14}" + "".join(f"{table[label, kind]:>14}" for kind in OUTCOMES))
 
 
 def main() -> None:
@@ -165,34 +211,17 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="judge the test answers; not for choosing anything")
     options = parser.parse_args()
     begun = time.perf_counter()
-    found = load_all()
-    sources = ("dev", "a", "b", "e", "own", "more", "diary")
-    known = [one for source in sources for one in found[source]]
+    known = [one for source, (folder, name) in SETS.items() for one in read_examples(source, folder, name)]
+    shuffled = [*shuffle(known)]
     print("leaving an author out")
-    leave_out(sources, lambda one: one.source, known)
-    print("leaving prompts out")
-    leave_out([str(fold) for fold in range(10)], lambda one: str(int(one.row.prompt_id[-2:]) % 10), known)
-    model = train(known)
+    print_table("all", leave_authors_out(known, shuffled))
+    model = train([*known, *shuffled])
     print(f"{len(known)} answers, {len(model.weights)} features, {time.perf_counter() - begun:.1f} s")
     if options.write:
-        path = Path(deeds_model.__file__).with_name(deeds_model.WEIGHTS_FILE)
-        content = {
-            "outcomes": model.outcomes,
-            "intercepts": model.intercepts,
-            "weights": model.weights,
-            "usual": model.usual,
-        }
-        path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+        write(model)
     if options.test:
-        shipped = train([one for one in known if one.source not in {"own", "more", "diary"}])
-        for name, source, chosen in (
-            ("another author", "d", model),
-            ("a user's own tools", "own_test", model),
-            ("a user's own tools, none seen", "own_test", shipped),
-        ):
-            two, five, _ = measure(chosen, found[source])
-            print(f"test, {name}: done or not {two:.3f}, five outcomes {five:.3f}, {len(found[source])} answers")
+        for title, (folder, name) in TESTS.items():
+            print_table(f"test, {title}", measure(model, read_examples(title, folder, name)))
 
 
 if __name__ == "__main__":

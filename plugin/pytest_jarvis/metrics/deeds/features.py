@@ -243,7 +243,6 @@ def _add_shape(features: dict[str, float], sentences: Sequence[Sentence], matche
     features["short"] = float(len(words) <= 6)
     features["variety"] = len(set(words)) / (len(words) or 1)
     features["items"] = float(sum(sentence.item for sentence in sentences) > 1)
-    features["cut"] = float(bool(sentences) and sentences[-1].cut)
     features["no claim"] = float(not any(match.live for match in matches))
     features["first person"] = float(any(match.claim.kind == "first" and match.live for match in matches))
     said = " ".join(words)
