@@ -158,6 +158,22 @@ class Assessment:
     """Fieller's interval of the gain; NaN where it is unbounded."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """What a test needs of many runs: arrays of shape (runs,)."""
+
+    means: tuple[Array, Array]
+    """Of the fine-tuned arm and of the base."""
+    variances: list[Array]
+    """Squared errors of those means and, between them, their covariance."""
+    df: Array
+    third: Array
+    """The third cumulant of the contrast."""
+    draws: int
+    has_noise_of_draws: bool
+    """Whether the draws are responses, so that those not seen count."""
+
+
 def assess_these(base: Array, finetuned: Array, min_gain: float = 0.05, alpha: float = 0.05) -> Assessment:
     """Test many runs on these prompts with shared noise: arrays of shape (runs, prompts, replicates)."""
     prompts, replicates = base.shape[1:]
@@ -166,29 +182,47 @@ def assess_these(base: Array, finetuned: Array, min_gain: float = 0.05, alpha: f
         for one, other in ((finetuned, finetuned), (finetuned, base), (base, base))
     ]
     parts = _variance_at(variances, 1 + min_gain)
-    total = parts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        df = total**2 / (parts**2).sum(axis=1) * (replicates - 1)
-    return _finish(_means(base, finetuned), [part.sum(axis=1) for part in variances], df, min_gain, alpha)
+        df = parts.sum(axis=1) ** 2 / (parts**2).sum(axis=1) * (replicates - 1)
+    sums = _Sums(
+        means=(finetuned.mean(axis=(1, 2)), base.mean(axis=(1, 2))),
+        variances=[part.sum(axis=1) for part in variances],
+        df=df,
+        third=_third(finetuned - (1 + min_gain) * base).sum(axis=1) / replicates**2 / prompts**3,
+        draws=prompts * replicates,
+        has_noise_of_draws=True,
+    )
+    return _finish(sums, 1 + min_gain, alpha)
 
 
 def assess_new(base: Array, finetuned: Array, min_gain: float = 0.05, alpha: float = 0.05) -> Assessment:
     """Test many runs on new prompts of the kind: arrays of shape (runs, prompts, replicates)."""
     ones, others = finetuned.mean(axis=2), base.mean(axis=2)
     prompts = ones.shape[1]
-    variances = [_covariance(*pair) / prompts for pair in ((ones, ones), (ones, others), (others, others))]
-    return _finish(_means(base, finetuned), variances, np.full(len(base), prompts - 1.0), min_gain, alpha)
-
-
-def _means(base: Array, finetuned: Array) -> tuple[Array, Array]:
-    """Give back each run's mean of the fine-tuned arm and of the base."""
-    return finetuned.mean(axis=(1, 2)), base.mean(axis=(1, 2))
+    sums = _Sums(
+        means=(ones.mean(axis=1), others.mean(axis=1)),
+        variances=[_covariance(*pair) / prompts for pair in ((ones, ones), (ones, others), (others, others))],
+        df=np.full(len(base), prompts - 1.0),
+        third=_third(ones - (1 + min_gain) * others) / prompts**2,
+        draws=prompts,
+        has_noise_of_draws=False,
+    )
+    return _finish(sums, 1 + min_gain, alpha)
 
 
 def _covariance(one: Array, other: Array) -> Array:
     """Give back the unbiased covariance along the last axis."""
     centred = (one - one.mean(axis=-1, keepdims=True)) * (other - other.mean(axis=-1, keepdims=True))
     return np.asarray(centred.sum(axis=-1) / (one.shape[-1] - 1))
+
+
+def _third(values: Array) -> Array:
+    """Give back the unbiased third cumulant along the last axis; 0 for fewer than 3 values."""
+    size = values.shape[-1]
+    if size < 3:
+        return np.zeros(values.shape[:-1])
+    cubes = (values - values.mean(axis=-1, keepdims=True)) ** 3
+    return np.asarray(cubes.sum(axis=-1) * size / ((size - 1) * (size - 2)))
 
 
 def _variance_at(variances: list[Array], ratio: float) -> Array:
@@ -198,25 +232,39 @@ def _variance_at(variances: list[Array], ratio: float) -> Array:
     return np.where(variance > 1e-12 * ends, variance, 0.0)
 
 
-def _finish(means: tuple[Array, Array], variances: list[Array], df: Array, min_gain: float, alpha: float) -> Assessment:
-    """Give back p-values and Fieller's interval from means, variances and degrees of freedom."""
+def _finish(sums: _Sums, ratio: float, alpha: float) -> Assessment:
+    """Give back p-values and the interval of the gain: the most careful of t, Hall's t and what was not seen."""
     from scipy.special import stdtr, stdtrit
 
-    first, second = means
-    contrast = first - (1 + min_gain) * second
-    error = np.sqrt(_variance_at(variances, 1 + min_gain))
+    (first, second), variances, df = sums.means, sums.variances, sums.df
+    contrast = first - ratio * second
+    error = np.sqrt(_variance_at(variances, ratio))
+    noisy = error > 0
+    counts = ~noisy | sums.has_noise_of_draws
+    unseen = np.where(counts, 1 - (alpha / 2) ** (1 / sums.draws), 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        statistic = contrast / error
-        p_pass = np.where(error > 0, stdtr(df, -statistic), np.where((contrast >= 0) & (first > 0), 0.0, 1.0))
-        p_fail = np.where(error > 0, stdtr(df, statistic), 1 - p_pass)
-        square = stdtrit(df, alpha) ** 2
-        lead = second**2 - square * variances[2]
-        middle = first * second - square * variances[1]
-        last = first**2 - square * variances[0]
-        root = np.sqrt(np.maximum(middle**2 - lead * last, 0))
-        bounded = lead > 1e-9 * second**2
-        lower = np.where(bounded, (middle - root) / lead - 1, np.nan)
-        upper = np.where(bounded, (middle + root) / lead - 1, np.nan)
+        statistic, skewness = contrast / error, sums.third / error**3
+        corrected = statistic + skewness * (statistic**2 / 3 + 1 / 6) + skewness**2 * statistic**3 / 27
+        p_pass = np.where(noisy, np.maximum(stdtr(df, -statistic), stdtr(df, -corrected)), 0.0)
+        p_fail = np.where(noisy, np.maximum(stdtr(df, statistic), stdtr(df, corrected)), 0.0)
+        lost, room = ratio * second, np.maximum(1 - ratio * second, 0.0)
+        worst = np.where(contrast > 0, np.minimum(1.0, 2 * (lost / (contrast + lost)) ** sums.draws), 1.0)
+        best = np.where(contrast < 0, np.minimum(1.0, 2 * (room / (room - contrast)) ** sums.draws), 1.0)
+        p_pass, p_fail = np.maximum(p_pass, counts * worst), np.maximum(p_fail, counts * best)
+        critical = -stdtrit(df, alpha)
+        ends = []
+        for side in (1, -1):
+            bent = 3 / skewness * (np.cbrt(1 + skewness * (side * critical - skewness / 6)) - 1)
+            bent = np.where(np.abs(skewness) < 1e-6, side * critical, bent)
+            square = np.maximum(critical, side * bent) ** 2
+            lead = second**2 - square * variances[2]
+            middle = first * second - square * variances[1]
+            root = np.sqrt(np.maximum(middle**2 - lead * (first**2 - square * variances[0]), 0))
+            ends.append(np.where(lead > 1e-9 * second**2, (middle - side * root) / lead - 1, np.nan))
+        bounded = ~np.isnan(ends[0] + ends[1])
+        low, high = (1 - unseen) * first / second - 1, ((1 - unseen) * first + unseen) / second - 1
+        lower = np.where(noisy, np.where(bounded, np.minimum(ends[0], np.where(counts, low, ends[0])), np.nan), low)
+        upper = np.where(noisy, np.where(bounded, np.maximum(ends[1], np.where(counts, high, ends[1])), np.nan), high)
     return Assessment(p_pass=p_pass, p_fail=p_fail, lower=lower, upper=upper)
 
 

@@ -16,6 +16,7 @@ Target = Literal["these", "new"]
 """Population of a claim: these prompts, or new prompts of the kind."""
 Interval = tuple[float, float]
 """Lower and upper end."""
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 _ROUNDING = 1e-12
 """Relative size under which a difference, or a variance, is a rounding error."""
@@ -89,6 +90,26 @@ def covariance(first: Sequence[float], second: Sequence[float]) -> float:
     return math.fsum(products) / (len(first) - 1)
 
 
+Thirds = tuple[float, float, float, float]
+"""Third cumulants of two variables x and y: of xxx, xxy, xyy and yyy."""
+_NO_SKEW: Thirds = (0.0, 0.0, 0.0, 0.0)
+
+
+def third_cumulants(first: Sequence[float], second: Sequence[float]) -> Thirds:
+    """Return the unbiased third cumulants of two samples of the same size; 0 for fewer than 3 values."""
+    size = len(first)
+    if size < 3:
+        return _NO_SKEW
+    centre_first, centre_second = mean(first), mean(second)
+    ones, others = [x - centre_first for x in first], [y - centre_second for y in second]
+    factor = size / ((size - 1) * (size - 2))
+
+    def third(*samples: Sequence[float]) -> float:
+        return factor * math.fsum(map(math.prod, zip(*samples, strict=True)))
+
+    return (third(ones, ones, ones), third(ones, ones, others), third(ones, others, others), third(*[others] * 3))
+
+
 def upper_tail(statistic: float, df: float) -> float:
     """Return P(T > statistic) for Student's t with `df` degrees of freedom (not necessarily an integer)."""
     from scipy.special import stdtr
@@ -112,6 +133,8 @@ class Component:
     both: float
     """The covariance of the two."""
     df: float
+    thirds: Thirds = _NO_SKEW
+    """The third cumulants of the two."""
 
     def at(self, ratio: float) -> float:
         """Return the variance at this ratio; exactly 0 when only rounding is left of it."""
@@ -129,6 +152,8 @@ class Contrast:
     components: tuple[Component, ...]
     one_draw: Component | None = None
     """Mean over prompts of the variance of one pair of responses; None when that cannot be estimated."""
+    draws: int = 0
+    """Independent draws behind it; 0 where there is no noise at all."""
 
     def estimate(self, ratio: float) -> float:
         """Return `first - ratio * second`; exactly 0 when only rounding is left of it."""
@@ -138,6 +163,25 @@ class Contrast:
     def variance(self, ratio: float) -> float:
         """Return the squared standard error of `estimate(ratio)`."""
         return math.fsum(part.at(ratio) for part in self.components)
+
+    def skewness(self, ratio: float) -> float:
+        """Return the estimated skewness of `estimate(ratio)`, 0 without variance."""
+        variance = self.variance(ratio)
+        if variance == 0:
+            return 0.0
+        thirds = [math.fsum(part.thirds[place] for part in self.components) for place in range(4)]
+        third = thirds[0] - 3 * ratio * thirds[1] + 3 * ratio**2 * thirds[2] - ratio**3 * thirds[3]
+        return third / variance / math.sqrt(variance)
+
+    def unseen_share(self, ratio: float, alpha: float) -> float:
+        """Return the largest share of responses that all draws miss with probability `alpha / 2`.
+
+        Half of the error, because other tests err as well. 0 without noise, and on new prompts that differ, of which
+        there are too few to show anything beyond it.
+        """
+        if not self.draws or (self.one_draw is None and self.df(ratio) is not None):
+            return 0.0
+        return float(1 - (alpha / 2) ** (1 / self.draws))
 
     def standard_error(self, ratio: float) -> float:
         """Return the standard error of `estimate(ratio)`."""
@@ -175,6 +219,92 @@ class Contrast:
         return ((middle - root) / lead, (middle + root) / lead)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The tests of "`first - ratio * second` is at least `offset`", and the interval that agrees with them."""
+
+    excess: float
+    """`first - ratio * second - offset`."""
+    p_pass: float
+    """One-sided p-value: probability of this excess or a higher one if the true one were 0."""
+    p_fail: float
+    df: float | None
+    """None without noise: the point estimates decide."""
+    standard_error: float
+    criticals: tuple[float, float]
+    """Standard errors from 0 at which the claim is proven, and at which it is disproven."""
+    interval: Interval
+    """Of `excess`, missing with probability `alpha` on each side; it agrees with the verdict."""
+    draws_needed: float
+    """Draws that would show that nothing unseen undoes what is seen; 0 where that is not asked."""
+    verdict: Verdict
+
+
+def judge_claim(contrast: Contrast, ratio: float, offset: float, alpha: float, span: Interval | None = None) -> Claim:
+    """Test `first - ratio * second >= offset`, each side at `alpha`. `span`: the lowest and highest value of a draw.
+
+    The most careful of three tests: Student's t; t with Hall's correction for skewness (1992), because a few collapsed
+    or lucky responses bend its tail; and, where `span` is known, that the claim outlives what the draws may have
+    missed: `Contrast.unseen_share` of the first arm's responses at the end of `span` that speaks against it. Draws that
+    are all the same are judged by the last alone, and without noise the point estimate decides.
+    """
+    excess = contrast.estimate(ratio) - offset
+    excess = 0.0 if abs(excess) <= _ROUNDING * max(abs(contrast.first), abs(offset)) else excess
+    error, df = contrast.standard_error(ratio), contrast.df(ratio)
+    criticals = (0.0, 0.0)
+    p_pass, p_fail = (0.0, 1.0) if excess >= 0 else (1.0, 0.0)
+    if df is not None:
+        statistic, skewness = excess / error, contrast.skewness(ratio)
+        corrected = _straighten(statistic, skewness)
+        p_pass = max(upper_tail(statistic, df), upper_tail(corrected, df))
+        p_fail = max(upper_tail(-statistic, df), upper_tail(-corrected, df))
+        critical = critical_value(alpha, df)
+        criticals = (max(critical, _bend(critical, skewness)), max(critical, -_bend(-critical, skewness)))
+    lower, upper, draws_needed = excess - criticals[0] * error, excess + criticals[1] * error, 0.0
+    unseen = contrast.unseen_share(ratio, alpha)
+    if span is not None and unseen:
+        worst, best = (excess + end - contrast.first for end in span)
+        missed = [_miss(side * excess, side * end) for side, end in ((1, worst), (-1, best))]
+        p_pass, p_fail = (
+            max(p, min(1.0, 2 * each**contrast.draws)) for p, each in zip((p_pass, p_fail), missed, strict=True)
+        )
+        # The side that is seen: without a difference, no number of draws is enough.
+        seen = missed[excess < 0]
+        draws_needed = math.log(alpha / 2) / math.log(seen) if 0 < seen < 1 else 0.0
+        lower, upper = min(lower, excess + unseen * (worst - excess)), max(upper, excess + unseen * (best - excess))
+    return Claim(
+        excess=excess,
+        p_pass=p_pass,
+        p_fail=p_fail,
+        df=df,
+        standard_error=error,
+        criticals=criticals,
+        interval=(lower, upper),
+        draws_needed=draws_needed,
+        verdict="PASS" if p_pass <= alpha else "FAIL" if p_fail <= alpha else "INCONCLUSIVE",
+    )
+
+
+def _miss(excess: float, worst: float) -> float:
+    """Return the chance that a draw misses as many responses with the excess `worst` as would undo `excess` above 0."""
+    if excess <= 0:
+        return 1.0
+    return worst / (worst - excess) if worst < 0 else 0.0
+
+
+def _straighten(statistic: float, skewness: float) -> float:
+    """Return Hall's monotone transform of a t statistic whose numerator has this skewness."""
+    return statistic + skewness * (statistic**2 / 3 + 1 / 6) + skewness**2 * statistic**3 / 27
+
+
+def _bend(corrected: float, skewness: float) -> float:
+    """Return the t statistic that `_straighten` makes `corrected`."""
+    if abs(skewness) < 1e-6:
+        return corrected
+    inner = 1 + skewness * (corrected - skewness / 6)
+    return 3 / skewness * (math.copysign(abs(inner) ** (1 / 3), inner) - 1)
+
+
 def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -> Contrast | None:
     """Return the contrast on these prompts, whose only error is that of decoding.
 
@@ -195,6 +325,7 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
         same = paired_other is paired_one
         variances = (variance, variance if same else covariance(paired_other, paired_other))
         both = 0.0 if not pairs else variance if same else covariance(paired_one, paired_other)
+        lengths = (len(one), len(other))
         draws.append((*variances, both))
         if pairs:
             parts.append(
@@ -203,13 +334,17 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
                     second=pairs * variances[1] / len(other) ** 2 / scale,
                     both=pairs * both / (len(one) * len(other)) / scale,
                     df=pairs - 1,
+                    thirds=_weigh(third_cumulants(paired_one, paired_other), pairs, lengths, len(first)),
                 )
             )
         for sample, is_first in ((one, True), (other, False)):
             alone = (len(sample) - pairs) / len(sample) ** 2 * covariance(sample, sample) / scale
             if alone > 0:
                 ends = (alone, 0.0) if is_first else (0.0, alone)
-                parts.append(Component(first=ends[0], second=ends[1], both=0.0, df=len(sample) - 1))
+                third = third_cumulants(sample, sample)[0]
+                thirds = (third, 0.0, 0.0, 0.0) if is_first else (0.0, 0.0, 0.0, third)
+                weighed = _weigh(thirds, len(sample) - pairs, lengths, len(first))
+                parts.append(Component(first=ends[0], second=ends[1], both=0.0, df=len(sample) - 1, thirds=weighed))
     return Contrast(
         first=mean_over_prompts(first),
         second=mean_over_prompts(second),
@@ -220,7 +355,16 @@ def contrast_these_prompts(first: Table, second: Table, *, shared_noise: bool) -
             both=mean([draw[2] for draw in draws]),
             df=math.inf,
         ),
+        draws=len(first) * min(map(len, (*first, *second))),
     )
+
+
+def _weigh(thirds: Thirds, count: int, lengths: tuple[int, int], prompts: int) -> Thirds:
+    """Return the third cumulants that `count` draws of a prompt add to the means of both arms, of these lengths."""
+    one, other = lengths[0] * prompts, lengths[1] * prompts
+    scales = (one**3, one * one * other, one * other * other, other**3)
+    first, second, third, fourth = (count * third / scale for third, scale in zip(thirds, scales, strict=True))
+    return (first, second, third, fourth)
 
 
 def contrast_new_prompts(first: Table, second: Table) -> Contrast | None:
@@ -234,8 +378,9 @@ def contrast_new_prompts(first: Table, second: Table) -> Contrast | None:
         second=covariance(others, others) / count,
         both=covariance(ones, others) / count,
         df=count - 1,
+        thirds=_weigh(third_cumulants(ones, others), count, (1, 1), count),
     )
-    return Contrast(first=mean(ones), second=mean(others), components=(part,))
+    return Contrast(first=mean(ones), second=mean(others), components=(part,), draws=count)
 
 
 def contrast_same_draws(first: Table, second: Table) -> Contrast:

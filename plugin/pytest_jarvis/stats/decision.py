@@ -8,27 +8,28 @@ from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
 from pytest_jarvis.stats.contrasts import (
+    Claim,
     Contrast,
     Interval,
     Scores,
     Table,
     Target,
+    Verdict,
     check_alpha,
     check_same_prompts,
     contrast_new_prompts,
     contrast_same_draws,
     contrast_these_prompts,
     critical_value,
+    judge_claim,
     mean_over_prompts,
     read_scores,
-    upper_tail,
 )
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-
-Ground = Literal["test", "literal", "nothing_to_compare", "out_of_reach", "no_variance"]
-"""What a verdict rests on: Student's t; the point estimates, without noise; two arms at 0 (FAIL); a base too high for
-the gain to exist in [0, 1] (INCONCLUSIVE, more responses will not help); one response of one prompt (INCONCLUSIVE)."""
+Ground = Literal["test", "literal", "identical", "nothing_to_compare", "out_of_reach", "no_variance"]
+"""What a verdict rests on: Student's t; the point estimates, without noise; draws that are all the same, which prove
+what no unseen response could undo; two arms at 0 (FAIL without noise, else INCONCLUSIVE); a base too high for the gain
+to exist in [0, 1] (INCONCLUSIVE, more responses will not help); one response of one prompt (INCONCLUSIVE)."""
 
 CautionCode = Literal[
     "new_prompts_instead",
@@ -56,6 +57,8 @@ targets_differ: the claim is proven for one target and not for the other.
 
 LOW_BASE_MEAN = 0.05
 """Below it, unequal replicates do not keep the stated error rate (simulated)."""
+_SPAN = (0.0, 1.0)
+"""The possible scores."""
 _POWER = 0.8
 _MOST_NEEDED = 1_000_000
 
@@ -135,17 +138,11 @@ class Decision:
 class _Claim:
     """The test of one target."""
 
-    estimate: float
-    verdict: Verdict
-    p_pass: float
-    p_fail: float
-    df: float | None
-    """None without noise: the point estimates decide."""
-    standard_error: float
+    test: Claim
     gain: Interval | None
     absolute: Interval
     reach: float
-    """(t_{1-alpha} + t_{0.80}) standard errors: the contrast detected with a power of 80 %."""
+    """Standard errors for `alpha` and a power of 80 %: the contrast detected."""
 
 
 def decide(
@@ -184,12 +181,13 @@ def decide(
     claim_these = _test(these, min_gain, alpha) if these else None
     claim_new = _test(new, min_gain, alpha) if new else None
     judged = claim_these if judged_target == "these" else claim_new
-    ground = _ground(means, min_gain, judged)
+    noisy = these is not means
+    ground = _ground(means, min_gain, judged, noisy=noisy)
     within, between, decoding_share = _split_variance(these, new, 1 + min_gain, len(first))
     lengths = [len(prompt) for prompt in (*first, *second)]
     responses, prompts = _needed_to_settle(judged, judged_target, ground, within, len(first))
     return Decision(
-        verdict=_verdict(ground, judged),
+        verdict=_verdict(ground, judged, noisy=noisy),
         ground=ground,
         target=judged_target,
         min_gain=min_gain,
@@ -204,11 +202,11 @@ def decide(
         absolute_gain=means.estimate(1),
         absolute_these=claim_these and claim_these.absolute,
         absolute_new=claim_new and claim_new.absolute,
-        p_pass=judged and judged.p_pass,
-        p_fail=judged and judged.p_fail,
-        df=judged and judged.df,
-        standard_error=judged and judged.standard_error,
-        verdict_new=_verdict(ground, claim_new) if claim_new else None,
+        p_pass=judged and judged.test.p_pass,
+        p_fail=judged and judged.test.p_fail,
+        df=judged and judged.test.df,
+        standard_error=judged and judged.test.standard_error,
+        verdict_new=_verdict(ground, claim_new, noisy=noisy) if claim_new else None,
         detectable_gain=min_gain + judged.reach / means.second if judged and means.second > 0 else None,
         within_variance=within,
         between_variance=between,
@@ -238,49 +236,38 @@ def _check_input(base: Scores, finetuned: Scores, min_gain: float, alpha: float,
 
 def _test(contrast: Contrast, min_gain: float, alpha: float) -> _Claim:
     """Test `first >= (1 + min_gain) * second`."""
-    ratio = 1 + min_gain
-    estimate, error, df = contrast.estimate(ratio), contrast.standard_error(ratio), contrast.df(ratio)
-    absolute = contrast.interval(1, alpha)
-    if df is None:
-        passes = estimate >= 0 and contrast.first > 0
-        gain = _gain(contrast, min_gain)
-        return _Claim(
-            estimate=estimate,
-            verdict="PASS" if passes else "FAIL",
-            p_pass=0.0 if passes else 1.0,
-            p_fail=1.0 if passes else 0.0,
-            df=None,
-            standard_error=0.0,
-            gain=None if gain is None else (gain, gain),
-            absolute=absolute,
-            reach=0.0,
-        )
-    p_pass, p_fail = upper_tail(estimate / error, df), upper_tail(-estimate / error, df)
-    verdict: Verdict = "PASS" if p_pass <= alpha else "FAIL" if p_fail <= alpha else "INCONCLUSIVE"
-    critical = critical_value(alpha, df)
-    ratios = contrast.ratio_interval(critical)
-    return _Claim(
-        estimate=estimate,
-        verdict=verdict,
-        p_pass=p_pass,
-        p_fail=p_fail,
-        df=df,
-        standard_error=error,
-        gain=None if ratios is None else _align(verdict, min_gain, (ratios[0] - 1, ratios[1] - 1)),
-        absolute=absolute,
-        reach=(critical + critical_value(1 - _POWER, df)) * error,
-    )
+    test = judge_claim(contrast, 1 + min_gain, 0.0, alpha, _SPAN)
+    same = judge_claim(contrast, 1, 0.0, alpha, _SPAN)
+    absolute = same.interval if same.df is None else contrast.interval(1, alpha)
+    reach = 0.0
+    if test.df is not None:
+        reach = sum(critical_value(level, test.df) for level in (alpha, 1 - _POWER)) * test.standard_error
+    gains = _gains(contrast, test, min_gain, alpha)
+    return _Claim(test=test, gain=gains and _align(test, min_gain, gains), absolute=absolute, reach=reach)
 
 
-def _align(verdict: Verdict, min_gain: float, interval: Interval) -> Interval:
+def _gains(contrast: Contrast, test: Claim, min_gain: float, alpha: float) -> Interval | None:
+    """Return the gains that no test of `judge_claim` rules out: Fieller's interval, and what the draws may miss."""
+    gain, unseen = _gain(contrast, min_gain), contrast.unseen_share(1 + min_gain, alpha)
+    if gain is None:
+        return None
+    low, high = ((1 - unseen) * contrast.first + unseen * end for end in _SPAN)
+    lower, upper = (low / contrast.second - 1, high / contrast.second - 1) if unseen else (gain, gain)
+    if test.df is None:
+        return (lower, upper)
+    below, above = (contrast.ratio_interval(critical) for critical in test.criticals)
+    return (min(lower, below[0] - 1), max(upper, above[1] - 1)) if below and above else None
+
+
+def _align(test: Claim, min_gain: float, interval: Interval) -> Interval:
     """Undo rounding that would put an end of the interval on the wrong side of `min_gain` for the verdict."""
     lower, upper = max(interval[0], -1.0), interval[1]
-    if verdict == "PASS":
+    if test.verdict == "PASS":
         return (max(lower, min_gain), upper)
     lower = min(lower, math.nextafter(min_gain, -math.inf))
-    return (
-        (lower, min(upper, min_gain)) if verdict == "FAIL" else (lower, max(upper, math.nextafter(min_gain, math.inf)))
-    )
+    if test.verdict == "FAIL":
+        return (lower, min(upper, min_gain))
+    return (lower, max(upper, math.nextafter(min_gain, math.inf)))
 
 
 def _gain(means: Contrast, min_gain: float) -> float | None:
@@ -290,22 +277,22 @@ def _gain(means: Contrast, min_gain: float) -> float | None:
     return min_gain if means.estimate(1 + min_gain) == 0 else means.first / means.second - 1
 
 
-def _ground(means: Contrast, min_gain: float, judged: _Claim | None) -> Ground:
+def _ground(means: Contrast, min_gain: float, judged: _Claim | None, *, noisy: bool) -> Ground:
     if means.first == means.second == 0:
         return "nothing_to_compare"
     if (1 + min_gain) * means.second > 1 + 1e-12:
         return "out_of_reach"
     if judged is None:
         return "no_variance"
-    return "literal" if judged.df is None else "test"
+    return "test" if judged.test.df is not None else "identical" if noisy else "literal"
 
 
-def _verdict(ground: Ground, claim: _Claim | None) -> Verdict:
+def _verdict(ground: Ground, claim: _Claim | None, *, noisy: bool) -> Verdict:
     if ground == "nothing_to_compare":
-        return "FAIL"
+        return "INCONCLUSIVE" if noisy else "FAIL"
     if claim is None or ground == "out_of_reach":
         return "INCONCLUSIVE"
-    return claim.verdict
+    return claim.test.verdict
 
 
 def _split_variance(
@@ -327,10 +314,18 @@ def _needed_to_settle(
     judged: _Claim | None, target: Target, ground: Ground, within: float | None, prompts: int
 ) -> tuple[int | None, int | None]:
     """Return `responses_to_settle` and `prompts_to_settle` of `Decision`."""
-    if ground != "test" or judged is None or judged.verdict != "INCONCLUSIVE" or judged.estimate == 0:
+    if ground not in {"test", "identical"} or judged is None or judged.test.verdict != "INCONCLUSIVE":
         return (None, None)
-    excess = (judged.reach / judged.estimate) ** 2
-    needed = prompts * excess if target == "new" else (within or 0.0) / prompts * excess / judged.standard_error**2
+    test = judged.test
+    if test.excess == 0:
+        return (None, None)
+    draws = 0.0
+    if test.standard_error:
+        variance = prompts * test.standard_error**2 if target == "new" else within or 0.0
+        draws = variance * (judged.reach / test.excess / test.standard_error) ** 2
+    needed = max(draws, test.draws_needed)
+    if target == "these":
+        needed /= prompts
     count = math.ceil(needed) if needed <= _MOST_NEEDED else None
     return (None, count) if target == "new" else (count, None)
 
@@ -353,11 +348,11 @@ def _cautions_on_scores(first: Table, second: Table, judged: Target, asked: Targ
 def _cautions_on_noise(
     these: _Claim | None, new: _Claim | None, judged: Target, *, deterministic: bool
 ) -> Iterator[Caution]:
-    if these and these.df is None and not deterministic:
+    if these and these.test.df is None and not deterministic:
         yield Caution(code="identical_replicates")
-    if these and these.df is not None and deterministic:
+    if these and these.test.df is not None and deterministic:
         yield Caution(code="varied_though_deterministic")
-    if new and new.df is None and judged == "new":
+    if new and new.test.df is None and judged == "new":
         yield Caution(code="no_spread")
 
 
@@ -366,5 +361,6 @@ def _cautions_on_claim(
 ) -> Iterator[Caution]:
     if judged and judged.gain is None:
         yield Caution(code="relative_gain_not_estimable", values={"base_mean": base_mean})
-    if ground in {"test", "literal"} and these and new and (these.verdict == "PASS") != (new.verdict == "PASS"):
+    judgeable = ground in {"test", "literal", "identical"}
+    if judgeable and these and new and (these.test.verdict == "PASS") != (new.test.verdict == "PASS"):
         yield Caution(code="targets_differ")

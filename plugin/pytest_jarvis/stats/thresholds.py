@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from pytest_jarvis.stats.contrasts import Interval
-from pytest_jarvis.stats.decision import Decision, Verdict
+from pytest_jarvis.stats.contrasts import Interval, Verdict
+from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio
 from pytest_jarvis.stats.sequential import holm
 from pytest_jarvis.types import Policy
@@ -86,7 +86,8 @@ def judge_gain(
     if policy != "off" and decision.ground == "out_of_reach":
         verdict, why, values = "NOT_JUDGED", "out_of_reach", {"base_mean": decision.base_mean}
     elif policy != "off" and decision.ground == "nothing_to_compare":
-        verdict, why, values = "FAIL", "nothing_to_compare", {}
+        verdict = "FAIL" if policy == "point" else decision.verdict
+        why, values = "nothing_to_compare", {}
     return replace(missing, value=decision.gain, verdict=verdict, meets=meets, why=why, values=values)
 
 

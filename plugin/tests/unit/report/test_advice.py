@@ -1,6 +1,7 @@
 """The level of a gain, how sure it is, and the weakest category."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ def arm(seed: int, level: float, *, noise: float = 0.05, prompts: int = 10) -> l
     ("base", "finetuned", "expected"),
     [
         (arm(1, 0.3), arm(2, 0.5), ("EFFICACE", True, "EFFICACE")),
-        (arm(1, 0.3), arm(7, 0.34), ("EFFICACE", False, "MODERE")),
+        (arm(1, 0.3) * 4, arm(7, 0.34) * 4, ("EFFICACE", False, "MODERE")),
         (arm(1, 0.4, noise=0.2), arm(9, 0.5, noise=0.2), ("EFFICACE", False, None)),
         (arm(1, 0.3), arm(2, 0.25), ("INSUFFISANT", True, "INSUFFISANT")),
         ([[0.5]], [[0.9]], ("EFFICACE", False, None)),
@@ -40,7 +41,8 @@ def test_the_levels_part_at_5_and_10_percent(score: float, code: str) -> None:
 
 
 def test_the_interval_for_new_prompts_counts_when_they_are_the_target() -> None:
-    base, finetuned = [[0.1, 0.11], [0.2, 0.22], [0.3, 0.31]], [[0.1, 0.12], [0.2, 0.21], [0.6, 0.61]]
+    base = [[0.1, 0.11] * 6, [0.2, 0.22] * 6, [0.3, 0.31] * 6]
+    finetuned = [[0.1, 0.12] * 6, [0.2, 0.21] * 6, [0.6, 0.61] * 6]
     assert advise(decide(base, finetuned)).proven
     assert not advise(decide(base, finetuned, target="new")).proven
 
@@ -53,7 +55,9 @@ def test_a_score_over_a_base_of_zero_is_a_gain_without_bounds() -> None:
 
 def test_zero_against_zero_is_insufficient() -> None:
     zeros = [[0.0, 0.0]]
-    assert advise(decide(zeros, zeros)) == Advice(code="INSUFFISANT", proven=True, proven_code="INSUFFISANT", gain=None)
+    greedy, sampled = decide(zeros, zeros, deterministic=True), decide(zeros, zeros)
+    assert advise(greedy) == Advice(code="INSUFFISANT", proven=True, proven_code="INSUFFISANT", gain=None)
+    assert advise(sampled) == Advice(code="INSUFFISANT", proven=False, proven_code=None, gain=None)
 
 
 def test_a_pass_without_an_interval_shows_its_bar() -> None:
@@ -64,8 +68,8 @@ def test_a_pass_without_an_interval_shows_its_bar() -> None:
 
 
 def test_a_fail_without_an_interval_shows_its_bar() -> None:
-    decision = decide([[0.1, 0.4], [0.1, 0.4]], [[0.0, 0.3], [0.0, 0.3]])
-    assert (decision.verdict, decision.gain_these) == ("FAIL", None)
+    decision = replace(decide(arm(1, 0.3), arm(2, 0.25)), gain_these=None)
+    assert "FAIL" == decision.verdict
     assert advise(decision).proven_code == "INSUFFISANT"
 
 

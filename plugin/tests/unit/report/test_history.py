@@ -54,7 +54,7 @@ def test_one_response_a_prompt_has_the_interval_for_new_prompts(make_report) -> 
 
 
 def test_each_adapter_of_a_run_has_its_own_line_with_its_own_gain_and_verdict(make_report) -> None:
-    report = make_report(gains={"v1": 0.9, "v2": 0.0})
+    report = make_report(gains={"v1": 0.9, "v2": -0.5})
     found = entries(report)
     assert [(one.adapter, one.gain, one.is_candidate) for one in found] == [
         (name, report.decisions[name].gain, name == "v1") for name in ("v1", "v2")

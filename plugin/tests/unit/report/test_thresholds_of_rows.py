@@ -54,17 +54,17 @@ def test_no_bar_is_judged_that_is_not_set() -> None:
     ("tuned", "percent", "verdict", "why"),
     [
         (BETTER, 50, "PASS", "proven"),
-        (BETTER, 100, "FAIL", "disproven"),
+        (BETTER, 110, "FAIL", "disproven"),
         (BETTER, 77, "INCONCLUSIVE", "undecided"),
-        (A_LITTLE_WORSE, -10, "PASS", "proven"),
-        (A_LITTLE_WORSE, -2, "FAIL", "disproven"),
+        (A_LITTLE_WORSE, -20, "PASS", "proven"),
+        (A_LITTLE_WORSE, 20, "FAIL", "disproven"),
         (BETTER, 900, "NOT_JUDGED", "out_of_reach"),
     ],
 )
 def test_a_gain_of_keywords_is_judged_also_against_a_loss_that_is_allowed(
     tuned: Values, percent: float, verdict: str, why: str
 ) -> None:
-    (bar,) = bars(rows("keyword_match", BASE, tuned), min_keyword_gain_percent=percent)
+    (bar,) = bars(rows("keyword_match", BASE * 8, (*tuned,) * 8), min_keyword_gain_percent=percent)
     assert ("keyword_gain", "jarvis", percent / 100, verdict, why) == (
         bar.name,
         bar.adapter,

@@ -89,7 +89,8 @@ def test_a_drawing_that_broke_off_is_not_tried_again() -> None:
 
 
 def test_the_drawing_stops_at_the_look_that_settles_the_question() -> None:
-    facts = drawn(better, looks=(2, 4)).facts
+    many = tuple(replace(CASES[0], prompt_id=f"p{number}") for number in range(9))
+    facts = drawn(better, cases=many, looks=(2, 4)).facts
     assert (facts.samples_per_prompt, facts.decisions["lora"].verdict) == (2, "PASS")
 
 
@@ -121,7 +122,7 @@ def test_the_scores_of_an_adapter_are_those_of_the_replicates_that_the_base_and_
 
 
 def test_an_adapter_that_never_answers_leaves_the_others_their_decisions() -> None:
-    made = drawn(lambda one: failed(one) if one.arm == "lora" else better(one), adapters=(LORA, OTHER))
+    made = drawn(lambda one: failed(one) if one.arm == "lora" else better(one), adapters=(LORA, OTHER), looks=(8,))
     assert {name: decision.verdict for name, decision in made.facts.decisions.items()} == {"autre": "PASS"}
 
 

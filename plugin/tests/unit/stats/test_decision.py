@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_jarvis.stats.contrasts import Scores, critical_value
+from pytest_jarvis.stats.contrasts import Scores, critical_value, upper_tail
 from pytest_jarvis.stats.decision import Decision, decide
 
 Row = list[float]
@@ -39,11 +39,22 @@ def codes(decision: Decision) -> list[str]:
         (draw(1, 0.5), {}, ("PASS", "test", "these"), []),
         (draw(1, -0.2), {}, ("FAIL", "test", "these"), []),
         (draw(3, 0.08), {"deterministic": True}, ("INCONCLUSIVE", "test", "these"), ["varied_though_deterministic"]),
-        (([[0.2]] * 5, [[0.5]] * 5), {}, ("PASS", "literal", "new"), ["new_prompts_instead", "no_spread"]),
-        (([[1 / 1.05, 1 / 1.05]], [[1.0, 1.0]]), {}, ("PASS", "literal", "these"), None),
-        (([[0.4, 0.4], [0.2, 0.2]], [[0.5, 0.5], [0.25, 0.25]]), {}, ("PASS", "literal", "these"), None),
+        (([[0.2]] * 5, [[0.5]] * 5), {}, ("PASS", "identical", "new"), ["new_prompts_instead", "no_spread"]),
+        (([[1 / 1.05, 1 / 1.05]], [[1.0, 1.0]]), {}, ("INCONCLUSIVE", "identical", "these"), None),
+        (([[0.4, 0.4]] * 30, [[0.5, 0.5]] * 30), {}, ("PASS", "identical", "these"), None),
+        (([[0.4, 0.4]] * 2, [[0.5, 0.5]] * 2), {}, ("INCONCLUSIVE", "identical", "these"), None),
+        (([[0.0, 0.0]] * 30, [[0.5, 0.5]] * 30), {}, ("PASS", "identical", "these"), None),
     ],
-    ids=["large", "none", "not deterministic", "the same on all prompts", "the edge of reach", "identical replicates"],
+    ids=[
+        "large",
+        "none",
+        "not deterministic",
+        "the same on all prompts",
+        "the edge of reach",
+        "all alike",
+        "few alike",
+        "all alike over a base of 0",
+    ],
 )
 def test_the_verdict_its_ground_and_its_cautions(scores, more, expected, said: list[str] | None) -> None:
     decision = decide(*scores, **more)
@@ -59,7 +70,7 @@ def test_a_gain_within_the_noise_is_inconclusive() -> None:
     assert decision.verdict == "INCONCLUSIVE"
     assert decision.p_pass is not None
     assert decision.p_fail is not None
-    assert decision.p_pass + decision.p_fail == pytest.approx(1)
+    assert min(decision.p_pass, decision.p_fail) > 0.05
 
 
 def test_the_gain_is_the_ratio_of_the_means_and_not_a_mean_of_ratios() -> None:
@@ -123,8 +134,8 @@ def test_a_gain_at_the_bar_or_so_near_that_it_takes_a_million_responses_cannot_b
 
 
 def test_the_interval_for_new_prompts_stands_beside_the_other() -> None:
-    base = [[0.1, 0.11], [0.2, 0.22], [0.3, 0.31]]
-    finetuned = [[0.1, 0.12], [0.2, 0.21], [0.6, 0.61]]
+    base = [[0.1, 0.11] * 6, [0.2, 0.22] * 6, [0.3, 0.31] * 6]
+    finetuned = [[0.1, 0.12] * 6, [0.2, 0.21] * 6, [0.6, 0.61] * 6]
     decision = decide(base, finetuned)
     assert (decision.verdict, decision.verdict_new) == ("PASS", "INCONCLUSIVE")
     assert codes(decision) == ["targets_differ"]
@@ -188,11 +199,51 @@ def test_deterministic_decoding_of_many_prompts_still_says_what_new_ones_would()
 
 
 @pytest.mark.parametrize("replicates", [1, 3])
-def test_zero_against_zero_fails_for_there_is_nothing_to_compare(replicates: int) -> None:
+def test_zero_against_zero_fails_only_where_decoding_has_no_noise(replicates: int) -> None:
     zeros = [[0.0] * replicates] * 4
-    decision = decide(zeros, zeros)
-    assert (decision.verdict, decision.verdict_new, decision.ground) == ("FAIL", "FAIL", "nothing_to_compare")
-    assert (decision.gain, decision.p_pass, decision.p_fail) == (None, 1.0, 0.0)
+    greedy, sampled = decide(zeros, zeros, deterministic=True), decide(zeros, zeros)
+    assert ("FAIL", "FAIL", "nothing_to_compare") == (greedy.verdict, greedy.verdict_new, greedy.ground)
+    assert ("INCONCLUSIVE", "INCONCLUSIVE", "nothing_to_compare") == (
+        sampled.verdict,
+        sampled.verdict_new,
+        sampled.ground,
+    )
+    assert (None, 1.0, 1.0) == (sampled.gain, sampled.p_pass, sampled.p_fail)
+
+
+def test_scores_that_are_all_alike_prove_what_no_unseen_response_could_undo() -> None:
+    """Twenty draws all miss this share of empty responses with a probability of half the error."""
+    empty = 1 - 0.025 ** (1 / 20)
+    settled = 1.05 * 0.3 / (1 - empty)
+    for score, verdict in ((settled - 0.001, "INCONCLUSIVE"), (settled + 0.001, "PASS")):
+        decision = decide([[0.3] * 4] * 5, [[score] * 4] * 5)
+        assert (verdict, decision.gain_these) == (
+            decision.verdict,
+            pytest.approx((score * (1 - empty) / 0.3 - 1, (score * (1 - empty) + empty) / 0.3 - 1)),
+        )
+
+
+def test_alike_scores_say_how_many_responses_would_settle_them() -> None:
+    decision = decide([[0.3] * 4] * 5, [[0.36] * 4] * 5)
+    assert decision.responses_to_settle is not None
+    enough, fewer = decision.responses_to_settle, decision.responses_to_settle - 1
+    verdicts = [decide([[0.3] * count] * 5, [[0.36] * count] * 5).verdict for count in (enough, fewer)]
+    assert ["PASS", "INCONCLUSIVE"] == verdicts
+
+
+@pytest.mark.parametrize("collapsed", [1, 2])
+def test_a_few_collapsed_responses_make_a_pass_harder_than_student_has_it(collapsed: int) -> None:
+    source = random.Random(4)  # noqa: S311 - simulated scores
+    finetuned = [[0.36 + source.uniform(-0.02, 0.02) for _ in range(4)] for _ in range(30)]
+    base = [[0.3 + source.uniform(-0.02, 0.02) for _ in range(4)] for _ in range(30)]
+    for number in range(collapsed):
+        finetuned[number][0] = 0.0
+    decision = decide(base, finetuned)
+    assert decision.p_pass is not None
+    assert decision.standard_error is not None
+    assert decision.df is not None
+    excess = decision.finetuned_mean - 1.05 * decision.base_mean
+    assert decision.p_pass > upper_tail(excess / decision.standard_error, decision.df)
 
 
 def test_a_base_of_zero_is_legal_and_has_no_relative_gain() -> None:
@@ -224,7 +275,7 @@ def test_a_base_too_high_for_the_gain_is_refused_as_out_of_reach() -> None:
 
 
 def test_an_arm_against_itself_gains_exactly_nothing() -> None:
-    base, _ = draw(5, 0.0)
+    base, _ = draw(5, 0.0, replicates=8)
     decision = decide(base, base)
     assert (decision.gain, decision.absolute_gain, decision.verdict) == (0.0, 0.0, "FAIL")
 
@@ -232,7 +283,7 @@ def test_an_arm_against_itself_gains_exactly_nothing() -> None:
 def test_unequal_replicates_are_said() -> None:
     decision = decide([[0.3, 0.4, 0.35], [0.3, 0.2]], [[0.5, 0.6], [0.5, 0.4]])
     assert decision.replicates == (2, 3)
-    assert codes(decision) == ["unequal_replicates"]
+    assert "unequal_replicates" in codes(decision)
     assert decision.cautions[0].values == {"lowest": 2, "highest": 3}
 
 
@@ -288,7 +339,7 @@ def test_pass_is_the_same_as_a_lower_end_of_at_least_the_bar(
 ) -> None:
     decision = decide(*scores, min_gain=min_gain, alpha=alpha, target=target, shared_noise=shared)
     interval = decision.gain_these if decision.target == "these" else decision.gain_new
-    if interval is not None and decision.ground in {"test", "literal"}:
+    if interval is not None and decision.ground in {"test", "literal", "identical"}:
         assert decision.gain is not None
         assert interval[0] <= decision.gain + 1e-9
         assert interval[1] >= decision.gain - 1e-9

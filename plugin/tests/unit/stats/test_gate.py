@@ -16,8 +16,8 @@ from pytest_jarvis.stats.thresholds import judge_estimate, judge_gain
 from pytest_jarvis.types import GatePlan, Require
 
 BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
-PASS = decide(BASE, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]])
-FAIL = decide(BASE, [[0.20, 0.24, 0.18, 0.22], [0.12, 0.15, 0.10, 0.11]])
+PASS = decide(BASE * 4, [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]] * 4)
+FAIL = decide(BASE * 4, [[0.20, 0.24, 0.18, 0.22], [0.12, 0.15, 0.10, 0.11]] * 4)
 OVER = decide(BASE, [[0.20, 0.55, 0.30, 0.40], [0.10, 0.45, 0.25, 0.34]])
 UNDER = decide(BASE, [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]])
 OUT_OF_REACH = decide([[0.96, 0.98]], [[1.0, 1.0]])

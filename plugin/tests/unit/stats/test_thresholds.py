@@ -18,8 +18,8 @@ BETTER = [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]]
 UNCLEAR = [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]]
 ZEROS = [[0.0, 0.0], [0.0, 0.0]]
 
-PROVEN = decide(BASE, BETTER)
-DISPROVEN = decide(BETTER, BASE)
+PROVEN = decide(BASE * 4, BETTER * 4)
+DISPROVEN = decide(BETTER * 4, BASE * 4)
 UNDECIDED = decide(BASE, UNCLEAR)
 
 
@@ -33,7 +33,8 @@ UNDECIDED = decide(BASE, UNCLEAR)
         (DISPROVEN, "point", "FAIL", "not_seen"),
         (UNDECIDED, "point", "FAIL", "not_seen"),
         (PROVEN, "off", "NOT_JUDGED", "gate_off"),
-        (decide(ZEROS, ZEROS), "proven", "FAIL", "nothing_to_compare"),
+        (decide(ZEROS, ZEROS, deterministic=True), "proven", "FAIL", "nothing_to_compare"),
+        (decide(ZEROS, ZEROS), "proven", "INCONCLUSIVE", "nothing_to_compare"),
         (decide(ZEROS, ZEROS), "point", "FAIL", "nothing_to_compare"),
         (decide(ZEROS, ZEROS), "off", "NOT_JUDGED", "gate_off"),
         (decide([[0.96, 0.97]], [[1.0, 1.0]]), "proven", "NOT_JUDGED", "out_of_reach"),
