@@ -79,7 +79,7 @@ def read_guard(folder: Path | None = None) -> BenchmarkGuard:
     folder = folder or find_prompts()
     prompts: set[str] = set()
     misheard: set[str] = set()
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(folder.rglob("*.toml")):
         for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("prompts", []):
             said = normal_form(entry["text"])
             prompts.add(said)

@@ -75,7 +75,7 @@ class Example:
 
 def read_examples(source: str, folder: Path, name: str) -> list[Example]:
     """Return the labelled answers of a file, with what the model sees of each."""
-    prompts = load_prompts(folder)
+    prompts = load_prompts(folder, add=("guards", "retired"))
     cases = {case.prompt_id: case for case in prompts.cases}
     judge = Judge(prompts.tools)
     rows = [msgspec.json.decode(line, type=Row) for line in (HERE / name).read_bytes().splitlines() if line.strip()]

@@ -68,8 +68,8 @@ def test_no_benchmark_prompt_is_in_the_full_corpus(guard) -> None:
     plan = Plan()
     forbidden = {bare(entry["text"]) for entry in benchmark_entries()}
     assert len(forbidden) == 30
-    forbidden |= {bare(entry["text"]) for entry in benchmark_entries("with_tools/*.toml")}
-    assert len(forbidden) == 40
+    forbidden |= {bare(entry["text"]) for entry in benchmark_entries("*/*.toml")}
+    assert len(forbidden) == 67
     base_rows = max(plan.base_steps * plan.batch_rows, plan.tokenizer_rows)
     jarvis_rows = max(plan.jarvis_steps * plan.batch_rows, plan.tokenizer_rows)
     texts: Counter[str] = Counter()
@@ -92,9 +92,9 @@ def test_the_guard_refuses_a_prompt_however_it_is_written(guard) -> None:
 
 
 def test_the_guard_refuses_the_mishearings_of_the_benchmark(guard) -> None:
-    assert "spotifaille" in guard.misheard_words
-    assert guard.refuses(Dialogue(user="lance spotifaille", assistant="Oui.", misheard=True))
-    assert not guard.refuses(Dialogue(user="lance spotify", assistant="Oui.", misheard=True))
+    assert "faille" in guard.misheard_words
+    assert guard.refuses(Dialogue(user="lance la faille", assistant="Oui.", misheard=True))
+    assert not guard.refuses(Dialogue(user="lance la faille", assistant="Oui."))
 
 
 def test_the_generator_would_meet_benchmark_prompts_without_the_guard() -> None:
@@ -213,7 +213,7 @@ def test_nothing_is_found_in_a_clean_corpus_and_only_what_is_planted_in_another(
     assert {} == search_training_data(cases, [train]).counts
     planted = {
         5: ("cv-01", "exact", cases[0].text.upper()),
-        700: ("cv-08", "near", "verouille la session"),
+        700: ("cv-02", "near", "ferme la calculatrise"),
         1400: ("tr-06", "contained", "Jarvis, préviens-moi dans un quart d'heure, merci"),
     }
     for place, (_, _, text) in planted.items():

@@ -53,13 +53,13 @@ def phrase(text: str) -> str:
 
 
 def find_phrases(text: str, phrases: Iterable[str], *, substring: bool = False) -> tuple[str, ...]:
-    """Return those of `phrases` that occur in `text`, in their own order.
+    """Return those of `phrases` of which one alternative, between bars, occurs in `text`, in their own order.
 
     A phrase occurs when its words are consecutive in the text (« heure » is in « l'heure », « son » is not in
     « maison »); with `substring`, when its canonical form occurs anywhere in the text's.
     """
     if substring:
         whole = canonical(text)
-        return tuple(item for item in phrases if canonical(item) in whole)
+        return tuple(item for item in phrases if any(canonical(one) in whole for one in item.split("|")))
     spaced = phrase(text)
-    return tuple(item for item in phrases if phrase(item) in spaced)
+    return tuple(item for item in phrases if any(phrase(one) in spaced for one in item.split("|")))

@@ -51,6 +51,8 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether decoding is greedy, so that all replicates are the same."""
 
 
+RightDeed = Literal["act", "ask", "refuse", "ask_or_refuse", "nothing"]
+"""What a good answer does: the deed that was asked for, ask back first, refuse, either of these, or no deed at all."""
 OutcomeKind = Literal["done", "wrong_action", "wrong_target", "several", "not_done"]
 """done: the action that was meant, on what was meant. wrong_action: another action. wrong_target: the right action on
 another thing, or with another value. several: the right action, and others nobody asked for. not_done: nothing is done:
@@ -178,11 +180,21 @@ class PromptCase:
     expected_tool: str | None = None
     expected_arguments: Mapping[str, object] | None = field(default=None, hash=False)
     """Required arguments of the call; a list holds the allowed values."""
+    target: tuple[str, ...] = ()
+    """Names, any one of which an answer may use, of what it is to be done to where no argument says so."""
     no_tool: bool = False
     """Whether no tool may be called. Without it and `expected_tool`, the choice is not judged."""
+    right_deed: RightDeed = "act"
+    also: tuple[str, ...] = ()
+    """Further tools that the sentence asks for."""
     intended: str | None = None
     """The clean command, when `text` is a misheard one."""
     note: str | None = None
+
+    @property
+    def has_relevance(self) -> bool:
+        """Whether an answer is better for the terms it uses: one tool is wanted, or any may be."""
+        return not (self.no_tool or self.also)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,8 @@ def find_contamination(options: argparse.Namespace) -> int:
     from pytest_jarvis.inputs.prompts import load_prompts
     from pytest_jarvis.render.french.explanations import leak_lines
 
-    # With the prompts that tools add: training data is searched once, whatever is benchmarked later.
-    cases = load_prompts(prompts_folder(options), with_tools=True).cases
+    # With the prompts that options add: training data is searched once, whatever is benchmarked later.
+    cases = load_prompts(prompts_folder(options), add=("with_tools", "guards")).cases
     found = search_training_data(cases, options.files)
     if options.json:
         print_line(msgspec.json.encode(found).decode())

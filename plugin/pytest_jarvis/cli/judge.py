@@ -39,7 +39,7 @@ def judge_answers(options: argparse.Namespace) -> int:
     from pytest_jarvis.render.french.labels import file_written
     from pytest_jarvis.render.french.outcomes import agreement_lines
 
-    prompts = load_prompts(prompts_folder(options), with_tools=True)
+    prompts = load_prompts(prompts_folder(options), add=("with_tools", "guards", "retired"))
     cases = {case.prompt_id: case for case in prompts.cases}
     answers = read_answers(options.answers, cases)
     judge = Judge(prompts.tools)

@@ -90,7 +90,9 @@ def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
             f"keywords = {_inline(case.keywords)}",
             *([f"expected_tool = {_inline(case.expected_tool)}"] if case.expected_tool else []),
             *([f"expected_arguments = {_inline(case.expected_arguments)}"] if case.expected_arguments else []),
-            *(["no_tool = true"] if case.no_tool else []),
+            *([f"target = {_inline(case.target)}"] if case.target else []),
+            *([f"also = {_inline(case.also)}"] if case.also else []),
+            *([f"right_deed = {_inline(case.right_deed)}"] if case.no_tool else []),
             f"note = {_inline(', '.join(prompt.mistakes))}",
         ]
     return "\n".join(lines) + "\n"

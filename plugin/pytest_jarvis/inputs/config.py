@@ -70,6 +70,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The prompt files to run, by name without `.toml`; all when absent."""
     prompts_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     """Expected `provenance.prompt_hash`: a run with other prompts is not judged."""
+    guards: bool = False
+    """Whether to ask the prompts of the folder `guards` too: right is to do several things or nothing, or to ask."""
     samples: Positive | None = None
     """Fixed number of responses per prompt and arm; when absent, the gate takes looks."""
     looks: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=8)] | None = None

@@ -135,6 +135,8 @@ OPTIONS: Final = (
     # Prompts and generation.
     Option("--jarvis-prompts", "benchmark.prompts", metavar="DIR", verbatim=False,
            help="folder of prompt files (default: those of the checkout or package)"),
+    Option("--jarvis-guards", "benchmark.guards",
+           help="add prompts whose right answer asks back, refuses, does nothing, or does two things"),
     Option("--jarvis-training-data", "benchmark.training_data", metavar="FILE", repeats=True, verbatim=False,
            help="training data of an adapter: prompts found in it are marked, and not judged; may be repeated"),
     Option("--jarvis-samples", "benchmark.samples", metavar="N", type=positive,

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from pytest_jarvis.files import InputError, read_toml, suggest
 from pytest_jarvis.text import words
-from pytest_jarvis.types import Category, PromptCase, Tool
+from pytest_jarvis.types import Category, PromptCase, RightDeed, Tool
 
 TOOLS_FILE = "tools.toml"
-WITH_TOOLS_FOLDER = "with_tools"
-"""Folder of categories that run only with tools on: mainly prompts that need no tool."""
+FurtherPrompts = Literal["with_tools", "guards", "retired"]
+"""A folder of further categories. with_tools, guards: asked with `--jarvis-tools`, `--jarvis-guards` only. retired:
+asked no more, but answers can still be judged."""
+ALTERNATIVE = "|"
+"""What separates the alternatives of a keyword."""
 
 _CATEGORY = re.compile(r"[A-Za-z0-9_-]+")
 _PROMPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -33,7 +36,10 @@ class _PromptEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keywords: tuple[str, ...]
     expected_tool: str | None = None
     expected_arguments: dict[str, Any] | None = None  # as a call's arguments: any JSON
+    target: tuple[str, ...] = ()
     no_tool: bool = False
+    right_deed: RightDeed = "act"
+    also: tuple[str, ...] = ()
     intended: str | None = None
     note: str | None = None
 
@@ -79,8 +85,8 @@ def packaged_prompts() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "jarvis_prompts"
 
 
-def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
-    """Read the categories and tools of a folder; `with_tools` adds the categories in its folder `with_tools`, if any.
+def load_prompts(folder: Path, *, add: Collection[FurtherPrompts] = ()) -> PromptSet:
+    """Read the categories and tools of a folder, and the categories in its folders `add`, where it has them.
 
     A category is a file `NAME.toml` that is not hidden; `tools.toml` has the tools. Raises InputError with the
     file, the entry, what was found and what was expected; `with_tools` also checks the schemas of the tools.
@@ -93,13 +99,20 @@ def load_prompts(folder: Path, *, with_tools: bool = False) -> PromptSet:
     files = sorted(path for path in folder.glob("*.toml") if path.name != TOOLS_FILE and path.name[0] != ".")
     if not files:
         raise InputError(f"{folder}: no prompts: expected at least one file NAME.toml beside {TOOLS_FILE}")
-    if with_tools:
+    if "with_tools" in add:
         _check_schemas(folder / TOOLS_FILE, tools)
-        files += _files_with_tools(folder, {path.stem for path in files})
+    for name in add:
+        files += _further_files(folder / name, files)
     known = {tool.name: tool for tool in tools}
     seen: dict[str, Path] = {}
     categories = tuple(_load_category(path, known, seen) for path in files)
     return PromptSet(folder=folder, categories=categories, tools=tools)
+
+
+def further_prompts(*, tools: bool, guards: bool) -> list[FurtherPrompts]:
+    """Return the folders of further categories that a run asks."""
+    wanted: dict[FurtherPrompts, bool] = {"with_tools": tools, "guards": guards}
+    return [name for name, asked in wanted.items() if asked]
 
 
 def prompt_hash(cases: Iterable[PromptCase]) -> str:
@@ -109,7 +122,10 @@ def prompt_hash(cases: Iterable[PromptCase]) -> str:
             [case.prompt_id, case.category, case.text, list(case.keywords), case.expected_tool, case.intended]
             # Absent keys are left out, so that prompts without them keep the hash they had before.
             + ([{"expected_arguments": case.expected_arguments}] if case.expected_arguments else [])
+            + ([{"target": list(case.target)}] if case.target else [])
             + ([{"no_tool": True}] if case.no_tool else [])
+            + ([{"right_deed": case.right_deed}] if case.right_deed not in {"act", "nothing"} else [])
+            + ([{"also": list(case.also)}] if case.also else [])
             for case in cases
         ),
         key=lambda row: str(row[0]),
@@ -127,7 +143,6 @@ def _sha256(value: object) -> str:
 
 
 def _load_tools(path: Path) -> tuple[Tool, ...]:
-    owner: dict[str, str] = {}
     tools: dict[str, Tool] = {}
     for entry in read_toml(path, _ToolFile).tools:
         where = f"{path}: tool '{entry.name}'"
@@ -139,14 +154,7 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
         if entry.parameters.get("type") != "object":
             found = entry.parameters.get("type")
             raise InputError(f'{where}: parameters: expected a JSON schema with type = "object", found type {found!r}')
-        for term in entry.terms:
-            form = _check_words(where, "terms", term)
-            if form in owner:
-                raise InputError(
-                    f"{where}: term '{term}' already belongs to '{owner[form]}'; "
-                    "a term names one tool, once (case and accents do not count)"
-                )
-            owner[form] = entry.name
+        _check_distinct(where, "terms", entry.terms)
         for sign in entry.signs:
             try:
                 re.compile(sign)
@@ -156,12 +164,13 @@ def _load_tools(path: Path) -> tuple[Tool, ...]:
     return tuple(tools.values())
 
 
-def _files_with_tools(folder: Path, taken: set[str]) -> list[Path]:
-    """Return the sorted category files that tools add; raise InputError for a name that is taken."""
-    files = sorted(path for path in (folder / WITH_TOOLS_FOLDER).glob("*.toml") if path.name[0] != ".")
+def _further_files(folder: Path, known: Iterable[Path]) -> list[Path]:
+    """Return the sorted category files of a folder of further ones; raise InputError for a name that is taken."""
+    files = sorted(path for path in folder.glob("*.toml") if path.name[0] != ".")
+    taken = {path.stem: path for path in known}
     for path in files:
         if path.stem in taken:
-            raise InputError(f"{path}: the category '{path.stem}' is already that of {folder / path.name}; rename one")
+            raise InputError(f"{path}: the category '{path.stem}' is already that of {taken[path.stem]}; rename one")
     return files
 
 
@@ -183,9 +192,17 @@ def _load_category(path: Path, known_tools: Mapping[str, Tool], seen: dict[str, 
     for entry in content.prompts:
         _check_prompt(path, entry, known_tools, seen)
         seen[entry.prompt_id] = path
-    cases = tuple(PromptCase(category=path.stem, **msgspec.structs.asdict(entry)) for entry in content.prompts)
+    cases = tuple(_case(path.stem, entry) for entry in content.prompts)
     label = content.label or path.stem.replace("_", " ").capitalize()
     return Category(name=path.stem, label=label, description=content.description, cases=cases)
+
+
+def _case(category: str, entry: _PromptEntry) -> PromptCase:
+    """Return the case of an entry; unless the right deed is to act, no tool may be called, and the reverse."""
+    values = msgspec.structs.asdict(entry)
+    if entry.no_tool and entry.right_deed == "act":
+        values["right_deed"] = "nothing"
+    return PromptCase(category=category, **values | {"no_tool": entry.no_tool or entry.right_deed != "act"})
 
 
 def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Tool], seen: dict[str, Path]) -> None:
@@ -201,16 +218,11 @@ def _check_prompt(path: Path, entry: _PromptEntry, known_tools: Mapping[str, Too
         raise InputError(
             f"{where}: keywords: expected {_FEWEST_KEYWORDS} to {_MOST_KEYWORDS} of them, found {len(entry.keywords)}"
         )
-    owner: dict[str, str] = {}
-    for keyword in entry.keywords:
-        form = _check_words(where, "keywords", keyword)
-        if form in owner:
-            raise InputError(
-                f"{where}: keywords: '{owner[form]}' and '{keyword}' are the same (case and accents do not count)"
-            )
-        owner[form] = keyword
-    if entry.expected_tool is not None and entry.expected_tool not in known_tools:
-        raise InputError(f"{where}: unknown tool '{entry.expected_tool}'{suggest(entry.expected_tool, [*known_tools])}")
+    _check_distinct(where, "keywords", [one for keyword in entry.keywords for one in keyword.split(ALTERNATIVE)])
+    _check_distinct(where, "target", entry.target)
+    for name in (*([entry.expected_tool] if entry.expected_tool is not None else []), *entry.also):
+        if name not in known_tools:
+            raise InputError(f"{where}: unknown tool '{name}'{suggest(name, [*known_tools])}")
     _check_expected_call(where, entry, known_tools)
 
 
@@ -218,10 +230,13 @@ def _check_expected_call(where: str, entry: _PromptEntry, known_tools: Mapping[s
     """Raise InputError for a prompt whose expected call is impossible."""
     if entry.no_tool and entry.expected_tool is not None:
         raise InputError(f"{where}: no_tool: a prompt that wants no tool has no expected_tool; keep one of the two")
-    if entry.expected_arguments is None:
+    for key in ("expected_arguments", "target", "also"):
+        if getattr(entry, key) and entry.expected_tool is None:
+            raise InputError(f"{where}: {key}: expected an expected_tool beside it, found none")
+    if entry.also and (entry.expected_tool in entry.also or entry.right_deed != "act"):
+        raise InputError(f"{where}: also: expected other tools than expected_tool, and no right_deed beside it")
+    if entry.expected_arguments is None or entry.expected_tool is None:
         return
-    if entry.expected_tool is None:
-        raise InputError(f"{where}: expected_arguments: expected an expected_tool beside them, found none")
     declared = known_tools[entry.expected_tool].parameters.get("properties")
     names = list(declared) if isinstance(declared, dict) else []
     for name, value in entry.expected_arguments.items():
@@ -231,6 +246,17 @@ def _check_expected_call(where: str, entry: _PromptEntry, known_tools: Mapping[s
             raise InputError(
                 f"{where}: expected_arguments: {entry.expected_tool} has no parameter '{name}'{suggest(name, names)}"
             )
+
+
+def _check_distinct(where: str, key: str, values: Iterable[str]) -> None:
+    owner: dict[str, str] = {}
+    for value in values:
+        form = _check_words(where, key, value)
+        if form in owner:
+            raise InputError(
+                f"{where}: {key}: '{owner[form]}' and '{value}' are the same (case and accents do not count)"
+            )
+        owner[form] = value
 
 
 def _check_words(where: str, key: str, value: str) -> str:

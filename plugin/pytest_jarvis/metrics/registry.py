@@ -86,9 +86,9 @@ UNDERSTOOD: Final = "understood"
 
 
 def _relevance(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Return the JARVIS relevance; None where no tool is wanted, as naming many makes no such answer better."""
+    """Return the JARVIS relevance; None where none or several tools are wanted: naming many makes none better."""
     del response
-    return None if case.no_tool else reading.text.relevance
+    return reading.text.relevance if case.has_relevance else None
 
 
 def _routing(case: PromptCase, response: Response, reading: Reading) -> float | None:

@@ -52,8 +52,8 @@ class Routing:
 
 
 def is_judged(case: PromptCase) -> bool:
-    """Return whether the prompt states its tool, or that it wants none."""
-    return case.no_tool or case.expected_tool is not None
+    """Return whether the prompt states its one tool, or that it wants none."""
+    return case.no_tool or (case.expected_tool is not None and not case.also)
 
 
 def judge_calls(calls: Sequence[ToolCall], case: PromptCase, tools: Mapping[str, Tool]) -> Routing | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from pytest_jarvis.files import InputError, suggest
-from pytest_jarvis.inputs.prompts import WITH_TOOLS_FOLDER, PromptSet, load_prompts, packaged_prompts
+from pytest_jarvis.inputs.prompts import PromptSet, further_prompts, load_prompts, packaged_prompts
 from pytest_jarvis.run.settings import Settings, resolve
 from pytest_jarvis.types import PromptCase
 
@@ -67,8 +67,7 @@ class Benchmark:
     def _refuse_unknown(self, marker: Marker) -> None:
         known = {category.name for category in self.prompts.categories}
         for name in marker.args:
-            packaged = (packaged_prompts() / f"{name}.toml", packaged_prompts() / WITH_TOOLS_FOLDER / f"{name}.toml")
-            if name not in known and not any(path.is_file() for path in packaged):
+            if name not in known and not any(packaged_prompts().rglob(f"{name}.toml")):
                 raise InputError(f"marker jarvis_cases: unknown category {name!r}{suggest(str(name), list(known))}")
 
     def start(
@@ -123,7 +122,8 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
     settings = _fix_look(resolve(option, root), workers)
     recorded = settings.replay is not None
     with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
-    prompts = load_prompts(settings.prompts_folder, with_tools=with_tools)
+    further = further_prompts(tools=with_tools, guards=settings.config.benchmark.guards)
+    prompts = load_prompts(settings.prompts_folder, add=further)
     if with_tools and not recorded:
         settings = replace(settings, generation=msgspec.structs.replace(settings.generation, tools=prompts.tools))
     known = [category.name for category in prompts.categories]

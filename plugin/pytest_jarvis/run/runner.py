@@ -233,8 +233,7 @@ class BenchmarkRun:
     def scores(self, adapter: str) -> tuple[list[list[float]], list[list[float]]]:
         """Return the relevance of base and adapter: per prompt, the scores of the replicates that both have."""
         arms = (BASE_ARM, adapter)
-        # A response that should call no tool is no better for naming many.
-        judged = [case for case in self.plan.cases if not case.no_tool]
+        judged = [case for case in self.plan.cases if case.has_relevance]
         shared = {case.prompt_id: self._shared_replicates(case, arms) for case in judged}
         base, tuned = (
             [

@@ -1,4 +1,4 @@
-"""`--jarvis-tools` and `metrics.understanding`: calls are judged, and misheard commands against clean ones."""
+"""`--jarvis-tools`, `--jarvis-guards`, `metrics.understanding`: calls are judged, and misheard commands too."""
 
 from pathlib import Path
 
@@ -108,6 +108,40 @@ def test_without_the_option_nothing_is_added(project, scripted_by) -> None:
     result.assert_outcomes(passed=3)
     assert {None} == {sample.response.tool_calls for row in project.report().results for sample in row.samples}
     assert () == project.report().provenance.generation.tools
+
+
+GUARDS = """
+[[prompts]]
+id = "g-1"
+text = "ouvre chrome et coupe le son"
+keywords = ["chrome", "son"]
+expected_tool = "open_app_tool"
+also = ["mute_tool"]
+
+[[prompts]]
+id = "g-2"
+text = "ouvre"
+keywords = ["quelle", "application"]
+expected_tool = "open_app_tool"
+right_deed = "ask"
+"""
+
+
+@pytest.mark.usefixtures("with_tools")
+def test_guards_join_by_their_option_and_leave_the_gain_of_relevance_alone(project, scripted_by) -> None:
+    (project.prompts / "guards").mkdir()
+    (project.prompts / "guards" / "gardes.toml").write_text(GUARDS, encoding="utf-8")
+    without = project.run("--jarvis-report-dir", "out", "--jarvis-samples", "4", engine=scripted_by(HEARS))
+    guarded = project.run(
+        "--jarvis-guards", "--jarvis-report-dir", "with", "--jarvis-samples", "4", engine=scripted_by(HEARS)
+    )
+    plain, full = project.report("out"), project.report("with")
+    assert (3, 5) == (len(plain.results), len(full.results))
+    assert (without.ret, plain.decisions) == (guarded.ret, full.decisions)
+    added = [row for row in full.results if row.category == "gardes"]
+    assert {None} == {row.figure("jarvis_relevance").finetuned for row in added}
+    choices = {row.prompt_id: row.samples[0].routing and row.samples[0].routing.reason for row in added}
+    assert {"g-1": None, "g-2": "right_silence"} == choices
 
 
 @pytest.mark.usefixtures("with_tools")

@@ -20,7 +20,7 @@ from pytest_jarvis.files import InputError, nearest_existing
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter
 from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
-from pytest_jarvis.inputs.prompts import load_prompts
+from pytest_jarvis.inputs.prompts import further_prompts, load_prompts
 from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.run.settings import (
@@ -171,7 +171,9 @@ def _folders(setup: _Setup) -> Iterator[Finding]:
         return
     prompts = resolve_prompts(setup.conf, setup.option, setup.file.parent, setup.root)
     try:
-        loaded = load_prompts(prompts, with_tools=setup.conf.generation.tools)
+        conf = setup.conf
+        further = further_prompts(tools=conf.generation.tools, guards=conf.benchmark.guards)
+        loaded = load_prompts(prompts, add=further)
     except InputError as error:
         yield _finding(4, "folder.prompts", "error", french.bad_prompts(str(error)), problem=str(error))
     else:

@@ -24,6 +24,13 @@ def test_each_line_gets_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {"target", "reason", "relevance", "keywords"} <= set(line)
 
 
+def test_answers_to_a_prompt_that_is_asked_no_more_are_judged_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", _file(tmp_path, '{"prompt_id": "cv-08", "text": "Je verrouille la session."}')]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "done"
+
+
 @pytest.mark.parametrize(
     ("name", "lines"),
     [

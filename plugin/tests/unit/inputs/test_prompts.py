@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,15 +153,28 @@ def test_a_name_that_k_could_not_select_is_refused(refused, name: str) -> None:
 EDITS = {
     '"a-02"': ['"a-01"'],
     '"a-01"': ['""', '"é"', '"a b"', '"-a"', '"a/b"', '"a\\n"'],
-    '"chrome", "ouvre"': ["", '"a"', '"a", "b", "c", "d", "e", "f"', '"a", ""', '"a", " ?"', '"Été", "b", "ete"'],
+    '"chrome", "ouvre"': [
+        '"a|", "b"',
+        '"a|b", "c|B"',
+        "",
+        '"a"',
+        '"a", "b", "c", "d", "e", "f"',
+        '"a", ""',
+        '"a", " ?"',
+        '"Été", "b", "ete"',
+    ],
     '"ouvre chrome"': ['"…"', '"a"\nintended = ""'],
-    'expected_tool = "open_app_tool"': ["expected_arguments = { application = 'chrome' }"],
+    'expected_tool = "open_app_tool"': ["expected_arguments = { application = 'chrome' }", 'target = ["chrome"]'],
     '"open_app_tool"': [
         '"open_app_tol"',
         '"lampe"',
         '"open_app_tool"\nno_tool = true',
         '"open_app_tool"\nexpected_arguments = { nam = "chrome" }',
         '"open_app_tool"\nexpected_arguments = { name = 2026-01-01 }',
+        '"open_app_tool"\nright_deed = "wait"',
+        '"open_app_tool"\nalso = ["lampe"]',
+        '"open_app_tool"\nalso = ["open_app_tool"]',
+        '"open_app_tool"\nalso = ["mute_tool"]\nright_deed = "ask"',
     ],
     'text = "coup le son"\n': [""],
     "note =": ["notes ="],
@@ -196,8 +210,8 @@ EDITS_OF_TOOLS = {
     '"mute_tool"': ['"open_app_tool"'],
     '"open_app_tool"': ['"Open"'],
     '"Ouvrir une application."': ['""'],
-    '"ouvre", ': ['"!", ', '"APPLICATION", '],
-    '"silence"': ['"Ouvré"', ""],
+    '"ouvre", ': ['"!", '],
+    '"silence"': ['"Muet", "muet"', ""],
     '{ type = "object" }': ['{ type = "string" }', "{}"],
     'description = "Couper le son."\n': [""],
 }
@@ -218,23 +232,23 @@ no_tool = true
 """
 
 
-def test_the_categories_with_tools_are_read_only_when_tools_are_on(tmp_path) -> None:
+def test_further_categories_are_read_only_when_their_folder_is_asked_for(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
-    assert ["a"] == [one.name for one in load_prompts(tmp_path, with_tools=True).categories]
+    assert ["a"] == [one.name for one in load_prompts(tmp_path, add=("with_tools",)).categories]
     (tmp_path / "with_tools").mkdir()
     (tmp_path / "with_tools" / "z.toml").write_text(NO_TOOL, encoding="utf-8")
     (tmp_path / "with_tools" / ".hidden.toml").write_text("?", encoding="utf-8")
     assert ["a"] == [category.name for category in load_prompts(tmp_path).categories]
-    loaded = load_prompts(tmp_path, with_tools=True)
+    loaded = load_prompts(tmp_path, add=("with_tools",))
     assert [("a", False), ("a", False), ("z", True)] == [(item.category, item.no_tool) for item in loaded.cases]
 
 
-def test_a_category_with_tools_has_a_name_of_its_own(tmp_path) -> None:
+def test_a_further_category_has_a_name_of_its_own(tmp_path) -> None:
     write(tmp_path, a=PROMPTS)
     (tmp_path / "with_tools").mkdir()
     (tmp_path / "with_tools" / "a.toml").write_text(NO_TOOL, encoding="utf-8")
     with pytest.raises(InputError, match=r"the category 'a' is already that of .*a\.toml; rename one"):
-        load_prompts(tmp_path, with_tools=True)
+        load_prompts(tmp_path, add=("with_tools",))
 
 
 @pytest.mark.parametrize(
@@ -250,13 +264,25 @@ def test_a_tool_that_could_not_be_offered_is_refused_when_tools_are_on(
     write(tmp_path, tools=TOOLS.replace('type = "object" }', parameters + " }"), a=PROMPTS)
     load_prompts(tmp_path)
     with pytest.raises(InputError, match=f"tool 'mute_tool': parameters: expected {expected}"):
-        load_prompts(tmp_path, with_tools=True)
+        load_prompts(tmp_path, add=("with_tools",))
 
 
 def test_the_expected_arguments_are_read(tmp_path) -> None:
     text = PROMPTS.replace('"open_app_tool"', '"open_app_tool"\nexpected_arguments = { name = ["chrome", "edge"] }')
     first, second = load_prompts(write(tmp_path, a=text)).cases
     assert ({"name": ["chrome", "edge"]}, None) == (first.expected_arguments, second.expected_arguments)
+
+
+def test_a_term_may_belong_to_several_tools(tmp_path) -> None:
+    loaded = load_prompts(write(tmp_path, tools=TOOLS.replace('"silence"', '"silence", "ouvre"'), a=PROMPTS))
+    assert ["open_app_tool", "mute_tool"] == [tool.name for tool in loaded.tools if "ouvre" in tool.terms]
+
+
+def test_a_prompt_whose_right_deed_is_none_wants_no_tool_and_the_reverse(tmp_path) -> None:
+    text = PROMPTS.replace('note = "Finale perdue."', 'right_deed = "ask"') + NO_TOOL
+    cases = load_prompts(write(tmp_path, a=text)).cases
+    found = [(item.right_deed, item.no_tool, item.has_relevance) for item in cases]
+    assert [("act", False, True), ("ask", True, False), ("nothing", True, False)] == found
 
 
 def case(**values: object) -> PromptCase:
@@ -281,7 +307,10 @@ def test_the_hash_of_prompts_does_not_depend_on_their_order_or_on_notes() -> Non
         {"expected_tool": "t"},
         {"intended": "i"},
         {"expected_arguments": {"a": 1}},
+        {"target": ("son",)},
         {"no_tool": True},
+        {"right_deed": "ask"},
+        {"also": ("t",)},
     ],
 )
 def test_the_hash_of_prompts_depends_on_what_is_asked_and_expected(changed: dict[str, object]) -> None:
@@ -339,7 +368,23 @@ def test_the_shipped_tools_are_thirteen_and_each_is_asked_for() -> None:
     shipped = load_prompts(packaged_prompts())
     names = {item.name for item in shipped.tools}
     assert len(shipped.tools) == 13
-    assert names == {item.expected_tool for item in shipped.cases}
+    asked = Counter(item.expected_tool for item in shipped.cases)
+    assert names == set(asked)
+    assert 2 <= min(asked.values())
+
+
+def test_a_shipped_prompt_says_what_its_deed_is_done_to() -> None:
+    assert all(item.expected_arguments or item.target for item in load_prompts(packaged_prompts()).cases)
+
+
+def test_the_shipped_guards_have_no_relevance_and_the_retired_prompts_keep_their_ids() -> None:
+    asked, every = (load_prompts(packaged_prompts(), add=more) for more in ((), ("guards", "retired")))
+    further = [item for item in every.cases if item.category not in {one.name for one in asked.categories}]
+    retired = [item for item in further if item.category == "anciens_prompts"]
+    guards = [item for item in further if item not in retired]
+    assert {"cv-08", "tr-08"} == {item.prompt_id for item in retired}
+    assert (25, False) == (len(guards), any(item.has_relevance for item in guards))
+    assert {"act", "ask", "refuse", "ask_or_refuse", "nothing"} == {item.right_deed for item in guards}
 
 
 def test_the_examples_of_the_readme_are_accepted(tmp_path) -> None:
@@ -355,7 +400,7 @@ def test_the_examples_of_the_readme_are_accepted(tmp_path) -> None:
 
 
 def test_the_shipped_prompts_without_a_tool_come_with_tools_alone() -> None:
-    shipped = load_prompts(packaged_prompts(), with_tools=True)
+    shipped = load_prompts(packaged_prompts(), add=("with_tools",))
     (extra,) = [category for category in shipped.categories if category.name == "conversation"]
     assert (10, 40) == (len(extra.cases), len(shipped.cases))
     assert all(item.no_tool for item in extra.cases)

@@ -14,7 +14,7 @@ from pytest_jarvis.metrics.deeds import Judge, Outcome
 from pytest_jarvis.metrics.deeds.model import GENERAL, load_model, reason_of
 from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
-PROMPTS = load_prompts(packaged_prompts())
+PROMPTS = load_prompts(packaged_prompts(), add=("retired",))
 CASES = {case.prompt_id: case for case in PROMPTS.cases}
 JUDGE = Judge(PROMPTS.tools)
 
