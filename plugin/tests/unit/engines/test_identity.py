@@ -43,19 +43,20 @@ def of_folder(folder: Path) -> BaseFiles:
     return BaseFiles(location=str(folder), files=list_files(folder), commit=None)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "modeling_own.py"])
-def test_a_file_of_the_base_changed_in_place_gives_another_fingerprint(folder, name: str) -> None:
-    before = of_folder(folder).fingerprint(sha256)
-    (folder / name).write_text("autre", encoding="utf-8")
-    assert before is not None
-    assert before != of_folder(folder).fingerprint(sha256)
-
-
-def test_weights_that_change_place_between_two_files_give_another_fingerprint(folder) -> None:
-    before = of_folder(folder).fingerprint(sha256)
+def swap(folder: Path) -> None:
     (folder / "config.json").rename(folder / "swap")
     (folder / "tokenizer.json").rename(folder / "config.json")
     (folder / "swap").rename(folder / "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "tokenizer.json", "modeling_own.py", "code/a.py", "swap"]
+)
+def test_whatever_loading_reads_is_part_of_the_fingerprint(folder, name: str) -> None:
+    before = of_folder(folder).fingerprint(sha256)
+    (folder / "code").mkdir()
+    swap(folder) if name == "swap" else (folder / name).write_text("autre", encoding="utf-8")
+    assert before is not None
     assert before != of_folder(folder).fingerprint(sha256)
 
 
@@ -69,19 +70,6 @@ def test_what_loading_never_reads_is_no_part_of_the_fingerprint(folder, name: st
     before = of_folder(folder).fingerprint(sha256)
     (folder / name).write_text("autre", encoding="utf-8")
     assert before == of_folder(folder).fingerprint(sha256)
-
-
-def test_code_in_a_folder_of_the_model_is_part_of_the_fingerprint(folder) -> None:
-    before = of_folder(folder).fingerprint(sha256)
-    (folder / "code").mkdir()
-    (folder / "code" / "modeling.py").write_text("a = 1", encoding="utf-8")
-    assert before != of_folder(folder).fingerprint(sha256)
-
-
-def test_a_base_whose_files_changed_since_it_was_loaded_is_not_known(folder) -> None:
-    loaded = of_folder(folder)
-    (folder / "model.safetensors").write_text("other weights", encoding="utf-8")
-    assert loaded.fingerprint(sha256) is None
 
 
 def test_a_hub_id_without_a_commit_is_not_known(tmp_path) -> None:
@@ -150,8 +138,7 @@ CHANGES: dict[str, Callable[[], dict[str, object]]] = {
     "the arithmetic": lambda: {"arithmetic": "bfloat16 on H100"},
     "the template": lambda: {"template": template_digest("{{ other }}")},
     "the seed": lambda: {"settings": GenerationSettings(seed=1)},
-    "the temperature": lambda: {"settings": GenerationSettings(temperature=0.1)},
-    "the system prompt": lambda: {"settings": GenerationSettings(system_prompt="Sois bref.")},
+    "a setting": lambda: {"settings": GenerationSettings(system_prompt="Sois bref.")},
     "a library": lambda: {"versions": {"torch": "2.10"}},
 }
 
@@ -164,27 +151,19 @@ def test_what_changes_a_response_changes_its_identity(folder, change: Callable[[
     assert before != identities(folder, **change()).build(request, "ouvre chrome", sha256)
 
 
-@pytest.mark.parametrize("change", [{"prompt_id": "q"}, {"replicate": 1}, {"arm": "ft"}])
-def test_another_request_has_another_identity(folder, change: dict[str, object]) -> None:
-    known = identities(folder)
-    other = replace(REQUEST, **change)  # type: ignore[arg-type]
-    assert known.build(REQUEST, "ouvre chrome", sha256) != known.build(other, "ouvre chrome", sha256)
+@pytest.mark.parametrize("changed", ["prompt_id", "replicate", "arm", "rendered"])
+def test_another_request_or_another_rendered_prompt_has_another_identity(folder, changed: str) -> None:
+    known, other = identities(folder), {"prompt_id": "q", "replicate": 1, "arm": "ft"}
+    request = replace(REQUEST, **{changed: other[changed]}) if changed in other else REQUEST  # type: ignore[arg-type]
+    rendered = "<user>ouvre" if changed == "rendered" else "ouvre"
+    assert known.build(REQUEST, "ouvre", sha256) != known.build(request, rendered, sha256)
 
 
-def test_another_rendered_prompt_has_another_identity(folder) -> None:
-    known = identities(folder)
-    assert known.build(REQUEST, "ouvre chrome", sha256) != known.build(REQUEST, "<user>ouvre chrome", sha256)
-
-
-def test_an_adapter_under_another_name_is_the_same(folder) -> None:
+def test_the_name_of_an_adapter_and_how_long_one_waits_are_no_part_of_the_identity(folder) -> None:
+    waits = GenerationSettings(timeout_s=None)
     one = identities(folder).build(replace(REQUEST, arm="ft"), "ouvre", sha256)
-    other = identities(folder, adapters={"v2": "digest 1"}).build(replace(REQUEST, arm="v2"), "ouvre", sha256)
-    assert one == other
-
-
-def test_how_long_one_waits_is_no_part_of_the_identity(folder) -> None:
-    patient = identities(folder, settings=GenerationSettings(timeout_s=None))
-    assert identities(folder).build(REQUEST, "ouvre", sha256) == patient.build(REQUEST, "ouvre", sha256)
+    other = identities(folder, adapters={"v2": "digest 1"}, settings=waits)
+    assert one == other.build(replace(REQUEST, arm="v2"), "ouvre", sha256)
 
 
 def test_a_base_that_is_not_known_has_no_identity(folder) -> None:
