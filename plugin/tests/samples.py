@@ -9,6 +9,8 @@ from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.rows import make_row
 from pytest_jarvis.types import PromptCase, Response, ToolCall
 
+WHEN = "2026-03-01T12:00:00+00:00"
+
 
 def response(arm: str = "base", replicate: int = 0, **changes: Any) -> Response:
     """Return a response, of a second and a token unless they are changed."""
@@ -69,7 +71,5 @@ def row(prompt_id: str = "p", *samples: Sample, adapter: str = "lora", **changes
     base, tuned = ([one for one in samples if (one.arm == adapter) is of_adapter] for of_adapter in (False, True))
     given = {name: Figure(base=pair[0], finetuned=pair[1]) for name, pair in changes.pop("figures", {}).items()}
     case = PromptCase(prompt_id=prompt_id, category="c", text="ouvre", keywords=("a", "b"))
-    plain = msgspec.structs.replace(
-        make_row(case, adapter, base, tuned, given=given), timestamp="2026-03-01T12:00:00+00:00", samples=samples
-    )
+    plain = msgspec.structs.replace(make_row(case, adapter, base, tuned, given=given), timestamp=WHEN, samples=samples)
     return msgspec.structs.replace(plain, **changes)

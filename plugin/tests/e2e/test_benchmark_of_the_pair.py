@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from runs import Log
 from safetensors.torch import load_file, save_file
 
 from pytest_jarvis.demo import adapter_path
@@ -18,39 +18,12 @@ from pytest_jarvis.plugin.handles import ModelHandle
 from pytest_jarvis.run.build_report import measure_noise_floors
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
 from pytest_jarvis.run.store import ResponseCache
-from pytest_jarvis.types import (
-    TWIN_ARM,
-    AdapterSpec,
-    EngineDescription,
-    GatePlan,
-    GenerationSettings,
-    ModelSpec,
-    Progress,
-    Request,
-    Response,
-    StoreProblem,
-)
+from pytest_jarvis.types import TWIN_ARM, AdapterSpec, GatePlan, GenerationSettings, ModelSpec, Request, Response
 
 PROMPTS = load_prompts(packaged_prompts())
 SETTINGS = GenerationSettings(timeout_s=None)
 REPLICATES = 3
 """Fewer than the default of 4: enough for every claim made here."""
-
-
-class Silent:
-    """A listener that shows nothing."""
-
-    def show_loading(self) -> None: ...
-
-    def show_loaded(self, description: EngineDescription, seconds: float) -> None: ...
-
-    def show_reuse(self, look: int, taken: int, planned: int) -> None: ...
-
-    def show_store_problem(self, problem: StoreProblem) -> None: ...
-
-    def show_progress(self, look: int, progress: Progress) -> None: ...
-
-    def show_look(self, look: int, progress: Progress) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +66,7 @@ def make_run(
         tools=PROMPTS.tools,
         metrics=MetricsSection(cosine=False),
     )
-    run = BenchmarkRun(plan, load=lambda: engine, listener=Silent(), cache=cache)
+    run = BenchmarkRun(plan, load=lambda: engine, listener=Log(), cache=cache)
     run.generate()
     return run
 
@@ -168,11 +141,6 @@ def test_the_base_against_itself_differs_by_noise_alone(engine: TransformersEngi
     floors = measure_noise_floors((row for case in run.plan.cases for row in run.rows(case, NO_METRICS)), ())
     assert floors["jarvis_relevance"].floor is not None
     assert floors["jarvis_relevance"].floor > 0
-
-
-def test_the_shipped_configurations_are_read() -> None:
-    for name in ("benchmark_config.json", "benchmark_config.qwen3-30b-a3b.json"):
-        assert json.loads((Path(__file__).parents[3] / name).read_text(encoding="utf-8"))["model"]["base_model_id"]
 
 
 def test_each_arm_answers_alone_with_its_times(engine: TransformersEngine) -> None:

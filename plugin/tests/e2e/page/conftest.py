@@ -1,29 +1,19 @@
 """Pages of reports whose every response is given, scored and decided by the real code."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import pytest
+from reports import assemble, failed, with_cosine
 from samples import sample
 
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.schema import (
-    AdapterStatistics,
-    FailureRow,
-    Figure,
-    Report,
-    ResultRow,
-    Sample,
-    category_averages,
-    make_averages,
-)
-from pytest_jarvis.run.rows import Reader, make_row, make_sample
-from pytest_jarvis.stats.contrasts import pair_replicates
-from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Tool, text_note
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
+from pytest_jarvis.run.rows import Reader, make_sample
+from pytest_jarvis.types import BASE_ARM, Category, PromptCase, Tool
 
 _TERMS = {
     "volume_up_tool": ("volume", "plus fort", "augmente", "son"),
@@ -32,7 +22,6 @@ _TERMS = {
 }
 _TOOLS = [Tool(name=name, description=name, parameters={}, terms=terms) for name, terms in _TERMS.items()]
 _READER = Reader(_TOOLS, MetricsSection(tool_routing=False))
-WHEN = "2026-01-02T03:04:05+00:00"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +68,7 @@ def asked() -> type[Asked]:
 
 
 @pytest.fixture(scope="session")
-def write_report(make_report) -> WriteReport:
+def write_report() -> WriteReport:
     """Give `write_report(asked, adapters=..., labels=..., metadata=...)`: scored and decided by the real code."""
 
     def write(
@@ -89,23 +78,25 @@ def write_report(make_report) -> WriteReport:
         labels: Mapping[str, str] | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> Report:
-        plain = make_report(gains=dict.fromkeys(adapters, 0.0), categories=1, prompts=1, replicates=len(asked[0].base))
-        rows = tuple(_row(one, adapter) for adapter in adapters for one in asked)
-        failures = tuple(failure for one in asked for arm in (BASE_ARM, *adapters) for failure in _failed(one, arm))
-        statistics = {name: _statistics(name, rows, failures, asked, labels or {}) for name in adapters}
-        candidate = statistics[adapters[0]]
-        decisions = {name: decision for name in adapters if (decision := _decide(rows, name)) is not None}
-        return msgspec.structs.replace(
-            plain,
-            complete=not failures,
-            metadata=msgspec.structs.replace(plain.metadata, **(metadata or {})),
-            decisions=decisions,
-            statistics=candidate.statistics,
-            by_category=candidate.by_category,
-            by_adapter=statistics,
-            results=rows,
-            failures=failures,
-        )
+        rows = [_row(one, adapter) for adapter in adapters for one in asked]
+        failures = [
+            failed(one.case, arm, replicate, one.reason, "timeout")
+            for one in asked
+            for arm in (BASE_ARM, *adapters)
+            for replicate, answer in enumerate(one.answers(arm))
+            if answer is None
+        ]
+        categories = [
+            Category(
+                name=name,
+                label=(labels or {}).get(name, name),
+                description="",
+                cases=tuple(one.case for one in asked if one.category == name),
+            )
+            for name in dict.fromkeys(one.category for one in asked)
+        ]
+        report = assemble(categories, rows, failures, adapters=adapters, replicates=len(asked[0].base))
+        return msgspec.structs.replace(report, metadata=msgspec.structs.replace(report.metadata, **(metadata or {})))
 
     return write
 
@@ -116,9 +107,7 @@ def _row(one: Asked, adapter: str) -> ResultRow:
         for arm in (BASE_ARM, adapter)
     )
 
-    alike = base and tuned and base[0].text and tuned[0].text
-    cosine = {"cosine_similarity": Figure(finetuned=0.8)} if alike else {}
-    return msgspec.structs.replace(make_row(one.case, adapter, base, tuned, given=cosine), timestamp=WHEN)
+    return with_cosine(one.case, adapter, base, tuned)
 
 
 def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
@@ -127,49 +116,6 @@ def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
     reading = _READER.read(one.case, response)
     scores = {"keyword_match": reading.text.keyword_match, "jarvis_relevance": reading.text.relevance}
     return make_sample(response, reading, scores)
-
-
-def _failed(one: Asked, arm: str) -> Iterator[FailureRow]:
-    for replicate, answer in enumerate(one.answers(arm)):
-        if answer is None:
-            yield FailureRow(
-                prompt_id=one.prompt_id,
-                category=one.category,
-                arm=arm,
-                replicate=replicate,
-                stage="timeout",
-                reason=text_note(one.reason),
-            )
-
-
-def _decide(rows: Sequence[ResultRow], adapter: str) -> Decision | None:
-    pairs = []
-    for row in rows:
-        if row.adapter == adapter:
-            scores = (
-                {one.replicate: one.score("jarvis_relevance") for one in row.of_arm(arm)} for arm in (BASE_ARM, adapter)
-            )
-            pairs.append(pair_replicates(*scores))
-    whole = [pair for pair in pairs if all(pair)]
-    return decide([pair[0] for pair in whole], [pair[1] for pair in whole]) if whole else None
-
-
-def _statistics(
-    name: str,
-    rows: Sequence[ResultRow],
-    failures: Sequence[FailureRow],
-    asked: Sequence[Asked],
-    labels: Mapping[str, str],
-) -> AdapterStatistics:
-    own = [row for row in rows if row.adapter == name]
-    failed = [failure for failure in failures if failure.arm in {BASE_ARM, name}]
-    names = dict.fromkeys(one.category for one in asked)
-    categories = [Category(name=one, label=labels.get(one, one), description="", cases=()) for one in names]
-    planned = {category: sum(one.category == category for one in asked) for category in names}
-    return AdapterStatistics(
-        statistics=make_averages(own, len(asked), len(failed)),
-        by_category=category_averages(categories, planned, own, failed),
-    )
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.report.analysis.metrics import line_metrics
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.schema import Figure, JudgedContamination, ReplayOf, Report, ResultRow, Sample
-from pytest_jarvis.stats.ranking import noise_floor
 from pytest_jarvis.stats.regression import StoredRun
 from pytest_jarvis.types import Tool
 
@@ -43,17 +42,6 @@ def fewer_responses(make_report: MakeReport) -> Report:
     report = make_report(gains={"v1": 0.4, "v2": 0.0})
     fewer = dataclasses.replace(report.decisions["v1"], replicates=(3, 3))
     return change(report, decisions={**report.decisions, "v1": fewer})
-
-
-def against_itself(make_report: MakeReport) -> Report:
-    """Return an A/A run: no engine has an adapter, and noise floors stand for a gain."""
-    report = make_report(gains={"base_bis": 0.0})
-    floors = {
-        "jarvis_relevance": noise_floor([[0.1, 0.2], [0.3, 0.2]], [[0.2, 0.2], [0.1, 0.3]]),
-        "characters": noise_floor([[90.0, 80.0], [70.0, 75.0]], [[88.0, 82.0], [71.0, 73.0]]),
-    }
-    engine = dataclasses.replace(report.provenance.engine, adapters=())
-    return change(report, noise_floor=floors, provenance=change(report.provenance, engine=engine))
 
 
 def doubtful(make_report: MakeReport) -> Report:
@@ -181,7 +169,7 @@ KINDS: Mapping[str, Callable[[MakeReport], Report]] = {
     "several": settled_early,
     "not-judged": early_not_judged,
     "fewer-responses": fewer_responses,
-    "against-itself": against_itself,
+    "against-itself": lambda make: make(gains={"base_bis": 0.0}),
     "doubtful": doubtful,
     "nothing-measured": lambda make: make(measured=False),
     "tools": with_tools,

@@ -68,7 +68,7 @@ def hostile(make_report) -> str:
     report = make_report(
         gains={"jarvis": 0.4, "faible": 0.0},
         text=HOSTILE,
-        prompt_text=HOSTILE,
+        prompt_text=HOSTILE.replace("\ud800", ""),  # a file of prompts, which is UTF-8, holds none
         label=HOSTILE,
         reason=HOSTILE,
         failing=[(3, "jarvis")],

@@ -78,8 +78,6 @@ def test_an_arrow_never_contradicts_the_figures_beside_it(make_report) -> None:
 
 def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report) -> None:
     report = make_report(gains={"base_bis": 0.0})
-    engine = dataclasses.replace(report.provenance.engine, adapters=())
-    report = msgspec.structs.replace(report, provenance=msgspec.structs.replace(report.provenance, engine=engine))
     page = render_html(report, insights(report), chart_svgs(report, insights(report))).partition("<body")[2]
     said = {
         "heading": terminal.case_heading("Commandes", 100, report.results[0].adapter),
@@ -93,7 +91,7 @@ def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report) -> N
         assert [] == re.findall(r"LoRA|[Ff]ine-tun\w+|[Aa]daptateurs?", text), where
     assert said["heading"].endswith("base | base_bis")
     assert "longueur, base_bis" in said["whole page"]
-    assert "base_bis (demo:base_bis)" in said["text"]
+    assert "base_bis (base)" in said["text"]
 
 
 def test_the_failures_of_an_adapter_and_of_the_run_are_told_apart() -> None:

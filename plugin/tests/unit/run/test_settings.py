@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
 import pytest
+from reports import options
 
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import Config
-from pytest_jarvis.inputs.options import OPTIONS, Option, declare
+from pytest_jarvis.inputs.options import OPTIONS, Option
 from pytest_jarvis.inputs.prompts import packaged_prompts
 from pytest_jarvis.run.settings import Origin, Settings, origins, resolve
 
@@ -32,12 +32,6 @@ TYPED = {
 }
 """Option -> what is typed, and what the configuration then holds; the others of the table are flags."""
 SERVED = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "lora")
-
-
-def options(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    declare(parser.add_argument)
-    return parser.parse_args(arguments)
 
 
 def resolved(folder: Path, text: str = "{}", *arguments: str) -> Settings:
