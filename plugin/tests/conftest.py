@@ -84,7 +84,7 @@ def make_report() -> Any:
 
 
 class Golden(SingleFileSnapshotExtension):
-    """A text file for each test and report; `pytest --snapshot-update` writes them anew."""
+    """A text file for each test and report; `pytest -n 0 --snapshot-update` writes them anew."""
 
     _write_mode = WriteMode.TEXT
     file_extension = "txt"

@@ -7,9 +7,26 @@ import msgspec
 from pytest_jarvis.metrics.tool_choice import Routing
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.rows import make_row
-from pytest_jarvis.types import PromptCase, Response, ToolCall
+from pytest_jarvis.types import DeviceMemory, Identity, PromptCase, Response, ToolCall
 
 WHEN = "2026-03-01T12:00:00+00:00"
+IDENTITY = Identity(
+    engine="transformers 0.1.0",
+    base="sha256:0123456789abcdef",
+    adapter="fedcba9876543210",
+    storage="NF4, 1.0",
+    arithmetic="float32 on cpu",
+    template="raw",
+    prompt="ouvre chrome",
+    prompt_id="c-1",
+    replicate=0,
+    seed=0,
+    settings={"temperature": 0.7, "system_prompt": None},
+    versions={"torch": "2.9.0"},
+)
+LOADED = DeviceMemory(
+    device="GPU 0", allocated_bytes=17 * 10**9, peak_bytes=18 * 10**9, reserved_bytes=20 * 10**9, total_bytes=24 * 10**9
+)
 
 
 def response(arm: str = "base", replicate: int = 0, **changes: Any) -> Response:

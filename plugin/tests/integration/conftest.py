@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -35,40 +36,7 @@ for name in (
 WITHOUT_OTHERS = ("-p", "no:hypothesispytest", "-p", "no:syrupy", "-p", "no:benchmark")
 """Hypothesis's plugin imports the whole library in each session; syrupy's warns of workers that end early."""
 
-TOOLS = """
-[[tools]]
-name = "open_app_tool"
-description = "Ouvrir une application."
-terms = ["ouvre", "application", "logiciel", "lance"]
-parameters = { type = "object" }
-
-[[tools]]
-name = "mute_tool"
-description = "Couper le son."
-terms = ["silence", "muet", "sourdine"]
-parameters = { type = "object" }
-"""
-COMMANDS = """
-label = "Commandes"
-
-[[prompts]]
-id = "c-1"
-text = "ouvre chrome"
-keywords = ["chrome", "ouvre"]
-expected_tool = "open_app_tool"
-
-[[prompts]]
-id = "c-2"
-text = "lance firefox"
-keywords = ["firefox", "lance"]
-"""
-QUESTIONS = """
-[[prompts]]
-id = "q-1"
-text = "plus un bruit"
-keywords = ["silence", "bruit"]
-expected_tool = "mute_tool"
-"""
+PROJECT = Path(__file__).parents[1] / "data" / "project"
 TEST_FILE = """
 def test_prompt(jarvis_case, jarvis_measure):
     measured = jarvis_measure(jarvis_case)
@@ -128,12 +96,9 @@ class Project:
 @pytest.fixture
 def project(pytester) -> Project:
     made = Project(pytester)
-    made.prompts.mkdir()
+    shutil.copytree(PROJECT, made.folder, dirs_exist_ok=True)
     # Pictures take longer than all else of such a session; the tests of the files ask for them.
     made.configure()
-    (made.prompts / "tools.toml").write_text(TOOLS, encoding="utf-8")
-    (made.prompts / "commandes.toml").write_text(COMMANDS, encoding="utf-8")
-    (made.prompts / "questions.toml").write_text(QUESTIONS, encoding="utf-8")
     pytester.makepyfile(test_benchmark=TEST_FILE)
     return made
 

@@ -92,12 +92,6 @@ def test_a_file_that_cannot_be_made_is_told_and_exits_1(saved, capsys, monkeypat
     assert "disque plein" in error
 
 
-def test_the_summary_goes_to_the_step_that_github_names(saved, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step"))
-    assert cli.main(["analyze", str(saved), "--format", "markdown"]) == 0
-    assert (tmp_path / "step").read_text(encoding="utf-8").startswith("# RAPPORT JARVIS")
-
-
 def test_a_terminal_without_our_letters_gets_plain_ones(saved) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest_jarvis.cli", "analyze", str(saved), "--format", "text"],

@@ -122,17 +122,8 @@ def test_schema_and_keys_are_printed(shown) -> None:
     assert shown("config", "keys") == keys_table().replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["show", "--jarvis-samples", "0"], "expected a whole number from 1, found '0'"),
-        (["show", "--config", "rien.json"], "rien.json: cannot be read"),
-        (["show", "--jarvis-engine", "scriptd"], "did you mean 'scripted'?"),
-        ([], "show | schema | keys"),
-    ],
-)
-def test_what_cannot_be_shown_is_one_sentence_and_exit_4(arguments: list[str], said: str, refused) -> None:
-    assert said in refused("config", *arguments)
+def test_a_command_without_its_half_is_one_sentence_and_exit_4(refused) -> None:
+    assert "show | schema | keys" in refused("config")
 
 
 @pytest.mark.parametrize("command", [["config", "show"], ["config", "show", "--json"], ["check"], ["check", "--json"]])

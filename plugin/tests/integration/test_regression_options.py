@@ -110,17 +110,6 @@ def test_without_a_stored_run_nothing_is_judged_and_only_strict_fails(project, g
     assert strict.ret == 1
 
 
-def test_a_selection_is_not_judged(project, good, bad) -> None:
-    result = project.run("--jarvis-report-dir", "out", "--jarvis-compare", "good", *FAIL, "-k", "c-1", engine=bad)
-    assert (result.ret, outcome_of(project).obstacles) == (0, ("run_not_judged",))
-
-
-def test_other_terms_are_not_judged(project, good, bad) -> None:
-    project.edit("tools.toml", '"muet"', '"muet", "chut"')
-    project.run("--jarvis-report-dir", "out", "--jarvis-compare", "good", *FAIL, engine=bad)
-    assert outcome_of(project).obstacles == ("other_dictionary",)
-
-
 def test_a_prompt_more_is_left_out_and_said(project, good, bad) -> None:
     with (project.prompts / "questions.toml").open("a", encoding="utf-8") as file:
         file.write('\n[[prompts]]\nid = "q-2"\ntext = "et alors"\nkeywords = ["et", "alors"]\n')

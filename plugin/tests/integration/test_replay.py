@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,6 +41,15 @@ def replay(project) -> Callable[..., pytest.RunResult]:
         return project.run(*REPLAY, *arguments, engine=None)
 
     return run
+
+
+@contextmanager
+def edited(project) -> Iterator[dict[str, Any]]:
+    """Give the document of the report in `out` to be changed."""
+    file = project.folder / "out" / "report.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    yield document
+    file.write_text(json.dumps(document), encoding="utf-8")
 
 
 def judged(report: Report) -> dict[str, object]:
@@ -192,12 +203,9 @@ def test_a_prompt_that_was_dropped_is_named_and_the_others_are_judged(project, r
 
 def test_a_report_without_a_cosine_per_response_keeps_the_means_of_its_prompts(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    file = project.folder / "out" / "report.json"
-    document = json.loads(file.read_text(encoding="utf-8"))
-    for row in document["results"]:
-        for sample in row["samples"]:
+    with edited(project) as document:
+        for sample in (sample for row in document["results"] for sample in row["samples"]):
             del sample["cosine"]
-    file.write_text(json.dumps(document), encoding="utf-8")
     result = replay()
     before, after = project.report(), project.report("again")
     assert [row.figure("cosine_similarity").finetuned for row in after.results] == [
@@ -209,10 +217,8 @@ def test_a_report_without_a_cosine_per_response_keeps_the_means_of_its_prompts(p
 
 def test_what_an_interrupted_run_never_drew_stays_missing_and_is_no_failure(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    file = project.folder / "out" / "report.json"
-    document = json.loads(file.read_text(encoding="utf-8"))
-    document["results"][0]["samples"].pop()
-    file.write_text(json.dumps(document), encoding="utf-8")
+    with edited(project) as document:
+        document["results"][0]["samples"].pop()
     replay()
     report = project.report("again")
     assert (report.gate.verdict, report.failures, report.complete) == ("NOT_JUDGED", (), False)
@@ -315,10 +321,8 @@ def test_a_replay_imports_no_torch(project) -> None:
 
 def test_a_report_without_a_response_is_refused(project, replay) -> None:
     project.run("--jarvis-report-dir", "out")
-    file = project.folder / "out" / "report.json"
-    document = json.loads(file.read_text(encoding="utf-8"))
-    document["results"] = []
-    file.write_text(json.dumps(document), encoding="utf-8")
+    with edited(project) as document:
+        document["results"] = []
     result = replay()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--jarvis-replay out/report.json: the report holds no response*"])

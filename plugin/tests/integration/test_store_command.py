@@ -4,14 +4,14 @@ import io
 import os
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from samples import response
+from samples import IDENTITY, response
 
 from pytest_jarvis.cli import main
 from pytest_jarvis.run.store import ArmLabels, ResponseStore
-from pytest_jarvis.types import Identity
 
 STORE = Path(".jarvis") / "responses.sqlite"
 
@@ -34,20 +34,7 @@ def filled(here) -> Path:
     """The store of this folder: ten responses of the base, ten of an adapter, half of them forty days old."""
     with closing(ResponseStore(STORE)) as store:
         for number in range(20):
-            identity = Identity(
-                engine="scripted",
-                base="sha256:0123456789abcdef",
-                adapter="fedcba9876543210" if number % 2 else None,
-                storage="none",
-                arithmetic="none",
-                template="raw",
-                prompt="ouvre",
-                prompt_id=f"p{number}",
-                replicate=0,
-                seed=0,
-                settings={},
-                versions={},
-            )
+            identity = replace(IDENTITY, adapter=IDENTITY.adapter if number % 2 else None, prompt_id=f"p{number}")
             answer = response("a", prompt_id=f"p{number}", text="d'accord " * 100)
             store.add(identity, answer, ArmLabels(base="demo", adapter="jarvis (demo:jarvis)" if number % 2 else None))
         store._connection.execute(

@@ -25,13 +25,11 @@ HEAD = "base_model.model.lm_head.weight"
 def test_a_training_that_began_by_changing_the_base_is_refused_by_name(
     load_edited, method: str, quantization: str
 ) -> None:
-    with pytest.raises(EngineError, match=f"adapter 'ft': it was trained with init_lora_weights '{method}', which"):
+    with pytest.raises(
+        EngineError, match=f"adapter 'ft': it was trained with init_lora_weights '{method}', which"
+    ) as no:
         load_edited(config={"init_lora_weights": method}, quantization=quantization)
-
-
-def test_what_can_be_converted_is_told_how(load_edited) -> None:
-    with pytest.raises(EngineError, match="path_initial_model_for_weight_conversion"):
-        load_edited(config={"init_lora_weights": "pissa"})
+    assert method != "pissa" or "path_initial_model_for_weight_conversion" in str(no.value)
 
 
 @pytest.fixture

@@ -128,15 +128,6 @@ def test_adapters_are_those_of_the_command_line_else_of_the_file_else_the_demos(
     assert list(expected.items()) == specs(*named, **section)
 
 
-def test_a_real_base_without_an_adapter_is_refused() -> None:
-    with pytest.raises(InputError) as caught:
-        specs(base_model_id="Qwen/Qwen3-30B-A3B")
-    assert str(caught.value) == (
-        "base model Qwen/Qwen3-30B-A3B: there is no adapter to compare it with; "
-        "give one with --jarvis-adapter PATH (or auto) or in model.adapters of the configuration"
-    )
-
-
 @pytest.mark.parametrize("named", ["", "demo:", "a=", "=b", "a b=c", "a.b=c", "__base__=c", "..", "/"])
 def test_what_cannot_name_an_adapter_is_refused(named: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -165,11 +156,6 @@ def test_a_name_that_is_taken_is_refused(named: list[str], expected: str) -> Non
     with pytest.raises(InputError) as caught:
         specs(*named)
     assert f"--jarvis-adapter: {expected}; give each adapter a name of its own: NAME=PATH" == str(caught.value)
-
-
-def test_a_name_of_the_file_that_is_taken_is_refused_with_where_it_is() -> None:
-    with pytest.raises(InputError, match=r"^model\.adapters of the configuration: the name 'base' stands for the base"):
-        specs(adapters={"base": "x"})
 
 
 def test_what_is_possible_is_let_through(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Training data in its usual forms, and prompts found in it: copies and near copies, nothing on a clean corpus."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -152,31 +153,25 @@ def test_plain_text_is_a_text_a_line(tmp_path) -> None:
     assert [(1, "ouvre chrome"), (3, "été")] == texts(tmp_path, "ouvre chrome\n\n  été \r\n", "train.txt")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("train.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2: not valid JSON: column 11: "),
-        ("train.jsonl", "3", "line 1: expected a JSON object with messages, conversations, prompt"),
-        ("train.jsonl", '{"question": "a", "answer": 1}', "line 1: expected one of messages, conv"),
-        ("train.jsonl", "{}", "found no key"),
-        ("train.jsonl", '{"messages": "a"}', 'line 1: messages: expected a list of turns, found "a"'),
-        ("train.jsonl", '{"messages": [7]}', "line 1: messages: turn 1: expected a role and its content, found 7"),
-        ("train.jsonl", '{"messages": [{"role": "user"}]}', "messages: turn 1: expected a string, found null"),
-        ("train.jsonl", '{"prompt": 3}', "line 1: prompt: expected a list of turns, found 3"),
-        ("train.jsonl", '{"instruction": 3}', "line 1: instruction: expected a string, found 3"),
-        ("train.jsonl", '{"text": ["' + "x" * 90 + '"]}', "line 1: text: expected a string, found"),
-        ("train.jsonl", '[{"prompt": "a"}]', "line 1: expected a JSON object"),
-        ("train.json", '[{"prompt": "a"},\n {"prompt" "b"}]', "line 2: not valid JSON: column 12: "),
-        ("train.json", '[{"prompt": "a"}', "line 1: not valid JSON: column 17: "),
-        ("train.json", '[\n {"prompt": "a"},\n 3]', "line 3: expected a JSON object"),
+UNREADABLE = {
+    "train.jsonl": [
+        *('{"prompt": "a"}\n{"prompt": ', "3", '{"question": "a", "answer": 1}', "{}", '{"messages": "a"}'),
+        *('{"messages": [7]}', '{"messages": [{"role": "user"}]}', '{"prompt": 3}', '{"instruction": 3}'),
+        *('{"text": ["' + "x" * 90 + '"]}', '[{"prompt": "a"}]'),
     ],
-)
-def test_what_cannot_be_read_is_one_sentence_with_its_line(tmp_path, name: str, content: str, sentence: str) -> None:
-    with pytest.raises(InputError) as caught:
-        texts(tmp_path, content, name)
-    assert str(caught.value).startswith(f"{tmp_path / name}: line ")
-    assert sentence in str(caught.value)
-    assert len(str(caught.value).removeprefix(str(tmp_path))) < 200
+    "train.json": ['[{"prompt": "a"},\n {"prompt" "b"}]', '[{"prompt": "a"}', '[\n {"prompt": "a"},\n 3]'],
+}
+
+
+def test_what_cannot_be_read_is_one_sentence_with_its_line(tmp_path, golden) -> None:
+    cases = [(name, content) for name, contents in UNREADABLE.items() for content in contents]
+    said = []
+    for name, content in cases:
+        with pytest.raises(InputError) as caught:
+            texts(tmp_path, content, name)
+        sentence = re.sub(r"(column \d+): [^;]*", r"\1", str(caught.value))  # the words there are json's
+        said.append(f"{content}\n    {sentence.removeprefix(str(tmp_path))[1:]}\n")
+    assert golden == "".join(said)
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path) -> None:

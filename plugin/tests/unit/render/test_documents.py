@@ -123,27 +123,10 @@ def test_a_pipe_in_a_label_does_not_split_a_cell(make_report) -> None:
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith(r"| a\|b")} == {7}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("bonjour", "`bonjour`"),
-        ("a`b", "``a`b``"),
-        ("`a``", "``` `a`` ```"),
-        ("  \n ", "(réponse vide)"),
-        ("a\nb", "`a b`"),
-        ("", "(réponse vide)"),
-    ],
-)
-def test_a_response_is_inline_code(text: str, expected: str) -> None:
-    assert expected == code(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("a*b", r"a\*b"), ("[x](y)", r"\[x\](y)"), ("http://a", r"http\://a"), ("WWW.a", r"WWW\.a"), ("1,5 %", "1,5 %")],
-)
-def test_a_label_is_escaped(text: str, expected: str) -> None:
-    assert expected == escape_label(text)
+def test_responses_and_labels_are_written_in_markdown(golden) -> None:
+    said = [code(text) for text in ("bonjour", "a`b", "`a``", "  \n ", "a\nb", "")]
+    labels = [escape_label(text) for text in ("a*b", "[x](y)", "http://a", "WWW.a", "1,5 %")]
+    assert golden == "\n".join([*said, *labels])
 
 
 def test_a_cut_summary_says_so(make_report, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import msgspec
+from samples import LOADED
 
 from pytest_jarvis.render.french.explanations import advice_line, explain_decision
 from pytest_jarvis.render.french.saved_runs import conclusion
@@ -22,7 +23,7 @@ from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, Reason
 from pytest_jarvis.stats.thresholds import ThresholdVerdict
-from pytest_jarvis.types import DeviceMemory, GatePlan
+from pytest_jarvis.types import GatePlan
 
 MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
@@ -149,17 +150,10 @@ def test_conclusions_of_comparisons(make_report, golden) -> None:
 
 
 def test_the_memory_of_a_run(make_report, golden) -> None:
-    loaded = DeviceMemory(
-        device="GPU 0",
-        allocated_bytes=17 * 10**9,
-        peak_bytes=18 * 10**9,
-        reserved_bytes=20 * 10**9,
-        total_bytes=24 * 10**9,
-    )
-    now = replace(loaded, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
+    now = replace(LOADED, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
     engine = replace(make_report().provenance.engine, memory=())
     cases = {
-        "at load and later": replace(engine, memory=(now,), loaded_memory=(loaded,)),
+        "at load and later": replace(engine, memory=(now,), loaded_memory=(LOADED,)),
         "one peak": replace(engine, memory=(replace(now, device="CPU", reserved_bytes=None),)),
         "not read": engine,
     }

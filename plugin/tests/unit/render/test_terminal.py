@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from samples import LOADED
 
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.charts import chart_svgs
@@ -20,7 +21,7 @@ from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Figure, Report
 from pytest_jarvis.stats.thresholds import judge_failure_share
-from pytest_jarvis.types import AdapterProof, DeviceMemory, Progress
+from pytest_jarvis.types import Progress
 
 MakeReport = Callable[..., Report]
 
@@ -37,18 +38,7 @@ def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_prov
 def test_the_terminals_lines_are_at_most_79_columns(make_report, recipe: dict[str, object]) -> None:
     report = make_report(**recipe)
     engine = report.provenance.engine
-    proof = AdapterProof(
-        name="un-nom-long",
-        source="ici",
-        sha256="0",
-        rank=8,
-        targets=(),
-        weights=1,
-        max_logit_change=1.0,
-        base_unchanged=True,
-        max_base_drift=0.0,
-        live=True,
-    )
+    proof = dataclasses.replace(engine.adapters[0], name="un-nom-long", source="ici")
     long = "un modèle au nom long " * 6
     engine = dataclasses.replace(engine, is_demo=False, display_name=long, adapters=(proof,) * 9)
     lines = [
@@ -160,11 +150,6 @@ def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report) -> 
     lines = terminal.gate_lines(report.gate, 0.05, require="first")
     assert max(map(width_of, lines)) <= 79
     assert all(line.startswith("  ") for line in lines[1:])
-
-
-LOADED = DeviceMemory(
-    device="GPU 0", allocated_bytes=17 * 10**9, peak_bytes=18 * 10**9, reserved_bytes=20 * 10**9, total_bytes=24 * 10**9
-)
 
 
 def test_the_progress_ends_with_the_memory_of_each_device() -> None:

@@ -216,11 +216,6 @@ def test_the_former_self_may_have_another_name(make_report) -> None:
     assert (outcome.verdict, outcome.adapter) == ("NO_DROP", "v2")
 
 
-def test_without_a_stored_run_nothing_is_judged(make_report) -> None:
-    outcome = judge_regression(make_report(), None, None, asked="last", fail=True, strict=True)
-    assert (outcome.verdict, outcome.obstacles, outcome.exit_failed) == ("NOT_JUDGED", ("nothing_stored",), True)
-
-
 def test_what_keeps_two_runs_from_being_judged(make_report) -> None:
     report = make_report()
     partial = change(report, gate=_with_reason(report, "partial_selection"))

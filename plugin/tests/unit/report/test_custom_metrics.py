@@ -13,7 +13,6 @@ from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.report.analysis.insights import insights
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
 from pytest_jarvis.report.analysis.thresholds import judge_metric_bars
-from pytest_jarvis.report.io import encode_report, load_report
 from pytest_jarvis.report.schema import MetricAverages, Report, ResultRow, Sample
 from pytest_jarvis.types import GatePlan
 
@@ -102,12 +101,6 @@ def test_metrics_that_only_the_hook_gave_come_last_by_name(report) -> None:
         for row in report.results
     ]
     assert ["politesse", "accord", "b", "z"] == [spec.name for spec in line_specs(rows, [POLITE, AGREED])]
-
-
-def test_the_report_with_metrics_is_read_back_as_it_was(report, tmp_path) -> None:
-    path = tmp_path / "report.json"
-    path.write_bytes(encode_report(report))
-    assert report == load_report(path)
 
 
 def test_the_page_has_columns_sorting_and_bars(report) -> None:

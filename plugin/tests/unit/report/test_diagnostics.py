@@ -1,27 +1,17 @@
 """Length, lists of tools, empty and cut responses."""
 
+import msgspec
 import pytest
+from samples import sample as plain_sample
 
 from pytest_jarvis.report.analysis.advice import ArmDiagnostics, DiagnosticWarning, describe_arm, warn_about
 from pytest_jarvis.report.schema import Sample
-from pytest_jarvis.types import Response
 
 
 def sample(*, characters: int = 40, tools: int = 1, cut: bool = False) -> Sample:
-    response = Response(
-        prompt_id="a-1",
-        arm="jarvis",
-        replicate=0,
-        text="x" * characters,
-        thinking=None,
-        finish_reason="length" if cut else "stop",
-        prompt_tokens=1,
-        new_tokens=characters // 4,
-        duration_s=0.0,
-        first_token_s=None,
-        cut_chars=0,
-    )
-    return Sample(response=response, tools_named=tuple(f"tool {number}" for number in range(tools)))
+    cut_short = {"finish_reason": "length" if cut else "stop"}
+    said = plain_sample("jarvis", text="x" * characters, tokens=characters // 4, changes=cut_short)
+    return msgspec.structs.replace(said, tools_named=tuple(f"tool {number}" for number in range(tools)))
 
 
 PLAIN = describe_arm([sample()] * 20)

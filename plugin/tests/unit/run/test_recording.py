@@ -25,28 +25,6 @@ def asked(report: Report, arm: str, replicate: int = 0) -> list[Response | Failu
     return list(engine_of(report).generate([request]))
 
 
-def test_a_response_is_given_back_as_it_was_drawn(make_report) -> None:
-    report = make_report()
-    row = report.results[0]
-    sample = row.of_arm("jarvis")[2]
-    [response] = asked(report, "jarvis", 2)
-    assert not isinstance(response, Failure)
-    assert (response.key, response.text, response.duration_s, response.new_tokens, response.finish_reason) == (
-        (row.prompt_id, "jarvis", 2),
-        sample.text,
-        sample.response.duration_s,
-        sample.response.new_tokens,
-        sample.response.finish_reason,
-    )
-
-
-def test_a_recorded_failure_stays_one_with_its_stage(make_report) -> None:
-    report = make_report(failing=[(0, "jarvis")])
-    [outcome] = asked(report, "jarvis")
-    assert isinstance(outcome, Failure)
-    assert (outcome.stage, str(outcome.reason)) == ("generate", "plus de mémoire")
-
-
 def test_a_metric_that_raised_is_no_failure_of_the_response(make_report) -> None:
     report = make_report()
     row = report.results[0]
@@ -69,10 +47,6 @@ def test_a_stage_of_a_later_version_is_one_of_generation(make_report) -> None:
     assert outcome.stage == "generate"
 
 
-def test_what_was_never_drawn_is_not_given_back(make_report) -> None:
-    assert asked(make_report(), "jarvis", 99) == []
-
-
 @pytest.mark.parametrize(("prompt_id", "text"), [("libre", "ouvre chrome"), ("c0-0000", "un autre texte")])
 def test_a_prompt_that_was_not_asked_is_a_failure(make_report, prompt_id: str, text: str) -> None:
     request = Request(prompt_id=prompt_id, text=text, arm="base", replicate=0)
@@ -85,11 +59,6 @@ def test_the_twin_answers_the_requests_that_are_sent_for_it(make_report) -> None
     report = make_report(gains={"base_bis": 0.0})
     [outcome] = asked(report, "base", TWIN_REPLICATES + 1)
     assert outcome.key == (report.results[0].prompt_id, "base", TWIN_REPLICATES + 1)
-
-
-def test_the_engine_says_of_itself_what_was_recorded(make_report) -> None:
-    report = make_report()
-    assert engine_of(report).describe() == report.provenance.engine
 
 
 def test_a_report_holds_no_embeddings(make_report) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from runs import Log
@@ -63,14 +61,6 @@ def test_the_cosines_of_a_replay_are_those_recorded(report) -> None:
     assert pytest.approx(0.65) == row.figure("cosine_similarity").finetuned
 
 
-def test_of_an_older_report_the_cosine_of_a_prompt_is_the_mean_it_holds(make_report) -> None:
-    report = make_report(categories=1, prompts=3)
-    cases = cases_of(report)
-    (row,) = replayed(read_recording(report), cases, (4,)).rows(cases[0], NO_METRICS)
-    assert 0.8 == row.figure("cosine_similarity").finetuned
-    assert {None} == {sample.score("cosine_similarity") for sample in row.samples}
-
-
 @pytest.mark.parametrize(("prompts", "look", "kept"), [(3, 4, True), (2, 4, False), (3, 2, False)])
 def test_the_mismatched_cosine_is_kept_only_where_the_whole_run_is_scored_again(
     report, prompts: int, look: int, kept: bool
@@ -78,12 +68,6 @@ def test_the_mismatched_cosine_is_kept_only_where_the_whole_run_is_scored_again(
     facts = replayed(read_recording(report), cases_of(report)[:prompts], (look,)).facts()
     assert facts is not None
     assert (report.provenance.mismatched_cosine if kept else None) == facts.mismatched_cosine
-
-
-def test_the_times_of_a_replay_are_those_recorded_and_nothing_was_generated(report) -> None:
-    facts = replayed(read_recording(report), cases_of(report), (4,)).facts()
-    assert facts is not None
-    assert (report.provenance.timings_s, {}) == (facts.timings_s, facts.generated)
 
 
 def test_the_responses_that_were_reused_then_are_still_marked_so(report) -> None:
@@ -97,24 +81,3 @@ def test_the_responses_that_were_reused_then_are_still_marked_so(report) -> None
     run, cases = replayed(read_recording(report), cases_of(report), (4,)), cases_of(report)
     marks = {(one.arm, one.replicate): one.reused for case in cases for one in run.rows(case, NO_METRICS)[0].samples}
     assert {(arm, number): number == 1 for arm in ("base", "jarvis") for number in range(4)} == marks
-
-
-def test_a_replay_that_wants_another_look_than_was_recorded_stops_and_says_so(report) -> None:
-    texts = {("base", 0): "Ouvre.", ("jarvis", 1): "Ouvre.", ("jarvis", 2): "Ouvre."}
-    open_question = tuple(
-        msgspec.structs.replace(
-            row,
-            samples=tuple(
-                msgspec.structs.replace(
-                    one, response=replace(one.response, text=texts.get((one.arm, one.replicate), "D'accord."))
-                )
-                for one in row.samples
-            ),
-        )
-        for row in report.results
-    )
-    report = msgspec.structs.replace(report, results=open_question)
-    run = replayed(read_recording(report), cases_of(report), (4, 8))
-    facts = run.facts()
-    assert facts is not None
-    assert (True, 4) == (facts.stopped_short, run.samples_per_prompt)

@@ -104,12 +104,6 @@ def test_adapters_of_the_file_are_beside_it(tmp_path) -> None:
     assert [adapter.source for adapter in settings.adapters] == [str(tmp_path / "lora"), "demo:faible"]
 
 
-def test_what_a_file_may_not_say_an_option_may_not_either(tmp_path) -> None:
-    with pytest.raises(InputError) as caught:
-        resolved(tmp_path, "{}", "--jarvis-model", "")
-    assert str(caught.value).startswith("--jarvis-model: base_model_id: expected a string of length >= 1")
-
-
 def test_each_value_says_where_it_comes_from(tmp_path) -> None:
     file = tmp_path / "benchmark_config.json"
     file.write_text('{"generation": {"seed": 5, "top_p": 0.5}}', encoding="utf-8")

@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 import msgspec
 import pytest
+from samples import IDENTITY, response
 
 from pytest_jarvis.engines.base import key_settings
 from pytest_jarvis.files import InputError
@@ -31,37 +32,19 @@ from pytest_jarvis.run.store import (
     sha256_of,
     vector_key,
 )
-from pytest_jarvis.types import GenerationSettings, Identity, Request, Response, Tool, ToolCall
+from pytest_jarvis.types import GenerationSettings, Identity, Request, Tool, ToolCall
 
-IDENTITY = Identity(
-    engine="transformers 0.1.0",
-    base="sha256:0123456789abcdef",
-    adapter="fedcba9876543210",
-    storage="NF4, 1.0",
-    arithmetic="float32 on cpu",
-    template="raw",
-    prompt="ouvre chrome",
+RESPONSE = response(
+    "jarvis",
     prompt_id="c-1",
-    replicate=0,
-    seed=0,
-    settings={"temperature": 0.7, "system_prompt": None},
-    versions={"torch": "2.9.0"},
-)
-RESPONSE = Response(
-    prompt_id="c-1",
-    arm="jarvis",
-    replicate=0,
     text="J'ouvre « Chrome »\u202f!\n\0fin",
     thinking="Il veut Chrome.",
-    finish_reason="stop",
-    prompt_tokens=12,
-    new_tokens=7,
-    duration_s=1.25,
-    first_token_s=0.5,
     cut_chars=3,
     tool_calls=(ToolCall(name="open_app_tool", arguments={"app": "chrome"}),),
 )
 RESPONSE_OF_ANOTHER_KIND = msgspec.json.encode({**msgspec.to_builtins(RESPONSE), "finish_reason": "bored"})
+FOLDERS = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+"""Where this module and `samples` are, for other processes."""
 LABELS = ArmLabels(base="demo", adapter="jarvis (demo:jarvis)")
 REQUEST = Request(prompt_id="c-1", text="ouvre chrome", arm="jarvis", replicate=0)
 
@@ -140,11 +123,11 @@ def test_values_cannot_slip_from_one_field_into_the_next() -> None:
 
 def test_a_key_is_the_same_in_every_process() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_store; "
+        "import sys; sys.path[:0] = sys.argv[1:]; import test_store; "
         "print(test_store.response_key(test_store.IDENTITY))"
     )
     said = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        [sys.executable, "-c", code, *FOLDERS],
         check=True,
         capture_output=True,
         encoding="utf-8",
@@ -436,11 +419,11 @@ def test_what_stays_refused_is_raised(said: str, monkeypatch) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[4:]
 from test_store import LABELS, RESPONSE, ResponseStore, numbered
-store = ResponseStore(Path(sys.argv[2]))
+store = ResponseStore(Path(sys.argv[1]))
 print("ready", flush=True)
-for number in range(int(sys.argv[3]), int(sys.argv[4])):
+for number in range(int(sys.argv[2]), int(sys.argv[3])):
     store.add(numbered(number), RESPONSE, LABELS)
     print(number, flush=True)
 store.close()
@@ -450,7 +433,7 @@ store.close()
 def writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
     """Start a process that writes responses and prints the number of each when it is written."""
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path), str(first), str(last)],
+        [sys.executable, "-c", WRITER, str(path), str(first), str(last), *FOLDERS],
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
