@@ -10,16 +10,6 @@ def test_a_hook_adds_a_metric_to_each_response(project) -> None:
     assert [float(len(sample.text)) for sample in samples] == [sample.score("caracteres") for sample in samples]
 
 
-def test_a_metric_that_raises_fails_the_test_of_its_prompt_alone(project) -> None:
-    project.pytester.makeconftest(
-        "def pytest_jarvis_response_metrics(case, response):\n    return {'x': 1 / (case.prompt_id != 'c-2')}\n"
-    )
-    result = project.run("--jarvis-report-dir", "out")
-    result.assert_outcomes(passed=2, failed=1)
-    assert ["c-2"] == sorted({failure.prompt_id for failure in project.report().failures})
-    assert {"score"} == {failure.stage for failure in project.report().failures}
-
-
 def test_each_result_is_told_as_it_is_recorded(project) -> None:
     project.pytester.makeconftest(
         "seen = []\n"
@@ -36,16 +26,6 @@ def test_the_last_word_on_the_report_is_what_is_written(project) -> None:
     )
     project.run("--jarvis-report-dir", "out")
     assert not project.report().complete
-
-
-def test_a_metric_of_the_hook_that_is_none_was_not_measured(project) -> None:
-    project.pytester.makeconftest(
-        "def pytest_jarvis_response_metrics(case, response):\n"
-        "    return {'x': 1 if case.category == 'questions' else None}\n"
-    )
-    project.run("--jarvis-report-dir", "out").assert_outcomes(passed=3)
-    found = project.report().metrics["x"].by_adapter["jarvis"].overall
-    assert (found.prompts, found.not_measured, found.base) == (1, 2 * 2 * 4, 1.0)
 
 
 def test_a_last_word_that_raises_costs_neither_the_report_nor_the_summary(project) -> None:

@@ -53,15 +53,6 @@ def test_the_demo_says_that_it_is_one_and_is_in_four_bits(demo) -> None:
     assert described.adapters[0].live
 
 
-def test_a_prompt_of_the_demo_alone_gets_the_text_it_gets_among_others(demo) -> None:
-    assert demo.batch_invariance.holds
-    full = {answer.key: answer.text for answer in demo.generate(requests())}
-    for arms in (("base", "jarvis"), ("jarvis",)):
-        alone = {answer.key: answer.text for answer in demo.generate(requests(2, arms=arms)[::-1])}
-        assert {key: full[key] for key in alone} == alone
-    assert len(set(full.values())) > 15
-
-
 def test_a_text_is_the_same_when_rows_that_are_done_leave_their_batch(demo, monkeypatch) -> None:
     sizes: list[int] = []
 

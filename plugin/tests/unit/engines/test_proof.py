@@ -32,32 +32,30 @@ def trial(monkeypatch: pytest.MonkeyPatch, together: Any, adapter: Any = ADAPTER
     return proof.try_mixed(model, apart, PROMPTS, pad=0, live={"ft"} if live else set())
 
 
-def test_a_mixed_batch_that_gives_each_arm_its_logits_works(monkeypatch) -> None:
-    assert trial(monkeypatch, torch.cat([BASE, ADAPTER]) + 0.1) is None
-
-
-def test_a_mixed_batch_that_ignores_the_adapter_does_not_work(monkeypatch) -> None:
-    found = trial(monkeypatch, torch.cat([BASE, BASE]))
-    assert Note("mixed_adapter_off", {"name": "ft", "size": 2.0, "change": 2.0}) == found
-
-
-def test_one_adapter_row_that_is_the_bases_does_not_work(monkeypatch) -> None:
-    adapter = BASE + torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
-    found = trial(monkeypatch, torch.cat([BASE, adapter[:1], BASE[1:]]), adapter)
-    assert Note("mixed_adapter_lost", {"name": "ft"}) == found
+@pytest.mark.parametrize(
+    ("base", "adapter", "found"),
+    [
+        (BASE + 0.1, ADAPTER + 0.1, None),
+        (BASE, BASE, Note("mixed_adapter_off", {"name": "ft", "size": 2.0, "change": 2.0})),
+        (BASE + 5, ADAPTER, Note("mixed_logits_differ", {"size": 5.0})),
+        (BASE, ADAPTER * float("nan"), Note("mixed_not_finite")),
+    ],
+    ids=["right", "without the adapter", "far from separate passes", "not finite"],
+)
+def test_a_mixed_batch_works_where_it_gives_each_arm_its_logits(
+    monkeypatch, base: Any, adapter: Any, found: Any
+) -> None:
+    assert found == trial(monkeypatch, torch.cat([base, adapter]))
 
 
 def test_an_accepted_inert_adapter_does_not_stop_a_mixed_batch(monkeypatch) -> None:
     assert trial(monkeypatch, torch.cat([BASE, BASE + 0.01]), BASE.clone(), live=False) is None
 
 
-def test_a_mixed_batch_far_from_separate_passes_does_not_work(monkeypatch) -> None:
-    assert Note("mixed_logits_differ", {"size": 5.0}) == trial(monkeypatch, torch.cat([BASE + 5, ADAPTER]))
-
-
-def test_a_mixed_batch_whose_logits_are_not_finite_does_not_work(monkeypatch) -> None:
-    found = trial(monkeypatch, torch.cat([BASE, ADAPTER * float("nan")]))
-    assert Note("mixed_not_finite") == found
+def test_one_adapter_row_that_is_the_bases_does_not_work(monkeypatch) -> None:
+    adapter = BASE + torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
+    found = trial(monkeypatch, torch.cat([BASE, adapter[:1], BASE[1:]]), adapter)
+    assert Note("mixed_adapter_lost", {"name": "ft"}) == found
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from samples import response as make_response
 from pytest_jarvis import jarvis_metric
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import MetricBar
-from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet, check_metric_bars, collect_metrics
+from pytest_jarvis.metrics.custom import MetricFaultError, MetricSet, check_metric_bars, collect_metrics
 from pytest_jarvis.metrics.registry import RESERVED, MetricSpec, Reading
 from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.types import PromptCase, Response
@@ -136,19 +136,14 @@ def test_what_is_no_finite_number_is_one_sentence(value: object) -> None:
     assert caught.value.response.arm == "jarvis"
 
 
-def test_an_exception_is_one_sentence_with_its_line() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError("deux\nlignes"), "ValueError: deux lignes"), (KeyError(), "KeyError")]
+)
+def test_an_exception_is_one_sentence_with_its_line(error: Exception, said: str) -> None:
     def bad(case: PromptCase, response: Response) -> float:
-        raise ValueError("deux\nlignes")
+        raise error
 
-    with pytest.raises(MetricFaultError, match=r"^metric 'bad': .*raised ValueError: deux lignes \(.*\.py:\d+\)$"):
-        measures(bad).of_response(CASE, response(), READING)
-
-
-def test_an_exception_without_a_word_is_named() -> None:
-    def bad(case: PromptCase, response: Response) -> float:
-        raise KeyError
-
-    with pytest.raises(MetricFaultError, match=r"raised KeyError \(.*\.py:\d+\)$"):
+    with pytest.raises(MetricFaultError, match=rf"^metric 'bad': .*raised {said} \(.*\.py:\d+\)$"):
         measures(bad).of_response(CASE, response(), READING)
 
 
@@ -197,13 +192,6 @@ def test_a_hook_that_raises_is_one_sentence() -> None:
 
     with pytest.raises(MetricFaultError, match=r"pytest_jarvis_response_metrics: .*raised ZeroDivisionError"):
         MetricSet(hook=hook).of_response(CASE, response(), READING)
-
-
-def test_no_metrics_measure_nothing() -> None:
-    assert ({}, {}) == (
-        NO_METRICS.of_response(CASE, response(), READING),
-        NO_METRICS.of_pair(CASE, response(), response("jarvis")),
-    )
 
 
 X = MetricSpec(name="politesse", label="Politesse")

@@ -6,15 +6,12 @@ import warnings
 from collections.abc import Callable
 from xml.etree import ElementTree
 
-import msgspec
 import pytest
 
 from pytest_jarvis.render.charts import chart_png, chart_svgs
 from pytest_jarvis.render.charts.data import MOST_ADAPTERS, MOST_GROUPS, chart_data
 from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.schema import Report
-from pytest_jarvis.stats.regression import StoredRun
 
 MakeReport = Callable[..., Report]
 
@@ -137,32 +134,11 @@ def test_each_score_is_counted_in_the_bin_around_it(make_report) -> None:
         assert share == pytest.approx(inside / len(relevance))
 
 
-def test_with_several_adapters_every_number_and_the_advice_say_whose_they_are(make_report) -> None:
-    report = make_report(gains={"v1": 0.4, "v2": 0.0})
-    box = chart_data(report, insights(report)).key_numbers
-    unnamed = [label for label, _ in box.rows if not label.endswith(("(v1)", "(v2)"))]
-    assert unnamed == ["Prompts mesurés"]
-    assert len(box.rows) == 7
-    assert box.advice.startswith("v1\u00a0: ")
-    assert box.title.endswith(" + v1, v2")
-
-
 def test_what_was_not_measured_has_no_bar(make_report) -> None:
     report = make_report(measured=False)
     data = chart_data(report, insights(report))
     assert {bar for group in data.relevance.groups for bar in group.bars} == {None}
     assert data.key_numbers.verdict == "NOT_JUDGED"
-
-
-def test_the_key_numbers_name_every_adapters_gain(make_report) -> None:
-    report = make_report(gains=FOUR)
-    rows = [label for label, _ in chart_data(report, insights(report)).key_numbers.rows]
-    assert [row.partition(" (")[2].rstrip(")") for row in rows[:4]] == [
-        "jarvis",
-        "faible",
-        "variante-a…ment-long",
-        "pire",
-    ]
 
 
 @pytest.mark.parametrize("adapters", [1, 2, 3, 4])
@@ -178,13 +154,3 @@ def test_the_picture_is_one_that_pillow_reads(make_report) -> None:
     report = make_report(categories=1, prompts=1, replicates=1)
     with Image.open(io.BytesIO(chart_png(report, insights(report)))) as picture:
         assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-
-
-def test_a_proven_drop_stands_beside_the_verdict(make_report) -> None:
-    report = make_report()
-    stored = StoredRun(report="a", sha256="0", timestamp="t", commit=None, adapter="jarvis", chosen="named")
-    before, after = make_report(gains={"jarvis": 1.5}), make_report(gains={"jarvis": 0.0}, seed=3)
-    dropped = judge_regression(after, before, stored, asked="a", fail=True, strict=False)
-    changed = msgspec.structs.replace(report, regression=dropped)
-    notes = chart_data(changed, insights(changed)).key_numbers.notes
-    assert any("RÉGRESSION PROUVÉE" in note for note in notes)

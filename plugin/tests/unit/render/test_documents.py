@@ -57,7 +57,8 @@ def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report, gold
         *terminal.regression_lines(report),
         *terminal.caution_lines(report),
     ]
-    assert golden == "\n".join([*lines, "", box.verdict_text, box.advice, *box.notes])
+    rows = [f"{label} : {value}" for label, value in box.rows]
+    assert golden == "\n".join([*lines, "", box.title, *rows, box.verdict_text, box.advice, *box.notes])
 
 
 def test_no_line_is_wider_than_eighty_columns_or_holds_a_control_character(report) -> None:
@@ -127,6 +128,20 @@ def test_responses_and_labels_are_written_in_markdown(golden) -> None:
     said = [code(text) for text in ("bonjour", "a`b", "`a``", "  \n ", "a\nb", "")]
     labels = [escape_label(text) for text in ("a*b", "[x](y)", "http://a", "WWW.a", "1,5 %")]
     assert golden == "\n".join([*said, *labels])
+
+
+@pytest.mark.parametrize("report", ["metrics"], indirect=True)
+def test_the_page_has_columns_sorting_and_bars_of_added_metrics(report) -> None:
+    page = render_html(report, insights(report), {})
+    for wanted in (
+        '<th scope="col">Politesse</th>',
+        '<th scope="col">Accord (par paire)</th>',
+        "changement de Politesse",
+        '<option value="extra-1-tuned">Accord (par paire)</option>',
+        '"extras":[["Politesse",1,0],["Accord (par paire)",0,1]]',
+    ):
+        assert wanted in page
+    assert "extra-1-change" not in page
 
 
 def test_a_cut_summary_says_so(make_report, monkeypatch) -> None:

@@ -115,20 +115,6 @@ def test_a_metric_that_is_off_is_absent_not_zero(make_report) -> None:
     assert "characters" in candidate.metrics
 
 
-def test_nothing_measured_has_no_estimate(make_report) -> None:
-    found = insights(make_report(measured=False))
-    candidate = found.candidate
-    assert "jarvis_relevance" not in candidate.metrics
-    assert candidate.advice is None
-    assert candidate.flips == ()
-    assert candidate.base_responses.responses == 0
-    assert all("jarvis_relevance" not in one.metrics for one in candidate.categories)
-    assert [(one.arm, one.stage, one.responses) for one in found.failures] == [
-        ("base", "generate", 120),
-        ("jarvis", "generate", 120),
-    ]
-
-
 def test_a_failed_prompt_is_left_out_of_the_means(make_report) -> None:
     found = insights(make_report(failing=((0, "jarvis"),)))
     assert found.candidate.metrics["jarvis_relevance"].prompts == 29
@@ -174,10 +160,6 @@ def test_the_bases_twin_shares_no_noise_with_it(make_report) -> None:
     assert relevance is not None
     assert relevance.change.standard_error is not None
     assert relevance.change.standard_error > 0
-
-
-def test_one_adapter_is_not_ranked(make_report) -> None:
-    assert insights(make_report()).ranking is None
 
 
 def test_three_thousand_prompts_take_seconds(make_report) -> None:

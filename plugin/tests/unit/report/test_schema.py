@@ -24,11 +24,10 @@ from pytest_jarvis.report.schema import (
     ResultRow,
     Sample,
     category_averages,
-    failure_row,
     make_averages,
     timestamp,
 )
-from pytest_jarvis.types import Category, Failure, text_note
+from pytest_jarvis.types import Category, text_note
 
 PLAIN = {"cosine_similarity": (None, 0.5), "keyword_match": (0.25, 0.75), "jarvis_relevance": (0.2, 0.5)}
 
@@ -93,10 +92,6 @@ def test_seconds_and_characters_are_those_of_each_arm_by_prompt() -> None:
     assert averages.figure("characters") == Figure(base=5.0, finetuned=4.0)
 
 
-def test_a_row_gives_the_samples_of_an_arm() -> None:
-    assert measured().of_arm("lora") == (sample("lora"),)
-
-
 def test_a_report_gives_the_rows_of_an_adapter_in_their_order() -> None:
     rows = (measured("a"), measured("a", adapter="autre"), measured("b"), measured("b", adapter="autre"))
     found = Report.of_adapter(SimpleNamespace(results=rows), "autre")  # type: ignore[arg-type]
@@ -116,14 +111,6 @@ def test_each_planned_category_has_its_averages_in_the_order_of_the_files() -> N
         ("b", CategoryAverages(label="B", averages=make_averages(rows[1:], 1, 1))),
         ("a", CategoryAverages(label="A", averages=make_averages(rows[:1], 2, 0))),
     ]
-
-
-def test_a_failure_keeps_all_it_says() -> None:
-    failure = Failure(prompt_id="p", arm="lora", replicate=2, stage="timeout", reason=text_note("30 s"))
-    expected = FailureRow(
-        prompt_id="p", category="c", arm="lora", replicate=2, stage="timeout", reason=text_note("30 s")
-    )
-    assert expected == failure_row(failure, "c")
 
 
 def test_a_timestamp_is_in_utc_to_the_second() -> None:

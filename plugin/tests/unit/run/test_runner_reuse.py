@@ -126,14 +126,6 @@ def test_a_run_that_died_draws_only_what_is_missing_and_finds_what_an_uninterrup
     assert sum(resumed.facts.reused.values()) == moment
 
 
-def test_a_second_adapter_draws_no_response_of_the_base(path) -> None:
-    Drawn(path, LORA)
-    second = Drawn(path, OTHER)
-    assert second.arms_asked() == {"autre": 6}
-    assert second.facts.reused == {"base": 6, "autre": 0}
-    assert second.facts.generated == {"base": 0, "autre": 6}
-
-
 def test_an_adapter_beside_a_known_one_is_drawn_alone(path) -> None:
     Drawn(path, LORA)
     assert Drawn(path, LORA, OTHER).arms_asked() == {"autre": 6}

@@ -140,15 +140,6 @@ def test_rounding_is_no_difference_and_no_variance() -> None:
     assert contrast.variance(1.05) == 0.0
 
 
-def test_the_difference_interval_is_that_of_the_paired_t_test() -> None:
-    contrast = contrast_these_prompts(((0.4, 0.6, 0.5, 0.3),), ((0.3, 0.5, 0.4, 0.4),), shared_noise=True)
-    import scipy.stats
-
-    assert contrast is not None
-    paired = scipy.stats.ttest_rel([0.4, 0.6, 0.5, 0.3], [0.3, 0.5, 0.4, 0.4]).confidence_interval(0.9)
-    assert contrast.interval(1, 0.05) == pytest.approx((paired.low, paired.high))
-
-
 def test_the_ends_of_the_ratio_interval_are_where_the_test_turns() -> None:
     contrast = contrast_these_prompts(FINETUNED, BASE, shared_noise=True)
     assert contrast is not None

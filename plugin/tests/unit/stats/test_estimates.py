@@ -95,11 +95,6 @@ def test_a_difference_on_new_prompts_takes_their_spread() -> None:
     assert compare(FIRST, SECOND, target="new").df == pytest.approx(1)
 
 
-def test_arms_of_different_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="first holds 2 prompts and second 1"):
-        compare(FIRST, [[1.0]])
-
-
 def test_the_ratio_is_that_of_the_means_with_fiellers_interval() -> None:
     ratio = compare_as_ratio(FIRST, SECOND)
     assert ratio.value == pytest.approx((14.25 + 25) / (11.5 + 20.25))

@@ -95,8 +95,3 @@ def test_only_a_proven_drop_fails_and_no_judgement_fails_under_strict_alone(
 ) -> None:
     settled = settle(outcome(obstacles, drop=drop), fail=fail, strict=strict)
     assert (settled.verdict, settled.exit_failed) == expected
-
-
-def test_the_drops_are_the_tests_that_prove_one() -> None:
-    found = outcome(drop=True)
-    assert found.drops == found.tests

@@ -209,16 +209,3 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(gpus, tiny_dense, load
     assert "steps_not_recorded, cause=RuntimeError: CUDA error: operation not permitted when stream is" in notes(engine)
     assert expected == texts(engine, arms=("base",))
     assert replays == gpus.replays
-
-
-@pytest.mark.usefixtures("gpus")
-def test_a_recording_that_repeats_what_changes_from_step_to_step_is_refused(
-    tiny_dense, load_engine, monkeypatch
-) -> None:
-    from transformers.models.qwen3 import modeling_qwen3
-
-    plain, calls = modeling_qwen3.Qwen3MLP.forward, iter(range(10_000))
-    monkeypatch.setattr(modeling_qwen3.Qwen3MLP, "forward", lambda module, x: plain(module, x) * (1 + next(calls) % 7))
-    engine = load_engine(tiny_dense)
-    assert "steps_not_recorded, cause=logits_differ" in notes(engine)
-    engine.close()
