@@ -1,65 +1,48 @@
-"""Tool calls written in the text of an answer: JSON, tags, lines, functions; read leniently, even when cut."""
+"""Tool calls in the text of an answer, read leniently in any syntax, and what each does to the wish."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Final, Literal
 
-from pytest_jarvis.types import ToolCall
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon
+from pytest_jarvis.metrics.deeds.match import compare_values
+from pytest_jarvis.metrics.deeds.numbers import quantities
+from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish
+from pytest_jarvis.metrics.tool_choice import value_allowed
+from pytest_jarvis.types import PromptCase, Tool, ToolCall
 
-_NAME_KEYS: Final = (
-    "name",
-    "tool",
-    "tool_name",
-    "function",
-    "function_name",
-    "action",
-    "tool_call",
-    "command",
-    "fonction",
-    "outil",
-    "call",
-    "method",
+CallFault = Literal["other_tool", "other_action", "other_target", "other_value"]
+"""other_tool: not the tool that was meant. other_action: that tool, told to do something else (a choice, yes or no).
+other_target, other_value: an argument that names another thing, or another number."""
+
+_NAME_KEYS: Final = "name tool tool_name function function_name action tool_call command fonction outil call method"
+_ARGUMENT_KEYS: Final = "arguments args parameters params input action_input tool_input kwargs inputs"
+_NO_ARGUMENTS: Final = frozenset(f"{_ARGUMENT_KEYS} observation thought result résultat".split())
+_CUT_NAME: Final = re.compile(rf'"(?:{_NAME_KEYS.replace(" ", "|")})"\s*:\s*"([A-Za-z_]\w+)"')
+_NAME: Final = re.compile(
+    r"(?P<tag><(?:function|invoke|tool|tool_call|call)(?:=|\s+name=)[\"']?)?(?<![\w.])(?P<name>[A-Za-z]\w*)"
 )
-_ARGUMENT_KEYS: Final = (
-    "arguments",
-    "args",
-    "parameters",
-    "params",
-    "input",
-    "action_input",
-    "tool_input",
-    "kwargs",
-    "inputs",
-)
-_CUT_NAME: Final = re.compile(r'"(?:' + "|".join(_NAME_KEYS) + r')"\s*:\s*"([A-Za-z_]\w+)"')
-_CUT_PAIR: Final = re.compile(r'"(\w+)"\s*:\s*("[^"]*"?|-?\d+(?:\.\d+)?|true|false)')
-_TAG_NAME: Final = re.compile(
-    r"<(?:function|invoke|tool|tool_call|call)(?:=|\s+name=)[\"']?([A-Za-z_]\w*)[\"']?[^>]*?/?>"
-)
-_TAG_PAIR: Final = re.compile(r"<(?:parameter|param|argument|arg)(?:=|\s+name=)[\"']?(\w+)[\"']?\s*>([^<]*)")
-_PLAIN_TAG: Final = re.compile(r"<([a-z_]\w*)>([^<]*)(?=<)")
-_LINE: Final = re.compile(
-    r"(?im)^\W*(?:action|tool|outil|function|fonction|name|call|appel)\s*[:=]\s*[`\"']?([a-z]\w*)"
-)
-_HEADINGS: Final = frozenset({"args", "arguments", "input", "parameters", "observation", "thought", "action", "result"})
 _QUERY: Final = re.compile(r"(is|has|get|check|est|find)_")
-_PAIR: Final = re.compile(r"(\w+)\s*[=:]\s*(\"[^\"]*\"?|'[^']*'?|«[^»]*»?|[^,)\n]+)")
-_POSITION: Final = re.compile(r"^\s*(\"[^\"]*\"|'[^']*'|-?\d+(?:\.\d+)?)\s*$")
+_TAGGED: Final = re.compile(r"<(?:parameter|param|argument|arg)(?:=|\s+name=)[\"']?(\w+)[\"']?\s*>([^<]*)")
+_PLAIN_TAG: Final = re.compile(r"<([a-z_]\w*)>([^<]*)(?=<|$)")
+_PAIR: Final = re.compile(r"[\"']?(\w+)[\"']?\s*[=:]\s*(\"[^\"]*\"?|'[^']*'?|«[^»]*»?|[^,){}\n]+)")
+_POSITION: Final = re.compile(r"^\W{0,2}(?:\w+ \w+ ?: ?)?(\"[^\"]*\"|'[^']*'|-?\d+(?:\.\d+)?)\W*$")
 
 
 def find_calls(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
     """Return the calls in `text`, in their order; names are those of `tools` where they can be told."""
     known = {_bare(name): name for name in tools}
-    readers = (_json_calls, _tag_calls, _line_calls, _function_calls)
-    found = next((calls for reader in readers if (calls := [*reader(text, known)])), [])
-    return tuple(found) or _cut_call(text, known)
+    return tuple(_json_calls(text, known)) or tuple(_named_calls(text, known))
 
 
 def _bare(name: str) -> str:
-    return name.removesuffix("_tool").removesuffix("()").casefold().replace("-", "_")
+    return name.removesuffix("_tool").casefold().replace("-", "_")
 
 
 def _json_calls(text: str, known: Mapping[str, str]) -> Iterator[ToolCall]:
@@ -80,10 +63,11 @@ def _calls_of(value: object, known: Mapping[str, str]) -> Iterator[ToolCall]:
     if isinstance(value, list):
         for one in value:
             yield from _calls_of(one, known)
-        return
     if not isinstance(value, dict):
         return
-    key = next((key for key in _NAME_KEYS if isinstance(value.get(key), str) and _is_name(value[key], known)), None)
+    key = next(
+        (key for key in _NAME_KEYS.split() if isinstance(value.get(key), str) and _is_name(value[key], known)), None
+    )
     if key is not None:
         yield ToolCall(name=known.get(_bare(value[key]), value[key]), arguments=_arguments(value, key))
         return
@@ -99,7 +83,7 @@ def _is_name(value: str, known: Mapping[str, str]) -> bool:
 
 
 def _arguments(value: Mapping[str, object], name_key: str) -> dict[str, object]:
-    for key in _ARGUMENT_KEYS:
+    for key in _ARGUMENT_KEYS.split():
         given = value.get(key)
         if isinstance(given, str):
             try:
@@ -111,61 +95,40 @@ def _arguments(value: Mapping[str, object], name_key: str) -> dict[str, object]:
     return {key: one for key, one in value.items() if key != name_key and not isinstance(one, (dict, list))}
 
 
-def _ends(marks: Sequence[re.Match[str]], text: str) -> list[int]:
-    """Return where what follows each mark ends: at the next one."""
-    return [*(mark.start() for mark in marks[1:]), len(text)] if marks else []
+def _named_calls(text: str, known: Mapping[str, str]) -> Iterator[ToolCall]:
+    """Yield calls that are no whole JSON: a tool's name in the syntax of a call, and what follows it up to the next."""
+    marks = [mark for mark in _NAME.finditer(text) if _is_called(mark, text, known)]
+    for mark, following in zip_longest(marks, marks[1:]):
+        body = text[mark.end() : following.start() if following else len(text)]
+        name = known.get(_bare(mark["name"]), mark["name"])
+        yield ToolCall(name=name, arguments=_pairs(body), problem="not_json" if '"' in text[: mark.start()] else None)
 
 
-def _tag_calls(text: str, known: Mapping[str, str]) -> Iterator[ToolCall]:
-    marks = list(_TAG_NAME.finditer(text))
-    for mark, end in zip(marks, _ends(marks, text), strict=True):
-        body = text[mark.end() : end]
-        pairs = _TAG_PAIR.findall(body) or _PLAIN_TAG.findall(body)
-        yield ToolCall(name=known.get(_bare(mark[1]), mark[1]), arguments={key: _value(one) for key, one in pairs})
-    if marks:
-        return
-    for match in re.finditer(r"<([a-z_]\w*)\s*([^<>]*?)/?>", text):
-        if _bare(match[1]) in known:
-            end = text.find(f"</{match[1]}>", match.end())
-            body = text[match.end() : end if end >= 0 else len(text)]
-            pairs = re.findall(r"(\w+)=[\"']([^\"']*)", match[2]) + _PLAIN_TAG.findall(body + "<")
-            yield ToolCall(name=known[_bare(match[1])], arguments={key: _value(one) for key, one in pairs})
-
-
-def _function_calls(text: str, known: Mapping[str, str]) -> Iterator[ToolCall]:
-    for match in re.finditer(r"(?<![\w.])([A-Za-z_]\w*)\(([^()\n]*)(?:\)|$)", text, re.MULTILINE):
-        name = known.get(_bare(match[1]))
-        if name is None and (_QUERY.match(match[1]) or not re.search(r"[a-z]_[a-z]", match[1])):
-            continue
-        pairs: dict[str, object] = {key: _value(one) for key, one in _PAIR.findall(match[2])}
-        if not pairs and (single := _POSITION.match(match[2])):
-            pairs = {"": _value(single[1])}
-        yield ToolCall(name=name or match[1], arguments=pairs)
-
-
-def _line_calls(text: str, known: Mapping[str, str]) -> Iterator[ToolCall]:
-    """Yield calls written in lines: « Action: NAME », then « Action Input: ... » or « argument: value »."""
-    marks = [mark for mark in _LINE.finditer(text) if _bare(mark[1]) in known]
-    for mark, end in zip(marks, _ends(marks, text), strict=True):
-        body = text[mark.end() : end]
-        pairs: dict[str, object] = {
-            key: _value(one) for key, one in _PAIR.findall(body) if key.casefold() not in _HEADINGS
+def _is_called(mark: re.Match[str], text: str, known: Mapping[str, str]) -> bool:
+    name, before, after = mark["name"], text[: mark.start()].rstrip(" "), text[mark.end() :].lstrip(" ")
+    if mark["tag"]:
+        return True
+    if _bare(name) in known and "_" in name:
+        return before[-1:] in {"", "\n", ":", "=", ">", "<", '"', "'", "`", "[", "("} or after[:1] in {
+            "(",
+            "{",
+            ":",
+            "<",
         }
-        quoted = re.search(r"input\s*:\s*(\{.*\}|\"[^\"\n]*\")", body, re.IGNORECASE)
-        given = _value(quoted[1]) if quoted else None
-        yield ToolCall(
-            name=known[_bare(mark[1])], arguments=given if isinstance(given, dict) else {"": given} if given else pairs
-        )
+    cut = _CUT_NAME.search(text)
+    if cut is not None and cut.start(1) == mark.start():
+        return _is_name(name, known)
+    return after[:1] == "(" and (
+        _bare(name) in known or (bool(re.search("[a-z]_[a-z]", name)) and not _QUERY.match(name))
+    )
 
 
-def _cut_call(text: str, known: Mapping[str, str]) -> tuple[ToolCall, ...]:
-    """Return the call of JSON that ends too early, with the arguments that are there; nothing without one."""
-    match = _CUT_NAME.search(text)
-    if match is None or not _is_name(match[1], known):
-        return ()
-    rest = text[match.end() :]
-    pairs = {key: _value(one) for key, one in _CUT_PAIR.findall(rest)}
-    return (ToolCall(name=known.get(_bare(match[1]), match[1]), arguments=pairs, problem="not_json"),)
+def _pairs(body: str) -> dict[str, object]:
+    """Return the arguments in what follows a tool's name: JSON, tags, `key=value`, `key: value`, or one value alone."""
+    pairs = _TAGGED.findall(body) or _PLAIN_TAG.findall(body) or _PAIR.findall(body)
+    found = {key: _value(one) for key, one in pairs if key.casefold() not in _NO_ARGUMENTS}
+    single = None if found else _POSITION.match(body)
+    return {"": _value(single[1])} if single else found
 
 
 def _value(raw: str) -> object:
@@ -173,5 +136,66 @@ def _value(raw: str) -> object:
     try:
         value: object = json.loads(text)
     except ValueError:
-        return text.strip("\"'«» ") if text not in {"True", "False"} else text == "True"
+        return text.strip("\"'«»`;/> ") if text not in {"True", "False"} else text == "True"
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMatch:
+    """One call, judged; without a fault it is the deed that was meant."""
+
+    call: ToolCall
+    fault: CallFault | None
+    argument: str | None = None
+    """The argument that is at fault."""
+
+
+def match_call(
+    call: ToolCall, case: PromptCase, wish: Wish, namer: Namer, *, tools: Mapping[str, Tool], lexicon: Lexicon
+) -> CallMatch:
+    """Judge one call: its tool, then each argument as the prompt expects it, else as the command names it."""
+    if call.name != wish.tool:
+        return CallMatch(call=call, fault="other_tool")
+    own = tools.get(wish.tool or "")
+    declared = own.parameters.get("properties") if own else None
+    schemas = declared if isinstance(declared, Mapping) else {}
+    expected = case.expected_arguments or {}
+    for name, value in call.arguments.items():
+        if name in expected and value_allowed(value, expected[name]):
+            continue
+        fault: CallFault | None = None
+        if _is_choice(schemas.get(name)):
+            fault = "other_action" if name in expected or value is False else None
+        elif isinstance(value, str):
+            fault = _text_fault(value, wish, namer, lexicon, free=bool(expected) and name not in expected)
+        elif isinstance(value, (int, float)):
+            fault = _number_fault(name, float(value), expected, wish)
+        if fault is not None:
+            return CallMatch(call=call, fault=fault, argument=name)
+    return CallMatch(call=call, fault=None)
+
+
+def _is_choice(schema: object) -> bool:
+    return isinstance(schema, Mapping) and ("enum" in schema or schema.get("type") == "boolean")
+
+
+def _number_fault(name: str, value: float, expected: Mapping[str, object], wish: Wish) -> CallFault | None:
+    """Return a fault where a number was said and is another; a value that nobody gave is free."""
+    scale = {"minutes": 60.0, "minute": 60.0, "hours": 3600.0, "heures": 3600.0}.get(name, 1.0)
+    wanted = {one.value for one in wish.quantities}
+    if name not in expected and not wanted:
+        return None
+    return None if value * scale in wanted or value in wanted else "other_value"
+
+
+def _text_fault(value: str, wish: Wish, namer: Namer, lexicon: Lexicon, *, free: bool) -> CallFault | None:
+    """Return a fault where a text names something of its own, and nothing that the command named, unless `free`."""
+    words = [word for sentence in read_sentences(value) for word in sentence.words]
+    said = quantities([word.plain for word in words])
+    if said and wish.quantities and compare_values(said, wish) == "conflict":
+        return "other_value"
+    if any(word.stem in wish.rivals and not namer.slots(word.stem) for word in words):
+        return "other_target"
+    named = any(len(word.plain) > 2 and word.plain not in lexicon.words["function"] for word in words)
+    hit = any(namer.slots(word.stem) for word in words)
+    return "other_target" if named and wish.slots and not hit and not free else None

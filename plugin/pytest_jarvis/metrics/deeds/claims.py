@@ -69,6 +69,8 @@ class Claim:
     at: int = 0
     """Index of its first word in the sentence."""
     end: int = 0
+    led: str = ""
+    """The word before it."""
 
 
 class ClaimReader:
@@ -142,7 +144,7 @@ class ClaimReader:
             return replace(claim, hypothetical=True)
         around = {word.plain for word in self.words[max(0, claim.at - 2) : claim.end + 1]}
         pronoun = claim.pronoun or (claim.kind in _RESULTS and before in self.sets["pronouns"])
-        return replace(claim, no_longer=claim.negated and "plus" in around, pronoun=pronoun)
+        return replace(claim, no_longer=claim.negated and "plus" in around, pronoun=pronoun, led=before)
 
     def _coordinated(self, claim: Claim, found: list[Claim]) -> Claim:
         """Give an infinitive the mood of the one it goes on from: « je vais ouvrir Word, taper le titre »."""
@@ -343,8 +345,8 @@ class ClaimReader:
 
     def _taken_on(self, at: int, verb: str) -> int | None:
         """Return where the infinitive is that a verb goes on to: « je m'occupe de fermer », « je fais descendre »."""
-        if verb == "faire" and self._form(at + 1, "infinitive"):
-            return at + 1
+        if verb == "faire" and self._form(self._skip(at + 1), "infinitive"):
+            return self._skip(at + 1)
         if verb in self.sets["holds_back"] or at + 2 >= len(self.words):
             return None
         if self.words[at + 1].plain not in {"de", "d", "a", "pour"} and verb != "laisser":
@@ -420,8 +422,8 @@ class ClaimReader:
             return None
         if self._plain(self.clause_start) in self.sets["places"] or before in self.sets["never_before_participle"]:
             return None
-        present = self._form(at, "present")
-        if present and (self.bare or before in self.sets["third"]):
+        alone = len(self.words) == 1 and self.words[at].text in self.lexicon.forms
+        if self._form(at, "present") and ((self.bare and not alone) or before in self.sets["third"]):
             return None
         return self._made(form[0], "participle", at, at + 1, time="past", negated=self._none_before(at))
 

@@ -92,6 +92,8 @@ def _add_claim(features: dict[str, float], match: Match) -> None:
     _count(features, f"claim {match.action} {'firm' if match.claim.kind in FIRM else match.claim.kind}")
     if match.value != "none":
         _count(features, f"claim {match.action} value {match.value}")
+    if match.fit is not None:
+        _count(features, f"fit {max(-1, min(1, match.fit))} {match.action}")
     if not match.claim.known:
         _count(features, "unknown verb")
     if match.action in {"right", "light", "near"}:

@@ -8,20 +8,20 @@ from typing import Final
 
 from rapidfuzz.fuzz import ratio
 
-from pytest_jarvis.metrics.deeds.call_match import CallMatch, match_call
-from pytest_jarvis.metrics.deeds.calls import find_calls
+from pytest_jarvis.metrics.deeds.calls import CallMatch, find_calls, match_call
 from pytest_jarvis.metrics.deeds.features import answer_features, is_good
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon
 from pytest_jarvis.metrics.deeds.match import Match, match_answer
 from pytest_jarvis.metrics.deeds.model import Model, load_model
 from pytest_jarvis.metrics.deeds.outcome import Outcome, ReasonCode
 from pytest_jarvis.metrics.deeds.sentences import Sentence, read_sentences
-from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_wish, tool_actions
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_profiles, read_wish, tool_actions
 from pytest_jarvis.text import words
 from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
 _ERROR: Final = re.compile(r"\s*\{\s*\"(error|erreur|status\"\s*:\s*\"(error|failed|ko))", re.IGNORECASE)
 """What a tool that failed would answer, not a call."""
+_THOUGHT: Final = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL)
 _REPEATED: Final = 92.0
 """From which likeness on (0 to 100) an answer is the command said again."""
 
@@ -33,6 +33,7 @@ class Judge:
         self._tools = {tool.name: tool for tool in tools}
         self._lexicon = lexicon or load_lexicon()
         self._model = model
+        self._profiles = read_profiles(self._tools, self._lexicon)
         self._read: dict[str, tuple[PromptCase, Wish, Namer]] = {}
 
     def judge(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None = None) -> Outcome:
@@ -41,6 +42,7 @@ class Judge:
         Calls that stand in the text, in whatever syntax, are judged as calls, too.
         """
         wish, namer = self._wish(case)
+        text = _THOUGHT.sub("", text)
         made = tuple(call for call in calls or () if call.name) or find_calls(text, self._tools)
         if made and case.expected_tool:
             return self._judge_calls(made, case, wish, namer)
@@ -56,6 +58,7 @@ class Judge:
     def features(self, case: PromptCase, text: str) -> dict[str, float] | None:
         """Return what the model sees of an answer; None where a rule decides. For training."""
         wish, namer = self._wish(case)
+        text = _THOUGHT.sub("", text)
         sentences = read_sentences(text)
         calls = case.expected_tool and find_calls(text, self._tools)
         if calls or _ERROR.match(text) or _repeats(text, case) or not any(sentence.words for sentence in sentences):
@@ -66,7 +69,7 @@ class Judge:
     def _wish(self, case: PromptCase) -> tuple[Wish, Namer]:
         known = self._read.get(case.prompt_id)
         if known is None or known[0] != case:
-            wish = read_wish(case, self._tools, self._lexicon)
+            wish = read_wish(case, self._tools, self._lexicon, self._profiles)
             known = self._read[case.prompt_id] = (case, wish, Namer(wish))
         return known[1], known[2]
 

@@ -19,13 +19,13 @@ Action = Literal["right", "light", "near", "opposite", "other", "none"]
 """right: what was meant. light: a verb that says only that something is done (« lance », « mets »). near: what may pass
 for it. opposite: what undoes it. other: something else. none: nothing that the lexicon knows as a deed.
 """
-Target = Literal["hit", "part", "open", "miss"]
+Target = Literal["hit", "part", "open", "aside", "miss"]
 """hit: what the command named, and all of it that tells it from other things. part: some of it. open: nothing is named,
 or a pronoun stands for it. miss: something else is named.
 """
 Value = Literal["equal", "none", "conflict"]
 
-_BLOCKS: Final = ("condition", "offer", "advise", "refuse", "fail")
+_BLOCKS: Final = ("condition", "offer", "advise", "refuse", "fail", "general")
 
 
 _PAST_YEAR: Final = re.compile(r"\ben (1[89]|20)\d\d\b|\bsiecle\b")
@@ -56,6 +56,8 @@ class Match:
     meant: frozenset[str]
     """The actions that the claim can mean, its object considered."""
     hits: frozenset[int]
+    fit: int | None = None
+    """How much better the claim fits another tool than the one that was meant; None where it fits none."""
 
 
 def match_answer(sentences: Sequence[Sentence], wish: Wish, namer: Namer, lexicon: Lexicon) -> list[Match]:
@@ -81,7 +83,7 @@ def match_answer(sentences: Sequence[Sentence], wish: Wish, namer: Namer, lexico
         for claim in claims:
             demands = demands or claim.kind in {"order", "user"}
             blocked = _blocked(claim, sentence, lexicon, corrected)
-            if blocked is None and demands and claim.kind == "first" and claim.time == "future":
+            if blocked is None and demands and (claim.time == "future" or claim.led == "et") and claim.kind != "state":
                 blocked = "condition"
             if blocked is None and _follows_up(claim, wish):
                 blocked = "offer"
@@ -122,7 +124,7 @@ def _is_blocked_by(name: str, claim: Claim, sentence: Sentence, lexicon: Lexicon
     place = sentence.cue(lexicon, name)
     if place is None or (name == "advise" and claim.kind == "first"):
         return False
-    return place <= claim.at or name == "fail"
+    return place <= claim.at or name in {"fail", "general"}
 
 
 def _match(
@@ -138,7 +140,7 @@ def _match(
         and (claim.no_longer or claim.time == "future")
         and action in {"opposite", "other", "none"}
     ):
-        undone = action == "opposite" or (claim.kind in {"state", "active"} and bool(meant))
+        undone = action == "opposite" or (claim.kind in {"state", "active"} and (bool(meant) or claim.no_longer))
         action, blocked = ("right", None) if undone and blocked == "negated" else (action, blocked)
     hits, extra, aside = _names(claim.words, wish, namer, lexicon, cut=sentence.cut)
     if claim.verb in lexicon.english:
@@ -157,7 +159,15 @@ def _match(
         sentence=number,
         meant=meant,
         hits=hits,
+        fit=_fit(claim, meant, wish),
     )
+
+
+def _fit(claim: Claim, meant: frozenset[str], wish: Wish) -> int | None:
+    stems = {word.stem for word in claim.words}
+    own = wish.own.fit(claim.verb, meant, stems) if wish.own else 0
+    others = max((one.fit(claim.verb, meant, stems) for one in wish.others), default=0)
+    return others - own if others or own else None
 
 
 def _meaning(claim: Claim, lexicon: Lexicon) -> tuple[frozenset[str], bool]:
@@ -274,6 +284,7 @@ def _is_known(word: Word, before: str, wish: Wish, lexicon: Lexicon) -> bool:
         word.stem in wish.known
         or word.stem in lexicon.common
         or word.stem in wish.nouns
+        or lexicon.nouns.get(word.stem, frozenset()) & wish.opposites
         or word.plain in lexicon.words["match_units"]
     ):
         return True
@@ -302,7 +313,7 @@ def _target(hits: frozenset[int], extra: Sequence[str], aside: Sequence[str], wi
     if hits & specific:
         return "part" if extra or aside else "hit"
     elsewhere = aside and any(wish.slots[number].placed for number in specific)
-    return "miss" if extra or elsewhere else "open"
+    return "miss" if extra or elsewhere else "aside" if aside and specific else "open"
 
 
 def compare_values(said: Sequence[Quantity], wish: Wish) -> Value:
@@ -313,7 +324,7 @@ def compare_values(said: Sequence[Quantity], wish: Wish) -> Value:
     given = {(one.unit, one.value) for one in said}
     if wanted & given or any(_differ_by(said, one) for one in wish.quantities):
         return "equal"
-    if any(one.unit in units for one in said):
+    if any(one.unit in units for one in said) or (units == {"seconds"} and {one.unit for one in said} == {"none"}):
         return "conflict"
     return "none"
 
@@ -324,7 +335,9 @@ def _differ_by(said: Sequence[Quantity], wanted: Quantity) -> bool:
     if wanted.unit == "percent":
         return any(abs(a - b) == wanted.value for a in values for b in values) or wanted.value in values
     if wanted.unit == "seconds":
-        return any(one.unit == "seconds" and 0 < wanted.value - one.value <= 5 for one in said)
+        times = [one.value for one in said if one.unit == "clock"]
+        begun = any(one.unit == "seconds" and 0 < wanted.value - one.value <= 5 for one in said)
+        return begun or any(60 * (b - a) == wanted.value for a in times for b in times)
     return False
 
 

@@ -10,29 +10,25 @@ from typing import Final, Literal
 Unit = Literal["seconds", "percent", "clock", "none"]
 
 _ONES: Final = {
-    word: value
-    for value, word in enumerate(
-        [
-            "zero",
-            "un",
-            "deux",
-            "trois",
-            "quatre",
-            "cinq",
-            "six",
-            "sept",
-            "huit",
-            "neuf",
-            "dix",
-            "onze",
-            "douze",
-            "treize",
-            "quatorze",
-            "quinze",
-            "seize",
-        ]
-    )
-} | {"une": 1}
+    "zero": 0,
+    "un": 1,
+    "une": 1,
+    "deux": 2,
+    "trois": 3,
+    "quatre": 4,
+    "cinq": 5,
+    "six": 6,
+    "sept": 7,
+    "huit": 8,
+    "neuf": 9,
+    "dix": 10,
+    "onze": 11,
+    "douze": 12,
+    "treize": 13,
+    "quatorze": 14,
+    "quinze": 15,
+    "seize": 16,
+}
 _TENS: Final = {"vingt": 20, "vingts": 20, "trente": 30, "quarante": 40, "cinquante": 50, "soixante": 60}
 _LARGE: Final = {"cent": 100, "cents": 100, "mille": 1000}
 _WORDS: Final = _ONES | _TENS | _LARGE
@@ -46,6 +42,10 @@ _PERCENT: Final = frozenset({"%", "pourcent", "pourcents", "pourcentage", "point
 _CLOCK: Final = re.compile(r"(\d{1,2})[h:](\d{2})?")
 _LONG_CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})")
 _DIGITS: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
+_AT_THE_HOUR: Final = frozenset({"a", "vers", "des", "est", "avant", "sera"})
+"""What goes before an hour of the day, not before a duration."""
+_LATE: Final = 7
+"""From which number on hours with minutes and nothing before them are an hour of the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +69,17 @@ def quantities(words: Sequence[str]) -> list[Quantity]:
     found: list[Quantity] = []
     index = 0
     while index < len(words):
-        quantity = _special(words, index) or _plain(words, index)
+        quantity = _clock(words[index], index) or _part(words, index) or _count(words, index)
         if quantity:
             found.append(quantity)
         index = quantity.end if quantity else index + 1
     return found
 
 
-def _special(words: Sequence[str], at: int) -> Quantity | None:
-    """Return a quantity that is no count of a unit: « un quart d'heure », « midi », « 15:00 »."""
-    word, following = words[at], tuple(words[at + 1 : at + 4])
-    if "heure" in following:
-        if word in {"quart", "quarts"}:
-            return Quantity(900.0, "seconds", at, at + 3)
-        if word in {"trois", "3"} and following[0] == "quarts":
-            return Quantity(2700.0, "seconds", at, at + 4)
-        if word == "demi" and following[0] == "heure":
-            return Quantity(1800.0, "seconds", at, at + 2)
-    return _time_of_day(word, following, at)
-
-
-def _time_of_day(word: str, following: Sequence[str], at: int) -> Quantity | None:
+def _clock(word: str, at: int) -> Quantity | None:
+    """Return an hour of the day in one word: « midi », « 15h30 », « 15:30 »; hours with seconds are a countdown."""
     if word in {"midi", "minuit"}:
         return Quantity(720.0 if word == "midi" else 0.0, "clock", at, at + 1)
-    if word.isdigit() and len(following) > 1 and following[0] == "h" and following[1].isdigit():
-        return Quantity(60.0 * float(word) + float(following[1]), "clock", at, at + 3)
     if long := _LONG_CLOCK.fullmatch(word):
         hours, minutes, seconds = map(int, long.groups())
         return Quantity(3600.0 * hours + 60 * minutes + seconds, "seconds", at, at + 1)
@@ -102,31 +88,56 @@ def _time_of_day(word: str, following: Sequence[str], at: int) -> Quantity | Non
     return None
 
 
-def _plain(words: Sequence[str], at: int) -> Quantity | None:
+def _part(words: Sequence[str], at: int) -> Quantity | None:
+    """Return a part of an hour: « un quart d'heure », « trois quarts d'heure », « une demi-heure »; or of a whole."""
+    count, end = _number(words, at)
+    unit = words[end] if end < len(words) else ""
+    if unit in {"quart", "quarts", "demi"} and {"heure", "h"} & {*words[end + 1 : end + 3]}:
+        after = end + 2 if unit == "demi" else end + 3
+        return Quantity((count or 1) * (1800.0 if unit == "demi" else 900.0), "seconds", at, after)
+    if count and unit in {"cinquieme", "dixieme"}:
+        return Quantity(20.0 if unit == "cinquieme" else 10.0, "percent", at, end + 1)
+    return None
+
+
+def _count(words: Sequence[str], at: int) -> Quantity | None:
     """Return a number with its unit, per cent or none; « un » alone is an article."""
     value, end = _number(words, at)
     if value is None:
         return None
     unit = words[end] if end < len(words) else ""
     if unit in _SECONDS:
-        if unit in {"heure", "heures", "h"} and at and words[at - 1] in {"a", "vers", "pour", "des"}:
-            return Quantity(60.0 * value, "clock", at, end + 1)
-        return _with_rest(words, value * _SECONDS[unit], at, end + 1)
+        rest, after, timed = _rest(words, end + 1, _SECONDS[unit])
+        if _SECONDS[unit] == 3600 and (
+            (at and words[at - 1] in _AT_THE_HOUR) or (not timed and rest and value >= _LATE)
+        ):
+            return Quantity(60.0 * value + rest / 60, "clock", at, after)
+        return Quantity(value * _SECONDS[unit] + rest, "seconds", at, after)
     share = 2 if [*words[end : end + 2]] == ["pour", "cent"] else int(unit in _PERCENT)
     if not share and end == at + 1 and words[at] in {"un", "une", "neuf"}:
         return None
     return Quantity(abs(value), "percent" if share else "none", at, end + share)
 
 
-def _with_rest(words: Sequence[str], seconds: float, start: int, end: int) -> Quantity:
-    """Add what follows a duration: « une heure et demie », « six minutes et cinquante-neuf secondes »."""
-    rest = end + 1 if end < len(words) and words[end] == "et" else end
-    if words[rest : rest + 1] in (["demie"], ["demi"]):
-        return Quantity(seconds * 1.5 if seconds < 3600 else seconds + 1800, "seconds", start, rest + 1)
-    value, after = _number(words, rest)
-    if value is not None and after < len(words) and words[after] in _SECONDS:
-        return Quantity(seconds + value * _SECONDS[words[after]], "seconds", start, after + 1)
-    return Quantity(seconds, "seconds", start, end)
+def _rest(words: Sequence[str], at: int, unit_s: float) -> tuple[float, int, bool]:
+    """Return the seconds that follow a count of a unit, where they end, and whether they have a unit of their own.
+
+    « et demie », « et quart », « moins le quart », « trente », « et cinquante-neuf secondes ».
+    """
+    following = [*words[at : at + 3]]
+    for said, part in ((["et", "demie"], 0.5), (["et", "demi"], 0.5), (["et", "quart"], 0.25)):
+        if following[:2] == said:
+            return unit_s * part, at + 2, False
+    if following == ["moins", "le", "quart"]:
+        return -unit_s / 4, at + 3, False
+    value, end = _number(words, at + (following[:1] in (["et"], ["moins"])))
+    if value is None or unit_s < 60:
+        return 0.0, at, False
+    if end < len(words) and words[end] in _SECONDS:
+        return value * _SECONDS[words[end]], end + 1, True
+    if following[:1] != ["et"] and words[end : end + 1] not in (["pour"], ["%"]):
+        return (-1 if following[:1] == ["moins"] else 1) * value * unit_s / 60, end, False
+    return 0.0, at, False
 
 
 def _number(words: Sequence[str], at: int) -> tuple[float | None, int]:
@@ -134,15 +145,13 @@ def _number(words: Sequence[str], at: int) -> tuple[float | None, int]:
     if at < len(words) and _DIGITS.fullmatch(words[at]):
         return float(words[at].replace(",", ".")), at + 1
     total, end = 0.0, at
-    while end < len(words) and (
-        words[end] in _WORDS or (words[end] == "et" and end > at and words[end + 1 : end + 2] in (["un"], ["une"]))
-    ):
+    while end < len(words):
         word = words[end]
-        if word == "et":
+        if word == "et" and end > at and words[end + 1 : end + 2] in (["un"], ["une"]):
             end += 1
             continue
-        value = _WORDS[word]
-        if word in _LARGE and words[end - 1 : end] == ["pour"]:
+        value = _WORDS.get(word)
+        if value is None or (word in _LARGE and words[end - 1 : end] == ["pour"]):
             break
         if word in _LARGE or (word in {"vingt", "vingts"} and total == 4):
             total = max(total, 1) * value

@@ -33,7 +33,7 @@ _STRAIGHT: Final = str.maketrans(
 _USER: Final = re.compile(r"^\W*(utilisateur|user|humain|human|client|moi|question|q|utilisatrice)\s*:", re.IGNORECASE)
 _ASSISTANT: Final = re.compile(r"^\W*(assistant|jarvis|ia|ai|bot|réponse|reponse|r|answer)\s*:\s*", re.IGNORECASE)
 _ROLEPLAY: Final = re.compile(r"(?<!\*)\*([a-zà-ÿ][^*\n]*)\*(?!\*)")
-_ITEM: Final = re.compile(r"^\s*(?:[-*•–>+]|\d{1,2}\s?[.)](?=\s)|#+|[✔✅☑])+\s*")
+_ITEM: Final = re.compile(r"^\s*(?:[*•–>]|[-+](?=\D)|\d{1,2}\s?[.)](?=\s)|#+|[✔✅☑])+\s*")
 _QUOTED: Final = re.compile(r"«([^»]*)(?:»|$)|\"([^\"\n]*)(?:\"|$)|(?<!\w)'([^'\n]{2,60})'(?!\w)")
 _SPLIT: Final = re.compile(r"(?<=[.!?…;])\s+|(?<=[.!?…])(?=[A-ZÀ-Ý])|\n+")
 _WORD: Final = re.compile(

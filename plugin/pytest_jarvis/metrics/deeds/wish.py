@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,6 +43,23 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a tool does, by its own words: a claim is of the tool that it fits best."""
+
+    name: str
+    verbs: frozenset[str]
+    actions: frozenset[str]
+    objects: frozenset[str]
+    """Stems."""
+
+    def fit(self, verb: str, meant: frozenset[str], stems: Set[str]) -> int:
+        """Return how well a claim fits: its verb counts most, then what is done to what."""
+        if verb not in self.verbs and not meant & self.actions:
+            return 0
+        return 1 + (verb in self.verbs) + 2 * min(1, len(stems & self.objects))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What the person who gave a command wants."""
 
@@ -67,6 +85,9 @@ class Wish:
     """Turns of phrase that show it was done."""
     rivals: frozenset[str] = frozenset()
     """Stems of things of the same sort as those that the command names."""
+    own: Profile | None = None
+    others: tuple[Profile, ...] = ()
+    """What the other tools of the set do."""
 
 
 def sound(word: str) -> str:
@@ -76,7 +97,7 @@ def sound(word: str) -> str:
     return word
 
 
-def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> Wish:
+def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon, profiles: Sequence[Profile] = ()) -> Wish:
     """Return what `case` asks for: its command says the verb and the thing, its tool what cannot be read there."""
     command = _Command.read(case.intended or case.text, lexicon)
     own = tools.get(case.expected_tool or "")
@@ -86,7 +107,7 @@ def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> 
     known = _tool_stems(own, lexicon)
     slots = _slots(case, command, actions, lexicon, known)
     verbs = {verb for _, verb in command.verbs if lexicon.actions.get(verb, actions) & actions}
-    verbs |= set(_canonical_all(own.verbs) if own else ())
+    verbs |= tool_verbs(own, lexicon) if own else set()
     return Wish(
         tool=case.expected_tool,
         verbs=frozenset(verbs - set(lexicon.light)),
@@ -103,6 +124,8 @@ def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> 
         signs=re.compile(rf"\b({'|'.join(own.signs)})\b") if own and own.signs else None,
         rivals=_rivals(slots, lexicon),
         nouns=frozenset(noun for noun, meant in lexicon.nouns.items() if meant & actions),
+        own=next((one for one in profiles if one.name == case.expected_tool), None),
+        others=tuple(one for one in profiles if one.name != case.expected_tool),
     )
 
 
@@ -156,6 +179,31 @@ def _command_verbs(command: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[i
             yield index, known[0]
         elif not index and word not in lexicon.words["function"] and word.endswith(("e", "s")):
             yield index, word
+
+
+def read_profiles(tools: Mapping[str, Tool], lexicon: Lexicon) -> tuple[Profile, ...]:
+    """Return what each tool of a set does; what half of the tools are about tells none of them."""
+    stems = {name: _tool_stems(own, lexicon) for name, own in tools.items()}
+    count = Counter(one for own in stems.values() for one in own)
+    common = {one for one, many in count.items() if many > max(1, len(tools) / 2)} | lexicon.common
+    return tuple(
+        Profile(
+            name=name,
+            verbs=tool_verbs(own, lexicon) - lexicon.light.keys(),
+            actions=tool_actions(own, lexicon)[0],
+            objects=stems[name] - common,
+        )
+        for name, own in tools.items()
+    )
+
+
+def tool_verbs(own: Tool, lexicon: Lexicon) -> frozenset[str]:
+    """Return the verbs of what a tool does: as declared, else those of its description and of its terms."""
+    if own.verbs:
+        return frozenset(_canonical_all(own.verbs))
+    said = [*words(own.description)[:1], *(words(term)[0] for term in own.terms)]
+    found = {lexicon.plain_forms[word][0][0] for word in said if word in lexicon.plain_forms}
+    return frozenset(found - set(_canonical_all(own.opposites)))
 
 
 def _infinitives(text: str, lexicon: Lexicon) -> list[str]:
