@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -36,6 +36,7 @@ _PLAIN = {
     "object": "a table",
     "str": "a string",
 }
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 """The tokens that tell keys from values in valid JSON."""
 
@@ -64,7 +65,32 @@ def read_toml(path: Path, kind: type[T]) -> T:
 
 def read_json(path: Path, kind: type[T]) -> T:
     """Return the JSON file as a `kind`; raise InputError with the place of the first fault."""
-    return _read(path, kind, lambda text: msgspec.json.decode(text.encode()), msgspec.DecodeError, "JSON")
+    return _read(path, kind, decode_json, msgspec.DecodeError, "JSON")
+
+
+def decode_json(text: str) -> Any:
+    """Return the value of a JSON text, well formed. Raises msgspec.DecodeError, and RecursionError for deep nesting."""
+    try:
+        return msgspec.json.decode(text.encode())
+    except msgspec.DecodeError:
+        if not _SURROGATE.search(text):
+            raise
+        with suppress(ValueError, msgspec.DecodeError):
+            # Through text again: Python takes NaN, and infinity for a number that is too large.
+            return msgspec.json.decode(json.dumps(well_formed(json.loads(text))))
+        raise
+
+
+def well_formed(value: T) -> T:
+    """Return a text, or a decoded document, with U+FFFD for each lone surrogate, which no file can hold."""
+    found: Any = value
+    if isinstance(found, str):
+        found = found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    elif isinstance(found, dict):
+        found = {well_formed(key): well_formed(item) for key, item in found.items()}
+    elif isinstance(found, list | tuple):
+        found = [well_formed(item) for item in found]
+    return found  # type: ignore[no-any-return]
 
 
 def refuse_repeated_keys(text: str, where: str) -> None:

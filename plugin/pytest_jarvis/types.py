@@ -77,7 +77,8 @@ NoteCode = Literal[
     "name_taken",
     # Failures of requests to a server.
     "after_tries", "server_status", "server_unreachable", "server_silent", "server_too_slow", "no_token_in_time",
-    "connection_cut", "server_error", "server_broke_api", "server_ended", "server_gone", "encoder_not_loaded",
+    "connection_cut", "server_error", "server_broke_api", "server_web_page", "server_redirects", "answer_too_large",
+    "server_ended", "server_gone", "encoder_not_loaded",
     # Why arms run in separate passes.
     "logprobs_off_beside", "answers_of_another", "mixed_not_finite", "mixed_logits_differ", "mixed_adapter_off",
     "mixed_adapter_lost", "adapter_replaces_module",
@@ -90,7 +91,7 @@ NoteCode = Literal[
     "same_bits_of_probes", "batch_changes_bits", "batch_changes_tokens", "separate_passes", "longer_than_positions",
     "adapter_inert", "base_moved", "adapter_of_other_base", "adapter_keys_unknown", "server_unmeasured",
     "seeds_ignored", "seeds_hold_alone", "seeds_unseen", "no_samplers", "no_thinking_switch", "no_token_count",
-    "no_embedding_model", "cosine_not_measured",
+    "no_embedding_model", "cosine_not_measured", "answer_under_reasoning",
     # Notes of the run.
     "adapter_chosen", "adapter_passed_over", "relevance_share", "several_processes",
 ]
@@ -122,6 +123,9 @@ _ENGLISH: Final[Mapping[NoteCode, str]] = {
     "connection_cut": "the connection was cut in the middle of the answer",
     "server_error": "the server reported an error in its answer: {said}",
     "server_broke_api": "the server's answer is not what the API promises",
+    "server_web_page": "the server answered with a web page",
+    "server_redirects": "the server sends on to {where}, where nothing is asked; give that address if it is meant",
+    "answer_too_large": "the server's answer is longer than {bytes} bytes",
     "server_ended": "the server ended the answer for another reason: {said}",
     "server_gone": "not asked: the server stopped answering",
     "encoder_not_loaded": "{name} cannot be loaded: {said}",

@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
             from pytest_jarvis.files import suggest  # only for a message
 
             hint = suggest(choice[1], [name.strip(" '") for name in choice[2].split(",")], otherwise=hint)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}{hint}\n")
+        print_line(f"{self.prog}: {message}{hint}", sys.stderr)
+        self.exit(USAGE_ERROR)
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # argparse has no public name for it
@@ -62,11 +63,14 @@ def add_pytest_options(command: Parser) -> None:
 
 
 def print_line(text: str, stream: TextIO | None = None) -> None:
-    """Print a line to standard output or `stream`, replacing the characters that its encoding lacks."""
-    from pytest_jarvis.render.french.formats import encodable
+    """Print a line, or several, to standard output or `stream`, without what would control a terminal.
+
+    Characters that its encoding lacks are replaced.
+    """
+    from pytest_jarvis.render.french.formats import encodable, printable
 
     stream = stream or sys.stdout
-    print(encodable(text, stream.encoding), file=stream)
+    print(encodable("\n".join(map(printable, text.split("\n"))), stream.encoding), file=stream)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -76,8 +80,11 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON; one that JSON lacks, such as a path, as its text."""
-    print_line(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    """Print a value as JSON; one that JSON lacks, such as a path, as its text. Invisible characters are escaped."""
+    from pytest_jarvis.render.french.formats import printable
+
+    text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    print_line("".join(char if char in printable(char) + "\n" else json.dumps(char)[1:-1] for char in text))
 
 
 def load_configuration(file: str | None) -> tuple[Config, Path]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, describe_syntax_error, read_text, shorten
+from pytest_jarvis.files import InputError, decode_json, describe_syntax_error, read_text, shorten
 from pytest_jarvis.types import PromptCase
 
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
@@ -61,7 +61,7 @@ def read_training_data(path: Path) -> Iterator[TrainingText]:
 
 def _decode(line: str, where: str) -> object:
     try:
-        return msgspec.json.decode(line.encode())
+        return decode_json(line)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         fault = describe_syntax_error(error, line).removeprefix("line 1, ")
         raise InputError(f"{where}: not valid JSON: {fault}; expected one JSON object a line") from None

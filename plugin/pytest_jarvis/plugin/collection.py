@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from pytest_jarvis.files import InputError
-from pytest_jarvis.plugin.workers import REFUSED_KEY, is_worker, pin_device, tell_controller, worker_count
+from pytest_jarvis.plugin.workers import REFUSED_KEY, is_worker, pin_device, refuse, tell_controller, worker_count
 from pytest_jarvis.run.benchmark import Benchmark, read_benchmark
 from pytest_jarvis.types import PromptCase
 
@@ -53,7 +53,7 @@ class Collector:
     def _refuse(self, sentence: str) -> NoReturn:
         """Raise pytest.UsageError, which the controller of pytest-xdist repeats for a worker."""
         tell_controller(self.config, REFUSED_KEY, sentence)
-        raise pytest.UsageError(sentence)
+        refuse(sentence)
 
     def register_controller(self) -> None:
         """Register controller and recorder on the controller of pytest-xdist, which collects nothing itself.

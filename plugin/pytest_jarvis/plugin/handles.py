@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.report.schema import FailureRow, ResultRow
 from pytest_jarvis.types import EngineError, Failure, Request, Response
 
@@ -29,7 +30,7 @@ class Measured:
     def problems(self) -> str:
         """Distinct reasons of the failures, as one line."""
         reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
-        return "; ".join(reasons) or "no response was generated"
+        return printable("; ".join(reasons)) or "no response was generated"
 
 
 @runtime_checkable

@@ -50,11 +50,11 @@ def refuse_values(config: pytest.Config) -> None:
     """Raise pytest.UsageError for the first option of the group with an invalid value."""
     for option, value in options_in(config.option):
         if isinstance(value, argparse.ArgumentTypeError):
-            import pytest
+            from pytest_jarvis.plugin.workers import refuse
 
             words = [str(word).partition("=")[0] for word in config.invocation_params.args]
             where = "" if option.flag in words else " (of addopts or PYTEST_ADDOPTS)"
-            raise pytest.UsageError(f"{option.flag}{where}: {value}")
+            refuse(f"{option.flag}{where}: {value}")
 
 
 def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
@@ -65,14 +65,13 @@ def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:
     word = next((word.partition("=")[0] for word in unknown if word.startswith(PREFIX)), None)
     if word is None:
         return
-    import pytest
-
     from pytest_jarvis.files import suggest
+    from pytest_jarvis.plugin.workers import refuse
 
     known = [option.flag.removeprefix(PREFIX) for option in OPTIONS]
     otherwise = "; 'pytest --help' lists those there are, under JARVIS benchmark"
     said = suggest(word.removeprefix(PREFIX), known, prefix=PREFIX, otherwise=otherwise)
-    raise pytest.UsageError(f"{word}: there is no such option{said}")
+    refuse(f"{word}: there is no such option{said}")
 
 
 def refuse_other_root(config: pytest.Config) -> None:
@@ -81,7 +80,7 @@ def refuse_other_root(config: pytest.Config) -> None:
     It looks for its configuration beside every argument that is a path, before it knows the options of plugins: without
     a path to tests, a model's folder then decides, and the project's own settings are not read.
     """
-    import pytest
+    from pytest_jarvis.plugin.workers import refuse
 
     option, here = config.option, config.invocation_params.dir
     if option.file_or_dir or option.inifilename or hasattr(config, "workerinput"):
@@ -95,7 +94,7 @@ def refuse_other_root(config: pytest.Config) -> None:
     found = config.inipath is not None and here.is_relative_to(config.inipath.parent)
     if taken and not found and any(map(_configures_pytest, (here, *here.parents))):
         word, value = taken[0]
-        raise pytest.UsageError(
+        refuse(
             f"pytest takes the value of {word} for a path to tests, and does not read the configuration of "
             f"{here}; write {word}={value}, with an equals sign, or name the folder of the tests"
         )

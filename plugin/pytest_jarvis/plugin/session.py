@@ -19,6 +19,7 @@ from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_cas
 from pytest_jarvis.plugin.workers import DEVICE_KEY, NOTES_KEY, is_worker, tell_controller, worker_count
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
+from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.saved_runs import replay_label
 from pytest_jarvis.report.flat import flat_figures
@@ -141,7 +142,7 @@ class Recorder:
             self._exit_with(str(error))
 
     def _exit_with(self, sentence: str) -> NoReturn:
-        self.summary.error = sentence
+        self.summary.error = sentence = printable(sentence)
         if is_worker(self.config):
             pytest.fail(sentence, pytrace=False)
         pytest.exit(sentence, returncode=_USAGE_ERROR)
@@ -176,7 +177,7 @@ class Recorder:
             )
             rows = tuple(run.rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(failure, case.category)))
-            pytest.fail(str(fault), pytrace=False)
+            pytest.fail(printable(str(fault)), pytrace=False)
         notes = None if self._has_sent_notes or not is_worker(self.config) else self._worker_notes()
         item.stash[_RECORD] = CaseRecord(rows=rows, failures=failures, notes=notes)
         self._has_sent_notes = True

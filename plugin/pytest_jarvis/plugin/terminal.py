@@ -151,8 +151,7 @@ class LiveTerminal:
     def _line(self, text: str, **markup: bool) -> None:
         with self._writing() as writer:
             if writer is not None:
-                start_line(writer)
-                writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+                _line(writer, text, **markup)
 
     def _rewrite(self, text: str) -> None:
         """Overwrite the open line; an empty text clears it."""
@@ -161,7 +160,7 @@ class LiveTerminal:
                 return
             if not self._open_line:
                 start_line(writer)
-            shown = fit(encodable(typeset(text), encoding_of(writer)), writer.fullwidth - 1)
+            shown = fit(_shown(text, writer), writer.fullwidth - 1)
             writer.write(f"\r{shown}" if text else f"\r{shown}\r", flush=True)
             self._open_line = True
 
@@ -216,7 +215,7 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
     reporter.ensure_newline()
     reporter.section("JARVIS")
     for text in summary.shown:
-        _write(reporter, f"  {printable(text)}")
+        _write(reporter, f"  {text}")
     if summary.workers > 1:
         _write(reporter, french_note(several_processes(summary.workers, settings.gate.looks[-1])))
     if report is not None:
@@ -291,7 +290,13 @@ def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
 
 
 def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:
-    writer.line(encodable(typeset(text), encoding_of(writer)), **markup)
+    start_line(writer)
+    writer.line(_shown(text, writer), **markup)
+
+
+def _shown(text: str, writer: TerminalWriter) -> str:
+    """Return a line as the terminal gets it, whatever it quotes of a file or a server."""
+    return encodable(printable(typeset(text)), encoding_of(writer))
 
 
 def start_line(writer: TerminalWriter) -> None:

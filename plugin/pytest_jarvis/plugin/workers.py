@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -77,13 +77,20 @@ def free_device(devices: Sequence[str], taken: Mapping[str, str]) -> str | None:
     return next((device for device in devices if device not in in_use), None)
 
 
+def refuse(sentence: str) -> NoReturn:
+    """Raise pytest.UsageError; what a sentence quotes of a file or a server controls no terminal."""
+    from pytest_jarvis.render.french.formats import printable
+
+    raise pytest.UsageError(printable(sentence))
+
+
 def refuse_more_workers_than_devices(workers: int, devices: int) -> None:
     """Raise pytest.UsageError when there are more workers than devices."""
     if workers <= devices:
         return
     found = "no GPU is visible" if devices == 0 else f"{devices} GPU{'s are' if devices > 1 else ' is'} visible"
     fewer = f"with -n {devices}, " if devices > 1 else ""
-    raise pytest.UsageError(
+    refuse(
         f"-n {workers}: each of {workers} workers would load the model, and {found}; run {fewer}without -n, or with "
         "-n 1: responses to all prompts are generated in the same batches anyway"
     )

@@ -19,6 +19,7 @@ from pytest_jarvis.plugin.workers import (
     REFUSED_KEY,
     count_devices,
     free_device,
+    refuse,
     refuse_more_workers_than_devices,
     visible_devices,
 )
@@ -182,7 +183,7 @@ class Controller:
         self._device_of.pop(node.gateway.id, None)
         raw: Mapping[str, Any] = getattr(node, "workeroutput", None) or {}
         if REFUSED_KEY in raw:
-            raise pytest.UsageError(str(raw[REFUSED_KEY]))
+            refuse(str(raw[REFUSED_KEY]))
         if NOTES_KEY in raw:
             self._notes.append(msgspec.convert(raw[NOTES_KEY], WorkerNotes))
 

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
-from pytest_jarvis.files import InputError, convert, describe_syntax_error, read_text, write_atomically
+from pytest_jarvis.files import (
+    InputError,
+    convert,
+    decode_json,
+    describe_syntax_error,
+    read_text,
+    well_formed,
+    write_atomically,
+)
 from pytest_jarvis.report.flat import flatten, nest
 from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report
 
@@ -27,7 +35,12 @@ _STORAGES: Final = {
 
 def encode_report(report: Report) -> bytes:
     """Return the report as indented UTF-8 JSON; a number that is not finite becomes null."""
-    return msgspec.json.format(msgspec.json.encode(flatten(msgspec.to_builtins(report))), indent=1) + b"\n"
+    document = flatten(msgspec.to_builtins(report))
+    try:
+        data = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        data = msgspec.json.encode(well_formed(document))
+    return msgspec.json.format(data, indent=1) + b"\n"
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -51,7 +64,7 @@ def load_report(path: str | Path) -> Report:
         file = file / REPORT_FILE
     text = read_text(file)
     try:
-        document = msgspec.json.decode(text.encode())
+        document = decode_json(text)
     except msgspec.DecodeError as error:
         raise InputError(f"{file}: not a whole JSON file: {describe_syntax_error(error, text)}") from None
     except RecursionError:

@@ -341,3 +341,17 @@ def test_a_report_of_schema_1_is_shown_compared_and_replayed(project, capsys) ->
     assert (2, before.failures) == (again.schema_version, again.failures)
     assert 0 == cli.main(["compare", str(old), "again"])
     assert "stockage" not in capsys.readouterr().out
+
+
+def test_half_a_surrogate_pair_loses_no_file_of_a_run_or_of_its_replay(project, scripted_by) -> None:
+    formats = ["text", "html", "markdown"]
+    project.configure(output={"formats": formats})
+    engine = scripted_by("def script(request):\n    return f'ouvre \\ud800 {request.arm}'")
+    project.run("--jarvis-report-dir", "out", engine=engine)
+    file = project.folder / "out" / "report.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("\ufffd", "\\ud800"), encoding="utf-8")
+    project.run("--jarvis-replay", "out", "--jarvis-report-dir", "again", engine=None)
+    assert {row.base_model_response for row in project.report("again").results} == {"ouvre \ufffd base"}
+    assert (
+        len(list((project.folder / "again").iterdir())) == len(list((project.folder / "out").iterdir())) > len(formats)
+    )

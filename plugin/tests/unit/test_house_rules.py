@@ -18,7 +18,7 @@ import pytest_jarvis
 PACKAGE = Path(pytest_jarvis.__file__).parent
 HEAVY = (
     *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "psutil"),
-    *("openai", "httpx2", "tenacity", "sentence_transformers"),
+    *("openai", "httpx2", "sentence_transformers"),
     *("matplotlib", "jinja2", "sklearn", "scipy", "numpy"),
 )
 SEEN = f"sorted(set({HEAVY!r}) & set(__import__('sys').modules))"

@@ -1,5 +1,6 @@
 """`files`: files people write become typed values, or one sentence about what is wrong with them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +8,20 @@ from typing import Annotated, Literal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_jarvis.files import (
     InputError,
     _explain,
     convert,
+    decode_json,
     read_json,
     read_text,
     read_toml,
     refuse_repeated_keys,
     suggest,
+    well_formed,
 )
 
 
@@ -204,3 +209,19 @@ def test_a_key_that_stands_twice_in_a_table_is_refused_with_its_lines(text: str,
 @pytest.mark.parametrize("text", ["5", "[]", '"a"', '{"a": {"a": ["a", "a", {"a": "a"}]}, "b": {"a": "\\\\"}}'])
 def test_a_key_may_stand_in_several_tables(text: str) -> None:
     refuse_repeated_keys(text, "x")
+
+
+TEXTS = st.text('a\\"\ud83d\ude00\udfff\ufeff😀', max_size=8)
+
+
+@given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=6))
+def test_lone_surrogates_become_replacements_however_json_has_them(document: object) -> None:
+    expected = well_formed(document)
+    assert expected == decode_json(json.dumps(document))
+    assert json.dumps(expected, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800', '["\\ud800", NaN]', '"\\ud800" x'])
+def test_a_lone_surrogate_excuses_no_other_fault(text: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_json(text)

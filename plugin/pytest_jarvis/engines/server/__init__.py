@@ -13,7 +13,7 @@ from pytest_jarvis.engines.base import EngineKind
 
 ENGINE = EngineKind(
     build="pytest_jarvis.engines.server.engine:ServerEngine",
-    needs=("openai", "httpx2", "tenacity"),
+    needs=("openai", "httpx2"),
     extra="server",
     asks_server=True,
     offers_tools=False,

@@ -1,4 +1,4 @@
-"""Requests in the dialect of the server, and its answers as values: fields, streams, retries."""
+"""Requests in the dialect of the server, and its answers as values: fields, parts, retries."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeVar
+from random import random
+from typing import Any, Final, Literal
 
-from pytest_jarvis.engines.server.connection import CUT, AttemptError, Connection, client_errors, time_limit
+from pytest_jarvis.engines.server.connection import CUT, DONE, AttemptError, Connection, time_limit
 from pytest_jarvis.types import FinishReason, GenerationSettings, Note
-
-T = TypeVar("T")
 
 FIRST_WAIT_S = 0.5
 """Before the first retry; doubled each time, with jitter, unless the server states a delay."""
@@ -22,7 +21,12 @@ LONGEST_WAIT_S: Final = 30.0
 TOP: Final = 5
 """Log-probabilities at each place; the most that all servers give."""
 _SEEDS: Final = 2**31 - 1
-_FINISH: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length"}
+_MOST_TOKENS: Final = 2**31
+_FINISH: Final[Mapping[str, FinishReason]] = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_length", "model_length"), "length"),
+}
+_LONGEST_REASON: Final = 60
 Field = Literal["samplers", "thinking", "usage"]
 FIELDS: Final[tuple[Field, ...]] = ("samplers", "thinking", "usage")
 
@@ -50,7 +54,8 @@ class ServerRequest:
     top_p: float = 1.0
     is_probe: bool = False
     """Sent without the system prompt: a server that mixes up arms caches prefixes, and the run's own must not be among
-    them."""
+    them. Its answer is asked for as a whole, and may end for any reason."""
+    with_logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +63,23 @@ class ServerAnswer:
     """A server's answer to one request."""
 
     text: str
-    reasoning: str
-    finish_reason: FinishReason
-    prompt_tokens: int | None
-    new_tokens: int
-    counted: bool
+    reasoning: str = ""
+    places: tuple[Mapping[str, float], ...] = ()
+    """The log-probabilities of the likeliest tokens at each place; empty where the server gives none."""
+    finish_reason: FinishReason = "stop"
+    prompt_tokens: int | None = None
+    new_tokens: int = 0
+    counted: bool = False
     """Whether the server counted the tokens; else they are the chunks of its stream."""
-    duration_s: float
-    first_token_s: float | None
-    fingerprint: str | None
+    duration_s: float = 0.0
+    first_token_s: float | None = None
+    """None for an answer that came as a whole."""
+    fingerprint: str | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeAnswer:
-    """A greedy answer to a probe, with the log-probabilities of the likeliest tokens at each place."""
-
-    text: str
-    places: tuple[Mapping[str, float], ...]
-    """Empty where the server gives none."""
+    @property
+    def said(self) -> str:
+        """Everything that came, wherever the server filed it."""
+        return self.text + self.reasoning
 
 
 class ServerClient:
@@ -87,6 +91,7 @@ class ServerClient:
         self._retries = retries
         self.accepted: frozenset[Field] = frozenset(FIELDS)
         """The fields beyond the common core that are sent."""
+        self._gives_logprobs = True
 
     async def stream(
         self, request: ServerRequest, *, timeout_s: float | None = None, on_token: OnToken | None = None
@@ -95,18 +100,32 @@ class ServerClient:
 
         `timeout_s` bounds each try; `on_token` is called for each piece of text.
         """
-        return await self._retry(partial(self._stream, request, timeout_s, on_token))
+        return await self._retry(partial(self._ask, request, timeout_s, on_token))
 
     async def rehearse(self, request: ServerRequest) -> ServerAnswer:
         """Return the answer to a preflight request, each try bounded. Raises AttemptError."""
-        return await self._retry(partial(self._stream, request, None, None), limit_s=self._connection.preflight_s)
 
-    async def probe(self, request: ServerRequest) -> ProbeAnswer:
+        async def attempt() -> ServerAnswer:
+            async with time_limit(self._connection.preflight_s):
+                return await self._ask(request)
+
+        return await self._retry(attempt)
+
+    async def probe(self, request: ServerRequest) -> ServerAnswer:
         """Return the whole answer, with log-probabilities where the server gives them. Raises AttemptError.
 
         Each try is bounded as in `rehearse`.
         """
-        return await self._retry(partial(self._probe, request), limit_s=self._connection.preflight_s)
+        if not self._gives_logprobs:
+            return await self.rehearse(request)
+        try:
+            return await self.rehearse(replace(request, with_logprobs=True))
+        except AttemptError as error:
+            if not error.may_be_refusal:
+                raise
+        answer = await self.rehearse(request)
+        self._gives_logprobs = False
+        return answer
 
     async def try_fields(self, request: ServerRequest, fields: frozenset[Field]) -> ServerAnswer:
         """Return the answer to a request with these fields; a refusal raises AttemptError with its status."""
@@ -114,148 +133,133 @@ class ServerClient:
         client.accepted = fields
         return await client.rehearse(request)
 
-    async def _retry(self, attempt: Callable[[], Awaitable[T]], *, limit_s: float | None = None) -> T:
-        """Retry after errors that may pass, with exponential backoff or as the server asks."""
-        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-        from tenacity.wait import wait_random_exponential
-
-        growing = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
-
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome is not None else None
-            asked = error.retry_after_s if isinstance(error, AttemptError) else None
-            return float(growing(state)) if asked is None else asked
-
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._retries + 1),
-            wait=wait,
-            retry=retry_if_exception(lambda error: isinstance(error, AttemptError) and error.passing),
-            reraise=True,
-        )
-
-        async def call() -> T:
-            if limit_s is None:
+    async def _retry(self, attempt: Callable[[], Awaitable[ServerAnswer]]) -> ServerAnswer:
+        """Retry after errors that may pass, with exponential backoff and jitter, or as the server asks."""
+        tries = 1
+        while True:
+            try:
                 return await attempt()
-            async with time_limit(limit_s):
-                return await attempt()
+            except AttemptError as error:
+                if not error.passing or tries > self._retries:
+                    error.reason = Note("after_tries", {"tries": tries}, error.reason) if tries > 1 else error.reason
+                    raise
+                growing_s = min(FIRST_WAIT_S * 2 ** (tries - 1), LONGEST_WAIT_S)
+                wait_s = random() * growing_s if error.retry_after_s is None else error.retry_after_s  # noqa: S311  # no key
+            await asyncio.sleep(wait_s)
+            tries += 1
 
-        try:
-            return await retrying(call)
-        except AttemptError as error:
-            tries = retrying.statistics.get("attempt_number", 1)
-            if tries > 1:
-                error.reason = Note("after_tries", {"tries": tries}, error.reason)
-            raise
-
-    async def _stream(self, request: ServerRequest, timeout_s: float | None, on_token: OnToken | None) -> ServerAnswer:
+    async def _ask(
+        self, request: ServerRequest, timeout_s: float | None = None, on_token: OnToken | None = None
+    ) -> ServerAnswer:
         """Return one try's answer; raise AttemptError for every error."""
-        reader = _StreamReader(on_token)
-        usage = {"stream_options": {"include_usage": True}} if "usage" in self.accepted else {}
+        reader = _AnswerReader(request, self._connection.clean, on_token)
+        raw = self._settings.template == "raw"
         try:
             async with asyncio.timeout(timeout_s):
-                async with await self._create(request, stream=True, **usage) as stream:
-                    async for chunk in stream:
-                        reader.take(chunk)
+                path = "/completions" if raw else "/chat/completions"
+                await self._connection.ask(reader.take, path, self._body(request, raw=raw))
         except TimeoutError:
             raise _timeout_error(reader.pieces, timeout_s or 0.0) from None
-        except client_errors() as error:
-            raise self._connection.read_error(error) from error
         return reader.finish()
 
-    async def _probe(self, request: ServerRequest) -> ProbeAnswer:
-        import openai
-
-        raw = self._settings.template == "raw"
-        fields: dict[str, Any] = {"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP}
-        try:
-            try:
-                answer = await self._create(request, **fields)
-            except (openai.BadRequestError, openai.UnprocessableEntityError):
-                answer = await self._create(request)
-            choice = answer.choices[0]
-            text = choice.text if raw else choice.message.content or ""
-            if not isinstance(text, str):
-                raise TypeError
-            return ProbeAnswer(
-                text=text + _reasoning_of(getattr(choice, "message", None)), places=_places(choice.logprobs)
-            )
-        except client_errors() as error:
-            raise self._connection.read_error(error) from error
-
-    async def _create(self, request: ServerRequest, **fields: Any) -> Any:
-        client, settings = self._connection.client, self._settings
+    def _body(self, request: ServerRequest, *, raw: bool) -> dict[str, Any]:
+        settings = self._settings
         body: dict[str, Any] = {
             "model": request.model,
             "seed": request.seed,
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
-            "extra_body": self._extra_fields(),
-            **fields,
         }
-        if settings.template == "raw":
-            return await client.completions.create(prompt=request.text, **body)
+        if "samplers" in self.accepted:
+            # The defaults of a server are the model's own generation settings, and Qwen3's have a top-k.
+            body.update(top_k=-1, min_p=0.0, repetition_penalty=1.0)
+        if "thinking" in self.accepted and not raw:
+            body["chat_template_kwargs"] = {"enable_thinking": settings.thinking}
+        if request.with_logprobs:
+            body.update({"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP})
+        if not request.is_probe:
+            body["stream"] = True
+            if "usage" in self.accepted:
+                body["stream_options"] = {"include_usage": True}
+        if raw:
+            return {"prompt": request.text, **body}
         messages = [{"role": "user", "content": request.text}]
         if settings.system_prompt is not None and not request.is_probe:
             messages.insert(0, {"role": "system", "content": settings.system_prompt})
-        return await client.chat.completions.create(messages=messages, **body)  # type: ignore[arg-type]  # plain dicts
-
-    def _extra_fields(self) -> dict[str, Any]:
-        extra: dict[str, Any] = {}
-        if "samplers" in self.accepted:
-            # The defaults of a server are the model's own generation settings, and Qwen3's have a top-k.
-            extra.update(top_k=-1, min_p=0.0, repetition_penalty=1.0)
-        if "thinking" in self.accepted and self._settings.template == "chat":
-            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
-        return extra
+        return {"messages": messages, **body}
 
 
-class _StreamReader:
-    """Collect the chunks of a stream."""
+class _AnswerReader:
+    """Collect the documents of an answer: the chunks of a stream, or one whole document."""
 
-    def __init__(self, on_token: OnToken | None) -> None:
+    def __init__(self, request: ServerRequest, clean: Callable[[str], str], on_token: OnToken | None) -> None:
+        self._request = request
+        self._clean = clean
         self._started = time.perf_counter()
         self._on_token = on_token
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._places: list[Mapping[str, float]] = []
         self._finish: str | None = None
-        self._usage: Any = None
+        self._is_done = False
+        self._tokens: dict[str, int] = {}
         self._fingerprint: str | None = None
         self._first_s: float | None = None
         self._last_s = 0.0
         self.pieces = 0
 
-    def take(self, chunk: Any) -> None:
-        """Add a chunk; one of unexpected shape raises one of `client_errors()`."""
-        self._usage = getattr(chunk, "usage", None) or self._usage
-        self._fingerprint = getattr(chunk, "system_fingerprint", None) or self._fingerprint
-        for choice in chunk.choices:
-            delta = getattr(choice, "delta", None)
-            text = choice.text if delta is None else delta.content
-            reasoning = _reasoning_of(delta)
-            if text or reasoning:
-                self._last_s = time.perf_counter() - self._started
-                self._first_s = self._last_s if self._first_s is None else self._first_s
-                self._text.append(text or "")
-                self._reasoning.append(reasoning)
-                self.pieces += 1
-                if self._on_token is not None:
-                    self._on_token()
-            self._finish = choice.finish_reason or self._finish
+    def take(self, document: Any) -> None:
+        """Add a document; one of another shape raises TypeError or AttributeError. What is null adds nothing."""
+        if document is None or document == DONE:
+            self._is_done = self._is_done or document == DONE
+            return
+        counts = document.get("usage")
+        for name, count in counts.items() if isinstance(counts, dict) else ():
+            if type(count) is int and 0 <= count < _MOST_TOKENS:
+                self._tokens[name] = count
+        if isinstance(fingerprint := document.get("system_fingerprint"), str):
+            self._fingerprint = self._clean(fingerprint) or None
+        for choice in document.get("choices") or ():
+            if choice is not None:
+                self._take_choice(choice)
+
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        # A last chunk may repeat the whole message.
+        said = choice.get("delta") or (None if self.pieces else choice.get("message")) or {}
+        text = _text_of(said.get("content")) or _text_of(choice.get("text"))
+        reasoning = _text_of(said.get("reasoning_content")) or _text_of(said.get("reasoning"))
+        if text or reasoning:
+            self._last_s = time.perf_counter() - self._started
+            if self._first_s is None and not self._is_done:
+                self._first_s = self._last_s
+            self._text.append(text)
+            self._reasoning.append(reasoning)
+            self.pieces += 1
+            if self._on_token is not None:
+                self._on_token()
+        self._places += _places(choice.get("logprobs"))
+        if finish := choice.get("finish_reason"):
+            self._finish = str(finish)
 
     def finish(self) -> ServerAnswer:
-        """Return the whole answer; raise AttemptError for a stream that ended early."""
-        if self._finish is None:
-            raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
-        if self._finish not in _FINISH:
-            raise AttemptError(Note("server_ended", {"said": self._finish}))
-        counted = self._usage is not None
+        """Return the whole answer; raise AttemptError for one that ended early."""
+        counted = "completion_tokens" in self._tokens
+        new_tokens = self._tokens.get("completion_tokens", self.pieces)
+        finish = self._finish
+        if finish is None:
+            if not (self._is_done and self.pieces):
+                raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
+            finish = "length" if new_tokens >= self._request.max_tokens else "stop"
+        if finish not in _FINISH and not self._request.is_probe:
+            raise AttemptError(Note("server_ended", {"said": self._clean(finish)[:_LONGEST_REASON]}))
         return ServerAnswer(
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            finish_reason=_FINISH[self._finish],
-            prompt_tokens=int(self._usage.prompt_tokens) if counted else None,
-            new_tokens=int(self._usage.completion_tokens) if counted else self.pieces,
+            text=self._clean("".join(self._text)),
+            reasoning=self._clean("".join(self._reasoning)),
+            places=tuple(self._places),
+            finish_reason=_FINISH.get(finish, "stop"),
+            prompt_tokens=self._tokens.get("prompt_tokens"),
+            new_tokens=new_tokens,
             counted=counted,
             duration_s=self._last_s if self.pieces else time.perf_counter() - self._started,
             first_token_s=self._first_s,
@@ -270,18 +274,25 @@ def _timeout_error(pieces: int, timeout_s: float) -> AttemptError:
     return AttemptError(Note("no_token_in_time", {"seconds": timeout_s}), stage="timeout", passing=True, lost=True)
 
 
-def _reasoning_of(message: Any) -> str:
-    """Return the thinking that a server sends separately, under either of the names in use."""
-    found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return found if isinstance(found, str) else ""
+def _text_of(content: object, depth: int = 4) -> str:
+    """Return the text of a message's content: a string, or parts with one each; other parts have none."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content.get("text", content.get("content"))]
+    if not isinstance(content, list | None) or depth == 0:
+        raise TypeError
+    return "".join(_text_of(part, depth - 1) for part in content or ())
 
 
-def _places(logprobs: Any) -> tuple[Mapping[str, float], ...]:
+def _places(logprobs: object) -> tuple[Mapping[str, float], ...]:
     """Return the log-probabilities of the likeliest tokens at each place, by token."""
-    if logprobs is None:
-        return ()
-    if (content := getattr(logprobs, "content", None)) is not None:
-        tables = [{top.token: top.logprob for top in place.top_logprobs} for place in content]
-    else:
-        tables = [dict(place) for place in getattr(logprobs, "top_logprobs", None) or ()]
-    return tuple({token: value for token, value in table.items() if math.isfinite(value)} for table in tables)
+    found = logprobs if isinstance(logprobs, dict) else {}
+    tables = [table for table in found.get("top_logprobs") or () if isinstance(table, dict)]
+    for place in found.get("content") or ():
+        tops = place.get("top_logprobs") if isinstance(place, dict) else None
+        tables.append({str(top.get("token")): top.get("logprob") for top in tops or () if isinstance(top, dict)})
+    return tuple(
+        {token: value for token, value in table.items() if isinstance(value, float | int) and math.isfinite(value)}
+        for table in tables
+    )

@@ -1,24 +1,31 @@
-"""The connection to a server: one client on an event loop of its own, the API key, and typed errors."""
+"""The connection to a server: one client on an event loop of its own, keys, proxies, and one reader of all answers."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
-from pytest_jarvis.types import Note, Stage
+from pytest_jarvis.files import well_formed
+from pytest_jarvis.types import EngineError, Note, Stage
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
     from httpx2 import Request
+    from httpx2 import Response as HttpResponse
     from openai import AsyncOpenAI
 
 
@@ -40,31 +47,44 @@ _CLOSING_S: Final = 5.0
 """Longest wait for cancelled tasks when a connection is closed."""
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
 CUT: Final = Note("connection_cut")
+BROKEN: Final = Note("server_broke_api")
+LARGEST_ANSWER: Final = 2**24
+"""Bytes of an answer; vectors for 64 texts have half of them at most."""
+DONE: Final = "[DONE]"
+"""The mark at the end of a stream."""
+_SHORTEST_SECRET: Final = 6
+"""Characters; a shorter key is a placeholder (`none`), and striking it out would change responses."""
+_SAYING: Final = ("message", "msg", "detail", "error", "errors")
+"""Keys under which servers say what went wrong."""
+_FIELD: Final = re.compile(r"(data|event|id|retry|)(?:: ?(.*))?")
+"""A line of an event stream; one without a name is a comment, an empty one ends an event."""
+_DRAIN_S: Final = 0.2
+_DEPTH: Final = 8
+"""Levels of an object that are looked into."""
 _LONGEST_DETAIL: Final = 200
 _PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
 
 
+@dataclass(eq=False, kw_only=True)
 class AttemptError(Exception):
     """A request without an answer: stage, reason, and whether and when to retry."""
 
-    def __init__(
-        self,
-        reason: Note,
-        *,
-        stage: Stage = "generate",
-        passing: bool = False,
-        lost: bool = False,
-        retry_after_s: float | None = None,
-        status: int | None = None,
-    ) -> None:
-        """Take why; `passing`: a retry may help; `lost`: nothing came back at all, as from a server that is down."""
-        super().__init__(str(reason))
-        self.reason = reason
-        self.stage = stage
-        self.passing = passing
-        self.lost = lost
-        self.retry_after_s = retry_after_s
-        self.status = status
+    reason: Note = field(kw_only=False)
+    stage: Stage = "generate"
+    passing: bool = False
+    """Whether a retry may help."""
+    lost: bool = False
+    """Whether nothing came back at all, as from a server that is down."""
+    retry_after_s: float | None = None
+    status: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+    @property
+    def may_be_refusal(self) -> bool:
+        """Whether a field of the request may be why: servers answer an unknown one with any status, or hang up."""
+        return self.stage != "timeout" and self.status not in {401, 403, 429}
 
     @property
     def is_silence(self) -> bool:
@@ -85,23 +105,21 @@ class _Key:
 class Connection:
     """One client on the event loop of its own thread; `close` ends both."""
 
-    def __init__(self, base_url: str) -> None:
-        from httpx2 import Timeout
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    def __init__(self, base_url: str, embedding_url: str | None = None) -> None:
+        """Raise EngineError for a key or a proxy that cannot be used; no request is sent."""
+        from openai import AsyncOpenAI
 
-        found = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
-        self._key = _Key(found)
-        self._embedding_key = _Key(os.environ.get(EMBEDDING_KEY_VARIABLE, ""))
+        self._key = _read_key(*KEY_VARIABLES)
+        self._embedding_key = _read_key(EMBEDDING_KEY_VARIABLE)
         self.base_url = base_url
         self.preflight_s = PREFLIGHT_S
+        http_client = _make_http_client([base_url, embedding_url or base_url])
         # We retry ourselves, so that the time of a try is not the sum of several.
         self.client: AsyncOpenAI = AsyncOpenAI(
-            api_key=found or _NO_KEY,
-            base_url=base_url,
-            max_retries=0,
-            timeout=Timeout(SILENCE_S, connect=CONNECT_S),
-            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [_drop_placeholder_key]}),
+            api_key=self._key.value or _NO_KEY, base_url=base_url, max_retries=0, http_client=http_client
         )
+        # They would be taken from variables that are meant for another server.
+        self.client.organization = self.client.project = None
         self._under_way: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         # A daemon thread lets a program exit that forgets to close its engine.
@@ -152,49 +170,159 @@ class Connection:
         await self._loop.shutdown_asyncgens()
         await _wait_for_other_tasks()
 
-    def redact(self, text: str) -> str:
-        """Return `text` without the key, in case a server echoes it."""
-        for key in (self._key, self._embedding_key):
-            text = text.replace(key.value, "<key>") if key.value else text
-        return text
+    async def ask(
+        self,
+        take: Callable[[object], None],
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        client: AsyncOpenAI | None = None,
+    ) -> None:
+        """Send a request, a POST with a `body`, and hand each JSON document of its answer to `take`.
 
-    def read_error(self, error: Exception) -> AttemptError:
-        """Return an exception of the client, its transport or its parser as an AttemptError."""
+        They are the events of a stream, `DONE` the last where it comes, or a whole body, whichever was asked for.
+        Before a whole body, which cannot end early, `DONE` comes first. Raises AttemptError for every fault, an error
+        object among the documents included.
+        """
         import httpx2
         import openai
 
-        kinds: tuple[type[Exception], ...]
-        stage: Stage
+        kind: Any = {"cast_to": httpx2.Response, "stream": True, "stream_cls": openai.AsyncStream[object]}
+        client = client or self.client
+        try:
+            answer: Any = await (client.get(path, **kind) if body is None else client.post(path, body=body, **kind))
+            async with aclosing(answer):
+                async for document in _documents(answer):
+                    self._refuse_error(document)
+                    take(document)
+        except (AttemptError, openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
+            raise self.read_error(error) from error
+
+    async def ask_whole(self, path: str, body: dict[str, Any] | None = None, **asked: Any) -> Any:
+        """Return the first JSON document of an answer, as `ask` does."""
+        found: list[object] = []
+        await self.ask(found.append, path, body, **asked)
+        document = next((document for document in found if document != DONE), None)
+        if document is None:
+            raise AttemptError(BROKEN, passing=True)
+        return document
+
+    def _refuse_error(self, document: object) -> None:
+        """Raise AttemptError for an error object, under a key of its own or bare, or a bare sentence."""
+        fault: Any = document if isinstance(document, str) and document != DONE else None
+        if isinstance(document, dict):
+            is_bare = not any(map(document.get, ("choices", "data", "usage"))) and _said_in(document)
+            fault = document.get("error") or document.get("errors") or (document if is_bare else None)
+        if fault:
+            codes = [fault.get("code"), fault.get("status")] if isinstance(fault, dict) else []
+            status = next((int(code) for code in map(str, codes) if re.fullmatch(r"[45]\d\d", code)), None)
+            passing = status is None or _may_pass(status)
+            raise AttemptError(Note("server_error", {"said": self._brief(fault)}), passing=passing, status=status)
+
+    def clean(self, text: str) -> str:
+        """Return a text of a server as it may be kept: well formed, and without a key that it echoes."""
+        for key in (self._key.value, self._embedding_key.value):
+            text = text.replace(key, "<key>") if len(key) >= _SHORTEST_SECRET else text
+        return well_formed(text)
+
+    def read_error(self, error: Exception) -> AttemptError:
+        """Return an exception of the client, of its transport or of a document's shape as an AttemptError."""
+        import httpx2
+        import openai
+
         if isinstance(error, AttemptError):
             return error
         if isinstance(error, openai.APIStatusError):
             return self._read_status(error)
-        for kinds, reason, stage in (
-            ((openai.APITimeoutError, httpx2.TimeoutException), Note("server_too_slow"), "timeout"),
-            ((openai.APIConnectionError,), Note("server_unreachable"), "generate"),
-            ((httpx2.HTTPError,), CUT, "generate"),
-        ):
-            if isinstance(error, kinds):
-                # A server that accepted the request and was silent this long would be silent again.
-                passing = stage != "timeout" or isinstance(error.__cause__, httpx2.ConnectTimeout)
-                return AttemptError(reason, stage=stage, passing=passing, lost=True)
-        if isinstance(error, openai.APIError):
-            return AttemptError(Note("server_error", {"said": self._brief(error.message)}), passing=True)
-        return AttemptError(Note("server_broke_api"), passing=True)
+        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+            # A server that accepted the request and was silent this long would be silent again.
+            passing = isinstance(error.__cause__, httpx2.ConnectTimeout)
+            return AttemptError(Note("server_too_slow"), stage="timeout", passing=passing, lost=True)
+        if isinstance(error, openai.APIConnectionError | httpx2.HTTPError):
+            reason = Note("server_unreachable") if isinstance(error, openai.APIConnectionError) else CUT
+            return AttemptError(reason, passing=True, lost=True)
+        return AttemptError(BROKEN, passing=True)
 
     def _read_status(self, error: openai.APIStatusError) -> AttemptError:
         status = error.status_code
         wait_s = retry_after_s(error.response.headers.get("retry-after"))
         too_long = wait_s is not None and wait_s > LONGEST_RETRY_AFTER_S
         return AttemptError(
-            Note("server_status", {"status": status, "said": self._brief(_said_by(error))}),
-            passing=(status in _PASSING_STATUS or status >= 500) and not too_long,
+            Note("server_status", {"status": status, "said": self._brief(error.body)}),
+            passing=_may_pass(status) and not too_long,
             retry_after_s=wait_s,
             status=status,
         )
 
-    def _brief(self, text: str) -> str:
-        return " ".join(self.redact(text).split())[:_LONGEST_DETAIL] or "no reason given"
+    def _brief(self, fault: object) -> str:
+        said = _said_in(fault) or ""
+        return " ".join(self.clean("" if said.startswith("<") else said).split())[:_LONGEST_DETAIL] or "no reason given"
+
+
+def _read_key(*variables: str) -> _Key:
+    """Return the key in the first of `variables` that has one; raise EngineError for one that no header can carry."""
+    name, value = next(((name, value) for name in variables if (value := os.environ.get(name))), ("", ""))
+    for char in value:
+        if not "!" <= char <= "~":
+            raise EngineError(
+                f"{name}: the key holds the character U+{ord(char):04X}, which no key has; copy it again, without "
+                "quotes, spaces and line breaks"
+            )
+    return _Key(value)
+
+
+def _make_http_client(urls: list[str]) -> httpx2.AsyncClient:
+    """Return a client that asks servers on loopback directly, others by the proxies of the environment.
+
+    Raises EngineError for a proxy that cannot be used.
+    """
+    import httpx2
+    from openai import DefaultAsyncHttpxClient
+
+    direct = [urlsplit(url).hostname or "" for url in urls if _is_loopback(url)]
+    try:
+        return DefaultAsyncHttpxClient(
+            timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
+            event_hooks={"request": [_drop_placeholder_key], "response": [_refuse_other_host]},
+            trust_env=len(direct) < len(urls),
+            mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in direct},
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        # It reads them all, whichever it would use.
+        names = [name for kind in ("http", "https", "all") if (name := _variable_of(kind))]
+        raise EngineError(
+            f"{', '.join(names) or 'proxies'}: no such proxy can be used; give an address such as http://proxy:3128, "
+            "for a SOCKS proxy install socksio, or unset it"
+        ) from error
+
+
+def proxy_variable(url: str) -> str | None:
+    """Return the name of the variable with the proxy that `url` is asked by; None where it is asked directly."""
+    parts = urlsplit(url)
+    if _is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return _variable_of(parts.scheme) or _variable_of("all")
+
+
+def _variable_of(kind: str) -> str | None:
+    return next((name for name in (f"{kind}_proxy", f"{kind}_proxy".upper()) if os.environ.get(name)), None)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host.rpartition(".")[2] == "localhost"
+
+
+async def _refuse_other_host(response: HttpResponse) -> None:
+    """Raise AttemptError for a redirect to another origin: the prompts would go to a server that nobody named."""
+    if response.has_redirect_location:
+        asked = response.request.url
+        other = asked.join(response.headers["location"])
+        upgrade = (asked.scheme, other.scheme, asked.host) == ("http", "https", other.host)
+        if not (upgrade or is_same_origin(str(asked), str(other))):
+            raise AttemptError(Note("server_redirects", {"where": f"{other.scheme}://{other.netloc.decode()}"}))
 
 
 async def _drop_placeholder_key(request: Request) -> None:
@@ -227,18 +355,6 @@ async def time_limit(limit_s: float) -> AsyncIterator[None]:
         raise AttemptError(Note("server_silent", {"seconds": limit_s}), stage="timeout", lost=True) from None
 
 
-def client_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a request: of the client, of its transport, and of an answer's shape or syntax.
-
-    The client does not validate answers, so a malformed one ends in an AttributeError or the like where it is read.
-    """
-    import httpx2
-    import openai
-
-    parse_errors = (ValueError, TypeError, AttributeError, KeyError, IndexError)
-    return (AttemptError, openai.OpenAIError, httpx2.HTTPError, *parse_errors)
-
-
 def is_same_origin(one: str, other: str) -> bool:
     """Return whether two addresses have one scheme, host and port (RFC 6454); the port defaults to the scheme's."""
     return _origin(one) == _origin(other)
@@ -263,11 +379,87 @@ def retry_after_s(header: str | None, *, now: float | None = None) -> float | No
     return max(0.0, asked) if asked == asked else None  # noqa: PLR0124  # not a number is not itself
 
 
-def _said_by(error: openai.APIStatusError) -> str:
-    """Return the server's own message in an error answer, else the client's."""
-    body = error.body
-    if isinstance(body, dict):
-        for name in ("message", "detail", "error"):
-            if isinstance(said := body.get(name), str):
-                return said
-    return error.message
+def _may_pass(status: int) -> bool:
+    return status in _PASSING_STATUS or status >= 500
+
+
+def _said_in(value: object, depth: int = _DEPTH) -> str | None:
+    """Return the message in an error object, however deep it stands; None without one."""
+    if isinstance(value, str):
+        return value.strip() or None
+    parts = [value.get(key) for key in _SAYING] if isinstance(value, dict) else value
+    if not isinstance(parts, list) or depth == 0:
+        return None
+    return next((said for part in parts if (said := _said_in(part, depth - 1))), None)
+
+
+async def _documents(answer: HttpResponse) -> AsyncIterator[object]:
+    """Yield the JSON documents of an answer; raise AttemptError for one that is no JSON, cut or too long.
+
+    An event of a stream may be empty, stand on several lines, or follow another without an empty line.
+    """
+    is_stream: bool | None = None
+    pending: list[str] = []
+    lines = _lines(answer)
+    async for line in lines:
+        field = _FIELD.fullmatch(line)
+        if line and is_stream is None:
+            is_stream = field is not None
+        if not is_stream:
+            pending.append(line)
+        elif not line or (field is not None and field[1] == "data"):
+            pending += [field[2]] if field is not None and field[2] else []
+            documents = _decode(pending) if len(pending) == 1 or not line else []
+            if pending and not line and not documents:
+                raise AttemptError(BROKEN, passing=True)
+            pending = [] if documents else pending
+            for document in documents:
+                yield document
+            if documents == [DONE]:
+                await _drain(lines)
+    for document in _rest(pending, is_stream=bool(is_stream)):
+        yield document
+
+
+def _rest(lines: list[str], *, is_stream: bool) -> list[object]:
+    """Return what stands at the end of an answer: a whole body, or an event that nothing ended."""
+    documents = _decode(lines)
+    if any(lines) and not documents:
+        is_page = "".join(lines).lstrip().startswith("<")
+        reason = CUT if is_stream else Note("server_web_page") if is_page else BROKEN
+        raise AttemptError(reason, passing=True)
+    return documents if is_stream or not documents else [DONE, *documents]
+
+
+async def _drain(lines: AsyncIterator[str]) -> None:
+    """Read what comes behind the end of a stream, so that its connection can be used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in lines:
+                pass
+
+
+def _decode(lines: list[str]) -> list[object]:
+    """Return the JSON document, or the mark `DONE`, on these lines, in a list; an empty one where there is neither."""
+    text = "\n".join(lines).strip()
+    if text == DONE:
+        return [DONE]
+    with suppress(ValueError, RecursionError):
+        return [json.loads(text)]
+    return []
+
+
+async def _lines(answer: HttpResponse) -> AsyncIterator[str]:
+    """Yield the lines of an answer. `str.splitlines` would also divide at separators that JSON allows in a string."""
+    size = 0
+    parts: list[bytes] = []
+    async for data in answer.aiter_bytes():
+        size += len(data)
+        if size > LARGEST_ANSWER:
+            raise AttemptError(Note("answer_too_large", {"bytes": LARGEST_ANSWER}))
+        *ends, rest = re.split(rb"\r\n|\n|\r", data)
+        for end in ends:
+            yield b"".join([*parts, end]).decode("utf-8-sig", errors="replace")
+            parts = []
+        parts.append(rest)
+    yield b"".join(parts).decode("utf-8-sig", errors="replace")

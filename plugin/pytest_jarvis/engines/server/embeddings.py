@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
+    BROKEN,
     EMBEDDING_KEY_VARIABLE,
     SILENCE_S,
     AttemptError,
     Connection,
-    client_errors,
     is_same_origin,
     time_limit,
 )
@@ -102,17 +102,16 @@ class ServerEncoder:
         import numpy as np
 
         async with time_limit(limit_s):
-            try:
-                # Not all servers support the client's default, base64.
-                answer: Any = await self._client.embeddings.create(
-                    model=self._model, input=texts, encoding_format="float"
-                )
-                rows = sorted(answer.data, key=lambda row: row.index)
-                if [row.index for row in rows] != list(range(len(texts))):
-                    raise ValueError  # read like any other malformed answer, below
-                return [np.asarray(row.embedding, dtype=np.float32) for row in rows]
-            except client_errors() as error:
-                raise self._connection.read_error(error) from error
+            body = {"model": self._model, "input": texts, "encoding_format": "float"}
+            answer = await self._connection.ask_whole("/embeddings", body, client=self._client)
+        try:
+            rows = {row["index"]: np.asarray(row["embedding"], dtype=np.float32) for row in answer["data"]}
+            vectors = [rows[place] for place in range(len(texts))]
+        except (ValueError, TypeError, KeyError) as error:
+            raise AttemptError(BROKEN) from error
+        if len({vector.shape for vector in vectors}) != 1 or vectors[0].ndim != 1 or not np.isfinite(vectors).all():
+            raise AttemptError(BROKEN)
+        return vectors
 
 
 class LocalEncoder:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 _NOT_MEASURED: Final = "not measured (server)"
+_UNDER_REASONING: Final = Note("answer_under_reasoning")
 _PROGRESS_EVERY_S: Final = 0.1
 _LEAST_LOST: Final = 8
 """Consecutive requests lost, retries included, after which a server counts as gone."""
@@ -80,7 +81,7 @@ class ServerEngine:
         self._spec = spec
         self._settings = settings
         self._names = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
-        self._connection = Connection(spec.base_url)
+        self._connection = Connection(spec.base_url, spec.embedding_url)
         self._client = ServerClient(self._connection, settings, retries=spec.retries)
         self._notes: list[Note] = []
         try:
@@ -253,11 +254,16 @@ class ServerEngine:
 
     def _read(self, request: Request, answer: ServerAnswer) -> Response | Failure:
         """Return the response of an answer; a Failure when its thinking never closed."""
-        reasoning = answer.reasoning.strip()
+        text, reasoning = answer.text, answer.reasoning.strip()
+        if reasoning and not text.strip() and answer.finish_reason == "stop" and not self._settings.thinking:
+            # The server's parser looks for the end of a thought that was never begun.
+            text, reasoning = reasoning, ""
+            if _UNDER_REASONING not in self._notes:
+                self._notes.append(_UNDER_REASONING)
         # A template may open the thinking in the prompt: then the answer has only its end.
-        thinking_open = not reasoning and CLOSE in answer.text
-        parts = split_answer(answer.text, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
-        if parts.text is None or (reasoning and not answer.text.strip()):
+        thinking_open = not reasoning and CLOSE in text
+        parts = split_answer(text, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
+        if parts.text is None or (reasoning and not text.strip()):
             return _failure(request, "generate", Note("thinking_not_closed", {"tokens": answer.new_tokens}))
         return Response(
             prompt_id=request.prompt_id,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from difflib import SequenceMatcher, get_close_matches
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_jarvis.engines.base import PROBES
-from pytest_jarvis.engines.server.client import FIELDS, Field, ProbeAnswer, ServerClient, ServerRequest
+from pytest_jarvis.engines.server.client import FIELDS, Field, ServerAnswer, ServerClient, ServerRequest
 from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
     AttemptError,
     Connection,
-    client_errors,
+    proxy_variable,
     time_limit,
 )
+from pytest_jarvis.files import shorten, well_formed
 from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, Note, ServedModel
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
@@ -26,6 +29,10 @@ _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), (
 _LIST_S: Final = 30.0
 """Longest time for the list of models, which needs no model loaded."""
 _SHORT_S: Final = 5.0
+_MOST_NAMES: Final = 10
+"""Names shown of a long list."""
+_VERSION: Final = re.compile(r"/v\d\w*/?$")
+_STATUS_OF_PROXY: Final = frozenset({407, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +54,8 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
     `sampled`: the run samples, so that seeds matter. `client` learns which fields the server accepts.
     """
     arms = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
-    models = await _served(connection, arms)
     try:
+        models = await _served(connection, client, arms)
         fingerprint, counted = await _learn_fields(client, spec.base_model_id)
         probes = await prove(client, spec, arms)
         repeats = await check_seeds(client, list(arms.values())[: 2 if probes.mixes else 1]) if sampled else None
@@ -66,39 +73,86 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
     )
 
 
-async def _served(connection: Connection, arms: Arms) -> tuple[ServedModel, ...]:
-    """Return each arm's model as the server lists it; raise EngineError for one that is not listed."""
+async def _served(connection: Connection, client: ServerClient, arms: Arms) -> tuple[ServedModel, ...]:
+    """Return each arm's model as the server lists it; one that is not listed is asked for an answer.
+
+    Raises EngineError for a name that is not served. A server may have no list, and may serve more than it lists.
+    """
     try:
         async with time_limit(min(_LIST_S, connection.preflight_s)):
-            page = await connection.client.models.list()
-        listed = {str(model.id): model for model in page.data}
-    except client_errors() as error:
-        read = connection.read_error(error)
-        raise EngineError(f"{connection.base_url}: {read.reason}{_advice(connection, read)}") from error
+            listed = _entries(await connection.ask_whole("/models"))
+    except AttemptError as error:
+        if error.lost or error.status in {401, 403} or error.reason.code in {"server_web_page", "server_redirects"}:
+            raise
+        listed = {}
     found = []
     for arm, name in arms.items():
         # Ollama lists a name without a tag under `:latest`.
-        model = listed.get(name) or listed.get(f"{name}:latest")
-        if model is None:
-            option = "--jarvis-model" if arm == BASE_ARM else "--jarvis-adapter"
-            raise EngineError(
-                f"{connection.base_url}: no model {name!r} is served there ({option}); "
-                f"served: {', '.join(sorted(listed)) or 'none'}"
-            )
-        facts = {key: str(value) for key in _FACTS if (value := getattr(model, key, None)) is not None}
+        entry = listed.get(name, listed.get(f"{name}:latest"))
+        if entry is None:
+            await _ask_unlisted(connection, client, listed, arm, name)
+        facts = {key: connection.clean(str(value)) for key in _FACTS if (value := (entry or {}).get(key)) is not None}
         found.append(ServedModel(arm=arm, name=name, facts=facts))
     return tuple(found)
 
 
+def _entries(document: object) -> dict[str, dict[str, object]]:
+    """Return the entries of a list of models by name; the list may be bare, and an entry a mere name."""
+    found = document.get("data") or document.get("models") if isinstance(document, dict) else document
+    listed = {}
+    for item in found if isinstance(found, list) else []:
+        entry = item if isinstance(item, dict) else {"id": item}
+        name = next((entry[key] for key in ("id", "name", "model") if entry.get(key)), None)
+        if isinstance(name, str):
+            listed[well_formed(name)] = entry
+    return listed
+
+
+async def _ask_unlisted(
+    connection: Connection, client: ServerClient, listed: Mapping[str, object], arm: str, name: str
+) -> None:
+    """Raise EngineError for a name that is a slip of a listed one, or under which the server does not answer."""
+    shown, why = [known for known in listed if _is_slip(name, known)], ""
+    if not shown:
+        try:
+            await client.try_fields(_first_request(name), frozenset())
+        except AttemptError as error:
+            if not listed:
+                raise
+            why = f" ({error.reason})" if error.passing else ""
+        else:
+            return
+        shown = get_close_matches(name, listed, n=_MOST_NAMES, cutoff=0.0)
+    option = "--jarvis-model" if arm == BASE_ARM else "--jarvis-adapter"
+    names = ", ".join(map(shorten, sorted(listed) if len(listed) <= _MOST_NAMES else shown)) or "none"
+    more = f" and {len(listed) - len(shown)} more" if len(listed) > _MOST_NAMES else ""
+    raise EngineError(
+        f"{connection.base_url}: no model {name!r} is served there ({option}){why}; served: {names}{more}"
+    )
+
+
+def _is_slip(name: str, known: str) -> bool:
+    """Return whether two names differ by one slip of the keyboard; a digit is none: it tells versions apart."""
+    changes = SequenceMatcher(None, name, known, autojunk=False).get_opcodes()
+    changed = "".join(name[a:b] + known[c:d] for kind, a, b, c, d in changes if kind != "equal")
+    return len(changed) <= 2 < min(len(name), len(known)) and not any(map(str.isdigit, changed))
+
+
 def _advice(connection: Connection, error: AttemptError) -> str:
+    proxy = proxy_variable(connection.base_url)
     if error.status in {401, 403}:
         said = "its key is refused" if connection.has_key else "it wants a key"
         return f"; {said}: set JARVIS_API_KEY"
-    if error.status == 404:
-        return "; give the address up to and with /v1"
     if error.is_silence:
         return f"; {ADVICE_ON_SILENCE}"
-    return "; start the server, or correct --jarvis-base-url" if error.lost else ""
+    if proxy and (error.lost or error.status in _STATUS_OF_PROXY):
+        return f"; it is asked through the proxy in {proxy}: correct that, or name the server in NO_PROXY"
+    if error.lost:
+        return "; start the server, or correct --jarvis-base-url"
+    is_page = error.reason.code == "server_web_page"
+    if is_page or error.status in {404, 405} or not _VERSION.search(connection.base_url):
+        return "; give the address up to and with /v1"
+    return ""
 
 
 async def _learn_fields(client: ServerClient, model: str) -> tuple[str | None, bool]:
@@ -106,11 +160,11 @@ async def _learn_fields(client: ServerClient, model: str) -> tuple[str | None, b
 
     A refused request is retried with the common core alone, then with each further field alone.
     """
-    request = ServerRequest(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
+    request = _first_request(model)
     try:
         answer = await client.try_fields(request, frozenset(FIELDS))
     except AttemptError as error:
-        if error.status not in {400, 422}:
+        if not error.may_be_refusal:
             raise
         answer = await client.try_fields(request, frozenset())
         client.accepted = frozenset([field for field in FIELDS if await _accepts(client, request, field)])
@@ -123,10 +177,14 @@ async def _accepts(client: ServerClient, request: ServerRequest, field: Field) -
     try:
         await client.try_fields(request, frozenset({field}))
     except AttemptError as error:
-        if error.status not in {400, 422}:
+        if not error.may_be_refusal:
             raise
         return False
     return True
+
+
+def _first_request(model: str) -> ServerRequest:
+    return ServerRequest(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
 
 
 async def _version(connection: Connection) -> str | None:
@@ -137,11 +195,11 @@ async def _version(connection: Connection) -> str | None:
         url = urlunsplit((address.scheme, address.netloc, root + path, "", ""))
         try:
             async with time_limit(_SHORT_S):
-                answer: Any = await connection.client.get(url, cast_to=object)
-        except client_errors():
+                answer = await connection.ask_whole(url)
+        except AttemptError:
             continue
         if isinstance(answer, dict) and isinstance(found := answer.get(key), str):
-            return connection.redact(found)
+            return connection.clean(found)
     return None
 
 
@@ -215,12 +273,12 @@ async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | N
     def ask(text: str, seed: int, name: str) -> ServerRequest:
         return ServerRequest(model=name, text=text, seed=seed, max_tokens=PROBE_TOKENS, temperature=_TEMPERATURE)
 
-    alone = [[(await client.rehearse(ask(text, 1, names[0]))).text for text in _SEED_PROBES] for _ in range(2)]
+    alone = [[(await client.rehearse(ask(text, 1, names[0]))).said for text in _SEED_PROBES] for _ in range(2)]
     if alone[0] != alone[1]:
         return "never"
     requests = [ask(text, seed, name) for text in _SEED_PROBES for seed in _SEEDS for name in names]
-    first = [answer.text for answer in await asyncio.gather(*map(client.rehearse, requests))]
-    second = [answer.text for answer in await asyncio.gather(*map(client.rehearse, reversed(requests)))]
+    first = [answer.said for answer in await asyncio.gather(*map(client.rehearse, requests))]
+    second = [answer.said for answer in await asyncio.gather(*map(client.rehearse, reversed(requests)))]
     if first != second[::-1]:
         return "alone"
     texts: dict[tuple[str, str], set[str]] = {}
@@ -229,7 +287,7 @@ async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | N
     return "always" if any(len(found) > 1 for found in texts.values()) else None
 
 
-async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ProbeAnswer]:
+async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ServerAnswer]:
     """Return greedy answers to the probes by each of `names`, all in flight at once, grouped by probe."""
     requests = [
         ServerRequest(model=name, text=text, seed=1, max_tokens=PROBE_TOKENS, temperature=0.0, is_probe=True)
@@ -239,17 +297,17 @@ async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ProbeAnsw
     return await asyncio.gather(*map(client.probe, requests))
 
 
-def _digest(found: Sequence[ProbeAnswer]) -> str:
-    return hashlib.sha256("\x1f".join(one.text for one in found).encode()).hexdigest()
+def _digest(found: Sequence[ServerAnswer]) -> str:
+    return hashlib.sha256("\x1f".join(one.said for one in found).encode()).hexdigest()
 
 
 def _prove_one(
-    name: str, source: str, found: Sequence[ProbeAnswer], base: Sequence[ProbeAnswer], again: Sequence[ProbeAnswer]
+    name: str, source: str, found: Sequence[ServerAnswer], base: Sequence[ServerAnswer], again: Sequence[ServerAnswer]
 ) -> AdapterProof:
     """Return the proof of one adapter from its answers and the base's, asked before and after."""
     change, drift = largest_change(found, base), largest_change(base, again)
     # A text counts only where the base repeated its own.
-    changed = sum(tuned.text != one.text == other.text for tuned, one, other in zip(found, base, again, strict=True))
+    changed = sum(tuned.said != one.said == other.said for tuned, one, other in zip(found, base, again, strict=True))
     # Twice the base's own drift: rounding in a batch moves log-probabilities too.
     live = changed > 0 if change is None or drift is None else change > 2 * drift + _LEAST_CHANGE
     return AdapterProof(
@@ -271,7 +329,7 @@ def _prove_one(
 
 
 def _mixing_fault(
-    arm: str, mixed: Sequence[ProbeAnswer], alone: Mapping[str, Sequence[ProbeAnswer]], live: set[str]
+    arm: str, mixed: Sequence[ServerAnswer], alone: Mapping[str, Sequence[ServerAnswer]], live: set[str]
 ) -> Note | None:
     """Return how an arm's answers beside those of other arms differ from its own; None when they do not.
 
@@ -286,12 +344,12 @@ def _mixing_fault(
                 return Note("logprobs_off_beside", {"other": other, "name": arm, "size": error, "apart": apart})
             continue
         for seen, own, others in zip(mixed, alone[arm], alone[other], strict=True):
-            if seen.text == others.text != own.text:
+            if seen.said == others.said != own.said:
                 return Note("answers_of_another", {"other": other, "name": arm})
     return None
 
 
-def largest_change(one: Sequence[ProbeAnswer], other: Sequence[ProbeAnswer]) -> float | None:
+def largest_change(one: Sequence[ServerAnswer], other: Sequence[ServerAnswer]) -> float | None:
     """Return the largest difference of a log-probability between two lists of answers; None without any.
 
     Compared as long as the likeliest tokens agree: from there on the texts differ. A token that only one of two places

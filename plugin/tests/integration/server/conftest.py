@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from typing import Any
@@ -51,6 +51,8 @@ class Fault:
     """Sent in place of the answer, as if it were one."""
     trickles: bool = False
     """Whether bytes come that never make an answer."""
+    drops: bool = False
+    """Whether the connection closes without an answer."""
 
 
 @dataclass(kw_only=True)
@@ -59,13 +61,18 @@ class Server:
 
     url: str = ""
     names: tuple[str, ...] = ("base", "lora")
+    unlisted: frozenset[str] = frozenset()
+    """Names that are served without being listed."""
     inert: frozenset[str] = frozenset()
     """Names that answer as the base does."""
     fault: Callable[[dict[str, Any], int], Fault | None] = lambda _body, _number: None
     """Called with a request and its number, from 0."""
     honours_seeds: bool = True
     refused: frozenset[str] = frozenset()
-    """Fields that are answered with 400."""
+    """Fields that are answered with `refusal`."""
+    refusal: Fault = field(default_factory=lambda: Fault(status=400))
+    models: Fault | None = None
+    """What the list of models is, in place of one of `names`."""
     has_logprobs: bool = True
     counts: bool = True
     fingerprint: str | None = "fp-1"
@@ -121,6 +128,7 @@ class Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Remember the names of the headers, as they came over the socket."""
         whole = super().parse_request()
+        self.path = self.path.removeprefix("http://models.example")  # as a proxy is asked
         if whole:
             self.state.headers.append((self.path, [name.lower() for name in self.headers]))
         return whole
@@ -128,6 +136,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path in self.state.trickles:
             self._trickle()
+        elif self.path == "/v1/models" and self.state.models is not None:
+            self._fail({}, self.state.models)
         elif self.path == "/v1/models":
             if self.state.key and self.headers.get("Authorization") != f"Bearer {self.state.key}":
                 self._send({"error": {"message": f"not a key: {self.headers.get('Authorization')}"}}, 401)
@@ -160,17 +170,28 @@ class Handler(BaseHTTPRequestHandler):
                 state.under_way.remove(body["model"])
 
     def _answer(self, body: dict[str, Any], fault: Fault | None) -> None:
-        if refused := self.state.refused & body.keys():
-            self._send({"error": {"message": f"unknown fields: {sorted(refused)}"}}, 400)
-        elif fault is not None and fault.status is not None:
+        served = {name.removesuffix(":latest") for name in (*self.state.names, *self.state.unlisted)}
+        if not self.path.startswith("/v1/"):
+            self._send({"detail": "Not Found"}, 404)
+        elif body["model"] not in served:
+            self._send({"error": {"message": f"no model {body['model']}"}}, 404)
+        elif refused := self.state.refused & body.keys():
+            self._fail(body, replace(self.state.refusal, said=f"unknown fields: {sorted(refused)}"))
+        else:
+            self._fail(body, fault or Fault())
+
+    def _fail(self, body: dict[str, Any], fault: Fault) -> None:
+        if fault.status is not None:
             self._send({"error": {"message": fault.said}}, fault.status, fault.headers)
-        elif fault is not None and fault.raw is not None:
+        elif fault.raw is not None:
             self._begin("text/event-stream" if body.get("stream") else "application/json")
             self.wfile.write(fault.raw)
-        elif fault is not None and fault.trickles:
+        elif fault.trickles:
             self._trickle()
+        elif fault.drops:
+            self.close_connection = True
         elif body.get("stream"):
-            self._stream(body, fault or Fault())
+            self._stream(body, fault)
         else:
             self._whole(body)
 
@@ -209,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _whole(self, body: dict[str, Any]) -> None:
-        _, pieces, finish = self._said(body)
+        reasoning, pieces, finish = self._said(body)
         is_chat = self.path.endswith("/chat/completions")
         tables = [{piece: -0.1, "x": -2.0 - len(piece) / 10} for piece in pieces]
         logprobs: object = None
@@ -218,7 +239,8 @@ class Handler(BaseHTTPRequestHandler):
             content = [{"token": top[0]["token"], "logprob": top[0]["logprob"], "top_logprobs": top} for top in tops]
             logprobs = {"content": content} if is_chat else {"top_logprobs": tables}
         text = "".join(pieces)
-        said = {"message": {"role": "assistant", "content": text}} if is_chat else {"text": text}
+        message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
+        said = {"message": message} if is_chat else {"text": text}
         self._send({"id": "x", "choices": [{"index": 0, "finish_reason": finish, "logprobs": logprobs, **said}]})
 
     def _embed(self, body: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ def outcomes_by_prompt(engine: Any, requests: Any) -> dict[str, list[Any]]:
         ({"cut_after": 2}, "the connection was cut in the middle of the answer (after 3 tries)"),
         ({"raw": b"data: {oops\n\n"}, "the server's answer is not what the API promises (after 3 tries)"),
         ({"raw": b'data: {"choices": [3]}\n\n'}, "the server's answer is not what the API promises (after 3 tries)"),
-        ({"raw": b"<html>busy</html>"}, "the connection was cut in the middle of the answer (after 3 tries)"),
+        ({"raw": b"<html>busy</html>"}, "the server answered with a web page (after 3 tries)"),
         (
             {"raw": b'data: {"error": {"message": "lost a card"}}\n\n'},
             "the server reported an error in its answer: lost a card (after 3 tries)",

@@ -1,5 +1,6 @@
 """Which server gets which key: the server's own goes to no other."""
 
+import re
 from typing import Any
 
 import pytest
@@ -65,6 +66,20 @@ def test_without_a_key_no_request_has_an_authorization(
     asked = {path for path, _ in server.headers}
     assert asked >= {"/v1/models", "/version", "/v1/chat/completions", "/v1/embeddings"}
     assert [] == [path for path, names in server.headers if "authorization" in names]
+
+
+@pytest.mark.parametrize("variable", ["JARVIS_API_KEY", "OPENAI_API_KEY", "JARVIS_EMBEDDING_API_KEY"])
+@pytest.mark.parametrize(
+    ("key", "char"), [("“sk-secret”", "U+201C"), ("sk-secret\n", "U+000A"), ("sk secret", "U+0020")]
+)
+def test_a_key_that_no_header_can_carry_is_one_sentence_with_its_variable(
+    load, monkeypatch, variable: str, key: str, char: str
+) -> None:
+    monkeypatch.delenv("JARVIS_API_KEY")
+    monkeypatch.setenv(variable, key)
+    with pytest.raises(EngineError, match=f"^{variable}: the key holds the character {re.escape(char)}, ") as refused:
+        load()
+    assert "secret" not in str(refused.value)
 
 
 def test_a_key_of_the_servers_does_not_become_one_where_the_embeddings_have_none(server, load) -> None:

@@ -153,3 +153,18 @@ def test_another_version_of_the_server_is_asked_for_everything_again(project, se
     run(project, server, "--jarvis-report-dir", "second", *sampled)
     prompts = [body["messages"][-1]["content"] for body in server.asked]
     assert prompts.count("ouvre chrome") == 2
+
+
+HOSTILE = "\x1b]0;pwn\x07\x1b[2J\x9b31mevil\x7f"
+
+
+@pytest.mark.parametrize("where", ["names", "reason", "facts", "text"])
+def test_what_a_server_says_controls_no_terminal(project, server, fault, where: str) -> None:
+    server.names = (*server.names, HOSTILE) if where != "names" else (HOSTILE,)
+    server.fault = lambda _body, number: fault(status=400, said=HOSTILE) if where == "reason" and number > 12 else None
+    server.paths = {"/version": {"version": HOSTILE if where == "facts" else "1"}}
+    server.reply = (lambda body: ("", f"{body['model']} {HOSTILE}", "stop")) if where == "text" else None
+    outcome = run(project, server, "--jarvis-report-dir", "out", "--jarvis-samples", "1", "-vv")
+    shown = outcome.stdout.str() + outcome.stderr.str()
+    assert not {"\x1b", "\x07", "\x9b", "\x7f"} & set(shown)
+    assert ("evil" in shown) == (where != "facts")

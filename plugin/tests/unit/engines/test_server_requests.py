@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_jarvis.engines.server.client import ProbeAnswer, request_seed
+from pytest_jarvis.engines.server.client import ServerAnswer, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, is_same_origin, retry_after_s
 from pytest_jarvis.engines.server.embeddings import LocalEncoder
 from pytest_jarvis.engines.server.preflight import largest_change
@@ -63,8 +63,8 @@ def test_an_origin_is_scheme_host_and_port(other: str, expected: bool) -> None:
     assert expected == is_same_origin("https://h/v1", other)
 
 
-def probed(*places: dict[str, float]) -> list[ProbeAnswer]:
-    return [ProbeAnswer(text="", places=places)]
+def probed(*places: dict[str, float]) -> list[ServerAnswer]:
+    return [ServerAnswer(text="", places=places)]
 
 
 def test_equal_answers_have_no_change() -> None:
