@@ -63,3 +63,17 @@ def find_phrases(text: str, phrases: Iterable[str], *, substring: bool = False) 
         return tuple(item for item in phrases if any(canonical(one) in whole for one in item.split("|")))
     spaced = phrase(text)
     return tuple(item for item in phrases if any(phrase(one) in spaced for one in item.split("|")))
+
+
+def value_allowed(value: object, expected: object) -> bool:
+    """Return whether a value equals the expected one: texts regardless of case and accents, numbers by value.
+
+    A list expects one of its values; a list as value is compared as a whole.
+    """
+    if isinstance(expected, list) and not isinstance(value, list):
+        return any(value_allowed(value, one) for one in expected)
+    if isinstance(value, str) and isinstance(expected, str):
+        return canonical(value) == canonical(expected)
+    if isinstance(value, bool) is not isinstance(expected, bool):
+        return False
+    return value == expected

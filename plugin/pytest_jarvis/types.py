@@ -73,7 +73,7 @@ NoteCode = Literal[
     "text",
     # Reasons of failures.
     "out_of_memory", "not_finite", "cut_in_time", "thinking_not_closed", "not_recorded", "worker_died",
-    "no_clean_answer", "metric_fault", "hook_fault", "raised", "not_a_number", "not_numbers_by_name", "not_a_name",
+    "metric_fault", "hook_fault", "raised", "not_a_number", "not_numbers_by_name", "not_a_name",
     "name_taken",
     # Failures of requests to a server.
     "after_tries", "server_status", "server_unreachable", "server_silent", "server_too_slow", "no_token_in_time",
@@ -106,7 +106,6 @@ _ENGLISH: Final[Mapping[NoteCode, str]] = {
     ),
     "not_recorded": "the replayed report holds no response to this prompt; run without --jarvis-replay",
     "worker_died": "the worker process died while it ran this test",
-    "no_clean_answer": "no answer to the clean command '{command}': {cause}",
     "metric_fault": "metric '{metric}': prompt '{prompt}', {arm}, response {number}: {cause}",
     "hook_fault": "{hook}: prompt '{prompt}', {arm}, response {number}: {cause}",
     "raised": "raised {error}",

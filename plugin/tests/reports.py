@@ -11,6 +11,7 @@ from samples import WHEN
 
 from pytest_jarvis.inputs.options import declare
 from pytest_jarvis.inputs.prompts import PromptSet
+from pytest_jarvis.metrics.deeds import Outcome
 from pytest_jarvis.report.schema import FailureRow, Figure, Machine, Report, ResultRow, Sample, failure_row
 from pytest_jarvis.run.benchmark import Benchmark
 from pytest_jarvis.run.build_report import SessionResults, decide_rows, judge_gate
@@ -163,7 +164,8 @@ def _sample(recipe: Recipe, draw: random.Random, key: ResponseKey, level: float)
     found = draw.choice((0, 1, 2))
     finish_reason: FinishReason = "length" if draw.random() < 0.02 else "stop"
     tokens, seconds = draw.randint(8, 40), draw.uniform(0.5, 2)
-    scores = {"keyword_match": found / 2, "jarvis_relevance": min(1.0, terms * STEP)}
+    done = terms >= 5
+    scores = {"deeds": float(done), "keyword_share": found / 2, "jarvis_relevance": min(1.0, terms * STEP)}
     return Sample(
         response=Response(
             prompt_id=key[0],
@@ -179,6 +181,7 @@ def _sample(recipe: Recipe, draw: random.Random, key: ResponseKey, level: float)
         ),
         scores=scores if recipe.metrics else {},
         keywords_found=("ouvre", "fenêtre")[:found],
+        outcome=Outcome(kind="done", reason="announced") if done else Outcome(kind="not_done", reason="explained"),
         terms_found=tuple(f"terme{number}" for number in range(terms)),
         tools_named=("open_app_tool", "mute_tool")[: draw.randint(0, 2)],
     )

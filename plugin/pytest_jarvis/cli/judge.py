@@ -65,7 +65,7 @@ def _judged_lines(answers: Sequence[Answer], outcomes: Sequence[Outcome], prompt
     cases, dictionary = {case.prompt_id: case for case in prompts.cases}, Dictionary.of(prompts.tools)
     lines = []
     for answer, outcome in zip(answers, outcomes, strict=True):
-        score = score_text(answer.text, cases[answer.prompt_id], dictionary)
+        score = score_text(answer.text, cases[answer.prompt_id], dictionary, outcome)
         given = {name: getattr(answer, name) for name in answer.__struct_fields__ if getattr(answer, name) is not None}
         found = {
             "outcome": outcome.kind,
@@ -73,7 +73,7 @@ def _judged_lines(answers: Sequence[Answer], outcomes: Sequence[Outcome], prompt
             "target": outcome.target,
             "reason": outcome.reason,
             "evidence": outcome.evidence,
-            "relevance": round(score.relevance, 4),
+            "relevance": None if score.relevance is None else round(score.relevance, 4),
             "keywords": score.keywords_found,
         }
         lines.append(json.dumps(given | found, ensure_ascii=False))

@@ -111,6 +111,9 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Name of a built-in or custom metric -> its thresholds."""
 
 
+RelevanceScope = Literal["tool", "dictionary"]
+
+
 class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which metrics to compute."""
 
@@ -123,11 +126,13 @@ class MetricsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     relevance: bool = True
     """JARVIS relevance, which the gate judges."""
     relevance_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
-    """Share of the dictionary's terms at which JARVIS relevance reaches 1: min(1, found / (share * total))."""
+    """Share of the terms at which JARVIS relevance reaches 1: min(1, found / (share * total))."""
+    relevance_scope: RelevanceScope = "tool"
+    """`tool`: the terms of the expected tool, where the response announces an action; `dictionary`: all, anywhere."""
+    deeds: bool = True
+    """Share of responses that did what was asked, as judged from their calls, else from their words."""
     tool_routing: bool = True
-    """Tool choice: the tool called, or the one named most where no tools are offered. It costs nothing."""
-    understanding: bool = False
-    """Understanding of misheard commands; also generates responses to clean commands that are no prompts of the run."""
+    """Tool choice: the tool called or, where no tools are offered, that of the deed. It costs nothing."""
 
 
 class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,9 +15,9 @@ from typing import Final, Literal
 import msgspec
 
 from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.metrics.deeds import Outcome
 from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand, interpret, is_understood
 from pytest_jarvis.types import PromptCase, Response
 
 Per = Literal["response", "pair"]
@@ -27,7 +27,7 @@ Unit = Literal["score", "share", "similarity", "count", "seconds", "own"]
 Place = Literal["column", "section", "line", "detail"]
 """Where reports show a metric. column: in every table of figures. section: in a section of its own, with details.
 line: among further metrics, as custom ones. detail: among the statistics alone."""
-Switch = Literal["relevance", "keywords", "cosine", "tool_routing", "understanding"]
+Switch = Literal["deeds", "relevance", "keywords", "cosine", "tool_routing"]
 """Key of the configuration's section `metrics` that turns a metric off."""
 
 
@@ -51,10 +51,10 @@ class Reading:
     """What built-in metrics are computed from: the details of one response, read once."""
 
     text: TextScore
+    outcome: Outcome | None = None
+    """What it did; None where the prompt does not say what is wanted."""
     routing: Routing | None = None
     """How it chose its tool; None where the prompt states no tool."""
-    clean: CleanCommand | None = None
-    """The same arm's majority for the clean command; None where the prompt has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +79,16 @@ class Metric:
 
 RELEVANCE: Final = "jarvis_relevance"
 """The metric that the gate judges."""
-KEYWORDS: Final = "keyword_match"
+DEEDS: Final = "deeds"
+KEYWORDS: Final = "keyword_share"
+KEYWORD_COUNT: Final = "keyword_match"
 COSINE: Final = "cosine_similarity"
 TOOL_ROUTING: Final = "tool_routing"
-UNDERSTOOD: Final = "understood"
 
 
-def _relevance(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    """Return the JARVIS relevance; None where none or several tools are wanted: naming many makes none better."""
-    del response
-    return reading.text.relevance if case.has_relevance else None
+def _deeds(case: PromptCase, response: Response, reading: Reading) -> float | None:
+    del case, response
+    return None if reading.outcome is None else float(reading.outcome.done)
 
 
 def _routing(case: PromptCase, response: Response, reading: Reading) -> float | None:
@@ -96,25 +96,24 @@ def _routing(case: PromptCase, response: Response, reading: Reading) -> float | 
     return None if reading.routing is None else float(reading.routing.right)
 
 
-def _understood(case: PromptCase, response: Response, reading: Reading) -> float | None:
-    del case
-    if reading.clean is None:
-        return None
-    return float(is_understood(interpret(response, reading.text), reading.clean))
-
-
 BUILT_IN: Final[Mapping[str, Metric]] = {
     metric.spec.name: metric
     for metric in (
         Metric(
+            spec=MetricSpec(name=DEEDS, label="Deeds done", unit="share"),
+            measure=_deeds,
+            place="column",
+            switch="deeds",
+        ),
+        Metric(
             spec=MetricSpec(name=RELEVANCE, label="JARVIS relevance", unit="score"),
-            measure=_relevance,
+            measure=lambda case, response, reading: reading.text.relevance,  # noqa: ARG005
             place="column",
             switch="relevance",
         ),
         Metric(
             spec=MetricSpec(name=KEYWORDS, label="Keywords found", unit="share"),
-            measure=lambda case, response, reading: reading.text.keyword_match,  # noqa: ARG005
+            measure=lambda case, response, reading: reading.text.keyword_share,  # noqa: ARG005
             place="column",
             switch="keywords",
         ),
@@ -130,10 +129,16 @@ BUILT_IN: Final[Mapping[str, Metric]] = {
             switch="tool_routing",
         ),
         Metric(
-            spec=MetricSpec(name=UNDERSTOOD, label="Commands understood", unit="share"),
-            measure=_understood,
-            place="section",
-            switch="understanding",
+            spec=MetricSpec(name=KEYWORD_COUNT, label="Keywords found, counted", unit="count"),
+            measure=lambda case, response, reading: float(len(reading.text.keywords_found)),  # noqa: ARG005
+            place="detail",
+            switch="keywords",
+        ),
+        Metric(
+            spec=MetricSpec(name="dictionary_relevance", label="JARVIS relevance, whole dictionary", unit="score"),
+            measure=lambda case, response, reading: reading.text.dictionary_relevance if case.has_relevance else None,  # noqa: ARG005
+            place="detail",
+            switch="relevance",
         ),
         Metric(
             spec=MetricSpec(name="characters", label="Characters", unit="count", higher_is_better=False),

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.metrics.deeds import Outcome
+from pytest_jarvis.metrics.wording import ALTERNATIVE, find_wording
 from pytest_jarvis.text import find_phrases, phrase
 from pytest_jarvis.types import PromptCase, Tool
 
 RELEVANCE_SHARE: Final = 0.3
-"""The share of the dictionary at which a response's relevance reaches 1."""
+"""The share of the terms at which a response's relevance reaches 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,19 +21,28 @@ class Dictionary:
     """The terms of all tools, prepared for the search."""
 
     terms: tuple[str, ...]
-    tool_of: tuple[str, ...]
-    """The tool of each term."""
+    """Each once."""
+    tools_of: tuple[tuple[str, ...], ...]
+    """The tools of each term."""
     phrases: tuple[str, ...]
     """The canonical phrase of each term."""
+    terms_of: dict[str, tuple[str, ...]]
+    """Tool -> its own terms."""
 
     @classmethod
     def of(cls, tools: Sequence[Tool]) -> Dictionary:
         """Return the dictionary of `tools`, in their order."""
-        pairs = [(term, tool.name) for tool in tools for term in tool.terms]
+        owners: dict[str, list[str]] = {}
+        shown: dict[str, str] = {}
+        for tool in tools:
+            for term in tool.terms:
+                shown.setdefault(phrase(term), term)
+                owners.setdefault(phrase(term), []).append(tool.name)
         return cls(
-            terms=tuple(term for term, _ in pairs),
-            tool_of=tuple(name for _, name in pairs),
-            phrases=tuple(phrase(term) for term, _ in pairs),
+            terms=tuple(shown.values()),
+            tools_of=tuple(map(tuple, owners.values())),
+            phrases=tuple(shown),
+            terms_of={tool.name: tool.terms for tool in tools},
         )
 
 
@@ -39,22 +51,25 @@ class TextScore:
     """Keywords and terms found in one response."""
 
     keywords_found: tuple[str, ...]
-    keyword_match: float
+    keyword_share: float
     """Share of the prompt's keywords that occur, in [0, 1]."""
     terms_found: tuple[str, ...]
+    """Of the whole dictionary, wherever they stand."""
     tools_named: tuple[str, ...]
     """Tools with at least one term in the response, most named first, then in the dictionary's order."""
-    named_most: tuple[str, ...]
-    """Those of them with the most terms: several when they are named equally often."""
-    relevance: float
-    """JARVIS relevance, in [0, 1]."""
+    terms_announced: tuple[str, ...]
+    """Of the expected tool, where the response announces or reports its action."""
+    relevance: float | None
+    """JARVIS relevance, in [0, 1], in the configured scope; None where it does not apply."""
+    dictionary_relevance: float
+    """JARVIS relevance over all terms, wherever they stand."""
 
 
 def jarvis_relevance(found: int, total: int, share: float = RELEVANCE_SHARE) -> float:
-    """Return min(1, found / (share * total)) for `found` distinct terms of a dictionary of `total` terms.
+    """Return min(1, found / (share * total)) for `found` distinct terms of `total`.
 
-    `share` is that of the dictionary at which relevance reaches 1. Raises ValueError for an empty dictionary or a count
-    outside it.
+    `share` is that of the terms at which relevance reaches 1. Raises ValueError without terms, or for a count outside
+    them.
     """
     if total < 1 or not 0 <= found <= total:
         raise ValueError(f"expected 0 <= found <= total and total >= 1, found {found} of {total}")
@@ -62,28 +77,47 @@ def jarvis_relevance(found: int, total: int, share: float = RELEVANCE_SHARE) -> 
 
 
 def score_text(
-    text: str,
-    case: PromptCase,
-    dictionary: Dictionary,
-    *,
-    substring: bool = False,
-    relevance_share: float = RELEVANCE_SHARE,
+    text: str, case: PromptCase, dictionary: Dictionary, outcome: Outcome | None, section: MetricsSection | None = None
 ) -> TextScore:
     """Return the keyword match and the JARVIS relevance of `text` as an answer to `case`.
 
-    `substring` looks for keywords anywhere, not at word boundaries only; terms are always whole words.
+    Relevance counts the terms of the expected tool in what the `outcome` announces; in the scope `dictionary`, or for
+    a prompt without an expected tool, all terms wherever they stand. None where no tool is wanted, as naming many makes
+    no such answer better.
     """
-    keywords = find_phrases(text, case.keywords, substring=substring)
+    section = section or MetricsSection()
+    if section.keyword_mode == "substring":
+        keywords = tuple(
+            keyword for keyword in case.keywords if find_phrases(text, keyword.split(ALTERNATIVE), substring=True)
+        )
+    else:
+        keywords = find_wording(text, case.keywords)
     spaced = phrase(text)
     hits = [index for index, form in enumerate(dictionary.phrases) if form in spaced]
     counts: dict[str, int] = {}
     for index in hits:
-        counts[dictionary.tool_of[index]] = counts.get(dictionary.tool_of[index], 0) + 1
+        for tool in dictionary.tools_of[index]:
+            counts[tool] = counts.get(tool, 0) + 1
+    own = dictionary.terms_of.get(case.expected_tool or "", ())
+    announced = _announced(own, case, outcome)
+    literal = jarvis_relevance(len(hits), len(dictionary.terms), section.relevance_share)
+    scoped = jarvis_relevance(len(announced), len(own), section.relevance_share) if own else literal
     return TextScore(
         keywords_found=keywords,
-        keyword_match=len(keywords) / len(case.keywords),
+        keyword_share=len(keywords) / len(case.keywords),
         terms_found=tuple(dictionary.terms[index] for index in hits),
         tools_named=tuple(sorted(counts, key=lambda name: -counts[name])),
-        named_most=tuple(name for name, count in counts.items() if count == max(counts.values())),
-        relevance=jarvis_relevance(len(hits), len(dictionary.terms), relevance_share),
+        terms_announced=announced,
+        relevance=None if not case.has_relevance else literal if section.relevance_scope == "dictionary" else scoped,
+        dictionary_relevance=literal,
     )
+
+
+def _announced(terms: Sequence[str], case: PromptCase, outcome: Outcome | None) -> tuple[str, ...]:
+    """Return the terms that a response announces; a call of the expected tool is worth all of them."""
+    if outcome is None:
+        return ()
+    if outcome.by_call:
+        return tuple(terms) if outcome.tool == case.expected_tool else ()
+    found = {term for part in outcome.announced for term in find_wording(part, terms)}
+    return tuple(term for term in terms if term in found)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pytest_jarvis.text import canonical
+from pytest_jarvis.metrics.deeds.outcome import Outcome
+from pytest_jarvis.text import value_allowed
 from pytest_jarvis.types import MalformedCode, PromptCase, Tool, ToolCall
 
 RoutingReason = Literal[
@@ -25,7 +26,7 @@ RoutingReason = Literal[
 ]
 """right_tool: the expected tool, with valid arguments where it is called. right_silence: none expected, none called.
 wrong_tool: another tool. no_call: a tool expected, none called (or named). unwanted_call: none expected, one called (or
-named). several_calls: more than one call. tie: several tools named equally often. unknown_tool: a tool not offered.
+named). several_calls: more than one call, or several deeds. tie: in older reports. unknown_tool: a tool not offered.
 missing_argument, unexpected_argument, wrong_argument: the right tool, but a required argument is missing, an argument
 is not in the schema, or a value is not allowed by the schema or the prompt. malformed_call: a call that cannot be read.
 """
@@ -39,7 +40,7 @@ class Routing:
 
     reason: RoutingReason
     tool: str | None = None
-    """The one tool called, or named most; None without exactly one."""
+    """The one tool called, or that of the deed; None without exactly one."""
     argument: str | None = None
     """The argument that is missing, unexpected or wrong."""
     problem: MalformedCode | None = None
@@ -85,27 +86,19 @@ def _judge_call(call: ToolCall, case: PromptCase, tools: Mapping[str, Tool]) -> 
     return Routing(reason=reason, tool=call.name, argument=argument or None)
 
 
-def judge_named(named_most: Sequence[str], case: PromptCase) -> Routing | None:
-    """Judge the tools that a text names most (several when equally often); None for a prompt that states no tool.
-
-    A tie is not resolved: a text that names two tools equally often has not chosen.
-    """
+def routing_of(outcome: Outcome, case: PromptCase) -> Routing | None:
+    """Return the tool choice that a text's outcome shows; None for a prompt that states no tool."""
     if not is_judged(case):
         return None
-    if not named_most:
-        return Routing(reason="right_silence" if case.no_tool else "no_call")
-    tool = chosen_tool(None, named_most)
+    other = outcome.tool if outcome.tool != case.expected_tool else None
     if case.no_tool:
-        return Routing(reason="unwanted_call", tool=tool)
-    if tool is None:
-        return Routing(reason="tie")
-    return Routing(reason="right_tool" if tool == case.expected_tool else "wrong_tool", tool=tool)
-
-
-def chosen_tool(calls: Sequence[ToolCall] | None, named_most: Sequence[str]) -> str | None:
-    """Return the one tool that was called or, without calls, named most; None without exactly one."""
-    chosen = named_most if calls is None else [call.name for call in calls]
-    return chosen[0] if len(chosen) == 1 else None
+        silent = outcome.kind in {"done", "not_done"}
+        return Routing(reason="right_silence") if silent else Routing(reason="unwanted_call", tool=outcome.tool)
+    if outcome.kind in {"done", "wrong_target"}:
+        return Routing(reason="right_tool", tool=case.expected_tool)
+    if outcome.kind == "wrong_action":
+        return Routing(reason="wrong_tool", tool=other)
+    return Routing(reason="several_calls" if outcome.kind == "several" else "no_call")
 
 
 def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) -> str | None:
@@ -124,20 +117,6 @@ def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) ->
         return ""
     names = {str(error.absolute_path[0]) if error.absolute_path else "" for error in errors}
     return next((name for name in (*given, "") if name in names), None)
-
-
-def value_allowed(value: object, expected: object) -> bool:
-    """Return whether a value equals the expected one: texts regardless of case and accents, numbers by value.
-
-    A list expects one of its values; a list as value is compared as a whole.
-    """
-    if isinstance(expected, list) and not isinstance(value, list):
-        return any(value_allowed(value, one) for one in expected)
-    if isinstance(value, str) and isinstance(expected, str):
-        return canonical(value) == canonical(expected)
-    if isinstance(value, bool) is not isinstance(expected, bool):
-        return False
-    return value == expected
 
 
 def _argument_fault(

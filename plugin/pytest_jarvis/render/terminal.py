@@ -238,7 +238,7 @@ def summary_table(report: Report) -> list[str]:
 
 
 def choice_lines(report: Report) -> list[str]:
-    """Return the shares of right tools and of understood commands of each adapter, where they were judged."""
+    """Return the shares of right tools of each adapter, where they were judged."""
     several = len(report.by_adapter) > 1
     return [
         line

@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec
+from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORD_COUNT, RELEVANCE, TOOL_ROUTING, MetricSpec
 from pytest_jarvis.metrics.tool_choice import RIGHT
-from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.schema import ResultRow, relative_gain
 from pytest_jarvis.types import Response
 
@@ -29,8 +28,6 @@ _RESPONSE_KEYS: Final = {
 """Key of a sample -> field of its response."""
 _SERVER_KEYS: Final = ("base_url", "concurrency", "retries", "embedding_model", "embedding_url")
 """Keys of a model that stand in a group of their own, null where no server is asked."""
-_TRUTHS: Final = (UNDERSTOOD,)
-"""Metrics whose value in a sample is true or false."""
 
 _ARMS: Final = ("base", "finetuned")
 """Fields of a `Figure`; a metric of pairs has only the last."""
@@ -47,9 +44,11 @@ def flatten(document: Document) -> Document:
     """Replace the structure of a `Report`'s document by the keys of its file; return it."""
     pairs = {name for name, metric in document["metrics"].items() if metric["spec"]["per"] == "pair"}
     for row in document["results"]:
-        for key in ("samples", "clean_samples"):
-            row[key] = [_flat_sample(sample, pairs) for sample in row[key]]
+        row["samples"] = [_flat_sample(sample, pairs) for sample in row["samples"]]
         row.update(_spread(row.pop("figures"), _ROW_KEYS_OF))
+        for key, is_base in (("keyword_match_base", True), ("keyword_match_finetuned", False)):
+            own = [sample for sample in row["samples"] if (sample["arm"] != row["adapter"]) is is_base]
+            row[key] = len(own[0]["keywords_found"]) if own else None
     for averages in _averages_of(document):
         figures = averages.pop("figures")
         means = figures.get(RELEVANCE, {})
@@ -78,9 +77,9 @@ def nest_row(row: Document) -> Document:
     """Replace the flat keys of a row by the structure of a `ResultRow`; return it."""
     for sample in _objects(row.get("samples")):
         nest_sample(sample, row.get("prompt_id"))
-    for sample in _objects(row.get("clean_samples")):
-        nest_sample(sample, clean_prompt_id(str(row.get("intended") or "")))
     row["figures"] = _gather(row, _ROW_KEYS_OF)
+    # The row's count is that of its first replicates; the means are those of the samples.
+    row["figures"].pop(KEYWORD_COUNT, None)
     return row
 
 
@@ -139,8 +138,6 @@ def _flat_sample(sample: Document, pairs: Collection[str]) -> Document:
     flat: Document = {key: response[field] for key, field in _RESPONSE_KEYS.items()}
     flat |= {key: sample[key] for key in ("keywords_found", "terms_found", "tools_named")}
     flat |= {_SAMPLE_KEYS.get(name, name): scores.pop(name, None) for name in _SCORES}
-    for name in _TRUTHS:
-        flat[name] = None if flat[name] is None else bool(flat[name])
     flat["extra"] = {name: value for name, value in scores.items() if name not in pairs}
     flat["pair"] = {name: value for name, value in scores.items() if name in pairs}
     return flat | sample

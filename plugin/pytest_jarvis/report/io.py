@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,7 @@ def write_report(report: Report, folder: Path) -> Path:
 def load_report(path: str | Path) -> Report:
     """Return the report in a file, or in the `report.json` of a folder.
 
-    Converts schema 1 to 2. Raises InputError, one sentence, when the file is missing, damaged, not a report of this
+    Converts older schemas. Raises InputError, one sentence, when the file is missing, damaged, not a report of this
     project, or of a newer version.
     """
     file = Path(path)
@@ -72,12 +73,16 @@ def load_report(path: str | Path) -> Report:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int):
         raise InputError(f"{file}: not a report of pytest-jarvis: no schema_version at its top")
-    if version not in (1, SCHEMA_VERSION):
+    if version not in range(1, SCHEMA_VERSION + 1):
         raise InputError(
             f"{file}: schema_version {version}, this pytest-jarvis reads 1 to {SCHEMA_VERSION}; "
             "read it with the newer version that wrote it"
         )
-    return convert(nest(_from_schema_1(document) if version == 1 else document), Report, str(file))
+    if version == 1:
+        document = _from_schema_1(document)
+    if version < SCHEMA_VERSION:
+        document = _from_schema_2(document)
+    return convert(nest(document), Report, str(file))
 
 
 def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +111,27 @@ def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
         "regression": lambda found: _changed(found, changes=_each(setting)),
     }
     changed = {name: changes[name](value) if name in changes else value for name, value in document.items()}
-    return {**changed, "schema_version": SCHEMA_VERSION}
+    return {**changed, "schema_version": 2}
+
+
+_RENAMED: Final = re.compile(r"(avg_)?keyword_match(?=_base|_finetuned|$)")
+_GONE: Final = re.compile(r"(avg_)?understood(_base|_finetuned)?|clean_(base|finetuned|samples)")
+
+
+def _from_schema_2(found: object) -> Any:  # any JSON
+    """Return a report's JSON in schema 3: keywords are shares, and clean commands are gone."""
+    if isinstance(found, list):
+        return [_from_schema_2(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    if found.get("code") == "no_clean_answer":
+        return _note(str(found.get("values")))
+    kept = {
+        _RENAMED.sub(lambda match: f"{match[1] or ''}keyword_share", name): _from_schema_2(value)
+        for name, value in found.items()
+        if not _GONE.fullmatch(name)
+    }
+    return {**kept, "schema_version": SCHEMA_VERSION} if "schema_version" in kept else kept
 
 
 def _changed(table: object, **changes: Callable[[object], object]) -> object:

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from pytest_jarvis.inputs.config import RelevanceScope
 from pytest_jarvis.inputs.contamination import Contamination
+from pytest_jarvis.metrics.deeds.outcome import Outcome
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.gate import GateOutcome
@@ -30,7 +31,7 @@ from pytest_jarvis.types import (
     Storage,
 )
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 REPORT_FILE: Final = "report.json"
 
 
@@ -50,6 +51,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keywords_found: tuple[str, ...] = ()
     terms_found: tuple[str, ...] = ()
     tools_named: tuple[str, ...] = ()
+    terms_announced: tuple[str, ...] = ()
+    """Terms of the expected tool where the response announces an action."""
+    outcome: Outcome | None = None
+    """What it did; None when the metric is off, or the prompt does not say what is wanted."""
     routing: Routing | None = None
     """Its tool choice; None when the metric is off, or the prompt states no tool."""
     reused: bool = False
@@ -96,11 +101,6 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timestamp: str
     samples: tuple[Sample, ...]
     """Every replicate of both arms, the base's first."""
-    clean_base: CleanCommand | None = None
-    """The base's majority for the clean command; None for a prompt without one."""
-    clean_finetuned: CleanCommand | None = None
-    clean_samples: tuple[Sample, ...] = ()
-    """The responses of both arms to the clean command, where it is no prompt of its own."""
     no_tool: bool = False
     """Whether the prompt wants no tool."""
 
@@ -253,7 +253,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mismatched_cosine: float | None
     """Mean cosine over pairs of different prompts: the level of unrelated texts."""
     relevance_share: float = 0.3
-    """Share of the dictionary at which JARVIS relevance reaches 1."""
+    """Share of the terms at which JARVIS relevance reaches 1."""
+    relevance_scope: RelevanceScope = "dictionary"
+    """The terms that JARVIS relevance counts; reports before schema 3 counted all."""
     notes: tuple[Note, ...] = ()
     """Notes of the run, including those of the engine."""
     keyword_mode: Literal["words", "substring"] | None = None

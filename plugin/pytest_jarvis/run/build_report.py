@@ -286,6 +286,7 @@ def _provenance(benchmark: Benchmark, results: SessionResults, root: Path) -> Pr
         timings_s=facts.timings_s,
         mismatched_cosine=facts.mismatched_cosine,
         relevance_share=benchmark.settings.config.metrics.relevance_share,
+        relevance_scope=benchmark.settings.config.metrics.relevance_scope,
         notes=tuple(_notes(benchmark, results)),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),

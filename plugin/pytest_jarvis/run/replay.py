@@ -13,7 +13,6 @@ from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.metrics.registry import COSINE
-from pytest_jarvis.metrics.understanding import clean_prompt_id
 from pytest_jarvis.report.io import load_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, Sample
 from pytest_jarvis.types import (
@@ -56,8 +55,7 @@ class ReplayEngine:
         """Yield the recorded outcome of each request, in order; a Failure for a prompt that was not recorded."""
         del on_progress
         for request in requests:
-            asked = self._recording.texts.get(request.prompt_id, self._recording.clean_texts.get(request.prompt_id))
-            if asked != request.text:
+            if self._recording.texts.get(request.prompt_id) != request.text:
                 yield Failure(
                     prompt_id=request.prompt_id,
                     arm=request.arm,
@@ -96,8 +94,6 @@ class Recording:
     """The engine that generated the responses."""
     texts: Mapping[str, str]
     """Prompt id -> prompt."""
-    clean_texts: Mapping[str, str]
-    """The same for the extra prompts: clean commands that were no prompts of the run."""
     outcomes: Mapping[ResponseKey, Response | Failure]
     """By the key of their request: the twin's are requests to the base."""
     reused: frozenset[ResponseKey]
@@ -128,7 +124,7 @@ def read_recording(report: Report) -> Recording:
     cosines: dict[PairKey, float] = {}
     reused: set[ResponseKey] = set()
     for result in report.results:
-        for sample in (*result.samples, *result.clean_samples):
+        for sample in result.samples:
             response = _response(sample)
             outcomes[response.key] = response
             if sample.reused:
@@ -145,7 +141,6 @@ def read_recording(report: Report) -> Recording:
     return Recording(
         engine=report.provenance.engine,
         texts={row.prompt_id: row.prompt for row in report.results},
-        clean_texts={clean_prompt_id(row.intended): row.intended for row in reversed(report.results) if row.intended},
         outcomes=outcomes,
         reused=frozenset(reused),
         # A run that was interrupted in its first look has no complete replicate; its responses are of that look.

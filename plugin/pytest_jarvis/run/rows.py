@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.metrics.deeds import Judge
 from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.metrics.relevance import Dictionary, score_text
-from pytest_jarvis.metrics.tool_choice import judge_calls, judge_named
-from pytest_jarvis.metrics.understanding import CleanCommand
+from pytest_jarvis.metrics.tool_choice import is_judged, judge_calls, routing_of
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample, figures_of, timestamp
-from pytest_jarvis.types import PromptCase, Response, Tool
+from pytest_jarvis.types import PromptCase, Response, Tool, ToolCall
 
 
 class Reader:
-    """Finds keywords, terms and the choice of the tool in responses."""
+    """Reads responses: keywords and terms, what they did, and the choice of the tool."""
 
     def __init__(self, tools: Sequence[Tool], section: MetricsSection) -> None:
         self._dictionary = Dictionary.of(tools)
         self._tools = {tool.name: tool for tool in tools}
         self._section = section
+        self._judge = Judge(tools)
+        self._known: dict[tuple[str, str], Reading] = {}
+        """Readings of texts without calls: the same ones come again and again."""
 
     def read(self, case: PromptCase, response: Response) -> Reading:
         """Return the reading of a response to `case`; with a choice of the tool where that metric is on."""
-        text = score_text(
-            response.text,
-            case,
-            self._dictionary,
-            substring=self._section.keyword_mode == "substring",
-            relevance_share=self._section.relevance_share,
-        )
-        if not self._section.tool_routing:
-            return Reading(text=text, routing=None)
-        if response.tool_calls is None:  # no tools were offered: the tool that the text names most counts
-            return Reading(text=text, routing=judge_named(text.named_most, case))
-        return Reading(text=text, routing=judge_calls(response.tool_calls, case, self._tools))
+        if response.tool_calls is not None:
+            return self._read(case, response.text, response.tool_calls)
+        key = (case.prompt_id, response.text)
+        if key not in self._known:
+            self._known[key] = self._read(case, response.text, None)
+        return self._known[key]
+
+    def _read(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None) -> Reading:
+        outcome = self._judge.judge(case, text, calls) if is_judged(case) else None
+        routing = None
+        if outcome is not None and self._section.tool_routing:
+            routing = routing_of(outcome, case) if calls is None else judge_calls(calls, case, self._tools)
+        score = score_text(text, case, self._dictionary, outcome, self._section)
+        return Reading(text=score, outcome=outcome if self._section.deeds else None, routing=routing)
 
 
 def make_sample(response: Response, reading: Reading, scores: Mapping[str, float], *, reused: bool = False) -> Sample:
@@ -45,6 +51,8 @@ def make_sample(response: Response, reading: Reading, scores: Mapping[str, float
         keywords_found=reading.text.keywords_found,
         terms_found=reading.text.terms_found,
         tools_named=reading.text.tools_named,
+        terms_announced=reading.text.terms_announced,
+        outcome=None if reading.outcome is None else replace(reading.outcome, announced=()),
         routing=reading.routing,
         reused=reused,
     )
@@ -56,15 +64,9 @@ def make_row(
     base: Sequence[Sample],
     tuned: Sequence[Sample],
     *,
-    clean: tuple[CleanCommand | None, CleanCommand | None] = (None, None),
-    clean_samples: Sequence[Sample] = (),
     given: Mapping[str, Figure] | None = None,
 ) -> ResultRow:
-    """Return the row of one prompt and adapter.
-
-    `clean` has the results of base and adapter on the clean command of a misheard prompt, `clean_samples` the responses
-    generated for them alone; `given` has figures of metrics that the samples lack.
-    """
+    """Return the row of one prompt and adapter; `given` has figures of metrics that the samples lack."""
     return ResultRow(
         prompt_id=case.prompt_id,
         category=case.category,
@@ -78,8 +80,5 @@ def make_row(
         figures=figures_of(base, tuned) | dict(given or {}),
         timestamp=timestamp(),
         samples=(*base, *tuned),
-        clean_base=clean[0],
-        clean_finetuned=clean[1],
-        clean_samples=tuple(clean_samples),
         no_tool=case.no_tool,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.base import Engine
@@ -12,7 +12,6 @@ from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.metrics.custom import MetricSet, built_in_metrics
 from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
-from pytest_jarvis.metrics.understanding import CleanCommand, find_majority, interpret, plan_clean_commands
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.generation import Listener, ResponseSource, make_request
 from pytest_jarvis.run.replay import Recording
@@ -26,7 +25,6 @@ from pytest_jarvis.types import (
     EngineDescription,
     Failure,
     GatePlan,
-    Note,
     PromptCase,
     Response,
     ResponseKey,
@@ -36,73 +34,6 @@ from pytest_jarvis.types import (
 
 if TYPE_CHECKING:
     from pytest_jarvis.metrics.similarity import Embedding
-
-
-class CleanCommandResponses:
-    """Responses to the clean commands of misheard prompts, which may be prompts of the plan or extra ones."""
-
-    def __init__(self, cases: Sequence[PromptCase], reader: Reader, *, most: int) -> None:
-        """`cases` are those of the plan, none when the metric is off; `most` is the largest number of replicates."""
-        self._plan = plan_clean_commands(cases)
-        self._most = most
-        self._reader = reader
-        self._extra_ids = frozenset(case.prompt_id for case in self._plan.extra)
-        self._responses: dict[ResponseKey, Response] = {}
-        self._failures: dict[ResponseKey, Failure] = {}
-        self._results: dict[tuple[str, str, int], CleanCommand | None] = {}
-
-    @property
-    def extra(self) -> tuple[PromptCase, ...]:
-        """Clean commands that are no prompts of the plan."""
-        return self._plan.extra
-
-    def add(self, outcome: Response | Failure) -> bool:
-        """Keep the outcome if its prompt is an extra one; return whether it is."""
-        if outcome.prompt_id not in self._extra_ids:
-            return False
-        if isinstance(outcome, Response):
-            self._responses[outcome.key] = outcome
-        else:
-            self._failures[outcome.key] = outcome
-        return True
-
-    def judge(self, case: PromptCase, arm: str, planned: Mapping[ResponseKey, Response]) -> CleanCommand | None:
-        """Return an arm's result on the clean command of `case`; None without a clean command, or responses to it.
-
-        `planned` are the responses of the plan, whose prompts may include the clean command.
-        """
-        clean_id = self._plan.clean_id.get(case.prompt_id)
-        if clean_id is None:
-            return None
-        responses = self._responses_to(clean_id, arm, planned)
-        key = (case.prompt_id, arm, len(responses))
-        if key not in self._results:
-            results = [interpret(response, self._reader.read(case, response).text) for response in responses]
-            self._results[key] = find_majority(results, responses[0].text if responses else "")
-        return self._results[key]
-
-    def extra_responses(self, case: PromptCase, arm: str) -> list[Response]:
-        """Return the responses that were generated for this comparison alone."""
-        clean_id = self._plan.clean_id.get(case.prompt_id)
-        return self._responses_to(clean_id, arm, {}) if clean_id in self._extra_ids else []
-
-    def _responses_to(self, clean_id: str, arm: str, planned: Mapping[ResponseKey, Response]) -> list[Response]:
-        source = self._responses if clean_id in self._extra_ids else planned
-        keys = [(clean_id, arm, number) for number in range(self._most)]
-        return [source[key] for key in keys if key in source]
-
-    def failures(
-        self, case: PromptCase, arms: Sequence[str], planned: Mapping[ResponseKey, Response]
-    ) -> Iterator[Failure]:
-        """Yield a failure of stage `score` for each arm all of whose responses to the clean command failed."""
-        clean_id = self._plan.clean_id.get(case.prompt_id)
-        if clean_id not in self._extra_ids:
-            return
-        for arm in arms:
-            failed = [one for key, one in self._failures.items() if key[:2] == (clean_id, arm)]
-            if failed and self.judge(case, arm, planned) is None:
-                reason = Note("no_clean_answer", {"command": case.intended or ""}, failed[0].reason)
-                yield Failure(prompt_id=case.prompt_id, arm=arm, replicate=0, stage="score", reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +94,6 @@ class BenchmarkRun:
         self._built_in = built_in_metrics(plan.metrics)
         self._reader = Reader(plan.tools, plan.metrics)
         self._case_of = {case.prompt_id: case for case in plan.cases}
-        misheard = plan.cases if plan.metrics.understanding else ()
-        self._clean = CleanCommandResponses(misheard, self._reader, most=max(plan.gate.looks, default=0))
         self._responses: dict[ResponseKey, Response] = {}
         self._readings: dict[ResponseKey, Reading] = {}
         self._failures: dict[ResponseKey, Failure] = {}
@@ -257,8 +186,7 @@ class BenchmarkRun:
 
     def failures(self, case: PromptCase) -> list[Failure]:
         """Return the failures of the case."""
-        own = [self._failures[key] for key in self._keys(case) if key in self._failures]
-        return [*own, *self._clean.failures(case, self.plan.arms, self._responses)]
+        return [self._failures[key] for key in self._keys(case) if key in self._failures]
 
     def _keys(self, case: PromptCase) -> Iterator[ResponseKey]:
         return (
@@ -298,7 +226,7 @@ class BenchmarkRun:
     def _generate_to(self, engine: Engine, look: int) -> None:
         requests = [
             make_request(case, arm, number)
-            for case in (*self.plan.cases, *self._clean.extra)
+            for case in self.plan.cases
             for number in range(self._samples, look)
             for arm in self.plan.arms
         ]
@@ -306,8 +234,6 @@ class BenchmarkRun:
             self._keep(outcome)
 
     def _keep(self, outcome: Response | Failure) -> None:
-        if self._clean.add(outcome):
-            return
         if isinstance(outcome, Failure):
             self._failures[outcome.key] = outcome
             return
@@ -379,13 +305,12 @@ class BenchmarkRun:
         return {} if mean is None else {COSINE: Figure(finetuned=mean)}
 
     def _samples_of(self, case: PromptCase, arm: str, more: MetricSet) -> list[Sample]:
-        clean = self._clean.judge(case, arm, self._responses)
         result: list[Sample] = []
         for number in range(self.plan.gate.looks[-1]):
             response = self._responses.get((case.prompt_id, arm, number))
             if response is None:
                 continue
-            reading = replace(self._readings[response.key], clean=clean)
+            reading = self._readings[response.key]
             scores = {
                 name: by_key[response.key] for name, by_key in self._batch_scores.items() if response.key in by_key
             }
@@ -402,20 +327,4 @@ class BenchmarkRun:
         return response.key in (self._source.reused if recording is None else recording.reused)
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: MetricSet) -> ResultRow:
-        clean_samples = []
-        for response in (one for arm in (BASE_ARM, adapter) for one in self._clean.extra_responses(case, arm)):
-            reading = self._reader.read(case, response)
-            scores = self._built_in.of_response(case, response, reading)
-            clean_samples.append(make_sample(response, reading, scores, reused=self._is_reused(response)))
-        return make_row(
-            case,
-            adapter,
-            base,
-            self._samples_of(case, adapter, more),
-            clean=(
-                self._clean.judge(case, BASE_ARM, self._responses),
-                self._clean.judge(case, adapter, self._responses),
-            ),
-            clean_samples=clean_samples,
-            given=self._recorded(case, adapter),
-        )
+        return make_row(case, adapter, base, self._samples_of(case, adapter, more), given=self._recorded(case, adapter))

@@ -48,5 +48,5 @@ def test_an_a_a_run_shows_the_noise_of_a_metric_of_others_too(project) -> None:
     project.pytester.makeconftest("def pytest_jarvis_response_metrics(case, response):\n    return {'x': 1.0}\n")
     result = project.run("--jarvis-report-dir", "out", "--jarvis-aa")
     assert result.ret == 0
-    assert set(project.report().noise_floor) >= {"jarvis_relevance", "keyword_match", "characters", "x"}
+    assert set(project.report().noise_floor) >= {"jarvis_relevance", "keyword_share", "characters", "x"}
     result.stdout.fnmatch_lines(["A/A*", "*pertinence*plancher*", "*x *plancher*", "*cosinus *entre deux tirages*"])

@@ -9,10 +9,13 @@ from pytest_jarvis import cli
 
 GOOD = (
     "def script(request):\n"
-    "    words = ['ouvre', 'application', 'logiciel', 'lance']\n"
-    "    return 'ouvre' if request.arm == 'base' else ' '.join(words[: 2 + request.replicate % 2])"
+    "    said = ['application', 'application, je lance le logiciel'][request.replicate % 2]\n"
+    '    return "J\'ouvre." if request.arm == "base" else f"J\'ouvre l\'{said}."'
 )
-BAD = "def script(request):\n    return 'ouvre' if request.arm == 'base' or request.replicate % 4 else 'ouvre lance'"
+BAD = (
+    "def script(request):\n"
+    '    return "J\'ouvre." if request.arm == "base" or request.replicate % 4 == 0 else "Bonjour."'
+)
 FAIL = ("--jarvis-fail-on-regression", "--jarvis-gate", "off")
 
 

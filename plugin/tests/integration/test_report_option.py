@@ -86,7 +86,7 @@ def script(request):
     if request.prompt_id == "c-2" and request.arm == "jarvis":
         slow = text_note("too slow")
         return Failure(prompt_id="c-2", arm="jarvis", replicate=request.replicate, stage="timeout", reason=slow)
-    return "ouvre application" if request.arm == "jarvis" else "ouvre"
+    return "J'ouvre l'application." if request.arm == "jarvis" else "ouvre"
 """
     )
     result = project.run("--jarvis-report-dir", "out", "--jarvis-samples", "2", engine=engine)
@@ -98,7 +98,7 @@ def script(request):
     assert (2, 3) == (report.statistics.total_tests, report.statistics.planned_tests)
     row = report.results[1]
     assert (None, None) == (row.finetuned_response, row.figure("jarvis_relevance").finetuned)
-    assert report.statistics.figure("jarvis_relevance").finetuned == pytest.approx(min(1, 2 / (0.3 * 7)))
+    assert report.statistics.figure("jarvis_relevance").finetuned == 0.5  # c-1 alone is about opening
 
 
 def test_an_interrupted_run_leaves_a_partial_report(project, scripted_by) -> None:

@@ -10,9 +10,9 @@ from pytest_jarvis.types import EngineError
 
 
 def test_each_prompt_has_one_line_with_both_arms(project, scripted_by) -> None:
-    engine = scripted_by("def script(request):\n    return 'ouvre chrome' if request.arm == 'jarvis' else 'non'")
+    engine = scripted_by("def script(request):\n    return \"J'ouvre chrome.\" if request.arm == 'jarvis' else 'non'")
     result = project.run(engine=engine)
-    result.stdout.fnmatch_lines(["Commandes *mots-clés*pertinence*", "  c-1  ouvre chrome *0/2 → 2/2 *0,00 → 0,48 ▲*"])
+    result.stdout.fnmatch_lines(["Commandes *mots-clés*pertinence*", "  c-1  ouvre chrome *0/2 → 2/2 *0,00 → 0,83 ▲*"])
 
 
 def test_quiet_says_no_more_than_the_verdict(project) -> None:

@@ -1,4 +1,4 @@
-"""`--jarvis-tools`, `--jarvis-guards`, `metrics.understanding`: calls are judged, and misheard commands too."""
+"""`--jarvis-tools` and `--jarvis-guards`: calls are judged."""
 
 from pathlib import Path
 
@@ -165,20 +165,3 @@ def test_tools_that_could_not_be_offered_are_refused(project, options: tuple[str
 def test_a_server_is_not_asked_for_calls_yet(project) -> None:
     said = project.refused("--jarvis-tools", "--jarvis-base-url", "http://127.0.0.1:9/v1", engine="server")
     assert "the engine 'server' offers no tools yet" in said
-
-
-def test_misheard_commands_are_held_against_clean_ones(project, scripted_by) -> None:
-    (project.prompts / "misheard.toml").write_text(MISHEARD, encoding="utf-8")
-    project.configure(output={"formats": ["text"]}, metrics={"understanding": True}, benchmark={"gate": "off"})
-    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(HEARS))
-    report = project.report()
-    result.assert_outcomes(passed=5)
-    assert 5 == report.statistics.total_tests
-    assert (0.0, 1.0) == (report.statistics.figure("understood").base, report.statistics.figure("understood").finetuned)
-    drawn = {row.prompt_id: len(row.clean_samples) for row in report.results}
-    assert {"c-1": 0, "c-2": 0, "q-1": 0, "m-1": 0, "m-2": 8} == drawn
-    assert "COMMANDES MAL ENTENDUES" in project.text("report.txt")
-    project.run("--jarvis-replay", "out", "--jarvis-report-dir", "again", engine=None)
-    again = project.report("again")
-    assert [row.clean_samples for row in report.results] == [row.clean_samples for row in again.results]
-    assert report.statistics == again.statistics

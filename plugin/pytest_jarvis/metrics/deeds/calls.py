@@ -14,7 +14,7 @@ from pytest_jarvis.metrics.deeds.match import compare_values
 from pytest_jarvis.metrics.deeds.numbers import quantities
 from pytest_jarvis.metrics.deeds.sentences import read_sentences
 from pytest_jarvis.metrics.deeds.wish import Namer, Wish
-from pytest_jarvis.metrics.tool_choice import value_allowed
+from pytest_jarvis.text import value_allowed
 from pytest_jarvis.types import PromptCase, Tool, ToolCall
 
 CallFault = Literal["other_tool", "other_action", "other_target", "other_value"]

@@ -104,6 +104,7 @@ class Judge:
             target=_target(deciding),
             evidence=_evidence(decision.reason, decision.signs, deciding),
             probability=decision.probability,
+            announced=() if decision.kind == "not_done" else tuple(map(_said, filter(_announces, matches))),
         )
 
     def _tool_of(self, deciding: Match | None, kind: OutcomeKind, wish: Wish) -> str | None:
@@ -137,6 +138,14 @@ def _arguments(match: CallMatch) -> str | None:
 def _deciding(matches: Sequence[Match], kind: OutcomeKind) -> Match | None:
     """Return the claim that shows an outcome best; None where none does."""
     return next((match for match in matches if _shows(match, kind)), None)
+
+
+def _announces(match: Match) -> bool:
+    return match.live and match.action in {"right", "light", "near"}
+
+
+def _said(match: Match) -> str:
+    return " ".join([match.claim.spoken, *(word.plain for word in match.claim.words)])
 
 
 def _shows(match: Match, kind: OutcomeKind) -> bool:

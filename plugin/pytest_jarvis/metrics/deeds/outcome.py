@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from pytest_jarvis.types import OutcomeKind
 
@@ -46,6 +46,11 @@ no_claim, named (which things are named), shape (length, lists), wording (single
 """
 
 
+BY_CALL: Final[frozenset[ReasonCode]] = frozenset(
+    {"called", "other_tool", "other_action", "other_target", "other_value", "further_calls"}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one response did."""
@@ -60,6 +65,13 @@ class Outcome:
     """Words of the response that the reason rests on, or the argument at fault."""
     probability: float = 1.0
     """How sure the model is, from 0 to 1; 1 where a rule decided."""
+    announced: tuple[str, ...] = ()
+    """The parts of the response that announce or report the wanted action, as canonical words."""
+
+    @property
+    def by_call(self) -> bool:
+        """Whether a tool call decided."""
+        return self.reason in BY_CALL
 
     @property
     def done(self) -> bool:

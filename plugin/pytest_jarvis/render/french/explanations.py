@@ -23,7 +23,7 @@ from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WeakestCategory
-from pytest_jarvis.report.analysis.tool_choice import UnderstandingInsight, offers_tools
+from pytest_jarvis.report.analysis.tool_choice import offers_tools
 from pytest_jarvis.report.schema import JudgedContamination, Report
 from pytest_jarvis.stats.decision import Caution, Decision
 from pytest_jarvis.types import GatePlan
@@ -267,9 +267,6 @@ def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
     return [*lines, typeset(counted)]
 
 
-CLEAN_HEADS: Final = ("Entendu", "Voulu")
-
-
 def run_notes(report: Report) -> list[str]:
     """Return the notes on how the responses came about: replayed, or with tools to call."""
     notes = replay_notes(report)
@@ -297,17 +294,3 @@ def outcome(routing: Routing) -> str:
     if detail:
         sentence = f"{sentence} : {detail}"
     return typeset(f"{sentence} ({routing.tool})" if routing.tool else sentence)
-
-
-def reference_sentence(insight: UnderstandingInsight, name: str) -> str | None:
-    """Return how many commands lead to no tool even when heard correctly; None for none."""
-    counts = [
-        f"{plural(count, 'commande')} chez {arm}"
-        for count, arm in ((insight.no_reference_base, "la base"), (insight.no_reference_finetuned, name))
-        if count
-    ]
-    if not counts:
-        return None
-    return typeset(
-        f"Même bien dites, elles ne mènent à aucun outil : {', '.join(counts)} ; elles comptent non comprises."
-    )

@@ -28,10 +28,12 @@ from pytest_jarvis.stats.thresholds import Threshold
 
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "jarvis_relevance": ("Pertinence JARVIS", "pertinence"),
-    "keyword_match": ("Mots-clés trouvés", "mots-clés"),
+    "deeds": ("Actions faites", "actions faites"),
+    "keyword_share": ("Mots-clés trouvés", "mots-clés"),
+    "keyword_match": ("Mots-clés trouvés par réponse", "mots-clés par réponse"),
+    "dictionary_relevance": ("Pertinence, dictionnaire entier", "pertinence sur le dictionnaire"),
     "cosine_similarity": ("Similarité cosinus", "cosinus"),
     "tool_routing": ("Bon outil choisi", "bon outil choisi"),
-    "understood": ("Commandes mal entendues, et comprises", "commandes comprises"),
     "characters": ("Caractères", "caractères"),
     "tokens": ("Tokens", "tokens"),
     "seconds": ("Durée (s)", "durée (s)"),

@@ -23,6 +23,10 @@ def reason_label(outcome: Outcome) -> str:
     return f"{reason} : {shorten(shown, 60)}" if shown else reason
 
 
+def outcome_label(outcome: Outcome) -> str:
+    return f"{kind_label(outcome.kind)} : {reason_label(outcome)}"
+
+
 def agreement_lines(answers: Sequence[Answer], outcomes: Sequence[Outcome]) -> list[str]:
     """Return how far labels agree: two shares, the confusion table, the disagreements; nothing without a label."""
     pairs = [

@@ -44,7 +44,6 @@ _SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "cosine": "Cosinus",
     "tools": typeset("Outils nommés :"),
     "choice": typeset("Choix :"),
-    "understood": ("non comprise", "comprise"),
     "tokens": (typeset("{n} token"), typeset("{n} tokens")),
     "finish": ("", "limite de tokens atteinte", "délai dépassé"),
     "cut": ("coupée de {n} caractère", "coupée de {n} caractères"),

@@ -134,11 +134,11 @@ function renderMeasures(one, response) {
   const total = one.prompt.keywords.length;
   return h(
     "ul", { class: "measures" },
+    response.deed ? item("", response.deed.label, response.deed.done ? "right" : "warned") : null,
     isMissing(response.relevance) ? null : item(words.relevance, number(response.relevance)),
     isMissing(response.keywordMatch) ? null : item(words.keywords, `${response.keywords.length}/${total}`),
     ...response.extras.map((value, place) => (isMissing(value) ? null : item(data.extras[place][0], number(value)))),
     response.choice ? item(words.choice, response.choice.name, response.choice.right ? "right" : "warned") : null,
-    isMissing(response.understood) ? null : item("", words.understood[response.understood], response.understood ? "right" : "warned"),
     response.tools.length ? item(words.tools, response.tools.join(", "), "tools") : null,
     item("", counted(words.tokens, response.tokens)),
     item("", `${number(response.seconds, 1)}\u00a0s`),

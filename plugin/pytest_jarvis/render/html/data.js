@@ -60,9 +60,10 @@ const prompts = data.prompts.map(([id, category, text, intended, tool, keywords,
 }));
 
 const responses = data.responses.map((row) => {
-  const [arm, replicate, text, thinking, finish, tokens, seconds, cut, keywords, terms, tools, keywordMatch, relevance, choice, understood] = row;
+  const [arm, replicate, text, thinking, finish, tokens, seconds, cut, keywords, terms, tools, keywordMatch, relevance, choice, deed] = row;
   return {
-    arm, replicate, text, thinking, finish, tokens, seconds, cut, keywordMatch, relevance, understood,
+    arm, replicate, text, thinking, finish, tokens, seconds, cut, keywordMatch, relevance,
+    deed: deed && { label: data.strings[deed[0]], done: deed[1] === 1 },
     choice: choice && { name: data.strings[choice[0]], right: choice[1] === 1 },
     keywords: named(keywords), terms: named(terms), tools: named(tools), extras: row.slice(15),
   };

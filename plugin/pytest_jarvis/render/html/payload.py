@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE, UNDERSTOOD
+from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import outcome
 from pytest_jarvis.render.french.labels import tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, specs_by_name
 from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.render.french.outcomes import outcome_label
 from pytest_jarvis.render.french.words import table
 from pytest_jarvis.report.analysis.insights import Insights
 from pytest_jarvis.report.schema import FailureRow, Report, ResultRow, Sample
@@ -131,7 +132,7 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
         _rounded(sample.score(KEYWORDS)),
         _rounded(sample.score(RELEVANCE)),
         None if sample.routing is None else [strings.place(outcome(sample.routing)), int(sample.routing.right)],
-        None if (understood := sample.score(UNDERSTOOD)) is None else int(understood),
+        None if (did := sample.outcome) is None else [strings.place(outcome_label(did)), int(did.done)],
     ]
     return [*row, *(_rounded(sample.score(name)) for name in extras)]
 

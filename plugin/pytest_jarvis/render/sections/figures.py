@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, MetricSpec, list_specs
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, MetricSpec, Place, list_specs
 from pytest_jarvis.render.blocks import (
     ARROW,
     Block,
@@ -72,6 +72,12 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
     )
 
 
+def _measured(report: Report, place: Place) -> list[MetricSpec]:
+    """Return the metrics of responses at a place that any adapter has."""
+    figures = [one.statistics.figures for one in report.by_adapter.values()]
+    return [spec for spec in list_specs(place, per="response") if any(spec.name in known for known in figures)]
+
+
 def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
     several = len(insights.adapters) > 1
     found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)
@@ -83,9 +89,9 @@ def _measures(report: Report, one: AdapterInsight) -> Iterator[Row]:
     """Yield the rows of one adapter: both means and the difference, each over its interval."""
     share = MetricSpec(name="", label="", unit="share")
     found = [
-        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("column", per="response")),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in _measured(report, "column")),
         *((share, table("labels.criteria")[flips.criterion], flips.share) for flips in one.flips),
-        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in list_specs("detail")),
+        *((spec, metrics.label_of(spec), one.metrics.get(spec.name)) for spec in _measured(report, "detail")),
     ]
     for spec, label, metric in found:
         if metric is None:
@@ -118,7 +124,7 @@ def _clipped(interval: Interval, highest: float) -> Interval:
     return (max(0.0, interval[0]), min(highest, interval[1]))
 
 
-def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
+def categories(report: Report, insights: Insights, *, gains: bool) -> Iterator[Block]:
     """Yield each metric with a column by category, relevance first; an A/A run has differences, no gains."""
     most = _right_end(insights)
     cosine = BUILT_IN[COSINE].spec
@@ -143,7 +149,7 @@ def categories(insights: Insights, *, gains: bool) -> Iterator[Block]:
     yield adapter_table(
         insights, table("labels.fields")["relevance"], relevance, lambda one: relevances(one, places[one.name])
     )
-    for spec in list_specs("column", per="response"):
+    for spec in _measured(report, "column"):
         if spec.name != RELEVANCE:
             yield adapter_table(insights, metrics.label_of(spec), comparison_columns(insights, "change"), rows(spec))
     yield Text(word("labels.intervals_rule"), "note")
@@ -255,37 +261,6 @@ def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]
         rows=tuple(rows),
         page=False,
     )
-
-
-def understanding(insights: Insights) -> Iterator[Block]:
-    """Yield the share of misheard commands that were understood, where there are any."""
-    if all(one.understanding is None for one in insights.adapters):
-        return
-
-    def prompts(one: AdapterInsight) -> Iterator[Block]:
-        found = one.understanding
-        if found is not None:
-            heads = (word("routing.case_head"), *explanations.CLEAN_HEADS)
-            texts = (Column(head, width, "text") for head, width in zip(heads, (12, 25, 25), strict=True))
-            rows = (
-                (
-                    case_link(each.row, insights.candidate.name),
-                    each.row.prompt,
-                    each.row.intended or "",
-                    percent(each.base, 0),
-                    percent(each.finetuned, 0),
-                )
-                for each in found.prompts
-            )
-            yield Table(columns=(*texts, Column(word("labels.base"), 6), Column(one.name, 6)), rows=tuple(rows))
-            if sentence := explanations.reference_sentence(found, one.name):
-                yield Text(sentence, "note")
-
-    yield Text(word("routing.understood_rule"), "note")
-    yield adapter_table(
-        insights, word("routing.understood_head"), comparison_columns(insights, "change"), partial(_shares, UNDERSTOOD)
-    )
-    yield from each_adapter(insights, prompts)
 
 
 def improvements(report: Report, insights: Insights) -> Iterator[Block]:

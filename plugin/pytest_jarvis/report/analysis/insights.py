@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, UNDERSTOOD, list_specs
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, list_specs
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -31,12 +31,7 @@ from pytest_jarvis.report.analysis.changes import (
     pick_weaknesses,
 )
 from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_rows, pair_values
-from pytest_jarvis.report.analysis.tool_choice import (
-    RoutingInsight,
-    UnderstandingInsight,
-    routing_insight,
-    understanding_insight,
-)
+from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, routing_insight
 from pytest_jarvis.report.schema import Averages, CategoryAverages, Report, ResultRow
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.ranking import Ranking, rank_arms
@@ -86,8 +81,6 @@ class AdapterInsight:
     """As in the decision."""
     routing: RoutingInsight | None = None
     """None where tool choice was not judged."""
-    understanding: UnderstandingInsight | None = None
-    """None where understanding was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +174,6 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         warnings=warn_about(base, tuned, gain),
         decoding_share=decision.decoding_share if decision else None,
         routing=routing_insight(rows) if TOOL_ROUTING in metrics else None,
-        understanding=understanding_insight(rows) if UNDERSTOOD in metrics else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Tool choices of the arms, and misheard commands that they understood: pure functions of rows."""
+"""Tool choices of the arms: pure functions of rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from pytest_jarvis.metrics.registry import UNDERSTOOD
 from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
 from pytest_jarvis.report.schema import Report, ResultRow
 
@@ -40,43 +39,9 @@ class RoutingInsight:
     """By expected tool, in the order of the prompts, no tool last."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnderstoodPrompt:
-    """The share of responses that understood a misheard command, by arm."""
-
-    row: ResultRow
-    base: float
-    finetuned: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnderstandingInsight:
-    """Understanding of misheard commands, by one adapter against the base."""
-
-    prompts: tuple[UnderstoodPrompt, ...]
-    no_reference_base: int
-    """Prompts whose clean command has no tool by the base's majority, so that nothing counts as understood."""
-    no_reference_finetuned: int
-
-
 def routing_insight(rows: Sequence[ResultRow]) -> RoutingInsight:
     """Return the tool choices in the measured rows of one adapter."""
     return RoutingInsight(reasons=_count_reasons(rows), confusions=tuple(_confusions(rows)))
-
-
-def understanding_insight(rows: Sequence[ResultRow]) -> UnderstandingInsight:
-    """Return the understanding of misheard commands in the measured rows of one adapter."""
-    prompts = tuple(
-        UnderstoodPrompt(row=row, base=figure.base, finetuned=figure.finetuned)
-        for row in rows
-        if (figure := row.figure(UNDERSTOOD)).base is not None and figure.finetuned is not None
-    )
-    cleans = [(one.row.clean_base, one.row.clean_finetuned) for one in prompts]
-    return UnderstandingInsight(
-        prompts=prompts,
-        no_reference_base=sum(base is not None and base.tool is None for base, _ in cleans),
-        no_reference_finetuned=sum(tuned is not None and tuned.tool is None for _, tuned in cleans),
-    )
 
 
 def offers_tools(report: Report) -> bool:

@@ -114,7 +114,7 @@ def _sample(one: Asked, arm: str, replicate: int, text: str) -> Sample:
     seconds, tokens = 0.25 if arm == BASE_ARM else 0.5, len(text.split())
     response = sample(arm, replicate, prompt_id=one.prompt_id, text=text, seconds=seconds, tokens=tokens).response
     reading = _READER.read(one.case, response)
-    scores = {"keyword_match": reading.text.keyword_match, "jarvis_relevance": reading.text.relevance}
+    scores = {"keyword_share": reading.text.keyword_share, "jarvis_relevance": reading.text.relevance}
     return make_sample(response, reading, scores)
 
 

@@ -19,7 +19,15 @@ from pytest_jarvis.metrics.relevance import TextScore
 from pytest_jarvis.types import PromptCase, Response
 
 READING = Reading(
-    text=TextScore(keywords_found=(), keyword_match=0, terms_found=(), tools_named=(), named_most=(), relevance=0)
+    text=TextScore(
+        keywords_found=(),
+        keyword_share=0,
+        terms_found=(),
+        tools_named=(),
+        terms_announced=(),
+        relevance=0,
+        dictionary_relevance=0,
+    )
 )
 response = partial(make_response, prompt_id="cv-01", text="Bien sûr.")
 CASE = PromptCase(prompt_id="cv-01", category="c", text="ouvre", keywords=("ouvre",))

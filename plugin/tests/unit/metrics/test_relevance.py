@@ -1,12 +1,20 @@
 """`metrics.relevance`: what a response is worth by its words, and what two embeddings have in common."""
 
+import json
 from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
+from pytest_jarvis.metrics.deeds import Judge
 from pytest_jarvis.metrics.relevance import Dictionary, jarvis_relevance, score_text
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
+from pytest_jarvis.metrics.wording import find_wording, in_prompt
 from pytest_jarvis.types import PromptCase, Tool
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
@@ -23,6 +31,9 @@ DICTIONARY = Dictionary.of([VOLUME, OPEN])
 CASE = PromptCase(prompt_id="a", category="x", text="", keywords=("son", "dix minutes", "écran", "heure"))
 
 
+SUBSTRING = MetricsSection(keyword_mode="substring")
+
+
 def vector(*values: float) -> Vector:
     """Return an embedding."""
     return np.array(values, dtype=np.float32)
@@ -32,8 +43,9 @@ def test_the_dictionary_keeps_the_order_of_tools_and_terms() -> None:
     assert (
         Dictionary(
             terms=("volume", "plus fort", "monte", "ouvre", "application"),
-            tool_of=("volume_tool", "volume_tool", "volume_tool", "open_tool", "open_tool"),
+            tools_of=(("volume_tool",), ("volume_tool",), ("volume_tool",), ("open_tool",), ("open_tool",)),
             phrases=(" volume ", " plus fort ", " monte ", " ouvre ", " application "),
+            terms_of={"volume_tool": ("volume", "plus fort", "monte"), "open_tool": ("ouvre", "application")},
         )
         == DICTIONARY
     )
@@ -48,40 +60,104 @@ def test_the_dictionary_keeps_the_order_of_tools_and_terms() -> None:
         pytest.param("", (), id="empty response"),
     ],
 )
-def test_the_keyword_match_is_the_share_of_keywords_that_occur(text: str, found: tuple[str, ...]) -> None:
-    score = score_text(text, CASE, DICTIONARY)
-    assert (found, len(found) / 4) == (score.keywords_found, score.keyword_match)
+def test_the_keyword_share_is_the_share_of_keywords_that_occur(text: str, found: tuple[str, ...]) -> None:
+    score = score_text(text, CASE, DICTIONARY, None)
+    assert (found, len(found) / 4) == (score.keywords_found, score.keyword_share)
 
 
 def test_keywords_are_found_inside_words_in_the_substring_mode() -> None:
-    assert score_text("À la maison", CASE, DICTIONARY, substring=True).keywords_found == ("son",)
+    assert score_text(
+        "À la maison", CASE, DICTIONARY, None, MetricsSection(keyword_mode="substring")
+    ).keywords_found == ("son",)
 
 
 def test_terms_are_whole_words_in_the_substring_mode_too() -> None:
-    assert score_text("volumes, rouvre", CASE, DICTIONARY, substring=True).terms_found == ()
+    assert score_text("volumes, rouvre", CASE, DICTIONARY, None, SUBSTRING).terms_found == ()
 
 
 def test_a_term_said_twice_counts_once() -> None:
-    score = score_text("Volume, volume !", CASE, DICTIONARY)
+    score = score_text("Volume, volume !", CASE, DICTIONARY, None)
     assert (score.terms_found, score.relevance) == (("volume",), pytest.approx(1 / 1.5))
 
 
 def test_terms_of_every_tool_count() -> None:
-    score = score_text("J'ouvre l'application plus fort.", CASE, DICTIONARY)
+    score = score_text("J'ouvre l'application plus fort.", CASE, DICTIONARY, None)
     assert score.terms_found == ("plus fort", "ouvre", "application")
 
 
 def test_the_tool_named_most_comes_first() -> None:
-    assert score_text("Volume ; j'ouvre l'application.", CASE, DICTIONARY).tools_named == ("open_tool", "volume_tool")
+    assert score_text("Volume ; j'ouvre l'application.", CASE, DICTIONARY, None).tools_named == (
+        "open_tool",
+        "volume_tool",
+    )
 
 
 def test_tools_named_as_often_come_in_the_order_of_the_dictionary() -> None:
-    assert score_text("J'ouvre le volume.", CASE, DICTIONARY).tools_named == ("volume_tool", "open_tool")
+    assert score_text("J'ouvre le volume.", CASE, DICTIONARY, None).tools_named == ("volume_tool", "open_tool")
 
 
 def test_a_response_without_terms_names_no_tool() -> None:
-    score = score_text("Bonjour.", CASE, DICTIONARY)
+    score = score_text("Bonjour.", CASE, DICTIONARY, None)
     assert (score.terms_found, score.tools_named, score.relevance) == ((), (), 0.0)
+
+
+PROMPTS = load_prompts(packaged_prompts())
+SHIPPED = {case.prompt_id: case for case in PROMPTS.cases}
+JUDGE, TERMS = Judge(PROMPTS.tools), Dictionary.of(PROMPTS.tools)
+
+
+def relevance(prompt_id: str, text: str, **section: Any) -> float:
+    case = SHIPPED[prompt_id]
+    found = score_text(text, case, TERMS, JUDGE.judge(case, text), MetricsSection(**section)).relevance
+    assert found is not None
+    return found
+
+
+def test_ideal_short_answers_score_at_least_nine_tenths() -> None:
+    lines = (Path(__file__).parents[2] / "data/ideal_answers.jsonl").read_text(encoding="utf-8").splitlines()
+    ideal = [one for one in map(json.loads, lines) if one["prompt_id"] in SHIPPED]
+    assert fmean(relevance(one["prompt_id"], one["text"]) for one in ideal) >= 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("Pour ouvrir Chrome, cliquez sur son icône : l'application se lance.", id="how-to"),
+        pytest.param("Ouvre, ouvrir, lance, application, logiciel.", id="word list"),
+        pytest.param("Je n'ouvre pas l'application.", id="negation"),
+        pytest.param("Je ferme Chrome.", id="another tool"),
+    ],
+)
+def test_terms_count_where_an_action_is_announced(text: str) -> None:
+    assert relevance("cv-01", text) == 0
+    assert relevance("cv-01", text, relevance_scope="dictionary") > 0
+
+
+def test_a_call_of_the_tool_announces_it() -> None:
+    assert relevance("cv-01", '{"name": "open_app_tool", "arguments": {"application": "chrome"}}') == 1
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "found"),
+    [
+        ("ouvre", "Chrome est ouvert.", True),
+        ("fenêtres", "La fenêtre est réduite.", True),
+        ("dix minutes", "C'est parti pour 10 minutes.", True),
+        ("dix minutes", "Un minuteur de 600 secondes.", True),
+        ("dix minutes", "Vingt minutes.", False),
+        ("vingt", "Volume augmenté de 20 %.", True),
+        ("un quart d'heure|quinze minutes", "Dans 15 minutes.", True),
+        ("moins fort|baisse", "C'est moins fort.", True),
+        ("moins fort|baisse", "C'est plus fort.", False),
+        ("son", "Votre maison.", False),
+    ],
+)
+def test_a_keyword_is_found_in_any_form_and_in_any_of_its_alternatives(keyword: str, text: str, *, found: bool) -> None:
+    assert found is bool(find_wording(text, [keyword]))
+
+
+def test_keywords_that_the_prompt_holds_are_known() -> None:
+    assert in_prompt("c'est trop fort, baisse un peu", ("baisse", "moins fort")) == ("baisse",)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,10 @@ import pytest
 
 from pytest_jarvis.engines.base import read_calls
 from pytest_jarvis.inputs.prompts import check_schema, is_json
-from pytest_jarvis.metrics.tool_choice import (
-    Routing,
-    chosen_tool,
-    judge_calls,
-    judge_named,
-    unfit_argument,
-    value_allowed,
-)
-from pytest_jarvis.types import PromptCase, Tool, ToolCall
+from pytest_jarvis.metrics.deeds import Outcome
+from pytest_jarvis.metrics.tool_choice import Routing, judge_calls, routing_of, unfit_argument
+from pytest_jarvis.text import value_allowed
+from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
 TIMER = Tool(
     name="set_timer_tool",
@@ -158,46 +153,29 @@ def test_a_call_is_judged_with_its_reason(calls: list[ToolCall], wish: PromptCas
 
 
 @pytest.mark.parametrize(
-    ("named", "wish", "expected"),
+    ("kind", "tool", "wish", "expected"),
     [
-        ((), WANTS_TIMER, Routing(reason="no_call")),
-        ((), WANTS_NONE, Routing(reason="right_silence")),
-        (("set_timer_tool",), WANTS_TIMER, Routing(reason="right_tool", tool="set_timer_tool")),
-        (("lock_screen_tool",), WANTS_TIMER, Routing(reason="wrong_tool", tool="lock_screen_tool")),
-        (("set_timer_tool", "lock_screen_tool"), WANTS_TIMER, Routing(reason="tie")),
-        (("set_timer_tool", "lock_screen_tool"), WANTS_NONE, Routing(reason="unwanted_call")),
-        (("lock_screen_tool",), WANTS_NONE, Routing(reason="unwanted_call", tool="lock_screen_tool")),
-        (("lock_screen_tool",), case(), None),
+        ("done", "set_timer_tool", WANTS_TIMER, Routing(reason="right_tool", tool="set_timer_tool")),
+        ("wrong_target", "set_timer_tool", WANTS_TIMER, Routing(reason="right_tool", tool="set_timer_tool")),
+        ("wrong_action", "lock_screen_tool", WANTS_TIMER, Routing(reason="wrong_tool", tool="lock_screen_tool")),
+        ("wrong_action", "set_timer_tool", WANTS_TIMER, Routing(reason="wrong_tool")),
+        ("several", "set_timer_tool", WANTS_TIMER, Routing(reason="several_calls")),
+        ("not_done", None, WANTS_TIMER, Routing(reason="no_call")),
+        ("done", None, WANTS_NONE, Routing(reason="right_silence")),
+        ("wrong_action", "lock_screen_tool", WANTS_NONE, Routing(reason="unwanted_call", tool="lock_screen_tool")),
+        ("done", None, case(), None),
     ],
 )
-def test_a_named_tool_is_judged_with_its_reason(
-    named: tuple[str, ...], wish: PromptCase, expected: Routing | None
+def test_a_deed_chooses_its_tool(
+    kind: OutcomeKind, tool: str | None, wish: PromptCase, expected: Routing | None
 ) -> None:
-    assert expected == judge_named(named, wish)
+    assert expected == routing_of(Outcome(kind=kind, reason="announced", tool=tool), wish)
 
 
 def test_only_the_right_tool_and_the_right_silence_are_right() -> None:
     assert [True, True, False] == [
         Routing(reason=reason).right for reason in ("right_tool", "right_silence", "wrong_argument")
     ]
-
-
-@pytest.mark.parametrize(
-    ("calls", "named", "expected"),
-    [
-        ([call("a")], ("b",), "a"),
-        ([call("a"), call("b")], ("b",), None),
-        ([], ("b",), None),
-        ([ToolCall(name=None, problem="not_json")], (), None),
-        (None, ("b",), "b"),
-        (None, ("b", "c"), None),
-        (None, (), None),
-    ],
-)
-def test_the_one_tool_of_a_reply_is_called_or_named_most(
-    calls: list[ToolCall] | None, named: tuple[str, ...], expected: str | None
-) -> None:
-    assert expected == chosen_tool(calls, named)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from samples import with_routing, with_scores
 from pytest_jarvis.inputs.contamination import Leak
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.report.analysis.metrics import line_metrics
 from pytest_jarvis.report.comparison import judge_regression
-from pytest_jarvis.report.schema import Figure, JudgedContamination, ReplayOf, Report, ResultRow, Sample
+from pytest_jarvis.report.schema import JudgedContamination, ReplayOf, Report, ResultRow, Sample
 from pytest_jarvis.stats.regression import StoredRun
 from pytest_jarvis.types import Tool
 
@@ -95,7 +94,7 @@ def routed(
 
 
 def with_tools(make_report: MakeReport, **recipe: object) -> Report:
-    """Return a run with tools to call: right, wrong, none and unreadable choices, and a misheard command."""
+    """Return a run with tools to call: right, wrong, none and unreadable choices."""
     report = make_report(categories=1, prompts=3, replicates=2, **recipe)
     right, wrong, none = (
         Routing(reason="right_tool", tool="open_app_tool"),
@@ -106,20 +105,8 @@ def with_tools(make_report: MakeReport, **recipe: object) -> Report:
     rows = []
     for row in report.results:
         if row.prompt_id == "c0-0000":
-            misheard = routed(
-                row, [wrong, none], [right, right], expected_tool="open_app_tool", intended="ouvre <chrome>"
-            )
-            clean = CleanCommand(responses=2, tool=None, keywords=(), text="J'ouvre.")
-            understood = iter((1.0, 0.0, 1.0, 1.0))
-            samples = tuple(with_scores(one, understood=next(understood)) for one in misheard.samples)
             rows.append(
-                change(
-                    misheard,
-                    samples=samples,
-                    figures=misheard.figures | {"understood": Figure(base=0.5, finetuned=1.0)},
-                    clean_base=clean,
-                    clean_finetuned=clean,
-                )
+                routed(row, [wrong, none], [right, right], expected_tool="open_app_tool", intended="ouvre <chrome>")
             )
         else:
             rows.append(routed(row, [silence, wrong], [silence, unread], expected_tool=None, no_tool=True))

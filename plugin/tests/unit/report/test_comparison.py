@@ -119,16 +119,11 @@ def test_the_same_run_twice_has_no_difference(make_report) -> None:
 
 def test_every_metric_has_its_difference_overall_and_by_category(make_report) -> None:
     metrics = compare_runs(make_report(), make_report(seed=2)).arms[0].metrics
-    columns = {(name, False) for name in ("jarvis_relevance", "keyword_match", "cosine_similarity")}
-    of_base = {(name, True) for name in ("jarvis_relevance", "keyword_match")}
+    columns = {(name, False) for name in ("deeds", "jarvis_relevance", "keyword_share", "cosine_similarity")}
+    of_base = {(name, True) for name in ("deeds", "jarvis_relevance", "keyword_share")}
     assert columns | of_base == {(one.metric, one.of_base) for one in metrics}
     assert {"", "categorie_0", "categorie_1", "categorie_2"} == {one.category for one in metrics}
     assert {0.01} == {one.difference.alpha for one in metrics}
-
-
-def test_commands_that_were_understood_are_compared(make_report) -> None:
-    found = overall(given(make_report(), understood=0.0), given(make_report(), understood=1.0))
-    assert found["understood"].difference.difference == 1.0
 
 
 def test_one_category_is_not_said_twice(make_report) -> None:

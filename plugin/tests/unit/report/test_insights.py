@@ -41,7 +41,7 @@ def test_every_category_has_its_means_with_intervals(make_report) -> None:
     categories = insights(report).candidate.categories
     assert [one.category for one in categories] == list(report.by_category)
     for one in categories:
-        for name in ("jarvis_relevance", "keyword_match"):
+        for name in ("jarvis_relevance", "keyword_share"):
             found, means = one.metrics[name], one.averages.figure(name)
             assert found.base.interval is not None
             assert (pytest.approx(means.base), pytest.approx(means.finetuned)) == (
@@ -109,7 +109,7 @@ def test_a_prompt_without_an_expected_tool_is_neither_right_nor_wrong(make_repor
 def test_a_metric_that_is_off_is_absent_not_zero(make_report) -> None:
     candidate = insights(make_report(metrics=False)).candidate
     assert "jarvis_relevance" not in candidate.metrics
-    assert "keyword_match" not in candidate.metrics
+    assert "keyword_share" not in candidate.metrics
     assert candidate.changes == ()
     assert candidate.weakest is None
     assert "characters" in candidate.metrics

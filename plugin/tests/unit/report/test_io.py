@@ -39,7 +39,7 @@ def test_what_is_not_a_report_is_refused_in_one_sentence(tmp_path, text: str, sa
 def test_a_report_of_schema_1_is_read_and_its_sentences_are_shown_as_they_are(tmp_path) -> None:
     report = load_report(SCHEMA_1)
     engine = report.provenance.engine
-    assert (2, Storage(format="nf4")) == (report.schema_version, report.metadata.quantization)
+    assert (3, Storage(format="nf4")) == (report.schema_version, report.metadata.quantization)
     assert (Storage(format="nf4"), 1.0) == (engine.coverage.storage, engine.coverage.share_4bit)
     assert "aucun GPU n’est utilisé" in french_note(report.provenance.notes[0])
     assert text_note("cut after 2.5 s at 12 tokens (finish reason: timeout)") == report.failures[0].reason

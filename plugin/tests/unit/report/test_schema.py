@@ -29,7 +29,7 @@ from pytest_jarvis.report.schema import (
 )
 from pytest_jarvis.types import Category, text_note
 
-PLAIN = {"cosine_similarity": (None, 0.5), "keyword_match": (0.25, 0.75), "jarvis_relevance": (0.2, 0.5)}
+PLAIN = {"cosine_similarity": (None, 0.5), "keyword_share": (0.25, 0.75), "jarvis_relevance": (0.2, 0.5)}
 
 
 def measured(prompt_id: str = "p", *, samples: tuple[Sample, ...] | None = None, **changes: Any) -> ResultRow:
@@ -38,15 +38,15 @@ def measured(prompt_id: str = "p", *, samples: tuple[Sample, ...] | None = None,
     return row(prompt_id, *(samples or (sample("base"), sample("lora"))), figures=figures, **changes)
 
 
-UNMEASURED = measured("q", samples=(sample("base"),), keyword_match=(0.25, None), jarvis_relevance=(0.2, None))
+UNMEASURED = measured("q", samples=(sample("base"),), keyword_share=(0.25, None), jarvis_relevance=(0.2, None))
 
 
 def test_the_averages_are_means_over_prompts() -> None:
-    other = measured("q", jarvis_relevance=(0.4, 0.7), keyword_match=(0.75, 0.75))
+    other = measured("q", jarvis_relevance=(0.4, 0.7), keyword_share=(0.75, 0.75))
     averages = make_averages([measured(), other], 2, 0)
     relevance = averages.figure("jarvis_relevance")
     assert (relevance.base, relevance.finetuned) == pytest.approx((0.3, 0.6))
-    assert averages.figure("keyword_match") == Figure(base=0.5, finetuned=0.75)
+    assert averages.figure("keyword_share") == Figure(base=0.5, finetuned=0.75)
 
 
 def test_the_gain_is_the_ratio_of_the_means() -> None:

@@ -64,7 +64,7 @@ def test_no_bar_is_judged_that_is_not_set() -> None:
 def test_a_gain_of_keywords_is_judged_also_against_a_loss_that_is_allowed(
     tuned: Values, percent: float, verdict: str, why: str
 ) -> None:
-    (bar,) = bars(rows("keyword_match", BASE * 8, (*tuned,) * 8), min_keyword_gain_percent=percent)
+    (bar,) = bars(rows("keyword_share", BASE * 8, (*tuned,) * 8), min_keyword_gain_percent=percent)
     assert ("keyword_gain", "jarvis", percent / 100, verdict, why) == (
         bar.name,
         bar.adapter,
@@ -75,7 +75,7 @@ def test_a_gain_of_keywords_is_judged_also_against_a_loss_that_is_allowed(
 
 
 def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
-    (bar,) = bars(rows("keyword_match", ((0.2, 0.2),), ((0.3, 0.3),)), min_keyword_gain_percent=10)
+    (bar,) = bars(rows("keyword_share", ((0.2, 0.2),), ((0.3, 0.3),)), min_keyword_gain_percent=10)
     assert pytest.approx(0.5) == bar.value
 
 

@@ -1,4 +1,4 @@
-"""`report.analysis.tool_choice` and its outputs: shares, reasons and confusions, and misheard commands."""
+"""`report.analysis.tool_choice` and its outputs: shares, reasons and confusions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from samples import with_routing, with_scores
+from samples import with_routing
 
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand
 from pytest_jarvis.render.french import explanations as wording
 from pytest_jarvis.render.french.metrics import LABELS
 from pytest_jarvis.render.french.words import word
@@ -59,29 +58,6 @@ def report(plain) -> Report:
         routed(third, [SILENCE, UNWANTED], [SILENCE, MALFORMED], expected_tool=None, no_tool=True),
     )
     return msgspec.structs.replace(plain, results=rows)
-
-
-def misheard(report: Report, clean: CleanCommand | None) -> Report:
-    """Return the report with its first prompt misheard: the base understands one time of two, the adapter always."""
-    first, *others = report.results
-    samples = tuple(
-        with_scores(one, understood=value) for one, value in zip(first.samples, (1.0, 0.0, 1.0, 1.0), strict=True)
-    )
-    share = {"understood": Figure(base=0.5, finetuned=1.0)}
-    row = msgspec.structs.replace(
-        first,
-        samples=samples,
-        intended="ouvre chrome",
-        figures=first.figures | share,
-        clean_base=clean,
-        clean_finetuned=clean,
-    )
-    statistics = msgspec.structs.replace(report.statistics, figures=report.statistics.figures | share)
-    return msgspec.structs.replace(report, results=(row, *others), statistics=statistics)
-
-
-def clean(tool: str | None) -> CleanCommand:
-    return CleanCommand(responses=2, tool=tool, keywords=(), text="J'ouvre.")
 
 
 def with_tools(report: Report) -> Report:
@@ -133,7 +109,7 @@ def test_a_category_without_a_judged_prompt_has_no_share(make_report) -> None:
 
 def test_nothing_is_said_of_what_was_not_judged(plain) -> None:
     candidate = insights(plain).candidate
-    assert (None, None) == (candidate.routing, candidate.understanding)
+    assert candidate.routing is None
     assert [] == choice_lines(plain)
     assert LABELS["tool_routing"][0].upper() not in render_text(plain, insights(plain))
     assert LABELS["tool_routing"][0] not in render_markdown(plain, insights(plain))
@@ -166,25 +142,6 @@ def test_a_judged_choice_is_what_makes_a_response_right(report) -> None:
     assert [False, False, True, True] == [is_right(sample, row, "expected_tool") for sample in row.samples]
 
 
-def test_misheard_commands_are_compared(report) -> None:
-    candidate = insights(misheard(report, clean("open_app_tool"))).candidate
-    found, share = candidate.understanding, candidate.metrics["understood"]
-    assert found is not None
-    assert (1, 0.5, 1.0) == (share.prompts, share.base.mean, share.finetuned.mean)
-    assert [(0.5, 1.0)] == [(one.base, one.finetuned) for one in found.prompts]
-    assert (0, 0) == (found.no_reference_base, found.no_reference_finetuned)
-    assert wording.reference_sentence(found, "jarvis") is None
-
-
-def test_clean_commands_that_lead_to_no_tool_are_counted(report) -> None:
-    found = insights(misheard(report, clean(None))).candidate.understanding
-    assert found is not None
-    assert (1, 1) == (found.no_reference_base, found.no_reference_finetuned)
-    assert "1\u00a0commande chez la base, 1\u00a0commande chez jarvis" in (
-        wording.reference_sentence(found, "jarvis") or ""
-    )
-
-
 def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_taught(report) -> None:
     shown = with_tools(report)
     assert (False, True) == (offers_tools(report), offers_tools(shown))
@@ -195,15 +152,12 @@ def test_a_run_with_tools_says_that_words_say_little_and_that_the_demo_was_not_t
 
 
 def test_the_terminal_has_a_line_for_each_share(report) -> None:
-    statistics = misheard(report, None).statistics
+    statistics = report.statistics
     chosen = {"tool_routing": Figure(base=0.25, finetuned=0.75)}
     statistics = msgspec.structs.replace(statistics, figures=statistics.figures | chosen)
     of_one = msgspec.structs.replace(report.by_adapter[report.metadata.lora_adapter], statistics=statistics)
     shown = msgspec.structs.replace(report, by_adapter={report.metadata.lora_adapter: of_one})
-    assert [
-        "Bon outil choisi\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)",
-        "Commandes mal entendues, et comprises\u00a0: 50,0\u00a0% → 100,0\u00a0% (+50,0\u00a0pt)",
-    ] == choice_lines(shown)
+    assert ["Bon outil choisi\u00a0: 25,0\u00a0% → 75,0\u00a0% (+50,0\u00a0pt)"] == choice_lines(shown)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from samples import with_scores
 
-from pytest_jarvis.metrics.understanding import clean_prompt_id
-from pytest_jarvis.report.schema import FailureRow, Report, Sample
+from pytest_jarvis.report.schema import FailureRow, Report
 from pytest_jarvis.run.replay import ReplayEngine, read_recording
 from pytest_jarvis.types import TWIN_REPLICATES, Failure, Request, Response, text_note
 
@@ -94,23 +91,6 @@ def test_cosines_are_those_of_the_responses_where_the_report_has_them(make_repor
     assert recording.cosines_of(row.prompt_id, "jarvis", (0, 1)) == {1: 0.25}
 
 
-def to_clean(sample: Sample) -> Sample:
-    """Return the sample as one of the clean command."""
-    renamed = replace(sample.response, prompt_id=clean_prompt_id("ouvre chrome"))
-    return msgspec.structs.replace(sample, response=renamed)
-
-
-def test_the_responses_to_clean_commands_are_given_back_under_their_own_id(make_report) -> None:
-    report = make_report()
-    row = report.results[0]
-    (answer, *_) = row.of_arm("jarvis")
-    misheard = msgspec.structs.replace(row, intended="ouvre chrome", clean_samples=(to_clean(answer),))
-    recording = read_recording(msgspec.structs.replace(report, results=(misheard, *report.results[1:])))
-    clean = clean_prompt_id("ouvre chrome")
-    assert {clean: "ouvre chrome"} == recording.clean_texts
-    assert [(clean, "jarvis", 0)] == [key for key in recording.outcomes if key[0] == clean]
-
-
 def test_a_report_without_any_cosine_says_so(make_report) -> None:
     assert read_recording(make_report(metrics=False)).cosine_detail == "none"
 
@@ -119,9 +99,6 @@ def test_what_the_store_gave_is_known_under_the_name_of_its_arm(make_report) -> 
     report = make_report(gains={"base_bis": 0.0}, categories=1, prompts=1)
     (row,) = report.results
     mine = msgspec.structs.replace(row.of_arm("base_bis")[1], reused=True)
-    clean = to_clean(msgspec.structs.replace(row.of_arm("base")[0], reused=True))
-    marked = msgspec.structs.replace(
-        row, intended="ouvre chrome", samples=(*row.of_arm("base"), mine), clean_samples=(clean,)
-    )
+    marked = msgspec.structs.replace(row, samples=(*row.of_arm("base"), mine))
     recording = read_recording(msgspec.structs.replace(report, results=(marked,)))
-    assert {(row.prompt_id, "base_bis", 1), (clean_prompt_id("ouvre chrome"), "base", 0)} == recording.reused
+    assert {(row.prompt_id, "base_bis", 1)} == recording.reused

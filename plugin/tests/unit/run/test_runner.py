@@ -7,26 +7,21 @@ from itertools import product
 
 import numpy as np
 import pytest
-from runs import CASES, LORA, OTHER, TOOLS, TWIN, Log, Made, WatchedEngine, better, drawn, failed, fails, make
+from runs import CASES, LORA, OTHER, TOOLS, TWIN, Log, WatchedEngine, better, drawn, failed, fails, make
 
-from pytest_jarvis.metrics.custom import NO_METRICS
 from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.metrics.understanding import CleanCommand, clean_prompt_id
 from pytest_jarvis.run.runner import BenchmarkRun, GenerationAbortedError, Plan
 from pytest_jarvis.types import (
     TWIN_ARM,
     EngineError,
-    Failure,
     GatePlan,
     GenerationSettings,
-    Note,
     PromptCase,
     Request,
     Response,
     ToolCall,
-    text_note,
 )
 
 
@@ -143,7 +138,7 @@ def test_a_prompt_has_something_once_it_is_drawn_or_failed() -> None:
 
 def test_a_metric_that_is_off_has_no_value() -> None:
     made = drawn(better, cosine=False, keywords=False, relevance=False, tool_routing=False)
-    names = ("keyword_match", "jarvis_relevance", "cosine_similarity", "tool_routing")
+    names = ("keyword_share", "jarvis_relevance", "cosine_similarity", "tool_routing")
     assert {(None, None)} == {(made.row().figure(name).base, made.row().figure(name).finetuned) for name in names}
     assert made.engine.embedded == []
 
@@ -208,14 +203,14 @@ class Lengths:
 def test_a_row_holds_the_means_of_its_replicates_and_the_first_texts() -> None:
     row = drawn(lambda one: "J'ouvre le son." if one.replicate else "Bonjour.").row()
     assert (row.base_model_response, row.finetuned_response) == ("Bonjour.", "Bonjour.")
-    assert (row.figure("keyword_match").base, row.figure("jarvis_relevance").finetuned) == (0.5, pytest.approx(1 / 3))
+    assert (row.figure("keyword_share").base, row.figure("jarvis_relevance").finetuned) == (0.5, pytest.approx(1 / 3))
     assert [(sample.arm, sample.replicate) for sample in row.samples] == [*product(("base", "lora"), (0, 1))]
 
 
 def test_a_row_without_an_arm_has_no_scores_for_it() -> None:
     row = drawn(fails(("p0", "lora", 0), ("p0", "lora", 1))).row()
     assert (row.finetuned_response, row.measured) == (None, False)
-    names = ("keyword_match", "jarvis_relevance", "cosine_similarity")
+    names = ("keyword_share", "jarvis_relevance", "cosine_similarity")
     assert {None} == {row.figure(name).finetuned for name in names}
 
 
@@ -235,24 +230,22 @@ def test_what_others_measure_goes_to_the_sample_of_its_response_or_of_the_adapte
 
 
 def test_the_keyword_mode_is_that_of_the_configuration() -> None:
-    assert drawn(lambda _: "À la maison", keyword_mode="substring").row().figure("keyword_match").base == 0.5
+    assert drawn(lambda _: "À la maison", keyword_mode="substring").row().figure("keyword_share").base == 0.5
 
 
 def test_an_empty_response_has_no_cosine_and_is_scored() -> None:
     row = drawn(lambda request: "" if request.prompt_id == "p0" else "ouvre").row()
-    assert (row.figure("cosine_similarity").finetuned, row.figure("keyword_match").base) == (None, 0.0)
+    assert (row.figure("cosine_similarity").finetuned, row.figure("keyword_share").base) == (None, 0.0)
     assert row.measured
 
 
-# How a response chose its tool, and whether misheard commands were understood.
+# How a response chose its tool.
 
 WANTING = PromptCase(
     prompt_id="w", category="c", text="ouvre chrome", keywords=("chrome", "ouvre"), expected_tool="open_tool"
 )
 WANTING_OTHER = replace(WANTING, prompt_id="o", text="lance firefox")
 SILENT = PromptCase(prompt_id="s", category="c", text="merci", keywords=("plaisir", "service"), no_tool=True)
-MISHEARD = replace(WANTING, prompt_id="m", text="ouvres crom", intended="Ouvre chrome")
-CLEAN = clean_prompt_id("ouvre chrome")
 
 
 def opens(request: Request) -> str:
@@ -261,22 +254,13 @@ def opens(request: Request) -> str:
     return "J'ouvre chrome." if clear else "Silence."
 
 
-def asked_for(made: Made) -> set[tuple[str, str]]:
-    return {(one.prompt_id, one.text) for asked in made.engine.asked for one in asked}
-
-
-def understood(made: Made) -> tuple[float | None, float | None]:
-    figure = made.row(MISHEARD).figure("understood")
-    return figure.base, figure.finetuned
-
-
-def test_without_tools_the_tool_most_named_is_judged_and_relevance_where_one_is_wanted() -> None:
+def test_without_tools_the_deed_is_judged_and_relevance_where_one_is_wanted() -> None:
     made = drawn(opens, cases=(WANTING, SILENT), looks=(1,))
     reasons = {
         case.prompt_id: [sample.routing and sample.routing.reason for sample in made.row(case).samples]
         for case in (WANTING, SILENT)
     }
-    assert reasons == {"w": ["right_tool", "right_tool"], "s": ["unwanted_call", "unwanted_call"]}
+    assert reasons == {"w": ["right_tool", "right_tool"], "s": ["right_silence", "unwanted_call"]}
     assert [None, None] == [sample.score("jarvis_relevance") for sample in made.row(SILENT).samples]
     assert made.row(SILENT).figure("jarvis_relevance").base is None
     assert [1, 1] == [len(values) for values in made.run.scores("lora")]
@@ -300,46 +284,3 @@ def test_with_tools_the_calls_are_judged_and_not_the_words() -> None:
     assert tuned.response.tool_calls == (ToolCall(name="open_tool"),)
     figure = made.row(WANTING).figure("tool_routing")
     assert (figure.base, figure.finetuned) == (0.0, 1.0)
-
-
-def test_clean_commands_are_drawn_in_the_same_batches_and_are_no_rows() -> None:
-    made = drawn(opens, cases=(MISHEARD,), understanding=True)
-    (asked,) = made.engine.asked
-    assert (8, {("m", "ouvres crom"), (CLEAN, "Ouvre chrome")}) == (len(asked), asked_for(made))
-    (row,) = made.run.rows(MISHEARD, NO_METRICS)
-    assert ("m", 4) == (row.prompt_id, len(row.samples))
-    assert (0.0, 1.0) == understood(made)
-    assert ["base", "base", "lora", "lora"] == [sample.arm for sample in row.clean_samples]
-    assert CleanCommand(responses=2, tool="open_tool", keywords=("chrome", "ouvre"), text="J'ouvre chrome.") == (
-        row.clean_base
-    )
-
-
-def test_a_clean_command_that_is_a_prompt_of_the_plan_is_not_drawn_again() -> None:
-    made = drawn(opens, cases=(MISHEARD, WANTING), looks=(1,), understanding=True)
-    assert {"m", "w"} == {prompt_id for prompt_id, _ in asked_for(made)}
-    assert (0.0, 1.0) == understood(made)
-
-
-def test_nothing_is_drawn_for_clean_commands_unless_asked() -> None:
-    made = drawn(opens, cases=(MISHEARD,), looks=(1,))
-    assert {("m", "ouvres crom")} == asked_for(made)
-    assert ((None, None), None) == (understood(made), made.row(MISHEARD).clean_base)
-
-
-def test_a_clean_command_without_an_answer_is_a_failed_score_and_not_a_misunderstanding() -> None:
-    script = fails((CLEAN, "base", 0), (CLEAN, "base", 1), script=opens)
-    made = drawn(script, cases=(MISHEARD,), understanding=True)
-    assert (None, 1.0) == understood(made)
-    reason = Note("no_clean_answer", {"command": "Ouvre chrome"}, text_note("trop long"))
-    expected = Failure(prompt_id="m", arm="base", replicate=0, stage="score", reason=reason)
-    assert [expected] == made.run.failures(MISHEARD)
-
-
-def test_one_failed_answer_to_a_clean_command_leaves_the_others() -> None:
-    script = fails((CLEAN, "base", 0), script=opens)
-    made = drawn(script, cases=(MISHEARD, WANTING_OTHER), understanding=True)
-    clean = made.row(MISHEARD).clean_base
-    assert clean is not None
-    assert 1 == clean.responses
-    assert [[], []] == [made.run.failures(case) for case in (MISHEARD, WANTING_OTHER)]

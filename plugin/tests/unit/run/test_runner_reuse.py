@@ -143,7 +143,7 @@ def test_another_metric_or_keyword_draws_nothing(path) -> None:
     cases = tuple(replace(case, category="autre", keywords=("bruit",)) for case in CASES)
     changed = Drawn(path, cases=cases, keyword_mode="substring")
     assert changed.engine.answered == []
-    assert changed.run.rows(cases[0], NO_METRICS)[0].figure("keyword_match").base == 1.0
+    assert changed.run.rows(cases[0], NO_METRICS)[0].figure("keyword_share").base == 1.0
 
 
 def test_a_prompt_of_the_same_id_with_another_text_is_drawn(path) -> None:
