@@ -5,19 +5,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from pytest_jarvis import cli
-from pytest_jarvis.cli.check import environment, findings
+from pytest_jarvis.cli.check import environment
 from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
 from pytest_jarvis.cli.check.findings import quote
 from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.inputs.prompts import packaged_prompts
 
 CARD = Gpu(index=0, name="NVIDIA GeForce RTX 4090", total_bytes=24_000_000_000, free_bytes=23 * 10**9, driver="550.54")
-TARGET = ("--jarvis-model", "Qwen/Qwen3-30B-A3B", "--jarvis-adapter", "x=lora")
+ADAPTER = ("--jarvis-adapter", "x=lora")
+TARGET = ("--jarvis-model", "Qwen/Qwen3-30B-A3B", *ADAPTER)
 
 Check = Callable[..., dict[str, dict[str, object]]]
 
@@ -86,68 +89,79 @@ def test_every_finding_has_a_mark_and_what_is_wrong_a_command(folder, capsys) ->
     assert lines[-1].startswith("1 point à corriger (")
 
 
-def test_the_demo_is_ready_on_a_cpu(check) -> None:
-    found = check()
-    assert {name for name, row in found.items() if row["status"] == "error"} == set()
-    assert found["gpus"]["status"] == "warning"
-    assert found["model.time"]["status"] == "ok"
-    assert found["folder.prompts"]["values"]["prompts"] == 30  # type: ignore[index]
+TORCH = TorchBuild(version="2.9.0", cuda="12.8")
 
 
-def test_each_gpu_is_named_with_its_memory_and_the_target_fits_a_card_of_24_gigabytes(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine, what is asked of it, and of which findings the golden file has the words."""
+
+    asked: tuple[str, ...] = ()
+    about: tuple[str, ...]
+    """How the names of those findings begin."""
+    free_of_card: float | None = None
+    torch: TorchBuild | None = TORCH
+    disk: float = 1e11
+    lacks: tuple[Requirement, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    config: str = "{}"
+
+
+SERVER = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "ft")
+NO_CLIENT = Requirement(name="openai", asked="", extra="server", installed=None, good=False)
+OLD = Requirement(name="numpy", asked=">=2", extra=None, installed="1.26", good=False)
+ABSENT = Requirement(name="peft", asked=">=0.21", extra="local", installed=None, good=False)
+HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
+MACHINES = {
+    "the demo on a CPU": Machine(about=("gpus", "model", "folder.prompts")),
+    "a card of 24 GB": Machine(asked=TARGET, free_of_card=23e9, about=("gpu", "model.memory", "model.time", "adapter")),
+    "a cap": Machine(
+        asked=TARGET, free_of_card=23e9, config='{"model": {"max_memory": {"0": "18GB"}}}', about=("model.memory",)
+    ),
+    "a card for fewer rows": Machine(asked=TARGET, free_of_card=19.5e9, about=("model.memory",)),
+    "a card that is too small": Machine(asked=TARGET, free_of_card=10e9, about=("model.memory",)),
+    "the target on a CPU": Machine(asked=TARGET, about=("model.memory", "model.time", "model.disk")),
+    "a small disk": Machine(asked=TARGET, disk=1e10, about=("model.disk",)),
+    "offline": Machine(asked=TARGET, environment={"HF_HUB_OFFLINE": "1"}, about=("model.disk",)),
+    "no such base": Machine(asked=("--jarvis-model", "nulle/part/ici", *ADAPTER), about=("model.files",)),
+    "an empty base": Machine(asked=("--jarvis-model", "vide", *ADAPTER), about=("model.files",)),
+    "a base not known": Machine(asked=("--jarvis-model", "a/b", *ADAPTER), about=("model.disk", "model.memory")),
+    "no torch": Machine(torch=None, free_of_card=23e9, about=("torch",)),
+    "a torch for CPUs": Machine(torch=TorchBuild(version="2.9.0+cpu", cuda=None), free_of_card=23e9, about=("torch",)),
+    "an old driver": Machine(torch=TorchBuild(version="2.9.0", cuda="13.0"), free_of_card=23e9, about=("driver",)),
+    "no model": Machine(asked=("--jarvis-engine", "scripted"), torch=None, about=("torch", "engine", "model")),
+    "no address": Machine(asked=SERVER, lacks=(NO_CLIENT,), about=("engine", "adapter", "package")),
+    "a server": Machine(asked=(*SERVER, "--jarvis-base-url", "http://localhost:9/v1"), about=("engine",)),
+    "packages": Machine(lacks=(OLD, ABSENT), about=("package",)),
+    "no adapter to choose": Machine(asked=("--jarvis-adapter", "auto"), about=("adapters",)),
+    "no such demo": Machine(asked=("--jarvis-adapter", "demo:inconnu"), about=("adapter",)),
+    "no such prompts": Machine(asked=("--jarvis-prompts", "nulle-part"), about=("folder.prompts",)),
+    "an A/A run": Machine(asked=("--jarvis-aa",), about=("adapter",)),
+    "a hidden card": Machine(environment=HIDDEN, about=("gpus",)),
+}
+
+
+def test_what_is_said_of_each_machine(check, monkeypatch, golden) -> None:
     shutil.copytree(adapter_path("jarvis"), "lora")
-    found = check(*TARGET)
-    assert found["gpus"]["text"] == "1\u00a0GPU NVIDIA"
-    assert "RTX 4090, 24,0\u00a0Go, dont 23,0\u00a0Go libres" in str(found["gpu.0"]["text"])
-    memory = found["model.memory"]
-    assert memory["status"] == "ok"
-    assert memory["values"]["needed_bytes"] / 1e9 == pytest.approx(20.0, abs=0.1)  # type: ignore[index]
-    assert "model.time" not in found
-    assert found["adapter"]["values"]["problem"] == "other_base"  # type: ignore[index]
-
-
-def test_a_cap_of_the_configuration_is_what_there_is(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
-    Path("benchmark_config.json").write_text('{"model": {"max_memory": {"0": "18GB"}}}', encoding="utf-8")
-    memory = check(*TARGET)["model.memory"]
-    assert (memory["status"], memory["values"]["free_bytes"]) == ("error", 18 * 10**9)  # type: ignore[index]
-
-
-@pytest.mark.parametrize(("free", "rows"), [(19.5e9, True), (10e9, False)])
-def test_a_card_that_is_too_small_says_what_is_needed_and_what_would_do(
-    check, monkeypatch, free: float, rows: bool
-) -> None:
-    small = Gpu(index=0, name="x", total_bytes=24 * 10**9, free_bytes=int(free), driver="550.54")
-    monkeypatch.setattr(environment, "find_gpus", lambda visible: (small,))
-    memory = check(*TARGET)["model.memory"]
-    assert memory["status"] == "error"
-    assert rows == ("generation.batch_size" in str(memory["text"]))
-
-
-def test_without_a_gpu_the_target_says_what_that_means_for_time(check, monkeypatch) -> None:
+    Path("vide").mkdir()
     monkeypatch.setattr(environment, "free_memory", lambda: 64 * 10**9)
-    found = check(*TARGET)
-    assert (found["model.memory"]["status"], found["model.time"]["status"]) == ("ok", "warning")
-    assert "122,1\u00a0Go" in str(found["model.time"]["text"])
-
-
-@pytest.mark.parametrize(
-    ("free", "offline", "expected"),
-    [
-        (10**11, "", ("warning", "61,1\u00a0Go seront téléchargés")),
-        (10**10, "", ("error", "le disque est trop petit")),
-        (10**11, "1", ("error", "HF_HUB_OFFLINE")),
-    ],
-)
-def test_a_model_that_is_not_there_is_held_against_the_disk(
-    check, monkeypatch, free: int, offline: str, expected: tuple[str, str]
-) -> None:
-    monkeypatch.setattr(environment, "free_disk", lambda folder: free)
-    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
-    disk = check(*TARGET)["model.disk"]
-    assert disk["status"] == expected[0]
-    assert expected[1] in str(disk["text"])
+    said = []
+    for what, machine in MACHINES.items():
+        free = machine.free_of_card
+        cards = () if free is None else (replace(CARD, free_bytes=int(free)),)
+        with monkeypatch.context() as patch:
+            patch.setattr(environment, "find_gpus", lambda visible, cards=cards: cards)
+            patch.setattr(environment, "find_torch", lambda torch=machine.torch: torch)
+            patch.setattr(environment, "free_disk", lambda folder, free=machine.disk: int(free))
+            patch.setattr(environment, "find_requirements", lambda extra, lacks=machine.lacks: list(lacks))
+            for name, value in machine.environment.items():
+                patch.setenv(name, value)
+            Path("benchmark_config.json").write_text(machine.config, encoding="utf-8")
+            rows = [row for name, row in check(*machine.asked).items() if name.startswith(machine.about)]
+        lines = [f"{row['name']} ({row['status']}): {row['text']} -> {row['command']}" for row in rows]
+        said.append("\n    ".join([what, *lines]))
+    text = "\n".join(said).replace(str(packaged_prompts()), "jarvis_prompts").replace(str(Path.cwd()), ".")
+    assert golden == text.replace(os.sep, "/")
 
 
 @pytest.mark.parametrize(("size", "status"), [(10**6, "ok"), (10**9, "error")])
@@ -161,100 +175,12 @@ def test_a_family_that_is_not_known_is_judged_by_its_files(check, monkeypatch, s
     assert (memory["status"], "environ" in str(memory["text"])) == (status, True)
 
 
-@pytest.mark.parametrize(
-    ("model", "said"), [("nulle/part/ici", "n’est ni un dossier"), ("vide", "pas de modèle entier")]
-)
-def test_a_base_that_cannot_be_is_an_error(check, model: str, said: str) -> None:
-    Path("vide").mkdir()
-    files = check("--jarvis-model", model, "--jarvis-adapter", "x=lora")["model.files"]
-    assert (files["status"], said in str(files["text"])) == ("error", True)
-
-
-@pytest.mark.parametrize(
-    ("build", "name", "command"),
-    [
-        (None, "torch", findings.INSTALL_LOCAL),
-        (TorchBuild(version="2.9.0+cpu", cuda=None), "torch.cuda", findings.INSTALL_CUDA),
-        (TorchBuild(version="2.9.0", cuda="13.0"), "driver", None),
-    ],
-)
-def test_a_torch_that_cannot_use_the_card_is_an_error(
-    check, monkeypatch, build: TorchBuild | None, name: str, command: str | None
-) -> None:
-    monkeypatch.setattr(environment, "find_torch", lambda: build)
-    monkeypatch.setattr(environment, "find_gpus", lambda visible: (CARD,))
-    row = check()[name]
-    assert (row["status"], row["command"]) == ("error", command)
-
-
-def test_an_engine_without_a_model_needs_no_torch(check, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "find_torch", lambda: None)
-    found = check("--jarvis-engine", "scripted")
-    assert found["torch"]["status"] == "warning"
-    assert "ne charge aucun modèle" in str(found["engine"]["text"])
-    assert "model.memory" not in found
-
-
-@pytest.mark.parametrize(("url", "status"), [((), "error"), (("--jarvis-base-url", "http://localhost:9/v1"), "ok")])
-def test_a_server_needs_its_client_and_its_address(check, monkeypatch, url: tuple[str, ...], status: str) -> None:
-    monkeypatch.setattr(
-        environment,
-        "find_requirements",
-        lambda extra: [Requirement(name="openai", asked="", extra=extra, installed=None, good=False)],
-    )
-    arguments = ("--jarvis-engine", "server", "--jarvis-model", "base", "--jarvis-adapter", "ft")
-    found = check(*arguments, *url)
-    assert found["engine"]["status"] == status
-    assert found["adapter.served"]["values"]["name"] == "ft"  # type: ignore[index]
-    client = found["package.openai"]
-    assert (client["status"], client["command"]) == ("error", 'pip install "pytest-jarvis[server]"')
-
-
-def test_a_package_that_is_missing_or_too_old_has_its_command(check, monkeypatch) -> None:
-    def lack(extra: str) -> list[Requirement]:
-        core = Requirement(name="numpy", asked=">=2", extra=None, installed="1.26", good=False)
-        local = Requirement(name="peft", asked=">=0.21", extra=extra, installed=None, good=False)
-        return [core, local]
-
-    monkeypatch.setattr(environment, "find_requirements", lack)
-    found = check()
-    assert (found["package.numpy"]["status"], found["package.numpy"]["command"]) == ("error", findings.INSTALL_CORE)
-    assert "peft n’est pas installé" in str(found["package.peft"]["text"])
-    monkeypatch.setattr(environment, "find_requirements", lambda extra: [])
-    assert check()["packages"]["status"] == "error"
-
-
 def test_the_newest_adapter_is_named_with_why(check) -> None:
     shutil.copytree(adapter_path("jarvis"), "adapters/run")
     found = check("--jarvis-adapter", "auto")
     assert "choisi par" in str(found["adapter.auto"]["text"])
     assert found["adapter"]["values"]["name"] == "run"  # type: ignore[index]
     assert found["folder.adapters"]["values"]["found"] == 1  # type: ignore[index]
-
-
-UNKNOWN = ("--jarvis-model", "a/b", "--jarvis-adapter", "x=lora")
-DEMO_INCONNU = "demo:inconnu, inconnu\u00a0; connus\u00a0: demo:jarvis, demo:faible"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "expected"),
-    [
-        (("--jarvis-adapter", "auto"), "adapters", ("error", "")),
-        (("--jarvis-adapter", "demo:inconnu"), "adapter", ("error", DEMO_INCONNU)),
-        (("--jarvis-prompts", "nulle-part"), "folder.prompts", ("error", "")),
-        (UNKNOWN, "model.disk", ("warning", "taille inconnue")),
-        (UNKNOWN, "model.memory", ("warning", "besoin inconnu")),
-        (("--jarvis-aa",), "adapter.none", ("ok", "")),
-        ((), "gpus", ("warning", "CUDA_VISIBLE_DEVICES=''")),
-    ],
-)
-def test_what_is_not_there_or_hidden_or_unknown_is_said(
-    check, monkeypatch, arguments: tuple[str, ...], name: str, expected: tuple[str, str]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    row = check(*arguments)[name]
-    assert (row["status"], expected[1] in str(row["text"])) == (expected[0], True)
-    assert name != "adapter" or row["command"] is None
 
 
 def spoil(folder: Path, what: str) -> None:
