@@ -12,7 +12,7 @@ from hashlib import blake2b
 from random import random
 from typing import Any, Final, Literal
 
-from pytest_jarvis.engines.server.connection import CUT, DONE, AttemptError, Connection, time_limit
+from pytest_jarvis.engines.server.connection import BROKEN, CUT, DONE, AttemptError, Connection, time_limit
 from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 
 FIRST_WAIT_S = 0.5
@@ -249,7 +249,9 @@ class _AnswerReader:
         finish = self._finish
         if finish is None:
             if not (self._is_done and self.pieces):
-                raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
+                raise AttemptError(
+                    BROKEN if self._is_done else CUT, passing=True, lost=not (self._is_done or self.pieces)
+                )
             finish = "length" if new_tokens >= self._request.max_tokens else "stop"
         if finish not in _FINISH and not self._request.is_probe:
             raise AttemptError(Note("server_ended", {"said": self._clean(finish)[:_LONGEST_REASON]}))

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass
+from urllib.request import getproxies, proxy_bypass
 
 from pytest_jarvis.files import well_formed
 from pytest_jarvis.types import EngineError, Note, Stage
@@ -272,18 +272,19 @@ def _read_key(*variables: str) -> _Key:
 
 
 def _make_http_client(urls: list[str]) -> httpx2.AsyncClient:
-    """Return a client that asks servers on loopback directly, others by the proxies of the environment.
+    """Return a client that asks servers on loopback or in NO_PROXY directly, others by the environment's proxies.
 
     Raises EngineError for a proxy that cannot be used.
     """
     import httpx2
     from openai import DefaultAsyncHttpxClient
 
-    direct = [urlsplit(url).hostname or "" for url in urls if _is_loopback(url)]
+    direct = [urlsplit(url).hostname or "" for url in urls if proxy_variable(url) is None]
     try:
         return DefaultAsyncHttpxClient(
             timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
             event_hooks={"request": [_drop_placeholder_key], "response": [_refuse_other_host]},
+            verify=httpx2.create_ssl_context(),  # with the certificates that the environment names
             trust_env=len(direct) < len(urls),
             mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in direct},
         )
@@ -298,20 +299,21 @@ def _make_http_client(urls: list[str]) -> httpx2.AsyncClient:
 
 def proxy_variable(url: str) -> str | None:
     """Return the name of the variable with the proxy that `url` is asked by; None where it is asked directly."""
-    parts = urlsplit(url)
-    if _is_loopback(url) or proxy_bypass(parts.hostname or ""):
+    scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
+    if _is_loopback(host) or proxy_bypass(host):
         return None
-    return _variable_of(parts.scheme) or _variable_of("all")
+    found = _variable_of(scheme) or _variable_of("all")
+    return found or ("the system's settings" if {scheme, "all"} & getproxies().keys() else None)
 
 
 def _variable_of(kind: str) -> str | None:
     return next((name for name in (f"{kind}_proxy", f"{kind}_proxy".upper()) if os.environ.get(name)), None)
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def _is_loopback(host: str) -> bool:
     with suppress(ValueError):
-        return ip_address(host).is_loopback
+        address = ip_address(host)
+        return address.is_loopback or address.is_unspecified
     return host.rpartition(".")[2] == "localhost"
 
 

@@ -61,7 +61,15 @@ def test_loopback_is_asked_directly(server, load, monkeypatch, variable: str, pr
     assert load(adapters=()).describe().server is not None
 
 
-@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
+def test_a_server_in_no_proxy_is_asked_directly_whatever_the_proxies_are(server, load, monkeypatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://x")
+    monkeypatch.setenv("NO_PROXY", "models.example")
+    server.url = "http://models.example:9/v1"
+    with pytest.raises(EngineError, match=r"cannot be reached; start the server, or correct --jarvis-base-url$"):
+        load()
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://[::1"])
 def test_a_proxy_that_cannot_be_used_is_one_sentence_with_its_variable(
     server, load, monkeypatch, variable: str, proxy: str
