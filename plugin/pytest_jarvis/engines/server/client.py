@@ -248,10 +248,10 @@ class _AnswerReader:
         new_tokens = self._tokens.get("completion_tokens", self.pieces)
         finish = self._finish
         if finish is None:
-            if not (self._is_done and self.pieces):
-                raise AttemptError(
-                    BROKEN if self._is_done else CUT, passing=True, lost=not (self._is_done or self.pieces)
-                )
+            if not self._is_done:
+                raise AttemptError(CUT, passing=True, lost=self.pieces == 0)
+            if not self.pieces:
+                raise AttemptError(BROKEN, passing=True)
             finish = "length" if new_tokens >= self._request.max_tokens else "stop"
         if finish not in _FINISH and not self._request.is_probe:
             raise AttemptError(Note("server_ended", {"said": self._clean(finish)[:_LONGEST_REASON]}))
