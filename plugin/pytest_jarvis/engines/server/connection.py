@@ -213,7 +213,7 @@ class Connection:
         if isinstance(document, dict):
             is_bare = not any(map(document.get, ("choices", "data", "usage"))) and _said_in(document)
             fault = document.get("error") or document.get("errors") or (document if is_bare else None)
-        if fault:
+        if any(fault.values()) if isinstance(fault, dict) else fault:
             codes = [fault.get("code"), fault.get("status")] if isinstance(fault, dict) else []
             status = next((int(code) for code in map(str, codes) if re.fullmatch(r"[45]\d\d", code)), None)
             passing = status is None or _may_pass(status)

@@ -105,9 +105,12 @@ class ServerEncoder:
             body = {"model": self._model, "input": texts, "encoding_format": "float"}
             answer = await self._connection.ask_whole("/embeddings", body, client=self._client)
         try:
-            rows = {row["index"]: np.asarray(row["embedding"], dtype=np.float32) for row in answer["data"]}
+            rows = {
+                place if row.get("index") is None else row["index"]: np.asarray(row["embedding"], dtype=np.float32)
+                for place, row in enumerate(answer["data"])
+            }
             vectors = [rows[place] for place in range(len(texts))]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise AttemptError(BROKEN) from error
         if len({vector.shape for vector in vectors}) != 1 or vectors[0].ndim != 1 or not np.isfinite(vectors).all():
             raise AttemptError(BROKEN)

@@ -77,6 +77,8 @@ class Server:
     counts: bool = True
     fingerprint: str | None = "fp-1"
     key: str | None = None
+    embeddings: object = None
+    """The answer to every request for vectors, in place of the right one."""
     vectors: dict[str, int] = field(default_factory=dict)
     """Embedding models and the length of their vectors."""
     paths: dict[str, object] = field(default_factory=lambda: {"/version": {"version": "1.2.3"}})
@@ -248,6 +250,9 @@ class Handler(BaseHTTPRequestHandler):
         self.state.embedding_keys.append(given)
         if (wanted := self.state.wanted_embedding_key) and given != f"Bearer {wanted}":
             self._send({"error": {"message": f"not a key: {given}"}}, 401)
+            return
+        if self.state.embeddings is not None:
+            self._send(self.state.embeddings)
             return
         length = self.state.vectors.get(body["model"])
         if length is None:

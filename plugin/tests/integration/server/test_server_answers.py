@@ -29,6 +29,7 @@ NOTHING = st.sampled_from(
             [
                 {"choices": None},
                 {"choices": [], "usage": None, "error": None},
+                {"error": {"message": None, "code": None}, "choices": []},
                 {"choices": [None]},
                 {"choices": [{"delta": None}]},
                 {"choices": [{"delta": {}, "logprobs": None}]},
@@ -317,3 +318,25 @@ def test_of_many_names_the_nearest_are_shown(server, load) -> None:
 def test_names_that_differ_by_a_digit_are_two(server, load) -> None:
     server.names, server.unlisted = ("base", "jarvis-1"), frozenset({"jarvis-2"})
     assert load(adapters=("jarvis-2",)).describe().server is not None
+
+
+def test_vectors_without_numbers_are_in_the_order_of_the_texts(server, load) -> None:
+    server.embeddings = {"data": [{"embedding": [1.0, 2.0]}]}
+    assert load(adapters=(), embedding=("small", None)).embed(["oui"])[0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"error": {"message": "no such task"}}, "reported an error in its answer: no such task"),
+        ({"data": None}, "is not what the API promises"),
+        ({"data": [{"index": 3, "embedding": [1.0]}]}, "is not what the API promises"),
+        ({"data": [{"index": 0, "embedding": None}]}, "is not what the API promises"),
+        ({"data": [{"index": 0, "embedding": [[1.0]]}]}, "is not what the API promises"),
+        ({"data": ["x"]}, "is not what the API promises"),
+    ],
+)
+def test_vectors_of_another_shape_are_one_sentence(server, load, answer: object, reason: str) -> None:
+    server.embeddings = answer
+    with pytest.raises(EngineError, match=f"makes no vectors with it: the server(?:'s answer)? {reason}; "):
+        load(adapters=(), embedding=("small", None))
