@@ -6,28 +6,22 @@ from hypothesis import strategies as st
 
 from pytest_jarvis.text import canonical, find_phrases, phrase, words
 
+TEXTS = {
+    "case": ["OUVRE Chrome", "Straße"],
+    "accents": ["écran ÉTEINT où ça naïf", "e\u0301cran", "\u01fd"],
+    "quotes": ["l’heure l‘heure lʼheure l´heure l＇heure"],
+    "letters tied together": ["cœur ŒUVRE ex æquo ÆDE", "\ufb01n su\ufb03t"],
+    "spaces and hyphens": ["10\u202f% \u00a0: 3\u2009000", "  a\t b\r\n\n c ", "plein\u2011écran"],
+    "what is not seen": ["télé\u00adcharge\u200bments\ufeff", ""],
+    "compatibility forms": ["１０ ½ ①"],
+    "words": ["À l'heure qu’il est", "préviens-moi, s'il te plaît !", "`volume_up_tool`(10)"],
+    "marks": ["_ouvre_ **chrome** __vite__", "… ?! _ — 🎵"],
+}
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("OUVRE Chrome", "ouvre chrome", id="case"),
-        pytest.param("Straße", "strasse", id="full case folding"),
-        pytest.param("écran ÉTEINT où ça naïf", "ecran eteint ou ca naif", id="accents"),
-        pytest.param("e\u0301cran", "ecran", id="combining accent"),
-        pytest.param("l’heure l‘heure lʼheure l´heure l＇heure", " ".join(["l'heure"] * 5), id="quotes"),
-        pytest.param("cœur ŒUVRE ex æquo ÆDE", "coeur oeuvre ex aequo aede", id="letters tied together"),
-        pytest.param("\ufb01n su\ufb03t", "fin suffit", id="typographic ligatures"),
-        pytest.param("\u01fd", "ae", id="accented ligature"),
-        pytest.param("10\u202f% \u00a0: 3\u2009000", "10 % : 3 000", id="narrow and no-break spaces"),
-        pytest.param("  a\t b\r\n\n c ", "a b c", id="spaces collapsed"),
-        pytest.param("plein\u2011écran", "plein-ecran", id="no-break hyphen"),
-        pytest.param("télé\u00adcharge\u200bments\ufeff", "telechargements", id="characters that are not seen"),
-        pytest.param("１０ ½ ①", "10 1⁄2 1", id="compatibility forms"),
-        pytest.param("", "", id="nothing"),
-    ],
-)
-def test_the_canonical_form_is(text: str, expected: str) -> None:
-    assert expected == canonical(text)
+
+def test_the_canonical_form_and_the_words_of_a_text(golden) -> None:
+    cases = [(kind, text) for kind, texts in TEXTS.items() for text in texts]
+    assert golden == "".join(f"{kind}: {text!a}\n    {canonical(text)}|\n    {words(text)}\n" for kind, text in cases)
 
 
 @given(st.text())
@@ -39,20 +33,6 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(text: str) -> None:
 @given(st.text(), st.text())
 def test_words_stay_apart_when_texts_are_joined_by_a_space(left: str, right: str) -> None:
     assert words(left) + words(right) == words(f"{left} {right}")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("À l'heure qu’il est", ("a", "l", "heure", "qu", "il", "est"), id="elisions"),
-        pytest.param("préviens-moi, s'il te plaît !", ("previens", "moi", "s", "il", "te", "plait"), id="hyphens"),
-        pytest.param("`volume_up_tool`(10)", ("volume_up_tool", "10"), id="inner underscores"),
-        pytest.param("_ouvre_ **chrome** __vite__", ("ouvre", "chrome", "vite"), id="emphasis"),
-        pytest.param("… ?! _ — 🎵", (), id="no word"),
-    ],
-)
-def test_the_words_are(text: str, expected: tuple[str, ...]) -> None:
-    assert expected == words(text)
 
 
 def test_a_phrase_has_a_space_on_both_ends() -> None:

@@ -59,29 +59,20 @@ def test_a_row_takes_its_whole_cache_and_its_logits_at_its_end() -> None:
     assert row_bytes(**ROW, vocabulary=7, activations=1) == 17 * cache * 3 // 2 + 24 * 7
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"hidden_size": 10, "intermediate_size": 30}, 100 + 120),
-        ({"hidden_size": 10}, 100 + 160),
-        ({"hidden_size": 10, "intermediate_size": [30, 20], "num_experts_per_tok": None}, 100 + 120),
-        ({"hidden_size": 10, "intermediate_size": 30, "top_k": 50}, 100 + 120),
-        ({"hidden_size": 10, "num_experts_per_tok": 8, "moe_intermediate_size": 3, "intermediate_size": 9}, 100 + 320),
-        ({"hidden_size": 10, "num_experts_per_tok": 2, "intermediate_size": 50}, 100 + 2 * 210),
-        ({"hidden_size": 10, "num_experts_per_tok": 1, "moe_intermediate_size": 1, "intermediate_size": 90}, 100 + 360),
-    ],
-    ids=[
-        "dense",
-        "no width",
-        "a width a layer",
-        "top-k of sampling",
-        "narrow experts",
-        "wide experts",
-        "wide dense layers",
-    ],
-)
-def test_activations_are_those_of_the_widest_part(config: dict[str, int], expected: int) -> None:
-    assert activations_of(config) == expected
+WIDTHS: dict[str, tuple[dict[str, Any], int]] = {
+    "dense": ({"intermediate_size": 30}, 120),
+    "no width": ({}, 160),
+    "a width a layer": ({"intermediate_size": [30, 20], "num_experts_per_tok": None}, 120),
+    "top-k of sampling": ({"intermediate_size": 30, "top_k": 50}, 120),
+    "narrow experts": ({"num_experts_per_tok": 8, "moe_intermediate_size": 3, "intermediate_size": 9}, 320),
+    "wide experts": ({"num_experts_per_tok": 2, "intermediate_size": 50}, 2 * 210),
+    "wide dense layers": ({"num_experts_per_tok": 1, "moe_intermediate_size": 1, "intermediate_size": 90}, 360),
+}
+
+
+@pytest.mark.parametrize(("config", "expected"), WIDTHS.values(), ids=WIDTHS)
+def test_activations_are_those_of_the_widest_part(config: dict[str, Any], expected: int) -> None:
+    assert activations_of({"hidden_size": 10, **config}) == 100 + expected
 
 
 def test_what_is_needed_and_what_fits_agree() -> None:

@@ -178,43 +178,26 @@ def early(make_report) -> Report:
     return settled_early(make_report)
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        {"categories": 8, "prompts": 5},
-        {"gains": {"jarvis": 0.4, "faible": 0.02, "variante-au-nom-vraiment-long": 0.3, "pire": -0.4}},
-        {"metrics": False},
-        {"categories": 1, "prompts": 1, "replicates": 1},
-        {
-            "text": HOSTILE,
-            "prompt_text": HOSTILE,
-            "label": HOSTILE,
-            "failing": ((0, "base"), (5, "jarvis")),
-            "reason": HOSTILE,
-        },
-        {"text": "mot" * 300, "label": "Compréhension des commandes vocales déformées par le micro du salon"},
-        {"text": "", "gains": {"pire": -0.6}},
-        {"base_terms": 0.0, "gains": {"jarvis": 0.0}},
-        {"base_terms": 19.5, "gains": {"jarvis": 0.0}},
-        {"prompts": 100, "replicates": 2, "text": "`<b>" * 500, "prompt_text": "|" * 5000},
-        {"categories": 200, "prompts": 1, "replicates": 2, "label": "*" * 500},
-        {"gains": {f"v{number}": 0.1 for number in range(60)}, "prompts": 2, "replicates": 2},
-    ],
-    ids=[
-        "many categories",
-        "several",
-        "no metric",
-        "one prompt",
-        "hostile",
-        "long",
-        "empty",
-        "a base of 0",
-        "a high base",
-        "long texts",
-        "hundreds of categories",
-        "many adapters",
-    ],
-)
+EXTREMES: Mapping[str, dict[str, object]] = {
+    "many categories": {"categories": 8, "prompts": 5},
+    "several": {"gains": {"jarvis": 0.4, "faible": 0.02, "variante-au-nom-vraiment-long": 0.3, "pire": -0.4}},
+    "no metric": {"metrics": False},
+    "one prompt": {"categories": 1, "prompts": 1, "replicates": 1},
+    "hostile": {
+        **dict.fromkeys(("text", "prompt_text", "label", "reason"), HOSTILE),
+        "failing": ((0, "base"), (5, "jarvis")),
+    },
+    "long": {"text": "mot" * 300, "label": "Compréhension des commandes vocales déformées par le micro du salon"},
+    "empty": {"text": "", "gains": {"pire": -0.6}},
+    "a base of 0": {"base_terms": 0.0, "gains": {"jarvis": 0.0}},
+    "a high base": {"base_terms": 19.5, "gains": {"jarvis": 0.0}},
+    "long texts": {"prompts": 100, "replicates": 2, "text": "`<b>" * 500, "prompt_text": "|" * 5000},
+    "hundreds of categories": {"categories": 200, "prompts": 1, "replicates": 2, "label": "*" * 500},
+    "many adapters": {"gains": {f"v{number}": 0.1 for number in range(60)}, "prompts": 2, "replicates": 2},
+}
+
+
+@pytest.fixture(scope="session", params=EXTREMES)
 def extreme(request, make_report) -> Report:
     """Return a report with little or much of everything."""
-    return make_report(**request.param)
+    return make_report(**EXTREMES[request.param])

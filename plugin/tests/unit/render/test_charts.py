@@ -3,7 +3,6 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
@@ -11,9 +10,6 @@ import pytest
 from pytest_jarvis.render.charts import chart_png, chart_svgs
 from pytest_jarvis.render.charts.data import MOST_ADAPTERS, MOST_GROUPS, chart_data
 from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.schema import Report
-
-MakeReport = Callable[..., Report]
 
 FOUR = {"jarvis": 0.4, "faible": 0.02, "variante-au-nom-vraiment-long": 0.3, "pire": -0.4}
 HOSTILE = '<img src=x onerror="a">\x1b[31m $x_$ \u202e 漢字 \U0001f44d'

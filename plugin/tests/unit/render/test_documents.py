@@ -1,7 +1,6 @@
 """What each kind of report says in every output: golden files, and what holds of all of them."""
 
 import re
-from collections.abc import Callable
 from html import unescape
 
 import pytest
@@ -15,8 +14,6 @@ from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, 
 from pytest_jarvis.render.text import paragraph, render_text, table, wrap
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Report
-
-MakeReport = Callable[..., Report]
 
 
 def text_of(report: Report) -> str:
@@ -98,10 +95,6 @@ def test_punctuation_decimals_and_minus_are_french(report) -> None:
     assert re.findall(r".{0,10} [:;?!»%].{0,5}|.{0,5}« .{0,5}", text) == []
     figures = text[text.index("VERDICT") : text.index("PROVENANCE")]
     assert re.findall(r"[^\w]-\d|\d\.\d", figures) == []
-
-
-def test_a_report_read_twice_is_the_same_text(report) -> None:
-    assert (text_of(report), summary_of(report)) == (text_of(report), summary_of(report))
 
 
 def test_shares_stay_between_nothing_and_all(make_report) -> None:

@@ -1,7 +1,6 @@
 """`outputs.files`: each file on its own, whole or not there, and none that costs the others."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,8 +12,6 @@ from pytest_jarvis.report.flat import nest
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import Storage
-
-MakeReport = Callable[..., Report]
 
 
 def names_in(folder: Path) -> set[str]:

@@ -1,7 +1,7 @@
 """Sentences that depend on figures: every case of a kind in one golden file, to be read side by side."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -25,7 +25,6 @@ from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, GateVerdict, R
 from pytest_jarvis.stats.thresholds import ThresholdVerdict
 from pytest_jarvis.types import GatePlan
 
-MakeReport = Callable[..., Report]
 change = msgspec.structs.replace
 PLAN = GatePlan(policy="proven", min_gain=0.05, alpha=0.05, looks=(4, 8, 16))
 LOW = [[0.2, 0.3, 0.2, 0.3]] * 6

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -19,11 +18,9 @@ from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import MOST_ADAPTERS, ranking_lines, summary_table
 from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
-from pytest_jarvis.report.schema import Figure, Report
+from pytest_jarvis.report.schema import Figure
 from pytest_jarvis.stats.thresholds import judge_failure_share
 from pytest_jarvis.types import Progress
-
-MakeReport = Callable[..., Report]
 
 
 def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_proven_too_high(early) -> None:
