@@ -14,8 +14,10 @@ from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.estimates import compare
 from pytest_jarvis.stats.regression import OVERALL, find_drops
 from pytest_jarvis.stats.sequential import LOOKS, judge_look, look_alpha
+from pytest_jarvis.stats.thresholds import Bar
 from pytest_jarvis.types import GatePlan
 
+GAIN = Bar(name="relevance_gain", metric="jarvis_relevance", measure="gain", bar=0.05)
 VERDICTS = {"PASS": 1, "INCONCLUSIVE": 0, "FAIL": -1}
 
 
@@ -65,9 +67,8 @@ def test_the_fast_looks_are_judge_look(model: Model, gain: float) -> None:
     fast = rates.run_looks(base, finetuned, look_alpha(0.05))
     for one, other, verdict, drawn in zip(base, finetuned, *fast, strict=True):
         for index, size in enumerate(LOOKS):
-            look = judge_look(
-                one[:, :size].tolist(), {"adapter": other[:, :size].tolist()}, plan=GatePlan(), index=index
-            )
+            pair = (one[:, :size].tolist(), other[:, :size].tolist())
+            look = judge_look({"adapter": {GAIN: pair}}, plan=GatePlan(), index=index)
             if look.next_look is None:
                 break
         assert (VERDICTS[look.decisions["adapter"].verdict], size) == (verdict, drawn)

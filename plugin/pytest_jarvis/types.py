@@ -24,6 +24,7 @@ LOOKS = (4, 8, 16)
 
 Policy = Literal["proven", "point", "off"]
 """How a threshold is judged: by a test of the true value, by the point estimate, or not at all."""
+Primary = Literal["relevance", "deeds"]
 Require = Literal["first", "any", "all"]
 """Which adapters must pass: the candidate, any, or all."""
 
@@ -34,6 +35,10 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: Policy = "proven"
     min_gain: float = 0.05
     """Least gain of relevance, as a share of the base's: 0.05 is 5 %."""
+    primary: Primary = "relevance"
+    """The headline: the gain that must be shown."""
+    min_done_gain: float = 0.05
+    """With the deeds as headline, the least difference of their share from the base's: 0.05 is five points."""
     alpha: float = 0.05
     """Error rate of a PASS, over all looks and adapters."""
     looks: tuple[int, ...] = LOOKS

@@ -14,7 +14,7 @@ from pytest_jarvis.inputs.prompts import PromptSet
 from pytest_jarvis.metrics.deeds import Outcome
 from pytest_jarvis.report.schema import FailureRow, Figure, Machine, Report, ResultRow, Sample, failure_row
 from pytest_jarvis.run.benchmark import Benchmark
-from pytest_jarvis.run.build_report import SessionResults, decide_rows, judge_gate
+from pytest_jarvis.run.build_report import SessionResults, judge_gate, judge_workers
 from pytest_jarvis.run.build_report import make_report as build
 from pytest_jarvis.run.rows import make_row
 from pytest_jarvis.run.runner import RunFacts
@@ -105,10 +105,11 @@ def assemble(
     facts = RunFacts(
         engine=_describe(adapters),
         samples_per_prompt=replicates,
-        decisions=decide_rows(benchmark, rows, replicates),
+        decisions={},
         mismatched_cosine=0.6,
         timings_s={"load": 1.2, "generate": 20.0, "embed": 0.5},
     )
+    facts = judge_workers(benchmark, rows, facts, ())
     results = SessionResults(rows=rows, failures=tuple(failures), planned=benchmark.cases, facts=facts, finished=True)
     report = build(benchmark, results, judge_gate(benchmark, results), Path("/"))
     provenance = msgspec.structs.replace(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pytest_jarvis.files import InputError, find_entry_points, read_json, read_text, refuse_repeated_keys, suggest
-from pytest_jarvis.types import Generation, LogLevel, Model, Positive
+from pytest_jarvis.types import Generation, LogLevel, Model, Positive, Primary
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
@@ -88,6 +88,14 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Exit status 1 when the gate cannot judge, for example with `-k` or failures."""
     min_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] = 5.0
     """Least gain of JARVIS relevance, in per cent of the base's."""
+    primary: Primary = "relevance"
+    """The headline, whose gain must be shown: `relevance`, or `deeds`, the share of responses that do what is asked."""
+    min_done_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.05
+    """With the deeds as headline: least difference of their share from the base's; 0.05 is five points."""
+    min_done_share: Share | None = 0.5
+    """Least share of the deeds that the fine-tuned arm does; null for none. It counts where deeds are judged."""
+    no_drop: tuple[str, ...] = ("deeds", "keyword_share")
+    """Metrics of which no drop may be proven; one that was not measured is left out."""
     max_failure_share: Share = 0.05
     """Largest share of an arm's responses that may fail."""
     min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] | None = None

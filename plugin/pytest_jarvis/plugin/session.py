@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -25,7 +24,14 @@ from pytest_jarvis.render.french.saved_runs import replay_label
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
-from pytest_jarvis.run.build_report import SessionResults, decide_rows, has_failed, judge_gate, make_report, save_report
+from pytest_jarvis.run.build_report import (
+    SessionResults,
+    has_failed,
+    judge_gate,
+    judge_workers,
+    make_report,
+    save_report,
+)
 from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
 
 if TYPE_CHECKING:
@@ -162,7 +168,7 @@ class Recorder:
     def measure(self, item: pytest.Item, case: PromptCase) -> Measured:
         """Generate the plan's responses at the first call, and record the case's rows on the item."""
         run = self.runs.find(case)
-        self._run_or_exit(run.generate)
+        self._run_or_exit(lambda: run.generate(self.metrics))
         failures = tuple(failure_row(failure, case.category) for failure in run.failures(case))
         try:
             rows = tuple(run.rows(case, self.metrics))
@@ -315,6 +321,7 @@ class Recorder:
         if facts is None:
             return None
         samples = facts.samples_per_prompt
+        metrics = self.metrics.specs if controller is None else controller.metrics
         recorded = {row.prompt_id: record for record in self.records.values() for row in record.rows}
 
         def find_record(case: PromptCase) -> CaseRecord:
@@ -331,7 +338,7 @@ class Recorder:
         records = [find_record(case) for case in cases]
         rows = tuple(row for record in records for row in record.rows)
         if controller is not None and not controller.has_decided(facts):
-            facts = replace(facts, decisions=decide_rows(self.benchmark, rows, samples))
+            facts = judge_workers(self.benchmark, rows, facts, metrics)
         return SessionResults(
             rows=rows,
             failures=tuple(failure for record in records for failure in record.failures),
@@ -339,7 +346,7 @@ class Recorder:
             facts=facts,
             finished=len(recorded) == len(cases),
             interrupted=self.summary.interrupted,
-            metrics=self.metrics.specs if controller is None else controller.metrics,
+            metrics=metrics,
             workers=self.summary.workers,
             contamination=self.contamination,
         )

@@ -228,7 +228,7 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
                 yellow=True,
             )
     if judged and summary.gate is not None:
-        for line in terminal.gate_lines(summary.gate, settings.gate.min_gain, require=settings.gate.require):
+        for line in terminal.gate_lines(summary.gate, settings.gate, report.metrics if report else {}):
             _write(reporter, line, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
     _write_regression(reporter, report)
     _write_problems(reporter, summary)

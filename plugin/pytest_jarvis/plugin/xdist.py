@@ -98,6 +98,7 @@ def merge_facts(facts: Sequence[RunFacts]) -> RunFacts | None:
     return replace(
         most,
         decisions={},
+        thresholds=(),
         mismatched_cosine=fmean(mismatched) if mismatched else None,
         timings_s={name: max(found) if name == "load" else sum(found) for name, found in times.items()},
         stopped_short=any(one.stopped_short for one in facts),

@@ -22,21 +22,15 @@ from pytest_jarvis.render.french.formats import (
     signed,
     width_of,
 )
-from pytest_jarvis.render.french.metrics import means_line, metric_line, not_measured, short_means
+from pytest_jarvis.render.french.metrics import means_line, metric_line, not_measured, short_means, verdict_sentences
 from pytest_jarvis.render.french.saved_runs import regression_details, regression_sentence
-from pytest_jarvis.render.french.verdicts import (
-    adapters_sentence,
-    decision_line,
-    gate_sentence,
-    is_judged,
-    reason_sentences,
-)
+from pytest_jarvis.render.french.verdicts import adapters_sentence, decision_line, gate_sentence, is_judged
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
-from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, Report, ResultRow
+from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, MetricResult, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking
-from pytest_jarvis.types import BASE_ARM, DeviceMemory, EngineDescription, Progress, Require
+from pytest_jarvis.types import BASE_ARM, DeviceMemory, EngineDescription, GatePlan, Progress
 
 _LABEL_WIDTH = 24
 _BETWEEN = " | "
@@ -144,14 +138,12 @@ def decision_lines(report: Report, *, width: int = 80, with_verdict: bool = True
     return lines
 
 
-def gate_lines(gate: GateOutcome, min_gain: float, *, require: Require | None = None) -> list[str]:
-    """Return the verdict of the run, that of each of several adapters, and the reasons, in 79 columns.
-
-    `require` says which adapters had to pass.
-    """
-    more = [sentence for sentence in (adapters_sentence(gate, require), *reason_sentences(gate)) if sentence]
+def gate_lines(gate: GateOutcome, plan: GatePlan, metrics: Mapping[str, MetricResult]) -> list[str]:
+    """Return the verdict of the run, that of each of several adapters, and the reasons, in 79 columns."""
+    sentences = (adapters_sentence(gate, plan.require), *verdict_sentences(gate, metrics))
+    more = [sentence for sentence in sentences if sentence]
     details = [line for sentence in more for line in _indented(wrap(sentence, _LINE - 4))]
-    first, *others = wrap(gate_sentence(gate, min_gain), _LINE - 2)
+    first, *others = wrap(gate_sentence(gate, plan), _LINE - 2)
     return [first, *(f"  {line}" for line in others), *details]
 
 

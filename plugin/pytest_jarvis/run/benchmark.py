@@ -82,6 +82,7 @@ class Benchmark:
             adapters=self.settings.adapters,
             tools=self.prompts.tools,
             gate=self.settings.gate,
+            bars=self.settings.config.benchmark,
             metrics=self.settings.config.metrics,
             recording=self.settings.replay.recording if self.settings.replay else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,8 +13,8 @@ from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report import provenance
-from pytest_jarvis.report.analysis.metrics import collect_pairs, line_metrics, line_specs, pair_values
-from pytest_jarvis.report.analysis.thresholds import judge_configured_bars, judge_metric_bars
+from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs, pair_values
+from pytest_jarvis.report.analysis.thresholds import judge_rows
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import (
@@ -34,7 +34,6 @@ from pytest_jarvis.report.schema import (
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
-from pytest_jarvis.stats.sequential import judge_look
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
     from pytest_jarvis.run.settings import Settings
-    from pytest_jarvis.stats.thresholds import Threshold
     from pytest_jarvis.types import PromptCase
 
 
@@ -103,38 +101,23 @@ def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutc
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
     )
     decisions = {name: results.facts.decisions.get(name) for name in names}
-    asked = settings.config.benchmark
-    specs = line_specs(results.rows, results.metrics)
-    bars: list[Threshold] = []
-    for name in names:
-        own = [row for row in results.rows if row.adapter == name]
-        bars += judge_configured_bars(asked, name, own, settings.gate)
-        bars += judge_metric_bars(asked, specs, name, own, plan=settings.gate)
-    return judge_run(decisions, facts, settings.gate, bars)
+    return judge_run(decisions, facts, settings.gate, results.facts.thresholds)
 
 
-def decide_rows(benchmark: Benchmark, rows: Iterable[ResultRow], samples: int) -> dict[str, Decision]:
-    """Return the decision on each adapter with a pair, from the rows of several processes.
-
-    It is made at the level of the look with `samples` responses per prompt and arm, the last one.
-    """
+def judge_workers(
+    benchmark: Benchmark, rows: Sequence[ResultRow], facts: RunFacts, metrics: Sequence[MetricSpec]
+) -> RunFacts:
+    """Return the facts with the look on the rows of several processes, at the level of the last look."""
     settings, looks = benchmark.settings, benchmark.settings.gate.looks
-    found = list(rows)
-    tables = {
-        one.name: collect_pairs([row for row in found if row.adapter == one.name], RELEVANCE)
-        for one in settings.adapters
-    }
-    measured = {name: table for name, table in tables.items() if table[0]}
-    if not measured:
-        return {}
-    look = judge_look(
-        {name: base for name, (base, _) in measured.items()},
-        {name: tuned for name, (_, tuned) in measured.items()},
-        plan=settings.gate,
+    samples = facts.samples_per_prompt
+    look = judge_rows(
+        {one.name: [row for row in rows if row.adapter == one.name] for one in settings.adapters},
+        settings.config.benchmark,
+        settings.gate,
+        metrics,
         index=looks.index(samples) if samples in looks else len(looks) - 1,
-        unmeasured=len(tables) - len(measured),
     )
-    return dict(look.decisions)
+    return replace(facts, decisions=look.decisions, thresholds=look.thresholds)
 
 
 def make_report(benchmark: Benchmark, results: SessionResults, gate: GateOutcome, root: Path) -> Report:

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.base import Engine
-from pytest_jarvis.inputs.config import MetricsSection
-from pytest_jarvis.metrics.custom import MetricSet, built_in_metrics
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, Reading
+from pytest_jarvis.inputs.config import BenchmarkSection, MetricsSection
+from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet, built_in_metrics
+from pytest_jarvis.metrics.registry import COSINE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
+from pytest_jarvis.report.analysis.thresholds import judge_rows
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample
 from pytest_jarvis.run.generation import Listener, ResponseSource, make_request
 from pytest_jarvis.run.replay import Recording
 from pytest_jarvis.run.rows import Reader, make_row, make_sample
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
-from pytest_jarvis.stats.sequential import Look, judge_look
+from pytest_jarvis.stats.sequential import Look
+from pytest_jarvis.stats.thresholds import Threshold
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterSpec,
@@ -45,6 +47,8 @@ class Plan:
     tools: tuple[Tool, ...]
     gate: GatePlan = field(default_factory=GatePlan)
     """Rules of the judgement at each look."""
+    bars: BenchmarkSection = field(default_factory=BenchmarkSection)
+    """The section that has the thresholds."""
     metrics: MetricsSection = field(default_factory=MetricsSection)
     recording: Recording | None = None
     """The responses to replay, instead of an engine's."""
@@ -65,6 +69,8 @@ class RunFacts:
     """Adapter -> decision at the last look; empty when nothing could be compared."""
     mismatched_cosine: float | None
     timings_s: dict[str, float]
+    thresholds: tuple[Threshold, ...] = ()
+    """The other bars of each adapter at the last look."""
     stopped_short: bool = False
     """Whether a replay needed another look that was not recorded."""
     reused: Mapping[str, int] = field(default_factory=dict)
@@ -102,7 +108,7 @@ class BenchmarkRun:
         self._mismatched: float | None = None
         self._samples = 0
         self._stopped_short = False
-        self._decisions: Mapping[str, Decision] = {}
+        self._look: Look | None = None
         self._begun = False
         self._done = False
         self.timings_s: dict[str, float] = {}
@@ -125,9 +131,10 @@ class BenchmarkRun:
         """Responses per prompt and arm so far."""
         return self._samples
 
-    def generate(self) -> None:
+    def generate(self, more: MetricSet = NO_METRICS) -> None:
         """Generate looks until the verdict is settled, all cases and arms in the same batches; at the first call only.
 
+        `more` are the custom metrics, on which there may be bars.
         Raises GenerationAbortedError after an earlier call failed, so that not every prompt tries again.
         """
         if self._done:
@@ -137,17 +144,18 @@ class BenchmarkRun:
         self._begun = True
         engine = self.engine
         started = time.perf_counter()
-        settled: Mapping[str, Decision] = {}
+        earlier: Look | None = None
+        index = 0
         for index, look in enumerate(self.plan.gate.looks):
             self._generate_to(engine, look)
             self._samples = look
-            judged = self._judge(index, settled)
-            if judged is None or judged.next_look is None:
+            judged = self._look = self._judge(index, earlier, more)
+            if judged.next_look is None:
                 break
             if (recording := self.plan.recording) is not None and judged.next_look > recording.replicates:
                 self._stopped_short = True
                 break
-            settled = judged.settled
+            earlier = judged
         self.timings_s["generate"] = time.perf_counter() - started
         if self.plan.metrics.cosine:
             started = time.perf_counter()
@@ -156,29 +164,10 @@ class BenchmarkRun:
             else:
                 self._recall_cosines(self.plan.recording)
             self.timings_s["embed"] = time.perf_counter() - started
+            if COSINE in self.plan.bars.metric_bars:  # known only now
+                self._look = self._judge(index, earlier, more)
         self._description = engine.describe()
         self._done = True
-
-    def scores(self, adapter: str) -> tuple[list[list[float]], list[list[float]]]:
-        """Return the relevance of base and adapter: per prompt, the scores of the replicates that both have."""
-        arms = (BASE_ARM, adapter)
-        judged = [case for case in self.plan.cases if case.has_relevance]
-        shared = {case.prompt_id: self._shared_replicates(case, arms) for case in judged}
-        base, tuned = (
-            [
-                [self._relevance((name, arm, number)) for number in numbers]
-                for name, numbers in shared.items()
-                if numbers
-            ]
-            for arm in arms
-        )
-        return base, tuned
-
-    def _relevance(self, key: ResponseKey) -> float:
-        measure = BUILT_IN[RELEVANCE].measure
-        value = measure(self._case_of[key[0]], self._responses[key], self._readings[key]) if measure else None
-        assert value is not None  # noqa: S101  # prompts without a tool are left out above
-        return value
 
     def has_anything(self, case: PromptCase) -> bool:
         """Return whether the case has a response or a failure."""
@@ -207,7 +196,8 @@ class BenchmarkRun:
         return RunFacts(
             engine=self._description,
             samples_per_prompt=self._samples,
-            decisions=self._decisions,
+            decisions={} if self._look is None else self._look.decisions,
+            thresholds=() if self._look is None else self._look.thresholds,
             mismatched_cosine=self._mismatched,
             timings_s=dict(self.timings_s if self.plan.recording is None else self.plan.recording.timings_s),
             stopped_short=self._stopped_short,
@@ -240,24 +230,14 @@ class BenchmarkRun:
         self._responses[outcome.key] = outcome
         self._readings[outcome.key] = self._reader.read(self._case_of[outcome.prompt_id], outcome)
 
-    def _judge(self, index: int, settled: Mapping[str, Decision]) -> Look | None:
-        """Judge a look; return None without pairs of responses, or without relevance."""
-        if not self.plan.metrics.relevance:
-            return None
-        pairs = {adapter.name: self.scores(adapter.name) for adapter in self.plan.adapters}
-        measured = {name: pair for name, pair in pairs.items() if pair[0]}
-        if not measured:
-            return None
-        look = judge_look(
-            {name: base for name, (base, _) in measured.items()},
-            {name: tuned for name, (_, tuned) in measured.items()},
-            plan=self.plan.gate,
-            index=index,
-            settled=settled,
-            unmeasured=len(pairs) - len(measured),
-        )
-        self._decisions = look.decisions
-        return look
+    def _judge(self, index: int, earlier: Look | None, more: MetricSet) -> Look:
+        """Judge a look; a custom metric that fails is not measured, and its test says so."""
+        try:
+            rows = [self.rows(case, more) for case in self.plan.cases]
+        except MetricFaultError:
+            rows = [self.rows(case, NO_METRICS) for case in self.plan.cases]
+        arms = {adapter.name: [row[place] for row in rows] for place, adapter in enumerate(self.plan.adapters)}
+        return judge_rows(arms, self.plan.bars, self.plan.gate, more.specs, index=index, earlier=earlier)
 
     def _shared_replicates(self, case: PromptCase, arms: Sequence[str]) -> list[int]:
         return [

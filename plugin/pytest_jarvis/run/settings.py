@@ -226,6 +226,8 @@ def _resolve_gate(
     return GatePlan(
         policy="off" if twin else asked.gate,
         min_gain=asked.min_gain_percent / 100,
+        primary=asked.primary,
+        min_done_gain=asked.min_done_gain,
         alpha=asked.alpha,
         looks=_resolve_looks(conf, option, replay, twin=twin),
         require=asked.require,

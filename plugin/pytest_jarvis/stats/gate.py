@@ -96,11 +96,11 @@ def judge_run(
 ) -> GateOutcome:
     """Return the verdict of a run and whether it exits 1.
 
-    `decisions`: relevance, by adapter in the order named; None without a pair of responses.
-    `extra_thresholds`: further thresholds (`judge_estimate`, `judge_floors`, ...); an adapter passes when it meets its
-    own and those of the run. An adapter with too many failures, or without a pair for some prompt, is not judged; when
-    it is required, or the base fails too often, the run is not. Nothing measured is never green, and a value below its
-    threshold on the full selection exits 1 whatever is proven, unless the gate is off.
+    `decisions`: relevance, by adapter in the order named; None without a pair of responses. With another headline it
+    stands beside. `extra_thresholds`: the other bars; an adapter passes when it meets its own and those of the run. An
+    adapter with too many failures, or without a pair for some prompt, is not judged; when it is required, or the base
+    fails too often, the run is not. Nothing measured is never green, and a value below its threshold on the full
+    selection exits 1 whatever is proven, unless the gate is off.
     """
     obstacles = tuple(_obstacles(tuple(decisions), facts, plan))
     shares = _failure_shares(facts, plan)
@@ -108,6 +108,7 @@ def judge_run(
         *(
             judge_gain("relevance_gain", name, decision, bar=plan.min_gain, policy=plan.policy)
             for name, decision in decisions.items()
+            if plan.primary == "relevance"
         ),
         *extra_thresholds,
     ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pytest_jarvis.stats.contrasts import Scores, check_alpha
-from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.thresholds import Bar, JudgedBar, Threshold, judge_bar
 from pytest_jarvis.types import LOOKS, GatePlan
 
 _NODES = 201
@@ -21,24 +22,35 @@ class HolmStep:
 
     rejected: bool
     alpha: float
-    """Its level; for hypotheses never reached, the level at which the procedure stopped."""
+    """Its share of the error; for hypotheses never reached, the share at which the procedure stopped."""
+
+
+Pairs = Mapping[Bar, tuple[Scores, Scores]]
+"""The bars of an adapter, with the scores of base and adapter; a bar whose metric was not measured has no prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The decisions after one look."""
+    """The bars after one look."""
 
-    decisions: Mapping[str, Decision]
-    """By adapter, in the order given; those of earlier looks unchanged."""
+    judged: Mapping[str, Mapping[Bar, JudgedBar]]
+    """By adapter, in the order given; what earlier looks settled is unchanged."""
     undecided: tuple[str, ...]
     """Adapters that another look could settle."""
     next_look: int | None
     """Responses per prompt and arm to generate up to; None when the run stops."""
 
     @property
-    def settled(self) -> dict[str, Decision]:
-        """The final decisions, an argument of the next look."""
-        return {name: decision for name, decision in self.decisions.items() if name not in self.undecided}
+    def decisions(self) -> dict[str, Decision]:
+        """The decision on the relevance gain of each adapter with a pair."""
+        bars = ((name, bar, one) for name, found in self.judged.items() for bar, one in found.items())
+        return {name: one.decision for name, bar, one in bars if bar.name == "relevance_gain" and one.decision}
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The other bars of the gate, by adapter."""
+        bars = (item for found in self.judged.values() for item in found.items())
+        return tuple(one.threshold for bar, one in bars if bar.name != "relevance_gain")
 
 
 @lru_cache(maxsize=64)
@@ -100,88 +112,88 @@ def holm(
     """
     steps: dict[int, HolmStep] = {}
     going = True
-    level = alpha
+    share = alpha
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         if going:
             share = alpha / (len(p_values) - rank)
-            level = critical(share) if critical else share
-            going = p_values[index] <= level
-        steps[index] = HolmStep(rejected=going, alpha=level)
+            going = p_values[index] <= (critical(share) if critical else share)
+        steps[index] = HolmStep(rejected=going, alpha=share)
     return tuple(steps[index] for index in range(len(p_values)))
 
 
-def judge_look(
-    base: Scores | Mapping[str, Scores],
-    adapters: Mapping[str, Scores],
-    *,
-    plan: GatePlan,
-    index: int = 0,
-    settled: Mapping[str, Decision] | None = None,
-    unmeasured: int = 0,
-) -> Look:
-    """Decide on every adapter with the responses generated up to look `index` (from 0).
+def judge_look(arms: Mapping[str, Pairs], *, plan: GatePlan, index: int = 0, earlier: Look | None = None) -> Look:
+    """Judge the bars of every adapter with the responses generated up to look `index` (from 0).
 
-    Each decision is that of `decide`, at the level Pocock and Holm give it, so its interval agrees with its verdict.
-    Holm's procedure runs over the passes and the fails apart, and continues over looks: what an earlier look settled
-    (`settled`) stands, and leaves more of `alpha` to the others. With one look this is Holm alone; with one adapter,
-    Pocock alone. `base` is by adapter where responses failed: each takes its pair with it. `unmeasured` adapters were
-    asked for and have no pair: they stay among the hypotheses, so that a failure makes no other adapter's test easier.
-    ValueError as `decide`, and for a look that does not exist.
+    Each is judged at the level that Pocock and Holm give its adapter, so its interval agrees with its verdict; bars of
+    one kind, `no_drop` and `category_floor`, share it. An adapter passes with all its bars, so its p-value is the
+    highest of theirs; it fails with any, so there it is the lowest. Holm's procedure runs over the passes and the fails
+    apart; where the first adapter must pass, it is tested alone at the whole level, and the others among themselves. It
+    continues over looks: what an earlier look settled stands, and leaves more of `alpha` to the others. An adapter
+    stays open until one bar fails or none is open. ValueError as `decide`, and for a look that does not exist.
     """
     looks = plan.looks
     if not 0 <= index < len(looks):
         raise ValueError(f"look {index} does not exist; there are {len(looks)}, from 0")
-    known = dict(settled or {})
-    open_names = [name for name in adapters if name not in known]
-
-    def decide_at(name: str, level: float) -> Decision:
-        return decide(
-            base[name] if isinstance(base, Mapping) else base,
-            adapters[name],
-            min_gain=plan.min_gain,
-            alpha=level,
-            shared_noise=plan.shared_noise,
-            deterministic=plan.deterministic,
-        )
-
-    first = {name: decide_at(name, plan.alpha) for name in open_names}
-    levels = _levels(first, known, plan.alpha, lambda share: look_alpha(share, looks), unmeasured)
-    decisions = {name: known[name] if name in known else decide_at(name, levels[name]) for name in adapters}
-    undecided = tuple(
-        name
-        for name in open_names
-        if decisions[name].verdict == "INCONCLUSIVE" and decisions[name].ground != "out_of_reach"
-    )
+    judged: dict[str, dict[Bar, JudgedBar]] = {}
+    stands: dict[str, dict[Bar, JudgedBar]] = {}
+    for name, pairs in arms.items():
+        known = {} if earlier is None else earlier.judged[name]
+        is_over = earlier is not None and name not in earlier.undecided
+        stands[name] = {bar: one for bar, one in known.items() if is_over or one.is_settled}
+        found = {
+            bar: stands[name].get(bar) or judge_bar(bar, name, pair, alpha=plan.alpha, plan=plan)
+            for bar, pair in pairs.items()
+        }
+        judged[name] = {
+            bar: one for bar, one in found.items() if one.threshold.value is not None or not bar.is_optional
+        }
+    shares = _shares(judged, stands, plan)
+    for name, found in judged.items():
+        for bar in found.keys() - stands[name].keys():
+            level = look_alpha(shares[name] / _count_kin(bar, found), looks)
+            found[bar] = judge_bar(bar, name, arms[name][bar], alpha=level, plan=plan)
+    over = {name for name, found in judged.items() if found.keys() <= stands[name].keys()}
+    undecided = tuple(name for name, found in judged.items() if name not in over and _is_undecided(found))
     last = index + 1 == len(looks)
-    return Look(decisions=decisions, undecided=undecided, next_look=None if last or not undecided else looks[index + 1])
+    return Look(judged=judged, undecided=undecided, next_look=None if last or not undecided else looks[index + 1])
 
 
-def _levels(
-    decisions: Mapping[str, Decision],
-    settled: Mapping[str, Decision],
-    alpha: float,
-    critical: Callable[[float], float],
-    unmeasured: int,
+def _is_undecided(found: Mapping[Bar, JudgedBar]) -> bool:
+    of_gate = [one for bar, one in found.items() if not bar.is_beside]
+    return not any(one.proof == "FAIL" for one in of_gate) and any(one.is_open for one in of_gate)
+
+
+def _count_kin(bar: Bar, found: Mapping[Bar, JudgedBar]) -> int:
+    """Return how many bars share the level of this one."""
+    return sum(other.name == bar.name for other in found) if bar.name in {"no_drop", "category_floor"} else 1
+
+
+def _shares(
+    judged: Mapping[str, Mapping[Bar, JudgedBar]], stands: Mapping[str, Mapping[Bar, JudgedBar]], plan: GatePlan
 ) -> dict[str, float]:
-    """Return the level at which each open adapter is judged: Holm over the passes, and over the fails."""
-    open_names = list(decisions)
-    failed = sum(decision.verdict == "FAIL" for decision in settled.values())
-    passed = sum(decision.verdict == "PASS" for decision in settled.values())
-    others = len(settled) - failed - passed + unmeasured
-    passes = [_p_value(decisions[name], decisions[name].p_pass) for name in open_names]
-    fails = [_p_value(decisions[name], decisions[name].p_fail) for name in open_names]
-    # An adapter that failed has not passed: it stays among the hypotheses of the other side, never to be rejected.
-    pass_steps = holm([*passes, *[1.0] * (failed + others)], alpha, critical)
-    fail_steps = holm([*fails, *[1.0] * (passed + others)], alpha, critical)
-    levels = {}
-    for name, on_pass, on_fail in zip(open_names, pass_steps, fail_steps, strict=False):
-        if on_pass.rejected or on_fail.rejected:
-            levels[name] = on_pass.alpha if on_pass.rejected else on_fail.alpha
-        else:
-            levels[name] = min(on_pass.alpha, on_fail.alpha)
-    return levels
+    """Return the share of `alpha` at which each adapter is judged: Holm over the passes, and over the fails."""
 
+    def p_values(name: str) -> tuple[float, float]:
+        of_gate = {bar: one for bar, one in judged[name].items() if not bar.is_beside}
+        settled = {
+            bar: {"PASS": (0.0, 1.0), "FAIL": (1.0, 0.0)}.get(one.proof or "") for bar, one in stands[name].items()
+        }
+        found = [
+            settled.get(bar) or (one.p_pass, min(1.0, one.p_fail * _count_kin(bar, of_gate)))
+            for bar, one in of_gate.items()
+        ]
+        passes = [p for bar, (p, _) in zip(of_gate, found, strict=True) if bar.measure != "no_drop"]
+        return max(passes, default=1.0), min((p for _, p in found), default=1.0)
 
-def _p_value(decision: Decision, p_value: float | None) -> float:
-    """Return the p-value, 1 for a claim that cannot be judged."""
-    return 1.0 if p_value is None or decision.ground == "out_of_reach" else p_value
+    def critical(share: float) -> float:
+        return look_alpha(share, plan.looks)
+
+    names = list(judged)
+    shares: dict[str, float] = {}
+    for group in [names[:1], names[1:]] if plan.require == "first" else [names]:
+        sides = zip(*map(p_values, group), strict=True) if group else ()
+        steps = [holm(side, plan.alpha, critical) for side in sides]
+        for name, on_pass, on_fail in zip(group, *steps, strict=True):
+            rejected = [step.alpha for step in (on_pass, on_fail) if step.rejected]
+            shares[name] = rejected[0] if rejected else min(on_pass.alpha, on_fail.alpha)
+    return shares

@@ -76,8 +76,9 @@ class Project:
         return line
 
     def configure(self, **sections: object) -> None:
-        """Write the configuration; without files for people unless `output` asks for some."""
-        text = json.dumps({"output": {"formats": []}, **sections})
+        """Write the configuration; without files for people, and bars on made-up deeds, unless asked for."""
+        benchmark = {"min_done_share": None, "no_drop": []} | dict(sections.pop("benchmark", {}))
+        text = json.dumps({"output": {"formats": []}, "benchmark": benchmark, **sections})
         (self.folder / "benchmark_config.json").write_text(text, encoding="utf-8")
 
     def edit(self, file: str, old: str, new: str) -> None:

@@ -22,7 +22,7 @@ REPORT = ("--jarvis-report-dir", "out")
 def test_a_declared_metric_is_in_the_report_the_terminal_and_every_file(project) -> None:
     project.pytester.makeconftest(CONFTEST)
     bars = {"longueur": {"min_gain": 1, "max_mean": 500}, "ajout": {"min_mean": 10}}
-    project.configure(output={"formats": ["text", "html", "markdown"]}, benchmark={"metric_bars": bars})
+    project.configure(output={"formats": ["text", "html", "markdown"]}, benchmark={"metric_bars": bars, "no_drop": []})
     result = project.run(*REPORT)
     result.assert_outcomes(passed=3)
     report = project.report()

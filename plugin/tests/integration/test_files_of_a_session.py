@@ -9,7 +9,7 @@ from pytest_jarvis.files import InputError
 
 def test_a_session_leaves_every_file_by_default(project) -> None:
     (project.folder / "benchmark_config.json").unlink()
-    assert project.run("--jarvis-report-dir", "out").ret == 0
+    project.run("--jarvis-report-dir", "out").assert_outcomes(passed=3)
     names = {path.name for path in (project.folder / "out").iterdir()}
     assert names == {"report.json", "thresholds.json", "report.txt", "summary.md", "report.html", "charts.png"}
 

@@ -143,7 +143,36 @@ def test_a_run_that_fails_by_another_bar_does_not_blame_the_gain(project, script
     project.configure(benchmark={"min_absolute_gain": 0.9})
     result = project.run("--jarvis-report", engine=scripted_by(BETTER))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*REFUSÉ*un seuil demandé n’est pas tenu*"])
+    result.stdout.fnmatch_lines(
+        ["*REFUSÉ*un autre seuil que le gain de pertinence*", "*Gain absolu de pertinence*où il faut ≥*0,900*"]
+    )
+
+
+TALKER = """
+def script(request):
+    said = {"c-1": "J'ouvre Chrome", "c-2": "J'ouvre Firefox", "q-1": "Je coupe le son"}[request.prompt_id]
+    return f"{said}." if request.arm == "base" else "Pour cela, il faut lire la documentation."
+"""
+
+
+def test_a_fine_tune_that_does_not_do_what_it_is_asked_is_refused_in_words(project, scripted_by) -> None:
+    project.configure(
+        benchmark={"min_done_share": 0.5, "no_drop": ["deeds", "keyword_share"], "min_gain_percent": -100}
+    )
+    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(TALKER))
+    assert pytest.ExitCode.TESTS_FAILED == result.ret
+    result.stdout.fnmatch_lines(
+        ["*REFUSÉ*", "*Actions faites*0,0*seulement, où ≥*50,0*exigés*", "*Actions faites*une baisse est prouvée*"]
+    )
+    failed = [(one.name, one.metric) for one in project.report().gate.thresholds if one.verdict == "FAIL"]
+    assert {("done_share", None), ("no_drop", "deeds")} <= set(failed)
+
+
+def test_an_open_threshold_keeps_the_drawing_going(project, scripted_by) -> None:
+    project.configure(benchmark={"metric_bars": {"characters": {"max_mean": 28}}})
+    script = "def script(request):\n    return 'ouvre' + 'e' * (21 + request.replicate % 5) * (request.arm != 'base')"
+    project.run("--jarvis-report-dir", "out", "--jarvis-min-gain=-100", engine=scripted_by(script))
+    assert 16 == project.report().metadata.samples_per_prompt
 
 
 BROKEN = """

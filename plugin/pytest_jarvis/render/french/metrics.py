@@ -24,6 +24,7 @@ from pytest_jarvis.render.french.verdicts import early_look, look_suffix, shown_
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.metrics import MetricComparison, line_specs
 from pytest_jarvis.report.schema import Figure, MetricAverages, MetricResult, Report
+from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.thresholds import Threshold
 
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
@@ -47,9 +48,12 @@ def threshold_title(threshold: Threshold, metrics: Mapping[str, MetricResult]) -
     title = table("verdicts.threshold_names")[threshold.name]
     if threshold.metric is None:
         return title
-    known = metrics.get(threshold.metric)
-    label = LABELS.get(threshold.metric, (known.spec.label if known else threshold.metric,))[0]
-    return typeset(f"{title} : {label}")
+    return typeset(f"{title} : {_label(threshold.metric, metrics)}")
+
+
+def _label(metric: str, metrics: Mapping[str, MetricResult]) -> str:
+    known = metrics.get(metric)
+    return LABELS.get(metric, (known.spec.label if known else metric,))[0]
 
 
 def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
@@ -63,11 +67,37 @@ def threshold_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
             verdicts.arm_of(one, several=several),
         )
         title = " ".join(part for part in parts if part)
-        value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
         early = early_look(report, report.decisions.get(one.adapter or "")) if one.name == "relevance_gain" else 0
+        if one.responses in report.metadata.plan.looks and one.responses < report.metadata.samples_per_prompt:
+            early = one.responses
         why = typeset(f"{table('verdicts.why')[one.why]}{look_suffix(early)}")
+        value, bar = verdicts.threshold_value(one, one.value), verdicts.bar_of(one)
         rows.append((title, value, bar, table("verdicts.threshold_verdicts")[one.verdict], why))
     return rows
+
+
+def verdict_sentences(gate: GateOutcome, metrics: Mapping[str, MetricResult]) -> list[str]:
+    """Return why the run is judged as it is: its reasons, then each bar that it misses, else each that is open."""
+    named = [printable(one.name) for one in gate.adapters]
+    bars = [one for one in gate.thresholds if one.name not in {"relevance_gain", "failure_share"}]
+    sentences = []
+    for verdict, templates in (("FAIL", table("verdicts.missed")), ("INCONCLUSIVE", table("verdicts.open"))):
+        for one in bars if gate.verdict == verdict else ():
+            if one.verdict == verdict:
+                ends = [
+                    verdicts.threshold_value(one, one.values[end]) for end in ("lower", "upper") if end in one.values
+                ]
+                sentence = templates.get(one.name, templates["other"]).format(
+                    metric=threshold_title(one, metrics)
+                    if one.name != "no_drop"
+                    else _label(one.metric or "", metrics),
+                    value=verdicts.threshold_value(one, one.value),
+                    interval=f" [{' ; '.join(ends)}]" if ends else "",
+                    bar=verdicts.bar_of(one),
+                    whose=f" pour {printable(one.adapter)}" if len(named) > 1 and one.adapter else "",
+                )
+                sentences.append(typeset(sentence))
+    return [*verdicts.reason_sentences(gate), *sentences]
 
 
 def specs_by_name(report: Report) -> dict[str, MetricSpec]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pytest_jarvis.metrics.registry import BUILT_IN
 from pytest_jarvis.render.french.formats import (
     DASH,
     NBSP,
@@ -22,7 +23,7 @@ from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, Reason
 from pytest_jarvis.stats.thresholds import Threshold
-from pytest_jarvis.types import Require
+from pytest_jarvis.types import GatePlan, Require
 
 _MOST_NAMES: Final = 4
 _MOST_ADAPTERS: Final = 12
@@ -96,20 +97,24 @@ def verdict_line(decision: Decision, most_responses: int, error: float, *, later
 
 def shown_thresholds(report: Report) -> list[Threshold]:
     """Return the thresholds that mean something: an A/A run has no gain to judge."""
-    return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith("_gain"))]
+    of_gain = ("_gain", "no_drop", "done_share")
+    return [one for one in report.gate.thresholds if not (report.noise_floor and one.name.endswith(of_gain))]
 
 
-def gate_sentence(gate: GateOutcome, min_gain: float) -> str:
+def gate_sentence(gate: GateOutcome, plan: GatePlan) -> str:
     """Return the verdict of the run, with the names of the adapters it is about if there are several."""
     named = [printable(one.name) for one in gate.adapters if one.verdict == gate.verdict]
     whose = f" pour {_join_names(named)}" if len(gate.adapters) > 1 and named else ""
-    gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain"]
+    gains = [
+        bar for bar in gate.thresholds if bar.name == ("done_gain" if plan.primary == "deeds" else "relevance_gain")
+    ]
     sentence = table("verdicts.gate_sentences")[gate.verdict]
     if any(bar.why in {"seen", "not_seen"} for bar in gains):
         sentence = table("verdicts.seen_sentences").get(gate.verdict, sentence)
     if gains and not any(bar.verdict == gate.verdict for bar in gains):
         sentence = table("verdicts.other_bar").get(gate.verdict, sentence)
-    return typeset(sentence.format(bar=bar_percent(min_gain), whose=whose))
+    bar = points(plan.min_done_gain) if plan.primary == "deeds" else bar_percent(plan.min_gain)
+    return typeset(sentence.format(bar=bar, whose=whose, measure=table("verdicts.measures")[plan.primary]))
 
 
 def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
@@ -183,9 +188,12 @@ def threshold_value(threshold: Threshold, value: float | None) -> str:
         return DASH
     if threshold.name in {"relevance_gain", "keyword_gain"}:
         return percent(value, signed=True)
-    if threshold.name in {"failure_share", "routing_accuracy"}:
+    if threshold.name in {"failure_share", "routing_accuracy", "done_share"}:
         return percent(value)
-    if threshold.name == "routing_gain":
+    known = BUILT_IN.get(threshold.metric or "")
+    if threshold.name in {"routing_gain", "done_gain"} or (
+        threshold.name == "no_drop" and known is not None and known.spec.unit == "share"
+    ):
         return points(value)
     return number(value, 3)
 

@@ -19,15 +19,8 @@ from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import advice_of
 from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
-from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name
-from pytest_jarvis.render.french.verdicts import (
-    adapters_sentence,
-    early_look,
-    gain_of_all,
-    gate_sentence,
-    look_suffix,
-    reason_sentences,
-)
+from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name, verdict_sentences
+from pytest_jarvis.render.french.verdicts import adapters_sentence, early_look, gain_of_all, gate_sentence, look_suffix
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.html.figures import interval_figure, matrices, span_ends
 from pytest_jarvis.render.html.payload import encode_payload
@@ -83,7 +76,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
             facts=_heading(report),
             banners=_banners(report),
             sections={one.key: one for one in sections(report, insights)},
-            gate=gate_sentence(report.gate, report.metadata.plan.min_gain),
+            gate=gate_sentence(report.gate, report.metadata.plan),
             headline=_headline(report, insights),
             whose=adapters_sentence(report.gate, report.metadata.plan.require),
             advice=[
@@ -91,7 +84,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
                 for one in insights.adapters[:_MOST_PROOFS]
                 if one.advice
             ],
-            reasons=reason_sentences(report.gate),
+            reasons=verdict_sentences(report.gate, report.metrics),
             figure=interval_figure(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights)),
             tiles=[] if several else _tiles(report, insights),
             matrices=[

@@ -32,7 +32,6 @@ from pytest_jarvis.render.french.verdicts import (
     decision_line,
     gate_sentence,
     is_judged,
-    reason_sentences,
     shown_thresholds,
     threshold_rules,
 )
@@ -45,10 +44,10 @@ from pytest_jarvis.stats.regression import RegressionVerdict
 def verdict(report: Report, insights: Insights) -> Iterator[Block]:
     """Yield the verdict of the run with its reasons, then decision and advice of each adapter."""
     plan = report.metadata.plan
-    yield Text(gate_sentence(report.gate, plan.min_gain), "strong")
+    yield Text(gate_sentence(report.gate, plan), "strong")
     if sentence := adapters_sentence(report.gate, plan.require):
         yield Text(sentence)
-    yield from items(reason_sentences(report.gate))
+    yield from items(metrics.verdict_sentences(report.gate, report.metrics))
     for one in insights.adapters:
         if one.decision is not None:
             yield Text(with_name(insights, one.name, decision_line(report, one.name)))

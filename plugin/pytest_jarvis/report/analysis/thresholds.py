@@ -1,123 +1,117 @@
-"""Thresholds of the configuration beside the relevance gain, judged on the rows of a run."""
+"""The bars of a configuration, and their look: each judged on the rows of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
-from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
-from pytest_jarvis.report.analysis.metrics import collect_pair_scores, collect_pairs
+from pytest_jarvis.inputs.config import BenchmarkSection
+from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
+from pytest_jarvis.report.analysis.metrics import Values, collect_pair_scores, line_specs, pair_values
 from pytest_jarvis.report.schema import ResultRow
-from pytest_jarvis.stats.decision import decide
-from pytest_jarvis.stats.estimates import Difference, MeanEstimate, Ratio, compare, compare_as_ratio, estimate_mean
-from pytest_jarvis.stats.thresholds import (
-    Direction,
-    Threshold,
-    ThresholdName,
-    judge_estimate,
-    judge_floors,
-    judge_gain,
-    judge_metric,
-)
-from pytest_jarvis.types import GatePlan
-
-_Measure = Literal["gain", "change", "ratio", "mean"]
-"""Judged figure: the relative gain, the difference or the ratio of the arms, or the adapter's mean."""
-_BARS: Final[tuple[tuple[ThresholdName, str, _Measure], ...]] = (
-    ("keyword_gain", KEYWORDS, "gain"),
-    ("absolute_gain", RELEVANCE, "change"),
-    ("latency_ratio", "seconds", "ratio"),
-    ("routing_accuracy", TOOL_ROUTING, "mean"),
-    ("routing_gain", TOOL_ROUTING, "change"),
-)
+from pytest_jarvis.stats.sequential import Look, judge_look
+from pytest_jarvis.stats.thresholds import Bar
+from pytest_jarvis.types import BASE_ARM, GatePlan
 
 
-def judge_configured_bars(
-    section: BenchmarkSection, adapter: str, rows: Sequence[ResultRow], plan: GatePlan
-) -> Iterator[Threshold]:
-    """Yield the configured thresholds of one adapter, judged: gains, latency, tool choice, floors.
+def list_bars(section: BenchmarkSection, plan: GatePlan, specs: Mapping[str, MetricSpec]) -> tuple[Bar, ...]:
+    """Return the bars to judge; `specs` are the known metrics by name.
 
-    `rows` are the adapter's. Each threshold errs with probability `plan.alpha` on its own.
+    A bar on a metric that is not among them was not measured. The default ones are left out where theirs was not.
     """
-    percent = section.min_keyword_gain_percent
-    asked: dict[ThresholdName, float | None] = {
-        "keyword_gain": None if percent is None else percent / 100,
-        "absolute_gain": section.min_absolute_gain,
-        "latency_ratio": section.max_latency_ratio,
-        "routing_accuracy": section.min_routing_accuracy,
-        "routing_gain": section.min_routing_gain,
-    }
-    for name, metric, measure in _BARS:
-        if (bar := asked[name]) is not None:
-            yield _judge(name, metric, measure, adapter, rows, bar=bar, plan=plan)
-    if section.category_floors:
-        estimates = {}
-        for category in section.category_floors:
-            own = [row for row in rows if row.category == category]
-            _, scores = collect_pairs(own, RELEVANCE)
-            if scores:
-                estimates[category] = estimate_mean(scores, alpha=plan.alpha)
-        yield from judge_floors(adapter, estimates, section.category_floors, alpha=plan.alpha, policy=plan.policy)
+    return tuple(_gain_bars(section, plan, specs)) + tuple(_metric_bars(section, specs))
 
 
-def _judge(
-    name: ThresholdName,
-    metric: str,
-    measure: _Measure,
-    adapter: str,
-    rows: Sequence[ResultRow],
-    *,
-    bar: float,
-    plan: GatePlan,
-) -> Threshold:
-    base, tuned = collect_pairs(rows, metric)
-    alpha, shared = plan.alpha, plan.shared_noise
-    if measure == "gain":
-        greedy = plan.deterministic
-        decision = (
-            decide(base, tuned, min_gain=bar, alpha=alpha, shared_noise=shared, deterministic=greedy) if base else None
+def _gain_bars(section: BenchmarkSection, plan: GatePlan, specs: Mapping[str, MetricSpec]) -> Iterator[Bar]:
+    by_deeds = plan.primary == "deeds"
+    yield Bar(name="relevance_gain", metric=RELEVANCE, measure="gain", bar=plan.min_gain, is_beside=by_deeds)
+    if by_deeds:
+        yield Bar(name="done_gain", metric=DEEDS, measure="change", bar=plan.min_done_gain, highest=1.0)
+    if (share := section.min_done_share) is not None:
+        yield Bar(
+            name="done_share", metric=DEEDS, measure="mean", bar=share, highest=1.0, is_optional=plan.primary != "deeds"
         )
-        return judge_gain(name, adapter, decision, bar=bar, policy=plan.policy)
-    estimate: Difference | Ratio | MeanEstimate | None = None
-    if base and measure == "change":
-        estimate = compare(base, tuned, alpha=alpha, shared_noise=shared)
-    elif base and measure == "ratio":
-        estimate = compare_as_ratio(base, tuned, alpha=alpha, shared_noise=shared)
-    elif base:
-        estimate = estimate_mean(tuned, alpha=alpha)
-    return judge_estimate(name, adapter, estimate, bar=bar, policy=plan.policy)
+    for name in section.no_drop:
+        spec = specs.get(name)
+        lower = spec is not None and not spec.higher_is_better
+        yield Bar(
+            name="no_drop",
+            metric=name,
+            measure="no_drop",
+            bar=0.0,
+            direction="at_most" if lower else "at_least",
+            highest=spec.highest if spec else 1.0,
+            is_optional=True,
+        )
+    if (percent := section.min_keyword_gain_percent) is not None:
+        yield Bar(name="keyword_gain", metric=KEYWORDS, measure="gain", bar=percent / 100)
+    if (least := section.min_absolute_gain) is not None:
+        yield Bar(name="absolute_gain", metric=RELEVANCE, measure="change", bar=least, highest=1.0)
+    if (most := section.max_latency_ratio) is not None:
+        yield Bar(name="latency_ratio", metric="seconds", measure="ratio", bar=most, direction="at_most")
+    if (least := section.min_routing_accuracy) is not None:
+        yield Bar(name="routing_accuracy", metric=TOOL_ROUTING, measure="mean", bar=least, highest=1.0)
+    if (least := section.min_routing_gain) is not None:
+        yield Bar(name="routing_gain", metric=TOOL_ROUTING, measure="change", bar=least, highest=1.0)
+    for category, floor in section.category_floors.items():
+        yield Bar(name="category_floor", metric=RELEVANCE, measure="mean", bar=floor, category=category, highest=1.0)
 
 
-def judge_metric_bars(
-    section: BenchmarkSection, specs: Sequence[MetricSpec], adapter: str, rows: Sequence[ResultRow], *, plan: GatePlan
-) -> Iterator[Threshold]:
-    """Yield the thresholds of `metric_bars`, judged for one adapter, whose rows are `rows`.
-
-    Each errs with probability `plan.alpha` on its own. `specs` are the custom metrics; a threshold on a metric that is
-    neither among them nor built-in was not measured.
-    """
-    known = {name: metric.spec for name, metric in BUILT_IN.items()} | {spec.name: spec for spec in specs}
+def _metric_bars(section: BenchmarkSection, specs: Mapping[str, MetricSpec]) -> Iterator[Bar]:
     for name, asked in section.metric_bars.items():
-        yield from _bars_of(known.get(name, MetricSpec(name=name, label=name)), asked, adapter, rows, plan=plan)
+        spec = specs.get(name, MetricSpec(name=name, label=name))
+        if asked.min_gain is not None:
+            sign = 1 if spec.higher_is_better else -1
+            yield Bar(
+                name="metric_gain",
+                metric=name,
+                measure="change",
+                bar=sign * asked.min_gain,
+                direction="at_least" if sign == 1 else "at_most",
+                highest=spec.highest,
+            )
+        if asked.min_mean is not None:
+            yield Bar(name="metric_mean", metric=name, measure="mean", bar=asked.min_mean, highest=spec.highest)
+        if asked.max_mean is not None:
+            yield Bar(
+                name="metric_mean",
+                metric=name,
+                measure="mean",
+                bar=asked.max_mean,
+                direction="at_most",
+                highest=spec.highest,
+            )
 
 
-def _bars_of(
-    spec: MetricSpec, asked: MetricBar, adapter: str, rows: Sequence[ResultRow], *, plan: GatePlan
-) -> Iterator[Threshold]:
-    per_arm = spec.per == "response"
-    base, tuned = collect_pairs(rows, spec.name) if per_arm else ([], collect_pair_scores(rows, spec))
-    if asked.min_gain is not None:
-        change = compare(base, tuned, alpha=plan.alpha, shared_noise=plan.shared_noise) if base else None
-        way: Direction = "at_least" if spec.higher_is_better else "at_most"
-        bar = asked.min_gain if spec.higher_is_better else -asked.min_gain
-        yield judge_metric("metric_gain", spec.name, adapter, change, bar=bar, direction=way, policy=plan.policy)
-    mean = estimate_mean(tuned, alpha=plan.alpha) if tuned else None
-    if asked.min_mean is not None:
-        yield judge_metric(
-            "metric_mean", spec.name, adapter, mean, bar=asked.min_mean, direction="at_least", policy=plan.policy
-        )
-    if asked.max_mean is not None:
-        yield judge_metric(
-            "metric_mean", spec.name, adapter, mean, bar=asked.max_mean, direction="at_most", policy=plan.policy
-        )
+def judge_rows(
+    rows: Mapping[str, Sequence[ResultRow]],
+    section: BenchmarkSection,
+    plan: GatePlan,
+    declared: Sequence[MetricSpec] = (),
+    *,
+    index: int = 0,
+    earlier: Look | None = None,
+) -> Look:
+    """Return the look of an adapter's rows, by adapter in the order named; `index` and `earlier` as in `judge_look`.
+
+    `declared` are the custom metrics.
+    """
+    known = {name: metric.spec for name, metric in BUILT_IN.items()}
+    known |= {spec.name: spec for own in rows.values() for spec in line_specs(own, declared)}
+    bars = list_bars(section, plan, known)
+    arms = {name: {bar: _read(own, bar, known.get(bar.metric)) for bar in bars} for name, own in rows.items()}
+    return judge_look(arms, plan=plan, index=index, earlier=earlier)
+
+
+def _read(rows: Sequence[ResultRow], bar: Bar, spec: MetricSpec | None) -> tuple[list[Values], list[Values]]:
+    """Return the values of base and adapter on the replicates that both have; of pairs, the second alone."""
+    own = [row for row in rows if bar.category in {None, row.category}]
+    if spec is not None and spec.per == "pair":
+        return ([], collect_pair_scores(own, spec)) if bar.measure == "mean" else ([], [])
+    pairs = []
+    for row in own:
+        arms = (row.of_arm(BASE_ARM), row.of_arm(row.adapter))
+        scored = ({one.replicate for one in samples if one.score(bar.metric) is not None} for samples in arms)
+        if shared := len(set.intersection(*scored)):
+            base, tuned = pair_values(row, bar.metric)
+            pairs.append((base[:shared], tuned[:shared]))
+    return [base for base, _ in pairs], [tuned for _, tuned in pairs]

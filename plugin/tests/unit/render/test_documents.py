@@ -50,7 +50,7 @@ def test_the_last_lines_on_a_terminal_and_the_box_beside_the_charts(report, gold
         *terminal.ranking_lines(report, rank_adapters(report)),
         *(terminal.noise_lines(report.noise_floor) if report.noise_floor else ()),
         *terminal.decision_lines(report),
-        *terminal.gate_lines(report.gate, 0.05, require="first"),
+        *terminal.gate_lines(report.gate, report.metadata.plan, report.metrics),
         *terminal.regression_lines(report),
         *terminal.caution_lines(report),
     ]

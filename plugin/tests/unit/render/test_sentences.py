@@ -90,7 +90,7 @@ def test_verdicts_of_the_gate_and_their_reasons(golden) -> None:
     said = [
         (
             name,
-            [gate_sentence(gate, 0.05), *reason_sentences(gate)]
+            [gate_sentence(gate, GatePlan()), *reason_sentences(gate)]
             + [f"{rule}: {adapters_sentence(gate, rule)}" for rule in ("first", "any", "all", None)],
         )
         for name, gate in gates.items()

@@ -20,7 +20,7 @@ from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
 from pytest_jarvis.report.schema import Figure
 from pytest_jarvis.stats.thresholds import judge_failure_share
-from pytest_jarvis.types import Progress
+from pytest_jarvis.types import GatePlan, Progress
 
 
 def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_proven_too_high(early) -> None:
@@ -71,7 +71,7 @@ def test_the_base_against_itself_is_called_no_adapter_anywhere(make_report) -> N
         "whole page": re.sub("<script>.*?</script>", "", page, flags=re.DOTALL),
         "text": render_text(report, insights(report)).replace("\u00a0", " "),
         "summary": render_markdown(report, insights(report)),
-        "terminal": " ".join([*terminal.summary_table(report), *terminal.gate_lines(report.gate, 0.05)]),
+        "terminal": " ".join([*terminal.summary_table(report), *terminal.gate_lines(report.gate, GatePlan(), {})]),
         "box": " ".join(chart_data(report, insights(report)).key_numbers.notes),
     }
     for where, text in said.items():
@@ -144,7 +144,7 @@ def test_the_choice_of_the_tool_is_told_of_each_adapter_by_name(make_report) -> 
 
 def test_the_verdicts_of_many_adapters_stay_within_the_terminal(make_report) -> None:
     report = make_report(gains={f"adaptateur-numero-{number}": 0.2 for number in range(9)}, prompts=3)
-    lines = terminal.gate_lines(report.gate, 0.05, require="first")
+    lines = terminal.gate_lines(report.gate, GatePlan(), {})
     assert max(map(width_of, lines)) <= 79
     assert all(line.startswith("  ") for line in lines[1:])
 

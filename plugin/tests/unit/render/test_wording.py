@@ -36,7 +36,7 @@ from pytest_jarvis.stats.decision import Caution, CautionCode
 from pytest_jarvis.stats.gate import GateOutcome, GateVerdict, Reason, ReasonCode
 from pytest_jarvis.stats.regression import SettingChange
 from pytest_jarvis.stats.thresholds import Direction, Policy, Threshold, ThresholdName, ThresholdVerdict, WhyCode
-from pytest_jarvis.types import _ENGLISH, Note, NoteCode, Storage, text_note
+from pytest_jarvis.types import _ENGLISH, GatePlan, Note, NoteCode, Storage, text_note
 
 
 def threshold(name: ThresholdName, bar: float, direction: Direction = "at_most") -> Threshold:
@@ -113,7 +113,7 @@ def outcome(verdict: GateVerdict) -> GateOutcome:
 @pytest.mark.parametrize(
     "sentence",
     [
-        *(gate_sentence(outcome(verdict), 0.05) for verdict in get_args(GateVerdict)),
+        *(gate_sentence(outcome(verdict), GatePlan()) for verdict in get_args(GateVerdict)),
         *(reason_sentence(Reason(code=code, values=FIGURES)) for code in get_args(ReasonCode)),
         *(caution_sentence(Caution(code=code, values=FIGURES)) for code in get_args(CautionCode)),
     ],

@@ -11,21 +11,22 @@ from samples import row, sample
 from pytest_jarvis.inputs.config import BenchmarkSection, MetricBar
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.report.analysis.thresholds import judge_configured_bars, judge_metric_bars
+from pytest_jarvis.report.analysis.thresholds import judge_rows
 from pytest_jarvis.report.schema import ResultRow
 from pytest_jarvis.stats.thresholds import Policy, Threshold
-from pytest_jarvis.types import GatePlan
+from pytest_jarvis.types import GatePlan, Primary
 
 BASE = ((0.30, 0.34, 0.28, 0.32), (0.22, 0.25, 0.20, 0.21))
 BETTER = ((0.50, 0.55, 0.48, 0.51), (0.42, 0.45, 0.44, 0.40))
 A_LITTLE_WORSE = tuple(tuple(value * 0.95 for value in prompt) for prompt in BASE)
+LOW, HIGH = ((0.0, 1.0, 0.0, 0.0),), ((1.0, 1.0, 0.0, 1.0),)
 ABSENT = ((None,) * 4,) * 2
 
 Values = Sequence[Sequence[float | Routing | None]]
 
 
 def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
-    """Return a row per prompt, each in a category of its own (`c0`, `c1`), with one metric."""
+    """Return a row per prompt, by turns in the categories `c0` and `c1`, with one metric."""
     return [
         row(
             f"p{number}",
@@ -35,19 +36,50 @@ def rows(metric: str, base: Values, tuned: Values) -> list[ResultRow]:
                 for replicate, value in enumerate(values)
             ),
             adapter="jarvis",
-            category=f"c{number}",
+            category=f"c{number % 2}",
         )
         for number, (one, other) in enumerate(zip(base, tuned, strict=True))
     ]
 
 
 def bars(found: list[ResultRow], policy: Policy = "proven", **section: Any) -> list[Threshold]:
-    """Return the bars of a section, judged on these rows."""
-    return list(judge_configured_bars(BenchmarkSection(**section), "jarvis", found, GatePlan(policy=policy)))
+    """Return the bars of a section, judged on these rows beside the relevance gain."""
+    section = {"no_drop": (), **section}
+    look = judge_rows({"jarvis": found}, BenchmarkSection(**section), GatePlan(policy=policy, looks=(4,)))
+    return list(look.thresholds)
 
 
 def test_no_bar_is_judged_that_is_not_set() -> None:
     assert [] == bars(rows("jarvis_relevance", BASE, BETTER))
+
+
+def test_a_guard_is_left_out_where_its_metric_was_not_measured() -> None:
+    guards = ("keyword_match", "tool_routing")
+    judged = bars(rows("keyword_match", BETTER * 4, BASE * 4), no_drop=guards)
+    assert [("no_drop", "keyword_match", "FAIL", "disproven")] == [
+        (bar.name, bar.metric, bar.verdict, bar.why) for bar in judged
+    ]
+
+
+@pytest.mark.parametrize(("base", "tuned", "verdict"), [(BASE, BETTER, "FAIL"), (BETTER, BASE, "PASS")])
+def test_a_drop_of_a_metric_of_which_less_is_better_is_a_rise(base: Values, tuned: Values, verdict: str) -> None:
+    section = BenchmarkSection(no_drop=("politesse",))
+    look = judge_rows({"jarvis": rows("politesse", base, tuned)}, section, GatePlan(looks=(4,)), [RUDE])
+    assert [verdict] == [bar.verdict for bar in look.thresholds]
+
+
+@pytest.mark.parametrize(("primary", "names"), [("relevance", ["done_share"]), ("deeds", ["done_gain", "done_share"])])
+def test_the_deeds_have_a_least_share_and_may_be_the_headline(primary: Primary, names: list[str]) -> None:
+    plan = GatePlan(primary=primary, looks=(4,))
+    look = judge_rows({"jarvis": rows("deeds", LOW * 8, HIGH * 8)}, BenchmarkSection(no_drop=()), plan)
+    assert [(name, "PASS") for name in names] == [(bar.name, bar.verdict) for bar in look.thresholds]
+
+
+def test_the_deeds_as_headline_that_were_not_judged_are_a_bar_not_measured() -> None:
+    look = judge_rows({"jarvis": rows("keyword_match", BASE, BETTER)}, BenchmarkSection(), GatePlan(primary="deeds"))
+    assert [("done_gain", "not_measured"), ("done_share", "not_measured")] == [
+        (bar.name, bar.why) for bar in look.thresholds[:2]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +115,7 @@ def test_a_gain_of_keywords_is_a_share_of_the_base() -> None:
     ("bar", "verdict", "why"), [(0.1, "PASS", "proven"), (0.4, "FAIL", "disproven"), (0.2, "INCONCLUSIVE", "undecided")]
 )
 def test_an_absolute_gain_is_judged_in_points_of_relevance(bar: float, verdict: str, why: str) -> None:
-    (judged,) = bars(rows("jarvis_relevance", BASE, BETTER), min_absolute_gain=bar)
+    (judged,) = bars(rows("jarvis_relevance", BASE * 8, BETTER * 8), min_absolute_gain=bar)
     assert ("absolute_gain", bar, verdict, why) == (judged.name, judged.bar, judged.verdict, judged.why)
     assert ("at_least", judged.value >= bar) == (judged.direction, judged.meets)
     assert pytest.approx(0.20375) == judged.value
@@ -101,13 +133,13 @@ def test_a_ratio_of_durations_is_held_under_its_bar(bar: float, verdict: str, wh
 
 
 def test_each_category_with_a_floor_is_judged_by_its_own_prompts() -> None:
-    judged = bars(rows("jarvis_relevance", BASE, BETTER), category_floors={"c0": 0.4, "c1": 0.9})
+    judged = bars(rows("jarvis_relevance", BASE * 8, BETTER * 8), category_floors={"c0": 0.4, "c1": 0.9})
     assert [("c0", "PASS"), ("c1", "FAIL")] == [(bar.category, bar.verdict) for bar in judged]
     assert [pytest.approx(0.51), pytest.approx(0.4275)] == [bar.value for bar in judged]
 
 
 def test_a_floor_is_of_the_adapter_and_not_of_the_base() -> None:
-    (bar,) = bars(rows("jarvis_relevance", BETTER, BASE), category_floors={"c0": 0.4})
+    (bar,) = bars(rows("jarvis_relevance", BETTER * 8, BASE * 8), category_floors={"c0": 0.4})
     assert "FAIL" == bar.verdict
     assert pytest.approx(0.31) == bar.value
 
@@ -129,7 +161,7 @@ def test_a_bar_on_what_is_off_or_has_no_pair_is_not_measured(name: str, section:
 
 
 def test_a_floor_of_a_category_without_prompts_is_not_measured() -> None:
-    judged = bars(rows("jarvis_relevance", BASE, BETTER), category_floors={"c0": 0.4, "unknown": 0.4})
+    judged = bars(rows("jarvis_relevance", BASE * 8, BETTER * 8), category_floors={"c0": 0.4, "unknown": 0.4})
     assert ["proven", "not_measured"] == [bar.why for bar in judged]
 
 
@@ -152,8 +184,8 @@ OF_PAIRS = MetricSpec(name="politesse", label="Accord", per="pair")
 
 
 def judged_metric(spec: MetricSpec, found: list[ResultRow], policy: Policy = "proven", **asked: float) -> Threshold:
-    section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)})
-    (bar,) = judge_metric_bars(section, [spec], "jarvis", found, plan=GatePlan(policy=policy))
+    section = BenchmarkSection(metric_bars={"politesse": MetricBar(**asked)}, no_drop=())
+    (bar,) = judge_rows({"jarvis": found}, section, GatePlan(policy=policy, looks=(4,)), [spec]).thresholds
     return bar
 
 
@@ -199,9 +231,9 @@ def test_an_added_metric_that_no_response_has_is_a_bar_not_measured(asked: dict[
 
 
 def test_a_metric_that_nobody_declared_is_a_bar_not_measured() -> None:
-    section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)})
+    section = BenchmarkSection(metric_bars={"autre": MetricBar(min_mean=0.1)}, no_drop=())
     found = rows("politesse", BASE, BETTER)
-    (bar,) = judge_metric_bars(section, [POLITE], "jarvis", found, plan=GatePlan())
+    (bar,) = judge_rows({"jarvis": found}, section, GatePlan(), [POLITE]).thresholds
     assert ("autre", "not_measured") == (bar.metric, bar.why)
 
 
@@ -210,9 +242,9 @@ OFTEN_WRONG = ((WRONG, WRONG, RIGHT, WRONG), (WRONG, WRONG, WRONG, WRONG))
 MOSTLY_RIGHT = ((RIGHT, RIGHT, RIGHT, WRONG), (RIGHT, RIGHT, RIGHT, RIGHT))
 
 
-@pytest.mark.parametrize(("bar", "verdict", "why"), [(0.5, "PASS", "proven"), (1.0, "INCONCLUSIVE", "undecided")])
+@pytest.mark.parametrize(("bar", "verdict", "why"), [(0.5, "PASS", "proven"), (0.9, "INCONCLUSIVE", "undecided")])
 def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, why: str) -> None:
-    (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_accuracy=bar)
+    (judged,) = bars(rows("routing", OFTEN_WRONG * 4, MOSTLY_RIGHT * 4), min_routing_accuracy=bar)
     assert ("routing_accuracy", 0.875, bar, verdict, why) == (
         judged.name,
         judged.value,

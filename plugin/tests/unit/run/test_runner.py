@@ -111,9 +111,8 @@ def test_a_run_without_one_pair_stops_at_the_first_look_and_decides_nothing() ->
 
 def test_the_scores_of_an_adapter_are_those_of_the_replicates_that_the_base_and_it_have() -> None:
     made = drawn(fails(("p0", "lora", 0), ("p1", "base", 0), ("p1", "lora", 1)), adapters=(LORA, OTHER))
-    one, two = pytest.approx(1 / 3), pytest.approx(2 / 3)
-    assert made.run.scores("lora") == ([[one], [one, one]], [[two], [two, two]])
-    assert made.run.scores("autre") == ([[one, one], [one], [one, one]], [[two, two], [two], [two, two]])
+    found = made.facts.decisions
+    assert [(2, (1, 2)), (3, (1, 2))] == [(found[name].prompts, found[name].replicates) for name in ("lora", "autre")]
 
 
 def test_an_adapter_that_never_answers_leaves_the_others_their_decisions() -> None:
@@ -263,7 +262,7 @@ def test_without_tools_the_deed_is_judged_and_relevance_where_one_is_wanted() ->
     assert reasons == {"w": ["right_tool", "right_tool"], "s": ["right_silence", "unwanted_call"]}
     assert [None, None] == [sample.score("jarvis_relevance") for sample in made.row(SILENT).samples]
     assert made.row(SILENT).figure("jarvis_relevance").base is None
-    assert [1, 1] == [len(values) for values in made.run.scores("lora")]
+    assert 1 == made.facts.decisions["lora"].prompts
 
 
 def test_the_choice_of_the_tool_is_not_judged_when_that_is_off() -> None:

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.stats.estimates import compare, compare_as_ratio
 from pytest_jarvis.stats.gate import Counts, judge_run
-from pytest_jarvis.stats.thresholds import judge_estimate, judge_gain
+from pytest_jarvis.stats.thresholds import Bar, judge_bar, judge_gain
 from pytest_jarvis.types import GatePlan, Require
 
 BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
@@ -22,6 +21,9 @@ OVER = decide(BASE, [[0.20, 0.55, 0.30, 0.40], [0.10, 0.45, 0.25, 0.34]])
 UNDER = decide(BASE, [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]])
 OUT_OF_REACH = decide([[0.96, 0.98]], [[1.0, 1.0]])
 DECISIONS = {"PASS": PASS, "FAIL": FAIL, "OVER": OVER, "UNDER": UNDER, "OUT": OUT_OF_REACH}
+
+ABSOLUTE = Bar(name="absolute_gain", metric="jarvis_relevance", measure="change", bar=0.1, highest=1.0)
+SLOWER = Bar(name="latency_ratio", metric="seconds", measure="ratio", bar=2.0, direction="at_most")
 
 FULL = Counts(prompts_planned=30, prompts_selected=30, prompts_measured=30, responses_planned=240, responses_failed=0)
 PARTIAL = replace(FULL, prompts_selected=10, prompts_measured=10)
@@ -205,7 +207,7 @@ def test_a_bar_that_an_adapter_which_need_not_pass_lacks_changes_nothing() -> No
 
 
 def test_a_bar_without_an_estimate_of_its_noise_leaves_the_run_inconclusive() -> None:
-    bar = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
+    bar = judge_bar(ABSOLUTE, "jarvis", ([[0.1]], [[0.9]]), alpha=0.05, plan=GatePlan()).threshold
     outcome = judge_run({"jarvis": PASS}, FULL, GatePlan(), [bar])
     assert ("INCONCLUSIVE", True) == (outcome.verdict, outcome.exit_failed)
 
@@ -301,7 +303,7 @@ def test_failures_of_an_arm_do_not_count_when_the_gate_is_off() -> None:
 
 
 def test_a_further_bar_of_an_adapter_counts_for_that_adapter() -> None:
-    slow = judge_estimate("latency_ratio", "b", compare_as_ratio([[1.0, 1.1]], [[9.0, 9.1]]), bar=2.0, policy="proven")
+    slow = judge_bar(SLOWER, "b", ([[1.0, 1.1]], [[9.0, 9.1]]), alpha=0.05, plan=GatePlan()).threshold
     outcome = judge_run({"a": PASS, "b": PASS}, FULL, GatePlan(require="all"), [slow])
     assert [adapter.verdict for adapter in outcome.adapters] == ["PASS", "FAIL"]
     assert outcome.verdict == "FAIL"

@@ -1,22 +1,27 @@
 """Each bar: value, verdict and why."""
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_jarvis.stats.decision import Decision, decide
-from pytest_jarvis.stats.estimates import compare, compare_as_ratio, estimate_mean
-from pytest_jarvis.stats.thresholds import (
-    Policy,
-    judge_estimate,
-    judge_failure_share,
-    judge_floors,
-    judge_gain,
-    withhold,
-)
+from pytest_jarvis.stats.thresholds import Bar, JudgedBar, Policy, judge_bar, judge_failure_share, judge_gain, withhold
+from pytest_jarvis.types import GatePlan
 
 BASE = [[0.30, 0.34, 0.28, 0.32], [0.22, 0.25, 0.20, 0.21]]
 BETTER = [[0.50, 0.55, 0.48, 0.51], [0.42, 0.45, 0.44, 0.40]]
 UNCLEAR = [[0.18, 0.45, 0.28, 0.38], [0.10, 0.35, 0.22, 0.22]]
 ZEROS = [[0.0, 0.0], [0.0, 0.0]]
+
+CHANGE = Bar(name="absolute_gain", metric="jarvis_relevance", measure="change", bar=0.1, highest=1.0)
+MEAN = Bar(name="done_share", metric="tool_routing", measure="mean", bar=0.5, highest=1.0)
+RATIO = Bar(name="latency_ratio", metric="seconds", measure="ratio", bar=1.5, direction="at_most")
+GUARD = Bar(name="no_drop", metric="keyword_match", measure="no_drop", bar=0.0, highest=1.0)
+
+
+def judged(bar: Bar, base: list[list[float]], tuned: list[list[float]], policy: Policy = "proven") -> JudgedBar:
+    return judge_bar(bar, "jarvis", (base, tuned), alpha=0.05, plan=GatePlan(policy=policy))
+
 
 PROVEN = decide(BASE * 4, BETTER * 4)
 DISPROVEN = decide(BETTER * 4, BASE * 4)
@@ -79,8 +84,8 @@ def test_a_gain_out_of_reach_carries_the_base() -> None:
 def test_what_was_not_measured_is_not_judged(policy: Policy, why: str) -> None:
     for threshold in (
         judge_gain("keyword_gain", "jarvis", None, bar=0.05, policy=policy),
-        judge_estimate("absolute_gain", "jarvis", None, bar=0.05, policy=policy),
-        judge_estimate("latency_ratio", "jarvis", compare_as_ratio(ZEROS, ZEROS), bar=0.05, policy=policy),
+        judged(CHANGE, [], [], policy).threshold,
+        judged(RATIO, ZEROS, ZEROS, policy).threshold,
     ):
         assert (threshold.verdict, threshold.why, threshold.value, threshold.meets) == ("NOT_JUDGED", why, None, None)
 
@@ -91,56 +96,48 @@ def test_any_score_over_a_base_of_zero_meets_a_relative_bar() -> None:
     assert [threshold.meets for threshold in thresholds] == [True, False, False]
 
 
-def test_an_estimate_without_an_interval_is_inconclusive() -> None:
-    threshold = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=0.1, policy="proven")
+def test_a_figure_without_an_interval_is_inconclusive() -> None:
+    threshold = judged(CHANGE, [[0.1]], [[0.9]]).threshold
     assert (threshold.verdict, threshold.why, threshold.meets) == ("INCONCLUSIVE", "no_interval", True)
 
 
 @pytest.mark.parametrize(("bar", "verdict", "why"), [(0.1, "PASS", "seen"), (0.9, "FAIL", "not_seen")])
 def test_the_value_seen_decides_when_the_policy_is_point(bar: float, verdict: str, why: str) -> None:
-    threshold = judge_estimate("absolute_gain", "jarvis", compare([[0.1]], [[0.9]]), bar=bar, policy="point")
+    threshold = judged(replace(CHANGE, bar=bar), [[0.1]], [[0.9]], "point").threshold
     assert (threshold.verdict, threshold.why, threshold.values) == (verdict, why, {})
 
 
-CATEGORIES = {"a": estimate_mean(BETTER), "b": estimate_mean(UNCLEAR), "c": estimate_mean(BASE)}
+@pytest.mark.parametrize("bar", [CHANGE, RATIO, MEAN, replace(CHANGE, direction="at_most"), replace(MEAN, bar=0.9)])
+@pytest.mark.parametrize("tuned", [BETTER, UNCLEAR, BASE])
+def test_a_verdict_agrees_with_its_interval(bar: Bar, tuned: list[list[float]]) -> None:
+    one = judged(bar, BASE * 4, tuned * 4).threshold
+    low, high = one.values["lower"], one.values["upper"]
+    sure, never = (low >= one.bar, high < one.bar) if bar.direction == "at_least" else (high <= one.bar, low > one.bar)
+    assert (sure, never) == (one.verdict == "PASS", one.verdict == "FAIL")
 
 
-def test_floors_are_judged_with_holms_correction() -> None:
-    thresholds = judge_floors("jarvis", CATEGORIES, {"a": 0.3, "b": 0.3, "c": 0.5}, alpha=0.05, policy="proven")
-    assert [(threshold.category, threshold.verdict, threshold.why) for threshold in thresholds] == [
-        ("a", "PASS", "proven"),
-        ("b", "INCONCLUSIVE", "undecided"),
-        ("c", "FAIL", "disproven"),
-    ]
-    assert all(threshold.name == "category_floor" for threshold in thresholds)
-    assert thresholds[0].value == CATEGORIES["a"].mean
+def test_shares_that_are_all_alike_leave_room_for_what_was_not_seen() -> None:
+    all_done = [[1.0] * 4] * 5
+    unseen = 1 - 0.025 ** (1 / 20)
+    few, many = judged(MEAN, all_done[:1], all_done[:1]), judged(MEAN, all_done, all_done)
+    assert ("INCONCLUSIVE", "PASS") == (few.threshold.verdict, many.threshold.verdict)
+    assert (pytest.approx(1 - unseen), 1.0) == (many.threshold.values["lower"], many.threshold.values["upper"])
 
 
-def test_a_floor_that_alone_would_pass_may_not_pass_among_others() -> None:
-    p_value = CATEGORIES["b"].p_at_least(0.19)
-    assert p_value is not None
-    assert 0.05 / 3 < p_value < 0.05
-    (alone,) = judge_floors("jarvis", CATEGORIES, {"b": 0.19}, alpha=0.05, policy="proven")
-    among = judge_floors("jarvis", CATEGORIES, {"b": 0.19, "a": 0.9, "c": 0.9}, alpha=0.05, policy="proven")
-    assert (alone.verdict, among[0].verdict) == ("PASS", "INCONCLUSIVE")
+@pytest.mark.parametrize(("bar", "verdict"), [(0.5, "PASS"), (1.0, "PASS"), (1.1, "FAIL")])
+def test_without_noise_the_value_decides_on_both_sides(bar: float, verdict: str) -> None:
+    plan = GatePlan(deterministic=True)
+    least = judge_bar(replace(MEAN, bar=bar), "jarvis", ([[1.0]], [[1.0]]), alpha=0.05, plan=plan)
+    assert verdict == least.threshold.verdict
+    most = replace(MEAN, bar=bar, direction="at_most")
+    assert (1.0 <= bar) == (judge_bar(most, "jarvis", ([[1.0]], [[1.0]]), alpha=0.05, plan=plan).proof == "PASS")
 
 
-@pytest.mark.parametrize(
-    ("policy", "verdict", "why"), [("point", "FAIL", "not_seen"), ("off", "NOT_JUDGED", "gate_off")]
-)
-def test_a_floor_is_judged_as_the_policy_asks(policy: Policy, verdict: str, why: str) -> None:
-    (threshold,) = judge_floors("jarvis", CATEGORIES, {"b": 0.3}, alpha=0.05, policy=policy)
-    assert (threshold.verdict, threshold.why, threshold.meets) == (verdict, why, False)
-
-
-def test_a_floor_of_a_category_that_was_not_measured_is_not_judged() -> None:
-    (threshold,) = judge_floors("jarvis", {}, {"b": 0.3}, alpha=0.05, policy="proven")
-    assert (threshold.category, threshold.verdict, threshold.why) == ("b", "NOT_JUDGED", "not_measured")
-
-
-def test_a_floor_on_one_response_is_inconclusive() -> None:
-    (threshold,) = judge_floors("jarvis", {"b": estimate_mean([[0.9]])}, {"b": 0.3}, alpha=0.05, policy="proven")
-    assert (threshold.verdict, threshold.why) == ("INCONCLUSIVE", "no_interval")
+@pytest.mark.parametrize("policy", ["proven", "point"])
+def test_a_guard_holds_unless_a_drop_is_proven_by_either_policy(policy: Policy) -> None:
+    held, dropped = judged(GUARD, BASE * 4, UNCLEAR * 4, policy), judged(GUARD, BETTER * 4, BASE * 4, policy)
+    assert ("PASS", "no_drop_proven", False) == (held.threshold.verdict, held.threshold.why, held.is_open)
+    assert ("FAIL", "disproven", False) == (dropped.threshold.verdict, dropped.threshold.why, dropped.threshold.meets)
 
 
 @pytest.mark.parametrize(("failed", "verdict"), [(5, "PASS"), (6, "FAIL")])
