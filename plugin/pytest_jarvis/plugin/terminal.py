@@ -198,7 +198,7 @@ def show_case(config: pytest.Config, rows: Sequence[ResultRow], label: str, *, s
     width = writer.fullwidth
     start_line(writer)
     if label != shown:
-        _line(writer, terminal.case_heading(label, width, rows[0].adapter), bold=True)
+        _line(writer, terminal.case_heading(label, width), bold=True)
     for row in rows:
         _line(writer, terminal.case_line(row, width, name_arm=len(rows) > 1))
         if verbosity > 0:
@@ -230,6 +230,8 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
     if judged and summary.gate is not None:
         for line in terminal.gate_lines(summary.gate, settings.gate, report.metrics if report else {}):
             _write(reporter, line, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
+    for line in terminal.warning_lines(report) if judged and report is not None else ():
+        _write(reporter, line, yellow=True)
     _write_regression(reporter, report)
     _write_problems(reporter, summary)
     _write_end(reporter, summary)

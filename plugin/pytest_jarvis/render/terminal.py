@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, KEYWORDS, RELEVANCE, list_specs
+from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, DEEDS, KEYWORDS, RELEVANCE, list_specs
 from pytest_jarvis.render.french import labels, session
-from pytest_jarvis.render.french.explanations import contamination_notes, run_notes
+from pytest_jarvis.render.french.explanations import contamination_notes, run_notes, warning_sentence
 from pytest_jarvis.render.french.formats import (
     DASH,
     NBSP,
@@ -22,11 +22,19 @@ from pytest_jarvis.render.french.formats import (
     signed,
     width_of,
 )
-from pytest_jarvis.render.french.metrics import means_line, metric_line, not_measured, short_means, verdict_sentences
+from pytest_jarvis.render.french.metrics import (
+    label_of,
+    means_line,
+    metric_line,
+    not_measured,
+    short_means,
+    verdict_sentences,
+)
 from pytest_jarvis.render.french.saved_runs import regression_details, regression_sentence
 from pytest_jarvis.render.french.verdicts import adapters_sentence, decision_line, gate_sentence, is_judged
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
+from pytest_jarvis.report.analysis.advice import find_warnings
 from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, MetricResult, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking
@@ -61,20 +69,23 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
     return " | ".join(parts)
 
 
-def case_heading(label: str, width: int, adapter: str) -> str:
-    """Return the heading of a category, with the heads of its columns; `adapter` is the first one in them."""
-    keywords, relevance, arms = session.case_columns(adapter)
-    columns = f"{keywords:>13}   {relevance:<15}   {arms}"
+def case_heading(label: str, width: int) -> str:
+    """Return the heading of a category, with the heads of its columns."""
+    deeds, keywords, relevance = session.case_columns()
+    columns = f"{deeds:<15}   {keywords:>13}   {relevance:<13}"
     return f"{fit(label, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 
 
 def case_line(row: ResultRow, width: int, *, name_arm: bool) -> str:
-    """Return the result of a prompt: keywords, relevance and seconds of both arms."""
+    """Return the result of a prompt: deeds done, keywords and relevance of both arms."""
     total = len(row.keywords_expected)
-    found, scores, times = (row.figure(name) for name in (KEYWORDS, RELEVANCE, "seconds"))
+    done, found, scores = (row.figure(name) for name in (DEEDS, KEYWORDS, RELEVANCE))
+    counts = [len(row.samples) - len(row.of_arm(row.adapter)), len(row.of_arm(row.adapter))]
+    arms = (_found(share, count) for share, count in zip((done.base, done.finetuned), counts, strict=True))
+    deeds = DASH if done == Figure() else f"{' → '.join(arms)} {_sign(done)}"
     keywords = f"{_found(found.base, total)} → {_found(found.finetuned, total)}"
-    relevance = f"{number(scores.base)} → {number(scores.finetuned)} {_sign(scores)}"
-    columns = f"{keywords:>13}   {relevance:<15}   {seconds(times.base)} | {seconds(times.finetuned)}"
+    relevance = f"{number(scores.base)} → {number(scores.finetuned)}"
+    columns = f"{deeds:<15}   {keywords:>13}   {relevance:<13}"
     named = f"  {row.prompt_id}{f' {row.adapter}' if name_arm else ''}  {printable(row.prompt)}"
     return f"{fit(named, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 
@@ -147,6 +158,16 @@ def gate_lines(gate: GateOutcome, plan: GatePlan, metrics: Mapping[str, MetricRe
     return [first, *(f"  {line}" for line in others), *details]
 
 
+def warning_lines(report: Report) -> list[str]:
+    """Return why a gain is suspect, and which responses are no answers."""
+    several = len(report.metadata.adapters) > 1
+    return [
+        line
+        for name, warning in find_warnings(report)
+        for line in _packed([f"⚠ {f'{printable(name)} · ' if several else ''}{warning_sentence(warning)}"], _LINE)
+    ]
+
+
 def regression_lines(report: Report) -> list[str]:
     """Return the regression test of the candidate; empty without one."""
     if report.regression is None:
@@ -201,8 +222,8 @@ def _sign(scores: Figure) -> str:
     return "▲" if tuned > base else "▼"
 
 
-_NAME_WIDTH: Final = 22
-_WIDTHS: Final = (9, 13, 13, 10, 7)
+_NAME_WIDTH: Final = 19
+_WIDTHS: Final = (7, 13, 13, 13, 9)
 """Of the columns of figures; 79 with `_NAME_WIDTH` and the spaces between."""
 MOST_ADAPTERS: Final = 12
 """With more adapters the table has totals only, and none are ranked: that takes quadratic time."""
@@ -211,7 +232,7 @@ _MOST_RANKED: Final = 3
 
 
 def summary_table(report: Report) -> list[str]:
-    """Return prompts, keywords, relevance, gain (not in an A/A run) and cosine, by category and in all; 79 columns.
+    """Return prompts, deeds, keywords, relevance and gain (not in an A/A run), by category and in all; 79 columns.
 
     Each of several adapters has a line under the category's name; of more than `MOST_ADAPTERS`, only the totals.
     """
@@ -230,17 +251,21 @@ def summary_table(report: Report) -> list[str]:
 
 
 def choice_lines(report: Report) -> list[str]:
-    """Return the shares of right tools of each adapter, where they were judged."""
+    """Return the shares of right tools and the cosine of each adapter, where they were measured."""
     several = len(report.by_adapter) > 1
-    return [
-        line
-        for spec in list_specs("section")
-        for name, one in report.by_adapter.items()
-        if (means := one.statistics.figure(spec.name)).base is not None and means.finetuned is not None
-        for line in _packed(
-            [(f"{printable(name)} · " if several else "") + means_line(spec, means.base, means.finetuned)], _LINE
-        )
-    ]
+    lines = []
+    for spec in (*list_specs("section"), BUILT_IN[COSINE].spec):
+        for name, one in report.by_adapter.items():
+            means = one.statistics.figure(spec.name)
+            if means.finetuned is None or (spec.per == "response" and means.base is None):
+                continue
+            shown = (
+                f"{label_of(spec)}{NBSP}: {short_means(spec, means)}"
+                if means.base is None
+                else means_line(spec, means.base, means.finetuned)
+            )
+            lines += _packed([(f"{printable(name)} · " if several else "") + shown], _LINE)
+    return lines
 
 
 def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool = True) -> list[str]:
@@ -276,9 +301,9 @@ def _cells(label: str, cells: Sequence[str]) -> str:
 
 
 def _row(label: str, averages: Averages, *, gains: bool) -> str:
-    keywords, relevance, cosine = (
-        short_means(BUILT_IN[name].spec, averages.figure(name)) for name in (KEYWORDS, RELEVANCE, COSINE)
+    done, keywords, relevance = (
+        short_means(BUILT_IN[name].spec, averages.figure(name)) for name in (DEEDS, KEYWORDS, RELEVANCE)
     )
     gain = percent(averages.relevance_gain, signed=True) if gains else ""
     prompts = f"{averages.total_tests}/{averages.planned_tests}"
-    return _cells(label, (prompts, keywords, relevance, gain, cosine))
+    return _cells(label, (prompts, done, keywords, relevance, gain))

@@ -94,6 +94,8 @@ class Recording:
     """The engine that generated the responses."""
     texts: Mapping[str, str]
     """Prompt id -> prompt."""
+    made_at: Mapping[str, str]
+    """Prompt id -> when its responses were made."""
     outcomes: Mapping[ResponseKey, Response | Failure]
     """By the key of their request: the twin's are requests to the base."""
     reused: frozenset[ResponseKey]
@@ -141,6 +143,7 @@ def read_recording(report: Report) -> Recording:
     return Recording(
         engine=report.provenance.engine,
         texts={row.prompt_id: row.prompt for row in report.results},
+        made_at={row.prompt_id: row.timestamp for row in report.results},
         outcomes=outcomes,
         reused=frozenset(reused),
         # A run that was interrupted in its first look has no complete replicate; its responses are of that look.

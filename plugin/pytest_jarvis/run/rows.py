@@ -65,8 +65,12 @@ def make_row(
     tuned: Sequence[Sample],
     *,
     given: Mapping[str, Figure] | None = None,
+    made_at: str | None = None,
 ) -> ResultRow:
-    """Return the row of one prompt and adapter; `given` has figures of metrics that the samples lack."""
+    """Return the row of one prompt and adapter.
+
+    `given` has figures of metrics that the samples lack; `made_at` is when its last response was made, by default now.
+    """
     return ResultRow(
         prompt_id=case.prompt_id,
         category=case.category,
@@ -78,7 +82,7 @@ def make_row(
         base_model_response=base[0].text if base else None,
         finetuned_response=tuned[0].text if tuned else None,
         figures=figures_of(base, tuned) | dict(given or {}),
-        timestamp=timestamp(),
+        timestamp=made_at or timestamp(),
         samples=(*base, *tuned),
         no_tool=case.no_tool,
     )

@@ -13,7 +13,7 @@ from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.metrics.registry import COSINE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
 from pytest_jarvis.report.analysis.thresholds import judge_rows
-from pytest_jarvis.report.schema import Figure, ResultRow, Sample
+from pytest_jarvis.report.schema import Figure, ResultRow, Sample, timestamp
 from pytest_jarvis.run.generation import Listener, ResponseSource, make_request
 from pytest_jarvis.run.replay import Recording
 from pytest_jarvis.run.rows import Reader, make_row, make_sample
@@ -103,6 +103,8 @@ class BenchmarkRun:
         self._responses: dict[ResponseKey, Response] = {}
         self._readings: dict[ResponseKey, Reading] = {}
         self._failures: dict[ResponseKey, Failure] = {}
+        self._made_at: dict[str, str] = {}
+        """Prompt id -> when its last response was made, or taken from the store."""
         self._batch_scores: dict[str, dict[ResponseKey, float]] = {COSINE: {}}
         """Metric -> key of the (adapter's) response -> score, for metrics computed on all responses at once."""
         self._mismatched: float | None = None
@@ -228,6 +230,7 @@ class BenchmarkRun:
             self._failures[outcome.key] = outcome
             return
         self._responses[outcome.key] = outcome
+        self._made_at[outcome.prompt_id] = timestamp()
         self._readings[outcome.key] = self._reader.read(self._case_of[outcome.prompt_id], outcome)
 
     def _judge(self, index: int, earlier: Look | None, more: MetricSet) -> Look:
@@ -307,4 +310,11 @@ class BenchmarkRun:
         return response.key in (self._source.reused if recording is None else recording.reused)
 
     def _row(self, case: PromptCase, adapter: str, base: list[Sample], more: MetricSet) -> ResultRow:
-        return make_row(case, adapter, base, self._samples_of(case, adapter, more), given=self._recorded(case, adapter))
+        return make_row(
+            case,
+            adapter,
+            base,
+            self._samples_of(case, adapter, more),
+            given=self._recorded(case, adapter),
+            made_at=(self.plan.recording.made_at if self.plan.recording else self._made_at).get(case.prompt_id),
+        )

@@ -73,7 +73,7 @@ def test_a_session_marks_the_prompts_and_judges_without_them_too(project, train)
         text = " ".join(project.text(file).split())
         assert "2 prompts sur 3 sont dans les données d’entraînement" in text
         assert "Sans eux" in text
-    assert '"c-1",0,"ouvre chrome",null,"open_app_tool",[0,1],1]' in project.text("report.html")
+    assert '"c-1",0,"ouvre chrome",null,"open_app_tool",[0,1],[0,1],1]' in project.text("report.html")
 
 
 def test_the_data_can_stand_in_the_configuration(project, train) -> None:

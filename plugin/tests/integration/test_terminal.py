@@ -12,7 +12,9 @@ from pytest_jarvis.types import EngineError
 def test_each_prompt_has_one_line_with_both_arms(project, scripted_by) -> None:
     engine = scripted_by("def script(request):\n    return \"J'ouvre chrome.\" if request.arm == 'jarvis' else 'non'")
     result = project.run(engine=engine)
-    result.stdout.fnmatch_lines(["Commandes *mots-clés*pertinence*", "  c-1  ouvre chrome *0/2 → 2/2 *0,00 → 0,83 ▲*"])
+    result.stdout.fnmatch_lines(
+        ["Commandes *actions faites*mots-clés*pertinence*", "  c-1  ouvre chrome *4/4*0/2 → 2/2 *0,00 → 0,83*"]
+    )
 
 
 def test_quiet_says_no_more_than_the_verdict(project) -> None:
@@ -68,7 +70,7 @@ def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(project
     result = project.run("--jarvis-report-dir", "out", *adapters, engine=engine)
     result.stdout.fnmatch_lines(
         [
-            "4*réponses/prompt * prompts *gain cosinus",
+            "4*réponses/prompt * prompts *gain",
             "Commandes",
             "  v1 *2/2*",
             "  v2 *2/2*",

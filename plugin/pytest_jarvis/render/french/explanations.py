@@ -19,6 +19,7 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
+from pytest_jarvis.render.french.metrics import figure, find_spec, short_label
 from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
 from pytest_jarvis.render.french.words import table, word
@@ -69,10 +70,12 @@ def warning_sentence(warning: DiagnosticWarning) -> str:
 
 
 def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
+    spec = find_spec(weakest.metric)
     why = "nettement sous les autres" if weakest.shown else "l’écart avec les autres peut être du bruit"
     return typeset(
-        f"Catégorie à travailler en premier : {printable(label)} (pertinence {number(weakest.estimate.mean, 3)}, "
-        f"{number(weakest.others_mean, 3)} ailleurs ; {why})."
+        f"Catégorie à travailler en premier : {printable(label)} ({short_label(spec)} "
+        f"{figure(weakest.estimate.mean, unit=spec.unit)}, "
+        f"{figure(weakest.others_mean, unit=spec.unit)} ailleurs ; {why})."
     )
 
 

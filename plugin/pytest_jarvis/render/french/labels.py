@@ -112,10 +112,11 @@ def machine(system: str, processor: str, cores: int) -> str:
     return ", ".join(part for part in (system, processor, plural(cores, "cœur")) if part)
 
 
-def drop(change: float, p_value: float | None) -> str:
-    """Return a drop of relevance and, where it is proven, its p-value."""
-    shown = f"{signed(change, 2)}, p{NBSP}={NBSP}{number(p_value, 4)}"
-    return shown.replace(f"={NBSP}0,0000", f"<{NBSP}0,0001") if p_value is not None else signed(change, 2)
+def drop(change: str, p_value: float | None) -> str:
+    """Return a change and, where it is a proven drop, its p-value."""
+    if p_value is None:
+        return change
+    return f"{change}, p{NBSP}={NBSP}{number(p_value, 4)}".replace(f"={NBSP}0,0000", f"<{NBSP}0,0001")
 
 
 def looks(counts: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_jarvis.render.french.formats import DASH, NBSP, percent, plural, typeset
-from pytest_jarvis.render.french.words import word
+from pytest_jarvis.render.french.words import table, word
 
 THEMES: Final = ("Couleurs du système", "Couleurs claires", "Couleurs sombres")
 
@@ -33,6 +33,8 @@ _SCRIPT_WORDS: Final[Mapping[str, object]] = {
     "identical": "Réponses identiques",
     "failed": "Échec",
     "keywordsLabel": "Mots-clés attendus",
+    "deeds": table("labels.criteria")["deeds"],
+    "echoed": "(déjà dans la commande)",
     "keywordFound": typeset("Réponses où ce mot-clé est trouvé : base {base}, {tuned_arm} {tuned}"),
     "nothingDrawn": "Aucune réponse n’a été tirée.",
     "notDrawn": "Réponse non tirée.",

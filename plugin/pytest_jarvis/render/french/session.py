@@ -26,14 +26,14 @@ from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import TWIN_ARM, DeviceMemory, EngineDescription
+from pytest_jarvis.types import DeviceMemory, EngineDescription
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import ArmCount, StoreStats
     from pytest_jarvis.types import ProblemKind
 
 
-TABLE_HEADS: Final = ("prompts", "clés", "pertinence", "gain", "cosinus")
+TABLE_HEADS: Final = ("prompts", "faites", "clés", "pertinence", "gain")
 
 
 def hook_sentence(error: str) -> str:
@@ -58,9 +58,9 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
     return [part for part in parts if part]
 
 
-def case_columns(adapter: str) -> tuple[str, str, str]:
-    """Return the heads of the line of a prompt: keywords, relevance, seconds of both arms."""
-    return "mots-clés", "pertinence", f"{word('labels.base')} | {TWIN_ARM if adapter == TWIN_ARM else 'LoRA'}"
+def case_columns() -> tuple[str, str, str]:
+    """Return the heads of the line of a prompt: deeds done, keywords, relevance."""
+    return "actions faites", "mots-clés", "pertinence"
 
 
 def responses_done(done: int, planned: int) -> str:

@@ -77,6 +77,7 @@ function renderKeywords(one) {
       return h(
         "li", { class: found ? "found" : "missing", title: label },
         h("bdi", {}, ...visible(keyword)), " ",
+        one.prompt.echoed.includes(keyword) ? h("span", { class: "label" }, words.echoed, " ") : null,
         h("span", { class: "figures" }, `${share(0, keyword)} → ${share(1, keyword)}`),
       );
     }),
@@ -164,6 +165,7 @@ function renderScores(one) {
     : score(label, values, 2, 0, higherIsBetter));
   return h(
     "dl", { class: "scores" },
+    score(words.deeds, one.deeds, 2, 1),
     score(words.relevance, one.relevance, 2, mostRelevance),
     score(words.keywords, one.keywords, 2, 1),
     ...one.extras.map((values, place) => renderExtra(data.extras[place], values)),

@@ -55,8 +55,8 @@ function counted(forms, n, values = {}) {
 
 const named = (places) => places.map((place) => data.strings[place]);
 
-const prompts = data.prompts.map(([id, category, text, intended, tool, keywords, leaked]) => ({
-  id, category, text, intended, tool, leaked, keywords: named(keywords),
+const prompts = data.prompts.map(([id, category, text, intended, tool, keywords, echoed, leaked]) => ({
+  id, category, text, intended, tool, leaked, keywords: named(keywords), echoed: named(echoed),
 }));
 
 const responses = data.responses.map((row) => {
@@ -90,11 +90,18 @@ const cases = data.cases.map((row, order) => {
   one.length = one.arms.map((arm) => mean(arm.map((response) => response.text.length)));
   one.seconds = one.arms.map((arm) => mean(arm.map((response) => response.seconds)));
   one.extras = data.extras.map((_, place) => one.arms.map((arm) => mean(arm.map((response) => response.extras[place]))));
-  one.change = less(relevanceTuned, relevanceBase) ?? less(keywordsTuned, keywordsBase);
+  one.deeds = one.arms.map((arm) => mean(arm.map((response) => (response.deed ? Number(response.deed.done) : null))));
+  one.wrong = !isMissing(one.deeds[1]) && one.deeds[1] <= 0.5;
+  one.change = ranked(less(one.deeds[1], one.deeds[0]), less(keywordsTuned, keywordsBase), less(relevanceTuned, relevanceBase));
   one.differs = differs(one.arms);
   one.failed = failedBase.length + failedTuned.length > 0 || !base.length || !tuned.length;
   return one;
 });
+
+/** One number that orders changes: by deeds, then keywords, then relevance, each in [-1, 1]. */
+function ranked(...changes) {
+  return changes.every(isMissing) ? null : changes.reduce((sum, change) => sum * 100 + (change ?? 0), 0);
+}
 
 function differs([base, tuned]) {
   const texts = new Map(base.map((response) => [response.replicate, response.text]));

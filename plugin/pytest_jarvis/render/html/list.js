@@ -5,6 +5,9 @@ const AHEAD = "1500px 0px";
 
 const SCORES = {
   change: (one) => one.change,
+  "deeds-change": (one) => less(one.deeds[1], one.deeds[0]),
+  "deeds-tuned": (one) => one.deeds[1],
+  "relevance-change": (one) => less(one.relevance[1], one.relevance[0]),
   "relevance-base": (one) => one.relevance[0],
   "relevance-tuned": (one) => one.relevance[1],
   "keywords-change": (one) => less(one.keywords[1], one.keywords[0]),
@@ -24,7 +27,8 @@ const VIEWS = {
   all: () => true,
   worse: (one) => trend(one.change) === "worse",
   proven: (one) => !isMissing(one.provenWorse),
-  better: (one) => trend(one.change) === "better",
+  better: (one) => trend(one.change) === "better" && !one.wrong,
+  wrong: (one) => one.wrong,
   different: (one) => one.differs,
   failed: (one) => one.failed,
 };

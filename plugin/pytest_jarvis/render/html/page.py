@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
-from pytest_jarvis.render.blocks import pair_of_means, prompt_count
+from pytest_jarvis.render.blocks import pair_of_means, prompt_count, with_name
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.explanations import advice_of
+from pytest_jarvis.render.french.explanations import advice_of, warning_sentence
 from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
 from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name, verdict_sentences
 from pytest_jarvis.render.french.verdicts import adapters_sentence, early_look, gain_of_all, gate_sentence, look_suffix
@@ -85,6 +85,11 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
                 if one.advice
             ],
             reasons=verdict_sentences(report.gate, report.metrics),
+            doubts=[
+                with_name(insights, one.name, warning_sentence(warning))
+                for one in insights.adapters
+                for warning in one.warnings
+            ],
             figure=interval_figure(insights.adapters, report.metadata.plan.min_gain, notes=_early(report, insights)),
             tiles=[] if several else _tiles(report, insights),
             matrices=[

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE
+from pytest_jarvis.metrics.wording import in_prompt
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import outcome
@@ -112,6 +113,7 @@ def _prompt(row: ResultRow, category: int, strings: _Table, *, leaked: bool) -> 
         row.intended,
         row.expected_tool,
         list(map(strings.place, row.keywords_expected)),
+        list(map(strings.place, in_prompt(row.prompt, row.keywords_expected))),
         int(leaked),
     ]
 

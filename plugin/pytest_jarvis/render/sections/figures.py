@@ -25,7 +25,6 @@ from pytest_jarvis.render.blocks import (
     columns,
     comparison_columns,
     each_adapter,
-    pair_of_means,
     prompt_count,
     tuned_head,
     with_name,
@@ -264,7 +263,7 @@ def _confusions(judged: Sequence[tuple[str, RoutingInsight]]) -> Iterator[Table]
 
 
 def improvements(report: Report, insights: Insights) -> Iterator[Block]:
-    """Yield the prompts with the largest rises of relevance."""
+    """Yield the prompts with the largest rises."""
     yield Text(word("labels.improvements_rule"), "note")
     yield from each_adapter(
         insights, lambda one: _top(report, insights, one, one.improvements, word("labels.no_improvement"))
@@ -272,7 +271,7 @@ def improvements(report: Report, insights: Insights) -> Iterator[Block]:
 
 
 def weaknesses(report: Report, insights: Insights) -> Iterator[Block]:
-    """Yield the prompts with the largest drops of relevance, or the smallest rises."""
+    """Yield the prompts with the largest drops, or the smallest rises."""
     yield Text(word("labels.weaknesses_rule"), "note")
     yield from each_adapter(
         insights, lambda one: _top(report, insights, one, one.weaknesses, word("labels.no_other_prompt"))
@@ -297,16 +296,17 @@ def regressions(report: Report, insights: Insights, one: AdapterInsight) -> Iter
     if one.regressions:
         yield Items(
             tuple(
-                Item(
-                    f"{change.row.prompt} ({labels.drop(change.change, change.p_worse)})",
-                    case_link(change.row, insights.candidate.name),
-                )
+                Item(f"{change.row.prompt} ({_change(change)})", case_link(change.row, insights.candidate.name))
                 for change in one.regressions
             )
         )
     shown = {change.row.prompt_id for change in one.weaknesses}
     if left := [change for change in one.regressions if change.row.prompt_id not in shown][:5]:
         yield _changes(report, insights, left)
+
+
+def _change(one: PromptChange) -> str:
+    return labels.drop(metrics.difference(one.change, BUILT_IN[one.metric].spec.unit), one.p_worse)
 
 
 def _changes(report: Report, insights: Insights, changes: Iterable[PromptChange]) -> Changes:
@@ -316,8 +316,8 @@ def _changes(report: Report, insights: Insights, changes: Iterable[PromptChange]
                 case=case_link(one.row, insights.candidate.name),
                 row=one.row,
                 category=report.category_label(one.row.category),
-                scores=pair_of_means(one.row.figure(RELEVANCE).base, one.row.figure(RELEVANCE).finetuned, number),
-                change=labels.drop(one.change, one.p_worse),
+                scores=metrics.short_means(BUILT_IN[one.metric].spec, one.row.figure(one.metric)),
+                change=_change(one),
             )
             for one in changes
         )

@@ -49,6 +49,8 @@ def verdict(report: Report, insights: Insights) -> Iterator[Block]:
         yield Text(sentence)
     yield from items(metrics.verdict_sentences(report.gate, report.metrics))
     for one in insights.adapters:
+        for warning in one.warnings:
+            yield Text(with_name(insights, one.name, warning_sentence(warning)), "warn")
         if one.decision is not None:
             yield Text(with_name(insights, one.name, decision_line(report, one.name)))
         if one.advice is not None:
@@ -70,10 +72,10 @@ def explanation(report: Report, one: AdapterInsight) -> Iterator[Block]:
 
 
 def recommendations(report: Report, one: AdapterInsight) -> Iterator[Block]:
-    """Yield the category to work on first, warnings, and the responses that would settle the verdict."""
-    sentences = [warning_sentence(warning) for warning in one.warnings]
+    """Yield the category to work on first, and the responses that would settle the verdict."""
+    sentences = []
     if one.weakest is not None:
-        sentences.insert(0, weakest_sentence(one.weakest, report.category_label(one.weakest.category)))
+        sentences.append(weakest_sentence(one.weakest, report.category_label(one.weakest.category)))
     if one.decision is not None and one.decision.responses_to_settle is not None:
         sentences.append(settle_sentence(one.decision.responses_to_settle))
     yield from items(sentences)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from pytest_jarvis.report.schema import Sample
+from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.contrasts import Scores, Target, upper_tail
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.estimates import MeanEstimate, estimate_mean
@@ -74,6 +74,24 @@ def warn_about(base: ArmDiagnostics, finetuned: ArmDiagnostics, absolute_gain: f
     return (*gain, *_warn_about_responses(base, finetuned))
 
 
+def find_warnings(report: Report) -> list[tuple[str, DiagnosticWarning]]:
+    """Return the warnings of each adapter, by its name."""
+    return [(name, warning) for name in report.metadata.adapters for warning in _warnings_of(report, name)]
+
+
+def _warnings_of(report: Report, name: str) -> tuple[DiagnosticWarning, ...]:
+    base, tuned = describe_arms(report.of_adapter(name))
+    decision = report.decisions.get(name)
+    return warn_about(base, tuned, decision.absolute_gain if decision else 0.0)
+
+
+def describe_arms(rows: Sequence[ResultRow]) -> tuple[ArmDiagnostics, ArmDiagnostics]:
+    """Return the means and shares of base and adapter over measured rows."""
+    samples = [(one, one.arm == row.adapter) for row in rows if row.measured for one in row.samples]
+    base, tuned = (describe_arm([one for one, is_tuned in samples if is_tuned is wanted]) for wanted in (False, True))
+    return base, tuned
+
+
 def _warn_about_gain(base: ArmDiagnostics, finetuned: ArmDiagnostics) -> Iterator[DiagnosticWarning]:
     before, after = base.tools_per_response or 0.0, finetuned.tools_per_response or 0.0
     stuffed = finetuned.stuffed_share or 0.0
@@ -117,6 +135,7 @@ class WeakestCategory:
     """The category in which the adapter scores lowest."""
 
     category: str
+    metric: str
     estimate: MeanEstimate
     others_mean: float
     """Mean over the prompts of all other categories."""
@@ -156,9 +175,9 @@ def _level_proven(decision: Decision) -> AdviceCode | None:
 
 
 def find_weakest_category(
-    finetuned: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these"
+    finetuned: Mapping[str, Scores], metric: str, *, alpha: float = 0.05, target: Target = "these"
 ) -> WeakestCategory | None:
-    """Return the category (of at least two, else None) with the lowest mean over its prompts.
+    """Return the category (of at least two, else None) with the lowest mean of a metric over its prompts.
 
     It is shown to be the weakest when the one-sided test of Welch (1947) against the prompts of all other categories
     rejects at `alpha` divided by the number of categories (Bonferroni, as the lowest was picked after the fact).
@@ -172,6 +191,7 @@ def find_weakest_category(
     others = estimate_mean(rest, alpha=alpha, target=target)
     return WeakestCategory(
         category=weakest,
+        metric=metric,
         estimate=estimates[weakest],
         others_mean=others.mean,
         shown=_is_below(estimates[weakest], others, alpha / len(finetuned)),

@@ -1,4 +1,4 @@
-"""Changes from the base to one adapter, prompt by prompt: relevance, proven regressions, flips. Pure functions."""
+"""Changes from the base to one adapter, prompt by prompt: rises and drops, proven ones, flips. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, Literal
 
-from pytest_jarvis.metrics.registry import KEYWORDS, RELEVANCE, TOOL_ROUTING
+from pytest_jarvis.metrics.registry import DEEDS, KEYWORDS, RELEVANCE, TOOL_ROUTING
 from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_pairs, pair_values
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.ranking import find_worse_prompts
@@ -15,21 +15,27 @@ from pytest_jarvis.stats.ranking import find_worse_prompts
 TOP_CHANGES: Final = 5
 """How many prompts a list of improvements or weaknesses holds at most."""
 
-Criterion = Literal["expected_tool", "all_keywords"]
-"""When a response is right. expected_tool: it chose the tool the prompt wants, or none where it wants none; in reports
-without such a judgement, the tool it names most is the one the prompt wants.
+Criterion = Literal["deeds", "expected_tool", "all_keywords"]
+"""When a response is right. deeds: it did what was asked. expected_tool, in reports without deeds: it chose the tool
+the prompt wants, or none where it wants none; not judged, the tool it names most is the one the prompt wants.
 all_keywords: every keyword of the prompt is found in it."""
 
 _ROUNDING: Final = 1e-12
+_NONE: Final = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptChange:
-    """The change in relevance of one prompt."""
+    """The change of one prompt: of the deeds done or, where they were not judged, of the relevance."""
 
     row: ResultRow
+    metric: str
     change: float
-    """Mean of the fine-tuned arm less the base's, in points of score."""
+    """Mean of the fine-tuned arm less the base's, of the metric."""
+    order: tuple[float, ...]
+    """The changes by which prompts are ordered: deeds, keywords, relevance."""
+    share_done: float | None
+    """Share of the fine-tuned responses that did what was asked."""
     p_worse: float | None
     """Set when the prompt got worse by more than noise explains (Holm over all prompts): its one-sided p-value."""
 
@@ -70,6 +76,8 @@ class Flips:
 
 def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | None:
     """Return whether a response is right by `criterion`; None where it does not apply or was not measured."""
+    if criterion == "deeds":
+        return None if (done := sample.score(DEEDS)) is None else done == 1
     if criterion == "expected_tool":
         if (choice := sample.score(TOOL_ROUTING)) is not None:
             return choice == 1
@@ -79,38 +87,64 @@ def is_right(sample: Sample, row: ResultRow, criterion: Criterion) -> bool | Non
 
 
 def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: bool = True) -> tuple[PromptChange, ...]:
-    """Return the change in relevance of each row measured in both arms, in the rows' order."""
-    scored = [(row, pair) for row in rows if all(pair := pair_values(row, RELEVANCE))]
+    """Return the change of each row measured in both arms, in the rows' order."""
+    scored = []
+    for row in rows:
+        pairs = {name: pair_values(row, name) for name in (DEEDS, KEYWORDS, RELEVANCE)}
+        metric = DEEDS if all(pairs[DEEDS]) else RELEVANCE
+        if all(pairs[metric]):
+            scored.append((row, metric, pairs))
     if not scored:
         return ()
     worse = find_worse_prompts(
-        [pair[0] for _, pair in scored],
-        [pair[1] for _, pair in scored],
-        [row.prompt_id for row, _ in scored],
+        [pairs[metric][0] for _, metric, pairs in scored],
+        [pairs[metric][1] for _, metric, pairs in scored],
+        [row.prompt_id for row, _, _ in scored],
         alpha=report.metadata.plan.alpha,
         shared_noise=shared_noise,
         deterministic=report.provenance.generation.is_greedy,
     )
     p_values = {prompt.prompt_id: prompt.p_value for prompt in worse}
-    return tuple(
-        PromptChange(row=row, change=fmean(tuned) - fmean(base), p_worse=p_values.get(row.prompt_id))
-        for row, (base, tuned) in scored
-    )
+    found = []
+    for row, metric, pairs in scored:
+        changes = {
+            name: round(fmean(tuned) - fmean(base), 12) if base else 0.0 for name, (base, tuned) in pairs.items()
+        }
+        done = pairs[DEEDS][1]
+        found.append(
+            PromptChange(
+                row=row,
+                metric=metric,
+                change=changes[metric],
+                order=tuple(changes.values()),
+                share_done=fmean(done) if done else None,
+                p_worse=p_values.get(row.prompt_id),
+            )
+        )
+    return tuple(found)
 
 
 def pick_improvements(changes: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the highest rises, at most `TOP_CHANGES`; ties in order."""
-    risen = [change for change in changes if change.change > _ROUNDING]
-    return tuple(sorted(risen, key=lambda one: -round(one.change, 12))[:TOP_CHANGES])
+    """Return the highest rises, at most `TOP_CHANGES`; ties in order.
+
+    A prompt whose responses mostly do the wrong thing has not improved, whatever its words.
+    """
+    risen = [one for one in changes if one.order > _NONE and (one.share_done is None or one.share_done > 0.5)]
+    return tuple(sorted(risen, key=lambda one: tuple(-part for part in one.order))[:TOP_CHANGES])
 
 
 def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the lowest changes not among the improvements, at most `TOP_CHANGES`; ties by score."""
-    named = {change.row.prompt_id for change in improvements}
-    others = [change for change in changes if change.row.prompt_id not in named]
+    """Return the lowest changes not among the improvements, at most `TOP_CHANGES`; ties by score.
 
-    def order(one: PromptChange) -> tuple[float, float]:
-        return (round(one.change, 12), one.row.figure(RELEVANCE).finetuned or 0.0)
+    A prompt that is always done, and was no better before, is no weakness.
+    """
+    named = {change.row.prompt_id for change in improvements}
+    others = [
+        one for one in changes if one.row.prompt_id not in named and not (one.share_done == 1 and one.change >= 0)
+    ]
+
+    def order(one: PromptChange) -> tuple[float, ...]:
+        return (one.change, one.share_done or 0.0, *one.order, one.row.figure(RELEVANCE).finetuned or 0.0)
 
     return tuple(sorted(others, key=order)[:TOP_CHANGES])
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, TOOL_ROUTING, list_specs
+from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE, TOOL_ROUTING, list_specs
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
     DiagnosticWarning,
     WeakestCategory,
     advise,
-    describe_arm,
+    describe_arms,
     find_weakest_category,
     warn_about,
 )
@@ -68,7 +68,7 @@ class AdapterInsight:
     changes: tuple[PromptChange, ...]
     """Of every prompt measured in both arms, in the plan's order."""
     improvements: tuple[PromptChange, ...]
-    """The largest rises of relevance, largest first."""
+    """The largest rises, largest first."""
     weaknesses: tuple[PromptChange, ...]
     """The lowest changes that are no improvements, lowest first; some may be small rises."""
     regressions: tuple[PromptChange, ...]
@@ -142,10 +142,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
     statistics = report.by_adapter[name]
     changes = find_changes(report, rows, shared_noise=shared)
     improvements = pick_improvements(changes)
-    base, tuned = (
-        describe_arm([one for row in rows for one in row.samples if (one.arm != row.adapter) == of_base])
-        for of_base in (True, False)
-    )
+    base, tuned = describe_arms(rows)
     gain = decision.absolute_gain if decision else 0.0
     metrics = _compare(rows, BUILT_IN, alpha, shared_noise=shared)
     if RELEVANCE in metrics:
@@ -166,7 +163,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         regressions=tuple(sorted((one for one in changes if one.proven_worse), key=lambda one: one.change)),
         flips=tuple(
             flips
-            for criterion in ("expected_tool", "all_keywords")
+            for criterion in (DEEDS if DEEDS in metrics else "expected_tool", "all_keywords")
             if (flips := find_flips(rows, criterion, alpha, shared_noise=shared)) is not None
         ),
         base_responses=base,
@@ -212,12 +209,16 @@ def _compare(
 
 
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
-    """Return the category to work on first: of an adapter without a gain, only one that is shown to be weak."""
+    """Return the category to work on first, by deeds or, where they were not judged, by relevance.
+
+    Of an adapter without a gain, only one that is shown to be weak.
+    """
+    metric = DEEDS if any(pair_values(row, DEEDS)[1] for row in rows) else RELEVANCE
     scores = {
-        name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, RELEVANCE)[1])]
+        name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, metric)[1])]
         for name in categories
     }
-    found = find_weakest_category({name: own for name, own in scores.items() if own}, alpha=alpha)
+    found = find_weakest_category({name: own for name, own in scores.items() if own}, metric, alpha=alpha)
     return found if found is not None and (found.shown or gain > 0) else None
 
 

@@ -74,7 +74,7 @@ def test_a_fail_without_an_interval_shows_its_bar() -> None:
 
 
 def test_the_weakest_category_has_the_lowest_mean() -> None:
-    weakest = find_weakest_category({"a": arm(1, 0.6), "b": arm(2, 0.3), "c": arm(3, 0.5)})
+    weakest = find_weakest_category({"a": arm(1, 0.6), "b": arm(2, 0.3), "c": arm(3, 0.5)}, "deeds")
     assert weakest is not None
     assert (weakest.category, weakest.shown) == ("b", True)
     assert weakest.others_mean == pytest.approx(0.55, abs=0.02)
@@ -92,10 +92,10 @@ def test_the_weakest_category_has_the_lowest_mean() -> None:
     ids=["without noise", "equal", "one response", "within the noise"],
 )
 def test_the_weakest_category_is_shown_where_it_is_lower_by_more_than_noise(first, second, shown: bool) -> None:
-    weakest = find_weakest_category({"a": first, "b": second})
+    weakest = find_weakest_category({"a": first, "b": second}, "deeds")
     assert weakest is not None
     assert (weakest.category, weakest.shown) == ("a", shown)
 
 
 def test_one_category_is_not_the_weakest() -> None:
-    assert find_weakest_category({"a": [[0.1]]}) is None
+    assert find_weakest_category({"a": [[0.1]]}, "deeds") is None

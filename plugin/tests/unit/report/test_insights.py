@@ -19,11 +19,13 @@ def with_rows(report: Report, change: Callable[[int, ResultRow], ResultRow]) -> 
     return msgspec.structs.replace(report, results=rows)
 
 
-def with_relevance(row: ResultRow, base: float, tuned: float) -> ResultRow:
-    """Return the row with the same relevance in all responses of an arm."""
-    samples = tuple(with_scores(one, jarvis_relevance=tuned if one.arm == row.adapter else base) for one in row.samples)
-    figures = {"jarvis_relevance": Figure(base=base, finetuned=tuned)}
-    return msgspec.structs.replace(row, samples=samples, figures=row.figures | figures)
+def with_means(row: ResultRow, metric: str, base: float, tuned: float) -> ResultRow:
+    """Return the row with the same value of a metric in all responses of an arm, and of no other metric."""
+    none = dict.fromkeys(("deeds", "keyword_share", "jarvis_relevance"))
+    samples = tuple(
+        with_scores(one, **none | {metric: tuned if one.arm == row.adapter else base}) for one in row.samples
+    )
+    return msgspec.structs.replace(row, samples=samples, figures={metric: Figure(base=base, finetuned=tuned)})
 
 
 def test_the_overall_interval_is_that_of_the_decision(make_report) -> None:
@@ -60,15 +62,19 @@ def test_improvements_and_weaknesses_are_the_ends_of_the_order_and_share_no_prom
 
 
 def test_a_prompt_that_did_not_rise_is_no_improvement(make_report) -> None:
-    report = with_rows(make_report(), lambda place, row: with_relevance(row, 0.2, 0.3 if place == 4 else 0.2))
+    report = with_rows(
+        make_report(), lambda place, row: with_means(row, "jarvis_relevance", 0.2, 0.3 if place == 4 else 0.2)
+    )
     candidate = insights(report).candidate
     assert [one.row.prompt_id for one in candidate.improvements] == ["c0-0004"]
     assert len(candidate.weaknesses) == 5
 
 
-def test_a_clear_drop_is_a_regression_and_noise_is_none(make_report) -> None:
+@pytest.mark.parametrize("metric", ["deeds", "jarvis_relevance"])
+def test_a_clear_drop_is_a_regression(make_report, metric: str) -> None:
     report = with_rows(
-        make_report(gains={"jarvis": 0.1}), lambda place, row: with_relevance(row, 0.9, 0.1) if place == 7 else row
+        make_report(gains={"jarvis": 0.1}),
+        lambda place, row: with_means(row, metric, 0.9, 0.1) if place == 7 else with_means(row, metric, 0.5, 0.5),
     )
     regressions = insights(report).candidate.regressions
     assert [one.row.prompt_id for one in regressions] == ["c0-0007"]
@@ -76,14 +82,30 @@ def test_a_clear_drop_is_a_regression_and_noise_is_none(make_report) -> None:
     assert regressions[0].p_worse < 0.001
 
 
+def test_a_wrong_deed_has_not_improved_whatever_its_words_and_an_action_always_done_is_no_weakness(make_report) -> None:
+    def change(place: int, row: ResultRow) -> ResultRow:
+        done = 1.0 if place else 0.0
+        samples = tuple(
+            with_scores(one, deeds=done, keyword_share=float(one.arm == row.adapter), jarvis_relevance=0.1)
+            for one in row.samples
+        )
+        return msgspec.structs.replace(row, samples=samples, figures={})
+
+    candidate = insights(with_rows(make_report(categories=1, prompts=8), change)).candidate
+    assert "c0-0000" not in {one.row.prompt_id for one in candidate.improvements}
+    assert ["c0-0000"] == [one.row.prompt_id for one in candidate.weaknesses]
+
+
 def flip_row(row: ResultRow, base: int, tuned: int) -> ResultRow:
-    """Return a row whose arms name the expected tool first in so many of their responses."""
+    """Return a row without deeds whose arms name the expected tool first in so many of their responses."""
 
     def tools(one: Sample) -> tuple[str, ...]:
         right = one.replicate < (tuned if one.arm == row.adapter else base)
         return ("open_app_tool", "mute_tool") if right else ("mute_tool", "open_app_tool")
 
-    samples = tuple(msgspec.structs.replace(one, tools_named=tools(one)) for one in row.samples)
+    samples = tuple(
+        with_scores(msgspec.structs.replace(one, tools_named=tools(one)), deeds=None) for one in row.samples
+    )
     return msgspec.structs.replace(row, expected_tool="open_app_tool", samples=samples)
 
 
