@@ -165,10 +165,10 @@ class Connection:
 
     async def _end(self) -> None:
         """Close the client and every stream; leave no task on the loop."""
-        if others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others, timeout=_CLOSING_S)
+        await _wait_for_other_tasks()
         await self.client.close()
         await self._loop.shutdown_asyncgens()
+        await _wait_for_other_tasks()
 
     async def ask(
         self,
@@ -334,6 +334,17 @@ async def _drop_placeholder_key(request: Request) -> None:
     """
     if request.headers.get("Authorization") == f"Bearer {_NO_KEY}":
         del request.headers["Authorization"]
+
+
+async def _wait_for_other_tasks() -> None:
+    """Wait for the other tasks on the loop: cancelled ones, and those that close open streams."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSING_S):
+            # The loop schedules the closing of a dropped generator only in its next iteration.
+            await asyncio.sleep(0)
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager
