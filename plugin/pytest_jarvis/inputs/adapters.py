@@ -1,6 +1,6 @@
 """Find LoRA adapters in folders, inspect their files without torch, and choose the newest usable one.
 
-Whether the weights fit their configuration and the base is checked by peft, before the engine loads the base.
+What their files alone can tell is refused here; the rest by peft, on a model without weights, before the base loads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from pytest_jarvis.files import InputError, convert, shorten
-from pytest_jarvis.inputs.base_model import may_fit
-from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_pointer, read_header, shapes_of
+from pytest_jarvis.inputs.base_model import fits_base, plain_shapes
+from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, are_zero, is_pointer, read_header, shapes_of
 from pytest_jarvis.types import Note, NoteValue
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
@@ -27,34 +27,60 @@ WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 AUTO: Final = "auto"
 """In place of a path: the newest usable adapter under the configured folders."""
 
+# fmt: off
 Problem = Literal[
-    "no_weights",
-    "no_config",
-    "bad_config",
-    "bad_value",
-    "not_lora",
-    "variant",
-    "pointer",
-    "cut",
-    "no_lora",
-    "other_base",
+    "no_weights", "renamed", "inside", "no_config", "bad_config", "bad_value", "not_lora", "mlx", "variant", "pointer",
+    "cut", "no_lora", "foreign_keys", "other_rank", "not_targeted", "half", "untrained", "other_base", "missing_keys",
+    "other_shapes", "tokens_beside", "gguf", "in_parts",
 ]
+# fmt: on
 
 _DEPTH: Final = 4
 """Levels of folders searched below a configured one: run/date/checkpoint/adapter."""
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
+GIVE: Final = "give the folder that peft's save_pretrained wrote"
+_SAVE: Final = "save it again with peft's save_pretrained"
 _PREDICATES: Final[Mapping[Problem, str]] = {
     "no_weights": f"holds none of {', '.join(WEIGHT_FILES)}",
+    "renamed": f"holds {{found}} where peft looks for {' or '.join(WEIGHT_FILES)}",
+    "inside": "holds no adapter itself: there is one in {found}",
+    "gguf": "holds weights for llama.cpp ({found}), which peft cannot read",
+    "in_parts": "holds its weights in parts ({found}), which peft does not read",
     "no_config": f"holds no {ADAPTER_CONFIG}",
     "bad_config": f"has an {ADAPTER_CONFIG} that is not a JSON table",
     "bad_value": f"has an {ADAPTER_CONFIG} with a value that cannot be used",
     "not_lora": "is not a LoRA",
+    "mlx": "is an adapter of mlx-lm ({key} in its adapter_config.json), which peft cannot read",
     "variant": "is a LoRA that cannot be compared with its base on the same weights",
     "pointer": "holds a pointer of Git LFS instead of the weights (git lfs pull fetches them)",
     "cut": "has weights that are cut or damaged",
     "no_lora": "has a file without the LoRA weights that it names, or with empty ones",
+    "foreign_keys": "has weights under names that peft does not match: '{key}' in {found}, expected {expected}",
+    "other_rank": "has weights of another rank than its configuration says: {key} has {found}, expected {expected}",
+    "not_targeted": "has weights of a module that its configuration does not target: {found}, expected {expected}",
+    "half": "lacks a weight: it has {found}, without {key}",
+    "untrained": "is untrained: every lora_B in its file is zero, so that it changes nothing",
     "other_base": "was trained on another base",
+    "missing_keys": "lacks weights for modules of the base that its configuration names, the first is {found}",
+    "other_shapes": "has weights of other shapes than the base: {key} is for {found}, expected {expected}",
+    "tokens_beside": "trains single tokens (trainable_token_indices), and cannot be attached beside other adapters",
 }
+_CURES: Final[Mapping[Problem, str]] = {
+    "renamed": "give that file this name",
+    "inside": "give that folder",
+    "gguf": "give the folder that it was converted from, or ask a llama-server that serves it (--jarvis-engine server)",
+    "in_parts": f"join them in one {WEIGHT_FILES[0]}",
+    "mlx": "train it with peft, or convert it to peft's names",
+    "foreign_keys": f"{_SAVE} from the model itself, without its wrapper",
+    "other_rank": "correct r or rank_pattern, or copy the configuration and the weights of one training together",
+    "not_targeted": "copy the configuration and the weights of one training together",
+    "half": _SAVE,
+    "untrained": "train it, or set model.allow_inert_adapter to run it all the same",
+    "missing_keys": f"{_SAVE}, or give its own base",
+    "other_shapes": "use the base it was trained on",
+    "tokens_beside": "compare it with the base in its own run",
+}
+"""What to do about a problem; `GIVE` for any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +104,10 @@ class FoundAdapter:
     broken_at: tuple[int, int] | None = None
     """Line and column, from 1, of the JSON error of its configuration."""
     fault: Fault | None = None
-    """The unusable value behind a problem `bad_value`, `variant` or `not_lora`."""
+    """What is behind the problem, where its sentence names it."""
+    config: Mapping[str, Any] | None = None
+    shapes: Shapes | None = None
+    """Of its weights; None for a file of torch, and for one that is damaged."""
 
     @property
     def name(self) -> str:
@@ -88,13 +117,20 @@ class FoundAdapter:
     def reason(self, problem: Problem) -> str:
         """Return why it cannot be used, as a predicate in English."""
         place = "" if self.broken_at is None else f" (line {self.broken_at[0]}, column {self.broken_at[1]})"
-        return f"{_PREDICATES[problem]}{place if self.fault is None else f' ({self.fault})'}"
+        sentence = _PREDICATES[problem]
+        if "{" in sentence:
+            return sentence.format_map(self.problem_values(problem))
+        return f"{sentence}{place if self.fault is None else f' ({self.fault})'}"
+
+    def sentence(self, problem: Problem) -> str:
+        """Return why it cannot be used and what to do, as a predicate in English."""
+        return f"{self.reason(problem)}; {_CURES.get(problem, GIVE)}"
 
     def problem_values(self, problem: Problem) -> dict[str, NoteValue]:
         """Return why it cannot be used, with the place or the value, as values of a note."""
         values: dict[str, NoteValue] = {"problem": problem}
         if self.fault is not None:
-            values |= {"key": self.fault.key, "found": self.fault.found}
+            values |= {"key": self.fault.key, "found": self.fault.found, "expected": self.fault.expected}
         elif self.broken_at is not None:
             values |= {"line": self.broken_at[0], "column": self.broken_at[1]}
         return values
@@ -154,9 +190,11 @@ def inspect_adapter(folder: Path) -> FoundAdapter:
     rank = config.get("r") if config else None
     base = config.get("base_model_name_or_path") if config else None
     stats = [file.stat() for file in (config_file, weights) if file is not None and file.is_file()]
-    problem = _problem(config_file, config, weights)
-    if problem is None and config is not None and shapes is not None and lacks_lora(config, shapes):
-        problem = "no_lora"
+    problem, fault = _problem(folder, config, weights)
+    if problem is None and config is not None and weights is not None and shapes is not None:
+        problem, fault = problem_of_keys(config, shapes) or (None, None)
+        if problem is None and _is_untrained(weights, shapes):
+            problem = "untrained"
     return FoundAdapter(
         folder=folder,
         base=base if isinstance(base, str) and base else None,
@@ -167,26 +205,25 @@ def inspect_adapter(folder: Path) -> FoundAdapter:
         modified_s=max((stat.st_mtime for stat in stats), default=0.0),
         problem=problem,
         broken_at=broken_at,
-        fault=_FAULTS[problem](config) if config is not None and problem is not None and problem in _FAULTS else None,
+        fault=fault,
+        config=config,
+        shapes=shapes,
     )
 
 
-def detect(
-    folders: Iterable[Path], base: str, *, arm: str | None = None, fits: Callable[[str | None, str], bool] | None = None
-) -> Detection:
-    """Return the newest usable adapter under `folders` for which `fits(its base, base)` holds, by default `may_fit`.
+def detect(folders: Iterable[Path], base: str, *, arm: str | None = None) -> Detection:
+    """Return the newest usable adapter under `folders` that fits `base`, as far as `matcher` can tell.
 
     Raises InputError with what was found when there is none.
     """
-    looked = tuple(folders)
+    looked, match = tuple(folders), matcher(base)
     passed_over: list[tuple[FoundAdapter, Problem]] = []
     usable: list[FoundAdapter] = []
-    for found in find_adapters(looked):
-        problem = found.problem or (None if (fits or may_fit)(found.base, base) else "other_base")
-        if problem is None:
+    for found in map(match, find_adapters(looked)):
+        if found.problem is None:
             usable.append(found)
         elif not usable:
-            passed_over.append((found, problem))
+            passed_over.append((found, found.problem))
     if not usable:
         raise InputError(_no_adapter_message(looked, base, passed_over))
     return Detection(
@@ -249,15 +286,37 @@ def read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] |
     return (config if isinstance(config, dict) else None), None
 
 
-def _problem(config_file: Path, config: Mapping[str, Any] | None, weights: Path | None) -> Problem | None:
-    if not config_file.is_file():
-        return "no_config"
-    if config is None:
-        return "bad_config"
-    for problem, fault_of in _FAULTS.items():
-        if fault_of(config) is not None:
-            return problem
-    return "no_weights" if weights is None else problem_of_weights(weights)
+def _problem(
+    folder: Path, config: Mapping[str, Any] | None, weights: Path | None
+) -> tuple[Problem | None, Fault | None]:
+    """Return what is wrong with the files of a folder, apart from the names and shapes of its weights."""
+    lacking: Problem | None = None if (folder / ADAPTER_CONFIG).is_file() else "no_config"
+    mlx = next((key for key in _MLX_KEYS if key in (config or ())), None)
+    if mlx is not None and "peft_type" not in (config or ()):
+        return "mlx", _fault(mlx, None, "")
+    if lacking is None and config is None:
+        return "bad_config", None
+    for problem, fault_of in _FAULTS.items() if config is not None else ():
+        fault = fault_of(config or {})
+        if fault is not None:
+            return problem, fault
+    if lacking is None and weights is not None:
+        return problem_of_weights(weights), None
+    if weights is None and (other := _elsewhere(folder)) is not None:
+        return other
+    return lacking or "no_weights", None
+
+
+def _elsewhere(folder: Path) -> tuple[Problem, Fault] | None:
+    """Return the adapter in a folder below one without weights, or its weights under another name, or None."""
+    below = [one for one in _walk(folder, _DEPTH, set()) if one != folder and weights_in(one)]
+    if below:
+        return "inside", Fault(key="", found=str(max(below, key=_numeric_key)), expected="")
+    for file in sorted(folder.glob("*")):
+        if (match := _OTHER_NAME.fullmatch(file.name)) is not None:
+            problem: Problem = "gguf" if file.suffix == ".gguf" else "in_parts" if match["part"] else "renamed"
+            return problem, Fault(key="", found=file.name, expected=WEIGHT_FILES[0])
+    return None
 
 
 def _numeric_key(folder: Path) -> tuple[tuple[int, str], ...]:
@@ -306,11 +365,98 @@ def count_weights(shapes: Shapes) -> int:
     return sum(prod(shape) for shape in shapes.values())
 
 
-def lacks_lora(config: Mapping[str, Any], shapes: Shapes) -> bool:
-    """Return whether LoRA weights that the configuration names are missing, or empty (DeepSpeed ZeRO-3)."""
-    lora = [shape for key, shape in shapes.items() if ".lora_" in key]
+def problem_of_keys(config: Mapping[str, Any], shapes: Shapes) -> tuple[Problem, Fault | None] | None:
+    """Return what is wrong with the names and shapes of an adapter's weights, judging by its configuration, or None."""
+    lora = {key: shape for key, shape in shapes.items() if ".lora_" in key}
     promised = config.get("target_modules") or config.get("target_parameters")
-    return bool(promised and not lora) or any(prod(shape) == 0 for shape in lora)
+    if (promised and not lora) or any(prod(shape) == 0 for shape in lora.values()):
+        return "no_lora", None
+    found = {key: match for key in lora if (match := _MATRIX.fullmatch(key))}
+    for key in shapes:
+        if (foreign := _FOREIGN.search(key)) is not None:
+            return "foreign_keys", Fault(key=foreign[0], found=key, expected=_FOREIGN.sub("", key))
+    for key, match in found.items():
+        other = f"{match['module']}.{match['kind']}{'B' if match['half'] == 'A' else 'A'}{match['rest']}"
+        if match["rest"] in {"", ".weight"} and other not in shapes:
+            return "half", Fault(key=other, found=key, expected=other)
+        module = match["module"].removeprefix(_PREFIX)
+        targets = config.get("target_modules")
+        if not config.get("target_parameters") and not _targets(targets, module):
+            return "not_targeted", Fault(key=key, found=module, expected=json.dumps(targets, ensure_ascii=False))
+        rank, length = _rank_of(config, module), lora[key][:2][0 if match["half"] == "A" else -1]
+        # The ranks of all experts are stacked where a whole parameter is adapted.
+        if match["rest"] in {"", ".weight"} and (length % rank if config.get("target_parameters") else length != rank):
+            return "other_rank", Fault(key=key, found=str(length), expected=str(rank))
+    return None
+
+
+def _targets(targets: object, module: str) -> bool:
+    """Return whether `target_modules` names a module, by the rules of peft."""
+    if isinstance(targets, str):
+        try:
+            return targets == "all-linear" or re.fullmatch(targets, module) is not None
+        except re.error:
+            return True  # peft will say so
+    names = targets if isinstance(targets, list) else []
+    return any(module == name or module.endswith(f".{name}") for name in names)
+
+
+def _rank_of(config: Mapping[str, Any], module: str) -> int:
+    """Return the rank that a configuration states for a module: that of the first pattern that matches, or `r`."""
+    patterns: Mapping[str, int] = config.get("rank_pattern") or {}
+    return next((patterns[key] for key in patterns if re.match(rf"(.*\.)?({key})$", module)), config.get("r", 8))
+
+
+def _is_untrained(weights: Path, shapes: Shapes) -> bool:
+    """Return whether a file holds nothing but LoRA weights, and every B of them is zero, as before a training."""
+    left = [key for key in shapes if ".lora_B." in key or ".lora_embedding_B" in key]
+    return bool(left) and all(".lora_" in key for key in shapes) and are_zero(weights, left)
+
+
+def matcher(base: str, revision: str | None = None) -> Callable[[FoundAdapter], FoundAdapter]:
+    """Return a function that returns an adapter with the problem that it has with `base`, if it has none of its own.
+
+    By the base that it names, and by the names and shapes of the weights in the base's files, where they are here.
+    """
+    here = plain_shapes(base, revision)
+    modules = {key.removesuffix(".weight"): shape for key, shape in here.items() if key.endswith(".weight")}
+
+    def match(found: FoundAdapter) -> FoundAdapter:
+        if found.problem is not None:
+            return found
+        if not fits_base(found.base, base):
+            return replace(found, problem="other_base")
+        problem, fault = _problem_with(modules, found.config or {}, found.shapes or {}) or (None, None)
+        return replace(found, problem=problem, fault=fault)
+
+    return match
+
+
+def _problem_with(modules: Shapes, config: Mapping[str, Any], shapes: Shapes) -> tuple[Problem, Fault] | None:
+    """Return how an adapter does not fit the modules of a base, by their weights' names and shapes, or None.
+
+    None too where no name is common to both: some models rename their weights as they load. Experts are left to peft.
+    """
+    halves: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in shapes.items():
+        match = _MATRIX.fullmatch(key)
+        if match and not match["kind"].endswith("embedding_") and match["rest"] == ".weight":
+            halves.setdefault(match["module"].removeprefix(_PREFIX), {})[match["half"]] = shape
+    common = [module for module in halves if module in modules]
+    for module in () if asks_for(config, "use_bdlora") or asks_for(config, "use_qalora") else common:
+        into, out = halves[module]["A"][1:2], halves[module]["B"][:1]
+        if len(modules[module]) == 2 and sorted(out + into) != sorted(modules[module]):
+            return "other_shapes", Fault(key=module, found=str(out + into), expected=str(modules[module]))
+    targets, whole = config.get("target_modules"), config.get("modules_to_save")
+    narrowed = config.get("exclude_modules") or config.get("layers_to_transform") is not None
+    if not common or narrowed or targets == "all-linear":
+        return None
+    saved = {key.removeprefix(_PREFIX).removesuffix(".weight") for key in shapes}
+    for module, shape in modules.items():
+        named = len(shape) == 2 and ".experts." not in module and (_targets(targets, module) or _targets(whole, module))
+        if named and not any(f"{name}.".startswith(f"{module}.") for name in saved):
+            return "missing_keys", Fault(key=module, found=module, expected="a weight")
+    return None
 
 
 def _is_torch_file(file: Path) -> bool:
@@ -321,6 +467,18 @@ def _is_torch_file(file: Path) -> bool:
     return zipfile.is_zipfile(file) if first == b"PK" else first[:1] == b"\x80"
 
 
+_PREFIX: Final = "base_model.model."
+_MATRIX: Final = re.compile(r"(?P<module>.+?)\.(?P<kind>lora_(embedding_)?)(?P<half>[AB])(?P<rest>.*)")
+_FOREIGN: Final = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\."
+    r"|^module\.|(?<=^base_model\.model\.)module\.|(?<=\.lora_[AB]\.)(?!weight$|bias$)\w+\."
+)
+"""What torch.compile, FSDP, data-parallel training or a state dict of peft's model itself add to the names."""
+_OTHER_NAME: Final = re.compile(
+    r"(?!model)[^.].*?(?P<part>-\d+-of-\d+)?\.(safetensors|gguf)|.*(lora|adapter).*?\.(bin|pt|pth)", re.IGNORECASE
+)
+"""Names of files that may be an adapter's weights; `model...` are those of a whole model."""
+_MLX_KEYS: Final = ("fine_tune_type", "lora_parameters")
 _Rank = Annotated[int, msgspec.Meta(ge=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Names = list[Annotated[str, msgspec.Meta(min_length=1)]]

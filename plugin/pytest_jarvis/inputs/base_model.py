@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pytest_jarvis.inputs.safetensors_header import read_layout
+from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_plain, read_header, read_layout, shapes_of
 
 Place = Literal["demo", "folder", "cache", "absent", "impossible"]
 
@@ -35,6 +36,50 @@ class BaseFiles:
         said = (self.config or {}).get("quantization_config")
         return str(said.get("quant_method", "?")) if isinstance(said, Mapping) else None
 
+    def missing_packages(self) -> tuple[str, ...]:
+        """Return the packages that its quantisation method needs and this environment lacks."""
+        needed = _QUANTIZERS.get(self.quantized_by or "", ())
+        return tuple(package for package in needed if not _is_installed(package))
+
+    def chat_template(self, *, tools: bool = False) -> str | None:
+        """Return the chat template of its tokenizer's files, that for tools where it has one; None without any."""
+        return None if self.folder is None else read_template(self.folder, tools=tools)
+
+
+_QUANTIZERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gptq": ("optimum", "gptqmodel"),
+    "awq": ("gptqmodel",),
+    "compressed-tensors": ("compressed-tensors",),
+    "auto-round": ("auto-round",),
+    "hqq": ("hqq",),
+    "aqlm": ("aqlm",),
+    "torchao": ("torchao",),
+    "quanto": ("optimum-quanto",),
+}
+"""Quantisation method of a checkpoint -> the packages without which transformers refuses it."""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def read_template(folder: Path, *, tools: bool = False) -> str | None:
+    """Return the chat template in a folder's files, where transformers looks for it; None without one."""
+    if tools and (file := folder / "additional_chat_templates" / "tool_use.jinja").is_file():
+        return file.read_text(encoding="utf-8")
+    if (file := folder / "chat_template.jinja").is_file():
+        return file.read_text(encoding="utf-8")
+    files = (_read(folder / name) or {} for name in ("chat_template.json", "tokenizer_config.json"))
+    found = next((one["chat_template"] for one in files if one.get("chat_template")), None)
+    if isinstance(found, list):
+        named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = (named.get("tool_use") if tools else None) or named.get("default")
+    return found if isinstance(found, str) else None
+
 
 def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
     """Return the files of the base `name`; `cache` is the hub's folder of downloads."""
@@ -53,6 +98,21 @@ def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
         if found.config is not None:
             return found
     return BaseFiles(place="absent", folder=None, config=KNOWN_CONFIGS.get(plain_name(name)), whole=False, size_bytes=0)
+
+
+def plain_shapes(name: str, revision: str | None = None) -> Shapes:
+    """Return the shapes of a base's weights as its files name them; empty for one that is not here, or is packed."""
+    found: dict[str, tuple[int, ...]] = {}
+    try:
+        folder = find_base(name, revision, hub_cache()).folder
+        for file in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+            header = read_header(file)
+            if not is_plain(header):
+                return {}
+            found |= shapes_of(header)
+    except (OSError, RuntimeError, WeightsError):  # no such user, unreadable, or cut
+        return {}
+    return found
 
 
 def fits_base(stated: str | None, base: str) -> bool:

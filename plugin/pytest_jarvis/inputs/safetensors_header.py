@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _LONGEST_HEADER: Final = 100_000_000
 """The limit of safetensors itself, in bytes."""
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_BLOCK: Final = 1 << 20
 _BITS: Final[Mapping[str, int]] = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}
 """Bits per number of the unpacked types; safetensors itself checks the sizes of others."""
 
@@ -55,9 +56,28 @@ def read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:
     return tensors
 
 
+def are_zero(file: Path, names: Iterable[str]) -> bool:
+    """Return whether every byte of some weights of a whole safetensors file is zero; stops at the first that is not."""
+    header = read_header(file)
+    with file.open("rb") as stream:
+        data = 8 + int.from_bytes(stream.read(8), "little")
+        for name in names:
+            start, end = header[name]["data_offsets"]
+            stream.seek(data + start)
+            for place in range(start, end, _BLOCK):
+                if stream.read(min(_BLOCK, end - place)).strip(b"\0"):
+                    return False
+    return True
+
+
 def shapes_of(header: Mapping[str, Mapping[str, Any]]) -> Shapes:
     """Return the shapes of the weights of a header."""
     return {key: tuple(tensor["shape"]) for key, tensor in header.items()}
+
+
+def is_plain(header: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether all weights of a header are unpacked numbers."""
+    return all(tensor["dtype"] in _BITS for tensor in header.values())
 
 
 def read_layout(file: Path) -> bytes | None:
@@ -66,7 +86,7 @@ def read_layout(file: Path) -> bytes | None:
     None for an incomplete file and for one with packed numbers, whose bytes may differ where their values are the same.
     """
     try:
-        if not all(tensor["dtype"] in _BITS for tensor in read_header(file).values()):
+        if not is_plain(read_header(file)):
             return None
     except (OSError, WeightsError):
         return None

@@ -195,9 +195,7 @@ def resolve_adapters(
     for spec in named:
         if spec.source == AUTO:
             arm = None if spec.name == AUTO else spec.name
-            from pytest_jarvis.inputs.base_model import fits_base
-
-            detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm, fits=fits_base)
+            detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm)
             detections.append(detection)
             specs.append(detected_adapter(detection, str(detection.chosen.folder)))
         elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):

@@ -15,7 +15,7 @@ from pytest_jarvis import cli
 from pytest_jarvis.cli.check import environment
 from pytest_jarvis.cli.check.environment import Gpu, Requirement, TorchBuild
 from pytest_jarvis.cli.check.findings import quote
-from pytest_jarvis.demo import adapter_path
+from pytest_jarvis.demo import adapter_path, base_path
 from pytest_jarvis.inputs.prompts import packaged_prompts
 
 CARD = Gpu(index=0, name="NVIDIA GeForce RTX 4090", total_bytes=24_000_000_000, free_bytes=23 * 10**9, driver="550.54")
@@ -192,6 +192,8 @@ def spoil(folder: Path, what: str) -> None:
         weights.write_bytes(weights.read_bytes().replace(b".lora_", b".more_"))
     elif what == "method":
         config.write_text(json.dumps({**stated, "peft_type": "LOHA"}), encoding="utf-8")
+    elif what == "unwrapped":
+        weights.write_bytes(weights.read_bytes().replace(b'"base_model.', b'"_orig_mod.x'))
     elif what == "other base":
         config.write_text(json.dumps({**stated, "base_model_name_or_path": "Qwen/Qwen3-8B"}), encoding="utf-8")
 
@@ -202,6 +204,7 @@ def spoil(folder: Path, what: str) -> None:
         ("pointer", "pointeur Git LFS", f"git -C {quote('ma LoRA')} lfs pull"),
         ("no lora", "les poids de LoRA annoncés manquent dans le fichier, ou sont vides ; recopiez ensemble", None),
         ("method", 'ce n’est pas une LoRA : peft_type vaut "LOHA" ; entraînez une LoRA', None),
+        ("unwrapped", "des noms de poids que peft ne reconnaît pas : « _orig_mod. » dans _orig_mod.", None),
         ("other base", "autre base (Qwen/Qwen3-8B) ; choisissez sa base avec --jarvis-model", None),
     ],
 )
@@ -212,6 +215,35 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
     found = check("--jarvis-adapter", "a=ma LoRA")["adapter"]
     assert said in str(found["text"]).replace("\u00a0", " ")
     assert ("error", command) == (found["status"], found["command"])
+
+
+def test_single_tokens_exclude_other_adapters(check) -> None:
+    config = shutil.copytree(adapter_path("jarvis"), Path("a"), copy_function=shutil.copyfile) / "adapter_config.json"
+    stated = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**stated, "trainable_token_indices": [1]}), encoding="utf-8")
+    alone, beside = (check("--jarvis-adapter=a=a", *more) for more in ((), ("--jarvis-adapter=b=a",)))
+    assert ["ok", "error"] == [found["adapter"]["status"] for found in (alone, beside)]
+
+
+@pytest.mark.parametrize(
+    ("template", "quantized", "name", "said"),
+    [
+        ("{{ tools }}<tool_call>", "gptq", "quantization", "quantifiés par gptq, et il manque optimum, gptqmodel"),
+        ("{{ messages }}", None, "template", "n’énumère pas les outils"),
+        ("{{ tools }}", None, "template", "n’appelle pas les outils par <tool_call>"),
+        ("", None, "template", "pas de gabarit"),
+    ],
+)
+def test_a_base_that_the_run_would_refuse_is_not_ready(
+    check, template: str, quantized: str | None, name: str, said: str
+) -> None:
+    base = shutil.copytree(base_path(), Path("m"), copy_function=shutil.copyfile)
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    stated = {"quantization_config": {"quant_method": quantized}} if quantized else {}
+    (base / "config.json").write_text(json.dumps({**config, **stated}), encoding="utf-8")
+    row = check("--jarvis-model=./m", "--jarvis-adapter=x=lora", "--jarvis-tools")[f"model.{name}"]
+    assert ("error", True) == (row["status"], said in str(row["text"]).replace("\u00a0", " "))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pytest_jarvis.cli.check import environment, french
-from pytest_jarvis.engines.base import EngineKind
+from pytest_jarvis.engines.base import OPEN_CALL, EngineKind
 from pytest_jarvis.engines.footprint import STORED_BYTES, MemoryNeed, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter
-from pytest_jarvis.inputs.base_model import BaseFiles, find_base, fits_base, hub_cache
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter, matcher
+from pytest_jarvis.inputs.base_model import BaseFiles, find_base, hub_cache
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import further_prompts, load_prompts
 from pytest_jarvis.render.french.formats import printable, typeset
@@ -216,13 +216,13 @@ def _adapters(setup: _Setup) -> Iterator[Finding]:
     for detection in detections:
         yield _finding(5, "adapter.auto", "ok", " ; ".join(map(french_note, detection.notes())))
     for spec in specs:
-        yield _adapter(setup, spec)
+        yield _adapter(setup, spec, alone=len(specs) == 1)
 
 
-def _adapter(setup: _Setup, spec: AdapterSpec) -> Finding:
+def _adapter(setup: _Setup, spec: AdapterSpec, *, alone: bool) -> Finding:
     from pytest_jarvis.demo import ADAPTERS
 
-    folder, base = _adapter_folder(spec), setup.conf.model.base_model_id
+    folder, model = _adapter_folder(spec), setup.conf.model
     values: dict[str, object] = {"name": spec.name, "source": spec.source}
     if setup.option.jarvis_aa:
         return _finding(5, "adapter.none", "ok", french.NO_ADAPTER)
@@ -232,8 +232,10 @@ def _adapter(setup: _Setup, spec: AdapterSpec) -> Finding:
         known = [] if folder is not None else [f"{DEMO}:{name}" for name in ADAPTERS]
         text = french.absent_adapter(spec, known)
         return _finding(5, "adapter", "error", text, _beside(folder), **values, problem="absent", known=known)
-    found = inspect_adapter(folder)
-    problem = found.problem or (None if fits_base(found.base, base) else "other_base")
+    found = matcher(model.base_model_id, model.revision)(inspect_adapter(folder))
+    problem = None if found.problem == "untrained" and model.allow_inert_adapter else found.problem
+    if problem is None and not alone and (found.config or {}).get("trainable_token_indices"):
+        problem = "tokens_beside"
     details = ("base", "rank", "size_bytes", "broken_at", "fault", "targets", "parameters")
     values |= {"problem": problem, **{name: getattr(found, name) for name in details}}
     command = f"git -C {quote(str(folder))} lfs pull" if problem == "pointer" else None
@@ -278,6 +280,7 @@ def _configuration(setup: _Setup, devices: tuple[environment.Gpu, ...]) -> Itera
     base = find_base(model.base_model_id, model.revision, cache)
     shapes = read_shapes(base.config) if base.config else None
     yield _files(setup, base, shapes, cache)
+    yield from _template(setup, base)
     yield from _memory(setup, base, shapes, devices)
 
 
@@ -297,6 +300,23 @@ def _files(setup: _Setup, base: BaseFiles, shapes: Shapes | None, cache: Path) -
     text = french.offline(name) if offline else french.disk(name, needed, free, str(cache))
     status: Status = "error" if short or offline else "warning"
     return _finding(6, "model.disk", status, text, None if short else f"hf download {name}", **values)
+
+
+def _template(setup: _Setup, base: BaseFiles) -> Iterator[Finding]:
+    """Check that the packages of the base's quantisation are here, and that its template does what is asked of it."""
+    method, missing = base.quantized_by, base.missing_packages()
+    if missing:
+        text, command = french.no_quantizer(method or "", missing), f"pip install {' '.join(missing)}"
+        yield _finding(6, "model.quantization", "error", text, command, method=method, missing=missing)
+    asked = setup.conf.generation
+    if asked.template != "chat" or base.config is None or base.folder is None:
+        return
+    template = base.chat_template(tools=asked.tools)
+    lacking = None if template else "template"
+    if template and asked.tools:
+        lacking = next((word for word in ("tools", OPEN_CALL) if word not in template), None)
+    if lacking is not None:
+        yield _finding(6, "model.template", "error", french.bad_template(lacking), lacking=lacking)
 
 
 def _memory(

@@ -158,6 +158,17 @@ def files(model: str, base: BaseFiles) -> str:
     return f"modèle : {model}, {size(base.size_bytes)} dans {base.folder}"
 
 
+def no_quantizer(method: str, missing: Sequence[str]) -> str:
+    return f"modèle : ses poids sont quantifiés par {method}, et il manque {', '.join(missing)} pour les lire"
+
+
+def bad_template(lacking: str) -> str:
+    if lacking == "template":
+        return "modèle : son tokenizer n’a pas de gabarit de conversation ; generation.template « raw » s’en passe"
+    what = "n’énumère pas les outils" if lacking == "tools" else f"n’appelle pas les outils par {lacking}"
+    return f"modèle : son gabarit de conversation {what}, ce que --jarvis-tools (generation.tools) demande"
+
+
 def offline(model: str) -> str:
     return f"{_not_whole(model)}, et HF_HUB_OFFLINE interdit de le télécharger"
 

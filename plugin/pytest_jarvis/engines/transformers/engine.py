@@ -47,7 +47,7 @@ from pytest_jarvis.engines.transformers.loading.sources import (
     template_digest,
 )
 from pytest_jarvis.engines.transformers.lora.attach import rehearse, unknown_keys
-from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_adapter, refuse_changed, refuse_other_base
+from pytest_jarvis.engines.transformers.lora.files import AdapterFiles, read_adapters, refuse_changed, refuse_other_base
 from pytest_jarvis.engines.transformers.nf4.compute import (
     find_packed_experts,
     use_dequantized_weights,
@@ -60,7 +60,6 @@ from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
     EngineDescription,
-    EngineError,
     Failure,
     GenerationSettings,
     Identity,
@@ -73,6 +72,7 @@ from pytest_jarvis.types import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 
 _AS_ASKED: Final = Note("plain_as_asked")
@@ -91,8 +91,7 @@ class TransformersEngine:
         refuse_missing_packages()
         self._source = find_source(spec)
         base_files = list_files(Path(self._source.location))
-        files = [read_adapter(adapter) for adapter in spec.adapters]
-        _refuse_same_names(files)
+        files = read_adapters(spec.adapters, allow_inert=spec.allow_inert_adapter)
         with loading.quiet_libraries(spec.log_level):
             self._load(files)
         for adapter in files:
@@ -114,9 +113,15 @@ class TransformersEngine:
         few = 1 if is_small(self._source) else None
         # Before the load, which may take minutes.
         notes = [refuse_other_base(adapter, self._source) for adapter in files]
-        with threads(few):
+
+        def check(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+            Chat(tokenizer, self._settings, name)
             # Loading a small base takes no longer than rehearsing it.
-            base = loading.load_base(spec, self._source, None if few else lambda config: rehearse(config, files))
+            if not few and loading.quantization_of(config) is None:
+                rehearse(config, files)
+
+        with threads(few):
+            base = loading.load_base(spec, self._source, check)
         notes += [unknown_keys(adapter) for adapter in files]
         self._adapter_notes = [note for note in notes if note is not None]
         self._base = base
@@ -394,10 +399,3 @@ def _failure(request: Request, stage: Literal["generate", "timeout"], reason: No
     return Failure(
         prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
     )
-
-
-def _refuse_same_names(files: Sequence[AdapterFiles]) -> None:
-    names = [adapter.name for adapter in files]
-    for name in names:
-        if names.count(name) > 1:
-            raise EngineError(f"two adapters are called '{name}'; give each its own name (NAME=PATH)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,13 @@ def plain_style(salt: str) -> Iterator[None]:
     """Ignore the user's matplotlibrc, and warnings of missing glyphs."""
     import warnings
 
-    import matplotlib as mpl
+    # matplotlib refuses to be imported where this names a backend that is not installed, such as a notebook's.
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
 
     with warnings.catch_warnings(), mpl.rc_context():
         warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,9 @@ def list_lines(
 def problem_of(values: Mapping[str, Any]) -> str:
     """Return why an adapter is unusable, from `FoundAdapter.problem_values`."""
     sentence = table("adapters.problems")[values["problem"]]
+    if "{" in sentence:
+        shown = {name: printable(str(values[name])) for name in ("key", "found", "expected") if name in values}
+        return sentence.format_map(defaultdict(lambda: "?", shown))
     if "key" in values:
         return f"{sentence} : {values['key']} vaut {printable(values['found'])}"
     return f"{sentence}, ligne {values['line']}, colonne {values['column']}" if "line" in values else sentence

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.transformers.lora.files import read_adapter
+from pytest_jarvis.engines.transformers.lora.files import read_adapter, read_adapters
 from pytest_jarvis.types import AdapterSpec, EngineError
 
 PREFIX = "base_model.model."
@@ -63,7 +63,7 @@ CUT = "has weights that are cut or damaged"
             ": .*trained on the model 'Qwen/Qwen3-30B-A3B', .* hidden_size is 2048 there",
         ),
         ({"config": {"peft_type": "IA3"}}, ': .*is not a LoRA .peft_type is "IA3", expected "LORA"'),
-        ({"config": {"target_modules": ["no_such_proj"]}}, ": it cannot be attached to this base: .*no_such_proj"),
+        ({"config": {"target_modules": ["no_such_proj"]}}, ": .* does not target: .*no_such_proj"),
         ({"config": {"r": "four"}}, r': .*with a value that cannot be used \(r is "four", expected a whole number\)'),
     ],
 )
@@ -73,8 +73,34 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(load_edited, edit: dic
 
 
 def test_an_adapter_that_changes_nothing_is_refused(tiny_moe, inert_adapter, load_engine) -> None:
-    with pytest.raises(EngineError, match="adapter 'ft': the adapter changes nothing"):
+    with pytest.raises(EngineError, match=r"adapter 'ft': .* is untrained: every lora_B in its file is zero"):
         load_engine(tiny_moe, ("ft", inert_adapter))
+
+
+def test_an_adapter_whose_product_is_zero_is_refused(load_edited) -> None:
+    def erase(tensors: dict[str, Any]) -> None:
+        for key in tensors:
+            tensors[key] *= "lora_B" in key
+
+    with pytest.raises(EngineError, match="adapter 'ft': the adapter changes nothing"):
+        load_edited(weights=erase)
+
+
+def test_an_adapter_of_single_tokens_is_refused_beside_others(tiny_moe, make_adapter, live_adapter) -> None:
+    tokens = make_adapter(tiny_moe, "shapes-single tokens", target_modules=["q_proj"], trainable_token_indices=[1, 2])
+    specs = [AdapterSpec(name=name, source=str(folder)) for name, folder in (("a", live_adapter), ("b", tokens))]
+    with pytest.raises(EngineError, match=r"'b': it trains single tokens .* compare it with the base in its own run"):
+        read_adapters(specs)
+
+
+def test_a_template_that_drops_the_prompt_is_refused_before_the_weights_are_read(
+    tiny_moe, load_engine, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+    folder = shutil.copytree(tiny_moe, tmp_path / "deaf")
+    (folder / "chat_template.jinja").write_text("Bonjour !", encoding="utf-8")
+    with pytest.raises(EngineError, match="deaf: its chat template drops the prompt"):
+        load_engine(folder)
 
 
 def test_a_base_with_damaged_weights_is_refused_without_an_adapter(edited_model, load_engine) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.adapters import (
+    FoundAdapter,
     Problem,
     arm_name,
     count_weights,
@@ -18,21 +21,23 @@ from pytest_jarvis.inputs.adapters import (
     find_adapters,
     first_fault,
     inspect_adapter,
+    matcher,
+    problem_of_keys,
     problem_of_weights,
     read_shapes,
     targets_of,
     unsupported_variant,
 )
 from pytest_jarvis.inputs.base_model import may_fit
-from pytest_jarvis.render.french.adapters import list_lines
+from pytest_jarvis.render.french.adapters import list_lines, problem_and_remedy
 
 CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
 WEIGHTS = "adapter_model.safetensors"
-PROJECTION = "base_model.model.model.layers.0.self_attn.q_proj"
+PROJECTION = "base_model.model.blocks.0.q_proj"
 
 
 def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
-    """Return a safetensors file of 32-bit zeros, its last `missing` bytes left out."""
+    """Return a safetensors file of 32-bit numbers that are not zero, its last `missing` bytes left out."""
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for number, shape in enumerate(shapes):
         size = 4 * shape[0] * shape[1]
@@ -43,7 +48,7 @@ def safetensors(*shapes: tuple[int, ...], missing: int = 0) -> bytes:
         }
         end += size
     text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + bytes(end - missing)
+    return len(text).to_bytes(8, "little") + text + b"\1" * (end - missing)
 
 
 def printed(line: str) -> str:
@@ -87,6 +92,32 @@ CONTENTS: dict[str, tuple[str, bytes, Problem]] = {
 }
 
 
+KEYS = {
+    "torch.compile": ({}, lambda key: f"_orig_mod.{key}", "foreign_keys"),
+    "torch.compile inside": ({}, lambda key: key.replace("blocks", "_orig_mod.blocks"), "foreign_keys"),
+    "checkpointing": ({}, lambda key: key.replace(".0.", ".0._checkpoint_wrapped_module."), "foreign_keys"),
+    "data-parallel training": ({}, lambda key: f"module.{key}", "foreign_keys"),
+    "a state dict": ({}, lambda key: key.replace(".weight", ".default.weight"), "foreign_keys"),
+    "half of a pair": ({}, lambda key: key.replace("lora_B", "lora_C"), "half"),
+    "another rank": ({"r": 4}, str, "other_rank"),
+    "a pattern of ranks": ({"r": 4, "rank_pattern": {r"blocks\.0\.q_proj": 8}}, str, None),
+    "another target": ({"target_modules": ["k_proj"]}, str, "not_targeted"),
+    "a part of a name": ({"target_modules": ["proj"]}, str, "not_targeted"),
+    "a pattern": ({"target_modules": r"blocks\.\d+\.[qv]_proj"}, str, None),
+    "a bad pattern": ({"target_modules": "("}, str, None),
+    "every layer": ({"target_modules": "all-linear"}, str, None),
+    "stacked ranks": ({"r": 4, "target_modules": None, "target_parameters": ["blocks.0.q_proj"]}, str, None),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_names_and_ranks_that_contradict_the_configuration_are_found(what: str) -> None:
+    changed, rename, problem = KEYS[what]
+    shapes = {rename(f"{PROJECTION}.lora_{half}.weight"): shape for half, shape in (("A", (8, 4)), ("B", (4, 8)))}
+    found = problem_of_keys({**CONFIG, **changed}, shapes)
+    assert problem == (None if found is None else found[0])
+
+
 def damage(folder: Path, what: str) -> None:
     name, content, _ = CONTENTS[what]
     if name.endswith(".bin"):
@@ -104,6 +135,69 @@ def test_a_partial_adapter_says_what_is_wrong_with_it(tmp_path, what: str) -> No
 def test_an_adapter_that_lacks_a_file_says_which(tmp_path, name: str, problem: Problem) -> None:
     (make(tmp_path / "a") / name).unlink()
     assert [problem] == [found.problem for found in find_adapters([tmp_path])]
+
+
+ELSEWHERE: dict[str, tuple[dict[str, str], Problem]] = {
+    "renamed": ({WEIGHTS: "pytorch_lora_weights.safetensors"}, "renamed"),
+    "renamed by torch": ({WEIGHTS: "my_lora.bin"}, "renamed"),
+    "in parts": ({WEIGHTS: "adapter_model-00001-of-00002.safetensors"}, "in_parts"),
+    "of llama.cpp": ({WEIGHTS: "jarvis.gguf"}, "gguf"),
+    "of the whole model": ({WEIGHTS: "model.safetensors"}, "no_weights"),
+    "in a checkpoint": ({WEIGHTS: f"checkpoint-9/{WEIGHTS}"}, "inside"),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_weights_that_lie_elsewhere_are_named(tmp_path, what: str) -> None:
+    (names, problem), folder = ELSEWHERE[what], make(tmp_path / "a")
+    (folder / "checkpoint-9").mkdir()
+    for name, other in names.items():
+        (folder / name).rename(folder / other)
+    found = inspect_adapter(folder)
+    assert problem == found.problem
+    named = {"inside": "checkpoint-9", "no_weights": "save_pretrained"}.get(problem, names[WEIGHTS])
+    assert [True, True] == [named in text for text in (found.sentence(problem), problem_and_remedy(found, problem))]
+
+
+def test_the_latest_checkpoint_of_an_output_folder_is_named(tmp_path) -> None:
+    for number in (500, 1000):
+        make(tmp_path / f"checkpoint-{number}")
+    found = inspect_adapter(tmp_path)
+    assert ("inside", str(tmp_path / "checkpoint-1000")) == (found.problem, found.fault and found.fault.found)
+
+
+def test_an_adapter_of_mlx_is_not_called_damaged(tmp_path) -> None:
+    (make(tmp_path / "a") / "adapter_config.json").write_text('{"fine_tune_type": "lora", "lora_parameters": {}}')
+    found = inspect_adapter(tmp_path / "a")
+    assert "mlx" == found.problem
+    assert "mlx-lm (fine_tune_type in its adapter_config.json)" in found.reason("mlx")
+
+
+def test_an_adapter_whose_every_b_is_zero_is_untrained(tmp_path) -> None:
+    file = make(tmp_path / "a") / WEIGHTS
+    file.write_bytes(file.read_bytes().rstrip(b"\1") + bytes(256))
+    assert "untrained" == inspect_adapter(tmp_path / "a").problem
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    assert inspect_adapter(tmp_path / "a").problem is None
+
+
+def embedded(edit: Callable[[dict[str, tuple[int, ...]]], None]) -> FoundAdapter:
+    found = inspect_adapter(adapter_path("jarvis"))
+    shapes = dict(found.shapes or {})
+    edit(shapes)
+    return matcher("demo")(replace(found, shapes=shapes))
+
+
+LAST = "base_model.model.model.layers.1.self_attn.v_proj.lora_"
+
+
+def test_an_adapter_is_held_against_the_names_and_shapes_of_the_base() -> None:
+    fitting = embedded(lambda shapes: None)
+    lacking = embedded(lambda shapes: [shapes.pop(f"{LAST}{half}.weight") for half in "AB"])
+    wider = embedded(lambda shapes: shapes.update({f"{LAST}A.weight": (16, 999)}))
+    assert [None, "missing_keys", "other_shapes"] == [found.problem for found in (fitting, lacking, wider)]
+    assert "first is model.layers.1.self_attn.v_proj;" in lacking.sentence("missing_keys")
+    assert "model.layers.1.self_attn.v_proj is for (" in wider.sentence("other_shapes")
 
 
 def test_half_a_configuration_says_where_it_ends(tmp_path) -> None:

@@ -1,7 +1,10 @@
 """Charts: their data as values, the page of 4200 x 3000 pixels, and panels that can stand in a page."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 import warnings
 from xml.etree import ElementTree
 
@@ -65,6 +68,13 @@ def test_a_users_settings_and_figures_are_left_alone(make_report) -> None:
     with mpl.rc_context({"font.size": 40, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert chart_svgs(report, insights(report)) == plain
         assert mpl.rcParams["font.size"] == 40
+
+
+def test_a_backend_that_is_not_installed_costs_no_picture() -> None:
+    code = "from pytest_jarvis.render.charts.frame import plain_style\nwith plain_style('x'): pass"
+    environment = {**os.environ, "MPLBACKEND": "module://nowhere.inline"}
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, env=environment)
+    assert (0, b"") == (done.returncode, done.stderr)
 
 
 def test_bars_hold_the_means_and_intervals_of_the_insights(make_report) -> None:

@@ -124,12 +124,14 @@ def _import_libraries() -> None:
             gc.enable()
 
 
-def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig], None] | None = None) -> Base:
+def load_base(
+    spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig, PreTrainedTokenizerBase], None] | None = None
+) -> Base:
     """Return the base model of `spec`, on the GPUs if there are any, else on the CPU.
 
     On the CPU in 32 bits: near-ties between tokens are then decided the same way on any machine, and products of 16
-    rows and more are batch-invariant. On a GPU in bfloat16. `check` gets the configuration before any weight is read,
-    unless the checkpoint is prequantised. Raises EngineError for whatever transformers cannot load.
+    rows and more are batch-invariant. On a GPU in bfloat16. `check` gets configuration and tokenizer before any weight
+    is read. Raises EngineError for whatever transformers cannot load.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
@@ -153,7 +155,7 @@ def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig
     common["revision"] = commit or spec.revision
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
     compute_dtype = torch.bfloat16 if on_gpu else torch.float32
-    prequantized = _prequantized(config)
+    prequantized = quantization_of(config)
     if spec.quantization == "nf4":
         _refuse_unknown_method(source.display_name, prequantized)
     kwargs: dict[str, Any] = dict(common, config=config, dtype=compute_dtype)
@@ -162,9 +164,9 @@ def load_base(spec: ModelSpec, source: Source, check: Callable[[PreTrainedConfig
         kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
     if spec.quantization == "nf4" and prequantized is None:
         kwargs["quantization_config"] = nf4_config(compute_dtype)
-    if check is not None and prequantized is None:
-        check(config)
     tokenizer = _load_tokenizer(source, common)
+    if check is not None:
+        check(config, tokenizer)
     try:
         with use_expert_quantizer(ExpertQuantizer, config, compute_dtype=compute_dtype):
             model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
@@ -240,7 +242,7 @@ def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str, *, vocabul
         tokenizer.pad_token = tokenizer.eos_token
 
 
-def _prequantized(config: PreTrainedConfig) -> str | None:
+def quantization_of(config: PreTrainedConfig) -> str | None:
     """Return the method that quantised a checkpoint, or None."""
     stated = getattr(config, "quantization_config", None)
     if stated is None:

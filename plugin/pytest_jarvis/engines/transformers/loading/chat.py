@@ -40,6 +40,11 @@ class Chat:
         self._functions = [_function(tool) for tool in settings.tools]
         if self._functions:
             self._refuse_other_calls(model_name)
+        if self.render("?") == self.render("!"):
+            raise EngineError(
+                f"{model_name}: its chat template drops the prompt: '?' and '!' give the same text; correct it, or use "
+                "the template 'raw', which sends the prompt as it is"
+            )
 
     def render(self, text: str) -> str:
         """Return the prompt as the model gets it."""

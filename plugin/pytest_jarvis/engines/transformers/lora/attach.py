@@ -54,7 +54,6 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
     """
     from bitsandbytes.nn import Linear4bit
 
-    _refuse_single_tokens_beside_others(adapters)
     checksums = WeightChecksums(model)
     peft_model: PeftModel | None = None
     for adapter in adapters:
@@ -211,16 +210,6 @@ def unknown_keys(adapter: AdapterFiles) -> Note | None:
     if not unknown:
         return None
     return Note("adapter_keys_unknown", {"name": adapter.name, "keys": ", ".join(unknown)})
-
-
-def _refuse_single_tokens_beside_others(adapters: list[AdapterFiles]) -> None:
-    """Raise EngineError for an adapter of single tokens among several: peft applies it to all of them."""
-    for adapter in adapters if len(adapters) > 1 else ():
-        if adapter.config.get("trainable_token_indices"):
-            raise EngineError(
-                f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
-                "cannot be attached beside others; compare it with the base in its own run"
-            )
 
 
 def _refuse_replaced_in_4_bits(peft_model: PeftModel, adapter: AdapterFiles) -> None:

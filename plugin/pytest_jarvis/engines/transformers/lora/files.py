@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +11,12 @@ from pytest_jarvis.engines.transformers.loading.sources import DEMO, Source
 from pytest_jarvis.engines.transformers.lora.arms import PEFT_BASE
 from pytest_jarvis.inputs.adapters import (
     ADAPTER_CONFIG,
+    GIVE,
     PLAIN_INITS,
     asks_for,
     files_digest,
     inspect_adapter,
-    read_config,
+    problem_of_keys,
     targets_of,
     unsupported_variant,
     weights_in,
@@ -25,9 +26,6 @@ from pytest_jarvis.types import BASE_ARM, AdapterSpec, EngineError, Note
 
 if TYPE_CHECKING:
     import torch
-
-
-_GIVE: Final = "give the folder that peft's save_pretrained wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +51,44 @@ class AdapterFiles:
         return targets_of(self.config)
 
 
-def read_adapter(spec: AdapterSpec) -> AdapterFiles:
-    """Return the files of an adapter. Raises EngineError for a folder or a file that is missing or unreadable."""
+def read_adapters(specs: Sequence[AdapterSpec], *, allow_inert: bool = False) -> list[AdapterFiles]:
+    """Return the files of adapters that share a base. Raises EngineError for what their files alone show is wrong."""
+    found = [read_adapter(spec, allow_inert=allow_inert) for spec in specs]
+    names = [adapter.name for adapter in found]
+    for adapter in found:
+        if names.count(adapter.name) > 1:
+            raise EngineError(f"two adapters are called '{adapter.name}'; give each its own name (NAME=PATH)")
+        if len(found) > 1 and adapter.config.get("trainable_token_indices"):
+            # peft applies it to all of them.
+            raise EngineError(
+                f"adapter '{adapter.name}': it trains single tokens (trainable_token_indices), and such an adapter "
+                "cannot be attached beside others; compare it with the base in its own run"
+            )
+    return found
+
+
+def read_adapter(spec: AdapterSpec, *, allow_inert: bool = False) -> AdapterFiles:
+    """Return the files of an adapter.
+
+    Raises EngineError for a folder or a file that is missing, unreadable or shown to be wrong by names and shapes.
+    """
     if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
         raise EngineError(
             f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, other than '{BASE_ARM}'"
         )
     folder = _folder(spec)
     found, weights = inspect_adapter(folder), weights_in(folder)
-    config, _ = read_config(folder / ADAPTER_CONFIG)
-    if config is not None and found.problem == "variant":
+    config, problem = found.config, found.problem
+    if config is not None and problem == "variant":
         refuse_variants(spec.name, config)
-    if found.problem is not None or config is None or weights is None:
-        raise EngineError(f"adapter '{spec.name}': {folder} {found.reason(found.problem or 'no_weights')}; {_GIVE}")
-    if weights.suffix == ".bin":
-        read_bin(spec.name, weights, device="meta")
+    if problem == "untrained" and allow_inert:
+        problem = None
+    if problem is None and config is not None and weights is not None and weights.suffix == ".bin":
+        shapes = {key: tuple(one.shape) for key, one in read_bin(spec.name, weights, device="meta").items()}
+        problem, fault = problem_of_keys(config, shapes) or (None, None)
+        found = replace(found, fault=fault)
+    if problem is not None or config is None or weights is None:
+        raise EngineError(f"adapter '{spec.name}': {folder} {found.sentence(problem or 'no_weights')}")
     return AdapterFiles(
         name=spec.name,
         source=spec.source,
@@ -165,7 +186,7 @@ def _folder(spec: AdapterSpec) -> Path:
         folder = Path(spec.source).expanduser()
     if not folder.is_dir():
         raise EngineError(
-            f"adapter '{spec.name}': no such folder: {spec.source}; {_GIVE} (one of the hub is downloaded first: "
+            f"adapter '{spec.name}': no such folder: {spec.source}; {GIVE} (one of the hub is downloaded first: "
             "hf download ID --local-dir DIR)"
         )
     return folder
