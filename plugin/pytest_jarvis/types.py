@@ -16,6 +16,9 @@ BASE_ARM = "base"
 TWIN_ARM = "base_bis"
 """Name of the twin, the arm in place of an adapter in an A/A run."""
 
+ANSWERS = "answers"
+"""Name of the engine, and of the base, in reports on answers made elsewhere: who made them is not known."""
+
 TWIN_REPLICATES = 1_000_000
 """Number of the twin's first replicate: far from the base's, so that they share no noise."""
 
@@ -51,7 +54,7 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_failure_share: float = 0.05
     """Largest share of an arm's responses that may fail."""
     shared_noise: bool = True
-    """Whether base and adapters are sampled with the same noise; False in an A/A run."""
+    """Whether base and adapters are sampled with the same noise; False in an A/A run, and of answers made elsewhere."""
     deterministic: bool = False
     """Whether decoding is greedy, so that all replicates are the same."""
 
@@ -77,7 +80,7 @@ NoteCode = Literal[
     # Free text of a library, a server or an engine of a third party: {text}.
     "text",
     # Reasons of failures.
-    "out_of_memory", "not_finite", "cut_in_time", "thinking_not_closed", "not_recorded", "worker_died",
+    "out_of_memory", "not_finite", "cut_in_time", "thinking_not_closed", "not_recorded", "no_answer", "worker_died",
     "metric_fault", "hook_fault", "raised", "not_a_number", "not_numbers_by_name", "not_a_name",
     "name_taken",
     # Failures of requests to a server.
@@ -110,6 +113,7 @@ _ENGLISH: Final[Mapping[NoteCode, str]] = {
         "the thinking block was not closed within {tokens} tokens; raise max_new_tokens or turn thinking off"
     ),
     "not_recorded": "the replayed report holds no response to this prompt; run without --jarvis-replay",
+    "no_answer": "{file} has no answer of this arm to this prompt",
     "worker_died": "the worker process died while it ran this test",
     "metric_fault": "metric '{metric}': prompt '{prompt}', {arm}, response {number}: {cause}",
     "hook_fault": "{hook}: prompt '{prompt}', {arm}, response {number}: {cause}",
@@ -401,8 +405,9 @@ class Response(_OneResponse):
     finish_reason: FinishReason
     prompt_tokens: int | None
     """None where a server does not count them."""
-    new_tokens: int
-    duration_s: float
+    new_tokens: int | None
+    """None for an answer made elsewhere; so for `duration_s`."""
+    duration_s: float | None
     """From the start of its batch, or the sending of its request, to its last token."""
     first_token_s: float | None
     cut_chars: int = 0

@@ -41,7 +41,7 @@ def judge_answers(options: argparse.Namespace) -> int:
 
     prompts = load_prompts(prompts_folder(options), add=("with_tools", "guards", "retired"))
     cases = {case.prompt_id: case for case in prompts.cases}
-    answers = read_answers(options.answers, cases)
+    answers = list(read_answers(options.answers, cases).values())
     judge = Judge(prompts.tools)
     outcomes = [judge.judge(cases[answer.prompt_id], answer.text) for answer in answers]
     lines = _judged_lines(answers, outcomes, prompts)

@@ -90,7 +90,7 @@ class ScriptedEngine:
         for number, request in enumerate(requests, start=1):
             outcome = self._answer(request)
             if isinstance(outcome, Response):
-                tokens += outcome.new_tokens
+                tokens += outcome.new_tokens or 0
             if on_progress is not None:
                 elapsed_s = time.perf_counter() - started
                 on_progress(

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from pytest_jarvis.files import InputError, convert, read_text, suggest
-from pytest_jarvis.types import BASE_ARM, OutcomeKind
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, OutcomeKind
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +20,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt_id: str
     text: str
-    arm: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """`base`, or the name of an adapter."""
+    arm: Annotated[str, msgspec.Meta(pattern=r"^[^\W_][\w-]*$")] | None = None
+    """`base`, or the name of an adapter: letters, digits, `_` and `-`."""
     replicate: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Number of the response to its prompt, from 0; None counts the lines of its arm and prompt."""
     expected_outcome: OutcomeKind | None = None
@@ -32,51 +32,52 @@ _LABEL: Final = "label"
 """Another name of `expected_outcome`, as in files of labelled answers."""
 
 
-def read_answers(path: Path, known: Collection[str]) -> tuple[Answer, ...]:
-    """Return the answers of a file to prompts of the ids `known`, in order.
+def read_answers(path: Path, known: Collection[str]) -> dict[int, Answer]:
+    """Return line -> answer of a file, to prompts of the ids `known`.
 
     A file named `*.csv` has a line of column names; any other is JSON Lines. Raises InputError with the first line that
     is no answer, and for a file without one.
     """
     text = read_text(path)
     lines = _csv_lines(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
-    found = []
+    found: dict[int, Answer] = {}
     for number, line in lines:
         where = f"{path}: line {number}"
         answer = convert(line, Answer, where)
         if answer.prompt_id not in known:
             hint = suggest(answer.prompt_id, sorted(known))
             raise InputError(f"{where}: prompt_id: no prompt '{answer.prompt_id}'{hint}")
-        found.append(answer)
+        found[number] = answer
     if not found:
         raise InputError(f"{path}: no answers: expected at least one line with prompt_id and text")
-    return tuple(found)
+    return found
 
 
-def number_replicates(path: Path, answers: Collection[Answer]) -> dict[str, dict[str, dict[int, str]]]:
-    """Return arm -> prompt id -> replicate -> text; raise InputError for an answer without an arm, or given twice.
+def number_replicates(path: Path, answers: Mapping[int, Answer]) -> dict[str, dict[str, list[str]]]:
+    """Return arm -> prompt id -> texts by replicate; raise InputError for an answer without an arm, or given twice.
 
     Raises InputError for a file without answers of the base, or of an adapter, too.
     """
     arms: dict[str, dict[str, dict[int, str]]] = {}
-    for answer in answers:
+    for line, answer in answers.items():
         if answer.arm is None:
-            raise InputError(
-                f"{path}: prompt '{answer.prompt_id}': no arm: expected '{BASE_ARM}' or the name of an adapter"
-            )
+            raise InputError(f"{path}: line {line}: no arm: expected '{BASE_ARM}' or the name of an adapter")
         own = arms.setdefault(answer.arm, {}).setdefault(answer.prompt_id, {})
         number = len(own) if answer.replicate is None else answer.replicate
         if number in own:
             raise InputError(
-                f"{path}: prompt '{answer.prompt_id}', {answer.arm}: two answers of replicate {number}; "
+                f"{path}: line {line}: prompt '{answer.prompt_id}', {answer.arm}: another answer {number}; "
                 "number the answers of a prompt and arm from 0"
             )
         own[number] = answer.text
-    if BASE_ARM not in arms or len(arms) < 2:
+    if BASE_ARM not in arms or len(arms) < 2 or TWIN_ARM in arms:
         raise InputError(
-            f"{path}: expected answers of arm '{BASE_ARM}' and of an adapter, found {', '.join(sorted(arms)) or 'none'}"
+            f"{path}: expected answers of arm '{BASE_ARM}' and of an adapter by name, found {', '.join(sorted(arms))}"
         )
-    return arms
+    return {
+        arm: {name: [own[number] for number in sorted(own)] for name, own in prompts.items()}
+        for arm, prompts in arms.items()
+    }
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:

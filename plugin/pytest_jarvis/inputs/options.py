@@ -110,6 +110,9 @@ OPTIONS: Final = (
            help="configuration file (default: benchmark_config.json beside pytest.ini)"),
     Option("--jarvis-replay", metavar="REPORT.json",
            help="score and judge the responses of a saved report again, without a model"),
+    Option("--jarvis-answers", metavar="ANSWERS.jsonl", generation=True,
+           help="score and judge answers made elsewhere: JSON Lines or CSV with prompt_id, arm (base, or an adapter's "
+                "name) and text; optional: replicate"),
     # Models.
     Option("--jarvis-model", "model.base_model_id", metavar="ID", generation=True,
            help="base model: a folder, a hub id, a server's name for it, or demo, the embedded one (default: demo); "

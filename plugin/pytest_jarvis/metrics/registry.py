@@ -68,7 +68,7 @@ class Metric:
 
     spec: MetricSpec
     measure: Callable[..., float | None] | None = None
-    fact: Callable[[Response], float] | None = None
+    fact: Callable[[Response], float | None] | None = None
     place: Place = "line"
     switch: Switch | None = None
 
@@ -147,7 +147,7 @@ BUILT_IN: Final[Mapping[str, Metric]] = {
         ),
         Metric(
             spec=MetricSpec(name="tokens", label="Tokens", unit="count", higher_is_better=False),
-            fact=lambda response: float(response.new_tokens),
+            fact=lambda response: response.new_tokens,
             place="detail",
         ),
         Metric(

@@ -25,7 +25,7 @@ _COLLECTOR_NAME = "jarvis-collector"
 _RECORDER_NAME = "jarvis-recorder"
 _CONTROLLER_NAME = "jarvis-controller"
 _NO_CASE = "none"
-NO_MODEL = "--jarvis-replay loads no model"
+NO_MODEL = "--jarvis-replay and --jarvis-answers load no model"
 """Reason to skip a test that needs a model."""
 _OF_A_MODEL = ("quick", "latence")
 """Markers of the tests of a loaded model."""

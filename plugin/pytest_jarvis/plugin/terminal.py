@@ -274,7 +274,7 @@ def _write_report(reporter: TerminalReporter, report: Report, summary: SessionSu
             _write(reporter, line)
         for line in terminal.failure_lines(report.failures):
             _write(reporter, line, red=True)
-    if verbosity >= 0 and summary.settings.config.logging.timings:
+    if verbosity >= 0 and summary.settings.config.logging.timings and report.provenance.timings_s:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
     ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
     for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, with_verdict=judged)]:

@@ -113,9 +113,7 @@ def metric_lines(report: Report) -> list[str]:
 
 def caution_lines(report: Report) -> list[str]:
     """Return the cautions before any number: a scripted or embedded model, missing responses, contamination."""
-    lines = []
-    if not report.metadata.is_real:
-        lines.append(word("labels.fake_engine"))
+    lines = labels.fake_caution(report)
     if report.metadata.is_demo:
         lines.append(
             session.demo_model(

@@ -236,6 +236,14 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """In the folder, and not recorded."""
 
 
+class AnswersFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file of answers made elsewhere, by a model that is not known."""
+
+    file: str
+    """As given."""
+    sha256: str
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything needed to trust or repeat the run."""
 
@@ -262,6 +270,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """None in older reports."""
     replay: ReplayOf | None = None
     """The replayed run, where nothing was generated."""
+    answers: AnswersFile | None = None
+    """Where the responses are from that no engine gave; settings of generation then mean nothing."""
     responses_reused: dict[str, int] = {}
     """Responses from the store, by arm."""
     responses_generated: dict[str, int] = {}

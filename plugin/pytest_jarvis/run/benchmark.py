@@ -136,7 +136,7 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
                     f"configuration: benchmark: {key}: no file '{name}.toml' in {prompts.folder}{suggest(name, known)}"
                 )
     benchmark = Benchmark(settings=settings, prompts=prompts)
-    if settings.replay is None:
+    if settings.replay is None or settings.replay.report is None:
         return benchmark
     from pytest_jarvis.run.replay import match_prompts
 

@@ -82,9 +82,8 @@ def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutc
             responses_failed=0,
         )
         return judge_run(dict.fromkeys(names), facts, settings.gate)
-    # A run that was interrupted in its first look had planned that look.
-    per_arm = len(results.planned) * max(results.facts.samples_per_prompt, settings.gate.looks[0])
-    planned = per_arm * (1 + len(names))
+    per_arm = _planned_by_arm(benchmark, results)
+    planned = sum(per_arm.values())
     failed = [failure for failure in results.failures if failure.stage != "score"]
     drawn = {(row.prompt_id, item.arm, item.replicate) for row in results.rows for item in row.samples}
     measured = {name: sum(row.measured for row in results.rows if row.adapter == name) for name in names}
@@ -98,10 +97,22 @@ def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutc
         responses_missing=max(0, planned - len(drawn) - len(failed)),
         interrupted=results.interrupted,
         prompts_changed=settings.config.benchmark.prompts_sha256 not in {None, prompt_hash(benchmark.cases)},
-        failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), per_arm) for arm in (BASE_ARM, *names)},
+        failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), count) for arm, count in per_arm.items()},
     )
     decisions = {name: results.facts.decisions.get(name) for name in names}
     return judge_run(decisions, facts, settings.gate, results.facts.thresholds)
+
+
+def _planned_by_arm(benchmark: Benchmark, results: SessionResults) -> dict[str, int]:
+    """Return arm -> responses planned; of answers made elsewhere, those that there are and those that lack."""
+    settings, samples = benchmark.settings, results.facts.samples_per_prompt
+    arms = (BASE_ARM, *(adapter.name for adapter in settings.adapters))
+    prompts = [case.prompt_id for case in results.planned]
+    if settings.replay is None or settings.replay.answers is None:
+        # A run that was interrupted in its first look had planned that look.
+        return dict.fromkeys(arms, len(prompts) * max(samples, settings.gate.looks[0]))
+    keys = [key for key in settings.replay.recording.outcomes if key[0] in prompts and key[2] < samples]
+    return {arm: sum(key[1] == arm for key in keys) for arm in arms}
 
 
 def judge_workers(
@@ -273,6 +284,7 @@ def _provenance(benchmark: Benchmark, results: SessionResults, root: Path) -> Pr
         notes=tuple(_notes(benchmark, results)),
         keyword_mode=benchmark.settings.config.metrics.keyword_mode,
         replay=_replay_of(benchmark, facts),
+        answers=benchmark.settings.replay.answers if benchmark.settings.replay else None,
         responses_reused=dict(facts.reused),
         responses_generated=dict(facts.generated),
     )
@@ -297,7 +309,7 @@ def several_processes(workers: int, samples: int) -> Note:
 def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
     """Return the replayed run, and how its prompts differ from the current ones."""
     replay, match = benchmark.settings.replay, benchmark.match
-    if replay is None or match is None:
+    if replay is None or replay.report is None or match is None:
         return None
     metadata, origin = replay.report.metadata, replay.report.provenance
     return ReplayOf(

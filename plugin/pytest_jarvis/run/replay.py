@@ -1,34 +1,41 @@
-"""Replay: the recorded responses, failures and cosines of a saved report, to score them again without a model."""
+"""Replay: responses that exist already, of a saved report or made elsewhere, to score them without a model."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
 from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.answers import number_replicates, read_answers
 from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.report.io import load_report
-from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, Sample
+from pytest_jarvis.report.schema import REPORT_FILE, AnswersFile, FailureRow, Report, Sample
 from pytest_jarvis.types import (
+    ANSWERS,
     BASE_ARM,
     TWIN_ARM,
     TWIN_REPLICATES,
     AdapterSpec,
     EngineDescription,
     Failure,
+    GenerationSettings,
     Identity,
+    ModelSpec,
     Note,
     PromptCase,
+    QuantizationCoverage,
     Request,
     Response,
     ResponseKey,
     Stage,
+    Storage,
 )
 
 if TYPE_CHECKING:
@@ -173,13 +180,23 @@ def _failure(row: FailureRow) -> Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A saved run to score again."""
+    """Responses to score and judge: those of a saved run, or answers made elsewhere."""
 
     source: str
     """The file, as named by the user."""
     sha256: str
-    report: Report
     recording: Recording
+    adapters: tuple[AdapterSpec, ...]
+    """The recorded adapters, in order; in an A/A run, the twin."""
+    model: ModelSpec
+    generation: GenerationSettings
+    looks: tuple[int, ...]
+    """The planned looks; of answers made elsewhere, the most answers to a prompt."""
+    shared_noise: bool
+    answers: AnswersFile | None
+    """The file of answers, also where the saved run judged one."""
+    report: Report | None
+    """The saved run."""
 
     @property
     def kind(self) -> EngineKind:
@@ -187,19 +204,9 @@ class Replay:
         return EngineKind(build=lambda _spec, _settings: ReplayEngine(self.recording))
 
     @property
-    def adapters(self) -> tuple[AdapterSpec, ...]:
-        """The recorded adapters, in order; in an A/A run, the twin."""
-        return tuple(AdapterSpec(name=name, source=source) for name, source in self.report.metadata.adapters.items())
-
-    @property
     def is_twin(self) -> bool:
         """Whether the run was an A/A run."""
-        return TWIN_ARM in self.report.metadata.adapters
-
-    @property
-    def looks(self) -> tuple[int, ...]:
-        """The planned looks."""
-        return self.report.metadata.plan.looks
+        return any(adapter.name == TWIN_ARM for adapter in self.adapters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,32 +220,129 @@ class PromptMatch:
     new: tuple[str, ...]
 
 
-def read_replay(option: argparse.Namespace) -> Replay | None:
-    """Return the run that `--jarvis-replay` names; None without the option.
+def read_replay(option: argparse.Namespace) -> Replay:
+    """Return the run that `--jarvis-replay` names.
 
     Raises InputError for an invalid report, and for options of generation.
     """
-    if option.jarvis_replay is None:
-        return None
-    for one, _ in options_in(option):
-        if one.generation:
-            raise InputError(
-                f"{one.flag}: --jarvis-replay scores responses that are drawn already; leave {one.flag} out"
-            )
+    _refuse_generation(option, "--jarvis-replay")
     file = Path(option.jarvis_replay)
     file = file / REPORT_FILE if file.is_dir() else file
     report = load_report(file)
     if not report.results:
         raise InputError(f"--jarvis-replay {file}: the report holds no response")
-    recording = read_recording(report)
+    plan, origin = report.metadata.plan, report.provenance
+    return Replay(
+        source=file.as_posix(),
+        sha256=_digest(file),
+        recording=_checked(read_recording(report), file, option),
+        adapters=_specs(report.metadata.adapters),
+        model=origin.model,
+        generation=origin.generation,
+        looks=plan.looks,
+        shared_noise=plan.shared_noise,
+        answers=origin.answers,
+        report=report,
+    )
+
+
+def replay_answers(option: argparse.Namespace, cases: Sequence[PromptCase]) -> Replay:
+    """Return the answers in the file that `--jarvis-answers` names, to `cases`; no answer at all is a failure.
+
+    Raises InputError for an invalid file, and for options of generation.
+    """
+    _refuse_generation(option, "--jarvis-answers")
+    file = Path(option.jarvis_answers)
+    texts = {case.prompt_id: case.text for case in cases}
+    arms = number_replicates(file, read_answers(file, texts))
+    outcomes: list[Response | Failure] = []
+    for arm, name in itertools.product(arms, texts):
+        found = arms[arm].get(name, [])
+        outcomes += [_answer(name, arm, number, text) for number, text in enumerate(found)]
+        if not found:
+            reason = Note("no_answer", {"file": file.as_posix()})
+            outcomes.append(Failure(prompt_id=name, arm=arm, replicate=0, stage="generate", reason=reason))
+    source, sha256 = file.as_posix(), _digest(file)
+    adapters = _specs({name: source for name in arms if name != BASE_ARM})
+    most = max(len(found) for own in arms.values() for found in own.values())
+    recording = Recording(
+        engine=_UNKNOWN_ENGINE,
+        texts=texts,
+        outcomes={outcome.key: outcome for outcome in outcomes},
+        reused=frozenset(),
+        replicates=most,
+        cosine_detail="none",
+        cosines={},
+        prompt_cosines={},
+        mismatched_cosine=None,
+        made_at={},
+        timings_s={},
+    )
+    return Replay(
+        source=source,
+        sha256=sha256,
+        recording=_checked(recording, file, option),
+        adapters=adapters,
+        model=ModelSpec(base_model_id=ANSWERS, quantization="none", adapters=adapters),
+        generation=GenerationSettings(),
+        looks=(most,),
+        shared_noise=False,
+        answers=AnswersFile(file=source, sha256=sha256),
+        report=None,
+    )
+
+
+_UNKNOWN_ENGINE: Final = EngineDescription(
+    engine=ANSWERS,
+    base_model=ANSWERS,
+    display_name="answers made elsewhere",
+    is_demo=False,
+    is_real=False,
+    device="none",
+    compute_dtype="none",
+    coverage=QuantizationCoverage(storage=Storage(format="none"), share_4bit=None),
+    adapters=(),
+    batching="none",
+    memory=(),
+)
+
+
+def _answer(prompt_id: str, arm: str, replicate: int, text: str) -> Response:
+    return Response(
+        prompt_id=prompt_id,
+        arm=arm,
+        replicate=replicate,
+        text=text.strip(),
+        thinking=None,
+        finish_reason="stop",
+        prompt_tokens=None,
+        new_tokens=None,
+        duration_s=None,
+        first_token_s=None,
+    )
+
+
+def _specs(adapters: Mapping[str, str]) -> tuple[AdapterSpec, ...]:
+    return tuple(AdapterSpec(name=name, source=source) for name, source in adapters.items())
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _refuse_generation(option: argparse.Namespace, named: str) -> None:
+    for one, _ in options_in(option):
+        if one.generation and one.flag != named:
+            raise InputError(f"{one.flag}: {named} scores responses that are drawn already; leave {one.flag} out")
+
+
+def _checked(recording: Recording, file: Path, option: argparse.Namespace) -> Recording:
     if option.jarvis_samples is not None and option.jarvis_samples > recording.replicates:
         raise InputError(
             f"--jarvis-samples {option.jarvis_samples}: {file} holds {recording.replicates} responses per prompt and "
             f"arm; ask for at most {recording.replicates}"
         )
-    return Replay(
-        source=file.as_posix(), sha256=hashlib.sha256(file.read_bytes()).hexdigest(), report=report, recording=recording
-    )
+    return recording
 
 
 def match_prompts(replay: Replay, cases: Iterable[PromptCase]) -> PromptMatch:

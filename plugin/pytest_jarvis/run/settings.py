@@ -26,7 +26,7 @@ from pytest_jarvis.inputs.config import (
     resolve_server,
 )
 from pytest_jarvis.inputs.options import options_in
-from pytest_jarvis.inputs.prompts import packaged_prompts
+from pytest_jarvis.inputs.prompts import further_prompts, load_prompts, packaged_prompts
 from pytest_jarvis.types import (
     BASE_ARM,
     LOOKS,
@@ -85,7 +85,7 @@ class Settings:
     """Whether to store responses; those of a replay are another run's."""
     store_path: Path
     replay: Replay | None = None
-    """The run to score again; its generation settings are those of its report."""
+    """The run to score again, with its settings of generation, or answers made elsewhere."""
     baseline: RegressionBaseline | None = None
     """The run to test the candidate against."""
 
@@ -96,9 +96,10 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     `root` is the folder of the configuration, the prompts and the reports.
     """
     conf, file = read_configuration(option.jarvis_config, root)
-    replay = _read_replay(option)
-    kind = replay.kind if replay else find_engine_kind(option)
     conf = override(conf, option)
+    prompts_folder = resolve_prompts(conf, option, file.parent, root)
+    replay = _read_replay(option, conf, prompts_folder)
+    kind = replay.kind if replay else find_engine_kind(option)
     if option.jarvis_base_url is not None and not kind.asks_server:
         engine = option.jarvis_engine or DEFAULT_ENGINE
         raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine server")
@@ -106,7 +107,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         _refuse_toolless(conf, kind, option.jarvis_engine)
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent, kind)
     twin = replay.is_twin if replay else option.jarvis_aa
-    generation = replay.report.provenance.generation if replay else resolve_generation(conf.generation)
+    generation = replay.generation if replay else resolve_generation(conf.generation)
+    model = replay.model if replay else resolve_model(conf, kind, () if twin else adapters)
     folder = _check_report_folder(option.jarvis_report_dir)
     written = option.jarvis_report or folder is not None
     if option.jarvis_strict and not written:
@@ -117,19 +119,19 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
         config=conf,
         engine="replay" if replay else option.jarvis_engine or DEFAULT_ENGINE,
         kind=kind,
-        model=replay.report.provenance.model if replay else resolve_model(conf, kind, () if twin else adapters),
+        model=model,
         adapters=adapters,
         detections=detections,
         twin=twin,
         generation=generation,
-        prompts_folder=resolve_prompts(conf, option, file.parent, root),
+        prompts_folder=prompts_folder,
         training_data=tuple(Path(name) for name in option.jarvis_training_data)
         or tuple(file.parent / name for name in conf.benchmark.training_data),
         gate=_resolve_gate(conf, option, replay, generation, twin=twin),
         write_report=written,
         report_folder=folder,
         reports_root=root / conf.output.folder,
-        run_name=_fill_run_name(conf, adapters[0].name),
+        run_name=_fill_run_name(conf.output.run_name, model.base_model_id, adapters[0].name),
         replay=replay,
         reads_store=option.jarvis_reuse and not replay,
         writes_store=written and not replay,
@@ -206,9 +208,8 @@ def resolve_adapters(
     return tuple(specs), tuple(detections)
 
 
-def _fill_run_name(conf: Config, adapter: str) -> str:
-    model = arm_name(Path(conf.model.base_model_id)) or "model"
-    return conf.output.run_name.replace("{model}", model).replace("{adapter}", adapter)
+def _fill_run_name(pattern: str, base: str, adapter: str) -> str:
+    return pattern.replace("{model}", arm_name(Path(base)) or "model").replace("{adapter}", adapter)
 
 
 def _join_path(folder: Path, source: str) -> str:
@@ -232,7 +233,7 @@ def _resolve_gate(
         strict=asked.strict,
         inconclusive=asked.inconclusive,
         max_failure_share=asked.max_failure_share,
-        shared_noise=not twin,
+        shared_noise=replay.shared_noise if replay else not twin,
         deterministic=generation.is_greedy,
     )
 
@@ -317,13 +318,16 @@ def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
     return found
 
 
-def _read_replay(option: argparse.Namespace) -> Replay | None:
-    """Return the run to score again; import the reader of reports for it alone, so that collecting costs nothing."""
-    if option.jarvis_replay is None:
+def _read_replay(option: argparse.Namespace, conf: Config, prompts: Path) -> Replay | None:
+    """Return the responses to score; import the reader of reports for them alone, so that collecting costs nothing."""
+    if option.jarvis_replay is None and option.jarvis_answers is None:
         return None
-    from pytest_jarvis.run.replay import read_replay
+    from pytest_jarvis.run.replay import read_replay, replay_answers
 
-    return read_replay(option)
+    if option.jarvis_replay is not None:
+        return read_replay(option)
+    further = further_prompts(tools=False, guards=conf.benchmark.guards)
+    return replay_answers(option, load_prompts(prompts, add=further).cases)
 
 
 def _check_report_folder(named: str | None) -> Path | None:

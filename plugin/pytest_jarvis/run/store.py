@@ -391,7 +391,7 @@ class ResponseCache:
                 wanted = {response_key(identity): request for identity, request in identities if identity is not None}
                 stored = self._store.find(wanted)
                 limit = inf if self._timeout_s is None else self._timeout_s
-                found = [stored[key] for key in wanted if key in stored and stored[key].duration_s <= limit]
+                found = [stored[key] for key in wanted if key in stored and (stored[key].duration_s or 0) <= limit]
         return found
 
     def put(self, request: Request, response: Response) -> None:

@@ -11,7 +11,7 @@ from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, labe
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import TWIN_ARM, AdapterProof, EngineDescription, ServerFacts, Storage
+from pytest_jarvis.types import ANSWERS, TWIN_ARM, AdapterProof, EngineDescription, ServerFacts, Storage
 
 
 def tuned_arm(report: Report) -> str:
@@ -22,16 +22,23 @@ def tuned_arm(report: Report) -> str:
 def cautions(report: Report) -> list[str]:
     """Return what to know before any number: a scripted engine, missing responses, a partial selection."""
     return [
-        *([] if report.metadata.is_real else [word("labels.fake_engine")]),
+        *fake_caution(report),
         *([] if report.complete else [word("labels.incomplete")]),
         *([] if report.metadata.full_selection else [word("labels.partial")]),
     ]
 
 
+def fake_caution(report: Report) -> list[str]:
+    """Return the caution on responses of a script, or of a file; empty where a model gave them."""
+    if report.metadata.is_real:
+        return []
+    return [word("labels.given_answers") if report.metadata.engine == ANSWERS else word("labels.fake_engine")]
+
+
 def model_label(engine: EngineDescription) -> str:
-    """Return the label of the model; never a model's name for a scripted engine."""
+    """Return the label of the model; never a model's name for a scripted engine, or for answers made elsewhere."""
     if not engine.is_real:
-        return word("labels.fake_model")
+        return word("labels.unknown_model") if engine.engine == ANSWERS else word("labels.fake_model")
     return word("labels.demo_model") if engine.is_demo else engine.display_name
 
 
@@ -104,7 +111,9 @@ def quotation(text: str) -> str:
     return f"«{NBSP}{text}{NBSP}»"
 
 
-def responses_planned(per_prompt: int, total: int) -> str:
+def responses_planned(per_prompt: int, total: int, *, equal: bool = True) -> str:
+    if not equal:
+        return f"jusqu’à {per_prompt} par prompt et par bras, {total} attendues en tout"
     return f"{per_prompt} par prompt et par bras, {total} prévues en tout"
 
 

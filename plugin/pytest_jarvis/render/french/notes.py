@@ -14,8 +14,8 @@ from pytest_jarvis.types import Note, NoteCode, format_value
 
 def _several_processes(values: Mapping[str, Any]) -> str:
     return (
-        f"{values['workers']} processus (pytest-xdist), chacun ses prompts : {plural(values['samples'], 'réponse')} "
-        "par prompt et par bras, en un seul tirage, sans arrêt anticipé."
+        f"{values['workers']} processus (pytest-xdist), chacun ses prompts : jusqu’à "
+        f"{plural(values['samples'], 'réponse')} par prompt et par bras, en un seul tirage, sans arrêt anticipé."
     )
 
 

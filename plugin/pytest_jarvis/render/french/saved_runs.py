@@ -32,7 +32,7 @@ from pytest_jarvis.stats.regression import (
     SettingChange,
     StoredRun,
 )
-from pytest_jarvis.types import Storage
+from pytest_jarvis.types import ANSWERS, Storage
 
 _MOST_IDS: Final = 8
 
@@ -41,16 +41,27 @@ def replay_label(source: str) -> str:
     return f"relecture de {printable(source)}"
 
 
+def answers_label(source: str) -> str:
+    return f"réponses lues dans {printable(source)}"
+
+
 def replay_notes(report: Report) -> list[str]:
-    """Return the notes on a replayed report; empty for any other."""
-    replay = report.provenance.replay
-    return [] if replay is None else list(map(typeset, _replay_sentences(report, replay)))
+    """Return the notes on a replayed report, and on answers made elsewhere; empty for any other."""
+    replay, answers = report.provenance.replay, report.provenance.answers
+    sentences = [] if replay is None else list(_replay_sentences(report, replay))
+    if answers is not None:
+        sentences.append(
+            f"Réponses lues dans {printable(answers.file)} (SHA-256 {printable(answers.sha256)}) : le modèle, le "
+            "moteur et les réglages qui les ont faites sont inconnus. Cosinus, durées et tokens ne sont pas mesurés ; "
+            "les réponses des bras ne vont pas par paires."
+        )
+    return list(map(typeset, sentences))
 
 
 def replay_mark(report: Report) -> str:
     """Return the short form of `replay_notes`; empty without a replay."""
-    replay = report.provenance.replay
-    return "" if replay is None else replay_label(replay.report)
+    replay, answers = report.provenance.replay, report.provenance.answers
+    return replay_label(replay.report) if replay else answers_label(answers.file) if answers else ""
 
 
 def _join_ids(names: Sequence[str]) -> str:
@@ -378,7 +389,8 @@ def no_run(folder: str) -> str:
 
 def series_title(place: int, series: Series) -> str:
     """Return what the runs of a series share, and why they are not comparable to the series before."""
-    fake = "" if series.is_real else ", moteur factice"
+    made = "réponses fournies par un fichier" if series.base_model == ANSWERS else "moteur factice"
+    fake = "" if series.is_real else f", {made}"
     sentence = (
         f"Série {place} : {printable(series.base_model)}, {printable(storage(series.quantization))}, prompts "
         f"{series.prompt_hash[:8]}{fake} ({plural(series.runs, 'essai')})"

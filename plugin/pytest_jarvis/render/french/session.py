@@ -26,7 +26,7 @@ from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import DeviceMemory, EngineDescription
+from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import ArmCount, StoreStats
@@ -55,7 +55,7 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
         f"adaptateur{'s' if len(engine.adapters) > 1 else ''}{NBSP}: {named}" if named else "",
         f"chargé en {seconds(load_s)}",
     ]
-    return [part for part in parts if part]
+    return parts[:1] if engine.engine == ANSWERS else [part for part in parts if part]
 
 
 def case_columns() -> tuple[str, str, str]:

@@ -141,8 +141,8 @@ function renderMeasures(one, response) {
     ...response.extras.map((value, place) => (isMissing(value) ? null : item(data.extras[place][0], number(value)))),
     response.choice ? item(words.choice, response.choice.name, response.choice.right ? "right" : "warned") : null,
     response.tools.length ? item(words.tools, response.tools.join(", "), "tools") : null,
-    item("", counted(words.tokens, response.tokens)),
-    item("", `${number(response.seconds, 1)}\u00a0s`),
+    isMissing(response.tokens) ? null : item("", counted(words.tokens, response.tokens)),
+    isMissing(response.seconds) ? null : item("", `${number(response.seconds, 1)}\u00a0s`),
     response.finish ? item("", words.finish[response.finish], "warned") : null,
     response.cut ? item("", counted(words.cut, response.cut), "warned") : null,
   );

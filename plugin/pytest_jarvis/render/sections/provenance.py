@@ -37,9 +37,11 @@ def identity(report: Report, insights: Insights) -> Iterator[Block]:
         engine=metadata.engine,
         date=metadata.timestamp.replace("T", " ").removesuffix("+00:00"),
         prompts=prompt_count(report.statistics),
-        responses=labels.responses_planned(metadata.samples_per_prompt, insights.responses_planned),
+        responses=labels.responses_planned(
+            metadata.samples_per_prompt, insights.responses_planned, equal=run.answers is None
+        ),
         rule=typeset(rule),
-        seed=str(run.seed),
+        seed="" if run.answers else str(run.seed),
         commit=f"{commit}, {word('labels.uncommitted')}" if run.dirty else commit,
     )
 
@@ -116,7 +118,7 @@ def provenance(report: Report) -> Iterator[Block]:
                 served="" if server is None else labels.served_sentence(server),
                 embedding=engine.embedding or "",
                 batching=table("labels.batching")[engine.batching],
-                generation=_generation(run.generation),
+                generation="" if run.answers else _generation(run.generation),
                 system_prompt=run.generation.system_prompt or "",
             ).rows,
         )

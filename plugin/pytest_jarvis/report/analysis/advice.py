@@ -54,8 +54,9 @@ class DiagnosticWarning:
 def describe_arm(samples: Sequence[Sample]) -> ArmDiagnostics:
     """Return the means and shares over an arm's responses."""
 
-    def average(values: Iterable[int]) -> float | None:
-        return sum(values) / len(samples) if samples else None
+    def average(values: Iterable[int | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
 
     return ArmDiagnostics(
         responses=len(samples),

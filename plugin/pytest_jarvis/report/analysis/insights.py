@@ -129,15 +129,24 @@ def insights(report: Report) -> Insights:
         adapters=tuple(_of_adapter(report, name) for name in report.metadata.adapters),
         ranking=rank_adapters(report),
         failures=_count_failures(report, arms),
-        responses_planned=report.statistics.planned_tests * report.metadata.samples_per_prompt * len(arms),
+        responses_planned=_count_planned(report, len(arms)),
     )
+
+
+def _count_planned(report: Report, arms: int) -> int:
+    """Return how many responses were planned; of answers made elsewhere, those that there are and those that lack."""
+    if report.provenance.answers is None:
+        return report.statistics.planned_tests * report.metadata.samples_per_prompt * arms
+    found = {(row.prompt_id, one.arm, one.replicate) for row in report.results for one in row.samples}
+    return len(found) + sum(failure.stage != "score" for failure in report.failures)
 
 
 def _of_adapter(report: Report, name: str) -> AdapterInsight:
     rows = [row for row in report.of_adapter(name) if row.measured]
-    # The twin has noise of its own, where every other arm shares it, and no gain to decide on.
-    shared = name != TWIN_ARM
-    decision = report.decisions.get(name) if shared else None
+    # The twin has no gain to decide on.
+    is_twin = name == TWIN_ARM
+    shared = report.metadata.plan.shared_noise and not is_twin
+    decision = None if is_twin else report.decisions.get(name)
     alpha = decision.alpha if decision else report.metadata.plan.alpha
     statistics = report.by_adapter[name]
     changes = find_changes(report, rows, shared_noise=shared)
@@ -156,7 +165,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
         ),
-        weakest=_weakest(rows, list(statistics.by_category), alpha, gain) if shared else None,
+        weakest=_weakest(rows, list(statistics.by_category), alpha, gain) if not is_twin else None,
         changes=changes,
         improvements=improvements,
         weaknesses=pick_weaknesses(changes, improvements),
@@ -240,11 +249,13 @@ def rank_adapters(report: Report) -> Ranking | None:
     if len(arms) < 3 or BASE_ARM not in answered:
         return None
     scores: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+    noise = report.metadata.plan.shared_noise
     for by_arm in found.values():
         shared = sorted(set.intersection(*(set(by_arm.get(arm, {})) for arm in arms)))
         for arm in arms if shared else ():
-            scores[arm].append([by_arm[arm][replicate] for replicate in shared])
-    return rank_arms(scores, alpha=_ranking_alpha(report, len(arms))) if scores[BASE_ARM] else None
+            scores[arm].append([by_arm[arm][replicate] for replicate in (shared if noise else sorted(by_arm[arm]))])
+    alpha = _ranking_alpha(report, len(arms))
+    return rank_arms(scores, alpha=alpha, shared_noise=noise) if scores[BASE_ARM] else None
 
 
 def _ranking_alpha(report: Report, arms: int) -> float:

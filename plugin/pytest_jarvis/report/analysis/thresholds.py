@@ -98,12 +98,14 @@ def judge_rows(
     known = {name: metric.spec for name, metric in BUILT_IN.items()}
     known |= {spec.name: spec for own in rows.values() for spec in line_specs(own, declared)}
     bars = list_bars(section, plan, known)
-    arms = {name: {bar: _read(own, bar, known.get(bar.metric)) for bar in bars} for name, own in rows.items()}
+    arms = {name: {bar: _read(own, bar, known.get(bar.metric), plan) for bar in bars} for name, own in rows.items()}
     return judge_look(arms, plan=plan, index=index, earlier=earlier)
 
 
-def _read(rows: Sequence[ResultRow], bar: Bar, spec: MetricSpec | None) -> tuple[list[Values], list[Values]]:
-    """Return the values of base and adapter on the replicates that both have; of pairs, the second alone."""
+def _read(
+    rows: Sequence[ResultRow], bar: Bar, spec: MetricSpec | None, plan: GatePlan
+) -> tuple[list[Values], list[Values]]:
+    """Return the values of base and adapter, of shared noise on the replicates that both have; of pairs, the second."""
     own = [row for row in rows if bar.category in {None, row.category}]
     if spec is not None and spec.per == "pair":
         return ([], collect_pair_scores(own, spec)) if bar.measure == "mean" else ([], [])
@@ -113,5 +115,5 @@ def _read(rows: Sequence[ResultRow], bar: Bar, spec: MetricSpec | None) -> tuple
         scored = ({one.replicate for one in samples if one.score(bar.metric) is not None} for samples in arms)
         if shared := len(set.intersection(*scored)):
             base, tuned = pair_values(row, bar.metric)
-            pairs.append((base[:shared], tuned[:shared]))
+            pairs.append((base[:shared], tuned[:shared]) if plan.shared_noise else (base, tuned))
     return [base for base, _ in pairs], [tuned for _, tuned in pairs]
