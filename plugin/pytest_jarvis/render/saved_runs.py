@@ -174,7 +174,7 @@ def _share(value: float | None) -> str:
 
 
 _WIDTH: Final = 79
-_COLUMNS: Final = (16, 8, 11, 3, 8, 16, 11)
+_COLUMNS: Final = (16, 8, 9, 5, 8, 16, 11)
 _BAR: Final = 48
 _HIGHEST: Final = 10.0
 """Larger gains are drawn at the edge."""
@@ -206,7 +206,7 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
     return (
         *run,
         shorten(printable(entry.adapter), _COLUMNS[2]),
-        str(entry.replicates),
+        percent(entry.share_done, 0),
         "" if entry.is_twin else percent(entry.gain, signed=True),
         "" if entry.is_twin else gain_interval(entry.interval) if entry.interval else "",
         wording.verdict_of(entry),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -19,14 +20,16 @@ from pytest_jarvis.render.french.formats import (
     printable,
     seconds,
     shorten,
-    signed,
     width_of,
 )
 from pytest_jarvis.render.french.metrics import (
+    difference,
+    figure,
     label_of,
     means_line,
     metric_line,
     not_measured,
+    short_label,
     short_means,
     verdict_sentences,
 )
@@ -35,6 +38,7 @@ from pytest_jarvis.render.french.verdicts import adapters_sentence, decision_lin
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
 from pytest_jarvis.report.analysis.advice import find_warnings
+from pytest_jarvis.report.analysis.insights import ranked_metric
 from pytest_jarvis.report.schema import AdapterStatistics, Averages, FailureRow, Figure, MetricResult, Report, ResultRow
 from pytest_jarvis.stats.gate import GateOutcome
 from pytest_jarvis.stats.ranking import NoiseFloor, Ranking
@@ -267,11 +271,12 @@ def choice_lines(report: Report) -> list[str]:
 
 
 def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool = True) -> list[str]:
-    """Return the arms by relevance, the highest first, then the pairs of adapters if the run is judged."""
+    """Return the arms, the highest first, then the pairs of adapters if the run is judged."""
     if ranking is None:
         return []
-    places = ", ".join(f"{printable(place.name)} {number(place.estimate.mean, 3)}" for place in ranking.arms)
-    lines = wrap(f"{word('labels.ranking')} : {places}", _LINE)
+    spec = BUILT_IN[ranked_metric(report)].spec
+    places = ", ".join(f"{printable(place.name)} {figure(place.estimate.mean, spec.unit)}" for place in ranking.arms)
+    lines = wrap(f"{word('labels.ranking')} ({short_label(spec)}) : {places}", _LINE)
     if not (with_verdict and is_judged(report)):
         return lines
     names = [place.name for place in ranking.arms if place.name != BASE_ARM]
@@ -281,7 +286,8 @@ def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool
             continue
         if len(names) <= _MOST_RANKED or (pair.better, pair.worse) in next_to:
             sentence = labels.shown_sentence(printable(pair.better), printable(pair.worse), shown=pair.shown)
-            figures = f"{signed(pair.difference.difference)} {bracket(pair.difference.interval, signed)}"
+            write = partial(difference, unit=spec.unit)
+            figures = f"{write(pair.difference.difference)} {bracket(pair.difference.interval, write)}"
             lines += _indented(wrap(f"{sentence} ({figures})", _LINE - 4))
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec, list_specs
+from pytest_jarvis.metrics.registry import DEEDS, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.report.analysis.metrics import all_specs, metric_names
 from pytest_jarvis.report.comparability import compare_prompts, obstacles_between, pair_adapters, setting_changes
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
@@ -129,7 +129,8 @@ def judge_regression(
     if stored is None or run is None:
         return settle(outcome, fail=fail, strict=strict)
     overlap, obstacles = compare_prompts(stored, new), list(obstacles_between(stored, new))
-    scopes = _scopes(*_rows_of_both(stored, new, (run.adapter, candidate), overlap.common))
+    rows = _rows_of_both(stored, new, (run.adapter, candidate), overlap.common)
+    scopes = {(metric, scope): pair for metric in (RELEVANCE, DEEDS) for scope, pair in _scopes(*rows, metric).items()}
     if not scopes and "no_common_prompt" not in obstacles:
         obstacles.append("not_measured")
     changed = replace(
@@ -178,9 +179,11 @@ def _tables(
     return found
 
 
-def _scopes(before: Mapping[str, ResultRow], after: Mapping[str, ResultRow]) -> dict[str, tuple[Table, Table]]:
+def _scopes(
+    before: Mapping[str, ResultRow], after: Mapping[str, ResultRow], metric: str
+) -> dict[str, tuple[Table, Table]]:
     scopes: dict[str, tuple[Table, Table]] = {}
-    for name, (stored, new) in _tables(before, after, RELEVANCE).items():
+    for name, (stored, new) in _tables(before, after, metric).items():
         for scope in (OVERALL, after[name].category):
             both = scopes.setdefault(scope, ([], []))
             both[0].append(stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pytest_jarvis.metrics.registry import DEEDS
 from pytest_jarvis.report.comparability import series_key
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.contrasts import Interval
@@ -30,6 +31,8 @@ class HistoryEntry:
     replicates: int
     """Responses per prompt and arm behind the gain; fewer for an adapter that was settled early."""
     prompts: int
+    share_done: float | None
+    """Share of the adapter's responses that did what was asked."""
     gain: float | None
     interval: Interval | None
     """Of the gain, as the gate judged it."""
@@ -110,6 +113,7 @@ def history_entries(
                 machine=origin.machine.label,
                 replicates=metadata.samples_per_prompt if decision is None else decision.replicates[1],
                 prompts=averages.total_tests,
+                share_done=averages.figure(DEEDS).finetuned,
                 gain=averages.relevance_gain if decision is None else decision.gain,
                 interval=None if decision is None else decision.judged_interval,
                 min_gain=metadata.plan.min_gain,

@@ -47,8 +47,9 @@ class ScopeTest:
     """Empty over all prompts."""
     prompts: int
     difference: Difference
-    """new - stored of the candidate's relevance, its interval at the test's level by Holm."""
+    """new - stored of the candidate, its interval at the test's level by Holm."""
     proven_drop: bool
+    metric: str = "jarvis_relevance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +126,11 @@ class RegressionOutcome:
 
 
 def find_drops(
-    scopes: Mapping[str, tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
+    scopes: Mapping[tuple[str, str], tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
 ) -> tuple[ScopeTest, ...]:
-    """Return a test of each scope (`OVERALL` or a category) from its scores stored and new, same prompts in both.
+    """Return a test of each scope, a metric and `OVERALL` or a category, from its scores stored and new.
+
+    The prompts are the same in both.
 
     Holm's procedure over all scopes, so that a drop is claimed wrongly in at most `alpha` of runs. The two runs count
     as independent: with one seed for both they are alike, and the test errs less than stated. ValueError as `compare`.
@@ -136,19 +139,20 @@ def find_drops(
     steps = holm([1.0 if p is None else p for p in p_values], alpha)
     return tuple(
         ScopeTest(
-            category=name,
+            category=category,
             prompts=len(stored),
             difference=compare(stored, new, alpha=step.alpha, shared_noise=False),
             proven_drop=step.rejected,
+            metric=metric,
         )
-        for (name, (stored, new)), step in zip(scopes.items(), steps, strict=True)
+        for ((metric, category), (stored, new)), step in zip(scopes.items(), steps, strict=True)
     )
 
 
 def find_shifts(
     scopes: Mapping[str, tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
 ) -> tuple[ScopeShift, ...]:
-    """Return the change of each scope; `scopes` as in `find_drops`.
+    """Return the change of each scope, `OVERALL` or a category, from its scores stored and new.
 
     Holm's procedure over the scopes for drops and again for rises, each at `alpha`: among scopes that did not move, a
     drop is claimed in at most `alpha` of runs, and so is a rise.

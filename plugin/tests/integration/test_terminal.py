@@ -63,8 +63,8 @@ def test_what_a_test_asks_to_show_is_in_the_summary(project) -> None:
 
 def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(project, scripted_by) -> None:
     engine = scripted_by(
-        "ANSWERS = {'v1': 'ouvre', 'v2': 'ouvre une application'}\n"
-        "def script(request):\n    return ANSWERS.get(request.arm, 'non')"
+        "ANSWERS = {'v1': 'ouvre', 'v2': 'Le logiciel est ouvert.'}\n"
+        "def script(request):\n    return ANSWERS.get(request.arm, 'Je ne sais pas.')"
     )
     adapters = [part for name in ("v1", "v2") for part in ("--jarvis-adapter", f"{name}=demo:{name}")]
     result = project.run("--jarvis-report-dir", "out", *adapters, engine=engine)
@@ -79,7 +79,7 @@ def test_each_of_several_adapters_has_its_own_lines_in_the_closing_block(project
             "  v2 *3/3*",
             "v1 · Bon outil choisi*",
             "v2 · Bon outil choisi*",
-            "Classement*: v2 *, v1 *, base *",
+            "Classement*: v2 *",
             "  v2 devant v1, écart *",
         ]
     )

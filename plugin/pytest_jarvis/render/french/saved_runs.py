@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from pytest_jarvis.metrics.registry import RELEVANCE, MetricSpec
+from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec
 from pytest_jarvis.render.french.formats import (
     bar_percent,
     bracket,
@@ -17,7 +18,8 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.labels import storage
-from pytest_jarvis.render.french.metrics import LABELS
+from pytest_jarvis.render.french.metrics import LABELS, figure
+from pytest_jarvis.render.french.metrics import difference as change
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.comparison import ArmComparison, MetricDifference, RunComparison
 from pytest_jarvis.report.history import HistoryEntry, Series
@@ -208,7 +210,7 @@ def baseline_cleared(path: str) -> str:
     return typeset(f"Référence retirée : {printable(path)}")
 
 
-REGRESSION_HEADS: Final = ("Pertinence", "prompts", "avant", "après", "écart", "intervalle", "jugement")
+REGRESSION_HEADS: Final = ("Mesure", "prompts", "avant", "après", "écart", "intervalle", "jugement")
 _MOST_CHANGES: Final = 8
 
 
@@ -219,9 +221,8 @@ def regression_sentence(outcome: RegressionOutcome) -> str:
             f"~ RÉGRESSION NON JUGÉE : {' ; '.join(table('saved_runs.obstacles')[one] for one in outcome.obstacles)}."
         )
     if outcome.verdict == "DROP":
-        return typeset(
-            f"✗ RÉGRESSION PROUVÉE : la pertinence de {name} a baissé (erreur ≤ {percent(outcome.alpha, 0)})."
-        )
+        what = " et ".join(dict.fromkeys(LABELS[test.metric][1] for test in outcome.drops))
+        return typeset(f"✗ RÉGRESSION PROUVÉE : {what} en baisse pour {name} (erreur ≤ {percent(outcome.alpha, 0)}).")
     return typeset(f"✓ Aucune régression prouvée de {name} (erreur ≤ {percent(outcome.alpha, 0)}).")
 
 
@@ -238,31 +239,32 @@ def regression_details(outcome: RegressionOutcome, report: Report) -> list[str]:
 
 def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
     """Return the cells of one test, under `REGRESSION_HEADS`."""
-    difference = test.difference
+    difference, unit = test.difference, BUILT_IN[test.metric].spec.unit
     return (
         _scope_label(test, report),
         str(test.prompts),
-        number(difference.first_mean, 3),
-        number(difference.second_mean, 3),
-        signed(difference.difference),
-        bracket(difference.interval, signed),
+        *(figure(mean, unit) for mean in (difference.first_mean, difference.second_mean)),
+        change(difference.difference, unit),
+        bracket(difference.interval, partial(change, unit=unit)),
         "✗ baisse" if test.proven_drop else "–",
     )
 
 
 def _scope_label(test: ScopeTest, report: Report) -> str:
-    return report.category_label(test.category) if test.category else word("labels.total")
+    scope = report.category_label(test.category) if test.category else word("labels.total")
+    return f"{scope}, {LABELS[test.metric][1]}" if test.metric != RELEVANCE else scope
 
 
 def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
     if outcome.stored is not None:
         yield _stored_sentence(outcome.stored, outcome.adapter)
     for test in outcome.drops:
-        difference = test.difference
+        difference, unit = test.difference, BUILT_IN[test.metric].spec.unit
         yield (
-            f"{printable(_scope_label(test, report))} : {number(difference.first_mean, 3)} → "
-            f"{number(difference.second_mean, 3)}, {signed(difference.difference)} "
-            f"{bracket(difference.interval, signed)} sur {plural(test.prompts, 'prompt')}."
+            f"{printable(_scope_label(test, report))} : {figure(difference.first_mean, unit)} → "
+            f"{figure(difference.second_mean, unit)}, {change(difference.difference, unit)} "
+            f"{bracket(difference.interval, partial(change, unit=unit))} "
+            f"sur {plural(test.prompts, 'prompt')}."
         )
     overlap = outcome.overlap
     if overlap is not None and (overlap.only_stored or overlap.only_new or overlap.changed):
@@ -380,7 +382,7 @@ def _causes(found: RunComparison, arm: ArmComparison, moved: Direction | None) -
         yield "Des réglages diffèrent aussi (voir plus haut) : l’écart n’est peut-être pas celui des seuls poids."
 
 
-HISTORY_HEADS: Final = ("date (UTC)", "commit", "adaptateur", "k", "gain", "intervalle", "verdict")
+HISTORY_HEADS: Final = ("date (UTC)", "commit", "adapt.", "fait", "gain", "intervalle", "verdict")
 
 
 def no_run(folder: str) -> str:
@@ -436,6 +438,6 @@ def trend_written(path: str) -> str:
 
 def history_legend(*, dirty: bool) -> str:
     return typeset(
-        "[──o──] : intervalle et gain vu ; │ : gain nul. k : réponses par prompt sur lesquelles porte le verdict."
+        "[──o──] : intervalle et gain vu ; │ : gain nul. fait : part des actions faites."
         + (" + : fichiers modifiés depuis le commit." if dirty else "")
     )

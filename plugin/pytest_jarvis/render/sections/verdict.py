@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list_specs
-from pytest_jarvis.render.blocks import (
-    Block,
-    Cell,
-    Column,
-    Table,
-    Text,
-    Tone,
-    columns,
-    items,
-    prompt_count,
-    score,
-    with_name,
-)
+from pytest_jarvis.render.blocks import Block, Cell, Column, Table, Text, Tone, columns, items, prompt_count, with_name
 from pytest_jarvis.render.french import labels, metrics, saved_runs
 from pytest_jarvis.render.french.explanations import (
     advice_of,
@@ -26,7 +15,7 @@ from pytest_jarvis.render.french.explanations import (
     warning_sentence,
     weakest_sentence,
 )
-from pytest_jarvis.render.french.formats import DASH, bracket, gain_interval, number, percent, signed
+from pytest_jarvis.render.french.formats import DASH, bracket, gain_interval, percent
 from pytest_jarvis.render.french.verdicts import (
     adapters_sentence,
     decision_line,
@@ -36,7 +25,7 @@ from pytest_jarvis.render.french.verdicts import (
     threshold_rules,
 )
 from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights
+from pytest_jarvis.report.analysis.insights import AdapterInsight, Insights, ranked_metric
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.regression import RegressionVerdict
 
@@ -114,15 +103,17 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     ranking = insights.ranking
     if ranking is None:
         return
+    spec = BUILT_IN[ranked_metric(report)].spec
+    write, write_change = (partial(way, unit=spec.unit) for way in (metrics.figure, metrics.difference))
     yield Table(
         columns=(
             Column(word("labels.rank"), 6),
             Column(table("labels.fields")["arm"], 34, "text"),
-            Column(table("labels.fields")["relevance"], 18),
+            Column(metrics.label_of(spec), 18),
             Column(table("labels.fields")["interval"], 17),
         ),
         rows=tuple(
-            (str(place), arm.name, number(arm.estimate.mean, 3), bracket(arm.estimate.interval, score))
+            (str(place), arm.name, write(arm.estimate.mean), bracket(arm.estimate.interval, write))
             for place, arm in enumerate(ranking.arms, start=1)
         ),
     )
@@ -137,8 +128,8 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
             rows=tuple(
                 (
                     labels.ahead(pair.better, pair.worse),
-                    signed(pair.difference.difference),
-                    bracket(pair.difference.interval, signed),
+                    write_change(pair.difference.difference),
+                    bracket(pair.difference.interval, write_change),
                     word("labels.shown") if pair.shown else word("labels.not_shown"),
                 )
                 for pair in ranking.pairs

@@ -231,19 +231,27 @@ def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float,
     return found if found is not None and (found.shown or gain > 0) else None
 
 
+def ranked_metric(report: Report) -> str:
+    """Return the metric by which arms are ranked."""
+    return DEEDS if DEEDS in report.statistics.figures else RELEVANCE
+
+
 def rank_adapters(report: Report) -> Ranking | None:
     """Rank the base and the adapters with responses, on the prompts and replicates that all of them have.
+
+    By deeds done or, where they were not judged, by relevance.
 
     None with fewer than two adapters, or without such a prompt. With interim looks the sample size depends on the data,
     so each pair is tested at the Pocock-adjusted level (`look_alpha`) of Holm's smallest share, the strictest, for all
     shares.
     """
+    metric = ranked_metric(report)
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.results:
         arms_of_prompt = found.setdefault(row.prompt_id, {})
         for sample in row.samples:
-            if (relevance := sample.score(RELEVANCE)) is not None:
-                arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = relevance
+            if (score := sample.score(metric)) is not None:
+                arms_of_prompt.setdefault(sample.arm, {})[sample.replicate] = score
     answered = {arm for by_arm in found.values() for arm in by_arm}
     arms = [arm for arm in (BASE_ARM, *report.metadata.adapters) if arm in answered]
     if len(arms) < 3 or BASE_ARM not in answered:

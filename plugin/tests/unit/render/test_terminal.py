@@ -116,7 +116,7 @@ def test_a_shortened_text_is_never_wider_than_asked(text: str) -> None:
 
 
 def test_of_many_adapters_only_neighbours_are_compared(make_report) -> None:
-    report = make_report(gains={f"v{number}": number / 2 for number in range(5)}, prompts=4)
+    report = make_report(gains={f"v{number}": number / 5 for number in range(5)}, prompts=12)
     said = ranking_lines(report, rank_adapters(report))
     assert [tuple(line.split(",")[0].split(" devant ")) for line in map(str.strip, said) if " devant " in line] == [
         *(("v4", "v3"), ("v3", "v2"), ("v2", "v1"), ("v1", "v0"))

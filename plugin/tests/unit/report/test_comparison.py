@@ -203,7 +203,9 @@ def test_runs_without_scores_have_no_metric(make_report) -> None:
 def test_a_drop_is_judged_overall_and_by_category(make_report) -> None:
     outcome = judge(make_report(gains={"jarvis": 0.0}, seed=3), make_report(gains={"jarvis": 1.5}))
     assert (outcome.verdict, outcome.exit_failed) == ("DROP", True)
-    assert ["", "categorie_0", "categorie_1", "categorie_2"] == [test.category for test in outcome.tests]
+    scopes = ["", "categorie_0", "categorie_1", "categorie_2"]
+    measured = [(metric, scope) for metric in ("jarvis_relevance", "deeds") for scope in scopes]
+    assert measured == [(test.metric, test.category) for test in outcome.tests]
 
 
 def test_the_former_self_may_have_another_name(make_report) -> None:
@@ -233,7 +235,7 @@ def test_scores_that_count_other_terms_have_no_difference(make_report) -> None:
 
 def test_runs_without_relevance_are_not_judged(make_report) -> None:
     silent = each_row(make_report(), lambda row: change(row, figures={}))
-    assert judge(given(silent, jarvis_relevance=None), make_report()).obstacles == ("not_measured",)
+    assert judge(given(silent, jarvis_relevance=None, deeds=None), make_report()).obstacles == ("not_measured",)
 
 
 def test_another_seed_is_comparable_another_temperature_is_not(make_report) -> None:

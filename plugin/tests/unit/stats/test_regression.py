@@ -25,53 +25,53 @@ def outcome(obstacles: Sequence[Obstacle] = (), *, drop: bool = False) -> Regres
         alpha=0.01,
         stored=None,
         adapter="jarvis",
-        tests=find_drops({OVERALL: (scores(0.5, 1), scores(0.3 if drop else 0.5, 2))}),
+        tests=find_drops({("m", OVERALL): (scores(0.5, 1), scores(0.3 if drop else 0.5, 2))}),
         overlap=None,
         changes=(),
     )
 
 
 def test_a_clear_drop_is_proven_and_its_interval_leaves_zero_out() -> None:
-    [test] = find_drops({OVERALL: (scores(0.5, 1), scores(0.4, 2))})
+    [test] = find_drops({("m", OVERALL): (scores(0.5, 1), scores(0.4, 2))})
     assert test.proven_drop
     assert test.difference.interval is not None
     assert test.difference.interval[1] < 0
 
 
 def test_a_rise_is_no_drop() -> None:
-    [test] = find_drops({OVERALL: (scores(0.4, 1), scores(0.5, 2))})
+    [test] = find_drops({("m", OVERALL): (scores(0.4, 1), scores(0.5, 2))})
     assert not test.proven_drop
 
 
 def test_the_same_scores_are_no_drop() -> None:
     same = scores(0.5, 1)
-    [test] = find_drops({OVERALL: (same, same)})
+    [test] = find_drops({("m", OVERALL): (same, same)})
     assert (test.proven_drop, test.difference.difference) == (False, 0.0)
 
 
 def test_one_scope_is_tested_at_the_whole_error() -> None:
     both = (scores(0.5, 1), scores(0.49, 2))
-    [test] = find_drops({OVERALL: both})
+    [test] = find_drops({("m", OVERALL): both})
     assert test.difference == compare(*both, alpha=REGRESSION_ALPHA, shared_noise=False)
 
 
 def test_a_drop_of_one_category_is_found_where_the_others_make_up_for_it() -> None:
     scopes = {
-        OVERALL: (scores(0.5, 1) + scores(0.5, 2), scores(0.4, 3) + scores(0.6, 4)),
-        "a": (scores(0.5, 1), scores(0.4, 3)),
-        "b": (scores(0.5, 2), scores(0.6, 4)),
+        ("m", OVERALL): (scores(0.5, 1) + scores(0.5, 2), scores(0.4, 3) + scores(0.6, 4)),
+        ("m", "a"): (scores(0.5, 1), scores(0.4, 3)),
+        ("m", "b"): (scores(0.5, 2), scores(0.6, 4)),
     }
     assert {"": False, "a": True, "b": False} == {test.category: test.proven_drop for test in find_drops(scopes)}
 
 
 def test_several_scopes_share_the_error() -> None:
     both = (scores(0.5, 1), scores(0.5, 2))
-    tests = find_drops({OVERALL: both, "a": both, "b": both})
+    tests = find_drops({("m", OVERALL): both, ("m", "a"): both, ("m", "b"): both})
     assert {REGRESSION_ALPHA / 3} == {test.difference.alpha for test in tests}
 
 
 def test_one_response_of_one_prompt_proves_nothing() -> None:
-    [test] = find_drops({OVERALL: ([(0.9,)], [(0.1,)])})
+    [test] = find_drops({("m", OVERALL): ([(0.9,)], [(0.1,)])})
     assert (test.proven_drop, test.difference.interval) == (False, None)
 
 
