@@ -1,6 +1,6 @@
 """How often does the gate err? The shipped test and looks on simulated scores, as Markdown tables.
 
-    python benchmarks/gate_error_rates.py [--runs 8000] [--seed 0]
+    python benchmarks/gate_error_rates.py [--runs 8000] [--seed 0] [--only ordinary|hard|policies]
 
 Scores are drawn for thousands of runs at once, and the test is written here a second time on whole arrays;
 `benchmarks/tests/test_error_rates.py` holds it equal to `pytest_jarvis.decide` and `judge_look` run by run.
@@ -131,6 +131,100 @@ MODELS: Final = (
     Model(name="one in twenty recites", draw=draw_reciting),
     Model(name="all or nothing", draw=draw_all_or_nothing),
 )
+
+
+TIGHT: Final = 400.0
+"""Concentration of scores that hardly vary, so that only what is rare makes noise."""
+
+
+def _collapse(
+    source: np.random.Generator, base: Array, finetuned: Array, replicates: int, share: Array
+) -> tuple[Array, Array]:
+    """Draw tight scores, of which the fine-tuned arm's are 0 with probability `share`, shape (runs, prompts)."""
+    scores = _beta(source, np.minimum(finetuned / (1 - share), 0.98), replicates, TIGHT)
+    empty = source.random(scores.shape) < share[..., None]
+    return _beta(source, base, replicates, TIGHT), np.where(empty, 0.0, scores)
+
+
+def draw_collapse(source: np.random.Generator, base: Array, finetuned: Array, replicates: int) -> tuple[Array, Array]:
+    """Draw tight scores; one fine-tuned response in twenty is empty."""
+    return _collapse(source, base, finetuned, replicates, np.full(base.shape, 0.05))
+
+
+def draw_three_collapse(
+    source: np.random.Generator, base: Array, finetuned: Array, replicates: int
+) -> tuple[Array, Array]:
+    """Draw tight scores; on three prompts, 15 % of the fine-tuned responses are empty."""
+    share = np.where(np.arange(base.shape[1]) < 3, 0.15, 0.0)
+    return _collapse(source, base, finetuned, replicates, np.broadcast_to(share, base.shape))
+
+
+def draw_jackpots(source: np.random.Generator, base: Array, finetuned: Array, replicates: int) -> tuple[Array, Array]:
+    """Draw tight scores; 3 % of the fine-tuned responses score 1."""
+    share = np.minimum(0.03, finetuned / 2)
+    scores = _beta(source, (finetuned - share) / (1 - share), replicates, TIGHT)
+    lucky = source.random(scores.shape) < share[..., None]
+    return _beta(source, base, replicates, TIGHT), np.where(lucky, 1.0, scores)
+
+
+def draw_no_variance(
+    source: np.random.Generator, base: Array, finetuned: Array, replicates: int
+) -> tuple[Array, Array]:
+    """Draw scores that are always the same, but for one fine-tuned response in twenty, which is empty."""
+    size = _sizes(base, replicates)
+    scores = np.broadcast_to(np.minimum(finetuned / 0.95, 1.0)[..., None], size)
+    return np.broadcast_to(base[..., None], size).copy(), np.where(source.random(size) < 0.05, 0.0, scores)
+
+
+def draw_batches(source: np.random.Generator, base: Array, finetuned: Array, replicates: int) -> tuple[Array, Array]:
+    """Draw smooth scores, of which those of one look and arm share an effect (intraclass correlation 0.1)."""
+    look = np.searchsorted(LOOKS, np.arange(replicates), side="right")
+
+    def arm(means: Array) -> Array:
+        scores = _beta(source, means, replicates, 12.0)
+        effects = source.normal(0, scores.std() / 3, (len(means), 1, len(LOOKS) + 1))
+        return np.clip(scores + effects[:, :, look], 0.0, 1.0)
+
+    return arm(base), arm(finetuned)
+
+
+def _correlate(correlation: float) -> Draw:
+    def draw(source: np.random.Generator, base: Array, finetuned: Array, replicates: int) -> tuple[Array, Array]:
+        noise = source.normal(0, 0.2, (2, *_sizes(base, replicates)))
+        other = correlation * noise[0] + np.sqrt(1 - correlation**2) * noise[1]
+        first, second = (
+            np.clip(means[..., None] * (1 + one), 0.0, 1.0) for means, one in ((base, noise[0]), (finetuned, other))
+        )
+        return first, second
+
+    return draw
+
+
+def draw_few_values(source: np.random.Generator, base: Array, finetuned: Array, replicates: int) -> tuple[Array, Array]:
+    """Draw scores of five values."""
+    size = _sizes(base, replicates)
+    return source.binomial(4, base[..., None], size) / 4, source.binomial(4, finetuned[..., None], size) / 4
+
+
+HARD: Final = (
+    Model(name="one in twenty collapses", draw=draw_collapse),
+    Model(name="collapses on three prompts", draw=draw_three_collapse),
+    Model(name="jackpots", draw=draw_jackpots),
+    Model(name="no variance but collapses", draw=draw_no_variance),
+    Model(name="hits of 5 to 10 %", draw=draw_all_or_nothing, level=0.05),
+    Model(name="looks that share an effect", draw=draw_batches),
+    Model(name="arms correlated -0.9", draw=_correlate(-0.9)),
+    Model(name="arms correlated +0.9", draw=_correlate(0.9)),
+    Model(name="base of 0.01", draw=draw_counts, level=0.01),
+    Model(name="five values", draw=draw_few_values),
+    Model(name="deeds, three in ten done", draw=draw_all_or_nothing, level=0.3),
+    Model(name="smooth", draw=draw_beta),
+    Model(name="all or nothing", draw=draw_all_or_nothing),
+)
+SIZES: Final = (2, 5, 10, 30, 100, 300)
+"""Numbers of prompts."""
+CONTINUED: Final = (4, 8, 16, 32, 64)
+"""Looks of a run whose continuation was declared beforehand."""
 
 
 def draw_means(
@@ -268,12 +362,12 @@ def _finish(sums: _Sums, ratio: float, alpha: float) -> Assessment:
     return Assessment(p_pass=p_pass, p_fail=p_fail, lower=lower, upper=upper)
 
 
-def run_looks(base: Array, finetuned: Array, alpha: float) -> tuple[Array, Array]:
+def run_looks(base: Array, finetuned: Array, alpha: float, looks: tuple[int, ...] = LOOKS) -> tuple[Array, Array]:
     """Give back, for each run, the verdict (1 PASS, -1 FAIL, 0 INCONCLUSIVE) and the replicates drawn."""
     verdict = np.zeros(len(base))
-    drawn = np.full(len(base), float(LOOKS[-1]))
+    drawn = np.full(len(base), float(looks[-1]))
     open_runs = np.ones(len(base), dtype=bool)
-    for look in LOOKS:
+    for look in looks:
         tests = assess_these(base[..., :look], finetuned[..., :look])
         passed, failed = open_runs & (tests.p_pass <= alpha), open_runs & (tests.p_fail <= alpha)
         verdict[passed], verdict[failed] = 1, -1
@@ -282,13 +376,22 @@ def run_looks(base: Array, finetuned: Array, alpha: float) -> tuple[Array, Array
     return verdict, drawn
 
 
-def measure(model: Model, gain: float, source: np.random.Generator, runs: int, prompts: int = 30) -> Rates:
+def measure(
+    model: Model,
+    gain: float,
+    source: np.random.Generator,
+    runs: int,
+    prompts: int = 30,
+    *,
+    looks: tuple[int, ...] = LOOKS,
+) -> Rates:
     """Give back how often the looks pass and fail a fine-tune whose true gain on its prompts is `gain`."""
-    alpha = look_alpha(0.05)
+    alpha = look_alpha(0.05, looks)
+    chunk = max(1, CHUNK * 30 // max(30, prompts))
     parts = []
-    for _ in range(runs // CHUNK):
-        means = draw_means(source, model.level, gain, CHUNK, prompts, exact=True)
-        parts.append(run_looks(*model.draw(source, *means, LOOKS[-1]), alpha))
+    for _ in range(-(-runs // chunk)):
+        means = draw_means(source, model.level, gain, chunk, prompts, exact=True)
+        parts.append(run_looks(*model.draw(source, *means, looks[-1]), alpha, looks))
     verdict = np.concatenate([part[0] for part in parts])
     drawn = np.concatenate([part[1] for part in parts])
     return Rates(
@@ -347,14 +450,59 @@ def measure_worse_prompts(model: Model, source: np.random.Generator, runs: int, 
     )
 
 
+def measure_policies(model: Model, source: np.random.Generator, runs: int) -> dict[str, float]:
+    """Give back how often each way to go on passes a fine-tune whose true gain is 5 %."""
+    alpha, declared = look_alpha(0.05), look_alpha(0.05, CONTINUED)
+    counts = dict.fromkeys(("one run", "a new run when undecided", "until green, 3 runs", "declared to 64"), 0)
+    counts |= dict.fromkeys(("the first of 5 adapters", "any of the 4 others"), 0)
+    for _ in range(runs // CHUNK):
+        means = draw_means(source, model.level, 0.05, CHUNK, 30, exact=True)
+        verdicts = [run_looks(*model.draw(source, *means, LOOKS[-1]), alpha)[0] for _ in range(3)]
+        advised = assess_these(*model.draw(source, *means, 64)).p_pass <= 0.05
+        counts["one run"] += int((verdicts[0] == 1).sum())
+        counts["a new run when undecided"] += int(((verdicts[0] == 1) | ((verdicts[0] == 0) & advised)).sum())
+        counts["until green, 3 runs"] += int(np.any([verdict == 1 for verdict in verdicts], axis=0).sum())
+        counts["declared to 64"] += int((run_looks(*model.draw(source, *means, 64), declared, CONTINUED)[0] == 1).sum())
+        base, first = model.draw(source, *means, LOOKS[-1])
+        counts["the first of 5 adapters"] += int((run_looks(base, first, alpha)[0] == 1).sum())
+        # Holm's first step: the least of four p-values is held against a fourth of the error.
+        others = [model.draw(source, *means, LOOKS[-1])[1] for _ in range(4)]
+        least = look_alpha(0.05 / 4)
+        counts["any of the 4 others"] += int(
+            np.any([run_looks(base, one, least)[0] == 1 for one in others], axis=0).sum()
+        )
+    total = runs // CHUNK * CHUNK
+    return {name: count / total for name, count in counts.items()}
+
+
+def print_hard(runs: int, source: np.random.Generator) -> None:
+    """Print how often the looks pass and fail a fine-tune at the bar, where it is hard to judge."""
+    print(f"\n{runs} runs a cell, true gain 5 %: PASS / FAIL in %, by the number of prompts.\n")
+    print(f"| noise | {' | '.join(map(str, SIZES))} |")
+    print("|---" * (1 + len(SIZES)) + "|")
+    for model in HARD:
+        found = [measure(model, 0.05, source, runs, size) for size in SIZES]
+        cells = [f"{_percent(rates.passed)} / {_percent(rates.failed)}" for rates in found]
+        print(f"| {model.name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_policies(runs: int, source: np.random.Generator) -> None:
+    """Print how often each way to go on passes a fine-tune at the bar."""
+    models = [model for model in MODELS if model.name in {"smooth", "counts, shared noise", "all or nothing"}]
+    columns = {model.name: measure_policies(model, source, runs) for model in models}
+    print(f"\n{runs} runs a cell, true gain 5 %, 30 prompts: PASS in %.\n")
+    print(f"| policy | {' | '.join(columns)} |")
+    print("|---" * (1 + len(columns)) + "|")
+    for policy in next(iter(columns.values())):
+        print(f"| {policy} | {' | '.join(_percent(found[policy]) for found in columns.values())} |", flush=True)
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def print_tables(runs: int, seed: int) -> None:
-    """Measure everything and print it."""
-    source = np.random.default_rng(seed)
-    start = time.perf_counter()
+def print_ordinary(runs: int, seed: int, source: np.random.Generator) -> None:
+    """Print errors, power and coverage in ordinary noise."""
     print(f"{runs} runs a cell, 30 prompts, looks of {LOOKS}, seed {seed}. All figures but mean k in %.\n")
     few = 10
     nulls = " | ".join(f"PASS at {gain:.0%}" for gain in NULL_GAINS)
@@ -380,6 +528,18 @@ def print_tables(runs: int, seed: int) -> None:
         cells = [_percent(measure_adapters(model, source, runs))]
         cells += [_percent(measure_worse_prompts(model, source, runs // 8, replicates)) for replicates in (4, 16)]
         print(f"| {model.name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_tables(runs: int, seed: int, only: str | None = None) -> None:
+    """Measure everything, or one part, and print it."""
+    start = time.perf_counter()
+    for part, show in (
+        ("ordinary", lambda source: print_ordinary(runs, seed, source)),
+        ("hard", lambda source: print_hard(runs, source)),
+        ("policies", lambda source: print_policies(runs, source)),
+    ):
+        if only in {None, part}:
+            show(np.random.default_rng(seed))
     print(f"\nMeasured in {time.perf_counter() - start:.0f} s.")
 
 
@@ -388,8 +548,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=8000, help=f"runs a cell, a multiple of {CHUNK}")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("ordinary", "hard", "policies"), help="one part of the tables")
     options = parser.parse_args()
-    print_tables(options.runs, options.seed)
+    print_tables(options.runs, options.seed, options.only)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Least share of the deeds that the fine-tuned arm does; null for none. It counts where deeds are judged."""
     no_drop: tuple[str, ...] = ("deeds", "keyword_share")
     """Metrics of which no drop may be proven; one that was not measured is left out."""
+    controls: bool = True
+    """Score each answer as one to another prompt too; a fine-tune that scores no less there is not accepted."""
     max_failure_share: Share = 0.05
     """Largest share of an arm's responses that may fail."""
     min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] | None = None

@@ -30,6 +30,7 @@ from pytest_jarvis.run.build_report import (
     judge_gate,
     judge_workers,
     make_report,
+    measure_all_controls,
     save_report,
 )
 from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
@@ -352,6 +353,7 @@ class Recorder:
             metrics=metrics,
             workers=self.summary.workers,
             contamination=self.contamination,
+            controls=measure_all_controls(self.benchmark, rows, facts.decisions),
         )
 
     def _label(self, record: CaseRecord) -> str:

@@ -292,6 +292,29 @@ class JudgedContamination(Contamination, frozen=True, kw_only=True, forbid_unkno
     """By adapter, without the contaminated prompts; the verdict of the run is about all prompts."""
 
 
+class Controls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What answers that read no prompt score by one metric, as means over prompts, beside an adapter's own."""
+
+    metric: str
+    own: float
+    shuffled: float
+    """Its answers, each given to another prompt."""
+    constant: float
+    """The best of its answers, given to every prompt."""
+    constant_text: str
+    constants_tried: int
+    constants_drawn: int
+    """Its distinct answers."""
+    parrot: float
+    """The command itself."""
+    empty: float
+    interval: Interval
+    """Of own - shuffled, missing with probability `alpha` on each side."""
+    alpha: float
+    is_blind: bool
+    """Whether its own are not shown to score higher than the shuffled ones."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a run found. The averages at the top are the candidate's; `by_adapter` has every adapter's."""
 
@@ -312,6 +335,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """By metric, in an A/A run; else empty."""
     contamination: JudgedContamination | None = None
     """None without training data."""
+    controls: dict[str, Controls] = {}
+    """By adapter, of the headline's metric; absent where it could not be measured."""
     metrics: dict[str, MetricResult] = {}
     """By name: custom metrics, and built-in ones with neither a column nor a section."""
     regression: RegressionOutcome | None = None

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_jarvis.files import InputError, make_run_folder
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
-from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
+from pytest_jarvis.metrics.custom import built_in_metrics
+from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report import provenance
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs, pair_values
-from pytest_jarvis.report.analysis.thresholds import judge_rows
+from pytest_jarvis.report.analysis.thresholds import judge_rows, measure_controls
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import (
     SCHEMA_VERSION,
     AdapterStatistics,
+    Controls,
     FailureRow,
     JudgedContamination,
     Metadata,
@@ -31,6 +33,7 @@ from pytest_jarvis.report.schema import (
     make_averages,
     timestamp,
 )
+from pytest_jarvis.run.rows import Reader, make_scorer
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
@@ -66,6 +69,26 @@ class SessionResults:
     """Processes that generated responses."""
     contamination: Contamination | None = None
     """None without training data."""
+    controls: Mapping[str, Controls] = field(default_factory=dict)
+    """By adapter."""
+
+
+def measure_all_controls(
+    benchmark: Benchmark, rows: Sequence[ResultRow], decisions: Mapping[str, Decision]
+) -> dict[str, Controls]:
+    """Return the controls of each adapter with a decision, by the headline's metric; none for calls of tools."""
+    settings = benchmark.settings
+    asked, metrics = settings.config.benchmark, settings.config.metrics
+    if not asked.controls or settings.gate.policy == "off" or settings.generation.tools:
+        return {}
+    score = make_scorer(Reader(benchmark.prompts.tools, metrics), built_in_metrics(metrics))
+    metric = DEEDS if asked.primary == "deeds" else RELEVANCE
+    found = {}
+    for name, decision in decisions.items():
+        own = [row for row in rows if row.adapter == name and row.measured]
+        if controls := measure_controls(own, benchmark.cases, score, metric, alpha=decision.alpha):
+            found[name] = controls
+    return found
 
 
 def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutcome:
@@ -100,7 +123,8 @@ def judge_gate(benchmark: Benchmark, results: SessionResults | None) -> GateOutc
         failures_by_arm={arm: (sum(failure.arm == arm for failure in failed), count) for arm, count in per_arm.items()},
     )
     decisions = {name: results.facts.decisions.get(name) for name in names}
-    return judge_run(decisions, facts, settings.gate, results.facts.thresholds)
+    blind = [name for name, one in results.controls.items() if one.is_blind]
+    return judge_run(decisions, facts, settings.gate, results.facts.thresholds, blind)
 
 
 def _planned_by_arm(benchmark: Benchmark, results: SessionResults) -> dict[str, int]:
@@ -170,6 +194,7 @@ def make_report(benchmark: Benchmark, results: SessionResults, gate: GateOutcome
         noise_floor=measure_noise_floors(results.rows, specs) if settings.twin else {},
         metrics=_measure_lines(benchmark, results),
         contamination=_judge_contamination(benchmark, results),
+        controls=dict(results.controls),
     )
     if (baseline := settings.baseline) is None:
         return report

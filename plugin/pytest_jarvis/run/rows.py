@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_jarvis.inputs.config import MetricsSection
+from pytest_jarvis.metrics.custom import MetricSet
 from pytest_jarvis.metrics.deeds import Judge
 from pytest_jarvis.metrics.registry import Reading
 from pytest_jarvis.metrics.relevance import Dictionary, score_text
@@ -41,6 +42,27 @@ class Reader:
             routing = routing_of(outcome, case) if calls is None else judge_calls(calls, case, self._tools)
         score = score_text(text, case, self._dictionary, outcome, self._section)
         return Reading(text=score, outcome=outcome if self._section.deeds else None, routing=routing)
+
+
+def make_scorer(reader: Reader, metrics: MetricSet) -> Callable[[PromptCase, str], dict[str, float]]:
+    """Return a function that scores a text as a response to a prompt, without a model; metric -> value."""
+
+    def score(case: PromptCase, text: str) -> dict[str, float]:
+        response = Response(
+            prompt_id=case.prompt_id,
+            arm="",
+            replicate=0,
+            text=text,
+            thinking=None,
+            finish_reason="stop",
+            prompt_tokens=None,
+            new_tokens=0,
+            duration_s=0.0,
+            first_token_s=None,
+        )
+        return metrics.of_response(case, response, reader.read(case, response))
+
+    return score
 
 
 def make_sample(response: Response, reading: Reading, scores: Mapping[str, float], *, reused: bool = False) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -21,6 +21,8 @@ ReasonCode = Literal[
     "bar_not_measured",
     "strict",
     "seen_under_bar",
+    "measure_blind",
+    "measures_disagree",
     "tolerated",
 ]
 """nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
@@ -32,6 +34,9 @@ prompts_changed: the prompts are not those the verdict is about.
 bar_not_measured: a configured threshold has no value, so the others prove too little. Exits as inconclusive.
 strict: not judged counts as failed (--jarvis-strict).
 seen_under_bar: not proven, but a value is below its threshold: never exits 0.
+measure_blind: the answers of an adapter that passes are not shown to score more than if each were given to another
+prompt: never green. measures_disagree: of relevance and deeds one is proven to rise and the other does not (`relevance`
+in per cent of the base's, `deeds` in points).
 tolerated: inconclusive, and accepted (--jarvis-inconclusive=warn).
 """
 
@@ -77,6 +82,8 @@ class AdapterVerdict:
     verdict: ThresholdVerdict
     seen_under_bar: bool
     """A value is below its threshold, whatever is proven."""
+    is_blind: bool = False
+    """It would pass, but answers given to other prompts score as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +99,11 @@ class GateOutcome:
 
 
 def judge_run(
-    decisions: Mapping[str, Decision | None], facts: Counts, plan: GatePlan, extra_thresholds: Sequence[Threshold] = ()
+    decisions: Mapping[str, Decision | None],
+    facts: Counts,
+    plan: GatePlan,
+    extra_thresholds: Sequence[Threshold] = (),
+    blind: Collection[str] = (),
 ) -> GateOutcome:
     """Return the verdict of a run and whether it exits 1.
 
@@ -100,7 +111,7 @@ def judge_run(
     stands beside. `extra_thresholds`: the other bars; an adapter passes when it meets its own and those of the run. An
     adapter with too many failures, or without a pair for some prompt, is not judged; when it is required, or the base
     fails too often, the run is not. Nothing measured is never green, and a value below its threshold on the full
-    selection exits 1 whatever is proven, unless the gate is off.
+    selection exits 1 whatever is proven, unless the gate is off. An adapter among the `blind` never passes.
     """
     obstacles = tuple(_obstacles(tuple(decisions), facts, plan))
     shares = _failure_shares(facts, plan)
@@ -116,8 +127,9 @@ def judge_run(
         broken = {share.adapter for share in shares if share.meets is False}
         broken |= {name for name in decisions if _measured(name, facts) < facts.prompts_selected}
         bars = [withhold(bar) if obstacles or bar.adapter in broken else bar for bar in bars]
-    adapters = tuple(_judge_adapter(name, bars) for name in decisions)
+    adapters = tuple(_judge_adapter(name, bars, is_blind=name in blind) for name in decisions)
     verdict, exit_failed, more = _conclude(obstacles, adapters, (*shares, *bars), facts, plan)
+    more = (*more, *_disagreements(decisions, bars))
     return GateOutcome(
         verdict=verdict,
         exit_failed=exit_failed,
@@ -182,13 +194,28 @@ def _measured(name: str, facts: Counts) -> int:
     return facts.measured_by_adapter.get(name, facts.prompts_measured)
 
 
-def _judge_adapter(name: str, thresholds: Sequence[Threshold]) -> AdapterVerdict:
+def _judge_adapter(name: str, thresholds: Sequence[Threshold], *, is_blind: bool) -> AdapterVerdict:
     own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
+    verdict = max((threshold.verdict for threshold in own), key=lambda verdict: _SEVERITY[verdict])
+    is_blind = is_blind and verdict == "PASS"
     return AdapterVerdict(
         name=name,
-        verdict=max((threshold.verdict for threshold in own), key=lambda verdict: _SEVERITY[verdict]),
+        verdict="INCONCLUSIVE" if is_blind else verdict,
         seen_under_bar=any(threshold.meets is False for threshold in own),
+        is_blind=is_blind,
     )
+
+
+def _disagreements(decisions: Mapping[str, Decision | None], bars: Sequence[Threshold]) -> Iterator[Reason]:
+    """Yield where relevance and deeds of an adapter disagree: one is proven to rise, and the other does not."""
+    for bar in bars:
+        decision = decisions.get(bar.adapter or "")
+        is_deeds = bar.name == "done_gain" or (bar.name == "no_drop" and bar.metric == "deeds")
+        if not is_deeds or bar.value is None or decision is None or decision.gain is None:
+            continue
+        rises = bar.values.get("lower", 0.0) > 0
+        if (decision.verdict == "PASS" and bar.value <= 0) or (rises and decision.gain <= 0):
+            yield Reason(code="measures_disagree", values={"relevance": 100 * decision.gain, "deeds": 100 * bar.value})
 
 
 def _conclude(
@@ -212,6 +239,8 @@ def _conclude(
     # Thresholds are about the full selection: a part of the prompts has no value to compare.
     seen_under_bar = under and facts.prompts_selected == facts.prompts_planned
     why: list[Reason] = [Reason(code="seen_under_bar")] if seen_under_bar else []
+    blind = [adapter for adapter in required if adapter.is_blind]
+    why += [Reason(code="measure_blind")] if blind and verdict == "INCONCLUSIVE" else []
     why += [Reason(code="strict")] if plan.strict and verdict == "NOT_JUDGED" else []
     if obstacles:
         return (verdict, bool(why), tuple(why))

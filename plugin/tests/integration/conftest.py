@@ -77,7 +77,7 @@ class Project:
 
     def configure(self, **sections: object) -> None:
         """Write the configuration; without files for people, and bars on made-up deeds, unless asked for."""
-        benchmark = {"min_done_share": None, "no_drop": []} | dict(sections.pop("benchmark", {}))
+        benchmark = {"min_done_share": None, "no_drop": [], "controls": False} | dict(sections.pop("benchmark", {}))
         text = json.dumps({"output": {"formats": []}, "benchmark": benchmark, **sections})
         (self.folder / "benchmark_config.json").write_text(text, encoding="utf-8")
 

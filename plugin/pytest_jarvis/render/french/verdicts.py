@@ -111,7 +111,9 @@ def gate_sentence(gate: GateOutcome, plan: GatePlan) -> str:
     sentence = table("verdicts.gate_sentences")[gate.verdict]
     if any(bar.why in {"seen", "not_seen"} for bar in gains):
         sentence = table("verdicts.seen_sentences").get(gate.verdict, sentence)
-    if gains and not any(bar.verdict == gate.verdict for bar in gains):
+    if gate.verdict == "INCONCLUSIVE" and any(reason.code == "measure_blind" for reason in gate.reasons):
+        sentence = word("verdicts.blind")
+    elif gains and not any(bar.verdict == gate.verdict for bar in gains):
         sentence = table("verdicts.other_bar").get(gate.verdict, sentence)
     bar = points(plan.min_done_gain) if plan.primary == "deeds" else bar_percent(plan.min_gain)
     return typeset(sentence.format(bar=bar, whose=whose, measure=table("verdicts.measures")[plan.primary]))
@@ -150,7 +152,10 @@ def reason_sentences(gate: GateOutcome) -> list[str]:
 
 
 def reason_sentence(reason: Reason) -> str:
-    values = {name: f"{value:.0f}" for name, value in reason.values.items()}
+    values = {
+        name: f"{value:+.0f}" if name in {"relevance", "deeds"} else f"{value:.0f}"
+        for name, value in reason.values.items()
+    }
     for name, noun in (("missing", "prompt"), ("selected", "prompt"), ("failed", "réponse"), ("responses", "réponse")):
         values[f"{name}_counted"] = plural(int(reason.values.get(name, 0)), noun)
     lacking = []
@@ -170,6 +175,8 @@ def reason_sentence(reason: Reason) -> str:
         "bar_not_measured": "Un seuil demandé n’a pas pu être mesuré.",
         "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
         "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
+        "measure_blind": "La mesure ne distingue pas les réponses : à d’autres prompts, elles obtiennent autant.",
+        "measures_disagree": "Les mesures ne s’accordent pas : pertinence {relevance} %, actions faites {deeds} pt.",
         "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
     }
     return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))

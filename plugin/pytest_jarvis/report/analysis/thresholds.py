@@ -1,16 +1,21 @@
-"""The bars of a configuration, and their look: each judged on the rows of a run."""
+"""The bars of a configuration, judged on the rows of a run, and what answers that read no prompt would have scored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 
 from pytest_jarvis.inputs.config import BenchmarkSection
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
 from pytest_jarvis.report.analysis.metrics import Values, collect_pair_scores, line_specs, pair_values
-from pytest_jarvis.report.schema import ResultRow
+from pytest_jarvis.report.schema import Controls, ResultRow
+from pytest_jarvis.stats.contrasts import contrast_these_prompts, judge_claim
 from pytest_jarvis.stats.sequential import Look, judge_look
 from pytest_jarvis.stats.thresholds import Bar
-from pytest_jarvis.types import BASE_ARM, GatePlan
+from pytest_jarvis.types import BASE_ARM, GatePlan, PromptCase
+
+Scorer = Callable[[PromptCase, str], Mapping[str, float]]
+"""Scores a text as a response to a prompt: metric -> value."""
 
 
 def list_bars(section: BenchmarkSection, plan: GatePlan, specs: Mapping[str, MetricSpec]) -> tuple[Bar, ...]:
@@ -117,3 +122,76 @@ def _read(
             base, tuned = pair_values(row, bar.metric)
             pairs.append((base[:shared], tuned[:shared]) if plan.shared_noise else (base, tuned))
     return [base for base, _ in pairs], [tuned for _, tuned in pairs]
+
+
+def measure_controls(
+    rows: Sequence[ResultRow], cases: Sequence[PromptCase], score: Scorer, metric: str, *, alpha: float, most: int = 200
+) -> Controls | None:
+    """Return what answers that read no prompt score, beside an adapter's own; None without two prompts of the metric.
+
+    The adapter's answers are given to other prompts, of other tools where there are enough: each replicate is shifted
+    along the prompts in the order of their tools, so that a constant answer scores exactly the same. Whether its own
+    mean is higher is tested pair by pair at `alpha`. Of its distinct answers, those that score best on their own prompt
+    are tried as constants, in at most `most` scorings.
+    """
+    row_of = {row.prompt_id: row for row in rows}
+    known = sorted((case for case in cases if case.prompt_id in row_of), key=lambda case: case.expected_tool or "")
+    drawn = [
+        {one.replicate: one for one in row_of[case.prompt_id].of_arm(row_of[case.prompt_id].adapter)} for case in known
+    ]
+    scored = [place for place, case in enumerate(known) if metric in score(case, case.text)]
+    if len(scored) < 2:
+        return None
+    known, drawn = [known[place] for place in scored], [drawn[place] for place in scored]
+    shifts = _shifts(known)
+    own: list[Values] = []
+    shuffled: list[Values] = []
+    values: dict[str, float] = {}
+    for place, samples in enumerate(drawn):
+        pairs = []
+        for number, sample in samples.items():
+            other = known[(place + shifts[number % len(shifts)]) % len(known)]
+            mine, theirs = sample.score(metric), score(other, sample.text).get(metric)
+            if mine is not None and theirs is not None:
+                pairs.append((mine, theirs))
+                values[sample.text] = max(mine, values.get(sample.text, 0.0))
+        if len(pairs) > 1:
+            own.append(tuple(one for one, _ in pairs))
+            shuffled.append(tuple(one for _, one in pairs))
+    contrast = contrast_these_prompts(tuple(own), tuple(shuffled), shared_noise=True) if own else None
+    if contrast is None:
+        return None
+    tried = sorted(values, key=lambda text: -values[text])[: max(1, most // len(known))]
+
+    def mean_of(answer: Callable[[PromptCase], str]) -> float:
+        return fmean(score(case, answer(case))[metric] for case in known)
+
+    constants = {text: mean_of(lambda _, text=text: text) for text in tried}  # type: ignore[misc]
+    best = max(constants, key=lambda text: constants[text])
+    test = judge_claim(contrast, 1.0, 0.0, alpha, (0.0, 1.0))
+    return Controls(
+        metric=metric,
+        own=contrast.first,
+        shuffled=contrast.second,
+        constant=constants[best],
+        constant_text=best,
+        constants_tried=len(tried),
+        constants_drawn=len(values),
+        parrot=mean_of(lambda case: case.text),
+        empty=mean_of(lambda _: ""),
+        interval=test.interval,
+        alpha=alpha,
+        is_blind=test.verdict != "PASS",
+    )
+
+
+def _shifts(cases: Sequence[PromptCase]) -> list[int]:
+    """Return the shifts along the cases that bring the fewest to a prompt of the same tool."""
+    count = len(cases)
+    same = {
+        shift: sum(
+            case.expected_tool == cases[(place + shift) % count].expected_tool for place, case in enumerate(cases)
+        )
+        for shift in range(1, count)
+    }
+    return [shift for shift in same if same[shift] == min(same.values())]

@@ -336,3 +336,33 @@ def test_a_candidate_seen_under_the_bar_never_exits_0(
     hopeless = {"first": under[0], "any": all(under), "all": any(under)}[require]
     if hopeless:
         assert judge_run(decisions, facts, rules).exit_failed
+
+
+@pytest.mark.parametrize("inconclusive", ["fail", "warn"])
+def test_an_adapter_whose_answers_score_as_much_at_other_prompts_is_never_green(
+    inconclusive: Literal["fail", "warn"],
+) -> None:
+    outcome = judge_run({"jarvis": PASS}, FULL, GatePlan(inconclusive=inconclusive), blind=["jarvis"])
+    assert ("INCONCLUSIVE", True, ["measure_blind"]) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_blind_adapter_beside_one_that_passes_costs_nothing_where_one_is_enough() -> None:
+    outcome = judge_run({"a": PASS, "b": PASS}, FULL, GatePlan(require="any"), blind=["a"])
+    assert ("PASS", False, []) == (outcome.verdict, outcome.exit_failed, codes(outcome.reasons))
+
+
+def test_a_blind_adapter_that_fails_has_failed() -> None:
+    outcome = judge_run({"jarvis": FAIL}, FULL, GatePlan(), blind=["jarvis"])
+    assert ("FAIL", []) == (outcome.verdict, codes(outcome.reasons))
+
+
+@pytest.mark.parametrize(
+    ("decision", "deeds", "reasons"),
+    [(PASS, -0.1, ["measures_disagree"]), (PASS, 0.1, []), (FAIL, 0.6, ["measures_disagree"]), (FAIL, -0.1, [])],
+)
+def test_relevance_and_deeds_that_disagree_are_said(decision: Decision, deeds: float, reasons: list[str]) -> None:
+    guard = Bar(name="no_drop", metric="deeds", measure="no_drop", bar=0.0, highest=1.0)
+    base, tuned = [[0.3, 0.3]] * 30, [[0.3 + deeds, 0.3 + deeds]] * 30
+    judged = judge_bar(guard, "jarvis", (base, tuned), alpha=0.05, plan=GatePlan()).threshold
+    outcome = judge_run({"jarvis": decision}, FULL, GatePlan(), [judged])
+    assert reasons == [code for code in codes(outcome.reasons) if code == "measures_disagree"]
