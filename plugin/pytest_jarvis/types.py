@@ -97,7 +97,8 @@ NoteCode = Literal[
     # Notes of an engine.
     "scripted", "no_gpu", "kept_dequantized", "experts_packed", "experts_unpacked", "steps_not_recorded", "same_bits",
     "same_bits_of_probes", "batch_changes_bits", "batch_changes_tokens", "separate_passes", "longer_than_positions",
-    "adapter_inert", "base_moved", "adapter_of_other_base", "adapter_keys_unknown", "server_unmeasured",
+    "adapter_inert", "base_moved", "adapter_of_other_base", "adapter_template",
+    "adapter_tokenizer", "adapter_keys_unknown", "server_unmeasured",
     "seeds_ignored", "seeds_hold_alone", "seeds_unseen", "no_samplers", "no_thinking_switch", "no_token_count",
     "no_embedding_model", "cosine_not_measured", "answer_under_reasoning",
     # Notes of the run.
@@ -267,8 +268,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """Longest generation of a response, in seconds; null for no limit. A response cut by it is a failure."""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Seed of all sampling."""
-    template: Literal["chat", "raw"] = "chat"
-    """`chat`: the model's chat template; `raw`: the bare prompt."""
+    template: Literal["chat", "raw", "adapter"] = "chat"
+    """`chat`: the model's chat template; `raw`: the bare prompt; `adapter`: that beside an adapter, for every arm."""
     thinking: bool = False
     """Let the model think before it answers; the thinking is not scored."""
     system_prompt: str | None = None

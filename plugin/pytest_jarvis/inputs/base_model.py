@@ -81,6 +81,15 @@ def read_template(folder: Path, *, tools: bool = False) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def read_vocabulary(folder: Path) -> Mapping[str, int]:
+    """Return the tokens in a folder's `tokenizer.json` and their numbers; empty without one."""
+    stated = _read(folder / "tokenizer.json") or {}
+    model, added = stated.get("model"), stated.get("added_tokens")
+    tokens = model.get("vocab") if isinstance(model, dict) else None
+    found = {pair[0]: number for number, pair in enumerate(tokens)} if isinstance(tokens, list) else tokens
+    return {**(found or {}), **{one["content"]: one["id"] for one in added or ()}}
+
+
 def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
     """Return the files of the base `name`; `cache` is the hub's folder of downloads."""
     if name == "demo":
@@ -165,6 +174,11 @@ def _inspect(place: Place, folder: Path) -> BaseFiles:
         whole=bool(there) and wanted <= there,
         size_bytes=sum(file.stat().st_size for file in weights if file.exists()),
     )
+
+
+def names_other_base(stated: str | None, base: str) -> bool:
+    """Return whether an adapter names another base than a folder, whose own name proves nothing."""
+    return stated is not None and Path(base).expanduser().is_dir() and plain_name(stated) != plain_name(base)
 
 
 def _read(file: Path) -> dict[str, Any] | None:

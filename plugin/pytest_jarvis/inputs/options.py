@@ -154,8 +154,9 @@ OPTIONS: Final = (
            help="longest generation of a response; 0: no limit (default: 30)"),
     Option("--jarvis-tools", "generation.tools", generation=True,
            help="offer the tools to the model, judge its calls, and add prompts that need no tool"),
-    Option("--jarvis-template", "generation.template", choices=("chat", "raw"), generation=True,
-           help="chat: the model's chat template; raw: the bare prompt (default: chat)"),
+    Option("--jarvis-template", "generation.template", choices=("chat", "raw", "adapter"), generation=True,
+           help="chat: the model's chat template; raw: the bare prompt; adapter: the adapter's own template, "
+                "for every arm (default: chat)"),
     # Gate.
     Option("--jarvis-gate", "benchmark.gate", choices=("proven", "point", "off"),
            help="judge the proven gain (proven), its estimate (point) or nothing (off) (default: proven)"),

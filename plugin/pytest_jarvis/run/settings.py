@@ -103,6 +103,8 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
     if option.jarvis_base_url is not None and not kind.asks_server:
         engine = option.jarvis_engine or DEFAULT_ENGINE
         raise InputError(f"--jarvis-base-url: the engine '{engine}' asks no server; add --jarvis-engine server")
+    if not replay and conf.generation.template == "adapter" and kind.asks_server:
+        raise InputError("--jarvis-template adapter: a server applies a template of its own; use 'chat' or 'raw'")
     if not replay and conf.generation.tools:
         _refuse_toolless(conf, kind, option.jarvis_engine)
     adapters, detections = (replay.adapters, ()) if replay else resolve_adapters(conf, option, file.parent, kind)

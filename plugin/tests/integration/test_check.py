@@ -217,6 +217,22 @@ def test_what_is_wrong_with_a_named_adapter_has_its_own_remedy(
     assert ("error", command) == (found["status"], found["command"])
 
 
+def test_an_adapter_of_another_name_or_template_is_a_warning(check) -> None:
+    base = shutil.copytree(base_path(), Path("m"), copy_function=shutil.copyfile)
+    folder = shutil.copytree(adapter_path("jarvis"), Path("a"), copy_function=shutil.copyfile)
+    (folder / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    vocabulary = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary["added_tokens"][0]["id"] += 1
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    stated = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    stated["base_model_name_or_path"] = "Qwen/Qwen3-8B"
+    (folder / "adapter_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    found = check("--jarvis-model=./m", "--jarvis-adapter=a=a")
+    doubts = {name: row["status"] for name, row in found.items() if name.startswith("adapter")}
+    warned = dict.fromkeys(("adapter.base", "adapter.template", "adapter.tokenizer"), "warning")
+    assert {"adapter": "ok", **warned} == doubts
+
+
 def test_single_tokens_exclude_other_adapters(check) -> None:
     config = shutil.copytree(adapter_path("jarvis"), Path("a"), copy_function=shutil.copyfile) / "adapter_config.json"
     stated = json.loads(config.read_text(encoding="utf-8"))

@@ -18,7 +18,14 @@ from pytest_jarvis.engines.base import OPEN_CALL, EngineKind
 from pytest_jarvis.engines.footprint import STORED_BYTES, MemoryNeed, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter, matcher
-from pytest_jarvis.inputs.base_model import BaseFiles, find_base, hub_cache
+from pytest_jarvis.inputs.base_model import (
+    BaseFiles,
+    find_base,
+    hub_cache,
+    names_other_base,
+    read_template,
+    read_vocabulary,
+)
 from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import further_prompts, load_prompts
 from pytest_jarvis.render.french.formats import printable, typeset
@@ -31,7 +38,7 @@ from pytest_jarvis.run.settings import (
     resolve_adapters,
     resolve_prompts,
 )
-from pytest_jarvis.types import AdapterSpec
+from pytest_jarvis.types import AdapterSpec, Note
 
 Status = Literal["ok", "warning", "error"]
 
@@ -217,6 +224,7 @@ def _adapters(setup: _Setup) -> Iterator[Finding]:
         yield _finding(5, "adapter.auto", "ok", " ; ".join(map(french_note, detection.notes())))
     for spec in specs:
         yield _adapter(setup, spec, alone=len(specs) == 1)
+        yield from _doubts(setup, spec)
 
 
 def _adapter(setup: _Setup, spec: AdapterSpec, *, alone: bool) -> Finding:
@@ -240,6 +248,23 @@ def _adapter(setup: _Setup, spec: AdapterSpec, *, alone: bool) -> Finding:
     values |= {"problem": problem, **{name: getattr(found, name) for name in details}}
     command = f"git -C {quote(str(folder))} lfs pull" if problem == "pointer" else None
     return _finding(5, "adapter", "error" if problem else "ok", french.adapter(spec, found, problem), command, **values)
+
+
+def _doubts(setup: _Setup, spec: AdapterSpec) -> Iterator[Finding]:
+    """Warn of an adapter that names another base, or has a chat template or a tokenizer of its own."""
+    folder, model = _adapter_folder(spec), setup.conf.model
+    if setup.option.jarvis_aa or setup.kind.asks_server or folder is None or not folder.is_dir():
+        return
+    base, found = find_base(model.base_model_id, model.revision, hub_cache()), inspect_adapter(folder)
+    if found.problem is None and names_other_base(found.base, model.base_model_id):
+        values = {"name": spec.name, "stated": found.base or "", "base": model.base_model_id}
+        yield _finding(5, "adapter.base", "warning", french_note(Note("adapter_of_other_base", values)), **values)
+    own, tools = read_template(folder), setup.conf.generation.tools
+    if own and setup.conf.generation.template == "chat" and own != base.chat_template(tools=tools):
+        yield _finding(5, "adapter.template", "warning", french_note(Note("adapter_template", {"name": spec.name})))
+    theirs = {} if base.folder is None else read_vocabulary(base.folder)
+    if theirs and any(theirs.get(token) != number for token, number in read_vocabulary(folder).items()):
+        yield _finding(5, "adapter.tokenizer", "warning", french_note(Note("adapter_tokenizer", {"name": spec.name})))
 
 
 def _beside(folder: Path | None) -> str | None:

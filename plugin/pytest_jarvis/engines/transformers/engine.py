@@ -35,7 +35,7 @@ from pytest_jarvis.engines.transformers.generation.memory import (
 from pytest_jarvis.engines.transformers.generation.runner import BatchRunner, RowOutput
 from pytest_jarvis.engines.transformers.loading import base as loading
 from pytest_jarvis.engines.transformers.loading.base import explain_trial_errors, torch_memory_errors
-from pytest_jarvis.engines.transformers.loading.chat import Chat
+from pytest_jarvis.engines.transformers.loading.chat import Chat, compare_templates
 from pytest_jarvis.engines.transformers.loading.sources import (
     BaseFiles,
     IdentityBuilder,
@@ -102,7 +102,7 @@ class TransformersEngine:
             storage=f"{self._coverage.storage.format} {self._coverage.storage.method} {self._coverage.share_4bit}",
             arithmetic=f"{self._compute_dtype()} on {device_kinds(device_name(self._model))}"
             + (", experts in 4 bits" if self._packed else ""),
-            template=template_digest(self._base.tokenizer.chat_template) if settings.template == "chat" else "raw",
+            template=template_digest(self._base.tokenizer.chat_template) if settings.template != "raw" else "raw",
             settings=settings,
             versions=loading.package_versions(),
         )
@@ -112,10 +112,10 @@ class TransformersEngine:
         spec, name = self._spec, self._source.display_name
         few = 1 if is_small(self._source) else None
         # Before the load, which may take minutes.
-        notes = [refuse_other_base(adapter, self._source) for adapter in files]
+        notes: list[Note | None] = [refuse_other_base(adapter, self._source) for adapter in files]
 
         def check(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-            Chat(tokenizer, self._settings, name)
+            notes.extend(compare_templates(tokenizer, {one.name: one.folder for one in files}, self._settings, name))
             # Loading a small base takes no longer than rehearsing it.
             if not few and loading.quantization_of(config) is None:
                 rehearse(config, files)

@@ -20,6 +20,7 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.metrics import figure, find_spec, short_label
+from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
 from pytest_jarvis.render.french.words import table, word
@@ -270,9 +271,14 @@ def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
     return [*lines, typeset(counted)]
 
 
+BESIDE_VERDICT: Final = frozenset({"adapter_of_other_base", "adapter_template", "adapter_tokenizer"})
+"""Notes of an engine that may be why a verdict is what it is."""
+
+
 def run_notes(report: Report) -> list[str]:
-    """Return the notes on how the responses came about: replayed, or with tools to call."""
+    """Return the notes on how the responses came about: replayed, with tools to call, on a doubtful pair."""
     notes = replay_notes(report)
+    notes += [french_note(note) for note in report.provenance.engine.notes if note.code in BESIDE_VERDICT]
     if offers_tools(report):
         notes.append(word("routing.tools_offered"))
         if report.metadata.is_demo:

@@ -3,13 +3,14 @@
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_jarvis.engines.transformers.lora.files import read_adapter, read_adapters
-from pytest_jarvis.types import AdapterSpec, EngineError
+from pytest_jarvis.types import AdapterSpec, EngineError, GenerationSettings
 
 PREFIX = "base_model.model."
 
@@ -245,3 +246,53 @@ def test_a_tokenizer_without_a_template_asks_for_raw(tiny_moe, load_engine, toke
     tokenizer_in(folder, template=None)
     with pytest.raises(EngineError, match="its tokenizer has no chat template; use the template 'raw'"):
         load_engine(folder)
+
+
+OTHER = "{% for message in messages %}### {{ message.content }}\n{% endfor %}"
+
+
+@pytest.fixture
+def own_template(live_adapter, tmp_path) -> Callable[[str], Path]:
+    """A function that copies the live adapter with a chat template of its own."""
+
+    def write(template: str) -> Path:
+        folder = shutil.copytree(live_adapter, tmp_path / f"own-{len(template)}")
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        return folder
+
+    return write
+
+
+def template_notes(engine: Any) -> set[str]:
+    return {note.code for note in engine.describe().notes} & {"adapter_template", "adapter_tokenizer"}
+
+
+def test_an_adapter_with_a_template_of_its_own_is_noted_or_used(tiny_moe, load_engine, own_template) -> None:
+    adapter = own_template(OTHER)
+    noted = load_engine(tiny_moe, ("ft", adapter))
+    assert {"adapter_template"} == template_notes(noted)
+    used = load_engine(tiny_moe, ("ft", adapter), settings=GenerationSettings(template="adapter"))
+    assert ("### ouvre\n", set()) == (used._chat.render("ouvre"), template_notes(used))
+    assert "<|im_start|>" in noted._chat.render("ouvre")
+
+
+def test_an_adapter_with_the_template_of_its_base_is_not_noted(tiny_moe, load_engine, own_template) -> None:
+    template = (tiny_moe / "chat_template.jinja").read_text(encoding="utf-8")
+    assert set() == template_notes(load_engine(tiny_moe, ("ft", own_template(f"{{# the same #}}{template}"))))
+
+
+def test_an_adapter_whose_tokens_have_other_numbers_is_noted(tiny_moe, load_engine, own_template) -> None:
+    adapter, text = own_template(OTHER), (tiny_moe / "tokenizer.json").read_text(encoding="utf-8")
+    (adapter / "chat_template.jinja").unlink()
+    (adapter / "tokenizer.json").write_text(text, encoding="utf-8")
+    assert set() == template_notes(load_engine(tiny_moe, ("ft", adapter)))
+    (adapter / "tokenizer.json").write_text(text.replace('"<|pad|>"', '"<|vide|>"'), encoding="utf-8")
+    assert {"adapter_tokenizer"} == template_notes(load_engine(tiny_moe, ("ft", adapter)))
+
+
+def test_the_adapters_template_must_be_one(tiny_moe, live_adapter, load_engine, own_template) -> None:
+    settings = GenerationSettings(template="adapter")
+    with pytest.raises(EngineError, match="no adapter has a chat template beside its weights; use the template 'chat'"):
+        load_engine(tiny_moe, ("ft", live_adapter), settings=settings)
+    with pytest.raises(EngineError, match="the adapters' templates differ"):
+        load_engine(tiny_moe, ("a", own_template(OTHER)), ("b", own_template(f"{OTHER} ")), settings=settings)

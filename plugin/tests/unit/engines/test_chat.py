@@ -59,6 +59,16 @@ def test_a_tokenizer_without_a_template_is_refused_in_chat_mode(monkeypatch) -> 
     assert "ouvre" == chat(template="raw").render("ouvre")
 
 
+class Deaf(Letters):
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return "Bonjour"
+
+
+def test_a_template_that_drops_the_prompt_is_refused() -> None:
+    with pytest.raises(EngineError, match="the model: its chat template drops the prompt: '\\?' and '!' give the same"):
+        Chat(Deaf(), GenerationSettings(), "the model")  # type: ignore[arg-type]  # a stand-in
+
+
 def test_special_tokens_are_dropped_and_thinking_marks_are_not() -> None:
     said = [1, *tokens("hm"), 2, *tokens(" oui"), 0, 0]
     assert Answer(text="oui", thinking="hm", cut_chars=0) == chat().read(said, thinking_open=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.engines.base import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, Answer, split_answer
-from pytest_jarvis.types import EngineError, GenerationSettings, Tool
+from pytest_jarvis.engines.base import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, PROBES, Answer, split_answer
+from pytest_jarvis.inputs.base_model import read_template, read_vocabulary
+from pytest_jarvis.types import EngineError, GenerationSettings, Note, Tool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +32,7 @@ class Chat:
         self._name = model_name
         self._vocabulary = vocabulary
         self._rendered: dict[str, str] = {}
-        if settings.template == "chat" and not tokenizer.chat_template:
+        if settings.template != "raw" and not tokenizer.chat_template:
             raise EngineError(
                 f"{model_name}: its tokenizer has no chat template; "
                 "use the template 'raw', which sends the prompt as it is"
@@ -127,6 +130,39 @@ class Chat:
             max_chars=self._settings.max_response_chars,
             with_calls=bool(self._functions),
         )
+
+
+def compare_templates(
+    tokenizer: PreTrainedTokenizerBase, folders: Mapping[str, Path], settings: GenerationSettings, model_name: str
+) -> list[Note]:
+    """Return notes of the adapters, by name, whose own chat template or tokenizer differs from the base's.
+
+    Their template becomes the tokenizer's where `settings` ask for it. Raises EngineError for one that cannot be used,
+    and where there is none, or more than one.
+    """
+    own = {
+        name: text for name, folder in folders.items() if (text := read_template(folder, tools=bool(settings.tools)))
+    }
+    if settings.template == "adapter":
+        if len(set(own.values())) != 1:
+            found = "the adapters' templates differ" if own else "no adapter has a chat template beside its weights"
+            raise EngineError(f"--jarvis-template adapter: {found}; use the template 'chat', which is the base's")
+        tokenizer.chat_template = next(iter(own.values()))
+    rendered = Chat(tokenizer, settings, model_name).render(PROBES[0])
+    notes: list[Note] = []
+    for name, template in own.items() if settings.template == "chat" else ():
+        other = copy.copy(tokenizer)
+        other.chat_template = template
+        try:
+            same = rendered == Chat(other, settings, name).render(PROBES[0])
+        except EngineError:
+            same = False
+        notes += [] if same else [Note("adapter_template", {"name": name})]
+    known = tokenizer.get_vocab()
+    for name, folder in folders.items():
+        if any(known.get(token) != number for token, number in read_vocabulary(folder).items()):
+            notes.append(Note("adapter_tokenizer", {"name": name}))
+    return notes
 
 
 def _function(tool: Tool) -> dict[str, object]:
