@@ -71,12 +71,11 @@ def generate_prompts(options: argparse.Namespace) -> int:
 
 def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
     """Return the category's TOML; its strings are JSON, which TOML reads alike."""
-    from pytest_jarvis.render.french.session import misheard_description, misheard_label
+    from pytest_jarvis.render.french.words import word
 
-    lines = [
-        f"label = {_inline(misheard_label(category))}",
-        f"description = {_inline(misheard_description(category, seed))}",
-    ]
+    label = word("session.misheard_label", category=category.replace("_", " ").capitalize())
+    description = word("session.misheard_description", category=category, seed=seed)
+    lines = [f"label = {_inline(label)}", f"description = {_inline(description)}"]
     counts: dict[str, int] = {}
     for prompt in drawn:
         case = prompt.source

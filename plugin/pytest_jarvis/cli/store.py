@@ -61,7 +61,7 @@ def show_stats(options: argparse.Namespace) -> int:
 
 def prune_store(options: argparse.Namespace) -> int:
     """Delete the responses beyond an age or a size; raise InputError when the command line has neither."""
-    from pytest_jarvis.render.french.session import responses_pruned
+    from pytest_jarvis.render.french.formats import size
 
     if options.older_than is None and options.max_size is None:
         raise InputError("store prune: nothing to delete by; give --older-than AGE, --max-size SIZE or both")
@@ -69,13 +69,13 @@ def prune_store(options: argparse.Namespace) -> int:
         if store is not None:
             count = store.prune(older_than_s=options.older_than, max_bytes=options.max_size)
             left = store.stats()
-            print_line(responses_pruned(count, left.responses, left.size_bytes))
+            print_line(word("store.pruned", count=count, left=left.responses, size=size(left.size_bytes)))
     return 0
 
 
 def clear_store(options: argparse.Namespace) -> int:
     """Delete every response; without `--yes` ask on a terminal, and raise InputError where there is none."""
-    from pytest_jarvis.render.french import session as wording
+    from pytest_jarvis.render.french.session import YES
 
     with _open_store(options, writable=True) as store:
         if store is None:
@@ -84,18 +84,17 @@ def clear_store(options: argparse.Namespace) -> int:
         if not options.yes:
             if not sys.stdin.isatty():
                 raise InputError(f"store clear: would delete {count} responses of {store.path}; confirm with --yes")
-            print_line(wording.clear_question(count, str(store.path)))
-            if sys.stdin.readline().strip().lower() not in wording.YES:
+            print_line(word("store.question", count=count, path=str(store.path)))
+            if sys.stdin.readline().strip().lower() not in YES:
                 print_line(word("store.nothing_cleared"))
                 return 1
-        print_line(wording.responses_cleared(store.clear()))
+        print_line(word("store.cleared", count=store.clear()))
     return 0
 
 
 @contextmanager
 def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
-    from pytest_jarvis.render.french.session import no_store
     from pytest_jarvis.run.settings import store_path
     from pytest_jarvis.run.store import ResponseStore
 
@@ -103,7 +102,7 @@ def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Itera
     if not path.exists():
         if options.store is not None:
             raise InputError(f"--store {path}: no such file; leave the option out for that of the configuration")
-        print_line(no_store(str(path)))
+        print_line(word("store.absent", path=str(path)))
         yield None
         return
     try:

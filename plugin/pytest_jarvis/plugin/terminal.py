@@ -12,13 +12,7 @@ from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render import terminal
 from pytest_jarvis.render.french.formats import encodable, fit, printable, typeset
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.session import (
-    hook_sentence,
-    loading_line,
-    problem_sentence,
-    recalled_line,
-    report_folder,
-)
+from pytest_jarvis.render.french.session import problem_sentence
 from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters
@@ -109,7 +103,7 @@ class LiveTerminal:
         """Show the notes and that the engine loads."""
         for note in self._notes:
             self._line(f"JARVIS : {note}")
-        self._line(loading_line(self._label))
+        self._line(word("session.loading", model=self._label))
 
     def show_loaded(self, description: EngineDescription, seconds: float) -> None:
         """Show the loaded model and the time it took."""
@@ -119,12 +113,12 @@ class LiveTerminal:
 
     def show_reuse(self, look: int, taken: int, planned: int) -> None:
         """Show how many of a look's responses the store held."""
-        self._line(recalled_line(look, taken, planned))
+        self._line(word("session.reused", look=look, taken=taken, planned=planned))
 
     def show_store_problem(self, problem: StoreProblem) -> None:
         """Show that the run continues without its store."""
         self.has_shown_store_problem = self._writer is not None and not self._quiet
-        self._line(problem_sentence(problem.kind, problem.path, problem.reason), yellow=True)
+        self._line(problem_sentence(problem), yellow=True)
 
     def show_progress(self, look: int, progress: Progress) -> None:
         """Show how many responses there are, often on a terminal, seldom in a log."""
@@ -245,18 +239,18 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
         if error is not None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
     if summary.folder is not None:
-        _write(reporter, report_folder(summary.folder))
+        _write(reporter, word("session.report_folder", folder=str(summary.folder)))
 
 
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:
-    if (failed := summary.store_problem) is not None:
-        _write(reporter, problem_sentence(failed.kind, failed.path, failed.reason), yellow=True)
+    if summary.store_problem is not None:
+        _write(reporter, problem_sentence(summary.store_problem), yellow=True)
     for problem in summary.problems:
         _write(reporter, problem.sentence, red=True)
     if summary.all_workers_died:
         _write(reporter, word("session.all_workers_died"), red=True)
     if summary.hook_error is not None:
-        _write(reporter, hook_sentence(summary.hook_error), red=True)
+        _write(reporter, word("session.hook", error=summary.hook_error), red=True)
 
 
 def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:

@@ -13,8 +13,7 @@ import msgspec
 from pytest_jarvis.files import write_atomically
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import Incomplete, OutputFormat, find_format
-from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.formats import printable
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.markdown import append_step_summary, render_markdown
 from pytest_jarvis.report.analysis.insights import Insights, insights
 from pytest_jarvis.report.schema import REPORT_FILE, Report
@@ -100,8 +99,8 @@ class _Writer:
             self._on_written(self._folder / file)
 
     def _note(self, file: str, error: Exception) -> None:
-        reason = printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        self.problems.append(OutputProblem(file=file, sentence=labels.file_failed(file, reason)))
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self.problems.append(OutputProblem(file=file, sentence=word("labels.file_failed", file=file, reason=reason)))
 
 
 def encode_thresholds(report: Report) -> bytes:

@@ -81,7 +81,7 @@ def _table_of(heads: Sequence[str], rows: Sequence[Sequence[str]], *, totals: in
     lines = [heads, *kept]
     body = [f"| {' | '.join('<br>'.join(map(escape_label, cell.split(chr(10)))) for cell in row)} |" for row in lines]
     body.insert(1, f"| {' | '.join(['---', *['---:'] * (len(heads) - 1)])} |")
-    return "\n".join([*body, "", labels.more_entries(left)] if left > 0 else body)
+    return "\n".join([*body, "", word("labels.more_entries", count=left)] if left > 0 else body)
 
 
 def _cut(text: str) -> str:
@@ -107,7 +107,7 @@ def markdown_blocks(blocks: Iterable[Block], *, most: int = 5) -> Iterator[str]:
                 left = len(block.items) - _MOST_ITEMS
                 lines = [escape_sentence(block.head)] if block.head else []
                 lines += [_item(item) for item in block.items[:_MOST_ITEMS]]
-                yield "\n".join([*lines, f"- {labels.more_entries(left)}"] if left > 0 else lines)
+                yield "\n".join([*lines, f"- {word('labels.more_entries', count=left)}"] if left > 0 else lines)
             case Table():
                 yield from _table(block)
             case Facts(rows):

@@ -23,6 +23,7 @@ from pytest_jarvis.render.french.formats import (
     width_of,
 )
 from pytest_jarvis.render.french.metrics import (
+    LABELS,
     difference,
     figure,
     label_of,
@@ -61,13 +62,14 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
     """
     done, planned = progress.responses_done, progress.responses_planned
     speed = progress.tokens / progress.elapsed_s if progress.elapsed_s > 0 else None
-    parts = [session.responses_done(done, planned)]
+    parts = [word("session.responses_done", done=done, planned=planned)]
     if 0 < done < planned:
-        parts.append(session.time_left(progress.elapsed_s / done * (planned - done)))
+        left = session.whole_seconds(progress.elapsed_s / done * (planned - done))
+        parts.append(word("session.time_left", seconds=left))
     parts += [
         f"{number(speed, 0)} tokens/s",
-        session.time_spent(progress.elapsed_s),
-        session.per_prompt(look),
+        word("session.time_spent", seconds=session.whole_seconds(progress.elapsed_s)),
+        word("session.per_prompt", look=look),
         *(str(reading) for reading in memory),
     ]
     return " | ".join(parts)
@@ -75,7 +77,7 @@ def progress_line(look: int, progress: Progress, memory: Sequence[DeviceMemory] 
 
 def case_heading(label: str, width: int) -> str:
     """Return the heading of a category, with the heads of its columns."""
-    deeds, keywords, relevance = session.case_columns()
+    deeds, keywords, relevance = session.CASE_HEADS
     columns = f"{deeds:<15}   {keywords:>13}   {relevance:<13}"
     return f"{fit(label, max(_LABEL_WIDTH, width - len(columns) - 3))}  {columns}"
 
@@ -120,8 +122,10 @@ def caution_lines(report: Report) -> list[str]:
     lines = labels.fake_caution(report)
     if report.metadata.is_demo:
         lines.append(
-            session.demo_model(
-                labels.model_label(report.provenance.engine), labels.storage(report.metadata.quantization)
+            word(
+                "session.demo_model",
+                model=labels.model_label(report.provenance.engine),
+                storage=labels.storage(report.metadata.quantization),
             )
         )
     if not report.complete:
@@ -135,7 +139,7 @@ def failure_lines(failures: Sequence[FailureRow], most: int = 10) -> list[str]:
     """Return the failures, the first `most` of them."""
     lines = [f"  {session.failure_line(failure)}" for failure in failures[:most]]
     if len(failures) > most:
-        lines.append(f"  {session.more_failures(len(failures) - most)}")
+        lines.append(f"  {word('session.more_failures', count=len(failures) - most)}")
     return lines
 
 
@@ -189,7 +193,7 @@ def noise_lines(floors: Mapping[str, NoiseFloor], cosine: float | None = None) -
     """Return the noise floor of each metric of an A/A run; `cosine` is the mean similarity of base and twin."""
     lines = [session.noise_line(name, floor) for name, floor in floors.items()]
     if cosine is not None:
-        lines.append(session.cosine_line(cosine))
+        lines.append(word("session.cosine", label=LABELS[COSINE][1], cosine=cosine))
     return [word("session.noise_head"), *(f"  {line}" for line in lines)]
 
 
@@ -241,7 +245,7 @@ def summary_table(report: Report) -> list[str]:
     gains = not report.noise_floor
     heads = [head if gains or head != table("labels.fields")["gain"] else "" for head in session.TABLE_HEADS]
     several = len(report.by_adapter) > 1
-    corner = session.responses_each(report.metadata.samples_per_prompt) if several else ""
+    corner = word("session.responses_each", count=report.metadata.samples_per_prompt) if several else ""
     lines = [_cells(corner, heads)]
     for label, by_adapter in _blocks(report):
         if several:
@@ -285,10 +289,11 @@ def ranking_lines(report: Report, ranking: Ranking | None, *, with_verdict: bool
         if BASE_ARM in {pair.better, pair.worse}:
             continue
         if len(names) <= _MOST_RANKED or (pair.better, pair.worse) in next_to:
-            sentence = labels.shown_sentence(printable(pair.better), printable(pair.worse), shown=pair.shown)
+            sentence = word("labels.ahead", better=pair.better, worse=pair.worse)
+            shown = word("labels.shown") if pair.shown else word("labels.not_shown")
             write = partial(difference, unit=spec.unit)
             figures = f"{write(pair.difference.difference)} {bracket(pair.difference.interval, write)}"
-            lines += _indented(wrap(f"{sentence} ({figures})", _LINE - 4))
+            lines += _indented(wrap(f"{sentence}, {shown} ({figures})", _LINE - 4))
     return lines
 
 

@@ -171,7 +171,7 @@ def _items(block: Items) -> list[str]:
         text = f"{item.case} {item.text}" if item.case else item.text
         lines += paragraph(text, indent=f"{indent}  ", first=f"{indent}- ")
     left = len(block.items) - _MOST_ITEMS
-    return [*lines, f"{indent}  {labels.more_entries(left)}"] if left > 0 else lines
+    return [*lines, f"{indent}  {word('labels.more_entries', count=left)}"] if left > 0 else lines
 
 
 def _table(block: Table) -> list[str]:
@@ -192,7 +192,7 @@ def _table(block: Table) -> list[str]:
             [f"{NBSP}{NBSP}{shorten(printable(cells[0]), columns[0].width - 2)}", *cells[1:]] if group else cells
         )
     left = len(block.rows) - len(block.rows[: block.most])
-    return [*table(columns, rows), *([f"{INDENT}{labels.more_entries(left)}"] if left else [])]
+    return [*table(columns, rows), *([f"{INDENT}{word('labels.more_entries', count=left)}"] if left else [])]
 
 
 def _change(change: Change, place: int) -> list[str]:

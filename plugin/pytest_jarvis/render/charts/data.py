@@ -275,7 +275,10 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     ]
     counted = f"{report.statistics.total_tests}/{report.statistics.planned_tests}"
     measured = [
-        (table("labels.fields")["prompts"], labels.prompts_measured(counted, report.metadata.samples_per_prompt))
+        (
+            table("labels.fields")["prompts"],
+            word("labels.prompts_measured", prompts=counted, responses=report.metadata.samples_per_prompt),
+        )
     ]
     if not several:
         return [*gains, *(row for group in groups for row in group), *measured, *_more_of(insights.candidate)]
@@ -294,7 +297,7 @@ def _more_of(candidate: AdapterInsight) -> list[tuple[str, str]]:
     rows = [
         (
             table("labels.criteria")[flips.criterion],
-            labels.flip_counts(flips.base_right, flips.finetuned_right, flips.prompts),
+            word("labels.flip_counts", before=flips.base_right, after=flips.finetuned_right, prompts=flips.prompts),
         )
         for flips in candidate.flips
     ]

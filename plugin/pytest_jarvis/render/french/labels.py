@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from pytest_jarvis.inputs.config import DEMO
-from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, percent, plural, signed, size, typeset
+from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, signed, typeset
 from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, label_of
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import Report
@@ -65,10 +64,6 @@ def device(name: str) -> str:
     return word("labels.none") if name == "none" else "serveur" if name == "server" else name
 
 
-def sampling(temperature: float, top_p: float) -> str:
-    return f"température {number(temperature)}, top-p {number(top_p)}"
-
-
 def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     """Return the name of a metric, its difference in an A/A run, its noise floor, and that relative to the mean."""
     digits = digits_of_noise(name)
@@ -94,31 +89,8 @@ def mismatched_sentence(cosine: float, adapter: str = "") -> str:
     return typeset(f"{number(cosine)} entre réponses de prompts différents{whose} : une similarité se lit au-dessus")
 
 
-def ahead(better: str, worse: str) -> str:
-    return f"{better} devant {worse}"
-
-
-def shown_sentence(better: str, worse: str, *, shown: bool) -> str:
-    return f"{ahead(better, worse)}, {word('labels.shown') if shown else word('labels.not_shown')}"
-
-
-def from_zero_to(most: float) -> str:
-    """Return the head of a column of drawings with the right end `most`."""
-    return f"de 0 à {number(most, 1)}"
-
-
 def quotation(text: str) -> str:
     return f"«{NBSP}{text}{NBSP}»"
-
-
-def responses_planned(per_prompt: int, total: int, *, equal: bool = True) -> str:
-    if not equal:
-        return f"jusqu’à {per_prompt} par prompt et par bras, {total} attendues en tout"
-    return f"{per_prompt} par prompt et par bras, {total} prévues en tout"
-
-
-def machine(system: str, processor: str, cores: int) -> str:
-    return ", ".join(part for part in (system, processor, plural(cores, "cœur")) if part)
 
 
 def drop(change: str, p_value: float | None) -> str:
@@ -141,44 +113,8 @@ def short_digest(digest: str | None, length: int = 16) -> str:
     return digest if len(digest) <= length else f"{digest[:length]}…"
 
 
-def weight_count(count: int, storage: str, size_bytes: int) -> str:
-    return f"{count_of(count)} en {storage} ({size(size_bytes)})"
-
-
-def more_entries(count: int) -> str:
-    return f"… et {count} de plus"
-
-
-def more_in_json(count: int) -> str:
-    return f"{more_entries(count)}, dans report.json."
-
-
-def failed_responses(count: int) -> str:
-    return plural(count, "réponse en échec", "réponses en échec")
-
-
-def flip_counts(before: int, after: int, prompts: int) -> str:
-    return f"{before} → {after} prompts sur {prompts}"
-
-
-def prompts_measured(prompts: str, responses: int) -> str:
-    return f"{prompts}, {plural(responses, 'réponse')} par bras"
-
-
-def file_failed(file: str, reason: str) -> str:
-    return typeset(f"{file} : impossible à faire ({reason}) ; les nombres et le verdict restent dans report.json.")
-
-
 def file_written(file: str) -> str:
     return typeset(f"Écrit : {file}")
-
-
-REPEATS: Final = {
-    "always": "mêmes textes à chaque fois",
-    "alone": "mêmes textes seulement pour une requête seule",
-    "never": "graine ignorée",
-    None: typeset("graine : pas vu"),
-}
 
 
 def server_sentence(server: ServerFacts) -> str:
@@ -187,7 +123,7 @@ def server_sentence(server: ServerFacts) -> str:
         parts.append(f"version {server.version}")
     if server.system_fingerprint is not None:
         parts.append(server.system_fingerprint)
-    return ", ".join([*parts, REPEATS[server.repeats]])
+    return ", ".join([*parts, table("labels.repeats")[server.repeats or "unseen"]])
 
 
 def served_sentence(server: ServerFacts) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.render.french.formats import (
     DASH,
     NBSP,
@@ -21,7 +19,7 @@ from pytest_jarvis.render.french.formats import (
     typeset,
 )
 from pytest_jarvis.render.french.labels import device, model_label, storage
-from pytest_jarvis.render.french.metrics import LABELS, digits_of_noise, find_spec, short_label
+from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, short_label
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
@@ -30,18 +28,12 @@ from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import ArmCount, StoreStats
-    from pytest_jarvis.types import ProblemKind
+    from pytest_jarvis.types import StoreProblem
 
 
+CASE_HEADS: Final = ("actions faites", "mots-clés", "pertinence")
+"""Heads of the line of a prompt."""
 TABLE_HEADS: Final = ("prompts", "faites", "clés", "pertinence", "gain")
-
-
-def hook_sentence(error: str) -> str:
-    return typeset(f"pytest_jarvis_report a échoué ({printable(error)}) : le rapport est écrit sans ses changements.")
-
-
-def loading_line(label: str) -> str:
-    return typeset(f"JARVIS : chargement : {label}…")
 
 
 def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
@@ -58,43 +50,12 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
     return parts[:1] if engine.engine == ANSWERS else [part for part in parts if part]
 
 
-def case_columns() -> tuple[str, str, str]:
-    """Return the heads of the line of a prompt: deeds done, keywords, relevance."""
-    return "actions faites", "mots-clés", "pertinence"
-
-
-def responses_done(done: int, planned: int) -> str:
-    return f"JARVIS{NBSP}: {done}/{planned} réponses"
-
-
-def time_left(value: float) -> str:
-    return f"reste {_whole_seconds(value)}"
-
-
-def time_spent(value: float) -> str:
-    return f"écoulé {_whole_seconds(value)}"
-
-
-def per_prompt(look: int) -> str:
-    return f"{look} par prompt et par bras"
-
-
-def responses_each(count: int) -> str:
-    return f"{plural(count, 'réponse')}/prompt"
-
-
 def noise_line(name: str, floor: NoiseFloor) -> str:
     """Return the difference of a metric in an A/A run and its noise floor."""
     digits, label = digits_of_noise(name), short_label(find_spec(name))
     seen = number(floor.difference.difference, digits)
     return (
         f"{label:<22} écart vu {seen:>8}   plancher ± {number(floor.floor, digits)} (± {percent(floor.relative_floor)})"
-    )
-
-
-def cosine_line(cosine: float) -> str:
-    return typeset(
-        f"{LABELS[COSINE][1]:<22} {number(cosine)} entre deux tirages : un cosinus plus bas montre une différence"
     )
 
 
@@ -106,29 +67,7 @@ def failure_line(failure: FailureRow) -> str:
     )
 
 
-def more_failures(count: int) -> str:
-    return f"… et {plural(count, 'autre échec', 'autres échecs')}"
-
-
-def demo_model(label: str, storage: str) -> str:
-    return typeset(f"Modèle : {label}, {storage}.")
-
-
-def report_folder(path: Path) -> str:
-    return typeset(f"Rapport : {path}")
-
-
-def misheard_label(category: str) -> str:
-    return f"{category.replace('_', ' ').capitalize()}, mal entendues"
-
-
-def misheard_description(category: str, seed: int) -> str:
-    return typeset(
-        f"Fabriqués à partir de « {category} » par pytest-jarvis prompts generate (graine {seed}) ; à relire."
-    )
-
-
-def _whole_seconds(value: float) -> str:
+def whole_seconds(value: float) -> str:
     return f"{number(value, 0)}{NBSP}s" if round(value) < 120 else seconds(value)
 
 
@@ -162,16 +101,8 @@ def _gigabytes(value: int) -> str:
 YES: Final = frozenset({"o", "oui", "y", "yes"})
 
 
-def recalled_line(look: int, taken: int, planned: int) -> str:
-    sentence = plural(taken, "réponse reprise", "réponses reprises")
-    return typeset(f"JARVIS : {sentence} du magasin sur {count_of(planned)} ({look} par prompt et par bras)")
-
-
-def problem_sentence(kind: ProblemKind, path: str, reason: str) -> str:
-    return typeset(
-        f"Magasin de réponses {printable(path)} : {table('store.why')[kind]} ({printable(reason)}). "
-        "Le banc continue ; la suite n’est ni reprise ni gardée."
-    )
+def problem_sentence(problem: StoreProblem) -> str:
+    return word("store.problem", path=problem.path, why=table("store.why")[problem.kind], reason=problem.reason)
 
 
 def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> str:
@@ -192,23 +123,6 @@ def stats_lines(stats: StoreStats, path: str) -> list[str]:
         *_count_lines("base", stats.bases),
         *_count_lines("adaptateur", stats.adapters),
     ]
-
-
-def no_store(path: str) -> str:
-    return typeset(f"Magasin de réponses {path} : aucun pour l’instant ; --jarvis-report en fait un.")
-
-
-def responses_pruned(count: int, left: int, size_bytes: int) -> str:
-    removed = plural(count, "réponse effacée", "réponses effacées")
-    return typeset(f"{removed} ; il en reste {count_of(left)} ({size(size_bytes)}).")
-
-
-def responses_cleared(count: int) -> str:
-    return f"{plural(count, 'réponse effacée', 'réponses effacées')}."
-
-
-def clear_question(count: int, path: str) -> str:
-    return typeset(f"Effacer {plural(count, 'réponse')} de {path} ?{word('store.question')}")
 
 
 def _count_lines(kind: str, counts: tuple[ArmCount, ...]) -> list[str]:

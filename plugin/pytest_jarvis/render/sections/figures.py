@@ -127,7 +127,7 @@ def categories(report: Report, insights: Insights, *, gains: bool) -> Iterator[B
     """Yield each metric with a column by category, relevance first; an A/A run has differences, no gains."""
     most = _right_end(insights)
     cosine = BUILT_IN[COSINE].spec
-    drawn = (Column(labels.from_zero_to(most)), Column(metrics.label_of(cosine)))
+    drawn = (Column(word("labels.from_zero_to", most=most)), Column(metrics.label_of(cosine)))
     relevance = (*comparison_columns(insights, "gain" if gains else "change"), *drawn)
 
     def relevances(one: AdapterInsight, place: int) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link, prompt_count
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, typeset
+from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, size, typeset
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.session import memory_of_a_run, reused_sentence
 from pytest_jarvis.render.french.words import table, word
@@ -37,8 +37,10 @@ def identity(report: Report, insights: Insights) -> Iterator[Block]:
         engine=metadata.engine,
         date=metadata.timestamp.replace("T", " ").removesuffix("+00:00"),
         prompts=prompt_count(report.statistics),
-        responses=labels.responses_planned(
-            metadata.samples_per_prompt, insights.responses_planned, equal=run.answers is None
+        responses=word(
+            "labels.responses_planned" if run.answers is None else "labels.responses_expected",
+            each=metadata.samples_per_prompt,
+            total=insights.responses_planned,
         ),
         rule=typeset(rule),
         seed="" if run.answers else str(run.seed),
@@ -75,7 +77,7 @@ def failures(report: Report, insights: Insights) -> Iterator[Block]:
     more = len(report.failures) - _MOST_FAILURES
     heads = ("prompt", "arm", "response", "stage", "reason")
     yield Part(
-        name=labels.failed_responses(len(report.failures)),
+        name=word("labels.failed_responses", count=len(report.failures)),
         blocks=(
             Table(
                 columns=tuple(Column(table("labels.fields")[key], kind="text") for key in heads),
@@ -90,7 +92,7 @@ def failures(report: Report, insights: Insights) -> Iterator[Block]:
                     for one in report.failures[:_MOST_FAILURES]
                 ),
             ),
-            *((Text(labels.more_in_json(more), "note"),) if more > 0 else ()),
+            *((Text(word("labels.more_in_json", count=more), "note"),) if more > 0 else ()),
         ),
     )
 
@@ -128,7 +130,9 @@ def provenance(report: Report) -> Iterator[Block]:
         prompt_hash=Digest(run.prompt_hash),
         dictionary_hash=Digest(run.dictionary_hash),
         commit=run.commit or "",
-        machine=labels.machine(run.machine.system, run.machine.processor, run.machine.cores),
+        machine=", ".join(
+            filter(None, (run.machine.system, run.machine.processor, word("labels.cores", cores=run.machine.cores)))
+        ),
         python=run.machine.python,
         versions=", ".join(f"{name} {version}" for name, version in run.versions.items()),
         timings=", ".join(timings),
@@ -139,8 +143,10 @@ def provenance(report: Report) -> Iterator[Block]:
 
 
 def _weights(kind: KindCoverage) -> str:
-    counts = kind.weights.items()
-    return ", ".join(labels.weight_count(count, storage, kind.bytes.get(storage, 0)) for storage, count in counts)
+    return ", ".join(
+        word("labels.weight_count", count=count, storage=storage, size=size(kind.bytes.get(storage, 0)))
+        for storage, count in kind.weights.items()
+    )
 
 
 def _adapter_facts(adapter: AdapterProof) -> Facts:
@@ -159,7 +165,9 @@ def _generation(settings: GenerationSettings) -> str:
     return ", ".join(
         [
             settings.template,
-            word("labels.greedy") if settings.is_greedy else labels.sampling(settings.temperature, settings.top_p),
+            word("labels.greedy")
+            if settings.is_greedy
+            else word("labels.sampling", temperature=settings.temperature, top_p=settings.top_p),
             f"max_new_tokens {settings.max_new_tokens}",
             f"max_response_chars {settings.max_response_chars}",
             *([f"timeout_s {number(settings.timeout_s, 0)}"] if settings.timeout_s else []),

@@ -127,7 +127,7 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
             ),
             rows=tuple(
                 (
-                    labels.ahead(pair.better, pair.worse),
+                    word("labels.ahead", better=pair.better, worse=pair.worse),
                     write_change(pair.difference.difference),
                     bracket(pair.difference.interval, write_change),
                     word("labels.shown") if pair.shown else word("labels.not_shown"),

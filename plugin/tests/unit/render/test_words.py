@@ -9,14 +9,16 @@ import pytest_jarvis
 from pytest_jarvis.render.french.words import _catalogue, table, word
 
 PACKAGE = Path(pytest_jarvis.__file__).parent
-ASKED = re.compile(r"\b(word|table)\((?:\"|')([a-z_.]+)(?:\"|')\)")
+ASKED = re.compile(r"\b(word|table)\(\s*[\"']([a-z_.]+)[\"'][,)]")
+NAMED = re.compile(r"[\"']([a-z_]+\.[a-z_]+)[\"']")
 
 
 def test_the_codes_of_the_catalogue_are_those_that_are_asked_for() -> None:
-    sources = [path for kind in ("*.py", "*.html") for path in PACKAGE.rglob(kind)]
-    asked = {found for path in sources for found in ASKED.findall(path.read_text(encoding="utf-8"))}
+    sources = [path.read_text(encoding="utf-8") for kind in ("*.py", "*.html") for path in PACKAGE.rglob(kind)]
     words, tables = _catalogue()
-    assert {*(("word", code) for code in words), *(("table", code) for code in tables)} == asked
+    known = {*(("word", code) for code in words), *(("table", code) for code in tables)}
+    assert {found for source in sources for found in ASKED.findall(source)} - known == set()
+    assert {code for _, code in known} - {code for source in sources for code in NAMED.findall(source)} == set()
 
 
 def test_typography_is_added_as_words_are_read() -> None:
