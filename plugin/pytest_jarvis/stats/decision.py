@@ -41,6 +41,7 @@ CautionCode = Literal[
     "low_base_unequal_replicates",
     "relative_gain_not_estimable",
     "targets_differ",
+    "looks_differ",
 ]
 """Limits of a decision that its reader must know:
 
@@ -53,6 +54,7 @@ unequal_replicates: prompts have from `lowest` to `highest` responses.
 low_base_unequal_replicates: also, the base mean (`base_mean`) is under 0.05, where the error rate is not kept.
 relative_gain_not_estimable: the base mean (`base_mean`) is about 0; read the absolute gain.
 targets_differ: the claim is proven for one target and not for the other.
+looks_differ: responses of one look have something in common (`p_value`), so that the stated error is not kept.
 """
 
 LOW_BASE_MEAN = 0.05

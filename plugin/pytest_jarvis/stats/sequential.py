@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pytest_jarvis.stats.contrasts import Scores, check_alpha
-from pytest_jarvis.stats.decision import Decision
+from pytest_jarvis.stats.contrasts import Scores, check_alpha, contrast_these_prompts
+from pytest_jarvis.stats.decision import Caution, Decision
 from pytest_jarvis.stats.thresholds import Bar, JudgedBar, Threshold, judge_bar
 from pytest_jarvis.types import LOOKS, GatePlan
 
 _NODES = 201
 _LOWEST = 9.0
+LOOKS_ALPHA = 0.01
+"""Error rate of the warning that looks differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +154,49 @@ def judge_look(arms: Mapping[str, Pairs], *, plan: GatePlan, index: int = 0, ear
         for bar in found.keys() - stands[name].keys():
             level = look_alpha(shares[name] / _count_kin(bar, found), looks)
             found[bar] = judge_bar(bar, name, arms[name][bar], alpha=level, plan=plan)
+        _warn_of_looks(arms[name], found, plan, index)
     over = {name for name, found in judged.items() if found.keys() <= stands[name].keys()}
     undecided = tuple(name for name, found in judged.items() if name not in over and _is_undecided(found))
     last = index + 1 == len(looks)
     return Look(judged=judged, undecided=undecided, next_look=None if last or not undecided else looks[index + 1])
+
+
+def _warn_of_looks(pairs: Pairs, found: dict[Bar, JudgedBar], plan: GatePlan, index: int) -> None:
+    """Add a caution to the decision on a gain when the looks differ by more than decoding explains (1 % error)."""
+    for bar, one in found.items():
+        if one.decision is None or one.threshold.responses != plan.looks[index] or one.decision.target != "these":
+            continue
+        p_value = compare_looks(*pairs[bar], 1 + bar.bar, plan.looks[: index + 1], shared_noise=plan.shared_noise)
+        if p_value is not None and p_value <= LOOKS_ALPHA:
+            caution = Caution(code="looks_differ", values={"p_value": p_value})
+            cautions = (*(known for known in one.decision.cautions if known.code != "looks_differ"), caution)
+            found[bar] = replace(one, decision=replace(one.decision, cautions=cautions))
+
+
+def compare_looks(
+    base: Scores, finetuned: Scores, ratio: float, looks: Sequence[int], *, shared_noise: bool
+) -> float | None:
+    """Return the p-value of "the looks' means of `finetuned - ratio * base` differ by decoding alone" (an F test).
+
+    None with one look, or where a prompt lacks 2 responses of each.
+    """
+    from scipy.special import fdtrc
+
+    parts = []
+    for start, end in zip((0, *looks), looks, strict=False):
+        tables = [tuple(tuple(prompt[start:end]) for prompt in arm) for arm in (finetuned, base)]
+        contrast = contrast_these_prompts(*tables, shared_noise=shared_noise) if all(map(all, tables)) else None
+        df = None if contrast is None else contrast.df(ratio)
+        if contrast is None or df is None:
+            return None
+        parts.append((contrast.estimate(ratio), contrast.variance(ratio), df))
+    if len(parts) < 2:
+        return None
+    weights = [1 / variance for _, variance, _ in parts]
+    centre = math.fsum(weight * mean for weight, (mean, _, _) in zip(weights, parts, strict=True)) / math.fsum(weights)
+    spread = math.fsum(weight * (mean - centre) ** 2 for weight, (mean, _, _) in zip(weights, parts, strict=True))
+    free = len(parts) - 1
+    return float(fdtrc(free, math.fsum(df for _, _, df in parts), spread / free))
 
 
 def _is_undecided(found: Mapping[Bar, JudgedBar]) -> bool:

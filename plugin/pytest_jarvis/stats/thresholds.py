@@ -187,6 +187,8 @@ def _judge_figure(
             p_values = (0.0, 1.0)  # at the bar, and without noise: both directions are met
         proof = "PASS" if p_values[0] <= alpha else "FAIL" if p_values[1] <= alpha else "INCONCLUSIVE"
         interval = (claim.interval[0] + offset, claim.interval[1] + offset)
+        if bar.measure == "mean" and bar.highest < math.inf:
+            interval = (max(interval[0], 0.0), min(interval[1], bar.highest))
         if bar.measure == "ratio":
             interval = (value, value) if claim.df is None else contrast.ratio_interval(max(claim.criticals))
     verdict, why = _settle(policy, proof, meets=meets)

@@ -57,7 +57,7 @@ def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
 
 
 def caution_sentence(caution: Caution) -> str:
-    values = {name: number(value, 0) for name, value in caution.values.items()}
+    values = {name: number(value, 0 if value == int(value) else 3) for name, value in caution.values.items()}
     values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
     return typeset(table("explanations.cautions")[caution.code].format_map(values))
 
@@ -90,9 +90,11 @@ def regressions_sentence(count: int, prompts: int) -> str:
 
 
 def settle_sentence(responses: int) -> str:
+    how = "benchmark.looks = [4, 8, 16, 32, 64]" if responses <= 64 else f"--jarvis-samples {responses}"
     return typeset(
         f"Il faudrait environ {plural(responses, 'réponse')} par prompt et par bras pour trancher, si le vrai gain est "
-        "celui qui a été vu."
+        "celui qui a été vu. En ajouter à celles-ci serait un second test, qui double l’erreur : planifiez un essai "
+        f"neuf, d’une autre graine (--jarvis-seed), avec {how}."
     )
 
 
@@ -161,10 +163,11 @@ def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, jud
             f"le gain vu est de {percent(gain, signed=True)}."
         )
         return
+    bias = "" if decision.verdict == "INCONCLUSIVE" else f" ; {_bias(decision)}"
     yield (
-        f"Le verdict de {name} a été rendu à {at} par prompt, dès qu’il était sûr, et il tient ; le gain vu alors est "
-        f"un peu trop {_side(decision)} en moyenne. Le tirage a continué pour un autre adaptateur : les moyennes du "
-        f"rapport portent sur {every} par prompt, où le gain vu est de {percent(gain, signed=True)}."
+        f"Le verdict de {name} a été rendu à {at} par prompt, et il tient{bias}. Le tirage a continué pour un autre "
+        f"adaptateur : les moyennes du rapport portent sur {every} par prompt, où le gain vu est de "
+        f"{percent(gain, signed=True)}."
     )
 
 
@@ -172,14 +175,18 @@ def _stop(decision: Decision, plan: GatePlan, *, judged: bool) -> Iterator[str]:
     """Yield that generation stopped at an early look, and the bias of the gain there."""
     high, most = decision.replicates[1], plan.looks[-1]
     if high in plan.looks[:-1] and decision.ground == "test" and judged:
-        yield (
-            f"Le tirage s’est arrêté à {high} réponses sur {most}, dès que le verdict était sûr ; le gain vu est alors "
-            f"un peu trop {_side(decision)} en moyenne."
-        )
+        if decision.verdict == "INCONCLUSIVE":
+            yield f"Le tirage s’est arrêté à {high} réponses sur {most} : un autre seuil l’a décidé."
+        else:
+            stopped = f"Le tirage s’est arrêté à {high} réponses sur {most}, dès que le verdict était sûr"
+            yield f"{stopped} ; {_bias(decision)}."
 
 
-def _side(decision: Decision) -> str:
-    return "bas" if decision.verdict == "FAIL" else "haut"
+def _bias(decision: Decision) -> str:
+    """Return how far to trust a gain that was large enough to stop at."""
+    if decision.verdict == "FAIL":
+        return "le gain vu alors est trop bas en moyenne, et le haut de l’intervalle est sûr"
+    return "le gain vu alors est trop haut en moyenne, et le bas de l’intervalle est sûr"
 
 
 def _finding(decision: Decision, plan: GatePlan) -> str:
@@ -200,10 +207,11 @@ def _finding(decision: Decision, plan: GatePlan) -> str:
 
 
 def _seen(decision: Decision) -> str:
-    interval = decision.judged_interval
+    interval, level = decision.judged_interval, percent(1 - 2 * decision.alpha, 1)
     if interval is not None and decision.gain is not None:
-        return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle {gain_interval(interval)}."
-    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle {bracket(decision.judged_absolute, signed)}."
+        return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle à {level} {gain_interval(interval)}."
+    ends = bracket(decision.judged_absolute, signed)
+    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle à {level} {ends}."
 
 
 _MOST_NAMES: Final = 12

@@ -10,16 +10,19 @@ from pytest_jarvis.render.french.formats import (
     DASH,
     NBSP,
     bar_percent,
+    bracket,
     gain_interval,
     number,
     percent,
     plural,
     points,
     printable,
+    signed,
     typeset,
 )
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import Report
+from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, Reason
 from pytest_jarvis.stats.thresholds import Threshold
@@ -33,7 +36,10 @@ def decision_line(report: Report, name: str, *, with_verdict: bool = True) -> st
     """Return the decision on an adapter in one line; « non jugé » where the run is not, or `with_verdict` is False."""
     decision, plan = report.decisions[name], report.metadata.plan
     later = gain_of_all(report, name, with_verdict=with_verdict) if early_look(report, decision) else ""
-    return verdict_line(decision, plan.looks[-1], plan.alpha, later=later, judged=with_verdict and is_judged(report))
+    judged = with_verdict and is_judged(report)
+    return verdict_line(
+        decision, plan.looks[-1], plan.alpha, later=later, judged=judged, seen_only=plan.policy == "point"
+    )
 
 
 def is_judged(report: Report) -> bool:
@@ -61,38 +67,55 @@ def gain_of_all(report: Report, name: str, *, with_verdict: bool = True) -> str:
     return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
 
 
-def verdict_line(decision: Decision, most_responses: int, error: float, *, later: str = "", judged: bool = True) -> str:
+def verdict_line(
+    decision: Decision,
+    most_responses: int,
+    error: float,
+    *,
+    later: str = "",
+    judged: bool = True,
+    seen_only: bool = False,
+) -> str:
     """Return the whole decision in one line: gain, interval, verdict, new prompts, responses, power, noise.
 
     `error` is the probability of a wrong PASS over all looks and adapters; `later` the words on responses generated
-    after an early verdict.
+    after an early verdict; `seen_only`: nothing was to be proven.
     """
     figure = f"pertinence{look_suffix(decision.replicates[1]) if later else ''}"
     bar = bar_percent(decision.min_gain)
-    claim = (
-        f"{table('verdicts.verdicts')[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})"
-        if judged
-        else word("verdicts.not_judged")
-    )
+    claim = word("verdicts.not_judged")
+    if judged:
+        verdict = f"{table('verdicts.verdicts')[decision.verdict]} (≥{NBSP}{bar}, erreur ≤{NBSP}{percent(error, 0)})"
+        claim = word("verdicts.seen_only") if seen_only else verdict
     prompts = "ce prompt" if decision.prompts == 1 else f"ces {plural(decision.prompts, 'prompt')}"
     gain = percent(decision.gain, signed=True)
+    if decision.judged_interval is None and decision.judged_absolute is not None:
+        # Over a base near 0 the verdict rests on the difference.
+        gain = signed(decision.absolute_gain)
     if decision.target == "new":
         parts = [
             f"{figure} {gain} sur {prompts}",
-            f"nouveaux prompts du même genre {gain_interval(decision.gain_new)} : {claim}",
+            f"nouveaux prompts du même genre {_ends(decision.gain_new, decision.absolute_new)} : {claim}",
         ]
     else:
-        parts = [f"{figure} {gain} {gain_interval(decision.gain_these)} sur {prompts} : {claim}"]
+        parts = [f"{figure} {gain} {_ends(decision.gain_these, decision.absolute_these)} sur {prompts} : {claim}"]
         if decision.verdict_new is not None:
             shown = {"PASS": "montré", "FAIL": "écarté", "INCONCLUSIVE": "non montré"}[decision.verdict_new]
-            outcome = f"{NBSP}: {shown}" if judged else ""
-            parts.append(f"nouveaux prompts {gain_interval(decision.gain_new)}{outcome}")
+            outcome = f"{NBSP}: {shown}" if judged and not seen_only else ""
+            parts.append(f"nouveaux prompts {_ends(decision.gain_new, decision.absolute_new)}{outcome}")
     parts.append(later or f"{decision.replicates[1]}/{plural(most_responses, 'réponse')} par prompt")
     if decision.detectable_gain is not None:
         parts.append(f"détectable{NBSP}: ≥{NBSP}{percent(decision.detectable_gain, 0, signed=True)}")
     if decision.decoding_share is not None:
         parts.append(f"bruit de décodage {percent(decision.decoding_share, 0)}")
     return typeset(" | ".join(parts))
+
+
+def _ends(gain: Interval | None, absolute: Interval | None) -> str:
+    """Return the interval of the gain; of the difference where that of the gain is unbounded."""
+    return (
+        gain_interval(gain) if gain is not None or absolute is None else f"{bracket(absolute, signed)} (écart absolu)"
+    )
 
 
 def shown_thresholds(report: Report) -> list[Threshold]:

@@ -114,6 +114,8 @@ def _read(
     own = [row for row in rows if bar.category in {None, row.category}]
     if spec is not None and spec.per == "pair":
         return ([], collect_pair_scores(own, spec)) if bar.measure == "mean" else ([], [])
+    if bar.metric == "seconds" and len({one.reused for row in own for one in row.samples}) > 1:
+        return [], []  # durations of two sessions do not compare
     pairs = []
     for row in own:
         arms = (row.of_arm(BASE_ARM), row.of_arm(row.adapter))

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
+import pytest
 from samples import LOADED
 
-from pytest_jarvis.render.french.explanations import advice_line, explain_decision
+from pytest_jarvis.render.french.explanations import advice_line, explain_decision, settle_sentence
 from pytest_jarvis.render.french.saved_runs import conclusion
 from pytest_jarvis.render.french.session import memory_of_a_run
 from pytest_jarvis.render.french.verdicts import (
@@ -157,3 +158,31 @@ def test_the_memory_of_a_run(make_report, golden) -> None:
         "not read": engine,
     }
     assert golden == listed((name, [memory_of_a_run(one)]) for name, one in cases.items())
+
+
+STOPPED = GatePlan(looks=(2, 4))
+NEAR_ZERO = decide([[0.0, 0.05], [0.0, 0.0]], [[0.5, 0.6], [0.4, 0.45]])
+
+
+def test_a_drawing_that_another_threshold_stopped_is_not_said_to_be_sure() -> None:
+    decision = decide([[0.3, 0.2]] * 3, [[0.3, 0.25]] * 3)
+    assert "INCONCLUSIVE" == decision.verdict
+    said = " ".join(explain_decision(decision, STOPPED, "jarvis"))
+    assert (True, False) == ("un autre seuil l’a décidé" in said, "sûr" in said)
+
+
+def test_a_gain_over_a_base_near_zero_is_shown_as_a_difference() -> None:
+    line = verdict_line(NEAR_ZERO, 4, 0.05)
+    assert 2 == line.count("(écart absolu)")
+    assert ("PASS", True, False) == (NEAR_ZERO.verdict, "+0,475 [+" in line, "[non estimable]" in line)
+
+
+def test_what_was_only_seen_is_not_called_proven() -> None:
+    line = verdict_line(NEAR_ZERO, 4, 0.05, seen_only=True)
+    assert (True, False, False) == ("estimation seule" in line, "PROUVÉ" in line, "montré" in line)
+
+
+@pytest.mark.parametrize(("responses", "how"), [(20, "benchmark.looks"), (200, "--jarvis-samples 200")])
+def test_the_responses_that_would_settle_it_are_those_of_a_new_run(responses: int, how: str) -> None:
+    said = settle_sentence(responses)
+    assert (True, True) == (how in said, "essai neuf" in said)

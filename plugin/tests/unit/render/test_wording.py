@@ -103,7 +103,15 @@ def test_a_comparison_says_in_french_how_the_weights_were_stored() -> None:
 
 
 FIGURES = {"prompts": 3, "lowest": 2, "highest": 4, "base_mean": 0.01, "selected": 1, "planned": 30, "failed": 3}
-FIGURES |= {"relevance": 12.0, "deeds": -3.0, "share": 0.1, "allowed": 0.05, "missing": 1, "responses": 2}
+FIGURES |= {
+    "p_value": 0.004,
+    "relevance": 12.0,
+    "deeds": -3.0,
+    "share": 0.1,
+    "allowed": 0.05,
+    "missing": 1,
+    "responses": 2,
+}
 
 
 def outcome(verdict: GateVerdict) -> GateOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from samples import row, sample
 
@@ -258,3 +259,14 @@ def test_the_choice_of_the_tool_is_held_above_a_share(bar: float, verdict: str, 
 def test_the_choice_of_the_tool_is_held_above_the_bases(bar: float, verdict: str) -> None:
     (judged,) = bars(rows("routing", OFTEN_WRONG, MOSTLY_RIGHT), min_routing_gain=bar)
     assert ("routing_gain", 0.75, verdict) == (judged.name, judged.value, judged.verdict)
+
+
+def test_durations_of_two_sessions_are_not_compared() -> None:
+    found = [
+        msgspec.structs.replace(
+            one, samples=tuple(msgspec.structs.replace(item, reused=item.arm == "base") for item in one.samples)
+        )
+        for one in rows("seconds", BASE, BETTER)
+    ]
+    (bar,) = bars(found, max_latency_ratio=3.0)
+    assert ("latency_ratio", "not_measured") == (bar.name, bar.why)

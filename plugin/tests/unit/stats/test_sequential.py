@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_jarvis.stats.decision import decide
-from pytest_jarvis.stats.sequential import LOOKS, HolmStep, Look, crossing_probability, holm, judge_look, look_alpha
+from pytest_jarvis.stats.sequential import (
+    LOOKS,
+    HolmStep,
+    Look,
+    compare_looks,
+    crossing_probability,
+    holm,
+    judge_look,
+    look_alpha,
+)
 from pytest_jarvis.stats.thresholds import Bar
 from pytest_jarvis.types import GatePlan
 
@@ -261,3 +270,26 @@ def test_a_gain_beside_is_decided_on_and_does_not_keep_the_drawing_going() -> No
     beside = replace(GAIN, is_beside=True)
     look = bars({beside: UNCLEAR, SHARE: MUCH_BETTER})
     assert ("INCONCLUSIVE", ()) == (look.decisions["a"].verdict, look.undecided)
+
+
+def shifted(scores: list[Row], first: float) -> list[Row]:
+    """Return the scores with the four of the first look moved."""
+    return [[score + first * (number < 4) for number, score in enumerate(row)] for row in scores]
+
+
+def test_looks_that_share_an_effect_are_said_to_differ() -> None:
+    base, tuned = arm(5, 0.3, replicates=8), arm(6, 0.33, replicates=8)
+    looks = [look_at(base, {"a": scores}, plan=GatePlan(), index=1) for scores in (tuned, shifted(tuned, 0.15))]
+    codes = [[caution.code for caution in look.decisions["a"].cautions] for look in looks]
+    assert [False, True] == ["looks_differ" in found for found in codes]
+
+
+def test_looks_of_one_noise_are_said_to_differ_in_one_run_of_a_hundred() -> None:
+    p_values = [
+        compare_looks(
+            arm(seed, 0.3, replicates=8), arm(seed + 1000, 0.3, replicates=8), 1.05, (4, 8), shared_noise=True
+        )
+        for seed in range(200)
+    ]
+    assert 3 <= sum(p is not None and p <= 0.05 for p in p_values) <= 20
+    assert compare_looks(BASE, BETTER, 1.05, (4,), shared_noise=True) is None
