@@ -21,9 +21,8 @@ import msgspec
 import numpy as np
 
 from pytest_jarvis.inputs.prompts import load_prompts
-from pytest_jarvis.metrics.deeds import OUTCOMES, Judge
-from pytest_jarvis.metrics.deeds import model as deeds_model
-from pytest_jarvis.metrics.deeds.model import Model
+from pytest_jarvis.metrics.deeds import OUTCOMES, Judge, decision
+from pytest_jarvis.metrics.deeds.decision import Model
 from pytest_jarvis.types import PromptCase
 
 HERE = Path(__file__).parent
@@ -184,7 +183,7 @@ def leave_authors_out(known: Sequence[Example], shuffled: Sequence[Example]) -> 
 
 def write(model: Model) -> None:
     """Write the weights of the package."""
-    path = Path(deeds_model.__file__).with_name(deeds_model.WEIGHTS_FILE)
+    path = Path(decision.__file__).with_name(decision.WEIGHTS_FILE)
     content = {
         "outcomes": model.outcomes,
         "intercepts": model.intercepts,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from pytest_jarvis.metrics.deeds.lexicon import load_lexicon, stem
-from pytest_jarvis.metrics.deeds.numbers import quantities
+from pytest_jarvis.metrics.deeds.sentences import quantities
 from pytest_jarvis.text import words
 
 Forms = tuple[frozenset[str], ...]

@@ -11,8 +11,7 @@ from typing import Final, Literal
 
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon
 from pytest_jarvis.metrics.deeds.match import compare_values
-from pytest_jarvis.metrics.deeds.numbers import quantities
-from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.sentences import quantities, read_sentences
 from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 from pytest_jarvis.text import value_allowed
 from pytest_jarvis.types import PromptCase, Tool, ToolCall

@@ -39,6 +39,10 @@ CLAIMING: Final[frozenset[Kind]] = frozenset(
 _MADE: Final = re.compile(r"..[^aeiouyé](é|ée|és|ées)$")
 """A participle of the first group that the lexicon does not have."""
 _RESULTS: Final[frozenset[Kind]] = frozenset({"passive", "reflexive", "active", "state", "stays"})
+_INSTEAD: Final = {
+    ("plutot", "que"), ("plutot", "qu"), ("au", "lieu"), ("place", "de"), ("place", "d"), ("et", "non"), (",", "non"),
+    ("et", "pas"), (",", "pas"),
+}  # fmt: skip
 _STOPS: Final = frozenset({",", ":", "(", ")"})
 _TIMES: Final[dict[Tense, Time]] = {"future": "future", "conditional": "conditional", "past": "conditional"}
 
@@ -62,8 +66,6 @@ class Claim:
     actions: frozenset[str] = frozenset()
     spoken: str = ""
     """The verb with what belongs to it, as it stands."""
-    known: bool = True
-    """Whether the lexicon has the verb."""
     words: tuple[Word, ...] = ()
     """What it is done to, as far as that is said: content words and numbers."""
     at: int = 0
@@ -83,6 +85,7 @@ class ClaimReader:
         self.names = names
         """Stems of things that the command named: they are no verbs (« Entrée éteinte »)."""
         self.bare = sentence.said.isascii() and not any(word.text != word.plain for word in sentence.words)
+        self.shouted = sum(word.capital for word in self.words) > len(self.words) / 2
         self.clause_has_verb = False
         self.clause_start = 0
         self.last_kind: Kind | None = None
@@ -104,7 +107,7 @@ class ClaimReader:
                 continue
             self.clause_has_verb = claim.kind != "noun"
             self.last_kind = claim.kind
-            found.append(self._coordinated(claim, found))
+            found.append(claim)
             at = max(claim.end, at + 1)
         if not found and self.words:
             said = " ".join(word.plain for word in self.words if not word.quoted)
@@ -118,17 +121,7 @@ class ClaimReader:
         if claim.kind != "participle" or not claim.at:
             return False
         before = self.words[claim.at - 1].plain
-        if before in self.sets["etre"] or before in {
-            "avoir",
-            "etre",
-            "trop",
-            "tres",
-            "plus",
-            "moins",
-            "si",
-            "assez",
-            "bien",
-        }:
+        if before in self.sets["etre"] | self.sets["degrees"]:
             return True
         earlier = [one for one in found if one.at < claim.at]
         return (
@@ -146,16 +139,6 @@ class ClaimReader:
         pronoun = claim.pronoun or (claim.kind in _RESULTS and before in self.sets["pronouns"])
         return replace(claim, no_longer=claim.negated and "plus" in around, pronoun=pronoun, led=before)
 
-    def _coordinated(self, claim: Claim, found: list[Claim]) -> Claim:
-        """Give an infinitive the mood of the one it goes on from: « je vais ouvrir Word, taper le titre »."""
-        last = found[-1] if found else None
-        before = self.words[claim.at - 1].plain if claim.at else ""
-        if claim.kind != "infinitive" or last is None or before not in {",", "et", "puis", "ou"}:
-            return claim
-        if not (last.time == "future" or last.kind in {"modal", "user"}):
-            return claim
-        return replace(claim, kind=last.kind, time=last.time, negated=last.negated, hypothetical=last.hypothetical)
-
     def _plain(self, at: int) -> str:
         """Return a word in canonical form; nothing outside of the sentence."""
         return self.words[at].plain if 0 <= at < len(self.words) else ""
@@ -163,7 +146,7 @@ class ClaimReader:
     def _claim(self, at: int) -> Claim | None:
         """Read the claim that begins with a word; None where none does."""
         word = self._plain(at)
-        if self.words[at].text == "à" or (word == "vous" and self._is_object(at)):
+        if self.words[at].text == "à":
             return None
         if word in {"voici", "voila"}:
             return self._shown(at)
@@ -185,28 +168,16 @@ class ClaimReader:
 
     def _subject(self, at: int, kind: Kind) -> Claim | None:
         """Read the verb group that follows « je », « on », « vous »."""
-        hypothetical = at > 0 and self.words[at - 1].plain in self.sets["hypothetical"] and not self._cleft(at)
+        hypothetical = self._plain(at - 1) in self.sets["hypothetical"]
         verb_at, negated, pronoun = self._skip_clitics(at + 1)
         if verb_at >= len(self.words):
             return None
-        claim = self._auxiliary(verb_at, kind) or self._lexical(verb_at, at, kind) or self._unknown(verb_at, kind)
+        claim = self._auxiliary(verb_at, kind) or self._lexical(verb_at, at, kind)
         if claim is None:
             return None
-        negated = claim.negated or (negated and not self._restricts(verb_at))
-        return replace(claim, at=at, negated=negated, hypothetical=hypothetical, pronoun=claim.pronoun or pronoun)
-
-    def _cleft(self, at: int) -> bool:
-        """Whether « c'est ... que » puts the object before the verb."""
-        before = [word.plain for word in self.words[self.clause_start : at]]
-        return self.words[at - 1].plain in {"que", "qu"} and bool({("c", "est"), ("ce", "est")} & {*pairwise(before)})
-
-    def _is_object(self, at: int) -> bool:
-        """Whether « vous » is not who does it: « une alerte vous préviendra »."""
-        verb_at, _, _ = self._skip_clitics(at + 1)
-        if at == self.clause_start or verb_at >= len(self.words):
-            return False
-        forms = self._forms(verb_at)
-        return bool(forms) and not self.words[verb_at].plain.endswith(("ez", "tes"))
+        return replace(
+            claim, at=at, negated=claim.negated or negated, hypothetical=hypothetical, pronoun=claim.pronoun or pronoun
+        )
 
     def _skip_clitics(self, at: int) -> tuple[int, bool, bool]:
         """Return where the verb is, whether « ne » stands before it, and whether an object pronoun does."""
@@ -223,16 +194,11 @@ class ClaimReader:
             at += 1
         return at, negated, pronoun
 
-    def _restricts(self, at: int) -> bool:
-        """Whether « ne ... que » is meant: « je ne ferme que Word »."""
-        following = [word.plain for word in self.words[at + 1 : at + 4]]
-        return bool({"que", "qu"} & set(following)) and not self.sets["negations"] & set(following)
-
     def _denied(self, at: int) -> bool:
         """Whether « pas », « rien », « plus » follows the verb, or « ne » stands before it."""
         before = {word.plain for word in self.words[max(0, at - 3) : at] if word.plain not in _STOPS}
         after = self.words[at + 1].plain if at + 1 < len(self.words) else ""
-        return (bool(before & {"ne", "n"}) and not self._restricts(at)) or after in {"pas", "rien"}
+        return bool(before & {"ne", "n"}) or after in {"pas", "rien"}
 
     def _auxiliary(self, at: int, kind: Kind) -> Claim | None:
         """Read « est fermé », « ai fermé », « vais fermer », « viens de fermer », « suis en train de fermer »."""
@@ -257,9 +223,9 @@ class ClaimReader:
         if form := self._form(place, "participle"):
             return self._participle_of(form[0], at, place, kind, been=been)
         being = been or self._plain(at) in self.sets["etre"]
-        if being and kind not in {"user", "first"} and place < len(self.words) and _MADE.search(self.words[place].text):
-            made = self._made(self._plain(place), "passive", at, place + 1, time="past", negated=self._denied(at))
-            return replace(made, known=False)
+        made = place < len(self.words) and _MADE.search(self.words[place].text)
+        if being and made and kind not in {"user", "first"}:
+            return self._made(self._plain(place), "passive", at, place + 1, time="past", negated=self._denied(at))
         if self._plain(at) == "a" and kind == "active" and self._plain(at - 1) != "y":
             return None
         etre = self._plain(at) in self.sets["etre"]
@@ -355,42 +321,16 @@ class ClaimReader:
             (place for place in range(at + 2, min(at + 5, len(self.words))) if self._form(place, "infinitive")), None
         )
 
-    def _unknown(self, at: int, kind: Kind) -> Claim | None:
-        """Read a verb that the lexicon does not have; after « je » there is one."""
-        word = self.words[at].plain
-        if (
-            kind != "first"
-            or self.words[at - 1].plain in {"on", "nous", "i"}
-            or word in self.sets["function"]
-            or not word.isalpha()
-        ):
-            return None
-        if (place := self._taken_on(at, word)) is not None:
-            return self._made(self._infinitive(place), kind, at, place + 1, negated=self._denied(at))
-        meant = self.lexicon.english.get(word, frozenset())
-        return Claim(
-            verb=word, kind=kind, known=bool(meant), actions=meant, negated=self._denied(at), at=at, end=at + 1
-        )
-
     # ------------------------------------------------------------------ without a subject
 
     def _bare(self, at: int) -> Claim | None:
         """Read a word that no pronoun goes before: the first reading that fits."""
         if self._plain(at) in self.sets["function"]:
             return None
-        readings = (
-            self._english,
-            self._glued,
-            self._named,
-            self._ordered_by_ending,
-            self._participle,
-            self._order,
-            self._third_person,
-        )
-        for reading in readings:
+        for reading in (self._named, self._ordered_by_ending, self._participle, self._order, self._third_person):
             if claim := reading(at):
                 return claim
-        return self._noun(at) if self._early(at) else None
+        return None if self.clause_has_verb else self._noun(at)
 
     def _before(self, at: int) -> str:
         return self._plain(at - 1) if at > self.clause_start else ""
@@ -461,30 +401,6 @@ class ClaimReader:
             for word in self.words[self.clause_start : at]
         )
 
-    def _english(self, at: int) -> Claim | None:
-        word = self.words[at].plain
-        if word not in self.lexicon.english or not self.sets["english"] & {one.plain for one in self.words}:
-            return None
-        kind: Kind = "first" if at and self.words[at - 1].plain in {"i", "me", "ll"} else "participle"
-        return Claim(
-            verb=word, kind=kind, actions=self.lexicon.english[word], negated=self._denied(at), at=at, end=at + 1
-        )
-
-    def _glued(self, at: int) -> Claim | None:
-        """Read « jouvre » and « jecoute », where the apostrophe is missing."""
-        word = self.words[at].plain
-        if not word.startswith("j") or len(word) < 5 or word[1] not in "aeiouyh" or self._forms(at):
-            return None
-        forms = [form for form in self.lexicon.plain_forms.get(word[1:], ()) if form[1] == "present"]
-        return self._made(forms[0][0], "first", at, at + 1) if forms else None
-
-    def _early(self, at: int) -> bool:
-        """Whether only small words stand between the beginning of the clause and here, and no verb."""
-        if self.clause_has_verb:
-            return False
-        small = self.sets["small"]
-        return all(word.plain in small for word in self.words[self.clause_start : at])
-
     def _noun(self, at: int) -> Claim | None:
         word = self.words[at]
         actions = self.lexicon.nouns.get(word.stem)
@@ -503,7 +419,7 @@ class ClaimReader:
 
     def _forms(self, at: int) -> Sequence[VerbForm]:
         word = self.words[at]
-        if word.quoted:
+        if word.quoted or (word.capital and at and self.words[at - 1].plain not in _STOPS and not self.shouted):
             return ()
         forms = self.lexicon.forms.get(word.text, ())
         if word.text == word.plain and (self.bare or not forms):
@@ -533,12 +449,11 @@ class ClaimReader:
             last = claims[index + 1].at if index + 1 < len(claims) else len(self.words)
             if index + 1 < len(claims) and claims[index + 1].kind in _RESULTS | {"participle"}:
                 last = max(self._subject_start(claims[index + 1], claim.end), claim.end)
-            cleft = claim.kind == "first" and claim.at > 0 and self._cleft(claim.at)
             before: Sequence[Word] = ()
-            if cleft or claim.kind not in {"first", "noun", "here", "order", "infinitive", "user"}:
+            if claim.kind not in {"first", "noun", "here", "order", "infinitive", "user"}:
                 before = self.words[max(self._subject_start(claim, first), first) : claim.at]
             spoken = " ".join(word.plain for word in self.words[claim.at : claim.end])
-            result.append(replace(claim, spoken=spoken, words=self._content([*before, *self.words[claim.end : last]])))
+            result.append(replace(claim, spoken=spoken, words=_meant((*before, *self.words[claim.end : last]))))
         return result
 
     def _is_subject(self, claim: Claim, following: Claim | None) -> bool:
@@ -555,7 +470,10 @@ class ClaimReader:
 
     def _subject_start(self, claim: Claim, floor: int) -> int:
         """Return where the subject of a claim begins: after the last comma or « que », or at `floor`."""
-        if claim.kind in _RESULTS and claim.at > 0 and self.words[claim.at - 1].plain in self.sets["pronouns"]:
+        place = claim.at
+        while place > floor and self.words[place - 1].plain in self.sets["clitics"] | {"ne", "n"}:
+            place -= 1
+        if claim.kind in _RESULTS and place and self.words[place - 1].plain in self.sets["pronouns"]:
             return claim.at
         place = claim.at
         stops = {",", "(", ")"} if claim.kind == "first" else {",", "(", ")", "que", "qu"}
@@ -564,20 +482,8 @@ class ClaimReader:
             place -= 1
         return place
 
-    def _content(self, words: Sequence[Word]) -> tuple[Word, ...]:
-        """Leave out what follows « sans », « plutôt que », « au lieu de », « pour » and an infinitive."""
-        kept: list[Word] = []
-        for index, word in enumerate(words):
-            following = [one.plain for one in words[index + 1 : index + 3]]
-            if (
-                word.plain in self.sets["against"]
-                or (word.plain == "au" and following[:1] == ["lieu"])
-                or (word.plain == "place" and following[:1] == ["de"])
-            ):
-                break
-            if word.plain in {"et", ",", "mais"} and following[:1] in (["non"], ["pas"]):
-                break
-            if (word.plain == "pas" and index) or (word.plain == "en" and following and following[0].endswith("ant")):
-                break
-            kept.append(word)
-        return tuple(kept)
+
+def _meant(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """Leave out what a claim is said not to be done to: « plutôt que Word », « et non Word »."""
+    pairs = [(one.plain, other.plain) for one, other in pairwise(words)]
+    return words[: next((place for place, pair in enumerate(pairs) if pair in _INSTEAD), len(words))]

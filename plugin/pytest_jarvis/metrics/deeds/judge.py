@@ -9,13 +9,12 @@ from typing import Final
 from rapidfuzz.fuzz import ratio
 
 from pytest_jarvis.metrics.deeds.calls import CallMatch, find_calls, match_call
-from pytest_jarvis.metrics.deeds.features import answer_features, is_good
+from pytest_jarvis.metrics.deeds.decision import Model, answer_features, is_good, load_model
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon
 from pytest_jarvis.metrics.deeds.match import Match, match_answer
-from pytest_jarvis.metrics.deeds.model import Model, load_model
 from pytest_jarvis.metrics.deeds.outcome import Outcome, ReasonCode
 from pytest_jarvis.metrics.deeds.sentences import Sentence, read_sentences
-from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_profiles, read_wish, tool_actions
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_wish, tool_actions
 from pytest_jarvis.text import words
 from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
@@ -33,7 +32,6 @@ class Judge:
         self._tools = {tool.name: tool for tool in tools}
         self._lexicon = lexicon or load_lexicon()
         self._model = model
-        self._profiles = read_profiles(self._tools, self._lexicon)
         self._read: dict[str, tuple[PromptCase, Wish, Namer]] = {}
 
     def judge(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None = None) -> Outcome:
@@ -69,7 +67,7 @@ class Judge:
     def _wish(self, case: PromptCase) -> tuple[Wish, Namer]:
         known = self._read.get(case.prompt_id)
         if known is None or known[0] != case:
-            wish = read_wish(case, self._tools, self._lexicon, self._profiles)
+            wish = read_wish(case, self._tools, self._lexicon)
             known = self._read[case.prompt_id] = (case, wish, Namer(wish))
         return known[1], known[2]
 

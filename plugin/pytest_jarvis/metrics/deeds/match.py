@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from rapidfuzz.fuzz import ratio
-
 from pytest_jarvis.metrics.deeds.claims import CLAIMING, Claim, ClaimReader
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon
-from pytest_jarvis.metrics.deeds.numbers import Quantity, is_number, quantities
-from pytest_jarvis.metrics.deeds.sentences import Sentence, Word
+from pytest_jarvis.metrics.deeds.sentences import Quantity, Sentence, Word, is_number, quantities
 from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 
 Action = Literal["right", "light", "near", "opposite", "other", "none"]
@@ -46,8 +43,6 @@ class Match:
     """Why it is not live."""
     rival: bool
     """Whether another thing of the same sort is named."""
-    head: Literal["hit", "extra", "none"]
-    """Whether the first thing that is named is what the command named, or another."""
     extra: tuple[str, ...]
     """Words that name something which the command did not."""
     listed: int
@@ -56,8 +51,6 @@ class Match:
     meant: frozenset[str]
     """The actions that the claim can mean, its object considered."""
     hits: frozenset[int]
-    fit: int | None = None
-    """How much better the claim fits another tool than the one that was meant; None where it fits none."""
 
 
 def match_answer(sentences: Sequence[Sentence], wish: Wish, namer: Namer, lexicon: Lexicon) -> list[Match]:
@@ -85,18 +78,10 @@ def match_answer(sentences: Sequence[Sentence], wish: Wish, namer: Namer, lexico
             blocked = _blocked(claim, sentence, lexicon, corrected)
             if blocked is None and demands and (claim.time == "future" or claim.led == "et") and claim.kind != "state":
                 blocked = "condition"
-            if blocked is None and _follows_up(claim, wish):
-                blocked = "offer"
             if blocked is None and advice > 1 and claim.kind != "first":
                 blocked = "advise"
             found.append(_match(claim, sentence, wish, namer, lexicon, number=number, blocked=blocked))
     return found
-
-
-def _follows_up(claim: Claim, wish: Wish) -> bool:
-    """Whether a claim only promises word of the deed: « je vous préviendrai », « je t'enverrai un rappel »."""
-    told = claim.actions & {"remind", "send", "read"}
-    return claim.kind == "first" and claim.time == "future" and bool(told) and not claim.actions & wish.actions
 
 
 def _taken_back(match: Match) -> Match:
@@ -131,7 +116,7 @@ def _match(
     claim: Claim, sentence: Sentence, wish: Wish, namer: Namer, lexicon: Lexicon, *, number: int, blocked: str | None
 ) -> Match:
     meant, light = _meaning(claim, lexicon)
-    action = _action(claim, meant, wish, lexicon, light=light)
+    action = _action(claim, meant, wish, light=light)
     if action == "other" and claim.kind == "state":
         action = "none"
     if (
@@ -143,8 +128,6 @@ def _match(
         undone = action == "opposite" or (claim.kind in {"state", "active"} and (bool(meant) or claim.no_longer))
         action, blocked = ("right", None) if undone and blocked == "negated" else (action, blocked)
     hits, extra, aside = _names(claim.words, wish, namer, lexicon, cut=sentence.cut)
-    if claim.verb in lexicon.english:
-        extra = ()
     return Match(
         claim=claim,
         action=action,
@@ -153,21 +136,12 @@ def _match(
         live=blocked is None,
         blocked=blocked,
         rival=any(word.plain in extra and word.stem in wish.rivals for word in claim.words),
-        head=_head(claim, extra, namer),
         extra=extra,
         listed=_listed(claim.words, extra),
         sentence=number,
         meant=meant,
         hits=hits,
-        fit=_fit(claim, meant, wish),
     )
-
-
-def _fit(claim: Claim, meant: frozenset[str], wish: Wish) -> int | None:
-    stems = {word.stem for word in claim.words}
-    own = wish.own.fit(claim.verb, meant, stems) if wish.own else 0
-    others = max((one.fit(claim.verb, meant, stems) for one in wish.others), default=0)
-    return others - own if others or own else None
 
 
 def _meaning(claim: Claim, lexicon: Lexicon) -> tuple[frozenset[str], bool]:
@@ -213,27 +187,19 @@ def _slope(words: Sequence[Word]) -> frozenset[str]:
     return frozenset()
 
 
-def _action(claim: Claim, meant: frozenset[str], wish: Wish, lexicon: Lexicon, *, light: bool) -> Action:
+def _action(claim: Claim, meant: frozenset[str], wish: Wish, *, light: bool) -> Action:
     """Return what a claim's action is to the wish: the first that holds."""
-    misspelt = claim.verb not in lexicon.plain_forms and _is_misspelt(claim, wish)
     undone = claim.verb in wish.opposite_verbs or claim.verb.removeprefix("de") in wish.verbs
     gives_value = wish.sets and bool(meant & {"up", "down", "colour", "change", "on"})
     actions: tuple[tuple[Action, bool], ...] = (
-        ("right", claim.verb in wish.verbs or bool(meant & wish.actions) or misspelt),
+        ("right", claim.verb in wish.verbs or bool(meant & wish.actions)),
         ("opposite", undone or bool(meant & wish.opposites) or (light and claim.light == "start" and wish.ends)),
         ("other", light and claim.light == "set" and wish.ends),
-        ("light", light or gives_value),
+        ("light", light or gives_value or claim.kind == "here"),
         ("near", bool(meant & wish.near)),
         ("other", bool(meant)),
     )
     return next((action for action, holds in actions if holds), "none")
-
-
-def _is_misspelt(claim: Claim, wish: Wish) -> bool:
-    """Whether an unknown verb after « je » is that of the command, misspelt: « je verouille »."""
-    if claim.kind != "first" or claim.actions or claim.light is not None:
-        return False
-    return any(verb[:1] == claim.verb[:1] and ratio(claim.verb, verb) >= 80 for verb in wish.verbs)
 
 
 def _is_content(word: Word, lexicon: Lexicon) -> bool:
@@ -288,20 +254,11 @@ def _is_known(word: Word, before: str, wish: Wish, lexicon: Lexicon) -> bool:
         or word.plain in lexicon.words["match_units"]
     ):
         return True
-    if word.plain.endswith("ment"):
+    if word.plain.endswith("ment") and before not in lexicon.words["match_articles"]:
         return True
     return (
         word.text in lexicon.forms and word.stem not in lexicon.nouns and before not in lexicon.words["match_articles"]
     )
-
-
-def _head(claim: Claim, extra: Sequence[str], namer: Namer) -> Literal["hit", "extra", "none"]:
-    for word in claim.words:
-        if word.plain in extra:
-            return "extra"
-        if namer.slots(word.stem):
-            return "hit"
-    return "none"
 
 
 def _target(hits: frozenset[int], extra: Sequence[str], aside: Sequence[str], wish: Wish) -> Target:
@@ -348,8 +305,3 @@ def _listed(words: Sequence[Word], extra: Sequence[str]) -> int:
         if word.plain in {",", "et"}:
             count += any(one.plain in extra for one in words[index + 1 : index + 4])
     return count
-
-
-def live(matches: Sequence[Match]) -> Iterator[Match]:
-    """Yield the claims that are made."""
-    return (match for match in matches if match.live)

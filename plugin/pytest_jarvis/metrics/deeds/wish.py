@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from rapidfuzz.fuzz import ratio
 
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
-from pytest_jarvis.metrics.deeds.numbers import Quantity, is_number, quantities
-from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.sentences import Quantity, is_number, quantities, read_sentences
 from pytest_jarvis.text import words
 from pytest_jarvis.types import PromptCase, Tool
 
@@ -43,23 +41,6 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """What a tool does, by its own words: a claim is of the tool that it fits best."""
-
-    name: str
-    verbs: frozenset[str]
-    actions: frozenset[str]
-    objects: frozenset[str]
-    """Stems."""
-
-    def fit(self, verb: str, meant: frozenset[str], stems: Set[str]) -> int:
-        """Return how well a claim fits: its verb counts most, then what is done to what."""
-        if verb not in self.verbs and not meant & self.actions:
-            return 0
-        return 1 + (verb in self.verbs) + 2 * min(1, len(stems & self.objects))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What the person who gave a command wants."""
 
@@ -85,9 +66,6 @@ class Wish:
     """Turns of phrase that show it was done."""
     rivals: frozenset[str] = frozenset()
     """Stems of things of the same sort as those that the command names."""
-    own: Profile | None = None
-    others: tuple[Profile, ...] = ()
-    """What the other tools of the set do."""
 
 
 def sound(word: str) -> str:
@@ -97,7 +75,7 @@ def sound(word: str) -> str:
     return word
 
 
-def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon, profiles: Sequence[Profile] = ()) -> Wish:
+def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> Wish:
     """Return what `case` asks for: its command says the verb and the thing, its tool what cannot be read there."""
     command = _Command.read(case.intended or case.text, lexicon)
     own = tools.get(case.expected_tool or "")
@@ -124,8 +102,6 @@ def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon, pro
         signs=re.compile(rf"\b({'|'.join(own.signs)})\b") if own and own.signs else None,
         rivals=_rivals(slots, lexicon),
         nouns=frozenset(noun for noun, meant in lexicon.nouns.items() if meant & actions),
-        own=next((one for one in profiles if one.name == case.expected_tool), None),
-        others=tuple(one for one in profiles if one.name != case.expected_tool),
     )
 
 
@@ -179,22 +155,6 @@ def _command_verbs(command: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[i
             yield index, known[0]
         elif not index and word not in lexicon.words["function"] and word.endswith(("e", "s")):
             yield index, word
-
-
-def read_profiles(tools: Mapping[str, Tool], lexicon: Lexicon) -> tuple[Profile, ...]:
-    """Return what each tool of a set does; what half of the tools are about tells none of them."""
-    stems = {name: _tool_stems(own, lexicon) for name, own in tools.items()}
-    count = Counter(one for own in stems.values() for one in own)
-    common = {one for one, many in count.items() if many > max(1, len(tools) / 2)} | lexicon.common
-    return tuple(
-        Profile(
-            name=name,
-            verbs=tool_verbs(own, lexicon) - lexicon.light.keys(),
-            actions=tool_actions(own, lexicon)[0],
-            objects=stems[name] - common,
-        )
-        for name, own in tools.items()
-    )
 
 
 def tool_verbs(own: Tool, lexicon: Lexicon) -> frozenset[str]:

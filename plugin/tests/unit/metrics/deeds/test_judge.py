@@ -11,7 +11,7 @@ import pytest
 
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.deeds import Judge, Outcome
-from pytest_jarvis.metrics.deeds.model import GENERAL, load_model, reason_of
+from pytest_jarvis.metrics.deeds.decision import GENERAL, load_model, reason_of
 from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
 
 PROMPTS = load_prompts(packaged_prompts(), add=("retired",))

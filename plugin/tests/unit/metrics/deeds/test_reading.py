@@ -6,8 +6,7 @@ import pytest
 
 from pytest_jarvis.metrics.deeds.claims import ClaimReader
 from pytest_jarvis.metrics.deeds.lexicon import load_lexicon, stem
-from pytest_jarvis.metrics.deeds.numbers import quantities
-from pytest_jarvis.metrics.deeds.sentences import read_sentences
+from pytest_jarvis.metrics.deeds.sentences import quantities, read_sentences
 from pytest_jarvis.metrics.deeds.wish import sound
 
 LEXICON = load_lexicon()
@@ -77,7 +76,6 @@ def test_a_quoted_command_is_no_claim() -> None:
 @pytest.mark.parametrize(
     ("text", "claims"),
     [
-        ("Je vais ouvrir Word, taper le titre.", [("ouvrir", "first"), ("taper", "first")]),
         ("Le volume vient d'être baissé.", [("baisser", "passive")]),
         ("Volume augmenté.", [("augmenter", "participle")]),
         ("Chrome s'ouvre.", [("ouvrir", "reflexive")]),
@@ -87,7 +85,6 @@ def test_a_quoted_command_is_no_claim() -> None:
         ("Vous pouvez fermer Word.", [("fermer", "user")]),
         ("J'ai failli fermer Word.", [("fermer", "modal")]),
         ("Fermeture de Word.", [("fermeture", "noun")]),
-        ("jouvre crome", [("ouvrir", "first")]),
     ],
 )
 def test_a_claim_says_who_does_it_and_how(text: str, claims: list[tuple[str, str]]) -> None:
