@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_jarvis.inputs.config import DEMO
-from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, signed, typeset
+from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, printable, shorten, signed, typeset
 from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, label_of
 from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.report.schema import Report
+from pytest_jarvis.report.schema import Controls, Report
 from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.types import ANSWERS, TWIN_ARM, AdapterProof, EngineDescription, ServerFacts, Storage
 
@@ -98,6 +98,12 @@ def drop(change: str, p_value: float | None) -> str:
     if p_value is None:
         return change
     return f"{change}, p{NBSP}={NBSP}{number(p_value, 4)}".replace(f"={NBSP}0,0000", f"<{NBSP}0,0001")
+
+
+def constant_sentence(controls: Controls) -> str:
+    drawn = plural(controls.constants_drawn, "réponse distincte", "réponses distinctes")
+    tried = f"{controls.constants_tried} essayées sur {drawn}"
+    return typeset(f"Meilleure constante : « {shorten(printable(controls.constant_text), 80)} » ({tried}).")
 
 
 def looks(counts: Sequence[int]) -> str:

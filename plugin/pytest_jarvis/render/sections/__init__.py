@@ -36,6 +36,7 @@ def sections(report: Report, insights: Insights) -> tuple[Section, ...]:
         ("regression", verdict.regression(report), True),
         ("noise", verdict.noise(report), True),
         ("statistics", figures.statistics(report, insights), False),
+        ("controls", figures.controls(report), True),
         ("categories", figures.categories(report, insights, gains=gains), True),
         ("added", figures.custom_metrics(report, insights), True),
         ("tools", figures.tool_choice(report, insights), True),

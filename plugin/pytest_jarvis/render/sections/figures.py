@@ -77,6 +77,22 @@ def _measured(report: Report, place: Place) -> list[MetricSpec]:
     return [spec for spec in list_specs(place, per="response") if any(spec.name in known for known in figures)]
 
 
+def controls(report: Report) -> Iterator[Block]:
+    """Yield what answers that read no prompt would have scored, beside each adapter's own."""
+    found = report.controls
+    if not found:
+        return
+    spec = BUILT_IN[next(iter(found.values())).metric].spec
+    heads = (Column(metrics.label_of(spec), 40, "text"), *(Column(name, 12) for name in found))
+    rows = [
+        (label, *(metrics.figure(getattr(one, name), spec.unit) for one in found.values()))
+        for name, label in table("labels.controls").items()
+    ]
+    yield Table(columns=heads, rows=tuple(rows))
+    for one in found.values():
+        yield Text(labels.constant_sentence(one), "note")
+
+
 def _means_of_pairs(insights: Insights, spec: MetricSpec) -> str:
     several = len(insights.adapters) > 1
     found = ((one.name, one.averages.figure(spec.name)) for one in insights.adapters)

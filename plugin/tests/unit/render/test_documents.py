@@ -3,6 +3,7 @@
 import re
 from html import unescape
 
+import msgspec
 import pytest
 
 from pytest_jarvis.render import terminal
@@ -13,7 +14,7 @@ from pytest_jarvis.render.html.page import render_html
 from pytest_jarvis.render.markdown import MOST_CHARACTERS, append_step_summary, code, escape_label, render_markdown
 from pytest_jarvis.render.text import paragraph, render_text, table, wrap
 from pytest_jarvis.report.analysis.insights import insights, rank_adapters
-from pytest_jarvis.report.schema import Report
+from pytest_jarvis.report.schema import Controls, Report
 
 
 def text_of(report: Report) -> str:
@@ -177,3 +178,26 @@ def test_columns_stay_aligned_under_accents_and_wide_characters() -> None:
 
 def test_a_paragraph_keeps_its_indent() -> None:
     assert all(line.startswith("    ") for line in paragraph("mot " * 60, indent="    "))
+
+
+def test_what_answers_that_read_no_prompt_score_is_in_every_document(make_report) -> None:
+    controls = Controls(
+        metric="deeds",
+        own=0.75,
+        shuffled=0.25,
+        constant=0.5,
+        constant_text="J'ouvre.",
+        constants_tried=6,
+        constants_drawn=40,
+        parrot=0.0,
+        empty=0.0,
+        interval=(0.4, 0.6),
+        alpha=0.05,
+        is_blind=False,
+    )
+    report = msgspec.structs.replace(make_report(), controls={"jarvis": controls})
+    text, found = text_of(report), insights(report)
+    shuffled = next(line for line in text.splitlines() if "données à d’autres prompts" in line)
+    assert shuffled.endswith("25,0\u00a0%")
+    for document in (text, render_markdown(report, found), render_html(report, found, {})):
+        assert "6 essayées sur 40" in document.replace("\n  ", " ").replace("\u00a0", " ")
