@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Annotated, Final, Literal
 
@@ -147,17 +146,20 @@ _ENGLISH: Final[Mapping[NoteCode, str]] = {
 """English templates of the codes that occur in errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """Something a reader of a report should know, or why something failed: a code and its values.
 
     `render.french` has the sentences; an engine of a third party writes its own with `text_note`.
     """
 
     code: NoteCode
-    values: Mapping[str, NoteValue] = field(default_factory=dict, hash=False)
+    values: Mapping[str, NoteValue] = {}
     cause: Note | None = None
     """The note that explains this one."""
+
+    def __hash__(self) -> int:
+        """Return a hash without the values, which are a mapping."""
+        return hash((self.code, self.cause))
 
     def __str__(self) -> str:
         """Return the note in English; one that occurs in no error as its code and values."""
@@ -182,8 +184,7 @@ def format_value(value: NoteValue) -> str:
     return f"{value:.0f}" if 1000 <= abs(value) < inf else f"{value:.3g}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptCase:
+class PromptCase(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt of the benchmark, as in its file."""
 
     prompt_id: str
@@ -191,7 +192,7 @@ class PromptCase:
     text: str
     keywords: tuple[str, ...]
     expected_tool: str | None = None
-    expected_arguments: Mapping[str, object] | None = field(default=None, hash=False)
+    expected_arguments: Mapping[str, object] | None = None
     """Required arguments of the call; a list holds the allowed values."""
     target: tuple[str, ...] = ()
     """Names, any one of which an answer may use, of what it is to be done to where no argument says so."""
@@ -210,8 +211,7 @@ class PromptCase:
         return not (self.no_tool or self.also)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class Category(msgspec.Struct, frozen=True, kw_only=True):
     """The prompts of one file; `name` is its stem, `label` the name in reports."""
 
     name: str
@@ -220,8 +220,7 @@ class Category:
     cases: tuple[PromptCase, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One tool of JARVIS, and the terms by which a response names it."""
 
     name: str
@@ -244,12 +243,11 @@ MalformedCode = Literal["not_closed", "not_opened", "not_json", "not_object", "n
 but no object. no_name: `name` is missing or no string."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """One tool call parsed from a response; `problem` says why it could not be run."""
 
     name: str | None
-    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
+    arguments: Mapping[str, object] = {}
     problem: MalformedCode | None = None
 
 
@@ -293,8 +291,7 @@ class GenerationSettings(Generation, frozen=True, kw_only=True):
     """Tools that the template offers; empty when tools are off."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterSpec:
+class AdapterSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An adapter: the name of its arm, and its files."""
 
     name: str
@@ -344,8 +341,7 @@ class ModelSpec(Model, frozen=True, kw_only=True):
     """Log level of the libraries that load the model."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OneResponse:
+class _OneResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The fields that identify a response within its run."""
 
     prompt_id: str
@@ -358,15 +354,13 @@ class _OneResponse:
         return (self.prompt_id, self.arm, self.replicate)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request(_OneResponse):
+class Request(_OneResponse, frozen=True, kw_only=True):
     """One response to generate."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that determines a response: requests of equal identity get equal responses.
 
     The name of the arm is left out on purpose: two adapters of one name differ by their digests.
@@ -395,8 +389,7 @@ class Identity:
     """Versions of the libraries that compute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response(_OneResponse):
+class Response(_OneResponse, frozen=True, kw_only=True):
     """One response of an arm to a prompt."""
 
     text: str
@@ -417,16 +410,14 @@ class Response(_OneResponse):
     """The calls in the uncut response; None when no tools were offered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure(_OneResponse):
+class Failure(_OneResponse, frozen=True, kw_only=True):
     """A response or score that could not be made; never a score of 0."""
 
     stage: Stage
     reason: Note
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceMemory:
+class DeviceMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of one device, in bytes."""
 
     device: str
@@ -442,8 +433,7 @@ class DeviceMemory:
         return f"{self.device}: {self.allocated_bytes / 1e9:.1f}GB{reserved} / {self.total_bytes / 1e9:.1f}GB total"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of a call of `Engine.generate`."""
 
     responses_done: int
@@ -455,8 +445,7 @@ class Progress:
     """Recent readings; empty where the engine has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindCoverage:
+class KindCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """Weights of one kind (experts, attention, embeddings, head, norms, other) by storage."""
 
     kind: str
@@ -470,8 +459,7 @@ StorageFormat = Literal["nf4", "fp4", "4bit", "16bit", "32bit", "checkpoint", "s
 report, in `method`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """Storage of the expert and linear weights, as measured."""
 
     format: StorageFormat
@@ -480,8 +468,7 @@ class Storage:
     method: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizationCoverage:
+class QuantizationCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """Storage of the loaded model's weights, as measured."""
 
     storage: Storage
@@ -492,8 +479,7 @@ class QuantizationCoverage:
     """Names of the expert and linear tensors that should be in 4 bits but are not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterProof:
+class AdapterProof(msgspec.Struct, frozen=True, kw_only=True):
     """Evidence that an adapter's weights act, gathered before scoring; None where the engine cannot measure it."""
 
     name: str
@@ -519,18 +505,16 @@ class AdapterProof:
     probes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
+class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One arm's model in the server's list."""
 
     arm: str
     name: str
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = {}
     """Its entry there: `owned_by`, `root`, `parent`, `max_model_len`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerFacts:
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The server's own description, and whether its sampling repeats."""
 
     base_url: str
@@ -542,8 +526,7 @@ class ServerFacts:
     is unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineDescription:
+class EngineDescription(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's description of itself, for the report."""
 
     engine: str
@@ -562,7 +545,7 @@ class EngineDescription:
     """Current memory; the peak is since the load."""
     loaded_memory: tuple[DeviceMemory, ...] = ()
     """Memory after loading and proof; the peak is of the load."""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = {}
     notes: tuple[Note, ...] = ()
     server: ServerFacts | None = None
     embedding: str | None = None
@@ -576,8 +559,7 @@ class EngineError(Exception):
 ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreProblem:
+class StoreProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a run continues without its store."""
 
     kind: ProblemKind

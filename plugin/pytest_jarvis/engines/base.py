@@ -6,13 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+from msgspec.structs import asdict
 
 from pytest_jarvis.types import (
     EngineDescription,
@@ -81,8 +81,7 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineKind:
+class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an engine before it is built; the target of an entry point of `pytest_jarvis.engines`."""
 
     build: str | Callable[[ModelSpec, GenerationSettings], Engine]
@@ -111,7 +110,7 @@ class EngineKind:
 
 def key_settings(settings: GenerationSettings) -> dict[str, str | int | float | bool | None]:
     """Return the generation settings that determine a text, by name, for `Identity.settings`; tools by a digest."""
-    found = {name: value for name, value in msgspec.structs.asdict(settings).items() if name not in _NOT_IN_SETTINGS}
+    found = {name: value for name, value in asdict(settings).items() if name not in _NOT_IN_SETTINGS}
     shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)
     return {**found, "tools": hashlib.sha256(shown.encode()).hexdigest() if settings.tools else None}
 
@@ -120,8 +119,7 @@ OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of an answer; `text` is None when the thinking never closed."""
 
     text: str | None

@@ -7,7 +7,6 @@ have one key for each; the registry defines them. All functions change the docum
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORD_COUNT, RELEVANCE, TOOL_ROUTING, MetricSpec
@@ -21,9 +20,9 @@ _AVERAGE_KEYS: Final[Mapping[str, str]] = {"jarvis_relevance": "relevance", "cha
 """Keys that differ from the metric's name. A new metric needs no entry."""
 
 _RESPONSE_KEYS: Final = {
-    {"new_tokens": "tokens", "duration_s": "seconds"}.get(field.name, field.name): field.name
-    for field in fields(Response)
-    if field.name != "prompt_id"
+    {"new_tokens": "tokens", "duration_s": "seconds"}.get(field, field): field
+    for field in Response.__struct_fields__
+    if field != "prompt_id"
 }
 """Key of a sample -> field of its response."""
 _SERVER_KEYS: Final = ("base_url", "concurrency", "retries", "embedding_model", "embedding_url")

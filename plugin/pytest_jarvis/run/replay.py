@@ -6,9 +6,11 @@ import argparse
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from msgspec.structs import replace
 
 from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
 from pytest_jarvis.files import InputError

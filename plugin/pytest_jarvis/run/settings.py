@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -205,7 +205,7 @@ def resolve_adapters(
         elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
             specs.append(spec)
         else:
-            specs.append(replace(spec, source=_join_path(beside, spec.source)))
+            specs.append(msgspec.structs.replace(spec, source=_join_path(beside, spec.source)))
     check_adapter_names(tuple(specs))
     return tuple(specs), tuple(detections)
 

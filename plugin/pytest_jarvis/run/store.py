@@ -9,12 +9,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.files import InputError
@@ -56,16 +56,14 @@ SCHEMA: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmLabels:
+class ArmLabels(msgspec.Struct, frozen=True, kw_only=True):
     """Human-readable names of an arm, for `stats`; part of no key."""
 
     base: str
     adapter: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmCount:
+class ArmCount(msgspec.Struct, frozen=True, kw_only=True):
     """Number of stored responses of one arm: a base without adapters, or one adapter."""
 
     name: str
@@ -73,8 +71,7 @@ class ArmCount:
     responses: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
+class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of a store."""
 
     responses: int
@@ -90,12 +87,12 @@ class StoreStats:
 
 def response_key(identity: Identity) -> str:
     """Return the key of a response: SHA-256, hexadecimal, of its identity as canonical JSON."""
-    return _digest({"version": _KEY_VERSION, **_fields_of(identity)})
+    return _digest({"version": _KEY_VERSION, **asdict(identity)})
 
 
 def vector_key(identity: Identity, text: str, embedding_model: str | None = None) -> str:
     """Return the key of the vector of `text`, made by `embedding_model` (None: the base); the arm does not matter."""
-    known = _fields_of(identity)
+    known = asdict(identity)
     used = ("engine", "base", "storage", "arithmetic", "versions")
     maker = {} if embedding_model is None else {"maker": embedding_model}
     return _digest({"version": _KEY_VERSION, "text": text, **maker, **{name: known[name] for name in used}})
@@ -155,7 +152,7 @@ class ResponseStore:
 
     def add(self, identity: Identity, response: Response, labels: ArmLabels) -> None:
         """Write a response, replacing one of the same key."""
-        shared = _fields_of(identity)
+        shared = asdict(identity)
         own = {name: shared.pop(name) for name in ("prompt", "prompt_id", "replicate", "seed")}
         with self._transaction():
             values = {
@@ -524,11 +521,6 @@ def _damaged(path: Path, reason: str) -> InputError:
         f"{path}: the store of responses is damaged ({' '.join(reason.split())}); it is left as it is: move it "
         "away or delete it, and its responses are generated again"
     )
-
-
-def _fields_of(identity: Identity) -> dict[str, object]:
-    """Return an identity's values by name; `dataclasses.asdict` would copy each mapping, for every key."""
-    return {field.name: getattr(identity, field.name) for field in fields(identity)}
 
 
 def _canonical(value: Mapping[str, object]) -> str:

@@ -4,10 +4,10 @@ import io
 import os
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from samples import IDENTITY, response
 
 from pytest_jarvis.cli import main

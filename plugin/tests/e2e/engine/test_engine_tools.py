@@ -1,8 +1,7 @@
 """Tools through the chat template of the embedded pair: offered, told apart from none, and too long said so."""
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from pytest_jarvis.types import GenerationSettings, Request, Tool, ToolCall
 

@@ -3,10 +3,10 @@
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.engines.base import key_settings
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo

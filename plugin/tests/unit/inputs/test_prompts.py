@@ -4,10 +4,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs import prompts

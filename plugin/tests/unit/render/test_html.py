@@ -4,12 +4,12 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.html.figures import interval_figure

@@ -150,11 +150,13 @@ def test_conclusions_of_comparisons(make_report, golden) -> None:
 
 
 def test_the_memory_of_a_run(make_report, golden) -> None:
-    now = replace(LOADED, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
-    engine = replace(make_report().provenance.engine, memory=())
+    now = msgspec.structs.replace(LOADED, allocated_bytes=17 * 10**9 + 1, peak_bytes=21 * 10**9)
+    engine = msgspec.structs.replace(make_report().provenance.engine, memory=())
     cases = {
-        "at load and later": replace(engine, memory=(now,), loaded_memory=(LOADED,)),
-        "one peak": replace(engine, memory=(replace(now, device="CPU", reserved_bytes=None),)),
+        "at load and later": msgspec.structs.replace(engine, memory=(now,), loaded_memory=(LOADED,)),
+        "one peak": msgspec.structs.replace(
+            engine, memory=(msgspec.structs.replace(now, device="CPU", reserved_bytes=None),)
+        ),
         "not read": engine,
     }
     assert golden == listed((name, [memory_of_a_run(one)]) for name, one in cases.items())

@@ -35,9 +35,9 @@ def test_a_gain_that_was_ruled_out_early_is_called_too_low_and_one_that_was_prov
 def test_the_terminals_lines_are_at_most_79_columns(make_report, recipe: dict[str, object]) -> None:
     report = make_report(**recipe)
     engine = report.provenance.engine
-    proof = dataclasses.replace(engine.adapters[0], name="un-nom-long", source="ici")
+    proof = msgspec.structs.replace(engine.adapters[0], name="un-nom-long", source="ici")
     long = "un modèle au nom long " * 6
-    engine = dataclasses.replace(engine, is_demo=False, display_name=long, adapters=(proof,) * 9)
+    engine = msgspec.structs.replace(engine, is_demo=False, display_name=long, adapters=(proof,) * 9)
     lines = [
         *terminal.summary_table(report),
         *terminal.decision_lines(report, width=80),

@@ -96,7 +96,12 @@ def test_settings_that_differ_are_named_with_both_values(make_report) -> None:
     after = generated(before, seed=7, temperature=0.2)
     after = of(after, versions={**before.provenance.versions, "torch": "9.9"}, keyword_mode="words")
     proof = after.provenance.engine.adapters[0]
-    after = of(after, engine=replace(after.provenance.engine, adapters=(replace(proof, sha256="f" * 64),)))
+    after = of(
+        after,
+        engine=msgspec.structs.replace(
+            after.provenance.engine, adapters=(msgspec.structs.replace(proof, sha256="f" * 64),)
+        ),
+    )
     found = {one.name: (one.stored, one.new) for one in setting_changes(before, after, [("jarvis", "jarvis")])}
     assert found["generation.seed"] == ("0", "7")
     assert found["generation.temperature"] == ("0.7", "0.2")
@@ -136,7 +141,9 @@ def test_texts_that_differ_are_counted_by_replicate(make_report) -> None:
     after = each_sample(
         before,
         lambda sample: (
-            change(sample, response=replace(sample.response, text="autre")) if sample.replicate == 2 else sample
+            change(sample, response=msgspec.structs.replace(sample.response, text="autre"))
+            if sample.replicate == 2
+            else sample
         ),
     )
     assert {(1, 4)} == {(one.texts_changed, one.texts) for one in compare_runs(before, after).arms[0].prompts}

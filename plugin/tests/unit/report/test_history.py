@@ -105,7 +105,7 @@ def test_a_run_without_a_decision_has_no_interval_and_no_place_in_the_trend(make
 
 def test_an_adapter_without_proof_has_no_digest(make_report) -> None:
     report = make_report()
-    engine = replace(report.provenance.engine, adapters=())
+    engine = msgspec.structs.replace(report.provenance.engine, adapters=())
     assert entry(dated(report, 1, engine=engine)).adapter_sha256 is None
 
 

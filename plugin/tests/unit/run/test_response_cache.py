@@ -4,11 +4,11 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.engines.base import Digest
 from pytest_jarvis.engines.scripted import ScriptedEngine, echo

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from runs import CASES, LORA, OTHER, TOOLS, TWIN, Log, WatchedEngine, better, drawn, failed, fails, make
 
 from pytest_jarvis.metrics.registry import Reading

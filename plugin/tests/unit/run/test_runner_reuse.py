@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from runs import CASES, LORA, OTHER, TWIN, WatchedEngine, better, failed, make
 
 from pytest_jarvis.engines.base import OnProgress

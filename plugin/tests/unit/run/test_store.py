@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from samples import IDENTITY, response
 
 from pytest_jarvis.engines.base import key_settings
@@ -79,7 +79,7 @@ def test_settings_of_any_kind_are_part_of_a_key(name: str) -> None:
     tool = Tool(name="a", description="", parameters={"type": "object"}, terms=("a",))
     others = {"tools": (tool,), "system_prompt": "Sois bref.", "template": "raw", "do_sample": False}
     other = others.get(name, 17)
-    settings = msgspec.structs.replace(GenerationSettings(), **{name: other})
+    settings = replace(GenerationSettings(), **{name: other})
     one, two = (replace(IDENTITY, settings=key_settings(known)) for known in (GenerationSettings(), settings))
     assert (response_key(one) == response_key(two)) == (name in {"seed", "timeout_s", "batch_size"})
 
@@ -98,7 +98,7 @@ OTHERS: dict[str, object] = {
 }
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Identity)])
+@pytest.mark.parametrize("name", Identity.__struct_fields__)
 def test_whatever_differs_in_an_identity_gives_another_key(name: str) -> None:
     other = replace(IDENTITY, **{name: OTHERS.get(name, "other")})
     assert response_key(IDENTITY) != response_key(other)
