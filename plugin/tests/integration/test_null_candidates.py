@@ -9,9 +9,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pytest_jarvis import load_report
+from pytest_jarvis.inputs.config import BenchmarkSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 
 DATA = Path(__file__).parents[1] / "data"
@@ -26,7 +28,7 @@ BASE: Answers = {row.prompt_id: [one.text for one in row.of_arm("base")] for row
 LORA: Answers = {row.prompt_id: [one.text for one in row.of_arm(row.adapter)] for row in SAMPLE}
 
 
-def of_file(name: str) -> Answers:
+def of_file(name: str) -> dict[str, list[str]]:
     """Return the answers of a file of our data to the prompts that are asked."""
     found: dict[str, list[str]] = {}
     for line in (DATA / name).read_text(encoding="utf-8").splitlines():
@@ -51,14 +53,12 @@ def shuffled(answers: Answers) -> Answers:
     return {name: answers[names[(place + 15) % len(names)]] for place, name in enumerate(names)}
 
 
-IDEAL, HOW_TO = of_file("ideal_answers.jsonl"), of_file("how_to_answers.jsonl")
+IDEAL = of_file("ideal_answers.jsonl")
+HOW_TO = {name: texts * 4 for name, texts in of_file("how_to_answers.jsonl").items()}
+"""As a model says it that always says the same."""
 TWENTY = ", ".join(dict.fromkeys(term for terms in TERMS.values() for term in terms[:2]).keys())
 
-ACCEPTED = {
-    "the fine-tune": (BASE, LORA),
-    "ideal short answers": (BASE, IDEAL),
-    "ideal short answers against explanations": (HOW_TO, IDEAL),
-}
+ACCEPTED = {"the fine-tune": LORA, "ideal short answers": IDEAL}
 REFUSED = {
     "the fine-tune's answers to other prompts": shuffled(LORA),
     "ideal answers to other prompts": shuffled(IDEAL),
@@ -75,25 +75,29 @@ REFUSED = {
 
 @pytest.fixture
 def judge(project) -> Callable[..., pytest.RunResult]:
-    """Function that judges a candidate against a base, into `out`."""
+    """Function that judges candidates against a base, into `out`, by the default rules but for those given."""
 
-    def run(base: Answers, candidate: Answers, *more: str) -> pytest.RunResult:
+    def run(
+        base: Answers, *candidates: Answers, options: Sequence[str] = (), formats: Sequence[str] = (), **rules: object
+    ) -> pytest.RunResult:
+        defaults = msgspec.to_builtins(BenchmarkSection())
+        project.configure(output={"formats": formats}, benchmark=defaults | rules)
         lines = [
             json.dumps({"prompt_id": name, "arm": arm, "text": text})
-            for arm, answers in (("base", base), ("candidate", candidate))
+            for arm, answers in (("base", base), *((f"c{place}", one) for place, one in enumerate(candidates)))
             for name, texts in answers.items()
             for text in texts
         ]
         (project.folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        options = ("--jarvis-report-dir", "out", "--jarvis-prompts", str(PROMPTS.folder))
-        return project.run(*options, "--jarvis-answers", "answers.jsonl", *more, engine=None)
+        named = ("--jarvis-report-dir", "out", f"--jarvis-prompts={PROMPTS.folder}", "--jarvis-answers=answers.jsonl")
+        return project.run(*named, *options, engine=None)
 
     return run
 
 
-@pytest.mark.parametrize(("base", "candidate"), ACCEPTED.values(), ids=ACCEPTED)
-def test_answers_that_do_what_is_asked_are_accepted(project, judge, base: Answers, candidate: Answers) -> None:
-    result = judge(base, candidate)
+@pytest.mark.parametrize("candidate", ACCEPTED.values(), ids=ACCEPTED)
+def test_answers_that_do_what_is_asked_are_accepted(project, judge, candidate: Answers) -> None:
+    result = judge(BASE, candidate)
     assert (0, "PASS") == (result.ret, project.report().gate.verdict)
 
 
@@ -106,11 +110,24 @@ def test_answers_that_do_not_do_what_is_asked_are_refused_for_it(project, judge,
     result.stdout.fnmatch_lines(["✗ REFUSÉ*", "*Actions faites*seulement*"])
 
 
+def test_against_a_base_that_explains_the_same_are_accepted_and_refused(project, judge) -> None:
+    judge(HOW_TO, IDEAL, LORA, *REFUSED.values())
+    verdicts = dict(zip(("ideal", "fine-tune", *REFUSED), project.report().gate.adapters, strict=True))
+    assert {"ideal", "fine-tune"} == {name for name, one in verdicts.items() if one.verdict == "PASS"}
+
+
 @pytest.mark.xfail(strict=True, reason="the effect of a fine-tune is told by its gain of relevance alone")
 def test_a_fine_tune_that_is_refused_for_its_deeds_is_not_called_effective(project, judge) -> None:
-    project.configure(output={"formats": ["text"]})
-    judge(BASE, constant(TWENTY))
+    judge(BASE, constant(TWENTY), formats=["text"])
     assert "EFFICACE" not in project.text("report.txt")
+
+
+def test_one_answer_for_all_is_refused_where_nothing_but_relevance_is_asked_for(project, judge) -> None:
+    result = judge(BASE, constant(TWENTY), min_done_share=None)
+    gate = project.report().gate
+    assert (1, "INCONCLUSIVE") == (result.ret, gate.verdict)
+    assert {"measure_blind"} == {reason.code for reason in gate.reasons}
+    result.stdout.fnmatch_lines(["*la mesure ne distingue pas les réponses*"])
 
 
 def test_words_added_to_the_answers_of_the_base_do_not_make_a_fine_tune(project, judge) -> None:
@@ -122,7 +139,7 @@ def test_words_added_to_the_answers_of_the_base_do_not_make_a_fine_tune(project,
 def test_the_same_answers_shuffled_are_a_regression(project, judge) -> None:
     judge(BASE, LORA)
     (project.folder / "out").rename(project.folder / "before")
-    judge(BASE, shuffled(LORA), "--jarvis-compare", "before")
+    judge(BASE, shuffled(LORA), options=["--jarvis-compare", "before"])
     regression = project.report().regression
     assert regression is not None
     assert "DROP" == regression.verdict
