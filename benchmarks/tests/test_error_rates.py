@@ -122,7 +122,9 @@ def test_the_fast_alarm_is_find_drops(model: Model, replicates: tuple[int, int])
     p_values = regression.p_less(stored, new)
     fast = regression.alarms(stored, new)
     for one, other, p_value, alarm in zip(stored.tolist(), new.tolist(), p_values, fast, strict=True):
-        scopes = {OVERALL: (one, other)}
-        scopes |= {str(number): (one[number : number + 3], other[number : number + 3]) for number in (0, 3, 6)}
+        scopes = {("relevance", OVERALL): (one, other)}
+        scopes |= {
+            ("relevance", str(number)): (one[number : number + 3], other[number : number + 3]) for number in (0, 3, 6)
+        }
         assert compare(one, other, shared_noise=False).p_less == pytest.approx(p_value, abs=1e-9)
         assert any(test.proven_drop for test in find_drops(scopes)) == alarm

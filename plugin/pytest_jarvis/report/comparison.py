@@ -133,13 +133,16 @@ def judge_regression(
     scopes = {(metric, scope): pair for metric in (RELEVANCE, DEEDS) for scope, pair in _scopes(*rows, metric).items()}
     if not scopes and "no_common_prompt" not in obstacles:
         obstacles.append("not_measured")
+    changes = setting_changes(stored, new, [(run.adapter, candidate)])
+    # With one seed and the same settings, replicate j of a prompt is drawn with the same noise in both runs.
+    paired = all(change.name == "responses" or change.name.startswith("adapter.") for change in changes)
     changed = replace(
         outcome,
         obstacles=tuple(obstacles),
         # Scores that count other terms have no difference.
-        tests=() if "other_dictionary" in obstacles else find_drops(scopes, alpha=outcome.alpha),
+        tests=() if "other_dictionary" in obstacles else find_drops(scopes, alpha=outcome.alpha, paired=paired),
         overlap=overlap,
-        changes=setting_changes(stored, new, [(run.adapter, candidate)]),
+        changes=changes,
     )
     return settle(changed, fail=fail, strict=strict)
 

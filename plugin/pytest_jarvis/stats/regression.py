@@ -126,22 +126,22 @@ class RegressionOutcome:
 
 
 def find_drops(
-    scopes: Mapping[tuple[str, str], tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA
+    scopes: Mapping[tuple[str, str], tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA, paired: bool = False
 ) -> tuple[ScopeTest, ...]:
     """Return a test of each scope, a metric and `OVERALL` or a category, from its scores stored and new.
 
     The prompts are the same in both.
 
-    Holm's procedure over all scopes, so that a drop is claimed wrongly in at most `alpha` of runs. The two runs count
-    as independent: with one seed for both they are alike, and the test errs less than stated. ValueError as `compare`.
+    Holm's procedure over all scopes, so that a drop is claimed wrongly in at most `alpha` of runs. `paired`: both runs
+    were drawn with the same noise, replicate by replicate; else they count as independent. ValueError as `compare`.
     """
-    p_values = [compare(stored, new, alpha=alpha, shared_noise=False).p_less for stored, new in scopes.values()]
+    p_values = [compare(stored, new, alpha=alpha, shared_noise=paired).p_less for stored, new in scopes.values()]
     steps = holm([1.0 if p is None else p for p in p_values], alpha)
     return tuple(
         ScopeTest(
             category=category,
             prompts=len(stored),
-            difference=compare(stored, new, alpha=step.alpha, shared_noise=False),
+            difference=compare(stored, new, alpha=step.alpha, shared_noise=paired),
             proven_drop=step.rejected,
             metric=metric,
         )

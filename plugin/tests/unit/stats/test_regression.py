@@ -95,3 +95,12 @@ def test_only_a_proven_drop_fails_and_no_judgement_fails_under_strict_alone(
 ) -> None:
     settled = settle(outcome(obstacles, drop=drop), fail=fail, strict=strict)
     assert (settled.verdict, settled.exit_failed) == expected
+
+
+def test_a_drop_that_hides_in_shared_noise_is_found_pair_by_pair() -> None:
+    source = random.Random(5)  # noqa: S311 - simulated scores
+    stored = [[source.uniform(0.1, 0.5) for _ in range(4)] for _ in range(30)]
+    new = [[score * 0.9 + source.uniform(-0.01, 0.01) for score in row] for row in stored]
+    found = [find_drops({("relevance", OVERALL): (stored, new)}, paired=paired)[0] for paired in (False, True)]
+    assert [False, True] == [test.proven_drop for test in found]
+    assert found[0].difference.difference == found[1].difference.difference
