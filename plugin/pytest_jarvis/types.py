@@ -304,8 +304,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = "demo"
     """The base: a folder, a hub id, or `demo`, the embedded one."""
-    quantization: Literal["nf4", "none"] = "nf4"
-    """`nf4`: 4 bits with double quantisation, experts included; `none`: unquantised, in 16 bits."""
+    quantization: Literal["nf4", "fp4", "none"] = "nf4"
+    """`nf4` or `fp4`: 4 bits, experts included; `none`: unquantised, in 16 bits."""
+    double_quant: bool = True
+    """Whether the scales of the 4 bits are quantised too: half a bit less for each weight."""
+    compute_dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    """Type of the arithmetic, and of weights that are not in 4 bits; null: `bfloat16` on a GPU, `float32` on a CPU."""
     allow_partial_4bit: bool = False
     """Run even if less than 95 % of the weights are in 4 bits; every output is labelled."""
     allow_inert_adapter: bool = False
@@ -454,9 +458,11 @@ class KindCoverage(msgspec.Struct, frozen=True, kw_only=True):
     bytes: Mapping[str, int]
 
 
-StorageFormat = Literal["nf4", "fp4", "4bit", "16bit", "32bit", "checkpoint", "server", "none", "text"]
-"""checkpoint: quantised in its files, by `method`. server: not measured. none: no weights. text: the sentence of an old
-report, in `method`."""
+StorageFormat = Literal[
+    "nf4", "nf4_single", "fp4", "fp4_single", "4bit", "16bit", "32bit", "checkpoint", "server", "none", "text"
+]  # fmt: skip
+"""`_single`: without double quantisation. checkpoint: quantised in its files, by `method`. server: not measured. none:
+no weights. text: the sentence of an old report, in `method`."""
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):

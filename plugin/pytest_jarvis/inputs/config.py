@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -34,6 +34,10 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class ModelSection(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base, its adapters, and how to load them."""
 
+    load_in_4bit: bool | None = None
+    """As in `BitsAndBytesConfig`: false is `quantization` `none`."""
+    quant_type: Literal["nf4", "fp4"] | None = None
+    """As in `BitsAndBytesConfig`: the same as `quantization`."""
     adapters: Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Literal["auto"] | None = None
     """Arm name -> folder, `demo:NAME` or `auto`; or `auto` alone, the newest adapter under `adapter_folders`.
 
@@ -68,6 +72,8 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """A folder, relative to the configuration file; the packaged prompts when absent."""
     categories: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     """The prompt files to run, by name without `.toml`; all when absent."""
+    num_prompts: Positive | None = None
+    """Ask this many prompts only: of each category its share, drawn by `generation.seed`. A part is not judged."""
     prompts_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     """Expected `provenance.prompt_hash`: a run with other prompts is not judged."""
     guards: bool = False
@@ -192,9 +198,26 @@ def load_config(path: Path) -> Config:
     """Return a file's configuration; raise InputError with the place of the first fault."""
     conf = read_json(path, Config)
     refuse_repeated_keys(read_text(path), str(path))
-    for section, key, fault in _find_faults(conf):
+    written = read_json(path, dict).get("model", {})
+    for section, key, fault in (*_find_faults(conf), *_find_contradictions(conf.model, written)):
         raise InputError(f"{path}: {section}: {key}: {fault}")
-    return conf
+    quantization = "none" if conf.model.load_in_4bit is False else conf.model.quant_type or conf.model.quantization
+    return msgspec.structs.replace(conf, model=msgspec.structs.replace(conf.model, quantization=quantization))
+
+
+def _find_contradictions(model: ModelSection, written: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and fault of keys, as `written`, that ask for different quantisations."""
+    in_4_bits = model.load_in_4bit
+    if "quantization" in written:
+        said = f"'quantization' is '{model.quantization}'; keep one of the two"
+        if in_4_bits is not None and in_4_bits != (model.quantization != "none"):
+            yield "model", "load_in_4bit", said
+        if model.quant_type is not None and model.quant_type != model.quantization:
+            yield "model", "quant_type", said
+        in_4_bits = model.quantization != "none"
+    for key in ("quant_type", "double_quant"):
+        if in_4_bits is False and written.get(key) is not None:
+            yield "model", key, "it is about weights in 4 bits, and none are asked for; leave it out"
 
 
 def _find_faults(conf: Config) -> Iterator[tuple[str, str, str]]:

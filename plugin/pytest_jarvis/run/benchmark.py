@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,7 +56,9 @@ class Benchmark:
 
         Raises InputError for an unknown category, unless the packaged prompts have it: that one has no case here.
         """
-        chosen = tuple(case for case in self.cases if self.match is None or case.prompt_id in self.match.recorded)
+        most, seed = self.settings.config.benchmark.num_prompts, self.settings.config.generation.seed
+        cases = self.cases if most is None else draw_part(self.cases, most, seed)
+        chosen = tuple(case for case in cases if self.match is None or case.prompt_id in self.match.recorded)
         for marker in markers:
             self._refuse_unknown(marker)
             excluded = marker.kwargs.get("exclude", ())
@@ -105,6 +108,18 @@ class Benchmark:
     def load(self) -> Engine:
         """Return the loaded engine; an EngineError passes through."""
         return self.settings.kind.load(self.settings.model, self.settings.generation)
+
+
+def draw_part(cases: Sequence[PromptCase], most: int, seed: int) -> tuple[PromptCase, ...]:
+    """Return at most `most` cases in their order, each category by its share, drawn by `seed`."""
+    drawn: list[tuple[float, str, PromptCase]] = []
+    for group in group_cases(cases, 1):
+        numbers = {case.prompt_id: sha256(f"{seed} {case.prompt_id}".encode()).hexdigest() for case in group.cases}
+        ordered = sorted(group.cases, key=lambda case: numbers[case.prompt_id])
+        # The places of a category are spread evenly over those of all, whatever its size.
+        drawn += [((place + 0.5) / len(ordered), numbers[case.prompt_id], case) for place, case in enumerate(ordered)]
+    kept = {case.prompt_id for _, _, case in sorted(drawn, key=lambda one: one[:2])[:most]}
+    return tuple(case for case in cases if case.prompt_id in kept)
 
 
 def _fix_look(settings: Settings, workers: int) -> Settings:

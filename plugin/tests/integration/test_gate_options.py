@@ -204,3 +204,12 @@ def test_an_adapter_that_cannot_answer_costs_only_its_own_verdict(
 def test_strictness_without_a_report_to_be_strict_about_is_refused(project) -> None:
     said = project.refused("--jarvis-strict")
     assert said.endswith("--jarvis-strict: nothing is judged without a report; add --jarvis-report")
+
+
+def test_a_part_of_the_prompts_is_a_selection_and_is_not_judged(project, scripted_by) -> None:
+    project.configure(benchmark={"num_prompts": 2})
+    result = project.run("--jarvis-report-dir", "out", engine=scripted_by(BETTER))
+    report = project.report()
+    assert (2, False, "NOT_JUDGED") == (len(report.results), report.metadata.full_selection, report.gate.verdict)
+    assert ["partial_selection"] == [reason.code for reason in report.gate.reasons]
+    result.stdout.fnmatch_lines(["*Sélection partielle*2*prompts sur 3*"])

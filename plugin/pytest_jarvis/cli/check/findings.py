@@ -356,7 +356,7 @@ def _memory(
     values: dict[str, object] = {"on_gpu": on_gpu, "free_bytes": free, "quantization": quantization}
     if shapes is None or base.quantized_by is not None:
         # Unknown architecture, or weights quantised already: estimate from the size of the files.
-        shrunk = quantization == "nf4" and base.quantized_by is None
+        shrunk = quantization != "none" and base.quantized_by is None
         files = int(base.size_bytes * (0.516 / STORED_BYTES if shrunk else 1)) or None
         short = free is not None and files is not None and files > free
         status: Status = "error" if short else "ok" if files else "warning"
@@ -384,7 +384,7 @@ def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> MemoryNeed:
     folders = [folder for spec in specs if (folder := _adapter_folder(spec)) is not None]
     return estimate(
         shapes,
-        nf4=setup.conf.model.quantization == "nf4",
+        nf4=setup.conf.model.quantization != "none",
         on_gpu=on_gpu,
         prompt_tokens=_PROMPT_TOKENS,
         new_tokens=setup.conf.generation.max_new_tokens,

@@ -126,7 +126,7 @@ class TransformersEngine:
         self._adapter_notes = [note for note in notes if note is not None]
         self._base = base
         self._coverage = measure_coverage(
-            base.model, requested=spec.quantization == "nf4", prequantized=base.prequantized
+            base.model, requested=spec.quantization != "none", prequantized=base.prequantized
         )
         refuse_storage(name, self._coverage, spec, prequantized=base.prequantized)
         vocabulary = loading.vocabulary_size(base.model)

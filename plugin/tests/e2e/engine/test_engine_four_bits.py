@@ -106,7 +106,7 @@ def test_the_footprint_is_the_computed_one(family) -> None:
     assert abs(found - expected) < 0.02 * expected
 
 
-def stock_config(_dtype: Any) -> Any:
+def stock_config(*_: Any, **__: Any) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
@@ -251,3 +251,34 @@ def test_a_router_is_known_by_its_name_or_by_one_output_an_expert(path: str, out
     from pytest_jarvis.engines.transformers.nf4.coverage import is_router
 
     assert chooses == is_router(path, "Linear", outputs, frozenset({8}))
+
+
+@pytest.mark.parametrize(("kind", "double"), [("nf4", False), ("fp4", True), ("fp4", False)])
+def test_other_kinds_of_4_bits_are_those_of_bitsandbytes(tiny_moe, load_engine, kind: str, double: bool) -> None:
+    import bitsandbytes.functional as bnb
+    import torch
+    from safetensors.torch import load_file
+
+    engine = load_engine(tiny_moe, quantization=kind, double_quant=double)
+    assert (kind if double else f"{kind}_single", None) == (
+        engine.describe().coverage.storage.format,
+        engine.describe().coverage.storage.share,
+    )
+    files = load_file(tiny_moe / "model.safetensors")
+    name, expert = "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.experts"
+    downs = torch.stack([files[f"{expert}.{number}.down_proj.weight"] for number in range(8)])
+    for found, whole in (
+        (engine._model.get_submodule(name).dequantized(), files[f"{name}.weight"]),
+        (engine._model.get_submodule(expert).down_proj, downs),
+    ):
+        packed, state = bnb.quantize_4bit(whole.float(), blocksize=64, quant_type=kind, compress_statistics=double)
+        assert torch.equal(bnb.dequantize_4bit(packed, state), found)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_the_arithmetic_may_have_another_type(tiny_moe, live_adapter, load_engine, quantization: str) -> None:
+    engine = load_engine(tiny_moe, ("ft", live_adapter), quantization=quantization, compute_dtype="bfloat16")
+    exact = load_engine(tiny_moe, ("ft", live_adapter), quantization=quantization)
+    found, expected = (one.logits(["ouvre chrome"], "ft") for one in (engine, exact))
+    assert ("bfloat16", "float32") == (engine.describe().compute_dtype, exact.describe().compute_dtype)
+    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()

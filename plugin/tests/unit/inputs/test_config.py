@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -287,3 +288,41 @@ def test_an_address_with_a_key_is_refused_where_no_server_is_asked(key: str, giv
 def test_addresses_that_are_some_are_not_refused() -> None:
     normalize_addresses(msgspec.convert({"base_url": "http://h", "embedding_url": "http://e"}, ModelSection))
     normalize_addresses(ModelSection())
+
+
+def load_model(folder: Path, **keys: object) -> ModelSection:
+    file = folder / "benchmark_config.json"
+    file.write_text(json.dumps({"model": keys}), encoding="utf-8")
+    return load_config(file).model
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, "nf4"),
+        ({"load_in_4bit": True}, "nf4"),
+        ({"load_in_4bit": False}, "none"),
+        ({"load_in_4bit": True, "quant_type": "fp4", "double_quant": False}, "fp4"),
+        ({"quant_type": "fp4"}, "fp4"),
+        ({"quantization": "fp4", "quant_type": "fp4", "load_in_4bit": True}, "fp4"),
+        ({"quantization": "none", "load_in_4bit": False, "compute_dtype": "float32"}, "none"),
+    ],
+)
+def test_keys_of_bitsandbytes_ask_for_a_quantization(tmp_path, keys: dict[str, object], expected: str) -> None:
+    assert expected == load_model(tmp_path, **keys).quantization
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"quantization": "nf4", "load_in_4bit": False}, "load_in_4bit: 'quantization' is 'nf4'; keep one of the two"),
+        ({"quantization": "none", "load_in_4bit": True}, "load_in_4bit: 'quantization' is 'none'"),
+        ({"quantization": "nf4", "quant_type": "fp4"}, "quant_type: 'quantization' is 'nf4'"),
+        ({"load_in_4bit": False, "quant_type": "nf4"}, "quant_type: it is about weights in 4 bits, and none are asked"),
+        ({"quantization": "none", "double_quant": False}, "double_quant: it is about weights in 4 bits"),
+        ({"quant_type": "int4"}, "quant_type: expected one of 'nf4', 'fp4'"),
+    ],
+)
+def test_keys_that_ask_for_different_quantizations_are_refused(tmp_path, keys: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=f"benchmark_config.json: model: {re.escape(said)}"):
+        load_model(tmp_path, **keys)

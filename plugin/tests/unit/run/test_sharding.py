@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_jarvis.run.benchmark import choose_look, group_cases, match_tests
+from pytest_jarvis.run.benchmark import choose_look, draw_part, group_cases, match_tests
 from pytest_jarvis.types import PromptCase
 
 
@@ -35,6 +35,15 @@ def test_every_case_is_in_one_group(workers: int) -> None:
 
 def test_no_case_makes_no_group() -> None:
     assert named(3, []) == {}
+
+
+@pytest.mark.parametrize(("most", "expected"), [(3, (2, 1)), (6, (4, 2)), (2, (1, 1)), (9, (6, 3)), (50, (20, 10))])
+def test_a_part_of_the_prompts_holds_of_each_category_its_share(most: int, expected: tuple[int, int]) -> None:
+    cases = [case(name, f"{name}-{number}") for name, size in (("a", 20), ("b", 10)) for number in range(size)]
+    drawn = draw_part(cases, most, 0)
+    assert expected == tuple(sum(one.category == name for one in drawn) for name in "ab")
+    assert [one for one in cases if one in drawn] == list(drawn) == list(draw_part(cases, most, 0))
+    assert most == 50 or set(drawn) != set(draw_part(cases, most, 1))
 
 
 @pytest.mark.parametrize(

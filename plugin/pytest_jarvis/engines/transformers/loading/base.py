@@ -154,16 +154,16 @@ def load_base(
     # From here on this very commit: a branch may move between two files.
     common["revision"] = commit or spec.revision
     on_gpu = torch.cuda.is_available() and spec.device_map != "cpu"
-    compute_dtype = torch.bfloat16 if on_gpu else torch.float32
+    compute_dtype: torch.dtype = getattr(torch, spec.compute_dtype or ("bfloat16" if on_gpu else "float32"))
     prequantized = quantization_of(config)
-    if spec.quantization == "nf4":
+    if spec.quantization != "none":
         _refuse_unknown_method(source.display_name, prequantized)
     kwargs: dict[str, Any] = dict(common, config=config, dtype=compute_dtype)
     if on_gpu:
         # Without a GPU a device map would only add a hook to every module.
         kwargs.update(device_map=spec.device_map, max_memory=_max_memory(spec))
-    if spec.quantization == "nf4" and prequantized is None:
-        kwargs["quantization_config"] = nf4_config(compute_dtype)
+    if spec.quantization != "none" and prequantized is None:
+        kwargs["quantization_config"] = nf4_config(compute_dtype, spec.quantization, double=spec.double_quant)
     tokenizer = _load_tokenizer(source, common)
     if check is not None:
         check(config, tokenizer)
@@ -171,12 +171,12 @@ def load_base(
         with use_expert_quantizer(ExpertQuantizer, config, compute_dtype=compute_dtype):
             model, report = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **kwargs)
     except Exception as error:  # see `explain_load_error`
-        raise explain_load_error(error, source, nf4=spec.quantization == "nf4") from error
+        raise explain_load_error(error, source, nf4=spec.quantization != "none") from error
     refuse_incomplete(source.display_name, report)
     if not on_gpu and hasattr(model, "hf_device_map"):
         # peft would take it for an offloaded model and put its hooks on every module.
         del model.hf_device_map
-    if not on_gpu:
+    if compute_dtype == torch.float32:
         _to_32_bits(model)
     model.eval()
     model.requires_grad_(requires_grad=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.types import EngineError, KindCoverage, ModelSpec, QuantizationCoverage, Storage
+from pytest_jarvis.types import EngineError, KindCoverage, ModelSpec, QuantizationCoverage, Storage, StorageFormat
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def measure_coverage(model: PreTrainedModel, *, requested: bool, prequantized: s
         sizes[weight.kind][weight.storage] += weight.bytes
         if weight.kind in _SHOULD_BE_4BIT:
             due += weight.weights
-            if weight.storage in {"nf4", "fp4"}:
+            if weight.storage.startswith(("nf4", "fp4")):
                 held += weight.weights
             else:
                 not_4bit.append(weight.name)
@@ -64,7 +64,7 @@ def measure_coverage(model: PreTrainedModel, *, requested: bool, prequantized: s
 
 def refuse_storage(name: str, coverage: QuantizationCoverage, spec: ModelSpec, *, prequantized: str | None) -> None:
     """Raise EngineError for a model that is not stored as `spec` asks, or as its config.json says."""
-    if spec.quantization == "nf4":
+    if spec.quantization != "none":
         refuse_unpacked(name, coverage, prequantized=prequantized)
     if not spec.allow_partial_4bit:
         refuse_partial(name, coverage)
@@ -95,13 +95,16 @@ def refuse_partial(name: str, coverage: QuantizationCoverage) -> None:
     )
 
 
+_FORMATS: Final[tuple[StorageFormat, ...]] = ("nf4", "nf4_single", "fp4", "fp4_single")
+
+
 def _storage(share: float | None, storages: set[str], *, prequantized: str | None) -> Storage:
     if prequantized is not None:
         return Storage(format="checkpoint", method=prequantized)
     if share is None:
         return Storage(format="32bit" if storages == {"float32"} else "16bit")
     return Storage(
-        format="nf4" if "nf4" in storages else "fp4" if "fp4" in storages else "4bit",
+        format=next((kind for kind in _FORMATS if kind in storages), "4bit"),
         share=None if share >= LEAST_SHARE else round(share, 3),
     )
 
@@ -146,10 +149,14 @@ def _stored_weights(model: PreTrainedModel) -> Iterator[_Weight]:
             yield _Weight(
                 name=full,
                 kind=kind,
-                storage=str(parameter.dtype).removeprefix("torch.") if state is None else str(state.quant_type),
+                storage=str(parameter.dtype).removeprefix("torch.") if state is None else _format_of(state),
                 weights=shape.numel(),
                 bytes=parameter.numel() * parameter.element_size() + _scale_bytes(state),
             )
+
+
+def _format_of(state: Any) -> str:
+    return str(state.quant_type) if state.nested else f"{state.quant_type}_single"
 
 
 def _scale_bytes(state: object) -> int:

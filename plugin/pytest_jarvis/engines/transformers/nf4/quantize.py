@@ -103,13 +103,17 @@ def _holds_experts(path: str, owner: torch.nn.Module, count: int) -> bool:
     return count in stated or (not stated and "expert" in f"{path}.{type(owner).__name__}".lower())
 
 
-def quantize_tensor(tensor: torch.Tensor) -> tuple[torch.nn.Parameter, QuantState]:
-    """Return a tensor of any shape in NF4 with double quantisation: (packed, quantisation state)."""
-    packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
+def quantize_tensor(
+    tensor: torch.Tensor, kind: str = "nf4", *, double: bool = True
+) -> tuple[torch.nn.Parameter, QuantState]:
+    """Return a tensor of any shape in 4 bits, by default with double quantisation: (packed, quantisation state)."""
+    packed, state = bnb.quantize_4bit(tensor.contiguous(), blocksize=BLOCK, compress_statistics=double, quant_type=kind)
     return torch.nn.Parameter(packed, requires_grad=False), state
 
 
-def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter, QuantState]:
+def quantize_slices(
+    slices: Iterator[torch.Tensor], kind: str = "nf4", *, double: bool = True
+) -> tuple[torch.nn.Parameter, QuantState]:
     """Return what `quantize_tensor` returns for the slices joined along their first dimension, bit for bit.
 
     One slice is in memory at a time. Each must hold a multiple of `BLOCK` weights, so that no block spans two. The
@@ -117,22 +121,23 @@ def quantize_slices(slices: Iterator[torch.Tensor]) -> tuple[torch.nn.Parameter,
     """
     codes, scales, rows, first = [], [], 0, None
     for piece in slices:
-        code, state = bnb.quantize_4bit(piece.contiguous(), blocksize=BLOCK, quant_type="nf4")
+        code, state = bnb.quantize_4bit(piece.contiguous(), blocksize=BLOCK, quant_type=kind)
         codes.append(code)
         scales.append(state.absmax)
         rows += len(piece)
         first = first or state
     if first is None:
         raise ValueError("no slice to quantise")
-    joined = torch.cat(scales)
-    offset = joined.mean()
-    absmax, second = bnb.quantize_blockwise(joined - offset, blocksize=256)
+    absmax, offset, second = torch.cat(scales), None, None
+    if double:
+        offset = absmax.mean()
+        absmax, second = bnb.quantize_blockwise(absmax - offset, blocksize=256)
     whole = bnb.QuantState(
         absmax=absmax,
         shape=torch.Size((rows, *first.shape[1:])),
         code=first.code,
         blocksize=BLOCK,
-        quant_type="nf4",
+        quant_type=kind,
         dtype=first.dtype,
         offset=offset,
         state2=second,
@@ -153,7 +158,9 @@ class QuantizeExperts(ConversionOps):  # type: ignore[misc]  # the base is untyp
         for name, value in input_dict.items():
             if name in self._quantizer.expert_shapes:
                 tensor = value[0] if isinstance(value, list) else value
-                quantized[name], self._quantizer.expert_states[name] = quantize_tensor(tensor)
+                quantized[name], self._quantizer.expert_states[name] = quantize_tensor(
+                    tensor, self._quantizer.kind, double=self._quantizer.double
+                )
             else:
                 linear[name] = value
         if linear:
@@ -203,7 +210,7 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
 
         absent = [pattern for pattern in self.source_patterns if pattern.endswith("weight") and pattern not in unread]
         slices = (_read_expert(fuse, expert, layer_name, shape, absent) for expert in range(shape[0]))
-        packed, state = quantize_slices(slices)
+        packed, state = quantize_slices(slices, hf_quantizer.kind, double=hf_quantizer.double)
         state.dtype = model.get_parameter(layer_name).dtype
         hf_quantizer.expert_states[layer_name] = state
         return {layer_name: packed}
@@ -315,6 +322,8 @@ class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is 
 
     def __init__(self, quantization_config: Any, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
+        self.kind: str = quantization_config.bnb_4bit_quant_type
+        self.double: bool = quantization_config.bnb_4bit_use_double_quant
         self.expert_shapes: dict[str, torch.Size] = {}
         self.expert_states: dict[str, QuantState] = {}
 
@@ -353,14 +362,14 @@ class ExpertQuantizer(Bnb4BitHfQuantizer):  # type: ignore[misc]  # the base is 
         return model
 
 
-def nf4_config(compute_dtype: torch.dtype) -> Any:
-    """Return a quantisation configuration for `from_pretrained`: NF4, double quantisation, by `ExpertQuantizer`."""
+def nf4_config(compute_dtype: torch.dtype, kind: str = "nf4", *, double: bool = True) -> Any:
+    """Return a quantisation configuration for `from_pretrained`: 4 bits by `ExpertQuantizer`."""
     AUTO_QUANTIZER_MAPPING.setdefault(METHOD, ExpertQuantizer)
 
     config = BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=double,
         bnb_4bit_compute_dtype=compute_dtype,
     )
     config.quant_method = METHOD
