@@ -130,6 +130,12 @@ def test_one_answer_for_all_is_refused_where_nothing_but_relevance_is_asked_for(
     result.stdout.fnmatch_lines(["*la mesure ne distingue pas les réponses*"])
 
 
+def test_one_answer_for_all_is_seen_with_one_answer_to_a_prompt(project, judge) -> None:
+    once = {name: texts[:1] for name, texts in constant(TWENTY).items()}
+    assert 1 == judge({name: texts[:1] for name, texts in BASE.items()}, once, min_done_share=None).ret
+    assert {"measure_blind"} == {reason.code for reason in project.report().gate.reasons}
+
+
 def test_words_added_to_the_answers_of_the_base_do_not_make_a_fine_tune(project, judge) -> None:
     candidate = {name: [f"{text} Bonne recherche !" for text in texts] for name, texts in BASE.items()}
     assert 1 == judge(BASE, candidate).ret

@@ -119,7 +119,7 @@ def provenance(report: Report) -> Iterator[Block]:
                 server="" if server is None else labels.server_sentence(server),
                 served="" if server is None else labels.served_sentence(server),
                 embedding=engine.embedding or "",
-                batching=table("labels.batching")[engine.batching],
+                batching="" if run.answers else table("labels.batching")[engine.batching],
                 generation="" if run.answers else _generation(run.generation),
                 system_prompt=run.generation.system_prompt or "",
             ).rows,

@@ -9,7 +9,7 @@ from pytest_jarvis.inputs.config import BenchmarkSection
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
 from pytest_jarvis.report.analysis.metrics import Values, collect_pair_scores, line_specs, pair_values
 from pytest_jarvis.report.schema import Controls, ResultRow
-from pytest_jarvis.stats.contrasts import contrast_these_prompts, judge_claim
+from pytest_jarvis.stats.contrasts import contrast_new_prompts, contrast_these_prompts, judge_claim
 from pytest_jarvis.stats.sequential import Look, judge_look
 from pytest_jarvis.stats.thresholds import Bar
 from pytest_jarvis.types import BASE_ARM, GatePlan, PromptCase
@@ -157,10 +157,14 @@ def measure_controls(
             if mine is not None and theirs is not None:
                 pairs.append((mine, theirs))
                 values[sample.text] = max(mine, values.get(sample.text, 0.0))
-        if len(pairs) > 1:
+        if pairs:
             own.append(tuple(one for one, _ in pairs))
             shuffled.append(tuple(one for _, one in pairs))
-    contrast = contrast_these_prompts(tuple(own), tuple(shuffled), shared_noise=True) if own else None
+    if not own:
+        return None
+    first, second = tuple(own), tuple(shuffled)
+    # As the decision does: with one answer to a prompt, the claim is about new prompts.
+    contrast = contrast_these_prompts(first, second, shared_noise=True) or contrast_new_prompts(first, second)
     if contrast is None:
         return None
     tried = sorted(values, key=lambda text: -values[text])[: max(1, most // len(known))]

@@ -23,18 +23,18 @@ def score(case: PromptCase, text: str) -> dict[str, float]:
     return {"jarvis_relevance": 1.0 if said else 0.5 if text == case.text else 0.0}
 
 
-def rows(answer: Callable[[PromptCase, int], str]) -> list[ResultRow]:
-    """Return the rows of an adapter that answers so, four times a prompt."""
+def rows(answer: Callable[[PromptCase, int], str], count: int = 4) -> list[ResultRow]:
+    """Return the rows of an adapter that answers so, `count` times a prompt."""
 
     def made(case: PromptCase, number: int) -> Sample:
         text = answer(case, number)
         return sample("jarvis", number, text=text, jarvis_relevance=score(case, text)["jarvis_relevance"])
 
-    return [row(case.prompt_id, *(made(case, number) for number in range(4)), adapter="jarvis") for case in CASES]
+    return [row(case.prompt_id, *(made(case, number) for number in range(count)), adapter="jarvis") for case in CASES]
 
 
-def controls(answer: Callable[[PromptCase, int], str], most: int = 200) -> Controls:
-    found = measure_controls(rows(answer), CASES, score, "jarvis_relevance", alpha=0.05, most=most)
+def controls(answer: Callable[[PromptCase, int], str], most: int = 200, count: int = 4) -> Controls:
+    found = measure_controls(rows(answer, count), CASES, score, "jarvis_relevance", alpha=0.05, most=most)
     assert found is not None
     return found
 
@@ -67,11 +67,13 @@ def test_the_constants_tried_are_the_best_of_the_distinct_answers() -> None:
     assert (5, 12 + 6, pytest.approx(1 / 6)) == (found.constants_tried, found.constants_drawn, found.constant)
 
 
-def test_one_prompt_or_one_response_has_no_controls() -> None:
+def test_one_prompt_has_no_controls() -> None:
     found = rows(lambda case, number: "ouvre")
     assert measure_controls(found[:1], CASES, score, "jarvis_relevance", alpha=0.05) is None
     assert measure_controls(found, CASES, score, "autre", alpha=0.05) is None
-    single = [
-        row(case.prompt_id, sample("jarvis", 0, text="a", jarvis_relevance=0.1), adapter="jarvis") for case in CASES
-    ]
-    assert measure_controls(single, CASES, score, "jarvis_relevance", alpha=0.05) is None
+
+
+@pytest.mark.parametrize(("text", "is_blind"), [("ouvre t3", True), ("ouvre {0.expected_tool}", False)])
+def test_one_response_to_a_prompt_shows_what_new_prompts_would(text: str, is_blind: bool) -> None:
+    found = controls(lambda case, number: text.format(case), count=1)
+    assert is_blind == found.is_blind
