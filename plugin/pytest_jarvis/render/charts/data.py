@@ -10,7 +10,6 @@ from typing import Final
 
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORDS, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.render.french import explanations, labels
-from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.formats import gain_interval, number, percent, printable, shorten, typeset
 from pytest_jarvis.render.french.metrics import difference, figure, label_of, short_mean
 from pytest_jarvis.render.french.saved_runs import drop_notes, replay_mark
@@ -133,12 +132,16 @@ def _bar_panel(title: str, arms: tuple[str, ...], adapters: Sequence[AdapterInsi
     ]
     return BarPanel(
         title=title,
-        note=wording.chart_note(len(groups) - (len(categories) > 1), len(categories)),
+        note=_note(len(groups) - (len(categories) > 1), len(categories)),
         arms=arms,
         groups=tuple(groups),
         top=min(1.0, max(ends, default=1.0)) or 1.0,
         in_percent=spec.unit == "share",
     )
+
+
+def _note(shown: int, total: int) -> str:
+    return word("page.chart_note_part", shown=shown, total=total) if shown < total else word("page.chart_note")
 
 
 def _bars(parts: Sequence[AdapterInsight | CategoryInsight], spec: MetricSpec) -> tuple[Bar | None, ...]:
@@ -219,14 +222,15 @@ def _key_numbers(report: Report, insights: Insights) -> KeyNumbers:
         typeset(_early(report, insights)),
     )
     model = labels.model_label(report.provenance.engine)
+    subtitle = (
+        f"{metadata.timestamp.replace('T', ' ').removesuffix('+00:00')} UTC",
+        labels.storage(metadata.quantization, ""),
+        labels.device(metadata.device),
+        word("page.adapters", count=len(insights.adapters)) if len(insights.adapters) > 1 else "",
+    )
     return KeyNumbers(
         title=" + ".join([printable(model), ", ".join(map(printable, metadata.adapters))]),
-        subtitle=wording.subtitle(
-            metadata.timestamp,
-            printable(labels.storage(metadata.quantization, "")),
-            printable(labels.device(metadata.device)),
-            len(insights.adapters),
-        ),
+        subtitle=" · ".join(filter(None, map(printable, subtitle))),
         verdict=report.gate.verdict,
         verdict_text=table("labels.gate_short")[report.gate.verdict],
         advice=_advice(report, candidate),
@@ -259,7 +263,7 @@ def _key_rows(report: Report, insights: Insights) -> list[tuple[str, str]]:
     several = len(insights.adapters) > 1
     gains = [
         (
-            _of(one, wording.key_gain(look_suffix(early_look(report, one.decision)), several=several), named=several),
+            _of(one, labels.key_gain(look_suffix(early_look(report, one.decision)), several=several), named=several),
             f"{percent(one.decision.gain, signed=True)} {gain_interval(one.decision.judged_interval)}",
         )
         for one in shown

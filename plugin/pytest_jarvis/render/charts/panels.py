@@ -18,8 +18,6 @@ from pytest_jarvis.render.charts.frame import (
     write_nothing_measured,
     write_ticks,
 )
-from pytest_jarvis.render.french import page as wording
-from pytest_jarvis.render.french.formats import number
 from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
@@ -151,7 +149,7 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
     write_ticks(axes, "x", in_percent=False)
     write_ticks(axes, "y", in_percent=True)
     axes.grid(visible=True, axis="y", color=ink.faint, linewidth=0.4, alpha=0.5)
-    means = ["" if average is None else wording.with_mean(number(average, 3)) for average in panel.means]
+    means = ["" if average is None else word("page.with_mean", mean=average) for average in panel.means]
     write_legend(figure, box, handles, panel.arms, ink, after=means)
     if not top:
         write_nothing_measured(axes, ink)

@@ -5,40 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pytest_jarvis.files import shorten
 from pytest_jarvis.inputs.contamination import Contamination
 from pytest_jarvis.metrics.tool_choice import Routing
-from pytest_jarvis.render.french.formats import (
-    bar_percent,
-    bracket,
-    count_of,
-    gain_interval,
-    number,
-    percent,
-    plural,
-    printable,
-    signed,
-    typeset,
-)
+from pytest_jarvis.render.french.formats import bar_percent, bracket, gain_interval, percent, printable, signed, typeset
+from pytest_jarvis.render.french.labels import span
 from pytest_jarvis.render.french.metrics import figure, find_spec, short_label
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
-from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.report.analysis.advice import Advice, AdviceCode, DiagnosticWarning, WeakestCategory
+from pytest_jarvis.render.french.words import fill, table, word
+from pytest_jarvis.report.analysis.advice import Advice, DiagnosticWarning, WeakestCategory
 from pytest_jarvis.report.analysis.tool_choice import offers_tools
 from pytest_jarvis.report.schema import JudgedContamination, Report
 from pytest_jarvis.stats.decision import Caution, Decision
 from pytest_jarvis.types import GatePlan
-
-_PROVEN: Final[Mapping[tuple[AdviceCode, AdviceCode | None], str]] = {
-    ("EFFICACE", "EFFICACE"): "et c’est prouvé : même le bas de l’intervalle dépasse 10 %.",
-    ("EFFICACE", "MODERE"): "dont au moins 5 % sont prouvés, mais pas plus de 10 %.",
-    ("MODERE", "MODERE"): "et c’est prouvé : même le bas de l’intervalle atteint 5 %.",
-    ("INSUFFISANT", "INSUFFISANT"): "et c’est prouvé : même le haut de l’intervalle n’atteint pas 5 %.",
-    ("EFFICACE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
-    ("MODERE", None): "mais ce n’est pas prouvé : le vrai gain peut être sous 5 %.",
-    ("INSUFFISANT", None): "sans preuve : le vrai gain peut atteindre 5 %.",
-}
 
 
 def advice_of(report: Report, name: str, advice: Advice) -> str:
@@ -48,54 +29,41 @@ def advice_of(report: Report, name: str, advice: Advice) -> str:
 
 def advice_line(advice: Advice, *, judged: bool = True, early: int = 0) -> str:
     """Return the level of the gain seen, and whether it is proven if the run is judged; `early` is `early_look`."""
-    seen = f"gain de {percent(advice.gain, signed=True)}{look_suffix(early)}"
-    gain = "gain sans borne (la base est à 0)" if advice.gain is None else seen
-    proof = _PROVEN.get((advice.code, advice.proven_code), _PROVEN[advice.code, None])
-    return typeset(
-        f"{table('explanations.advice')[advice.code]} : {gain}, {proof if judged else word('explanations.no_proof')}"
+    proven = table("explanations.proven")
+    seen = word("explanations.seen_gain", gain=advice.gain, look=look_suffix(early))
+    return word(
+        "explanations.advice_line",
+        level=table("explanations.advice")[advice.code],
+        gain=word("explanations.no_bound") if advice.gain is None else seen,
+        proof=proven.get(f"{advice.code} {advice.proven_code}", proven[advice.code])
+        if judged
+        else word("explanations.no_proof"),
     )
 
 
 def caution_sentence(caution: Caution) -> str:
-    values = {name: number(value, 0 if value == int(value) else 3) for name, value in caution.values.items()}
-    values["prompts"] = plural(int(caution.values.get("prompts", 0)), "prompt")
-    return typeset(table("explanations.cautions")[caution.code].format_map(values))
+    return fill(table("explanations.cautions")[caution.code], caution.values)
 
 
 def warning_sentence(warning: DiagnosticWarning) -> str:
-    values = {name: number(value, 0 if warning.code == "length" else 1) for name, value in warning.values.items()}
-    values["ratio"] = number(warning.values.get("ratio"), 1)
-    values["share"] = percent(warning.values.get("share"), 0)
-    values["base_share"] = percent(warning.values.get("base"), 0)
-    return typeset(table("explanations.warnings")[warning.code].format_map(values))
+    return fill(table("explanations.warnings")[warning.code], warning.values)
 
 
 def weakest_sentence(weakest: WeakestCategory, label: str) -> str:
     spec = find_spec(weakest.metric)
-    why = "nettement sous les autres" if weakest.shown else "l’écart avec les autres peut être du bruit"
-    return typeset(
-        f"Catégorie à travailler en premier : {printable(label)} ({short_label(spec)} "
-        f"{figure(weakest.estimate.mean, unit=spec.unit)}, "
-        f"{figure(weakest.others_mean, unit=spec.unit)} ailleurs ; {why})."
+    return word(
+        "explanations.weakest",
+        category=label,
+        metric=short_label(spec),
+        mean=figure(weakest.estimate.mean, unit=spec.unit),
+        others=figure(weakest.others_mean, unit=spec.unit),
+        why=word("explanations.weakest_shown") if weakest.shown else word("explanations.weakest_noise"),
     )
-
-
-def regressions_sentence(count: int, prompts: int) -> str:
-    if prompts == 0:
-        return ""
-    if count == 0:
-        return typeset("Aucun prompt n’a baissé plus que le bruit ne l’explique.")
-    verb = "a baissé" if count == 1 else "ont baissé"
-    return typeset(f"{plural(count, 'prompt')} sur {prompts} {verb} plus que le bruit ne l’explique :")
 
 
 def settle_sentence(responses: int) -> str:
-    how = "benchmark.looks = [4, 8, 16, 32, 64]" if responses <= 64 else f"--jarvis-samples {responses}"
-    return typeset(
-        f"Il faudrait environ {plural(responses, 'réponse')} par prompt et par bras pour trancher, si le vrai gain est "
-        "celui qui a été vu. En ajouter à celles-ci serait un second test, qui double l’erreur : planifiez un essai "
-        f"neuf, d’une autre graine (--jarvis-seed), avec {how}."
-    )
+    how = word("explanations.more_looks") if responses <= 64 else f"--jarvis-samples {responses}"
+    return word("explanations.settle", responses=responses, how=how)
 
 
 def explain_report(report: Report, name: str) -> list[str]:
@@ -112,106 +80,69 @@ def explain_decision(
 
     `later` is the number of responses per prompt generated in all after an early verdict, and the gain over them.
     """
-    shown = printable(name)
-    sentences = [
-        *_explanation(decision, plan, shown, judged=judged),
-        *(_early(decision, shown, *later, judged=judged) if later else _stop(decision, plan, judged=judged)),
-    ]
-    return [*map(typeset, sentences), *map(caution_sentence, decision.cautions)]
+    high, bias = decision.replicates[1], table("explanations.biases").get(decision.verdict, "")
+    sentences = [*_explanation(decision, plan, name, judged=judged)]
+    if later is not None:
+        values = {"name": name, "at": high, "every": later[0], "gain": later[1], "bias": bias and f" ; {bias}"}
+        sentences.append(
+            word("explanations.early", **values) if judged else word("explanations.early_not_judged", **values)
+        )
+    elif high in plan.looks[:-1] and decision.ground == "test" and judged:
+        values = {"at": high, "most": plan.looks[-1], "bias": bias}
+        sentences.append(
+            word("explanations.stopped", **values) if bias else word("explanations.stopped_by_other", **values)
+        )
+    return [*sentences, *map(caution_sentence, decision.cautions)]
 
 
 def _explanation(decision: Decision, plan: GatePlan, name: str, *, judged: bool) -> Iterator[str]:
     low, high = decision.replicates
-    each = str(high) if low == high else f"{low} à {high}"
-    yield (
-        f"Pertinence moyenne sur {plural(decision.prompts, 'prompt')}, {each} réponse(s) par prompt et par bras : "
-        f"{number(decision.base_mean, 3)} pour la base, {number(decision.finetuned_mean, 3)} pour {name}."
-    ).replace("réponse(s)", "réponse" if high == 1 else "réponses")
-    yield _finding(decision, plan) if judged else f"{_seen(decision)} Cette session n’est pas jugée."
+    yield word(
+        "explanations.means",
+        prompts=decision.prompts,
+        each=span(low, high),
+        high=high,
+        base=decision.base_mean,
+        finetuned=decision.finetuned_mean,
+        name=name,
+    )
+    yield _finding(decision, plan) if judged else word("explanations.seen_not_judged", seen=_seen(decision))
     if decision.responses_to_settle is not None:
         yield settle_sentence(decision.responses_to_settle)
     if decision.prompts_to_settle is not None:
-        yield (
-            f"Il faudrait environ {plural(decision.prompts_to_settle, 'prompt')} du même genre pour trancher, si le "
-            "vrai gain est celui qui a été vu."
-        )
+        yield word("explanations.settle_by_prompts", prompts=decision.prompts_to_settle)
     if decision.verdict_new is not None and decision.target == "these" and judged:
-        shown = {"PASS": "y est montré aussi", "FAIL": "y est écarté", "INCONCLUSIVE": "n’y est pas montré"}
-        bar = bar_percent(decision.min_gain)
-        yield (
-            f"Sur de nouveaux prompts du même genre, l’intervalle est {gain_interval(decision.gain_new)} : un gain "
-            f"d’au moins {bar} {shown[decision.verdict_new]}."
+        yield word(
+            "explanations.of_new_prompts",
+            interval=gain_interval(decision.gain_new),
+            bar=bar_percent(decision.min_gain),
+            shown=table("explanations.new_prompts")[decision.verdict_new],
         )
     if decision.detectable_gain is not None and decision.ground == "test":
-        yield (
-            f"Autant de réponses montrent, dans 80 % des cas, un vrai gain d’au moins "
-            f"{percent(decision.detectable_gain, signed=True)}."
-        )
+        yield word("explanations.detectable", gain=decision.detectable_gain)
     if decision.decoding_share is not None:
-        yield (
-            f"Le bruit vient pour {percent(decision.decoding_share, 0)} du décodage, pour "
-            f"{percent(1 - decision.decoding_share, 0)} des différences entre prompts."
-        )
-
-
-def _early(decision: Decision, name: str, drawn: int, gain: float | None, *, judged: bool) -> Iterator[str]:
-    """Yield that the verdict came before the last look, and the figures over all responses."""
-    at, every = plural(decision.replicates[1], "réponse"), plural(drawn, "réponse")
-    if not judged:
-        yield (
-            f"Ces chiffres de {name} portent sur {at} par prompt, les moyennes du rapport sur {every} par prompt, où "
-            f"le gain vu est de {percent(gain, signed=True)}."
-        )
-        return
-    bias = "" if decision.verdict == "INCONCLUSIVE" else f" ; {_bias(decision)}"
-    yield (
-        f"Le verdict de {name} a été rendu à {at} par prompt, et il tient{bias}. Le tirage a continué pour un autre "
-        f"adaptateur : les moyennes du rapport portent sur {every} par prompt, où le gain vu est de "
-        f"{percent(gain, signed=True)}."
-    )
-
-
-def _stop(decision: Decision, plan: GatePlan, *, judged: bool) -> Iterator[str]:
-    """Yield that generation stopped at an early look, and the bias of the gain there."""
-    high, most = decision.replicates[1], plan.looks[-1]
-    if high in plan.looks[:-1] and decision.ground == "test" and judged:
-        if decision.verdict == "INCONCLUSIVE":
-            yield f"Le tirage s’est arrêté à {high} réponses sur {most} : un autre seuil l’a décidé."
-        else:
-            stopped = f"Le tirage s’est arrêté à {high} réponses sur {most}, dès que le verdict était sûr"
-            yield f"{stopped} ; {_bias(decision)}."
-
-
-def _bias(decision: Decision) -> str:
-    """Return how far to trust a gain that was large enough to stop at."""
-    if decision.verdict == "FAIL":
-        return "le gain vu alors est trop bas en moyenne, et le haut de l’intervalle est sûr"
-    return "le gain vu alors est trop haut en moyenne, et le bas de l’intervalle est sûr"
+        yield word("explanations.noise", decoding=decision.decoding_share, prompts=1 - decision.decoding_share)
 
 
 def _finding(decision: Decision, plan: GatePlan) -> str:
-    bar, error = bar_percent(decision.min_gain), percent(plan.alpha, 0)
-    if decision.ground == "nothing_to_compare":
-        return "Les deux bras sont à 0 : il n’y a rien à comparer."
-    if decision.ground == "out_of_reach":
-        return f"La base est déjà si haute qu’un gain de {bar} dépasserait le score maximal de 1."
-    if decision.ground == "no_variance":
-        return "Une seule réponse d’un seul prompt ne dit rien du bruit : rien ne peut être prouvé."
-    where = "ces prompts" if decision.target == "these" else "de nouveaux prompts du même genre"
-    seen = _seen(decision)
-    if decision.verdict == "PASS":
-        return f"{seen} Sur {where}, le vrai gain est d’au moins {bar}, avec un risque d’erreur d’au plus {error}."
-    if decision.verdict == "FAIL":
-        return f"{seen} Sur {where}, le vrai gain est sous {bar}, avec un risque d’erreur d’au plus {error}."
-    return f"{seen} Sur {where}, un vrai gain de {bar} n’est ni prouvé ni écarté : l’intervalle va des deux côtés."
+    bar, grounds = bar_percent(decision.min_gain), table("explanations.grounds")
+    if decision.ground in grounds:
+        return fill(grounds[decision.ground], {"bar": bar})
+    values = {
+        "seen": _seen(decision),
+        "where": table("explanations.targets")[decision.target],
+        "bar": bar,
+        "error": plan.alpha,
+    }
+    return fill(table("explanations.findings")[decision.verdict], values)
 
 
 def _seen(decision: Decision) -> str:
-    interval, level = decision.judged_interval, percent(1 - 2 * decision.alpha, 1)
+    interval, level = decision.judged_interval, 1 - 2 * decision.alpha
     if interval is not None and decision.gain is not None:
-        return f"Gain vu : {percent(decision.gain, signed=True)}, intervalle à {level} {gain_interval(interval)}."
-    ends = bracket(decision.judged_absolute, signed)
-    return f"Gain absolu vu : {signed(decision.absolute_gain)}, intervalle à {level} {ends}."
+        return word("explanations.gain_seen", gain=decision.gain, interval=gain_interval(interval), level=level)
+    absolute = bracket(decision.judged_absolute, signed)
+    return word("explanations.absolute_seen", gain=decision.absolute_gain, interval=absolute, level=level)
 
 
 _MOST_NAMES: Final = 12
@@ -222,61 +153,51 @@ _LONGEST_TEXT: Final = 90
 def contamination_notes(report: Report) -> list[str]:
     """Return the prompts found in training data and the verdict without them; empty without training data."""
     found = report.contamination
-    if found is None:
-        return []
-    return [" ".join(typeset(sentence) for sentence in (_counted(found), *_without(report, found)))]
+    return [] if found is None else [" ".join((_counted(found), *_without(report, found)))]
 
 
 def _counted(found: Contamination) -> str:
-    files = ", ".join(printable(file) for file in found.files)
-    if not found.leaks:
-        return f"Données d’entraînement ({files}) : aucun des {plural(found.prompts, 'prompt')} n’y est."
-    names = ", ".join(list(found.leaks)[:_MOST_NAMES])
     more = "…" if len(found.leaks) > _MOST_NAMES else ""
-    verb = "sont" if len(found.leaks) > 1 else "est"
-    many = f"{plural(len(found.leaks), 'prompt')} sur {count_of(found.prompts)} {verb}"
-    return f"Contamination : {many} dans les données d’entraînement ({files}) : {names}{more}."
+    return word(
+        "contamination.found" if found.leaks else "contamination.none",
+        files=", ".join(found.files),
+        prompts=found.prompts,
+        leaks=len(found.leaks),
+        names=f"{', '.join(list(found.leaks)[:_MOST_NAMES])}{more}",
+    )
 
 
 def _without(report: Report, found: JudgedContamination) -> Iterator[str]:
     """Yield the verdict of each adapter without the prompts found; the exit status keeps them."""
     if not found.leaks or report.noise_floor:
         return
-    them = "Sans eux" if len(found.leaks) > 1 else "Sans lui"
+    leaks, plan = len(found.leaks), report.metadata.plan
     if not found.decisions:
-        yield f"{them}, aucun verdict : il ne reste rien à comparer."
+        yield word("contamination.nothing_left", leaks=leaks)
         return
-    plan = report.metadata.plan
     several = len(report.metadata.adapters) > 1
     for name, decision in found.decisions.items():
-        named = f", {printable(name)}" if several else ""
         sentence = verdict_line(decision, plan.looks[-1], plan.alpha, judged=is_judged(report))
-        yield f"{them}{named} : {sentence}."
-    yield "Le code de sortie reste celui de tous les prompts."
+        yield word("contamination.without", leaks=leaks, named=f", {name}" if several else "", verdict=sentence)
+    yield word("contamination.exit_status")
 
 
 def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
     """Return each prompt found with its places, then a count; `texts` are the prompts by id."""
     lines: list[str] = []
     for prompt_id, leaks in found.leaks.items():
-        places = plural(found.counts[prompt_id], "fois", "fois")
-        lines.append(typeset(f"✗ {prompt_id} « {printable(texts[prompt_id])} » : {places}"))
+        count = found.counts[prompt_id]
+        lines.append(word("contamination.prompt", name=prompt_id, text=texts[prompt_id], count=count))
         for leak in leaks[:_MOST_PLACES]:
             how = table("explanations.kinds")[leak.kind] + (
                 "" if leak.similarity == 1 else f", {percent(leak.similarity, 0)}"
             )
-            text = printable(leak.text)
-            shown = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
-            lines.append(f"    {printable(leak.file)}:{leak.line}: {typeset(f'{how} : « {shown} »')}")
-        left = found.counts[prompt_id] - min(len(leaks), _MOST_PLACES)
-        if left:
-            lines.append(f"    … et {count_of(left)} de plus")
-    looked = f"{plural(found.texts, 'texte')} d’entraînement"
-    if not found.leaks:
-        return [typeset(f"✓ Aucun des {plural(found.prompts, 'prompt')} n’est dans {looked}.")]
-    verb = "sont" if len(found.leaks) > 1 else "est"
-    counted = f"{plural(len(found.leaks), 'prompt')} sur {count_of(found.prompts)} {verb} dans {looked}."
-    return [*lines, typeset(counted)]
+            text = word("contamination.place", how=how, text=shorten(printable(leak.text), _LONGEST_TEXT))
+            lines.append(f"    {printable(leak.file)}:{leak.line}: {text}")
+        if left := count - min(len(leaks), _MOST_PLACES):
+            lines.append(f"    {word('contamination.more', count=left)}")
+    end = "contamination.all" if found.leaks else "contamination.clean"
+    return [*lines, word(end, leaks=len(found.leaks), prompts=found.prompts, texts=found.texts)]
 
 
 BESIDE_VERDICT: Final = frozenset({"adapter_of_other_base", "adapter_template", "adapter_tokenizer"})

@@ -1,8 +1,9 @@
-"""Titles, heads and short labels of reports."""
+"""Titles, heads and short labels of reports, and the words of the page's script."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pytest_jarvis.inputs.config import DEMO
 from pytest_jarvis.render.french.formats import DASH, NBSP, number, percent, plural, printable, shorten, signed, typeset
@@ -11,6 +12,8 @@ from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import Controls, Report
 from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.types import ANSWERS, TWIN_ARM, AdapterProof, EngineDescription, ServerFacts, Storage
+
+CHANGE_HEADS: Final = ("Cas", "Prompt", "Pertinence", "Écart")
 
 
 def tuned_arm(report: Report) -> str:
@@ -151,3 +154,25 @@ def served_proof_sentence(adapter: AdapterProof) -> str:
             f"(la base, redemandée, de {number(adapter.max_logprob_drift, 3)})"
         )
     return typeset(seen)
+
+
+def span(lowest: int, highest: int) -> str:
+    """Return « 4 », or « 2 à 4 »."""
+    return str(highest) if lowest == highest else f"{lowest} à {highest}"
+
+
+def key_gain(look: str, *, several: bool) -> str:
+    """Return the label of the gain, with « à 4 réponses » of an early verdict; short before a name."""
+    return f"Gain{look}" if look and several else f"{word('page.key_gain')}{look}"
+
+
+def script_words(tuned: str) -> dict[str, object]:
+    """Return the words of the script; a pair is a singular and a plural. `tuned` is the name of the other arm."""
+    return {
+        **{key: text.split("|") if "|" in text else text for key, text in table("page.script").items()},
+        "keywordFound": table("page.script")["keywordFound"].replace("{tuned_arm}", tuned),
+        "dash": DASH,
+        "base": word("page.base"),
+        "leaked": word("explanations.badge"),
+        "deeds": table("labels.criteria")["deeds"],
+    }

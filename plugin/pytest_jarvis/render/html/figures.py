@@ -9,7 +9,6 @@ from functools import partial
 from typing import Literal
 
 from pytest_jarvis.render.blocks import Span
-from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import short_name
 from pytest_jarvis.render.french.formats import bracket, number, percent, signed
 from pytest_jarvis.render.french.words import table, word
@@ -115,7 +114,7 @@ def _lines(decision: Decision, name: str, place: int, note: str, *, relative: bo
     these = decision.gain_these if relative else decision.absolute_these
     new = decision.gain_new if relative else decision.absolute_new
     line = partial(IntervalLine, name=name, adapter=place, value=value)
-    about = wording.prompts_counted(decision.prompts)
+    about = word("page.prompts_counted", count=decision.prompts)
     notes = ("", "") if name else (word("page.these_prompts_meaning"), word("page.new_prompts_meaning"))
     return [
         line(about=about, note=note or notes[0], kind="these", interval=these),

@@ -16,9 +16,8 @@ from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
 from pytest_jarvis.render.blocks import pair_of_means, prompt_count, with_name
 from pytest_jarvis.render.french import labels
-from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import advice_of, warning_sentence
-from pytest_jarvis.render.french.formats import NBSP, number, percent, seconds, signed
+from pytest_jarvis.render.french.formats import NBSP, percent, seconds, signed
 from pytest_jarvis.render.french.metrics import label_of, short_means, specs_by_name, verdict_sentences
 from pytest_jarvis.render.french.verdicts import adapters_sentence, early_look, gain_of_all, gate_sentence, look_suffix
 from pytest_jarvis.render.french.words import table, word
@@ -65,7 +64,7 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
         _environment()
         .get_template("page.html")
         .render(
-            words=wording,
+            words=labels,
             report=report,
             insights=insights,
             several=several,
@@ -243,7 +242,7 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     random = report.provenance.mismatched_cosine
     notes = {
         RELEVANCE: percent(averages.relevance_gain, signed=True),
-        COSINE: word("page.cosine_meaning") if random is None else wording.against_random(number(random)),
+        COSINE: word("page.cosine_meaning") if random is None else word("page.against_random", cosine=random),
     }
     if report.noise_floor and (relevance := candidate.metrics.get(RELEVANCE)) is not None:
         notes[RELEVANCE] = f"{word('page.change').lower()} {signed(relevance.change.difference)}"
@@ -254,8 +253,12 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
             for spec in list_specs("column")
         ),
         (word("page.duration"), pair_of_means(duration.base, duration.finetuned, seconds), ""),
-        (word("page.measured"), prompt_count(averages), wording.responses_each(low or high, high)),
-        (word("page.failed"), str(len(report.failures)), wording.of_planned(insights.responses_planned)),
+        (
+            word("page.measured"),
+            prompt_count(averages),
+            word("page.responses_each", each=labels.span(low or high, high), count=high),
+        ),
+        (word("page.failed"), str(len(report.failures)), word("page.of_planned", responses=insights.responses_planned)),
     ]
 
 

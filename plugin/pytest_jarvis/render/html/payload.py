@@ -11,9 +11,8 @@ from typing import Final
 from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE
 from pytest_jarvis.metrics.wording import in_prompt
 from pytest_jarvis.render.blocks import case_anchor
-from pytest_jarvis.render.french import page as wording
 from pytest_jarvis.render.french.explanations import outcome
-from pytest_jarvis.render.french.labels import tuned_arm
+from pytest_jarvis.render.french.labels import script_words, tuned_arm
 from pytest_jarvis.render.french.metrics import label_of, specs_by_name
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.outcomes import outcome_label
@@ -78,7 +77,7 @@ def _payload(report: Report, insights: Insights) -> dict[str, object]:
             ]
         )
     return {
-        "words": wording.script_words(tuned_arm(report)),
+        "words": script_words(tuned_arm(report)),
         "adapters": adapters,
         "categories": [[name, report.category_label(name)] for name in categories],
         "extras": [[label_of(spec), int(spec.higher_is_better), int(spec.per == "pair")] for spec in extras.values()],

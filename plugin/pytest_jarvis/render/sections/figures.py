@@ -30,7 +30,7 @@ from pytest_jarvis.render.blocks import (
     with_name,
 )
 from pytest_jarvis.render.french import explanations, labels, metrics
-from pytest_jarvis.render.french.explanations import regressions_sentence, warning_sentence
+from pytest_jarvis.render.french.explanations import warning_sentence
 from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.changes import Flip, PromptChange
@@ -308,8 +308,11 @@ def regressions(report: Report, insights: Insights, one: AdapterInsight) -> Iter
     if not one.changes:
         yield Text(word("labels.nothing_measured"))
         return
-    yield Text(regressions_sentence(len(one.regressions), len(one.changes)), "warn" if one.regressions else "good")
-    if one.regressions:
+    if not one.regressions:
+        yield Text(word("explanations.no_regression"), "good")
+    else:
+        counted = word("explanations.regressions", count=len(one.regressions), prompts=len(one.changes))
+        yield Text(counted, "warn")
         yield Items(
             tuple(
                 Item(f"{change.row.prompt} ({_change(change)})", case_link(change.row, insights.candidate.name))
