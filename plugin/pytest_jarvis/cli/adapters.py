@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
 def list_adapters(options: argparse.Namespace) -> int:
     """Print every adapter under the folders; raise InputError for a folder of the command line that does not exist."""
     from pytest_jarvis.inputs.adapters import files_digest, find_adapters
-    from pytest_jarvis.render.french.adapters import list_lines
+    from pytest_jarvis.render.french.notes import list_lines
     from pytest_jarvis.run.settings import adapter_folders
 
     folders = options.folders

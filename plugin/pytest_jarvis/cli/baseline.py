@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_jarvis.cli.common import Commands, load_configuration, print_line
 from pytest_jarvis.files import InputError
+from pytest_jarvis.render.french.words import word
 
 
 def add(commands: Commands) -> None:
@@ -32,41 +33,43 @@ def _reports_folder(options: argparse.Namespace) -> Path:
 
 def set_to(options: argparse.Namespace) -> int:
     """Make a report the baseline and print what it replaced; raise InputError for an unusable report."""
-    from pytest_jarvis.render.french import saved_runs
+    from pytest_jarvis.render.french.saved_runs import day_of, run_line
     from pytest_jarvis.report.saved_runs import set_baseline
 
     new, old = set_baseline(options.report, _reports_folder(options))
     if old is not None:
-        print_line(saved_runs.baseline_was(old.report))
-    print_line(saved_runs.baseline_is(new.path.as_posix(), new.report))
+        commit = old.report.provenance.commit
+        shown = f" · commit {commit[:12]}" if commit else ""
+        print_line(word("saved_runs.baseline_was", day=day_of(old.report.metadata.timestamp), commit=shown))
+    print_line(word("saved_runs.baseline", run=run_line(new.path.as_posix(), new.report)))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print which run is the baseline; return 1 when none is set, raise InputError when it is damaged."""
-    from pytest_jarvis.render.french import saved_runs
+    from pytest_jarvis.render.french.saved_runs import run_line
     from pytest_jarvis.report.saved_runs import BASELINE_FILE, read_saved
 
     file = _reports_folder(options) / BASELINE_FILE
     if not file.exists():
-        print_line(saved_runs.no_baseline(file.as_posix()))
+        print_line(word("saved_runs.no_baseline", path=file.as_posix()))
         return 1
-    print_line(saved_runs.baseline_is(file.as_posix(), read_saved(file, "baseline").report))
+    run = run_line(file.as_posix(), read_saved(file, "baseline").report)
+    print_line(word("saved_runs.baseline", run=run))
     return 0
 
 
 def clear(options: argparse.Namespace) -> int:
     """Remove the baseline, if there is one."""
-    from pytest_jarvis.render.french import saved_runs
     from pytest_jarvis.report.saved_runs import BASELINE_FILE
 
     file = _reports_folder(options) / BASELINE_FILE
     try:
         file.unlink()
     except FileNotFoundError:
-        print_line(saved_runs.no_baseline(file.as_posix()))
+        print_line(word("saved_runs.no_baseline", path=file.as_posix()))
         return 0
     except OSError as error:
         raise InputError(f"{file}: cannot be removed: {error.strerror or error}") from None
-    print_line(saved_runs.baseline_cleared(file.as_posix()))
+    print_line(word("saved_runs.baseline_cleared", path=file.as_posix()))
     return 0

@@ -11,6 +11,7 @@ import msgspec
 
 from pytest_jarvis.cli.common import Commands, load_configuration, print_json, print_line, print_lines
 from pytest_jarvis.files import InputError, write_atomically
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from pytest_jarvis.report.history import Series
@@ -29,7 +30,6 @@ def add(commands: Commands) -> None:
 
 def show_history(options: argparse.Namespace) -> int:
     """Print the runs under a folder, their trend, and the damaged reports; raise InputError if it does not exist."""
-    from pytest_jarvis.render.french import saved_runs as wording
     from pytest_jarvis.render.saved_runs import history_lines
 
     folder = options.folder or Path(load_configuration(None)[0].output.folder)
@@ -41,7 +41,7 @@ def show_history(options: argparse.Namespace) -> int:
     else:
         print_lines(history_lines(series, str(folder)))
         for sentence in damaged:
-            print_line(wording.report_skipped(sentence), sys.stderr)
+            print_line(word("history.skipped", error=sentence), sys.stderr)
     if options.png is not None:
         from pytest_jarvis.render.charts.history import history_png
 
@@ -49,7 +49,7 @@ def show_history(options: argparse.Namespace) -> int:
             write_atomically(options.png, history_png(series))
         except OSError as error:
             raise InputError(f"--png {options.png}: cannot be written: {error.strerror or error}") from None
-        print_line(wording.trend_written(str(options.png)), sys.stderr if options.json else sys.stdout)
+        print_line(word("history.written", path=str(options.png)), sys.stderr if options.json else sys.stdout)
     return 0
 
 

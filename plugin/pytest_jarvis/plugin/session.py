@@ -20,7 +20,7 @@ from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.french.notes import french_note
-from pytest_jarvis.render.french.saved_runs import answers_label, replay_label
+from pytest_jarvis.render.french.words import word
 from pytest_jarvis.report.flat import flat_figures
 from pytest_jarvis.report.io import encode_report
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
@@ -106,8 +106,10 @@ class Recorder:
         replay = benchmark.settings.replay
         if replay is None:
             label = labels.model_named(conf.model.base_model_id)
+        elif replay.report:
+            label = word("saved_runs.replay", report=replay.source)
         else:
-            label = (replay_label if replay.report else answers_label)(replay.source)
+            label = word("saved_runs.answers", file=replay.source)
         # A replay generates nothing: it has no progress and no memory to show.
         self.listener = LiveTerminal(
             config,

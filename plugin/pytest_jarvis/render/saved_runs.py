@@ -11,7 +11,6 @@ import msgspec
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE
 from pytest_jarvis.render.blocks import Block, Table, Text, columns, items
 from pytest_jarvis.render.french import saved_runs
-from pytest_jarvis.render.french import saved_runs as wording
 from pytest_jarvis.render.french.formats import (
     bracket,
     fit,
@@ -106,9 +105,13 @@ def _sections(runs: ComparedRuns) -> Iterator[tuple[str, list[Block]]]:
     for arm in found.arms:
         metrics = tuple(tuple(_metric_cells(runs, one)) for one in arm.metrics)
         yield (
-            saved_runs.pair_sentence(arm.stored_adapter, arm.new_adapter),
+            word(
+                "saved_runs.same_adapter" if arm.stored_adapter == arm.new_adapter else "saved_runs.two_adapters",
+                before=arm.stored_adapter,
+                after=arm.new_adapter,
+            ),
             [
-                Text(saved_runs.interval_rule(found.alpha), "note"),
+                Text(word("saved_runs.interval_rule", level=1 - 2 * found.alpha, error=found.alpha), "note"),
                 Table(columns=columns(saved_runs.METRIC_HEADS, (22, 7, 8, 8, 11, 17)), rows=metrics),
                 *_prompt_blocks(arm),
                 Text(" ".join(saved_runs.conclusion(found, arm, runs.new))),
@@ -124,7 +127,7 @@ def _prompt_blocks(arm: ArmComparison) -> Iterator[Block]:
     rows = tuple(tuple(_prompt_cells(one)) for one in changed)
     yield Table(columns=columns(saved_runs.PROMPT_HEADS, (19, 15, 16, 13, 7)), rows=rows, most=_MOST_PROMPTS)
     if same := len(arm.prompts) - len(changed):
-        yield Text(saved_runs.unchanged_sentence(same))
+        yield Text(word("saved_runs.unchanged", count=same))
 
 
 def _changed(arm: ArmComparison) -> list[PromptDifference]:
@@ -183,15 +186,19 @@ _HIGHEST: Final = 10.0
 def history_lines(series: Sequence[Series], folder: str) -> list[str]:
     """Return the table and the trend of each series, the baseline and a legend."""
     if not series:
-        return [wording.no_run(folder)]
+        return [word("history.no_run", folder=folder)]
     lines: list[str] = []
     for place, one in enumerate(series, start=1):
-        lines += [*wrap(wording.series_title(place, one), _WIDTH), ""]
-        lines += [_cells(wording.HISTORY_HEADS), "─" * _WIDTH, *(_cells(_row(entry)) for entry in one.entries), ""]
+        lines += [*wrap(saved_runs.series_title(place, one), _WIDTH), ""]
+        lines += [_cells(saved_runs.HISTORY_HEADS), "─" * _WIDTH, *(_cells(_row(entry)) for entry in one.entries), ""]
         lines += [*_trends(one), ""]
     entries = [entry for one in series for entry in one.entries if entry.is_candidate]
-    lines += [line for entry in entries if entry.is_baseline for line in wrap(wording.baseline_line(entry), _WIDTH)]
-    return [*lines, *wrap(wording.history_legend(dirty=any(entry.dirty for entry in entries)), _WIDTH)]
+    for entry in entries:
+        if entry.is_baseline:
+            day = saved_runs.day_of(entry.timestamp)
+            lines += wrap(word("history.baseline", day=day, report=entry.report), _WIDTH)
+    dirty = word("history.legend_dirty") if any(entry.dirty for entry in entries) else ""
+    return [*lines, *wrap(word("history.legend") + dirty, _WIDTH)]
 
 
 def _cells(cells: Sequence[str]) -> str:
@@ -202,14 +209,14 @@ def _cells(cells: Sequence[str]) -> str:
 
 def _row(entry: HistoryEntry) -> tuple[str, ...]:
     # Date and commit stand beside the first adapter of a run.
-    run = (wording.day_of(entry.timestamp), wording.commit_of(entry)) if entry.is_candidate else ("", "")
+    run = (saved_runs.day_of(entry.timestamp), saved_runs.commit_of(entry)) if entry.is_candidate else ("", "")
     return (
         *run,
         shorten(printable(entry.adapter), _COLUMNS[2]),
         percent(entry.share_done, 0),
         "" if entry.is_twin else percent(entry.gain, signed=True),
         "" if entry.is_twin else gain_interval(entry.interval) if entry.interval else "",
-        wording.verdict_of(entry),
+        saved_runs.verdict_of(entry),
     )
 
 
@@ -225,7 +232,7 @@ def _trends(series: Series) -> Iterator[str]:
     for place, (name, entries) in enumerate(trends.items()):
         if len(trends) > 1:
             yield from ("",) if place else ()
-            yield fit(wording.trend_title(name), _WIDTH).rstrip()
+            yield fit(word("history.trend", adapter=name), _WIDTH).rstrip()
         yield from (_trend_line(entry, min(ends), max(ends)) for entry in entries)
 
 
@@ -244,7 +251,8 @@ def _trend_line(entry: HistoryEntry, low: float, high: float) -> str:
     if entry.interval is not None:
         drawn[first], drawn[last] = "[", "]"
     drawn[place(entry.gain or 0.0)] = "o"
-    return f"{wording.day_of(entry.timestamp)} {''.join(drawn)} {align(percent(entry.gain, signed=True), 9, 'right')}"
+    gain = align(percent(entry.gain, signed=True), 9, "right")
+    return f"{saved_runs.day_of(entry.timestamp)} {''.join(drawn)} {gain}"
 
 
 def _clamp(value: float) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.render.french.adapters import problem_and_remedy
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
+from pytest_jarvis.render.french.notes import problem_and_remedy
 from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:

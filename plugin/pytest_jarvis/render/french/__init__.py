@@ -1,13 +1,12 @@
 """Every French word that a reader of a run or a report sees.
 
-words, words.toml    the catalogue: fixed words and sentences, by code
+words, words.toml    the catalogue: words, and sentences with values, by code
 formats              numbers, units, widths, French typography
-labels               titles, heads and short labels
+labels               titles, heads, short labels, and the script of the page
 verdicts             verdicts, their reasons, thresholds
 explanations         advice, cautions, contamination, the choice of the tool
 metrics              metrics in their units
-notes                notes and failures, by code
+notes                notes and failures, by code; adapters found in folders
 saved_runs           replays, baselines, regressions, compared runs, the list of runs
-adapters             adapters found in folders
-session, page        the terminal; `report.html`, its script and the charts
+session              the terminal, and the response store
 """

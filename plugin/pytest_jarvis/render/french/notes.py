@@ -1,28 +1,109 @@
-"""Notes of engines and runs, and causes of failures: each code in French."""
+"""Notes of engines and runs, causes of failures, and the adapters found in folders."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
-from pytest_jarvis.render.french.adapters import chosen_adapter, skipped_adapter
-from pytest_jarvis.render.french.formats import plural, typeset
-from pytest_jarvis.render.french.words import table
+from pytest_jarvis.inputs.adapters import FoundAdapter, Problem
+from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
+from pytest_jarvis.render.french.words import fill, table
 from pytest_jarvis.types import Note, NoteCode, format_value
 
 
-def _several_processes(values: Mapping[str, Any]) -> str:
-    return (
-        f"{values['workers']} processus (pytest-xdist), chacun ses prompts : jusqu’à "
-        f"{plural(values['samples'], 'réponse')} par prompt et par bras, en un seul tirage, sans arrêt anticipé."
-    )
+def chosen_adapter(values: Mapping[str, Any]) -> str:
+    """Return which adapter `auto` chose and why, from the values of its note."""
+    of = "le seul utilisable"
+    if values["usable"] > 1:
+        of = f"le plus récent ({moment(values['modified_s'])}) de {values['usable']} utilisables"
+    return f"adaptateur « {printable(values['arm'])} » choisi par « auto » : {printable(values['folder'])}, {of}"
+
+
+def skipped_adapter(values: Mapping[str, Any]) -> str:
+    """Return which newer adapter was skipped and why, from the values of its note."""
+    return f"plus récent mais écarté : {printable(values['folder'])} ({problem_of(values)})"
+
+
+def list_lines(
+    found: Sequence[FoundAdapter], digests: Mapping[Path, str], folders: Sequence[Path], absent: Sequence[Path] = ()
+) -> list[str]:
+    """Return two lines for each adapter, newest first, and their number; without any, what to do."""
+    if not found:
+        return _none_lines(folders, absent)
+    lines: list[str] = []
+    for adapter in found:
+        mark = "✗" if adapter.problem else "✓"
+        lines.append(f"{mark} {printable(adapter.name) or DASH}   {path(adapter.folder)}")
+        lines.append(f"    {_facts(adapter, digests.get(adapter.folder))}")
+    where = ", ".join(path(folder) for folder in folders)
+    whole = sum(adapter.problem is None for adapter in found)
+    counted = f"{plural(whole, 'adaptateur utilisable', 'adaptateurs utilisables')} sur {len(found)}"
+    return [typeset(line) for line in [*lines, f"{counted} sous {where}"]]
+
+
+def problem_of(values: Mapping[str, Any]) -> str:
+    """Return why an adapter is unusable, from `FoundAdapter.problem_values`."""
+    sentence = table("adapters.problems")[values["problem"]]
+    if "{" in sentence:
+        shown = {name: printable(str(values[name])) for name in ("key", "found", "expected") if name in values}
+        return sentence.format_map(defaultdict(lambda: "?", shown))
+    if "key" in values:
+        return f"{sentence} : {values['key']} vaut {printable(values['found'])}"
+    return f"{sentence}, ligne {values['line']}, colonne {values['column']}" if "line" in values else sentence
+
+
+def problem_and_remedy(adapter: FoundAdapter, problem: Problem) -> str:
+    """Return why an adapter is unusable, and the remedy."""
+    sentence = problem_of(adapter.problem_values(problem))
+    if problem == "other_base":
+        sentence += f" ({printable(adapter.base or DASH)})"
+    return f"{sentence} ; {table('adapters.remedies')[problem]}" if table("adapters.remedies")[problem] else sentence
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as date and time in the local zone."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC).astimezone():%d/%m/%Y %H:%M}"
+
+
+def path(folder: Path) -> str:
+    return printable(str(folder))
+
+
+def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
+    missing = ", ".join(path(folder) for folder in absent)
+    missing_folders = f" (dossiers absents : {missing})" if missing else ""
+    if absent and len(absent) == len(folders):
+        missing_folders = " : ce dossier n’existe pas" if len(folders) == 1 else " : aucun de ces dossiers n’existe"
+    return [
+        typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{missing_folders}"),
+        typeset(
+            "    Ailleurs : pytest-jarvis adapters DOSSIER, ou model.adapter_folders de la configuration. "
+            "Pour en donner un : --jarvis-adapter DOSSIER (demo:jarvis et demo:faible viennent avec le plugin)"
+        ),
+    ]
+
+
+def _facts(adapter: FoundAdapter, digest: str | None) -> str:
+    if adapter.problem is not None:
+        return problem_and_remedy(adapter, adapter.problem)
+    parts = [
+        f"base {printable(adapter.base) if adapter.base else DASH}",
+        f"rang {adapter.rank if adapter.rank is not None else DASH}",
+        printable(", ".join(adapter.targets)) or DASH,
+        size(adapter.size_bytes),
+        f"{count_of(adapter.parameters)} poids" if adapter.parameters is not None else "",
+        moment(adapter.modified_s),
+        f"sha256 {digest[:16]}" if digest else "",
+    ]
+    return " | ".join(part for part in parts if part)
 
 
 WRITTEN: Final[Mapping[NoteCode, Callable[[Mapping[str, Any]], str]]] = {
     "adapter_chosen": chosen_adapter,
     "adapter_passed_over": skipped_adapter,
-    "several_processes": _several_processes,
 }
 """Notes whose sentence depends on their values."""
 
@@ -34,12 +115,13 @@ def french_note(note: Note) -> str:
             return typeset(WRITTEN[note.code](note.values))
         except (LookupError, TypeError, ValueError):  # a report that was changed by hand
             return str(note)
-    values = defaultdict(lambda: "?", {name: _shown(value) for name, value in note.values.items()})
+    if note.code == "text":
+        return str(note.values.get("text", "?"))
+    values: dict[str, object] = defaultdict(lambda: "?", {name: _shown(value) for name, value in note.values.items()})
     if note.cause is not None:
         values["cause"] = french_note(note.cause)
-    sentence = table("notes.notes")[note.code].format_map(values)
-    return sentence if note.code == "text" else typeset(sentence)
+    return fill(table("notes.notes")[note.code], values)
 
 
-def _shown(value: str | float) -> str:
-    return format_value(value).replace(".", ",") if isinstance(value, float) else str(value)
+def _shown(value: str | float) -> str | float:
+    return format_value(value).replace(".", ",") if isinstance(value, float) else value

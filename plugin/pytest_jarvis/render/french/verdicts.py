@@ -20,7 +20,7 @@ from pytest_jarvis.render.french.formats import (
     signed,
     typeset,
 )
-from pytest_jarvis.render.french.words import table, word
+from pytest_jarvis.render.french.words import fill, table, word
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
@@ -61,10 +61,10 @@ def look_suffix(responses: int) -> str:
 
 def gain_of_all(report: Report, name: str, *, with_verdict: bool = True) -> str:
     """Return an adapter's gain over all responses, to stand beside that of an early verdict."""
-    gain = percent(report.by_adapter[name].statistics.relevance_gain, signed=True)
-    drawn = plural(report.metadata.samples_per_prompt, "réponse")
-    beside = ", hors verdict" if with_verdict and is_judged(report) else ""
-    return typeset(f"sur les {drawn} tirées en tout : {gain}{beside}")
+    values = {"drawn": report.metadata.samples_per_prompt, "gain": report.by_adapter[name].statistics.relevance_gain}
+    if with_verdict and is_judged(report):
+        return word("verdicts.gain_beside", **values)
+    return word("verdicts.gain_of_all", **values)
 
 
 def verdict_line(
@@ -175,34 +175,14 @@ def reason_sentences(gate: GateOutcome) -> list[str]:
 
 
 def reason_sentence(reason: Reason) -> str:
-    values = {
-        name: f"{value:+.0f}" if name in {"relevance", "deeds"} else f"{value:.0f}"
-        for name, value in reason.values.items()
-    }
-    for name, noun in (("missing", "prompt"), ("selected", "prompt"), ("failed", "réponse"), ("responses", "réponse")):
-        values[f"{name}_counted"] = plural(int(reason.values.get(name, 0)), noun)
-    lacking = []
-    if reason.values.get("missing"):
-        lacking.append("{missing_counted} sur {selected}".format_map(values))
-    if responses := int(reason.values.get("responses", 0)):
-        lacking.append(plural(responses, "réponse non tirée", "réponses non tirées"))
-    share = percent(reason.values.get("share"))
-    allowed = percent(reason.values.get("allowed"))
-    sentences = {
-        "nothing_measured": "Rien n’a été mesuré" + (" d’un adaptateur exigé." if "others" in reason.values else "."),
-        "interrupted": "La session a été interrompue : une partie n’est pas jugée.",
-        "partial_selection": "Sélection partielle : {selected_counted} sur {planned}.",
-        "failures": "Trop d’échecs : {failed_counted} sur {planned}, soit {share} ; {allowed} au plus sont permis.",
-        "missing_pairs": f"Il manque des paires : {', '.join(lacking)}.",
-        "prompts_changed": "Les prompts ont changé depuis la référence.",
-        "bar_not_measured": "Un seuil demandé n’a pas pu être mesuré.",
-        "strict": "Sans verdict, la session échoue, comme --jarvis-strict le demande.",
-        "seen_under_bar": "La valeur vue est sous le seuil : la session échoue.",
-        "measure_blind": "La mesure ne distingue pas les réponses : à d’autres prompts, elles obtiennent autant.",
-        "measures_disagree": "Les mesures ne s’accordent pas : pertinence {relevance} %, actions faites {deeds} pt.",
-        "tolerated": "La session passe tout de même, comme --jarvis-inconclusive=warn le demande.",
-    }
-    return typeset(sentences[reason.code].format(**{**values, "share": share, "allowed": allowed}))
+    values, lacking = reason.values, []
+    if reason.code == "nothing_measured" and "others" in values:
+        return word("verdicts.nothing_of_required")
+    if values.get("missing"):
+        lacking.append(word("verdicts.missing_prompts", missing=values["missing"], selected=values.get("selected", 0)))
+    if values.get("responses"):
+        lacking.append(word("verdicts.missing_responses", count=values["responses"]))
+    return fill(table("verdicts.reasons")[reason.code], {**values, "lacking": ", ".join(lacking)})
 
 
 def threshold_rules(thresholds: Sequence[Threshold], batching: str) -> list[str]:

@@ -29,7 +29,7 @@ from pytest_jarvis.inputs.adapters import (
     unsupported_variant,
 )
 from pytest_jarvis.inputs.base_model import may_fit
-from pytest_jarvis.render.french.adapters import list_lines, problem_and_remedy
+from pytest_jarvis.render.french.notes import list_lines, problem_and_remedy
 
 CONFIG = {"peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"], "base_model_name_or_path": "demo"}
 WEIGHTS = "adapter_model.safetensors"
