@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from pytest_jarvis import types
+from pytest_jarvis.cli.config import SCHEMA_FILE, keys_table
 from pytest_jarvis.inputs import config
 from pytest_jarvis.inputs.config import Config
-from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys_table
 
 LAST_HEADING: Final = "## Every key"
 

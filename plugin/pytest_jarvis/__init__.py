@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_jarvis.metrics.custom import jarvis_metric
-    from pytest_jarvis.plugin.handles import Measured, ModelHandle
+    from pytest_jarvis.plugin.session import Measured, ModelHandle
     from pytest_jarvis.report.io import load_report
     from pytest_jarvis.report.schema import Report, ResultRow
     from pytest_jarvis.stats.decision import Decision, decide
@@ -30,8 +30,8 @@ __all__ = [
 
 _HOME = {
     "Decision": "stats.decision",
-    "Measured": "plugin.handles",
-    "ModelHandle": "plugin.handles",
+    "Measured": "plugin.session",
+    "ModelHandle": "plugin.session",
     "Note": "types",
     "PromptCase": "types",
     "Report": "report.schema",

@@ -1,4 +1,4 @@
-"""`pytest-jarvis`, the door from the shell: one module for each command, without pytest and without torch."""
+"""`pytest-jarvis`, the door from the shell: its commands by what they work on, without pytest and without torch."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_jarvis import __version__
-from pytest_jarvis.cli import (
-    adapters,
-    analyze,
-    baseline,
-    check,
-    compare,
-    config,
-    contamination,
-    history,
-    judge,
-    prompts,
-    store,
-)
+from pytest_jarvis.cli import adapters, check, config, judge, prompts, saved_runs, store
 from pytest_jarvis.cli.common import USAGE_ERROR, Parser, Run, print_line
 from pytest_jarvis.files import InputError
 
 __all__ = ["USAGE_ERROR", "main"]
 
-_COMMANDS = (check, analyze, adapters, compare, config, baseline, history, store, contamination, prompts, judge)
-"""The modules of the commands, in the order of the help."""
+_COMMANDS = (
+    check.add,
+    saved_runs.add_analyze,
+    adapters.add,
+    saved_runs.add_compare,
+    config.add,
+    saved_runs.add_baseline,
+    saved_runs.add_history,
+    store.add,
+    prompts.add_contamination,
+    prompts.add,
+    judge.add,
+)
+"""What adds each command, in the order of the help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="pytest-jarvis", description="Work on the inputs and saved reports of pytest --jarvis-report.")
     parser.add_argument("--version", action="version", version=f"pytest-jarvis {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add(commands)
+    for add in _COMMANDS:
+        add(commands)
     options = parser.parse_args(arguments)
     run: Run = options.run
     try:

@@ -1,4 +1,4 @@
-"""`pytest-jarvis prompts generate`: derive a category of misheard prompts from a clean one."""
+"""Commands on prompts: `contamination` finds them in training data, `prompts generate` derives misheard ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, prompts_folder
+import msgspec
+
+from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, print_lines, prompts_folder
 from pytest_jarvis.files import InputError, suggest, write_atomically
 from pytest_jarvis.inputs.options import natural, positive
 
@@ -118,3 +120,32 @@ def _check(text: str, name: str, folder: Path) -> None:
         except InputError as error:
             fault = str(error).replace(str(Path(copied)), str(folder))
             raise InputError(f"what would be generated is no category of {folder}: {fault}") from None
+
+
+def add_contamination(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "contamination", help="find the benchmark's prompts, or near copies, in training data; exit status 1 if any"
+    )
+    command.add_argument(
+        "files", metavar="TRAIN.jsonl", type=Path, nargs="+", help="training data: JSONL, JSON or plain text"
+    )
+    add_prompts_option(command)
+    command.add_argument("--json", action="store_true", help="print JSON instead")
+    command.set_defaults(run=find_contamination)
+
+
+def find_contamination(options: argparse.Namespace) -> int:
+    """Print where the benchmark's prompts occur in the files; return 1 when any does, else 0."""
+    from pytest_jarvis.inputs.contamination import search_training_data
+    from pytest_jarvis.inputs.prompts import load_prompts
+    from pytest_jarvis.render.french.explanations import leak_lines
+
+    # With the prompts that options add: training data is searched once, whatever is benchmarked later.
+    cases = load_prompts(prompts_folder(options), add=("with_tools", "guards")).cases
+    found = search_training_data(cases, options.files)
+    if options.json:
+        print_line(msgspec.json.encode(found).decode())
+    else:
+        print_lines(leak_lines(found, {case.prompt_id: case.text for case in cases}))
+    return int(bool(found.leaks))

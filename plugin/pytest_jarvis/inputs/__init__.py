@@ -1,7 +1,6 @@
 """What the user gives: configuration, options, prompts, training data, base model and adapters as files.
 
 config            the sections of `benchmark_config.json`, validated
-config_schema     its keys, from the JSON Schema that ships
 options           the command line, declared once for pytest and for `pytest-jarvis`
 prompts           prompt files and the tools that JARVIS has
 contamination     prompts found in training data

@@ -9,8 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.plugin.handles import Measured, ModelHandle
-    from pytest_jarvis.plugin.session import Recorder
+    from pytest_jarvis.plugin.session import Measured, ModelHandle, Recorder
     from pytest_jarvis.types import PromptCase
 
 

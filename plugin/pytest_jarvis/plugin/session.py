@@ -1,19 +1,19 @@
-"""Recorder of a benchmark session: collect the results of tests, judge them, write and show the report."""
+"""Recorder of a benchmark session: what fixtures give, the results of tests, their judgement, the report."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import pytest
 
 from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
-from pytest_jarvis.plugin.handles import Measured, ModelHandle
 from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_case, verbosity_of, write_summary
 from pytest_jarvis.plugin.workers import DEVICE_KEY, NOTES_KEY, is_worker, tell_controller, worker_count
 from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
@@ -33,7 +33,7 @@ from pytest_jarvis.run.build_report import (
     measure_all_controls,
     save_report,
 )
-from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase
+from pytest_jarvis.types import BASE_ARM, EngineError, Failure, PromptCase, Request, Response
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -81,6 +81,69 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RECORD = pytest.StashKey[CaseRecord]()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Result of `jarvis_measure`: a row per adapter, and the failures."""
+
+    rows: tuple[ResultRow, ...]
+    failures: tuple[FailureRow, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every adapter has a pair of responses."""
+        return all(row.measured for row in self.rows)
+
+    @property
+    def problems(self) -> str:
+        """Distinct reasons of the failures, as one line."""
+        reasons = sorted({f"{failure.arm}: {failure.stage}: {failure.reason}" for failure in self.failures})
+        return printable("; ".join(reasons)) or "no response was generated"
+
+
+@runtime_checkable
+class AnswersAlone(Protocol):
+    """An engine that can generate at batch size 1."""
+
+    def answer_alone(self, request: Request) -> Response | Failure:
+        """Return the response to one request, alone in its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandle:
+    """One arm of the loaded pair: its adapter on, or all adapters off."""
+
+    engine: Engine
+    arm: str
+    label: str
+
+    @property
+    def storage(self) -> str:
+        """Measured storage of the weights, in French."""
+        return labels.storage(self.engine.describe().coverage.storage)
+
+    def generate(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
+        """Return one response to `text`; raise EngineError for a failure."""
+        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
+        return self._require_response(text, next(iter(self.engine.generate([request])), None))
+
+    def answer_alone(self, text: str, *, prompt_id: str = "libre", replicate: int = 0) -> Response:
+        """Return one response at batch size 1, to measure latency; raise EngineError for a failure.
+
+        An engine without batches of its own (a server, the scripted one) generates as usual.
+        """
+        if not isinstance(self.engine, AnswersAlone):
+            return self.generate(text, prompt_id=prompt_id, replicate=replicate)
+        request = Request(prompt_id=prompt_id, text=text, arm=self.arm, replicate=replicate)
+        return self._require_response(text, self.engine.answer_alone(request))
+
+    def _require_response(self, text: str, outcome: Response | Failure | None) -> Response:
+        if outcome is None:
+            raise EngineError(f"{self.arm}: no response to {text!r}")
+        if isinstance(outcome, Failure):
+            raise EngineError(f"{self.arm}: no response to {text!r}: {outcome.reason}")
+        return outcome
 
 
 class Recorder:

@@ -1,9 +1,8 @@
-"""Reports: schema, files and provenance of a run, and comparisons of saved runs.
+"""Reports: schema and files, and comparisons of saved runs.
 
 schema            the types of `report.json`
 io                reading and writing it
 flat              the flat keys of the file, from and to figures by metric
-provenance        commit, machine and versions
 saved_runs        the baseline and the newest comparable run
 comparability     whether two runs may be compared
 comparison        two runs, figure by figure

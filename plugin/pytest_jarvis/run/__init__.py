@@ -7,5 +7,5 @@ generation        takes responses from the store, else from the engine
 store             responses kept on disk (SQLite)
 rows              samples and rows of the report, from responses and scores
 replay            responses of a saved report, to score them again
-build_report      report, verdict and exit status of a session
+build_report      report, verdict, exit status and provenance of a session
 """

@@ -1,10 +1,15 @@
-"""The report, the verdict and the exit status of a session, from its rows."""
+"""The report, the verdict and the exit status of a session, from its rows; the provenance of a run."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,7 +18,6 @@ from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.custom import built_in_metrics
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
-from pytest_jarvis.report import provenance
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs, pair_values
 from pytest_jarvis.report.analysis.thresholds import judge_rows, measure_controls
 from pytest_jarvis.report.comparison import judge_regression
@@ -24,6 +28,7 @@ from pytest_jarvis.report.schema import (
     Controls,
     FailureRow,
     JudgedContamination,
+    Machine,
     Metadata,
     Provenance,
     ReplayOf,
@@ -290,12 +295,12 @@ def _metadata(benchmark: Benchmark, results: SessionResults) -> Metadata:
 
 def _provenance(benchmark: Benchmark, results: SessionResults, root: Path) -> Provenance:
     facts = results.facts
-    commit, dirty = provenance.commit(root, benchmark.settings.reports_root)
+    commit, dirty = find_commit(root, benchmark.settings.reports_root)
     return Provenance(
-        versions=provenance.versions(facts.engine.versions),
+        versions=library_versions(facts.engine.versions),
         commit=commit,
         dirty=dirty,
-        machine=provenance.machine(),
+        machine=this_machine(),
         prompt_hash=prompt_hash(benchmark.cases),
         dictionary_hash=dictionary_hash(benchmark.prompts.tools),
         seed=benchmark.settings.generation.seed,
@@ -377,3 +382,59 @@ def decide_without(
                 deterministic=plan.deterministic,
             )
     return found
+
+
+_LIBRARIES: Final = ("pytest-jarvis", "pytest", "numpy", "scipy", "scikit-learn")
+_GIT_TIMEOUT_S: Final = 10
+
+
+def library_versions(engine: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of Python, of the libraries that score, and of the engine's libraries."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {**found, **engine}
+
+
+def this_machine() -> Machine:
+    """Return the type of this machine; nothing that identifies it or its user, so no kernel release either."""
+    return Machine(
+        system=platform.system(),
+        processor=platform.processor() or platform.machine(),
+        cores=os.cpu_count() or 1,
+        python=platform.python_version(),
+    )
+
+
+def find_commit(folder: Path, reports: Path | None = None) -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout at `folder` and whether files differ from it; None without git.
+
+    Changes below `reports` do not count: earlier runs wrote them.
+    """
+    head = _git(folder, "rev-parse", "HEAD")
+    if head is None:
+        return None, None
+    but: tuple[str, ...] = ()
+    if reports is not None and reports != folder and reports.is_relative_to(folder):
+        but = (f":(exclude,literal){reports.relative_to(folder).as_posix()}",)
+    changes = _git(folder, "status", "--porcelain", "--", ":/", *but)
+    return head, None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603  # fixed arguments
+            ["git", *arguments],  # noqa: S607  # git is looked up as a user's shell does
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

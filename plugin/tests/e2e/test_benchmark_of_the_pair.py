@@ -14,7 +14,7 @@ from pytest_jarvis.engines.transformers.engine import TransformersEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.custom import NO_METRICS
-from pytest_jarvis.plugin.handles import ModelHandle
+from pytest_jarvis.plugin.session import ModelHandle
 from pytest_jarvis.run.build_report import measure_noise_floors
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
 from pytest_jarvis.run.store import ResponseCache

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from pytest_jarvis.cli.config import settings_lines
-from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys_table
+from pytest_jarvis.cli.config import SCHEMA_FILE, keys_table, settings_lines
 from pytest_jarvis.render.french.formats import width_of
 from pytest_jarvis.run.settings import Origin
 from pytest_jarvis.types import Note

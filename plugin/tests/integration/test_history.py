@@ -57,7 +57,7 @@ def test_the_trend_is_drawn_in_a_png(reports, tmp_path, capsys) -> None:
 
 
 def test_the_same_runs_give_the_same_bytes(reports) -> None:
-    from pytest_jarvis.cli.history import read_series
+    from pytest_jarvis.cli.saved_runs import read_series
 
     series, _ = read_series(reports)
     assert history_png(series) == history_png(series)

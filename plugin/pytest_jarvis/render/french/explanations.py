@@ -16,7 +16,7 @@ from pytest_jarvis.render.french.saved_runs import replay_notes
 from pytest_jarvis.render.french.verdicts import early_look, is_judged, look_suffix, verdict_line
 from pytest_jarvis.render.french.words import fill, table, word
 from pytest_jarvis.report.analysis.advice import Advice, DiagnosticWarning, WeakestCategory
-from pytest_jarvis.report.analysis.tool_choice import offers_tools
+from pytest_jarvis.report.analysis.insights import offers_tools
 from pytest_jarvis.report.schema import JudgedContamination, Report
 from pytest_jarvis.stats.decision import Caution, Decision
 from pytest_jarvis.types import GatePlan

@@ -12,8 +12,7 @@ from pytest_jarvis.render.blocks import Span
 from pytest_jarvis.render.french.explanations import short_name
 from pytest_jarvis.render.french.formats import bracket, number, percent, signed
 from pytest_jarvis.render.french.words import table, word
-from pytest_jarvis.report.analysis.insights import AdapterInsight
-from pytest_jarvis.report.analysis.tool_choice import NO_TOOL, REASON_MARK, RoutingInsight
+from pytest_jarvis.report.analysis.insights import NO_TOOL, REASON_MARK, AdapterInsight, RoutingInsight
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
 

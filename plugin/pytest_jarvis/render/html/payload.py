@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pytest_jarvis.metrics.registry import COSINE, KEYWORDS, RELEVANCE
-from pytest_jarvis.metrics.wording import in_prompt
+from pytest_jarvis.metrics.relevance import in_prompt
 from pytest_jarvis.render.blocks import case_anchor
 from pytest_jarvis.render.french.explanations import outcome
 from pytest_jarvis.render.french.labels import script_words, tuned_arm

@@ -34,9 +34,14 @@ from pytest_jarvis.render.french.explanations import warning_sentence
 from pytest_jarvis.render.french.formats import DASH, NBSP, bracket, gain_interval, number, percent, signed, typeset
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.analysis.changes import Flip, PromptChange
-from pytest_jarvis.report.analysis.insights import AdapterInsight, CategoryInsight, Insights
+from pytest_jarvis.report.analysis.insights import (
+    AdapterInsight,
+    CategoryInsight,
+    Insights,
+    RoutingInsight,
+    offers_tools,
+)
 from pytest_jarvis.report.analysis.metrics import MetricComparison
-from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, offers_tools
 from pytest_jarvis.report.schema import Averages, MetricResult, Report
 from pytest_jarvis.stats.contrasts import Interval
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, get_args
 
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE, TOOL_ROUTING, list_specs
+from pytest_jarvis.metrics.tool_choice import RIGHT, Routing, RoutingReason
 from pytest_jarvis.report.analysis.advice import (
     Advice,
     ArmDiagnostics,
@@ -31,7 +32,6 @@ from pytest_jarvis.report.analysis.changes import (
     pick_weaknesses,
 )
 from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_rows, pair_values
-from pytest_jarvis.report.analysis.tool_choice import RoutingInsight, routing_insight
 from pytest_jarvis.report.schema import Averages, CategoryAverages, Report, ResultRow
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.ranking import Ranking, rank_arms
@@ -39,6 +39,34 @@ from pytest_jarvis.stats.sequential import look_alpha
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, Note
 
 _ROUNDING: Final = 1e-9
+
+NO_TOOL: Final = ""
+"""Stands for "no tool" in a confusion matrix."""
+
+REASON_MARK: Final = "?"
+"""Prefix of a reason that stands in the matrix for want of a single known tool. No tool's name has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """The tools chosen where one tool was expected, by arm."""
+
+    expected: str
+    """A tool, or `NO_TOOL`."""
+    prompts: int
+    base: Mapping[str, int]
+    """Choice (a tool, `NO_TOOL`, or `REASON_MARK` and a reason) -> number of responses."""
+    finetuned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingInsight:
+    """Tool choice of one adapter against the base: the detail of the metric `tool_routing`."""
+
+    reasons: Mapping[RoutingReason, tuple[int, int]]
+    """Number of responses of the base and of the adapter by reason, right ones first, then by number."""
+    confusions: tuple[Confusion, ...]
+    """By expected tool, in the order of the prompts, no tool last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,3 +312,52 @@ def _count_failures(report: Report, arms: Sequence[str]) -> tuple[FailureCount, 
         FailureCount(arm=arm, stage=stage, responses=counts.total(), reason=counts.most_common(1)[0][0])
         for (arm, stage), counts in sorted(reasons.items(), key=lambda item: order.get(item[0][0], len(order)))
     )
+
+
+def routing_insight(rows: Sequence[ResultRow]) -> RoutingInsight:
+    """Return the tool choices in the measured rows of one adapter."""
+    return RoutingInsight(reasons=_count_reasons(rows), confusions=tuple(_confusions(rows)))
+
+
+def offers_tools(report: Report) -> bool:
+    """Return whether the model was offered tools, so that its calls were judged and not its words."""
+    return bool(report.provenance.generation.tools)
+
+
+def cell_of(routing: Routing) -> str:
+    """Return the column of a response in the confusion matrix."""
+    if routing.reason in {"right_silence", "no_call"}:
+        return NO_TOOL
+    if routing.tool is None or routing.reason == "unknown_tool":
+        return f"{REASON_MARK}{'tie' if routing.reason == 'unwanted_call' else routing.reason}"
+    return routing.tool
+
+
+def _routings(row: ResultRow, *, of_base: bool) -> Iterator[Routing]:
+    for sample in row.samples:
+        if sample.routing is not None and (sample.arm != row.adapter) == of_base:
+            yield sample.routing
+
+
+def _count_reasons(rows: Sequence[ResultRow]) -> dict[RoutingReason, tuple[int, int]]:
+    base, tuned = (
+        Counter(one.reason for row in rows for one in _routings(row, of_base=of_base)) for of_base in (True, False)
+    )
+    seen: list[RoutingReason] = [reason for reason in get_args(RoutingReason) if reason in base | tuned]
+    seen.sort(key=lambda reason: 0 if reason in RIGHT else 1 / (base[reason] + tuned[reason]))
+    return {reason: (base[reason], tuned[reason]) for reason in seen}
+
+
+def _confusions(rows: Sequence[ResultRow]) -> Iterator[Confusion]:
+    judged = [row for row in rows if any(sample.routing is not None for sample in row.samples)]
+    wanted = dict.fromkeys(_wanted(row) for row in judged)
+    for tool in sorted(wanted, key=lambda name: name == NO_TOOL):
+        own = [row for row in judged if _wanted(row) == tool]
+        base, tuned = (
+            Counter(cell_of(one) for row in own for one in _routings(row, of_base=of_base)) for of_base in (True, False)
+        )
+        yield Confusion(expected=tool, prompts=len(own), base=dict(base), finetuned=dict(tuned))
+
+
+def _wanted(row: ResultRow) -> str:
+    return NO_TOOL if row.no_tool or row.expected_tool is None else row.expected_tool

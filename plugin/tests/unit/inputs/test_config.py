@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pytest_jarvis.cli.config import SCHEMA_FILE, keys, keys_table
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.engines import find_engine
 from pytest_jarvis.files import InputError
@@ -23,7 +24,6 @@ from pytest_jarvis.inputs.config import (
     normalize_addresses,
     resolve_server,
 )
-from pytest_jarvis.inputs.config_schema import SCHEMA_FILE, keys, keys_table
 from pytest_jarvis.run.settings import detected_adapter, parse_adapters, resolve_generation, resolve_model
 from pytest_jarvis.types import AdapterSpec, GenerationSettings, ModelSpec
 

@@ -12,9 +12,8 @@ import pytest
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.deeds import Judge
-from pytest_jarvis.metrics.relevance import Dictionary, jarvis_relevance, score_text
+from pytest_jarvis.metrics.relevance import Dictionary, find_wording, in_prompt, jarvis_relevance, score_text
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
-from pytest_jarvis.metrics.wording import find_wording, in_prompt
 from pytest_jarvis.types import PromptCase, Tool
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]

@@ -1,4 +1,4 @@
-"""`report.analysis.tool_choice` and its outputs: shares, reasons and confusions."""
+"""`report.analysis.insights` and its outputs: shares, reasons and confusions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from pytest_jarvis.render.markdown import render_markdown
 from pytest_jarvis.render.terminal import choice_lines
 from pytest_jarvis.render.text import render_text
 from pytest_jarvis.report.analysis.changes import is_right
-from pytest_jarvis.report.analysis.insights import insights
-from pytest_jarvis.report.analysis.tool_choice import Confusion, cell_of, offers_tools
+from pytest_jarvis.report.analysis.insights import Confusion, cell_of, insights, offers_tools
 from pytest_jarvis.report.schema import Figure, Report, ResultRow, Sample
 from pytest_jarvis.types import Tool
 
