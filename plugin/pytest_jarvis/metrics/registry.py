@@ -129,7 +129,7 @@ BUILT_IN: Final[Mapping[str, Metric]] = {
             switch="tool_routing",
         ),
         Metric(
-            spec=MetricSpec(name=KEYWORD_COUNT, label="Keywords found, counted", unit="count"),
+            spec=MetricSpec(name=KEYWORD_COUNT, label="Keywords found, counted"),
             measure=lambda case, response, reading: float(len(reading.text.keywords_found)),  # noqa: ARG005
             place="detail",
             switch="keywords",

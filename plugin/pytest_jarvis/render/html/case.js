@@ -76,7 +76,7 @@ function renderKeywords(one) {
       const label = fill(words.keywordFound, { base: share(0, keyword), tuned: share(1, keyword) });
       return h(
         "li", { class: found ? "found" : "missing", title: label },
-        h("bdi", {}, ...visible(keyword)), " ",
+        h("bdi", {}, ...visible(keyword.replaceAll("|", " · "))), " ",
         one.prompt.echoed.includes(keyword) ? h("span", { class: "label" }, words.echoed, " ") : null,
         h("span", { class: "figures" }, `${share(0, keyword)} → ${share(1, keyword)}`),
       );
@@ -120,7 +120,7 @@ function foundIn(response, look) {
   const found = wordsOf(trace.form);
   return [
     ...findPhrases(trace, found, response.terms, "term"),
-    ...findPhrases(trace, found, response.keywords, "keyword"),
+    ...findPhrases(trace, found, response.keywords.flatMap((keyword) => keyword.split("|")), "keyword"),
   ];
 }
 

@@ -83,6 +83,9 @@ def render_html(report: Report, insights: Insights, svgs: Mapping[str, str]) -> 
                 for one in insights.adapters[:_MOST_PROOFS]
                 if one.advice
             ],
+            key_figures=[]
+            if several or not report.statistics.figures
+            else [tile[:2] for tile in _tiles(report, insights)[:3]],
             reasons=verdict_sentences(report.gate, report.metrics),
             doubts=[
                 with_name(insights, one.name, warning_sentence(warning))
