@@ -9,23 +9,22 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from pytest_jarvis.files import InputError, convert, shorten
 from pytest_jarvis.inputs.base_model import fits_base, plain_shapes
+from pytest_jarvis.inputs.config import AUTO, arm_name
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, are_zero, is_pointer, read_header, shapes_of
 from pytest_jarvis.types import Note, NoteValue
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 WEIGHT_FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 """The weights of an adapter, in the order peft looks for them."""
-AUTO: Final = "auto"
-"""In place of a path: the newest usable adapter under the configured folders."""
 
 # fmt: off
 Problem = Literal[
@@ -83,8 +82,7 @@ _CURES: Final[Mapping[Problem, str]] = {
 """What to do about a problem; `GIVE` for any other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundAdapter:
+class FoundAdapter(msgspec.Struct, frozen=True, kw_only=True):
     """A folder with an adapter, or a part of one."""
 
     folder: Path
@@ -142,8 +140,7 @@ class FoundAdapter:
         return tuple(file for file in (self.folder / ADAPTER_CONFIG, weights) if file is not None and file.is_file())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """The adapter chosen for `auto`, and why."""
 
     arm: str
@@ -162,11 +159,6 @@ class Detection:
         )
         for found, problem in self.passed_over:
             yield Note("adapter_passed_over", {"folder": str(found.folder), **found.problem_values(problem)})
-
-
-def arm_name(folder: Path) -> str:
-    """Return a folder's name as a valid name of a torch module, which takes no dot."""
-    return re.sub(r"[^\w-]+", "-", folder.absolute().name).strip("-_")
 
 
 def find_adapters(folders: Iterable[Path]) -> list[FoundAdapter]:
@@ -517,8 +509,7 @@ _VARIANTS: Final = (
 """Keys of variants that do more than add a product to weights of the base."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """An unusable value of a configuration."""
 
     key: str

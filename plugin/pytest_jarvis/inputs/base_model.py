@@ -6,18 +6,18 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import msgspec
 
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_plain, read_header, read_layout, shapes_of
 
 Place = Literal["demo", "folder", "cache", "absent", "impossible"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseFiles:
+class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The files of a base model on this machine."""
 
     place: Place

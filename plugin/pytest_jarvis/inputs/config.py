@@ -16,6 +16,8 @@ from pytest_jarvis.types import Generation, LogLevel, Model, Positive, Primary
 
 CONFIG_FILE = "benchmark_config.json"
 DEMO = "demo"
+AUTO: Final = "auto"
+"""In place of a path: the newest usable adapter under the configured folders."""
 
 _FILE_NAME = re.compile(r"[\w+-]([\w .+-]*[\w+-])?")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s?(?P<unit>[KMGT])(?P<binary>i?)B")
@@ -192,6 +194,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics: MetricsSection = MetricsSection()
     output: OutputSection = OutputSection()
     logging: LoggingSection = LoggingSection()
+
+
+def arm_name(folder: Path) -> str:
+    """Return a folder's name as a valid name of a torch module, which takes no dot."""
+    return re.sub(r"[^\w-]+", "-", folder.absolute().name).strip("-_")
 
 
 def load_config(path: Path) -> Config:

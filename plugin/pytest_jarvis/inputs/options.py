@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 PREFIX: Final = "--jarvis"
 
@@ -63,8 +62,7 @@ def _number(text: str, shown: str, expected: str, least: float) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One command-line option; without `metavar` and `choices` it is a flag."""
 
     flag: str

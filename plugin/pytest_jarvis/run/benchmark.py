@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from pytest_jarvis.files import InputError, suggest
 from pytest_jarvis.inputs.prompts import PromptSet, further_prompts, load_prompts, packaged_prompts
@@ -36,8 +36,7 @@ class Marker(Protocol):
         """`exclude`: names of categories to leave out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     """Settings and prompts of a session."""
 
     settings: Settings
@@ -127,7 +126,7 @@ def _fix_look(settings: Settings, workers: int) -> Settings:
     if workers < 2 or len(looks) < 2:
         return settings
     recorded = settings.replay.recording.replicates if settings.replay else None
-    return replace(settings, gate=msgspec.structs.replace(settings.gate, looks=choose_look(looks, recorded)))
+    return replace(settings, gate=replace(settings.gate, looks=choose_look(looks, recorded)))
 
 
 def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benchmark:
@@ -141,7 +140,7 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
     further = further_prompts(tools=with_tools, guards=settings.config.benchmark.guards)
     prompts = load_prompts(settings.prompts_folder, add=further)
     if with_tools and not recorded:
-        settings = replace(settings, generation=msgspec.structs.replace(settings.generation, tools=prompts.tools))
+        settings = replace(settings, generation=replace(settings.generation, tools=prompts.tools))
     known = [category.name for category in prompts.categories]
     named = settings.config.benchmark
     for key, names in (("categories", named.categories or ()), ("category_floors", named.category_floors)):
@@ -158,8 +157,7 @@ def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benc
     return replace(benchmark, match=match_prompts(settings.replay, benchmark.cases))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Cases whose responses one process generates together: a category, or a part of one."""
 
     name: str

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from pytest_jarvis.engines import find_engine
-from pytest_jarvis.engines.base import EngineKind
 from pytest_jarvis.files import InputError, convert, read_json
-from pytest_jarvis.inputs.adapters import AUTO, Detection, arm_name, detect
 from pytest_jarvis.inputs.config import (
+    AUTO,
     CONFIG_FILE,
     DEMO,
     Config,
     GenerationSection,
     ModelSection,
+    arm_name,
     load_config,
     normalize_addresses,
     resolve_server,
@@ -40,6 +40,8 @@ from pytest_jarvis.types import (
 )
 
 if TYPE_CHECKING:
+    from pytest_jarvis.engines.base import EngineKind
+    from pytest_jarvis.inputs.adapters import Detection
     from pytest_jarvis.report.saved_runs import RegressionBaseline
     from pytest_jarvis.run.replay import Replay
 
@@ -53,8 +55,7 @@ ADAPTER_FOLDERS = ("adapters", "outputs", "checkpoints")
 """Folders that `auto` searches by default: those that the usual trainers write to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a session."""
 
     config: Config
@@ -175,7 +176,7 @@ def find_engine_kind(option: argparse.Namespace) -> EngineKind:
 
 def resolve_model(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, ...]) -> ModelSpec:
     """Return the model that the engine loads; without an address unless it is a server."""
-    section = resolve_server(conf.model) if kind.asks_server else msgspec.structs.replace(conf.model, base_url=None)
+    section = resolve_server(conf.model) if kind.asks_server else replace(conf.model, base_url=None)
     shared = {name: getattr(section, name) for name in Model.__struct_fields__}
     return ModelSpec(**shared, adapters=adapters, log_level=conf.logging.level)
 
@@ -198,6 +199,8 @@ def resolve_adapters(
     detections: list[Detection] = []
     for spec in named:
         if spec.source == AUTO:
+            from pytest_jarvis.inputs.adapters import detect
+
             arm = None if spec.name == AUTO else spec.name
             detection = detect(adapter_folders(conf, beside), conf.model.base_model_id, arm=arm)
             detections.append(detection)
@@ -205,7 +208,7 @@ def resolve_adapters(
         elif option.jarvis_adapter or spec.source.startswith(f"{DEMO}:"):
             specs.append(spec)
         else:
-            specs.append(msgspec.structs.replace(spec, source=_join_path(beside, spec.source)))
+            specs.append(replace(spec, source=_join_path(beside, spec.source)))
     check_adapter_names(tuple(specs))
     return tuple(specs), tuple(detections)
 
@@ -276,14 +279,13 @@ def override(conf: Config, option: argparse.Namespace) -> Config:
         part = getattr(conf, section)
         changed = {key: None if one.flag == "--jarvis-timeout" and value == 0 else value}
         convert(changed, type(part), one.flag)
-        conf = msgspec.structs.replace(conf, **{section: msgspec.structs.replace(part, **changed)})
+        conf = replace(conf, **{section: replace(part, **changed)})
     # Here, for every command: the configuration is printed, and an address may hold a key.
     normalize_addresses(conf.model)
     return conf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Source of one value of the configuration."""
 
     section: str

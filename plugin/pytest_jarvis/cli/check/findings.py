@@ -17,7 +17,7 @@ from pytest_jarvis.cli.check import environment, french
 from pytest_jarvis.engines.base import OPEN_CALL, EngineKind
 from pytest_jarvis.engines.footprint import STORED_BYTES, MemoryNeed, Shapes, estimate, read_shapes, stored_bytes
 from pytest_jarvis.files import InputError, nearest_existing
-from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, AUTO, find_adapters, inspect_adapter, matcher
+from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, find_adapters, inspect_adapter, matcher
 from pytest_jarvis.inputs.base_model import (
     BaseFiles,
     find_base,
@@ -26,7 +26,7 @@ from pytest_jarvis.inputs.base_model import (
     read_template,
     read_vocabulary,
 )
-from pytest_jarvis.inputs.config import DEMO, Config, bytes_of
+from pytest_jarvis.inputs.config import AUTO, DEMO, Config, bytes_of
 from pytest_jarvis.inputs.prompts import further_prompts, load_prompts
 from pytest_jarvis.render.french.formats import printable, typeset
 from pytest_jarvis.render.french.notes import french_note

@@ -4,10 +4,10 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_jarvis.demo import adapter_path
 from pytest_jarvis.files import InputError

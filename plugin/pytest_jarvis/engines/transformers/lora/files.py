@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from pytest_jarvis.engines.transformers.loading.sources import DEMO, Source
 from pytest_jarvis.engines.transformers.lora.arms import PEFT_BASE
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterFiles:
+class AdapterFiles(msgspec.Struct, frozen=True, kw_only=True):
     """An adapter's folder, read and checked."""
 
     name: str
