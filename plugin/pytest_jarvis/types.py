@@ -357,6 +357,10 @@ class _OneResponse(msgspec.Struct, frozen=True, kw_only=True):
         """Prompt id, arm and replicate."""
         return (self.prompt_id, self.arm, self.replicate)
 
+    def failure(self, stage: Stage, reason: Note) -> Failure:
+        """Return the failure of this response."""
+        return Failure(prompt_id=self.prompt_id, arm=self.arm, replicate=self.replicate, stage=stage, reason=reason)
+
 
 class Request(_OneResponse, frozen=True, kw_only=True):
     """One response to generate."""

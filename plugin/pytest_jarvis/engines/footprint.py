@@ -112,32 +112,22 @@ def stored_bytes(shapes: Shapes, *, nf4: bool, element: int) -> dict[Kind, int]:
     return sizes
 
 
-def cache_bytes(*, layers: int, key_value_heads: int, head_size: int, tokens: int, element: int) -> int:
-    """Return the size of the keys and values of a row of `tokens` tokens, over all layers."""
-    return 2 * layers * key_value_heads * head_size * tokens * element
+def token_bytes(*, layers: int, key_value_heads: int, head_size: int, element: int) -> int:
+    """Return the size of the keys and values of a token, over all layers."""
+    return 2 * layers * key_value_heads * head_size * element
 
 
 def row_bytes(
-    *,
-    layers: int,
-    key_value_heads: int,
-    head_size: int,
-    vocabulary: int,
-    prompt_tokens: int,
-    new_tokens: int,
-    element: int,
-    activations: int,
+    token: int, *, layers: int, vocabulary: int, prompt_tokens: int, new_tokens: int, element: int, activations: int
 ) -> int:
-    """Return the peak size of a row in a batch.
+    """Return the peak size of a row in a batch; `token` as `token_bytes`.
 
     The larger of two moments. Prefill: the keys and values so far, and `activations` elements for each token. Last
     step: the keys and values of all tokens, one layer's twice, as they grow by a copy; and its logits, held a few times
     over in 32 bits.
     """
-    held = {"layers": layers, "key_value_heads": key_value_heads, "head_size": head_size, "element": element}
-    prompt = cache_bytes(**held, tokens=prompt_tokens) + activations * prompt_tokens * element
-    whole = cache_bytes(**held, tokens=prompt_tokens + new_tokens)
-    return max(prompt, whole + whole // layers + 6 * 4 * vocabulary)
+    whole = token * (prompt_tokens + new_tokens)
+    return max((token + activations * element) * prompt_tokens, whole + whole // layers + 6 * 4 * vocabulary)
 
 
 def activations_of(config: Mapping[str, Any]) -> int:
@@ -170,9 +160,13 @@ def estimate(
         adapters=4 * adapter_weights,
         workspace=WORKSPACE_COPIES * shapes.layer_experts * element if nf4 else 0,
         row=row_bytes(
+            token_bytes(
+                layers=shapes.layers,
+                key_value_heads=shapes.key_value_heads,
+                head_size=shapes.head_size,
+                element=element,
+            ),
             layers=shapes.layers,
-            key_value_heads=shapes.key_value_heads,
-            head_size=shapes.head_size,
             vocabulary=shapes.vocabulary,
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,

@@ -192,7 +192,6 @@ def _apply(tokens: Sequence[str], changes: Sequence[_Change]) -> str:
 
 
 def _changes(tokens: Sequence[str]) -> Iterator[_Change]:
-    """Yield every possible single mistake."""
     for place, token in enumerate(tokens):
         homophones = [other for group in _HOMOPHONES if token in group for other in group if other != token]
         found: list[tuple[Mistake, Iterable[str]]] = [

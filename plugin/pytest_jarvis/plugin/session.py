@@ -243,13 +243,7 @@ class Recorder:
             rows = tuple(run.rows(case, self.metrics))
         except MetricFaultError as fault:
             # Keep the responses: only their scores are missing.
-            failure = Failure(
-                prompt_id=case.prompt_id,
-                arm=fault.response.arm,
-                replicate=fault.response.replicate,
-                stage="score",
-                reason=fault.note,
-            )
+            failure = fault.response.failure("score", fault.note)
             rows = tuple(run.rows(case, NO_METRICS))
             item.stash[_RECORD] = CaseRecord(rows=rows, failures=(*failures, failure_row(failure, case.category)))
             pytest.fail(printable(str(fault)), pytrace=False)

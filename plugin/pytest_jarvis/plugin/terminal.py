@@ -210,8 +210,7 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
         return
     reporter.ensure_newline()
     reporter.section("JARVIS")
-    for text in summary.shown:
-        _write(reporter, f"  {text}")
+    _write(reporter, *(f"  {text}" for text in summary.shown))
     if summary.workers > 1:
         _write(reporter, french_note(several_processes(summary.workers, settings.gate.looks[-1])))
     if report is not None:
@@ -224,11 +223,13 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
                 yellow=True,
             )
     if judged and summary.gate is not None:
-        for line in terminal.gate_lines(summary.gate, settings.gate, report.metrics if report else {}):
-            _write(reporter, line, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
-    for line in terminal.warning_lines(report) if judged and report is not None else ():
-        _write(reporter, line, yellow=True)
-    _write_regression(reporter, report)
+        lines = terminal.gate_lines(summary.gate, settings.gate, report.metrics if report else {})
+        _write(reporter, *lines, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
+    if judged and report is not None:
+        _write(reporter, *terminal.warning_lines(report), yellow=True)
+    if report is not None and report.regression is not None:
+        colour = _REGRESSION_COLOURS[report.regression.verdict]
+        _write(reporter, *terminal.regression_lines(report), **{colour: True, "bold": True})
     _write_problems(reporter, summary)
     _write_end(reporter, summary)
 
@@ -247,44 +248,34 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:
     if summary.store_problem is not None:
         _write(reporter, problem_sentence(summary.store_problem), yellow=True)
-    for problem in summary.problems:
-        _write(reporter, problem.sentence, red=True)
+    _write(reporter, *(problem.sentence for problem in summary.problems), red=True)
     if summary.all_workers_died:
         _write(reporter, word("session.all_workers_died"), red=True)
     if summary.hook_error is not None:
         _write(reporter, word("session.hook", error=summary.hook_error), red=True)
 
 
-def _write_regression(reporter: TerminalReporter, report: Report | None) -> None:
-    if report is not None and report.regression is not None:
-        for line in terminal.regression_lines(report):
-            _write(reporter, line, **{_REGRESSION_COLOURS[report.regression.verdict]: True, "bold": True})
-
-
 def _write_report(reporter: TerminalReporter, report: Report, summary: SessionSummary) -> None:
     verbosity, judged = summary.verbosity, summary.is_judged
-    for line in terminal.caution_lines(report):
-        _write(reporter, line, yellow=True)
+    _write(reporter, *terminal.caution_lines(report), yellow=True)
     if verbosity >= 0:
-        for line in [*terminal.summary_table(report), *terminal.metric_lines(report)]:
-            _write(reporter, line)
-        for line in terminal.failure_lines(report.failures):
-            _write(reporter, line, red=True)
+        _write(reporter, *terminal.summary_table(report), *terminal.metric_lines(report))
+        _write(reporter, *terminal.failure_lines(report.failures), red=True)
     if verbosity >= 0 and summary.settings.config.logging.timings and report.provenance.timings_s:
         _write(reporter, terminal.timings_line(report.provenance.timings_s))
     ranking = rank_adapters(report) if len(report.metadata.adapters) <= MOST_ADAPTERS else None
-    for line in [*terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, with_verdict=judged)]:
-        _write(reporter, line)
-    for line in (
-        terminal.noise_lines(report.noise_floor, report.statistics.figure(COSINE).finetuned)
-        if report.noise_floor
-        else terminal.decision_lines(report, width=reporter.config.get_terminal_writer().fullwidth, with_verdict=judged)
-    ):
-        _write(reporter, line)
+    _write(reporter, *terminal.choice_lines(report), *terminal.ranking_lines(report, ranking, with_verdict=judged))
+    if report.noise_floor:
+        _write(reporter, *terminal.noise_lines(report.noise_floor, report.statistics.figure(COSINE).finetuned))
+    else:
+        width = reporter.config.get_terminal_writer().fullwidth
+        _write(reporter, *terminal.decision_lines(report, width=width, with_verdict=judged))
 
 
-def _write(reporter: TerminalReporter, text: str, **markup: bool) -> None:
-    _line(reporter.config.get_terminal_writer(), text, **markup)
+def _write(reporter: TerminalReporter, *lines: str, **markup: bool) -> None:
+    writer = reporter.config.get_terminal_writer()
+    for line in lines:
+        _line(writer, line, **markup)
 
 
 def _line(writer: TerminalWriter, text: str, **markup: bool) -> None:

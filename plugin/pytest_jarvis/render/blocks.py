@@ -233,11 +233,6 @@ def prompt_count(averages: Averages) -> str:
     return f"{averages.total_tests}/{averages.planned_tests}"
 
 
-def pair_of_means(before: float | None, after: float | None, write: Callable[[float | None], str]) -> str:
-    """Return the means of the base and an adapter."""
-    return f"{write(before)}{ARROW}{write(after)}"
-
-
 def score(value: float | None) -> str:
     """Return a score with three decimals."""
     return number(value, 3)

@@ -221,7 +221,6 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
 
 
 def _trends(series: Series) -> Iterator[str]:
-    """Yield the trend of each adapter, all on one scale."""
     trends = series.trends
     if not trends:
         yield from wrap(word("saved_runs.no_trend"), _WIDTH)

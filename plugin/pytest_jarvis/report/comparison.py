@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from pytest_jarvis.metrics.registry import DEEDS, RELEVANCE, MetricSpec, list_specs
 from pytest_jarvis.report.analysis.metrics import all_specs, metric_names
 from pytest_jarvis.report.comparability import compare_prompts, obstacles_between, pair_adapters, setting_changes
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
-from pytest_jarvis.stats.contrasts import Interval
-from pytest_jarvis.stats.estimates import Difference
 from pytest_jarvis.stats.ranking import find_worse_prompts
 from pytest_jarvis.stats.regression import (
     OVERALL,
     REGRESSION_ALPHA,
-    Direction,
     Obstacle,
     PromptOverlap,
     RegressionOutcome,
+    ScopeShift,
     SettingChange,
     StoredRun,
     find_drops,
@@ -31,20 +29,12 @@ Table = list[tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricDifference:
+class MetricDifference(ScopeShift):
     """The difference of a metric, new - stored, over the prompts that have it in both runs."""
 
     metric: str
     of_base: bool
     """Whether it is the base's; else it is the adapter's, or that of pairs."""
-    category: str
-    """Empty over all prompts."""
-    prompts: int
-    difference: Difference
-    corrected: Interval | None
-    """The interval with Holm's correction over the metric's scopes."""
-    proven: Direction | None
-    """Rise or drop by more than noise explains, with that correction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,15 +211,8 @@ def _metrics(
             if both:
                 scopes[scope] = ([stored for stored, _ in both], [new for _, new in both])
         for shift in find_shifts(scopes, alpha=alpha):
-            yield MetricDifference(
-                metric=spec.name,
-                of_base=of_base,
-                category=shift.category,
-                prompts=shift.prompts,
-                difference=shift.difference,
-                corrected=shift.corrected,
-                proven=shift.proven,
-            )
+            own = {one.name: getattr(shift, one.name) for one in fields(shift)}
+            yield MetricDifference(metric=spec.name, of_base=of_base, **own)
 
 
 def _common_lines(stored: Report, new: Report) -> tuple[MetricSpec, ...]:

@@ -370,14 +370,7 @@ def make_averages(rows: Sequence[ResultRow], planned: int, failed_responses: int
 
 def failure_row(failure: Failure, category: str) -> FailureRow:
     """Return a failure as in the report."""
-    return FailureRow(
-        prompt_id=failure.prompt_id,
-        category=category,
-        arm=failure.arm,
-        replicate=failure.replicate,
-        stage=failure.stage,
-        reason=failure.reason,
-    )
+    return FailureRow(category=category, **msgspec.structs.asdict(failure))
 
 
 def category_averages(

@@ -337,7 +337,6 @@ def several_processes(workers: int, samples: int) -> Note:
 
 
 def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
-    """Return the replayed run, and how its prompts differ from the current ones."""
     replay, match = benchmark.settings.replay, benchmark.match
     if replay is None or replay.report is None or match is None:
         return None

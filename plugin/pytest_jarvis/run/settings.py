@@ -260,7 +260,6 @@ def store_path(conf: Config, root: Path) -> Path:
 
 
 def _refuse_toolless(conf: Config, kind: EngineKind, engine: str) -> None:
-    """Raise InputError for tools that cannot reach the model."""
     if conf.generation.template == "raw":
         raise InputError("--jarvis-tools (generation.tools): the template 'raw' offers no tool; use 'chat'")
     if not kind.offers_tools:

@@ -89,7 +89,6 @@ def format_shape(shape: Iterable[int]) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the safetensors files that transformers reads."""
     index = folder / INDEX
     if (folder / "model.safetensors").is_file() or not index.is_file():
         yield from [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []

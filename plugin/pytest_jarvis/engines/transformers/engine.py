@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -245,7 +245,7 @@ class TransformersEngine:
                 outputs = self._attempt(batch, meter.step, fill=False)
             if outputs is None:
                 meter.finish(rows=1, tokens=0)
-                yield _failure(batch.rows[0].request, "generate", _NO_MEMORY)
+                yield batch.rows[0].request.failure("generate", _NO_MEMORY)
                 continue
             meter.finish(rows=len(outputs), tokens=sum(len(output.tokens) for output in outputs))
             for output in outputs:
@@ -258,7 +258,7 @@ class TransformersEngine:
         """
         row = Row(index=0, request=request, tokens=self._chat.encode(request.text))
         outputs = self._attempt(make_batch([row]), None, fill=False)
-        return self._make_response(outputs[0]) if outputs else _failure(request, "generate", _NO_MEMORY)
+        return self._make_response(outputs[0]) if outputs else request.failure("generate", _NO_MEMORY)
 
     def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Return a float32 vector of shape (hidden,) for each text, by the base with adapters off; None for no text."""
@@ -319,16 +319,15 @@ class TransformersEngine:
         return None
 
     def _make_response(self, output: RowOutput) -> Response | Failure:
-        """Return the response to a row's request, or the failure."""
         request = output.row.request
         if not output.finite:
-            return _failure(request, "generate", Note("not_finite"))
+            return request.failure("generate", Note("not_finite"))
         if output.finish_reason == "timeout":
             values = {"seconds": self._settings.timeout_s or 0.0, "tokens": len(output.tokens)}
-            return _failure(request, "timeout", Note("cut_in_time", values))
+            return request.failure("timeout", Note("cut_in_time", values))
         answer = self._chat.read(output.tokens, thinking_open=self._chat.opens_thinking(request.text))
         if answer.text is None:
-            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": len(output.tokens)}))
+            return request.failure("generate", Note("thinking_not_closed", {"tokens": len(output.tokens)}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
@@ -365,7 +364,6 @@ class TransformersEngine:
         return str(self._base.compute_dtype).removeprefix("torch.")
 
     def _notes(self) -> Iterator[Note]:
-        """Yield the notes of the report."""
         if self._base.device.type == "cpu":
             yield Note("no_gpu")
         if self._cached_bytes:
@@ -393,9 +391,3 @@ class TransformersEngine:
         unrecorded = self._unrecorded or self._runner.unrecorded
         if unrecorded is not None:
             yield Note("steps_not_recorded", cause=unrecorded)
-
-
-def _failure(request: Request, stage: Literal["generate", "timeout"], reason: Note) -> Failure:
-    return Failure(
-        prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
-    )

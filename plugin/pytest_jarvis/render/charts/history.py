@@ -45,8 +45,6 @@ _MOST_NAMES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """The trend of one adapter in one series."""
-
     series: int
     name: str
     points: Sequence[tuple[float, HistoryEntry]]

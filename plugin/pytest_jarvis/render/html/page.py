@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.metrics.registry import COSINE, RELEVANCE, list_specs
 from pytest_jarvis.render import Incomplete
-from pytest_jarvis.render.blocks import pair_of_means, prompt_count, with_name
+from pytest_jarvis.render.blocks import ARROW, prompt_count, with_name
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.explanations import advice_of, warning_sentence
 from pytest_jarvis.render.french.formats import NBSP, percent, seconds, signed
@@ -171,7 +171,6 @@ def _asset(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return the content security policy of a page with this style and script."""
     rules = (
         "default-src 'none'",
         f"style-src '{_digest(style)}'",
@@ -237,7 +236,6 @@ def _early(report: Report, insights: Insights) -> dict[str, str]:
 
 
 def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
-    """Return label, value and note of the key figures."""
     averages, candidate = report.statistics, insights.candidate
     drawn = report.metadata.samples_per_prompt
     early = early_look(report, candidate.decision)
@@ -255,7 +253,7 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
             (label_of(spec), short_means(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
             for spec in list_specs("column")
         ),
-        (word("page.duration"), pair_of_means(duration.base, duration.finetuned, seconds), ""),
+        (word("page.duration"), f"{seconds(duration.base)}{ARROW}{seconds(duration.finetuned)}", ""),
         (
             word("page.measured"),
             prompt_count(averages),

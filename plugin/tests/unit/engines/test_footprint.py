@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from pytest_jarvis.engines.footprint import MemoryNeed, activations_of, estimate, read_shapes, row_bytes, stored_bytes
+from pytest_jarvis.engines.footprint import (
+    MemoryNeed,
+    activations_of,
+    estimate,
+    read_shapes,
+    row_bytes,
+    stored_bytes,
+    token_bytes,
+)
 from pytest_jarvis.inputs.base_model import KNOWN_CONFIGS
 
 TARGET = dict(KNOWN_CONFIGS["qwen3-30b-a3b"])
@@ -46,17 +54,17 @@ def test_a_mixture_without_experts_is_dense() -> None:
     assert shapes.layer_experts == 0
 
 
-ROW = {"layers": 2, "key_value_heads": 3, "head_size": 5, "prompt_tokens": 13, "new_tokens": 4, "element": 2}
+ROW = {"layers": 2, "prompt_tokens": 13, "new_tokens": 4, "element": 2}
 
 
 def test_a_row_takes_its_prompts_activations_where_they_are_more_than_what_comes_after() -> None:
-    cache = 2 * 2 * 3 * 5 * 2
-    assert row_bytes(**ROW, vocabulary=7, activations=1000) == 13 * (cache + 2 * 1000)
+    cache = token_bytes(layers=2, key_value_heads=3, head_size=5, element=2)
+    assert row_bytes(cache, **ROW, vocabulary=7, activations=1000) == 13 * (cache + 2 * 1000)
 
 
 def test_a_row_takes_its_whole_cache_and_its_logits_at_its_end() -> None:
-    cache = 2 * 2 * 3 * 5 * 2
-    assert row_bytes(**ROW, vocabulary=7, activations=1) == 17 * cache * 3 // 2 + 24 * 7
+    cache = token_bytes(layers=2, key_value_heads=3, head_size=5, element=2)
+    assert row_bytes(cache, **ROW, vocabulary=7, activations=1) == 17 * cache * 3 // 2 + 24 * 7
 
 
 WIDTHS: dict[str, tuple[dict[str, Any], int]] = {

@@ -12,8 +12,8 @@ from pytest_jarvis.engines.footprint import (
     BATCH_SHARE,
     WORKSPACE_COPIES,
     activations_of,
-    cache_bytes,
     row_bytes,
+    token_bytes,
 )
 from pytest_jarvis.types import DeviceMemory
 
@@ -94,15 +94,14 @@ def _peak_resident() -> int:
 
 def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int, dtype: torch.dtype) -> int:
     """Return how many rows of so many tokens fit in the memory that is free now."""
-    import torch
-
     config = model.config.get_text_config(decoder=True)
     row = row_bytes(
-        **_cache_shape(model),
+        _token_bytes(model, dtype),
+        layers=config.num_hidden_layers,
         vocabulary=config.vocab_size,
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
-        element=torch.empty((), dtype=dtype).element_size(),
+        element=dtype.itemsize,
         # By attribute: a family may map another name to a key.
         activations=activations_of({key: getattr(config, key, None) for key in ACTIVATION_KEYS}),
     )
@@ -112,18 +111,18 @@ def rows_that_fit(model: PreTrainedModel, *, prompt_tokens: int, new_tokens: int
 
 def row_cache_bytes(model: PreTrainedModel, *, tokens: int, dtype: torch.dtype) -> int:
     """Return the bytes of the keys and values of one row of `tokens` tokens."""
-    import torch
-
-    return cache_bytes(**_cache_shape(model), tokens=tokens, element=torch.empty((), dtype=dtype).element_size())
+    return tokens * _token_bytes(model, dtype)
 
 
-def _cache_shape(model: PreTrainedModel) -> dict[str, int]:
+def _token_bytes(model: PreTrainedModel, dtype: torch.dtype) -> int:
     config = model.config.get_text_config(decoder=True)
-    return {
-        "layers": config.num_hidden_layers,
-        "key_value_heads": getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
-        "head_size": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-    }
+    heads = config.num_attention_heads
+    return token_bytes(
+        layers=config.num_hidden_layers,
+        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        element=dtype.itemsize,
+    )
 
 
 def _workspace_bytes(model: PreTrainedModel) -> int:

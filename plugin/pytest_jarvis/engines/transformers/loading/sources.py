@@ -106,16 +106,9 @@ _NOT_THE_MODEL: Final = frozenset(
 )
 """Files of a training that loading never reads; an optimizer is twice the size of the weights."""
 _NOT_READ: Final = frozenset({".md", ".png", ".jpg", ".svg", ".pdf", ".log", ".lock"})
+FileState = tuple[Path, int, int]
+"""A file, its size, and its modification time in nanoseconds."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """Size and modification time of a file."""
-
-    path: Path
-    size: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +125,7 @@ class BaseFiles:
             return f"{self.location}@{self.commit}"
         if not self.files or self.files != list_files(Path(self.location)):
             return None
-        lines = (f"{state.path.relative_to(self.location).as_posix()} {digest(state.path)}" for state in self.files)
+        lines = (f"{path.relative_to(self.location).as_posix()} {digest(path)}" for path, *_ in self.files)
         return f"sha256:{_sha256(chr(10).join(lines))}"
 
 
@@ -188,7 +181,7 @@ def list_files(folder: Path) -> tuple[FileState, ...]:
         is_read = path.suffix not in _NOT_READ and path.name not in _NOT_THE_MODEL and not path.name.startswith(".")
         if is_read and path.is_file():
             status = path.stat()
-            found.append(FileState(path=path, size=status.st_size, modified_ns=status.st_mtime_ns))
+            found.append((path, status.st_size, status.st_mtime_ns))
     return tuple(found)
 
 

@@ -96,7 +96,6 @@ def rehearse(config: PreTrainedConfig, adapters: list[AdapterFiles]) -> None:
 
 
 def _attach_one(model: PreTrainedModel, peft_model: PeftModel | None, adapter: AdapterFiles) -> PeftModel:
-    """Return the model with another adapter attached."""
     from peft import LoraConfig, PeftModelForCausalLM
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -348,7 +347,6 @@ def _join_first(keys: list[str]) -> str:
 
 
 def _explain(adapter: AdapterFiles, error: BaseException, model: PreTrainedModel) -> str:
-    """Return the sentence for an adapter that cannot be attached."""
     message = " ".join(str(error).split())
     if isinstance(error, KeyError):
         key = restore_arm_names(str(error.args[0])) if error.args else "unnamed"
