@@ -21,8 +21,7 @@ from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import word
-from pytest_jarvis.report.flat import flat_figures
-from pytest_jarvis.report.io import encode_report
+from pytest_jarvis.report.io import encode_report, flat_figures
 from pytest_jarvis.report.schema import REPORT_FILE, FailureRow, Report, ResultRow, failure_row
 from pytest_jarvis.run.build_report import (
     SessionResults,

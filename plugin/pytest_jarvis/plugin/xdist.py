@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.run.benchmark import Benchmark
-    from pytest_jarvis.run.generation import Listener
-    from pytest_jarvis.run.runner import BenchmarkRun
+    from pytest_jarvis.run.runner import BenchmarkRun, Listener
 
 
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_jarvis.metrics.registry import DEEDS
-from pytest_jarvis.report.comparability import series_key
+from pytest_jarvis.report.comparison import series_key
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.gate import GateVerdict

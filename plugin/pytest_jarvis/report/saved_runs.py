@@ -10,7 +10,7 @@ from typing import Final
 
 from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.metrics.registry import RELEVANCE
-from pytest_jarvis.report.comparability import is_comparable
+from pytest_jarvis.report.comparison import is_comparable
 from pytest_jarvis.report.io import load_report
 from pytest_jarvis.report.schema import REPORT_FILE, Report
 from pytest_jarvis.stats.regression import Choice, StoredRun

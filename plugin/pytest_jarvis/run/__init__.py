@@ -2,8 +2,7 @@
 
 settings          options over configuration file over defaults
 benchmark         settings and prompts of a session
-runner            generates looks of responses until the verdict is settled
-generation        takes responses from the store, else from the engine
+runner            takes looks of responses, from the store or the engine, until the verdict is settled
 store             responses kept on disk (SQLite)
 rows              samples and rows of the report, from responses and scores
 replay            responses of a saved report, to score them again

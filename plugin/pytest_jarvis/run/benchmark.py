@@ -18,9 +18,8 @@ from pytest_jarvis.types import PromptCase
 
 if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.run.generation import Listener
     from pytest_jarvis.run.replay import PromptMatch
-    from pytest_jarvis.run.runner import BenchmarkRun
+    from pytest_jarvis.run.runner import BenchmarkRun, Listener
     from pytest_jarvis.types import PromptCase
 
 

@@ -361,11 +361,6 @@ class ResponseCache:
         self._embedding_model: str | None = None
         self.problem: StoreProblem | None = None
 
-    @classmethod
-    def disabled(cls) -> ResponseCache:
-        """Return a cache without a store."""
-        return cls(Path(), read=False, write=False)
-
     def start(self, engine: Engine, description: EngineDescription) -> None:
         """Open the store for the responses of an engine."""
         self._engine = engine

@@ -8,8 +8,7 @@ import pytest
 
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render.files import THRESHOLDS_FILE, encode_thresholds, write_outputs
-from pytest_jarvis.report.flat import nest
-from pytest_jarvis.report.io import encode_report
+from pytest_jarvis.report.io import encode_report, nest
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.types import Storage
 

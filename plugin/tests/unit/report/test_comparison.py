@@ -1,4 +1,4 @@
-"""`report.comparability` and `report.comparison`: what two saved runs share is compared, and what not is named."""
+"""`report.comparison`: what two saved runs share is compared, and what not is named."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import msgspec
 import pytest
 from samples import with_scores
 
-from pytest_jarvis.report.comparability import (
+from pytest_jarvis.report.comparison import (
+    MetricDifference,
     compare_prompts,
+    compare_runs,
     is_comparable,
+    judge_regression,
     obstacles_between,
     pair_adapters,
     setting_changes,
 )
-from pytest_jarvis.report.comparison import MetricDifference, compare_runs, judge_regression
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.gate import Reason
 from pytest_jarvis.stats.regression import StoredRun

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_jarvis.metrics.registry import BUILT_IN
-from pytest_jarvis.report.flat import nest_row
-from pytest_jarvis.report.io import encode_report, load_report
+from pytest_jarvis.report.io import encode_report, load_report, nest_row
 from pytest_jarvis.types import GenerationSettings, ModelSpec
 
 OLD = Path(__file__).parents[2] / "data" / "report_of_schema_1.json"

@@ -108,7 +108,7 @@ def test_without_keeping_what_is_there_is_taken_and_left_as_it_is(filled) -> Non
 
 
 def test_an_idle_keeping_touches_nothing() -> None:
-    cache = ResponseCache.disabled()
+    cache = ResponseCache(Path(), read=False, write=False)
     cache.start(engine(), engine().describe())
     assert cache.get(REQUESTS) == []
     cache.close()
