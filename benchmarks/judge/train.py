@@ -21,8 +21,9 @@ import msgspec
 import numpy as np
 
 from pytest_jarvis.inputs.prompts import load_prompts
-from pytest_jarvis.metrics.deeds import OUTCOMES, Judge, decision
+from pytest_jarvis.metrics.deeds import OUTCOMES, Judge, JudgeError, Measured, decision
 from pytest_jarvis.metrics.deeds.decision import Model
+from pytest_jarvis.metrics.deeds.error import ERROR_FILE
 from pytest_jarvis.types import PromptCase
 
 HERE = Path(__file__).parent
@@ -32,11 +33,11 @@ SETS: dict[str, tuple[Path, str]] = {
     **{name: (HERE / name, f"{name}_answers.jsonl") for name in ("own_tools", "more_tools", "calendar", "house")},
 }
 """Folder of the prompts and file of the labelled answers of each set that the judge is made with."""
-TESTS = {
-    "another author": (SHIPPED_PROMPTS, "test_answers.jsonl"),
-    "a user's own tools": (HERE / "test_tools", "test_tools_answers.jsonl"),
+TESTS: dict[Measured, tuple[Path, str]] = {
+    "test": (SHIPPED_PROMPTS, "test_answers.jsonl"),
+    "own_tools": (HERE / "test_tools", "test_tools_answers.jsonl"),
 }
-"""The answers that nothing is made with."""
+"""The answers that nothing is made with: another author's, and those to a user's own tools."""
 STRENGTH = 1.0
 """Inverse of the penalty on the weights, chosen by leaving authors out."""
 SHUFFLED = 0.1
@@ -195,6 +196,25 @@ def write(model: Model) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
+def error_of(table: Table) -> JudgeError:
+    """Return how well `done` is judged."""
+    done = sum(count for (label, _), count in table.items() if label == "done")
+    other = table.total() - done
+    seen = table["done", "done"]
+    spared = other - sum(count for (label, kind), count in table.items() if label != "done" and kind == "done")
+    return JudgeError(
+        sensitivity=round(seen / done, 4), specificity=round(spared / other, 4), positives=done, negatives=other
+    )
+
+
+def write_errors(errors: dict[Measured, JudgeError]) -> None:
+    """Write the judge's error into the package, beside what was measured before."""
+    path = Path(decision.__file__).with_name(ERROR_FILE)
+    before = msgspec.json.decode(path.read_bytes(), type=dict[str, JudgeError]) if path.exists() else {}
+    text = msgspec.json.format(msgspec.json.encode({**before, **errors}, order="sorted"), indent=2)
+    path.write_bytes(text + b"\n")
+
+
 def print_table(title: str, table: Table) -> None:
     """Print an agreement and how the outcomes were confused: a row a label, a column what the judge said."""
     print(f"{title}: {agreement(table)}")
@@ -213,14 +233,18 @@ def main() -> None:
     known = [one for source, (folder, name) in SETS.items() for one in read_examples(source, folder, name)]
     shuffled = [*shuffle(known)]
     print("leaving an author out")
-    print_table("all", leave_authors_out(known, shuffled))
+    authors = leave_authors_out(known, shuffled)
+    print_table("all", authors)
     model = train([*known, *shuffled])
     print(f"{len(known)} answers, {len(model.weights)} features, {time.perf_counter() - begun:.1f} s")
     if options.write:
         write(model)
+        write_errors({"authors": error_of(authors)})
     if options.test:
         for title, (folder, name) in TESTS.items():
-            print_table(f"test, {title}", measure(model, read_examples(title, folder, name)))
+            table = measure(model, read_examples(title, folder, name))
+            print_table(title, table)
+            write_errors({title: error_of(table)})
 
 
 if __name__ == "__main__":

@@ -393,7 +393,11 @@ class ClaimReader:
     def _goes_on(self, at: int) -> bool:
         """Whether « et » and a noun lead from one participle to the next: « volume monté et playlist relancée »."""
         around = [word.plain for word in self.words[max(0, at - 3) : at]]
-        return self.last_kind == "participle" and "et" in around and around[-1] not in {"et", *self.sets["etre"]}
+        return (
+            self.last_kind in {"participle", "passive"}
+            and "et" in around
+            and around[-1] not in {"et", *self.sets["etre"]}
+        )
 
     def _none_before(self, at: int) -> bool:
         return any(

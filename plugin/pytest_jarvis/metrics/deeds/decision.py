@@ -26,7 +26,7 @@ from pytest_jarvis.types import OutcomeKind
 WEIGHTS_FILE: Final = "weights.json"
 _WORD_SCALE: Final = 0.5
 """What a word counts beside the other features, so that the model leans on those first."""
-_FIRM: Final = frozenset({"first", "passive", "reflexive", "participle"})
+FIRM: Final = frozenset({"first", "passive", "reflexive", "participle"})
 _SIGNS: Final[tuple[tuple[ReasonCode, str], ...]] = (
     ("other_number", r"claim \w+ value conflict|good, other value|value conflict"),
     ("other_thing", r"claim (right|light|near) (miss|part|aside)|off|rival"),
@@ -79,7 +79,7 @@ def _add_claims(features: dict[str, float], matches: Sequence[Match]) -> None:
     """Count each claim by its action and target, value and kind; then say what they come to together."""
     for match in matches:
         if match.live:
-            kind = "firm" if match.claim.kind in _FIRM else match.claim.kind
+            kind = "firm" if match.claim.kind in FIRM else match.claim.kind
             _count(features, f"claim {match.action} {match.target}")
             _count(features, f"claim {match.action} {kind}")
             if match.value != "none":
@@ -91,10 +91,10 @@ def _add_claims(features: dict[str, float], matches: Sequence[Match]) -> None:
     wrong = [match for match in live if _is_wrong(match, good=bool(good))]
     off = [match for match in live if _is_off(match)]
     values = {match.value for match in matches}
-    deeds = {(match.meant, match.extra[:1]) for match in live if match.claim.kind in {*_FIRM, "noun"}}
+    deeds = {(match.meant, match.extra[:1]) for match in live if match.claim.kind in {*FIRM, "noun"}}
     flags = {
         "good": good,
-        "good firm": any(match.claim.kind in _FIRM for match in good),
+        "good firm": any(match.claim.kind in FIRM for match in good),
         "good, other value": good and "conflict" in values and "equal" not in values,
         "extra, hit": any(match.extra and match.target == "hit" for match in good),
         "wrong, not good": wrong and not good,
@@ -121,7 +121,7 @@ def _is_wrong(match: Match, *, good: bool) -> bool:
     """Whether a claim is of another deed; that something was kept or shown as well is part of the right one."""
     if good and match.action == "other" and match.meant & {"save", "show"}:
         return False
-    return match.action in {"opposite", "other"} and match.claim.kind in {*_FIRM, "noun"}
+    return match.action in {"opposite", "other"} and match.claim.kind in {*FIRM, "noun"}
 
 
 def _is_off(match: Match) -> bool:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rapidfuzz.fuzz import ratio
 
 from pytest_jarvis.metrics.deeds.calls import CallMatch, find_calls, match_call
-from pytest_jarvis.metrics.deeds.decision import Model, answer_features, is_good, load_model
+from pytest_jarvis.metrics.deeds.decision import FIRM, Model, answer_features, is_good, load_model
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon
 from pytest_jarvis.metrics.deeds.match import Match, match_answer
 from pytest_jarvis.metrics.deeds.outcome import Outcome, ReasonCode
 from pytest_jarvis.metrics.deeds.sentences import Sentence, read_sentences
-from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_wish, tool_actions
+from pytest_jarvis.metrics.deeds.wish import Namer, Wish, read_wish, split_command, tool_actions
 from pytest_jarvis.text import words
-from pytest_jarvis.types import OutcomeKind, PromptCase, Tool, ToolCall
+from pytest_jarvis.types import OutcomeKind, PromptCase, RightDeed, Tool, ToolCall
 
 _ERROR: Final = re.compile(r"\s*\{\s*\"(error|erreur|status\"\s*:\s*\"(error|failed|ko))", re.IGNORECASE)
 """What a tool that failed would answer, not a call."""
 _THOUGHT: Final = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL)
+_SAID: Final = frozenset(
+    {"read", "tell", "send", "show", "search", "remind", "play", "call", "guide", "keep", "calculate"}
+)
+"""Actions whose verbs are also said of talk: « je vous écoute », « je vous rappelle que »."""
 _REPEATED: Final = 92.0
 """From which likeness on (0 to 100) an answer is the command said again."""
 
@@ -37,29 +42,61 @@ class Judge:
     def judge(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None = None) -> Outcome:
         """Return what an answer to `case` did; `calls` are those that were parsed, where tools were offered.
 
-        Calls that stand in the text, in whatever syntax, are judged as calls, too.
+        Calls that stand in the text, in whatever syntax, are judged as calls, too. Where the right deed is to ask, to
+        refuse or nothing, `done` says that the answer did that, and a deed that is claimed or called is a wrong action.
         """
-        wish, namer = self._wish(case)
         text = _THOUGHT.sub("", text)
+        if case.also:
+            return self._judge_all(case, text, calls)
+        wish, namer = self._wish(case)
         made = tuple(call for call in calls or () if call.name) or find_calls(text, self._tools)
-        if made and case.expected_tool:
+        if made and (case.expected_tool or case.right_deed != "act"):
             return self._judge_calls(made, case, wish, namer)
         sentences = read_sentences(text)
-        if not any(sentence.words for sentence in sentences):
-            return Outcome(kind="not_done", reason="empty")
-        if _ERROR.match(text):
-            return Outcome(kind="not_done", reason="failed", evidence=(text.strip(),))
-        if _repeats(text, case):
-            return Outcome(kind="not_done", reason="repeated_command", evidence=(text.strip(),))
+        if (ruled := _rule(case, text, sentences)) is not None:
+            return ruled
+        if case.right_deed != "act":
+            return self._judge_restraint(case.right_deed, sentences, wish, namer)
         return self._judge_text(sentences, wish, namer)
+
+    def _judge_restraint(self, right: RightDeed, sentences: Sequence[Sentence], wish: Wish, namer: Namer) -> Outcome:
+        """Judge the answer to a prompt on which it is right not to act."""
+        for match in match_answer(sentences, wish, namer, self._lexicon):
+            wished = match.action in {"right", "light"} and wish.tool is not None
+            if match.live and match.claim.kind in FIRM and (wished or match.meant - _SAID):
+                return Outcome(
+                    kind="wrong_action", reason="announced", target=_target(match), evidence=(match.claim.verb,)
+                )
+        asks = any(one.asked or one.cue(self._lexicon, "offer") is not None for one in sentences)
+        refuses = any(one.cue(self._lexicon, "refuse") is not None for one in sentences)
+        if asks and right in {"ask", "ask_or_refuse"}:
+            return Outcome(kind="done", reason="asked")
+        if refuses and right in {"refuse", "ask_or_refuse"}:
+            return Outcome(kind="done", reason="refused")
+        return Outcome(kind="done" if right == "nothing" else "not_done", reason="no_claim")
+
+    def _judge_all(self, case: PromptCase, text: str, calls: Sequence[ToolCall] | None) -> Outcome:
+        """Judge the answer to a sentence that asks for several deeds: done when each is; none is one too many."""
+        parts = split_command(case, self._tools, self._lexicon)
+        found = {tool: self.judge(part, text, calls) for tool, part in parts.items()}
+        missing = [tool for tool, one in found.items() if not (one.done or self._claims(parts[tool], text, one))]
+        first = found[missing[0]] if missing else next(iter(found.values()))
+        if not missing:
+            return replace(first, kind="done", reason="called" if first.reason == "further_calls" else "announced")
+        return first if len(missing) == len(found) else replace(first, kind="not_done", reason="no_claim")
+
+    def _claims(self, case: PromptCase, text: str, outcome: Outcome) -> bool:
+        """Whether an answer that does more than `case` asks for does that, too."""
+        wish, namer = self._wish(case)
+        matches = match_answer(read_sentences(text), wish, namer, self._lexicon)
+        return outcome.kind == "several" or any(match.live and is_good(match) for match in matches)
 
     def features(self, case: PromptCase, text: str) -> dict[str, float] | None:
         """Return what the model sees of an answer; None where a rule decides. For training."""
         wish, namer = self._wish(case)
         text = _THOUGHT.sub("", text)
         sentences = read_sentences(text)
-        calls = case.expected_tool and find_calls(text, self._tools)
-        if calls or _ERROR.match(text) or _repeats(text, case) or not any(sentence.words for sentence in sentences):
+        if (case.expected_tool and find_calls(text, self._tools)) or _rule(case, text, sentences):
             return None
         matches = match_answer(sentences, wish, namer, self._lexicon)
         return answer_features(sentences, matches, wish, namer, self._lexicon)
@@ -72,6 +109,8 @@ class Judge:
         return known[1], known[2]
 
     def _judge_calls(self, calls: Sequence[ToolCall], case: PromptCase, wish: Wish, namer: Namer) -> Outcome:
+        if case.right_deed != "act":
+            return Outcome(kind="wrong_action", reason="called", tool=calls[0].name)
         found = [match_call(call, case, wish, namer, tools=self._tools, lexicon=self._lexicon) for call in calls]
         right = [match for match in found if match.fault is None]
         distinct = {(match.call.name, str(sorted(match.call.arguments.items()))) for match in found}
@@ -118,6 +157,16 @@ class Judge:
         ]
         most, name = max(likely, default=(0, ""))
         return name if most else None
+
+
+def _rule(case: PromptCase, text: str, sentences: Sequence[Sentence]) -> Outcome | None:
+    """Return the outcome of an answer that needs no reading: it is empty, an error of a tool, or the command again."""
+    if not any(sentence.words for sentence in sentences):
+        return Outcome(kind="not_done", reason="empty")
+    if _ERROR.match(text) or _repeats(text, case):
+        reason: ReasonCode = "failed" if _ERROR.match(text) else "repeated_command"
+        return Outcome(kind="not_done", reason=reason, evidence=(text.strip(),))
+    return None
 
 
 def _repeats(text: str, case: PromptCase) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
 from rapidfuzz.fuzz import ratio
 
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
@@ -80,12 +81,12 @@ def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> 
     command = _Command.read(case.intended or case.text, lexicon)
     own = tools.get(case.expected_tool or "")
     primary, every = tool_actions(own, lexicon)
-    actions = _wished_actions(command, primary, every, lexicon)
+    actions = _wished_actions(command, primary, every, lexicon, chosen=_has_choice(own))
     opposites = frozenset(other for action in actions for other in lexicon.opposite[action]) - actions
     known = _tool_stems(own, lexicon)
     slots = _slots(case, command, actions, lexicon, known)
     verbs = {verb for _, verb in command.verbs if lexicon.actions.get(verb, actions) & actions}
-    verbs |= tool_verbs(own, lexicon) if own else set()
+    verbs |= {verb for verb in _tool_verbs(own, lexicon) if _serves(verb, actions, opposites, own, lexicon)}
     return Wish(
         tool=case.expected_tool,
         verbs=frozenset(verbs - set(lexicon.light)),
@@ -103,6 +104,23 @@ def read_wish(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> 
         rivals=_rivals(slots, lexicon),
         nouns=frozenset(noun for noun, meant in lexicon.nouns.items() if meant & actions),
     )
+
+
+def split_command(case: PromptCase, tools: Mapping[str, Tool], lexicon: Lexicon) -> dict[str, PromptCase]:
+    """Return, for each tool that a sentence with several deeds wants, the part of the sentence that asks for it."""
+    parts = re.split(r"\s*(?:,|\bet\b|\bpuis\b)\s*", case.intended or case.text)
+    found = {}
+    for name in (case.expected_tool, *case.also):
+        own = tools.get(name or "")
+        actions = tool_actions(own, lexicon)[1]
+        said = [
+            _actions_of((verb for _, verb in _Command.read(part, lexicon).verbs), lexicon.actions) for part in parts
+        ]
+        best = max(range(len(parts)), key=lambda place: len(said[place] & actions))
+        expected = case.expected_arguments if name == case.expected_tool else None
+        prompt_id, alone = f"{case.prompt_id} {name}", replace(case, text=parts[best], intended=None, also=())
+        found[name or ""] = replace(alone, prompt_id=prompt_id, expected_tool=name, expected_arguments=expected)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +175,19 @@ def _command_verbs(command: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[i
             yield index, word
 
 
-def tool_verbs(own: Tool, lexicon: Lexicon) -> frozenset[str]:
+def _tool_verbs(own: Tool | None, lexicon: Lexicon) -> frozenset[str]:
     """Return the verbs of what a tool does: as declared, else those of its description and of its terms."""
-    if own.verbs:
-        return frozenset(_canonical_all(own.verbs))
+    if own is None or own.verbs:
+        return frozenset(_canonical_all(own.verbs if own else ()))
     said = [*words(own.description)[:1], *(words(term)[0] for term in own.terms)]
     found = {lexicon.plain_forms[word][0][0] for word in said if word in lexicon.plain_forms}
     return frozenset(found - set(_canonical_all(own.opposites)))
+
+
+def _serves(verb: str, actions: frozenset[str], opposites: frozenset[str], own: Tool | None, lexicon: Lexicon) -> bool:
+    """Whether a tool's verb does what was asked for: a tool that turns on and off has verbs that undo it, too."""
+    meant = lexicon.actions.get(verb, actions)
+    return bool(meant & actions) or (own is not None and bool(own.verbs) and not meant & opposites)
 
 
 def _infinitives(text: str, lexicon: Lexicon) -> list[str]:
@@ -189,18 +213,26 @@ def _actions_of(keys: Iterable[str], table: Mapping[str, frozenset[str]]) -> fro
 
 
 def _wished_actions(
-    command: _Command, primary: frozenset[str], every: frozenset[str], lexicon: Lexicon
+    command: _Command, primary: frozenset[str], every: frozenset[str], lexicon: Lexicon, *, chosen: bool
 ) -> frozenset[str]:
+    """Return what the command asks of its tool; `chosen`: an argument says which of several actions the tool does."""
     said = _actions_of((verb for _, verb in command.verbs if verb not in lexicon.light), lexicon.actions)
     if not said:
         said = _actions_of((verb for _, verb in command.verbs), lexicon.actions) & every
         said |= _actions_of((stem(word) for word in command.words), lexicon.things) & every
     both = said & every
     if not both:
-        return primary or said
+        return (said if chosen else primary) or primary or said
+    if chosen:
+        return both
     if both & primary:
         return both & primary
     return both | {action for action in primary if not lexicon.opposite[action] & both}
+
+
+def _has_choice(own: Tool | None) -> bool:
+    declared = own.parameters.get("properties") if own else None
+    return isinstance(declared, Mapping) and any("enum" in schema for schema in declared.values())
 
 
 def _is_set(command: _Command, own: Tool | None, lexicon: Lexicon) -> bool:
