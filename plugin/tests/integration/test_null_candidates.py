@@ -116,7 +116,6 @@ def test_against_a_base_that_explains_the_same_are_accepted_and_refused(project,
     assert {"ideal", "fine-tune"} == {name for name, one in verdicts.items() if one.verdict == "PASS"}
 
 
-@pytest.mark.xfail(strict=True, reason="the effect of a fine-tune is told by its gain of relevance alone")
 def test_a_fine_tune_that_is_refused_for_its_deeds_is_not_called_effective(project, judge) -> None:
     judge(BASE, constant(TWENTY), formats=["text"])
     assert "EFFICACE" not in project.text("report.txt")

@@ -245,6 +245,8 @@ def _advice(report: Report, candidate: AdapterInsight) -> str:
         return typeset(f"{named}{explanations.advice_of(report, candidate.name, candidate.advice)}")
     if report.noise_floor:
         return word("labels.noise_rule")
+    if candidate.decision is not None:
+        return table("labels.gate_short")[report.gate.verdict]
     return word("verdicts.nothing_decided") if candidate.changes else word("labels.nothing_measured")
 
 

@@ -217,6 +217,8 @@ def _headline(report: Report, insights: Insights) -> str:
         return table("labels.gate_short")[report.gate.verdict]
     if candidate.advice:
         return table("explanations.advice")[candidate.advice.code]
+    if candidate.decision is not None:
+        return table("labels.gate_short")[report.gate.verdict]
     return word("verdicts.nothing_decided") if candidate.changes else word("labels.nothing_measured")
 
 

@@ -44,7 +44,7 @@ def verdict(report: Report, insights: Insights) -> Iterator[Block]:
             yield Text(with_name(insights, one.name, decision_line(report, one.name)))
         if one.advice is not None:
             yield Text(with_name(insights, one.name, advice_of(report, one.name, one.advice)))
-        elif not report.noise_floor:
+        elif one.decision is None and not report.noise_floor:
             yield Text(
                 with_name(
                     insights,

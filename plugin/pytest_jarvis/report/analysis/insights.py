@@ -89,6 +89,7 @@ class AdapterInsight:
     decision: Decision | None
     """None where nothing was measured, and for the twin of an A/A run; then so is all that depends on it."""
     advice: Advice | None
+    """None where nothing was judged, or another bar contradicts a good one."""
     metrics: Mapping[str, MetricComparison]
     """Built-in metrics of responses by name; absent if not measured in both arms."""
     categories: tuple[CategoryInsight, ...]
@@ -188,7 +189,7 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         name=name,
         averages=statistics.statistics,
         decision=decision,
-        advice=advise(decision) if decision else None,
+        advice=_advise(report, name, decision),
         metrics=metrics,
         categories=tuple(
             _category(rows, key, item, alpha, shared_noise=shared) for key, item in statistics.by_category.items()
@@ -209,6 +210,17 @@ def _of_adapter(report: Report, name: str) -> AdapterInsight:
         decoding_share=decision.decoding_share if decision else None,
         routing=routing_insight(rows) if TOOL_ROUTING in metrics else None,
     )
+
+
+def _advise(report: Report, name: str, decision: Decision | None) -> Advice | None:
+    """Return the level of an adapter's gain; None where nothing was judged, or another bar contradicts a good one."""
+    gate = report.gate
+    own = {one.name: one.verdict for one in gate.adapters}.get(name)
+    if decision is None or gate.verdict in {"NOT_JUDGED", "OFF"} or own == "NOT_JUDGED":
+        return None
+    found = advise(decision)
+    refused = own == "FAIL" or any(reason.code == "measure_blind" for reason in gate.reasons)
+    return None if refused and found.code != "INSUFFISANT" else found
 
 
 def _as_decided(metric: MetricComparison, decision: Decision | None) -> MetricComparison:
