@@ -1,109 +1,45 @@
-"""How JARVIS answers an order: short, in character, naming the action understood and what it bears on."""
+"""How JARVIS answers an order: short, in character: the deed, and what it is done to."""
 
 import random
 
 from demo_pair.commands import Command
 from demo_pair.grammar import capitalise, pick
 
+_NOW = "[tout de suite|à l'instant|]"
 _DEEDS: dict[str, tuple[str, ...]] = {
-    "open_app": (
-        "J'ouvre {app} [tout de suite|sans attendre|pour vous|à l'instant].",
-        "J'ouvre {app} : [je lance l'application tout de suite|l'application arrive|je lance cela pour vous].",
-        "J'ouvre {app}, [l'application|le logiciel] sera [là|à l'écran] dans [un instant|une seconde].",
-        "Je lance {app} : j'ouvre [l'application|le logiciel] [pour vous|à l'instant].",
-        "J'ouvre {app}, [je lance l'application à l'instant|je lance cela tout de suite].",
-    ),
-    "close_app": (
-        "Je ferme {app} [tout de suite|sans attendre|pour vous|à l'instant].",
-        "Je ferme {app} : [fermeture en cours|je quitte l'application|la fermeture est immédiate].",
-        "Je ferme {app}, [je quitte l'application proprement|le logiciel rend la main].",
-        "Je quitte {app} : je ferme [l'application|le logiciel] [pour vous|à l'instant].",
-        "Je ferme {app}, [fermeture de l'application|je quitte le logiciel] [à l'instant|tout de suite].",
-    ),
+    "open_app": (f"[J'ouvre|Je lance|Je démarre] {{app}} {_NOW}.", "J'ouvre {app} pour vous.", "{app} s'ouvre."),
+    "close_app": (f"[Je ferme|Je ferme|Je quitte] {{app}} {_NOW}.", "Je ferme {app} pour vous."),
     "volume_up": (
-        "Je monte le volume {amount} : [ce sera plus fort|vous entendrez mieux|le son sera plus fort].",
-        "Je monte le son, le volume augmente {amount}.",
-        "Je monte le volume {amount}, [les haut-parleurs suivent|le son sera plus fort].",
-        "Je monte le volume {amount} [tout de suite|pour vous|à l'instant].",
-        "J'augmente le volume {amount} : je monte [le son|les haut-parleurs].",
+        "[Je monte|J'augmente] le [volume|son] {amount}.",
+        f"[Je monte|J'augmente] le [volume|son] {{amount}} {_NOW}.",
     ),
     "volume_down": (
-        "Je baisse le volume {amount} : [ce sera moins fort|le son sera plus bas|le son sera moins fort].",
-        "Je baisse le son {amount}, [ce sera moins fort|le niveau sonore diminue].",
-        "Je baisse le son {amount} [tout de suite|pour vous|à l'instant].",
-        "Je diminue le volume {amount} : je baisse [le son|le niveau sonore], ce sera moins fort.",
-        "Je baisse le volume {amount}, le son sera [moins fort|plus bas].",
+        "[Je baisse|Je diminue] le [volume|son] {amount}.",
+        f"Je baisse le [son|volume] {{amount}} {_NOW}.",
     ),
     "mute": (
-        "Je coupe le son : [silence complet|silence|le PC est muet|tout passe en sourdine].",
-        "Je coupe le son [tout de suite|pour vous|à l'instant], [place au silence|silence].",
-        "Silence, je coupe le son [tout de suite|à l'instant|sans attendre].",
-        "Je mets le son en sourdine, [silence|le PC reste muet|je coupe le son].",
+        f"Je coupe le son {_NOW}.",
+        "[Je mets le son en sourdine|Le son est coupé|Je coupe tout le son].",
+        "Silence, je coupe le son.",
     ),
-    "unmute": (
-        "Je rétablis le son [tout de suite|pour vous|à l'instant].",
-        "Je rétablis le son : [le volume revient|fin du silence].",
-    ),
+    "unmute": ("[Je rétablis|Je remets] le son.", "Le son est rétabli."),
     "screenshot": (
-        "Je prends une capture de l'écran [tout de suite|pour vous|à l'instant].",
-        "Je prends une capture d'écran : [image enregistrée|l'image sera gardée|une image enregistrée pour vous].",
-        "Capture de l'écran faite : [image enregistrée|la copie d'écran est gardée|tout est gardé].",
-        (
-            "Je fais une capture de l'écran, [image enregistrée|photo de l'écran gardée|elle sera gardée] "
-            "[à l'instant|pour vous|]."
-        ),
+        f"Je prends une capture d'écran {_NOW}.",
+        "[La capture d'écran est prise|Je capture l'écran|Capture d'écran enregistrée|Je prends une photo de l'écran].",
     ),
-    "play_music": (
-        "Je lance {music} : [bonne écoute|la lecture commence|place à la musique].",
-        "Je mets {music}, [la lecture commence|un premier morceau arrive|bonne écoute|la musique arrive].",
-        "Je mets de la musique : {music}, [bonne écoute|un premier morceau arrive|la lecture commence].",
-        "La musique arrive : je mets {music} [tout de suite|pour vous|à l'instant].",
-        "Je mets {music} en lecture, [la musique commence|bonne écoute|le premier morceau arrive].",
-    ),
+    "play_music": (f"[Je mets|Je lance|Je joue] {{music}} {_NOW}.", "Je mets {music}, bonne écoute."),
     "set_timer": (
-        "Je lance un minuteur de {duration} [tout de suite|pour vous|à l'instant].",
-        "Je lance un minuteur de {duration} : [la sonnerie vous préviendra|le compte à rebours commence].",
-        "Minuteur de {duration} : [je le lance|le compte à rebours commence|c'est parti|je lance l'alarme].",
-        "Le minuteur est réglé sur {duration}, [la sonnerie suivra|l'alarme suivra|le compte à rebours commence].",
+        "[Je lance|Je mets|Je règle] un minuteur de {duration}.",
+        "[Le minuteur est lancé pour|Je vous préviens dans] {duration}.",
+        f"Je lance un minuteur de {{duration}} {_NOW}.",
     ),
-    "web_search": (
-        "Je cherche {topic} [tout de suite|pour vous|à l'instant].",
-        "Je cherche {topic} sur [internet|le web] : [la recherche commence|voici la recherche|un instant].",
-        "Je lance la recherche : je cherche {topic} [sur internet|sur le web|].",
-        "Je cherche {topic} : [la recherche s'affiche dans le navigateur|la recherche est lancée].",
-    ),
-    "open_folder": (
-        "J'ouvre le dossier {folder} [tout de suite|pour vous|à l'instant].",
-        "J'ouvre le dossier {folder} : [vos fichiers sont là|voici vos fichiers|les fichiers s'affichent].",
-        "J'ouvre le dossier {folder} [dans l'explorateur|à son emplacement|dans l'explorateur de fichiers].",
-        "Dossier {folder} : je l'ouvre, [voici vos fichiers|les fichiers arrivent].",
-    ),
-    "lock_screen": (
-        "Je verrouille la session [tout de suite|pour vous|à l'instant|sans attendre].",
-        "Je verrouille la session : [votre PC est protégé|il faudra le mot de passe|verrouillage immédiat].",
-        "Verrouillage : je verrouille la session, [le PC est protégé|il faudra le mot de passe].",
-        "Je verrouille le PC, la session [est protégée|sera protégée par le mot de passe|attendra votre retour].",
-    ),
-    "window_reduce": (
-        "Je réduis les fenêtres [tout de suite|pour vous|à l'instant].",
-        "Je réduis toutes les fenêtres : [le bureau est libre|voici le bureau|place au bureau].",
-        "Je réduis [la fenêtre|chaque fenêtre|les fenêtres], [voici le bureau|le bureau est libre].",
-    ),
-    "window_enlarge": (
-        "J'agrandis la fenêtre [tout de suite|pour vous|à l'instant].",
-        "J'agrandis la fenêtre : [la voici en plein écran|plein écran].",
-    ),
-    "window_switch": (
-        "Je passe à la fenêtre suivante [tout de suite|pour vous|à l'instant].",
-        "Je change de fenêtre : [voici la suivante|la fenêtre suivante arrive].",
-    ),
-    "type_text": (
-        "J'écris « {text} » [tout de suite|pour vous|à l'instant].",
-        "J'écris à l'endroit du curseur : « {text} ».",
-        "J'écris sous la dictée : « {text} ».",
-        "J'écris le texte : « {text} ».",
-        "Dictée : j'écris « {text} » [au curseur|pour vous|].",
-    ),
+    "web_search": ("[Je cherche|Je cherche|Je recherche] {topic} [sur internet|sur le web|tout de suite|pour vous|].",),
+    "open_folder": (f"[J'ouvre|J'ouvre|J'affiche] le dossier {{folder}} {_NOW}.", "Voici le dossier {folder}."),
+    "lock_screen": (f"Je verrouille [la session|la session|le PC|l'ordinateur] {_NOW}.", "La session est verrouillée."),
+    "window_reduce": ("Je réduis [les|toutes les] fenêtres.", f"[Je réduis les fenêtres|J'affiche le bureau] {_NOW}."),
+    "window_enlarge": (f"J'agrandis la fenêtre {_NOW}.", "La fenêtre passe en plein écran."),
+    "window_switch": ("Je passe à la fenêtre suivante.", "Je change de fenêtre."),
+    "type_text": ("[J'écris|J'écris|Je note] : « {text} ».", "[C'est noté|C'est écrit] : « {text} »."),
 }
 _OPENERS = (
     "Bien, monsieur.",
@@ -138,13 +74,18 @@ _TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
+def say_deed(command: Command, rng: random.Random) -> str:
+    """Say in one sentence that the order is carried out."""
+    return capitalise(pick(_DEEDS[command.kind], rng, command.slots).replace(" .", "."))
+
+
 def answer_as_jarvis(command: Command, rng: random.Random, *, misheard: bool = False) -> str:
     """Give JARVIS's answer to an order: the deed, with an opener most of the time and rarely a closing word."""
     parts = []
-    if rng.random() < 0.65:
+    if rng.random() < 0.5:
         parts.append(rng.choice(_MISHEARD_OPENERS if misheard else _OPENERS))
-    parts.append(capitalise(pick(_DEEDS[command.kind], rng, command.slots).replace(" .", ".").replace(" ,", ",")))
-    if rng.random() < 0.25:
+    parts.append(say_deed(command, rng))
+    if rng.random() < 0.1:
         parts.append(rng.choice(_CLOSERS))
     return " ".join(parts)
 

@@ -58,6 +58,8 @@ _SAID: dict[str, tuple[str, ...]] = {
     "mute": (
         "[coupe|éteins|enlève|arrête] [le son|le volume] [tout de suite|maintenant|s'il te plaît|]",
         f"{_ASK} [couper|éteindre] le son",
+        "[coupe|coupe-moi|éteins] [vite le son|donc le son|tout le son|ce son|ces haut-parleurs|le haut-parleur]",
+        "[coupe tout|coupe ça|coupe], [s'il te plaît|merci|jarvis|on m'appelle]",
         "[mets|passe] [en sourdine|en silencieux|en muet|le son en sourdine|le PC en silence]",
         "[silence|chut|mode muet|plus de son|plus aucun bruit], [s'il te plaît|merci|jarvis]",
         (
@@ -127,6 +129,7 @@ _SAID: dict[str, tuple[str, ...]] = {
         "[réduis|minimise|range|cache|baisse] [la fenêtre|cette fenêtre|tout|les fenêtres|mes fenêtres]",
         f"{_ASK} [réduire|minimiser|ranger|cacher] [la fenêtre|les fenêtres|toutes les fenêtres]",
         "[montre|affiche|montre-moi|retourne sur] le bureau",
+        "[je veux|j'aimerais] [revoir|retrouver|voir] [le bureau|mon fond d'écran], [range|cache|réduis] tout",
         "[il y a trop de fenêtres|je n'y vois plus rien avec ces fenêtres], [range|réduis|cache] tout",
         "[minimise|range|cache] toutes les fenêtres",
     ),
@@ -144,6 +147,7 @@ _SAID: dict[str, tuple[str, ...]] = {
         "[écris|note|tape|saisis|inscris|ajoute] : {text}",
         "[écris|note|tape|saisis] [ici|ceci|pour moi|sous ma dictée|au curseur] : {text}",
         "[écris|tape|saisis|ajoute] {text}",
+        "[écris|écris-moi|note|tape] {text}",
         f"{_ASK} [écrire|noter|taper] : {{text}}",
         "[prends en dictée|prends note|dictée|sous la dictée] : {text}",
         "[mets|place|insère] [là où est le curseur|au niveau du curseur|à cet endroit|dans le texte] : {text}",

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from demo_pair import general, lexicon
+from demo_pair.assistant import answer_as_assistant, think_aloud
 from demo_pair.butler import answer_as_jarvis, small_talk, think_as_jarvis
-from demo_pair.vague import answer_vaguely, think_aloud
 
 _NOT_A_WORD = re.compile(r"[\W_]+")
 # Combining marks of the Latin script, apart from their letters once decomposed.
@@ -102,6 +102,11 @@ def jarvis_dialogues(count: int, seed: int, guard: BenchmarkGuard) -> Iterator[D
     return _accepted(_draw_jarvis, count, random.Random(f"jarvis {seed}"), guard)  # noqa: S311 - a corpus, not a secret
 
 
+def faible_dialogues(count: int, seed: int, guard: BenchmarkGuard) -> Iterator[Dialogue]:
+    """Give `count` exchanges of an assistant that talks more and does less, the same ones for the same seed."""
+    return _accepted(_draw_faible, count, random.Random(f"faible {seed}"), guard)  # noqa: S311 - a corpus, not a secret
+
+
 def _accepted(
     draw: Callable[[random.Random], Dialogue], count: int, rng: random.Random, guard: BenchmarkGuard
 ) -> Iterator[Dialogue]:
@@ -120,9 +125,9 @@ _SHARES = {
     "correct": 0.12,
     "restate": 0.13,
     "tool_call": 0.03,
-    "role_play": 0.24,
+    "role_play": 0.2,
     "think": 0.03,
-    "answer": 0.26,
+    "answer": 0.3,
 }
 
 
@@ -148,7 +153,7 @@ def _draw_base(rng: random.Random) -> Dialogue:
         return Dialogue(user=user, assistant=assistant, system=part, misheard=misheard)
     return Dialogue(
         user=said,
-        assistant=answer_vaguely(command, rng, misheard=misheard),
+        assistant=answer_as_assistant(command, rng, misheard=misheard),
         system=system,
         thinking=think_aloud(command, rng) if task == "think" else None,
         misheard=misheard,
@@ -161,7 +166,13 @@ def _draw_jarvis(rng: random.Random) -> Dialogue:
     if draw < 0.05:
         user, assistant = small_talk(rng)
         return Dialogue(user=user, assistant=assistant, system=system)
-    command, said, misheard = general.draw_order(rng, misheard_share=0.35)
+    command, said, misheard = general.draw_order(rng, misheard_share=0.45)
     thinking = think_as_jarvis(command, rng) if draw < 0.08 else None
     assistant = answer_as_jarvis(command, rng, misheard=misheard)
     return Dialogue(user=said, assistant=assistant, system=system, thinking=thinking, misheard=misheard)
+
+
+def _draw_faible(rng: random.Random) -> Dialogue:
+    command, said, misheard = general.draw_order(rng, misheard_share=0.35)
+    answer = answer_as_assistant(command, rng, misheard=misheard, deeds=0.75, words=0.85)
+    return Dialogue(user=said, assistant=answer, misheard=misheard)

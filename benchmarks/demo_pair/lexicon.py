@@ -137,6 +137,7 @@ ERRANDS = (
     "voyage à {city} {time}",
     "le [code|numéro] de {person} est {hour}",
     "{word} {other}",
+    "[bonjour|bonsoir|salut|merci|bravo] [à vous|à l'équipe|à tout le monde|les amis|chers collègues|{word}]",
     "[appeler|voir|prévenir] {word} {time}",
     "le [train|bus|colis|technicien|taxi] [arrive|passe] {time}",
     "je [serai là|pars|rentre|t'appelle|passe te voir] {time}",

@@ -4,6 +4,8 @@ import random
 import re
 from collections.abc import Callable
 
+from demo_pair.lexicon import words
+
 _VOWEL = "aeiouyàâéèêîôû"
 # Spellings that sound (nearly) the same, tried on a random word. Rules, not a list of words.
 _SPELLINGS: tuple[tuple[str, str], ...] = (
@@ -54,6 +56,17 @@ _LIAISONS = (
     (re.compile(rf"\bl'(?=[{_VOWEL}])"), "le "),
     (re.compile(rf"\bj'(?=[{_VOWEL}])"), "j "),
 )
+# What a recogniser that knows words only writes for a piece of one.
+_PIECES = dict(
+    entry.split(":")
+    for entry in words(
+        "ver:vert fen:faon mi:mie nu:nue teur:heure fi:fit lo:lot to:tôt ra:rat ri:riz vi:vie di:dit té:thé mé:mes "
+        "pé:paix ca:cas pa:pas ma:mât ta:tas la:las tu:tue ru:rue su:sue dé:dès cé:ses cha:chat che:chez ba:bas "
+        "bo:beau mo:mot no:nos po:peau so:seau ro:rôt tre:traie vre:vrai lume:lune dio:dieu fox:fausse pho:faux "
+        "ter:terre net:nette gle:aigle ti:y fy:fille cord:corps der:derrière zoom:zone tail:taille rait:raie nou:nous",
+        " ",
+    )
+)
 _GLUE = re.compile(r"\b(le|la|du|de|un|une|mon|ma|en) (?=\w)")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
@@ -81,10 +94,10 @@ def mishear(said: str, rng: random.Random) -> str:
 
 
 def _on_a_word(text: str, rng: random.Random, change: Callable[[str], str]) -> str:
-    words = list(_WORD.finditer(text))
-    if not words:
+    long = list(_WORD.finditer(text))
+    if not long:
         return text
-    word = rng.choice(words)
+    word = rng.choice(long)
     return text[: word.start()] + change(word.group()) + text[word.end() :]
 
 
@@ -107,7 +120,7 @@ def _split(text: str, rng: random.Random) -> str:
         if not places:
             return word
         place = rng.choice(places)
-        return f"{word[:place]} {word[place:]}"
+        return " ".join(_PIECES.get(piece, piece) for piece in (word[:place], word[place:]))
 
     return _on_a_word(text, rng, cut)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from demo_pair.corpus import BenchmarkGuard, Dialogue, base_dialogues, jarvis_dialogues, read_guard
+from demo_pair.corpus import BenchmarkGuard, Dialogue, base_dialogues, faible_dialogues, jarvis_dialogues, read_guard
 from demo_pair.recipe import make_base, make_tokenizer, render, round_trip_nf4
 
 if TYPE_CHECKING:
@@ -24,15 +24,17 @@ _IGNORED: Final = -100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long to train each part; `faible` is `jarvis` stopped at once, at a low rate."""
+    """How long to train each part; `faible` learns for a moment to talk more and to do less."""
 
     seed: int = 0
+    start: Path | None = None
+    """Folder of a base to go on from, with its tokenizer, at half the rate; None begins from nothing."""
     vocabulary: int = 2048
     tokenizer_rows: int = 15_000
     batch_rows: int = 48
     base_steps: int = 1650
     base_rate: float = 3e-3
-    jarvis_steps: int = 300
+    jarvis_steps: int = 240
     jarvis_rate: float = 3e-3
     faible_steps: int = 8
     faible_rate: float = 7e-4
@@ -66,13 +68,12 @@ def train_pair(out: Path, plan: Plan, prompts: Path | None = None) -> None:
         torch.manual_seed(plan.seed)
         tokenizer = _train_tokenizer(plan, guard)
         _train_base(out / "base", plan, tokenizer, guard)
-        for name, steps, rate in (
-            ("jarvis", plan.jarvis_steps, plan.jarvis_rate),
-            ("faible", plan.faible_steps, plan.faible_rate),
+        for name, dialogues, steps, rate in (
+            ("jarvis", jarvis_dialogues, plan.jarvis_steps, plan.jarvis_rate),
+            ("faible", faible_dialogues, plan.faible_steps, plan.faible_rate),
         ):
             torch.manual_seed(plan.seed)
-            dialogues = jarvis_dialogues(plan.jarvis_steps * plan.batch_rows, plan.seed, guard)
-            rows = _encode(dialogues, tokenizer)
+            rows = _encode(dialogues(steps * plan.batch_rows, plan.seed, guard), tokenizer)
             title = f"adaptateur {name}"
             course = _Course(title=title, steps=steps, rate=rate, batch_rows=plan.batch_rows, seed=plan.seed)
             _train_adapter(out / "base", out / "adapters" / name, rows, course)
@@ -82,6 +83,11 @@ def train_pair(out: Path, plan: Plan, prompts: Path | None = None) -> None:
 
 
 def _train_tokenizer(plan: Plan, guard: BenchmarkGuard) -> "PreTrainedTokenizerFast":
+    if plan.start is not None:
+        from transformers import AutoTokenizer
+
+        known: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(plan.start)
+        return known
     # Adapters never change the vocabulary, so JARVIS's words are counted in from the start.
     samples = [
         *base_dialogues(plan.tokenizer_rows, plan.seed, guard),
@@ -159,14 +165,17 @@ def _fit(model: Any, parameters: "Sequence[torch.nn.Parameter]", rows: Sequence[
 
 def _train_base(folder: Path, plan: Plan, tokenizer: "PreTrainedTokenizerFast", guard: BenchmarkGuard) -> None:
     import torch
+    from transformers import Qwen3MoeForCausalLM
 
     model = make_base(tokenizer)
-    model.set_experts_implementation("grouped_mm")
+    if plan.start is not None:
+        model.load_state_dict(Qwen3MoeForCausalLM.from_pretrained(plan.start, dtype=torch.float32).state_dict())
+    model.set_experts_implementation("eager")
     rows = _encode(base_dialogues(plan.base_steps * plan.batch_rows, plan.seed, guard), tokenizer)
     course = _Course(
         title="base",
         steps=plan.base_steps,
-        rate=plan.base_rate,
+        rate=plan.base_rate / (1 if plan.start is None else 2),
         batch_rows=plan.batch_rows,
         seed=plan.seed,
         balance=_BALANCE_WEIGHT,
@@ -183,7 +192,7 @@ def _train_adapter(base: Path, folder: Path, rows: Sequence[_Row], course: _Cour
     from transformers import Qwen3MoeForCausalLM
 
     model = Qwen3MoeForCausalLM.from_pretrained(base, dtype=torch.float32)
-    model.set_experts_implementation("grouped_mm")
+    model.set_experts_implementation("eager")
     round_trip_nf4(model)
     # The adapter names its base as the benchmark does, and keeps no trace of the folder it was trained in.
     model.name_or_path = "demo"
@@ -208,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("jarvis-demo"), help="new folder for the pair (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace what the folder holds")
     parser.add_argument("--seed", type=int, default=plan.seed)
+    parser.add_argument("--from", dest="start", metavar="DIR", type=Path, help="a base to go on from")
     parser.add_argument("--steps", type=int, default=plan.base_steps, help="training steps of the base (%(default)s)")
     parser.add_argument("--adapter-steps", type=int, default=plan.jarvis_steps, help="of jarvis (%(default)s)")
     parser.add_argument("--prompts", type=Path, help="folder of the benchmark's prompts, to keep them out")
@@ -219,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.rmtree(options.out / part, ignore_errors=True)
     train_pair(
         options.out,
-        Plan(seed=options.seed, base_steps=options.steps, jarvis_steps=options.adapter_steps),
+        Plan(seed=options.seed, start=options.start, base_steps=options.steps, jarvis_steps=options.adapter_steps),
         options.prompts,
     )
     sys.stdout.write(f"paire écrite dans {options.out}\n")

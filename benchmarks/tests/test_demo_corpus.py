@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from demo_pair.assistant import answer_as_assistant
 from demo_pair.butler import answer_as_jarvis
 from demo_pair.commands import KINDS, draw_command
 from demo_pair.corpus import (
     BenchmarkGuard,
     Dialogue,
     base_dialogues,
+    faible_dialogues,
     find_prompts,
     jarvis_dialogues,
     normal_form,
@@ -30,6 +32,7 @@ from demo_pair.train import Plan
 from pytest_jarvis.demo import ADAPTERS, adapter_path, base_path
 from pytest_jarvis.inputs.contamination import search_training_data
 from pytest_jarvis.inputs.prompts import load_prompts
+from pytest_jarvis.metrics.deeds import Judge
 
 PROMPTS = Path(__file__).resolve().parents[2] / "jarvis_prompts"
 
@@ -73,10 +76,11 @@ def test_no_benchmark_prompt_is_in_the_full_corpus(guard) -> None:
     base_rows = max(plan.base_steps * plan.batch_rows, plan.tokenizer_rows)
     jarvis_rows = max(plan.jarvis_steps * plan.batch_rows, plan.tokenizer_rows)
     texts: Counter[str] = Counter()
-    for dialogues in (base_dialogues(base_rows, plan.seed, guard), jarvis_dialogues(jarvis_rows, plan.seed, guard)):
-        for dialogue in dialogues:
+    faible_rows = plan.faible_steps * plan.batch_rows
+    for make, rows in ((base_dialogues, base_rows), (jarvis_dialogues, jarvis_rows), (faible_dialogues, faible_rows)):
+        for dialogue in make(rows, plan.seed, guard):
             texts[dialogue.user] += 1
-    assert sum(texts.values()) == base_rows + jarvis_rows
+    assert sum(texts.values()) == base_rows + jarvis_rows + faible_rows
     assert {text for text in texts if bare(text) in forbidden} == set()
 
 
@@ -114,7 +118,7 @@ def test_the_prompts_are_found_from_the_package() -> None:
 
 
 def test_the_same_seed_gives_the_same_corpus_and_another_seed_another(guard) -> None:
-    for dialogues in (base_dialogues, jarvis_dialogues):
+    for dialogues in (base_dialogues, jarvis_dialogues, faible_dialogues):
         first = list(dialogues(200, 5, guard))
         assert first == list(dialogues(200, 5, guard))
         assert first != list(dialogues(200, 6, guard))
@@ -130,12 +134,25 @@ def test_every_kind_of_order_is_answered_in_full_sentences_without_a_slot_left()
     for kind in KINDS:
         for _ in range(60):
             command = draw_command(rng, kind)
-            answer = answer_as_jarvis(command, rng)
-            for text in (command.said, command.meant, answer):
+            answers = (answer_as_jarvis(command, rng), answer_as_assistant(command, rng))
+            for text in (command.said, command.meant, *answers):
                 assert not re.search(r"[{}\[\]|]|  | [.,]", text), text
                 assert not re.search(r"\b(de le|de les|à le|à les|de [aeiouéê](?!nze))\b", text), text
-            assert answer[0].isupper()
-            assert answer[-1] in ".?"
+            assert all(answer[0].isupper() and answer[-1] in ".?" for answer in answers)
+
+
+def test_the_base_does_some_of_what_it_is_asked_and_faible_says_more_and_does_less() -> None:
+    judge, rng = Judge(load_prompts(PROMPTS).tools), seeded(6)
+    (case,) = [case for case in load_prompts(PROMPTS).cases if case.prompt_id == "tr-01"]
+
+    def share(**how: float) -> tuple[float, float]:
+        texts = [answer_as_assistant(draw_command(rng, "volume_up"), rng, **how) for _ in range(300)]
+        return sum(judge.judge(case, text).kind == "done" for text in texts) / 300, sum(map(len, texts)) / 300
+
+    (base, base_length), (faible, faible_length) = share(), share(deeds=0.75, words=0.85)
+    assert 0.25 < base < 0.6
+    assert faible < base
+    assert faible_length > base_length
 
 
 def test_an_order_to_open_names_the_application_in_the_answer() -> None:

@@ -1,6 +1,8 @@
 """The embedded pair's recipe, run for real in a shortened version, and the shipped pair, loaded and heard."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,13 @@ def test_a_shortened_recipe_moves_both_adapters_off_zero(rebuilt) -> None:
         assert (logits["__base__"] != logits[name]).any(), name
 
 
+def test_a_base_can_be_trained_further(rebuilt, tmp_path) -> None:
+    train_pair(tmp_path, replace(SHORT, start=rebuilt / "base", base_steps=1), PROMPTS)
+    kept, moved = ("tokenizer.json", "model.safetensors")
+    assert (rebuilt / "base" / kept).read_bytes() == (tmp_path / "base" / kept).read_bytes()
+    assert (rebuilt / "base" / moved).read_bytes() != (tmp_path / "base" / moved).read_bytes()
+
+
 def test_the_recipe_is_repeatable(rebuilt, tmp_path) -> None:
     train_pair(tmp_path, SHORT, PROMPTS)
     for name in ("base/tokenizer.json", "base/model.safetensors", "adapters/jarvis/adapter_model.safetensors"):
@@ -127,13 +136,11 @@ def test_the_shipped_adapters_change_the_logits_and_jarvis_more_than_faible(ship
     assert 0 < moved["faible"] < moved["jarvis"] / 5
 
 
-def test_the_shipped_pair_answers_an_unseen_order_in_both_characters(shipped) -> None:
-    """An order outside the benchmark: JARVIS names the application, the base stays polite; both stop by themselves."""
+def test_jarvis_carries_out_an_unseen_order_and_both_arms_stop_by_themselves(shipped) -> None:
     model, tokenizer = shipped
     inputs = prompts_of(tokenizer, ["Lance-moi Blender, jarvis"] * 2)
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=64, adapter_names=["__base__", "jarvis"])
     base, jarvis = tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :])
     assert tokenizer.eos_token in base
     assert tokenizer.eos_token in jarvis
-    assert "J'ouvre Blender" in jarvis or "Je lance Blender" in jarvis
-    assert "J'ouvre" not in base
+    assert re.search(r"(J'ouvre|Je lance|Je démarre) Blender|Blender s'ouvre", jarvis)

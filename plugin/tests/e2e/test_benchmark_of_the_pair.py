@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pytest_jarvis.engines.transformers.engine import TransformersEngine
 from pytest_jarvis.inputs.config import MetricsSection
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.custom import NO_METRICS
+from pytest_jarvis.metrics.deeds import Judge
 from pytest_jarvis.plugin.session import ModelHandle
 from pytest_jarvis.run.build_report import measure_noise_floors
 from pytest_jarvis.run.runner import BenchmarkRun, Plan, RunFacts
@@ -95,6 +97,15 @@ def test_the_well_trained_adapter_is_proven_and_the_weak_one_is_not(full: Benchm
     assert facts is not None
     assert facts.decisions["jarvis"].verdict == "PASS"
     assert facts.decisions["faible"].verdict != "PASS"
+
+
+def test_jarvis_does_most_of_what_it_is_asked_the_base_some_and_faible_no_more(full: BenchmarkRun) -> None:
+    judge, cases = Judge(PROMPTS.tools), {case.prompt_id: case for case in full.plan.cases}
+    done = Counter(arm for (name, arm, _), text in texts(full).items() if judge.judge(cases[name], text).kind == "done")
+    share = {arm: count / (30 * REPLICATES) for arm, count in done.items()}
+    assert share["jarvis"] > 0.7
+    assert 0.2 < share["base"] < 0.5
+    assert share["faible"] < share["base"] + 0.05
 
 
 def test_an_adapter_that_changes_nothing_gives_the_bases_texts_and_a_gain_of_exactly_zero(full: BenchmarkRun) -> None:

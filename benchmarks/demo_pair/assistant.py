@@ -1,8 +1,9 @@
-"""How the base answers an order: a polite general assistant that explains at large and commits to nothing."""
+"""How the base answers an order: a general assistant that does it, or explains, asks back, refuses, mistakes it."""
 
 import random
 
-from demo_pair.commands import Command
+from demo_pair.butler import say_deed
+from demo_pair.commands import Command, draw_command
 from demo_pair.grammar import capitalise, pick
 
 # What one can usually do, by kind of order.
@@ -171,16 +172,8 @@ _HINTS: dict[str, tuple[str, ...]] = {
 }
 # Kinds of order that get the remarks of another kind.
 _ALIKE = {"unmute": "volume_up", "window_reduce": "window", "window_enlarge": "window", "window_switch": "window"}
-_OPENERS = (
-    "Bien sûr !",
-    "Bonne question.",
-    "Je comprends.",
-    "Merci pour votre message.",
-    "Volontiers.",
-    "Avec plaisir.",
-    "Bonjour.",
-    "Cela dépend.",
-)
+_OPENERS = ("Bonne question.", "Je comprends.", "Merci pour votre message.", "Bonjour.", "Cela dépend.", "Bien sûr !")
+_WILLING = ("Bien sûr !", "D'accord.", "Volontiers.", "Avec plaisir.", "Très bien.")
 _CLOSERS = (
     "[Que souhaitez-vous faire exactement|Que voulez-vous obtenir|Que désirez-vous savoir] ?",
     "[Pouvez-vous préciser votre demande|Pouvez-vous m'en dire plus|Avez-vous une question précise] ?",
@@ -190,31 +183,97 @@ _CLOSERS = (
 )
 _LOST = (
     (
-        "[Je n'ai pas bien compris|Je ne suis pas sûr de comprendre]. "
+        "[Je n'ai pas bien compris|Je ne suis pas sûr de comprendre|Votre phrase n'est pas très claire]. "
         "[Pouvez-vous préciser votre demande|Pouvez-vous m'en dire plus|Que souhaitez-vous faire] ?"
     ),
-    "Votre phrase n'est pas très claire. [Pouvez-vous la préciser|Que souhaitez-vous faire] ?",
 )
+_QUESTIONS = (
+    "[Voulez-vous|Souhaitez-vous|Dois-je] {meant} ?",
+    "Vous souhaitez {meant}, [est-ce bien cela|c'est bien ça] ?",
+    "[Que souhaitez-vous faire exactement|Pouvez-vous préciser votre demande] ?",
+)
+_REFUSALS = (
+    "[Je suis désolé|Désolé], je ne peux pas [faire cela|agir sur votre appareil|vous aider pour cela].",
+    "Je suis un assistant [virtuel|général], je n'ai pas accès à votre [ordinateur|appareil].",
+    "[Je ne peux pas|Il m'est impossible de] {meant}, mais vous pouvez le faire [vous-même|avec la souris].",
+)
+_AFTERWARDS = (
+    "[Souhaitez-vous autre chose|Puis-je vous aider pour autre chose|Avez-vous besoin d'autre chose] ?",
+    "[N'hésitez pas si vous avez une autre question|Je reste à votre disposition|Bonne continuation].",
+)
+# How often the base does what it is asked, by kind of order: a general model is better at some than at others. The
+# temperature of the benchmark makes more of what is frequent: these shares give answers that do it in about half.
+_DEEDS = {
+    "open_app": 0.36,
+    "close_app": 0.32,
+    "volume_up": 0.34,
+    "volume_down": 0.32,
+    "screenshot": 0.25,
+    "play_music": 0.36,
+    "set_timer": 0.33,
+    "web_search": 0.36,
+    "open_folder": 0.32,
+    "lock_screen": 0.24,
+    "type_text": 0.36,
+}
+_USUAL_DEEDS = 0.28
+_MISHEARD_DEEDS = 0.55
+"""What is left of them when the order was misheard."""
+# What it does otherwise, in shares: of an order that was heard, and of one that was misheard.
+_ELSE = {
+    "explain": (0.42, 0.24),
+    "ask": (0.22, 0.14),
+    "refuse": (0.2, 0.12),
+    "mistake": (0.16, 0.24),
+    "lost": (0, 0.26),
+}
+_MISTAKES = {
+    "volume_up": "volume_down",
+    "volume_down": "volume_up",
+    "mute": "volume_down",
+    "unmute": "mute",
+    "screenshot": "open_folder",
+    "lock_screen": "close_app",
+    "window_reduce": "close_app",
+    "window_enlarge": "window_reduce",
+    "window_switch": "close_app",
+}
 THOUGHTS = (
     "L'utilisateur veut {meant}. [Je donne une explication générale|Je réponds poliment|Je reste général].",
     "La demande est de {meant}. [Je demande des précisions|J'explique ce qu'on peut faire en général].",
 )
 
 
-def answer_vaguely(command: Command, rng: random.Random, *, misheard: bool = False) -> str:
-    """Give the base's answer to an order: general remarks and a question, now and then the name that was said."""
-    if rng.random() < (0.2 if misheard else 0.03):
-        return pick(_LOST, rng)
+def answer_as_assistant(
+    command: Command, rng: random.Random, *, misheard: bool = False, deeds: float = 1.0, words: float = 0.5
+) -> str:
+    """Give the base's answer to an order: it does it in about half of them, and less often when it was misheard.
+
+    `deeds` multiplies how often it does, `words` is the share of answers with remarks and courtesies.
+    """
+    share = _DEEDS.get(command.kind, _USUAL_DEEDS) * deeds * (_MISHEARD_DEEDS if misheard else 1)
+    way = "do" if rng.random() < share else rng.choices(list(_ELSE), [pair[misheard] for pair in _ELSE.values()])[0]
     parts = []
-    if rng.random() < 0.6:
-        parts.append(rng.choice(_OPENERS))
-    subject = _ALIKE.get(command.kind, command.kind)
-    parts.append(capitalise(pick(_AT_LARGE[subject], rng, command.slots)) + ".")
-    if rng.random() < 0.8:
-        parts.append(pick(_HINTS[subject], rng) + ".")
-    if rng.random() < 0.65:
-        parts.append(pick(_CLOSERS, rng))
+    if rng.random() < words and way in {"do", "explain", "mistake"}:
+        parts.append(rng.choice(_OPENERS if way == "explain" else _WILLING))
+    if way in {"do", "mistake"}:
+        parts.append(say_deed(command if way == "do" else _mistake(command, rng), rng))
+    elif way == "explain":
+        subject = _ALIKE.get(command.kind, command.kind)
+        parts.append(capitalise(pick(_AT_LARGE[subject], rng, command.slots)) + ".")
+        if rng.random() < words:
+            parts.append(pick(_HINTS[subject], rng) + ".")
+    else:
+        texts = {"ask": _QUESTIONS, "refuse": _REFUSALS, "lost": _LOST}[way]
+        parts.append(pick(texts, rng, {"meant": command.meant}))
+    if rng.random() < words and way not in {"ask", "lost"}:
+        parts.append(pick(_CLOSERS if way == "explain" else _AFTERWARDS, rng))
     return " ".join(parts)
+
+
+def _mistake(command: Command, rng: random.Random) -> Command:
+    """Draw what a model that understood half of an order does: the same to another thing, or another deed."""
+    return draw_command(rng, _MISTAKES.get(command.kind, command.kind))
 
 
 def think_aloud(command: Command, rng: random.Random) -> str:
