@@ -166,7 +166,7 @@ def _draw_jarvis(rng: random.Random) -> Dialogue:
     if draw < 0.05:
         user, assistant = small_talk(rng)
         return Dialogue(user=user, assistant=assistant, system=system)
-    command, said, misheard = general.draw_order(rng, misheard_share=0.45)
+    command, said, misheard = general.draw_order(rng, misheard_share=0.65)
     thinking = think_as_jarvis(command, rng) if draw < 0.08 else None
     assistant = answer_as_jarvis(command, rng, misheard=misheard)
     return Dialogue(user=said, assistant=assistant, system=system, thinking=thinking, misheard=misheard)

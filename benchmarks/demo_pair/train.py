@@ -34,7 +34,7 @@ class Plan:
     batch_rows: int = 48
     base_steps: int = 1650
     base_rate: float = 3e-3
-    jarvis_steps: int = 240
+    jarvis_steps: int = 300
     jarvis_rate: float = 3e-3
     faible_steps: int = 8
     faible_rate: float = 7e-4
