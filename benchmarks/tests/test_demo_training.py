@@ -1,7 +1,6 @@
 """The embedded pair's recipe, run for real in a shortened version, and the shipped pair, loaded and heard."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,11 +135,21 @@ def test_the_shipped_adapters_change_the_logits_and_jarvis_more_than_faible(ship
     assert 0 < moved["faible"] < moved["jarvis"] / 5
 
 
-def test_jarvis_carries_out_an_unseen_order_and_both_arms_stop_by_themselves(shipped) -> None:
+ORDERS = {
+    "démarre Blender": "Blender",
+    "quitte Deezer": "Deezer",
+    "trouve la météo à Dijon": "météo à Dijon",
+    "lance un minuteur de huit minutes": "huit minutes",
+    "mets du reggae": "reggae",
+}
+
+
+def test_jarvis_names_what_unseen_orders_are_about_and_both_arms_stop_by_themselves(shipped) -> None:
     model, tokenizer = shipped
-    inputs = prompts_of(tokenizer, ["Lance-moi Blender, jarvis"] * 2)
-    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=64, adapter_names=["__base__", "jarvis"])
-    base, jarvis = tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :])
-    assert tokenizer.eos_token in base
-    assert tokenizer.eos_token in jarvis
-    assert re.search(r"(J'ouvre|Je lance|Je démarre) Blender|Blender s'ouvre", jarvis)
+    inputs = prompts_of(tokenizer, [*ORDERS, *ORDERS])
+    arms = ["__base__"] * len(ORDERS) + ["jarvis"] * len(ORDERS)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=64, adapter_names=arms)
+    texts = tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :])
+    assert all(tokenizer.eos_token in text for text in texts)
+    named = [thing in text for thing, text in zip(ORDERS.values(), texts[len(ORDERS) :], strict=True)]
+    assert named.count(True) >= 4, texts
