@@ -97,7 +97,7 @@ NoteCode = Literal[
     "scripted", "no_gpu", "kept_dequantized", "experts_packed", "experts_unpacked", "steps_not_recorded", "same_bits",
     "same_bits_of_probes", "batch_changes_bits", "batch_changes_tokens", "separate_passes", "longer_than_positions",
     "adapter_inert", "base_moved", "adapter_of_other_base", "adapter_template",
-    "adapter_tokenizer", "adapter_keys_unknown", "server_unmeasured",
+    "quantized_twice", "dequantized_gguf", "adapter_tokenizer", "adapter_keys_unknown", "server_unmeasured",
     "seeds_ignored", "seeds_hold_alone", "seeds_unseen", "no_samplers", "no_thinking_switch", "no_token_count",
     "no_embedding_model", "cosine_not_measured", "answer_under_reasoning",
     # Notes of the run.
@@ -303,7 +303,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The base, and how to load it or reach its server: what the configuration and an engine share."""
 
     base_model_id: Annotated[str, msgspec.Meta(min_length=1)] = "demo"
-    """The base: a folder, a hub id, or `demo`, the embedded one."""
+    """The base: a folder, a hub id, a `.gguf`, or `demo`, the embedded one."""
     quantization: Literal["nf4", "fp4", "none"] = "nf4"
     """`nf4` or `fp4`: 4 bits, experts included; `none`: unquantised, in 16 bits."""
     double_quant: bool = True

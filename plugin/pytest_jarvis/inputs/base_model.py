@@ -6,15 +6,17 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
+from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_plain, read_header, read_layout, shapes_of
 
-Place = Literal["demo", "folder", "cache", "absent", "impossible"]
+Place = Literal["demo", "folder", "gguf", "cache", "absent", "impossible"]
 
 
 class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all of its weight files exist."""
     size_bytes: int
     """Size of the weight files that exist."""
+    gguf: Path | None = None
+    """The GGUF that `folder` is dequantised from; the folder is None before its first load."""
 
     @property
     def quantized_by(self) -> str | None:
@@ -90,6 +94,28 @@ def read_vocabulary(folder: Path) -> Mapping[str, int]:
     return {**(found or {}), **{one["content"]: one["id"] for one in added or ()}}
 
 
+def find_gguf(name: Path) -> Path | None:
+    """Return the GGUF that is a file, or the only one of a folder without a `config.json`; None without any.
+
+    Raises InputError for a folder with several, and for a file in parts.
+    """
+    found = [name] if name.suffix.lower() == ".gguf" and name.is_file() else []
+    if name.is_dir() and not (name / "config.json").is_file():
+        found = sorted(file for file in name.iterdir() if file.suffix.lower() == ".gguf")
+    if found and re.search(r"-\d+-of-\d+$", found[0].stem):
+        raise InputError(f"{name}: {found[0].name} is a part of a GGUF; join them (llama-gguf-split --merge)")
+    if len(found) > 1:
+        raise InputError(f"{name}: it holds {len(found)} GGUF files; name one of them: {found[0]}")
+    return found[0] if found else None
+
+
+def gguf_cache(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for the dequantised model of a GGUF file, by the file's place, size and time of change."""
+    status = file.stat()
+    key = sha256(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
+    return Path(environment.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pytest-jarvis" / "gguf" / key / file.stem
+
+
 def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
     """Return the files of the base `name`; `cache` is the hub's folder of downloads."""
     if name == "demo":
@@ -97,6 +123,8 @@ def find_base(name: str, revision: str | None, cache: Path) -> BaseFiles:
 
         return _inspect("demo", base_path())
     folder = Path(name).expanduser()
+    if (found := _find_dequantized(folder)) is not None:
+        return found
     if folder.is_dir():
         return _inspect("folder", folder)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or "\\" in name:
@@ -122,6 +150,19 @@ def plain_shapes(name: str, revision: str | None = None) -> Shapes:
     except (OSError, RuntimeError, WeightsError):  # no such user, unreadable, or cut
         return {}
     return found
+
+
+def _find_dequantized(name: Path) -> BaseFiles | None:
+    try:
+        gguf = find_gguf(name)
+    except InputError:
+        return None  # in parts, or one of several: no model
+    if gguf is None:
+        return None
+    place, size = gguf_cache(gguf), gguf.stat().st_size
+    if place.is_dir():
+        return msgspec.structs.replace(_inspect("gguf", place), gguf=gguf)
+    return BaseFiles(place="gguf", folder=None, config=None, whole=False, size_bytes=size, gguf=gguf)
 
 
 def fits_base(stated: str | None, base: str) -> bool:
@@ -178,7 +219,7 @@ def _inspect(place: Place, folder: Path) -> BaseFiles:
 
 def names_other_base(stated: str | None, base: str) -> bool:
     """Return whether an adapter names another base than a folder, whose own name proves nothing."""
-    return stated is not None and Path(base).expanduser().is_dir() and plain_name(stated) != plain_name(base)
+    return stated is not None and Path(base).expanduser().exists() and plain_name(stated) != plain_name(base)
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -282,13 +323,14 @@ def may_fit(stated: str | None, base: str) -> bool:
         return stated == base
     if other_model(stated, base) is not None:
         return False
-    return Path(base).expanduser().is_dir() or plain_name(stated) == plain_name(base)
+    return Path(base).expanduser().exists() or plain_name(stated) == plain_name(base)
 
 
 def plain_name(name: str) -> str:
     """Return the last part of a path or hub id in lower case, without suffixes of quantisation."""
     cached = re.search(r"models--[^/\\]+?--([^/\\]+)[/\\]snapshots", name)
     last = cached.group(1) if cached else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    last = re.sub(r"([-.](i?q\d\w*|bf16|f16|f32))?\.gguf$", "", last, flags=re.IGNORECASE)
     return re.sub(r"(-(unsloth|bnb|4bit|8bit|nf4|int4|int8|fp8|bf16|fp16))+$", "", last.lower())
 
 

@@ -150,6 +150,11 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(nearest_existing(folder)).free
 
 
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed."""
+    return _version(package) is not None
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -314,6 +314,10 @@ def _files(setup: _Setup, base: BaseFiles, shapes: Shapes | None, cache: Path) -
     name = setup.conf.model.base_model_id
     values: dict[str, object] = {"model": name, "place": base.place, "size_bytes": base.size_bytes}
     values["folder"] = None if base.folder is None else str(base.folder)
+    if base.gguf is not None:
+        command = None if environment.is_installed("gguf") else INSTALL.format(extra="gguf")
+        text = french.gguf(name, base.size_bytes, str(base.folder) if base.folder else None, lacking=bool(command))
+        return _finding(6, "model.files", "error" if command else "ok", text, command, **values)
     whole = base.whole and base.config is not None
     if whole or base.place not in {"absent", "cache"}:
         return _finding(6, "model.files", "ok" if whole else "error", french.files(name, base), **values)

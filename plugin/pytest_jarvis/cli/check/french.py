@@ -158,6 +158,13 @@ def files(model: str, base: BaseFiles) -> str:
     return f"modèle : {model}, {size(base.size_bytes)} dans {base.folder}"
 
 
+def gguf(model: str, size_bytes: int, folder: str | None, *, lacking: bool) -> str:
+    said = f"modèle : {model}, un GGUF ({size(size_bytes)})"
+    if lacking:
+        return f"{said}, et il manque gguf pour le lire"
+    return f"{said}, déjà relu en 16 bits dans {folder}" if folder else f"{said}, qui sera relu une fois en 16 bits"
+
+
 def no_quantizer(method: str, missing: Sequence[str]) -> str:
     return f"modèle : ses poids sont quantifiés par {method}, et il manque {', '.join(missing)} pour les lire"
 

@@ -39,6 +39,7 @@ from pytest_jarvis.engines.transformers.loading.chat import Chat, compare_templa
 from pytest_jarvis.engines.transformers.loading.sources import (
     BaseFiles,
     IdentityBuilder,
+    dequantize_gguf,
     device_kinds,
     find_source,
     is_small,
@@ -65,6 +66,7 @@ from pytest_jarvis.types import (
     Identity,
     ModelSpec,
     Note,
+    NoteCode,
     Request,
     Response,
 )
@@ -90,6 +92,8 @@ class TransformersEngine:
         self._settings = settings
         refuse_missing_packages()
         self._source = find_source(spec)
+        with loading.quiet_libraries(spec.log_level):
+            self._gguf_types = dequantize_gguf(self._source)
         base_files = list_files(Path(self._source.location))
         files = read_adapters(spec.adapters, allow_inert=spec.allow_inert_adapter)
         with loading.quiet_libraries(spec.log_level):
@@ -368,6 +372,9 @@ class TransformersEngine:
             yield Note("no_gpu")
         if self._cached_bytes:
             yield Note("kept_dequantized", {"megabytes": round(self._cached_bytes / 1e6)})
+        if self._gguf_types:
+            code: NoteCode = "quantized_twice" if self._coverage.share_4bit else "dequantized_gguf"
+            yield Note(code, {"types": ", ".join(self._gguf_types)})
         yield from self._gpu_notes()
         yield from self.batch_invariance.notes()
         positions = getattr(self._base.model.config, "max_position_embeddings", None)

@@ -200,7 +200,9 @@ def leak_lines(found: Contamination, texts: Mapping[str, str]) -> list[str]:
     return [*lines, word(end, leaks=len(found.leaks), prompts=found.prompts, texts=found.texts)]
 
 
-BESIDE_VERDICT: Final = frozenset({"adapter_of_other_base", "adapter_template", "adapter_tokenizer"})
+BESIDE_VERDICT: Final = frozenset(
+    {"adapter_of_other_base", "adapter_template", "adapter_tokenizer", "quantized_twice", "dequantized_gguf"}
+)
 """Notes of an engine that may be why a verdict is what it is."""
 
 

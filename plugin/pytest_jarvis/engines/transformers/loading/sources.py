@@ -7,12 +7,17 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from pytest_jarvis.engines.base import Digest, key_settings
+from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.base_model import find_gguf, gguf_cache
 from pytest_jarvis.types import BASE_ARM, EngineError, GenerationSettings, Identity, ModelSpec, Request
 
 DEMO: Final = "demo"
@@ -28,6 +33,8 @@ class Source:
     location: str
     display_name: str
     is_demo: bool
+    gguf: Path | None = None
+    """The GGUF file that `location` is, or will be, dequantised from."""
     cached_only: bool = False
     """Whether to take a hub id's files from the cache, because the hub cannot be reached."""
 
@@ -44,6 +51,12 @@ def find_source(spec: ModelSpec) -> Source:
             )
         return Source(location=str(base_path()), display_name=DISPLAY_NAME, is_demo=True)
     folder = Path(name).expanduser()
+    try:
+        gguf = find_gguf(folder)
+    except InputError as error:
+        raise EngineError(str(error)) from error
+    if gguf is not None:
+        return Source(location=str(gguf_cache(gguf)), display_name=name, is_demo=False, gguf=gguf)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise EngineError(
@@ -65,6 +78,54 @@ def find_source(spec: ModelSpec) -> Source:
             f"give a folder, or '{DEMO}'"
         )
     return Source(location=name, display_name=name, is_demo=False, cached_only=True)
+
+
+def dequantize_gguf(source: Source) -> tuple[str, ...]:
+    """Write the model of a GGUF file to the source's folder in bfloat16, once; return its quantised types.
+
+    Empty for a source of another kind, and for a GGUF of plain numbers. Raises EngineError for a file that transformers
+    cannot read, and without the package that reads it.
+    """
+    if source.gguf is None:
+        return ()
+    folder, name = Path(source.location), source.display_name
+    if not folder.is_dir():
+        if find_spec("gguf") is None:
+            raise EngineError(f"{name}: to read a GGUF needs the package gguf: pip install 'pytest-jarvis[gguf]'")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            try:
+                # transformers shows its progress whatever it is told.
+                with redirect_stderr(StringIO()):
+                    _write_dequantized(source.gguf, Path(scratch) / folder.name)
+            except Exception as error:  # the readers of files raise their own, and bare `Exception`
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                raise EngineError(
+                    f"{name}: {source.gguf.name} cannot be read as a GGUF of a model that transformers knows "
+                    f"({reason}); download it again, or serve it with llama.cpp (--jarvis-engine server)"
+                ) from error
+            (Path(scratch) / folder.name).rename(folder)
+    types: list[str] = json.loads((folder / _GGUF_TYPES).read_text(encoding="utf-8"))
+    return tuple(types)
+
+
+def _write_dequantized(file: Path, folder: Path) -> None:
+    import torch
+    from gguf import GGUFReader
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    kinds = {tensor.tensor_type.name for tensor in GGUFReader(file).tensors}
+    named: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    AutoTokenizer.from_pretrained(**named).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(**named, dtype=torch.bfloat16)
+    # transformers refuses to save a model that it says is quantised, which this one no longer is.
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    model.save_pretrained(folder)
+    (folder / _GGUF_TYPES).write_text(json.dumps(sorted(kinds - {"F16", "BF16", "F32", "F64"})), encoding="utf-8")
+
+
+_GGUF_TYPES: Final = "gguf_types.json"
 
 
 def _is_hub_reachable() -> bool:

@@ -134,7 +134,7 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> Note | None:
             f"{source.display_name!r}: {difference}; choose its own base, or, if it belongs to this one, correct "
             f"base_model_name_or_path in {adapter.folder / ADAPTER_CONFIG}"
         )
-    expected = DEMO if source.is_demo else source.location
+    expected = DEMO if source.is_demo else source.location if source.gguf is None else str(source.gguf)
     if plain_name(stated) == (DEMO if source.is_demo else plain_name(expected)):
         return None
     if not source.is_demo and stated != DEMO and Path(source.location).is_dir():
