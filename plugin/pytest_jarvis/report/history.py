@@ -69,7 +69,7 @@ class Series:
     prompt_hash: str
     is_real: bool
     differs: tuple[str, ...]
-    """Names of `comparability.series_key` that changed since the previous series; empty in the first."""
+    """Names of `comparison.series_key` that changed since the previous series; empty in the first."""
     entries: tuple[HistoryEntry, ...]
     """Grouped by run."""
 

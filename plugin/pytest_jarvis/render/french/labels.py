@@ -104,9 +104,8 @@ def drop(change: str, p_value: float | None) -> str:
 
 
 def constant_sentence(controls: Controls) -> str:
-    drawn = plural(controls.constants_drawn, "réponse distincte", "réponses distinctes")
-    tried = f"{controls.constants_tried} essayées sur {drawn}"
-    return typeset(f"Meilleure constante : « {shorten(printable(controls.constant_text), 80)} » ({tried}).")
+    text, drawn = shorten(printable(controls.constant_text), 80), controls.constants_drawn
+    return word("labels.constant", text=text, tried=controls.constants_tried, drawn=drawn)
 
 
 def looks(counts: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pytest_jarvis.inputs.adapters import FoundAdapter, Problem
 from pytest_jarvis.render.french.formats import DASH, count_of, plural, printable, size, typeset
-from pytest_jarvis.render.french.words import fill, table
+from pytest_jarvis.render.french.words import fill, table, word
 from pytest_jarvis.types import Note, NoteCode, format_value
 
 
@@ -73,17 +73,10 @@ def path(folder: Path) -> str:
 
 
 def _none_lines(folders: Sequence[Path], absent: Sequence[Path]) -> list[str]:
-    missing = ", ".join(path(folder) for folder in absent)
-    missing_folders = f" (dossiers absents : {missing})" if missing else ""
+    why = word("adapters.absent", folders=", ".join(map(str, absent))) if absent else ""
     if absent and len(absent) == len(folders):
-        missing_folders = " : ce dossier n’existe pas" if len(folders) == 1 else " : aucun de ces dossiers n’existe"
-    return [
-        typeset(f"Aucun adaptateur sous {', '.join(path(folder) for folder in folders)}{missing_folders}"),
-        typeset(
-            "    Ailleurs : pytest-jarvis adapters DOSSIER, ou model.adapter_folders de la configuration. "
-            "Pour en donner un : --jarvis-adapter DOSSIER (demo:jarvis et demo:faible viennent avec le plugin)"
-        ),
-    ]
+        why = word("adapters.all_absent", count=len(folders))
+    return [word("adapters.none", folders=", ".join(map(str, folders)), why=why), word("adapters.elsewhere")]
 
 
 def _facts(adapter: FoundAdapter, digest: str | None) -> str:

@@ -6,18 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.render.french.formats import (
-    DASH,
-    NBSP,
-    count_of,
-    number,
-    percent,
-    plural,
-    printable,
-    seconds,
-    size,
-    typeset,
-)
+from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, printable, seconds, size, typeset
 from pytest_jarvis.render.french.labels import device, model_label, storage
 from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, short_label
 from pytest_jarvis.render.french.notes import french_note
@@ -27,7 +16,7 @@ from pytest_jarvis.stats.ranking import NoiseFloor
 from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription
 
 if TYPE_CHECKING:
-    from pytest_jarvis.run.store import ArmCount, StoreStats
+    from pytest_jarvis.run.store import StoreStats
     from pytest_jarvis.types import StoreProblem
 
 
@@ -52,18 +41,24 @@ def engine_parts(engine: EngineDescription, load_s: float) -> list[str]:
 
 def noise_line(name: str, floor: NoiseFloor) -> str:
     """Return the difference of a metric in an A/A run and its noise floor."""
-    digits, label = digits_of_noise(name), short_label(find_spec(name))
-    seen = number(floor.difference.difference, digits)
-    return (
-        f"{label:<22} écart vu {seen:>8}   plancher ± {number(floor.floor, digits)} (± {percent(floor.relative_floor)})"
+    digits = digits_of_noise(name)
+    return word(
+        "session.noise_floor",
+        label=short_label(find_spec(name)),
+        seen=number(floor.difference.difference, digits),
+        floor=number(floor.floor, digits),
+        share=floor.relative_floor,
     )
 
 
 def failure_line(failure: FailureRow) -> str:
-    stage = table("labels.stages").get(failure.stage, failure.stage)
-    return typeset(
-        f"échec {failure.prompt_id} ({failure.arm}, réponse {failure.replicate + 1}), étape {stage} : "
-        f"{printable(french_note(failure.reason))}"
+    return word(
+        "session.failure",
+        prompt=failure.prompt_id,
+        arm=failure.arm,
+        number=failure.replicate + 1,
+        stage=table("labels.stages").get(failure.stage, failure.stage),
+        reason=french_note(failure.reason),
     )
 
 
@@ -107,34 +102,25 @@ def problem_sentence(problem: StoreProblem) -> str:
 
 def reused_sentence(reused: Mapping[str, int], generated: Mapping[str, int]) -> str:
     """Return the reused responses of each arm; empty for none."""
-    if not any(reused.values()):
-        return ""
-    arms = ", ".join(
-        f"{arm} {count_of(count)}/{count_of(count + generated.get(arm, 0))}" for arm, count in reused.items()
-    )
-    return typeset(f"{arms} ; leurs durées sont celles du premier tirage")
+    arms = (f"{arm} {count_of(count)}/{count_of(count + generated.get(arm, 0))}" for arm, count in reused.items())
+    return word("store.reused", arms=", ".join(arms)) if any(reused.values()) else ""
 
 
 def stats_lines(stats: StoreStats, path: str) -> list[str]:
-    return [
-        f"Magasin de réponses {path}",
-        f"  {plural(stats.responses, 'réponse')}, {plural(stats.vectors, 'vecteur')}, {size(stats.size_bytes)}",
-        f"  de {_when(stats.oldest)} à {_when(stats.newest)}",
-        *_count_lines("base", stats.bases),
-        *_count_lines("adaptateur", stats.adapters),
+    counts = [
+        word(
+            code, name=one.name, digest=one.digest.removeprefix("sha256:").rpartition("@")[2][:12], count=one.responses
+        )
+        for code, arms in (("store.base", stats.bases), ("store.adapter", stats.adapters))
+        for one in arms
     ]
-
-
-def _count_lines(kind: str, counts: tuple[ArmCount, ...]) -> list[str]:
     return [
-        typeset(f"  {kind} {printable(one.name)} [{_short(one.digest)}] : {plural(one.responses, 'réponse')}")
-        for one in counts
+        word("store.path", path=path),
+        word("store.counted", responses=stats.responses, vectors=stats.vectors, size=size(stats.size_bytes)),
+        word("store.written", oldest=_when(stats.oldest), newest=_when(stats.newest)),
+        *counts,
     ]
 
 
 def _when(moment: float | None) -> str:
     return DASH if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:").rpartition("@")[2][:12]

@@ -24,7 +24,7 @@ from pytest_jarvis.render.french.words import fill, table, word
 from pytest_jarvis.report.schema import Report
 from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
-from pytest_jarvis.stats.gate import AdapterVerdict, GateOutcome, Reason
+from pytest_jarvis.stats.gate import GateOutcome, Reason
 from pytest_jarvis.stats.thresholds import Threshold
 from pytest_jarvis.types import GatePlan, Require
 
@@ -146,17 +146,20 @@ def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
     """Return the verdict of each of several adapters and, with `require`, which had to pass; empty if not judged."""
     if len(gate.adapters) < 2 or gate.verdict in {"NOT_JUDGED", "OFF"}:
         return ""
-    verdicts = [_adapter_verdict(one, place, require) for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])]
-    left = len(gate.adapters) - len(verdicts)
-    more = f" ; … et {left} de plus" if left else ""
-    return typeset(f"{' ; '.join(verdicts)}{more}{table('verdicts.rules')[require] if require else ''}.")
+    verdicts = [
+        f"{one.name} {table('verdicts.adapter_verdicts')[one.verdict]}{_demand(place, require)}"
+        for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])
+    ]
+    if left := len(gate.adapters) - len(verdicts):
+        verdicts.append(word("labels.more_entries", count=left))
+    rule = table("verdicts.rules")[require] if require else ""
+    return typeset(f"{printable(' ; '.join(verdicts))}{rule}.")
 
 
-def _adapter_verdict(one: AdapterVerdict, place: int, require: Require | None) -> str:
-    sentence = f"{printable(one.name)} {table('verdicts.adapter_verdicts')[one.verdict]}"
+def _demand(place: int, require: Require | None) -> str:
     if require != "first":
-        return sentence
-    return f"{sentence} ({'non exigé' if place else 'premier nommé, le seul exigé'})"
+        return ""
+    return word("verdicts.not_demanded") if place else word("verdicts.demanded")
 
 
 def _join_names(names: Sequence[str]) -> str:
