@@ -16,7 +16,7 @@ from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.metrics.custom import NO_METRICS, MetricFaultError, MetricSet
 from pytest_jarvis.plugin.terminal import LiveTerminal, SessionSummary, show_case, verbosity_of, write_summary
 from pytest_jarvis.plugin.workers import DEVICE_KEY, NOTES_KEY, is_worker, tell_controller, worker_count
-from pytest_jarvis.plugin.xdist import Runs, WorkerNotes
+from pytest_jarvis.plugin.xdist import Controller, Runs, WorkerNotes
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.french.notes import french_note
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.inputs.contamination import Contamination
-    from pytest_jarvis.plugin.xdist import Controller
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,10 +20,9 @@ from pytest_jarvis.render.french.words import word
 from pytest_jarvis.render.terminal import MOST_ADAPTERS
 from pytest_jarvis.report.analysis.insights import rank_adapters
 from pytest_jarvis.run.build_report import several_processes
+from pytest_jarvis.types import EngineDescription, Progress, StoreProblem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
     from _pytest._io import TerminalWriter
     from _pytest.capture import CaptureManager
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.report.schema import Report, ResultRow
     from pytest_jarvis.run.settings import Settings
     from pytest_jarvis.stats.gate import GateOutcome
-    from pytest_jarvis.types import EngineDescription, Progress, StoreProblem
 
 
 _TERMINAL_PERIOD_S = 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
@@ -23,16 +24,12 @@ from pytest_jarvis.plugin.workers import (
     refuse_more_workers_than_devices,
     visible_devices,
 )
-from pytest_jarvis.run.benchmark import Group, group_cases, match_tests
-from pytest_jarvis.run.runner import RunFacts
+from pytest_jarvis.run.benchmark import Benchmark, Group, group_cases, match_tests
+from pytest_jarvis.run.runner import BenchmarkRun, Listener, RunFacts
 from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from pytest_jarvis.engines.base import Engine
-    from pytest_jarvis.run.benchmark import Benchmark
-    from pytest_jarvis.run.runner import BenchmarkRun, Listener
 
 
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):

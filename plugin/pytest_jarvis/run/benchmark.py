@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_jarvis.engines.base import Engine
     from pytest_jarvis.run.replay import PromptMatch
     from pytest_jarvis.run.runner import BenchmarkRun, Listener
-    from pytest_jarvis.types import PromptCase
 
 
 class Marker(Protocol):

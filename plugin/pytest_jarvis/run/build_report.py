@@ -16,7 +16,7 @@ import msgspec
 from pytest_jarvis.files import InputError, make_run_folder
 from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.custom import built_in_metrics
-from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE
+from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE, MetricSpec
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
 from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs, pair_values
 from pytest_jarvis.report.analysis.thresholds import judge_rows, measure_controls
@@ -30,6 +30,7 @@ from pytest_jarvis.report.schema import (
     JudgedContamination,
     Machine,
     Metadata,
+    MetricResult,
     Provenance,
     ReplayOf,
     Report,
@@ -42,18 +43,13 @@ from pytest_jarvis.run.rows import Reader, make_scorer
 from pytest_jarvis.stats.decision import Decision, decide
 from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
-from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note, PromptCase
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_jarvis.inputs.contamination import Contamination
-    from pytest_jarvis.metrics.registry import MetricSpec
-    from pytest_jarvis.report.schema import MetricResult
     from pytest_jarvis.run.benchmark import Benchmark
     from pytest_jarvis.run.runner import RunFacts
     from pytest_jarvis.run.settings import Settings
-    from pytest_jarvis.types import PromptCase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
-from pytest_jarvis.render.charts.data import chart_data
-from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, new_figure, plain_style, write_title
+from pytest_jarvis.render.charts.data import ChartData, chart_data
+from pytest_jarvis.render.charts.frame import PAGE, PRINT, Box, Ink, new_figure, plain_style, write_title
 from pytest_jarvis.render.charts.panels import bars_height, draw_bars, draw_histogram, draw_key_numbers
 from pytest_jarvis.render.french.words import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pytest_jarvis.render.charts.data import ChartData
-    from pytest_jarvis.render.charts.frame import Ink
     from pytest_jarvis.report.analysis.insights import Insights
     from pytest_jarvis.report.schema import Report
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from pytest_jarvis.render.charts.data import Bar, BarPanel, Histogram, KeyNumbers
 from pytest_jarvis.render.charts.frame import (
     COLOURS,
     HATCHES,
     Box,
+    Ink,
     axes_in,
     cut,
     legend_height,
@@ -19,18 +22,13 @@ from pytest_jarvis.render.charts.frame import (
     write_ticks,
 )
 from pytest_jarvis.render.french.words import word
+from pytest_jarvis.stats.gate import GateVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
-
-    from pytest_jarvis.render.charts.data import Bar, BarPanel, Histogram, KeyNumbers
-    from pytest_jarvis.render.charts.frame import Ink
-    from pytest_jarvis.stats.gate import GateVerdict
 
 
 _LINES: Final[tuple[tuple[float, tuple[float, ...]], ...]] = (

@@ -13,11 +13,10 @@ from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription
+from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription, StoreProblem
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import StoreStats
-    from pytest_jarvis.types import StoreProblem
 
 
 CASE_HEADS: Final = ("actions faites", "mots-clés", "pertinence")
