@@ -29,3 +29,22 @@ def test_typography_is_added_as_words_are_read() -> None:
 def test_an_unknown_code_is_an_error() -> None:
     with pytest.raises(KeyError):
         word("page.nothing")
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "expected"),
+    [
+        ("labels.from_zero_to", {"most": 0.5}, "de 0 à 0,5"),
+        ("labels.from_zero_to", {"most": None}, "de 0 à –"),
+        ("explanations.noise", {"decoding": 0.25, "prompts": 0.75}, "Le bruit vient pour 25_% du décodage"),
+        ("explanations.detectable", {"gain": 0.081}, "un vrai gain d’au moins +8,1_%."),
+        ("explanations.absolute_seen", {"gain": -0.02, "level": 0.9, "interval": "[a]"}, "vu_: −0,020, intervalle"),
+        ("contamination.more", {"count": 1234}, "… et 1_234 de plus"),
+        ("explanations.regressions", {"count": 1, "prompts": 30}, "1_prompt sur 30 a baissé"),
+        ("explanations.regressions", {"count": 2, "prompts": 30}, "2_prompts sur 30 ont baissé"),
+        ("labels.failed_responses", {"count": 2}, "2_réponses en échec"),
+        ("saved_runs.replay", {"report": "a\x1b[2J\nb"}, "relecture de a[2J b"),
+    ],
+)
+def test_values_are_written_as_french_writes_them(code: str, values: dict[str, object], expected: str) -> None:
+    assert expected in word(code, **values).replace("\u00a0", "_")
