@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import stat
+import threading
+import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -41,21 +45,79 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 """The tokens that tell keys from values in valid JSON."""
 
 
+MOST_BYTES: Final = 16_000_000
+"""Largest file that is read of those that people write."""
+MOST_DATA_BYTES: Final = 2_000_000_000
+"""Largest report, file of answers or of training data."""
+_MOST_PATH, _MOST_NAME = 4095, 255
+"""Longest path, and longest name in one, in bytes: the limits of Linux."""
+_PARSE_S: Final = 5.0
+
+
 class InputError(ValueError):
     """Unusable user input; the message is one sentence with the place and what is allowed."""
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file; raise InputError when it is missing, unreadable or not UTF-8."""
+def text_fault(text: str) -> str | None:
+    """Return why a text can be no name, path or address; None when it can."""
+    if not text.strip():
+        return "expected a value, found nothing (is a variable not set?)"
+    if any(char < " " for char in text):
+        return f"expected no control character such as a line break, found {shorten(repr(text))}"
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        names = [len(name.encode()) for name in re.split(r"[/\\]", text)]
+    except UnicodeEncodeError:
+        return f"expected UTF-8, found {shorten(repr(text))}"
+    if max(names) > _MOST_NAME or sum(names) + len(names) > _MOST_PATH:
+        return f"expected names of at most {_MOST_NAME} bytes and paths of {_MOST_PATH}, found {shorten(repr(text))}"
+    return None
+
+
+@contextmanager
+def time_limit(seconds: float, sentence: str) -> Iterator[None]:
+    """Raise InputError, `sentence`, when the block takes longer; in the main thread, and where there are alarms."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise InputError(sentence)
+
+    before, start = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    left, period = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        # The timer of another, such as pytest-timeout, goes on.
+        signal.setitimer(signal.ITIMER_REAL, left and max(left - time.monotonic() + start, 0.001), period)
+        signal.signal(signal.SIGALRM, before)
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return what is in a file; raise InputError for anything else, such as a pipe, and for more than `most` bytes."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            found = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+            fault = f"expected a file, found {found}"
+        elif status.st_size > most:
+            fault = f"holds {status.st_size} bytes; at most {most} are read"
+        else:
+            return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        fault = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    raise InputError(f"{path}: {fault}")
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return the text of a UTF-8 file; raise InputError as `read_bytes`, and when it is not UTF-8."""
+    try:
+        return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
             f"{path}: line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
@@ -159,7 +221,8 @@ def suggest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str
 def _read(path: Path, kind: type[T], parse: Callable[[str], object], wrong: type[Exception], syntax: str) -> T:
     text = read_text(path)
     try:
-        value = parse(text)
+        with time_limit(_PARSE_S, f"{path}: not read within {_PARSE_S:.0f} s; write it simpler, with shorter keys"):
+            value = parse(text)
     except wrong as error:
         raise InputError(f"{path}: not valid {syntax}: {describe_syntax_error(error, text)}") from None
     except RecursionError:

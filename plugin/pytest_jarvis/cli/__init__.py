@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_jarvis import __version__
 from pytest_jarvis.cli import adapters, check, config, judge, prompts, saved_runs, store
 from pytest_jarvis.cli.common import USAGE_ERROR, Parser, Run, print_line
-from pytest_jarvis.files import InputError
+from pytest_jarvis.files import InputError, text_fault
 
 __all__ = ["USAGE_ERROR", "main"]
 
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add in _COMMANDS:
         add(commands)
     options = parser.parse_args(arguments)
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if fault := text_fault(word):
+            parser.error(f"argument {word!r}: {fault}")
     run: Run = options.run
     try:
         return run(options)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from pytest_jarvis.files import InputError, convert, read_text, suggest
+from pytest_jarvis.files import MOST_DATA_BYTES, InputError, convert, read_text, suggest
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, OutcomeKind
 
 
@@ -38,7 +38,7 @@ def read_answers(path: Path, known: Collection[str]) -> dict[int, Answer]:
     A file named `*.csv` has a line of column names; any other is JSON Lines. Raises InputError with the first line that
     is no answer, and for a file without one.
     """
-    text = read_text(path)
+    text = read_text(path, MOST_DATA_BYTES)
     lines = _csv_lines(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
     found: dict[int, Answer] = {}
     for number, line in lines:

@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pytest_jarvis.files import InputError, find_entry_points, read_json, read_text, refuse_repeated_keys, suggest
+from pytest_jarvis.files import (
+    InputError,
+    find_entry_points,
+    read_json,
+    read_text,
+    refuse_repeated_keys,
+    suggest,
+    text_fault,
+)
 from pytest_jarvis.types import Generation, LogLevel, Model, Positive, Primary
 
 CONFIG_FILE = "benchmark_config.json"
@@ -206,7 +214,8 @@ def load_config(path: Path) -> Config:
     conf = read_json(path, Config)
     refuse_repeated_keys(read_text(path), str(path))
     written = read_json(path, dict).get("model", {})
-    for section, key, fault in (*_find_faults(conf), *_find_contradictions(conf.model, written)):
+    faults = (*_find_faults(conf), *_find_text_faults(conf), *_find_contradictions(conf.model, written))
+    for section, key, fault in faults:
         raise InputError(f"{path}: {section}: {key}: {fault}")
     quantization = "none" if conf.model.load_in_4bit is False else conf.model.quant_type or conf.model.quantization
     return msgspec.structs.replace(conf, model=msgspec.structs.replace(conf.model, quantization=quantization))
@@ -246,6 +255,18 @@ def _find_faults(conf: Config) -> Iterator[tuple[str, str, str]]:
         wrong = f"{wrong}; {{time}}, {{model}}, {{adapter}} are replaced; found {output.run_name!r}"
         yield "output", "run_name", wrong
     yield from _find_output_faults(output)
+
+
+def _find_text_faults(conf: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and fault of each text that can be no name, path or address."""
+    for section in ("model", "benchmark", "output"):
+        for key, value in msgspec.to_builtins(getattr(conf, section)).items():
+            texts = (
+                [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+            )
+            for fault in (text_fault(text) for text in texts if isinstance(text, str)):
+                if fault is not None:
+                    yield section, key, fault
 
 
 def _find_output_faults(output: OutputSection) -> Iterator[tuple[str, str, str]]:

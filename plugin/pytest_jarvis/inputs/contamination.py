@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, decode_json, describe_syntax_error, read_text, shorten
+from pytest_jarvis.files import MOST_DATA_BYTES, InputError, decode_json, describe_syntax_error, read_text, shorten
 from pytest_jarvis.types import PromptCase
 
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
@@ -46,7 +46,7 @@ def read_training_data(path: Path) -> Iterator[TrainingText]:
     the user's turns are read), `prompt` (a string, or turns), `instruction` with or without `input`, or `text`.
     Raises InputError with file and line for an unreadable one.
     """
-    whole = read_text(path)
+    whole = read_text(path, MOST_DATA_BYTES)
     start = whole.lstrip()[:1]
     if start == "[" and path.suffix not in _JSON_LINES:
         yield from _read_list(path, whole)

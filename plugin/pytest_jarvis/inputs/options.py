@@ -24,6 +24,15 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def usable(text: str) -> str:
+    """Return a text that can be a name, a path or an address; argparse shows the error."""
+    from pytest_jarvis.files import text_fault  # options are declared in every session
+
+    if fault := text_fault(text):
+        raise argparse.ArgumentTypeError(fault)
+    return text
+
+
 def positive(text: str) -> int:
     """Return a whole number from 1; argparse shows the error."""
     return _whole(text, 1)
@@ -71,7 +80,7 @@ class Option(NamedTuple):
     help: str = ""
     metavar: str | None = None
     """Placeholder of the value in the help."""
-    type: Callable[[str], object] = str
+    type: Callable[[str], object] = usable
     choices: tuple[str, ...] = ()
     generation: bool = False
     """Whether it changes the responses: a replay, whose responses exist already, rejects it."""

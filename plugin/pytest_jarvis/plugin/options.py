@@ -49,12 +49,13 @@ def has_options(config: pytest.Config) -> bool:
 def refuse_values(config: pytest.Config) -> None:
     """Raise pytest.UsageError for the first option of the group with an invalid value."""
     for option, value in options_in(config.option):
-        if isinstance(value, argparse.ArgumentTypeError):
+        fault = next((one for one in (value if option.repeats else [value]) if isinstance(one, Exception)), None)
+        if fault is not None:
             from pytest_jarvis.plugin.workers import refuse
 
             words = [str(word).partition("=")[0] for word in config.invocation_params.args]
             where = "" if option.flag in words else " (of addopts or PYTEST_ADDOPTS)"
-            refuse(f"{option.flag}{where}: {value}")
+            refuse(f"{option.flag}{where}: {fault}")
 
 
 def refuse_unknown(parser: pytest.Parser, arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from pytest_jarvis.files import (
+    MOST_DATA_BYTES,
     InputError,
     convert,
     decode_json,
@@ -69,7 +70,7 @@ def load_report(path: str | Path) -> Report:
     file = Path(path)
     if file.is_dir():
         file = file / REPORT_FILE
-    text = read_text(file)
+    text = read_text(file, MOST_DATA_BYTES)
     try:
         document = decode_json(text)
     except msgspec.DecodeError as error:

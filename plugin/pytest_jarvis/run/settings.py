@@ -149,7 +149,8 @@ def read_configuration(named: str | None, root: Path) -> tuple[Config, Path]:
     Raises InputError for an invalid file, and for a named file that does not exist.
     """
     file = Path(named) if named else root / CONFIG_FILE
-    return load_config(file) if named or file.is_file() else Config(), file
+    # A broken link or a folder in its place is no default: it is refused when it is read.
+    return load_config(file) if named or os.path.lexists(file) else Config(), file
 
 
 def adapter_folders(conf: Config, beside: Path) -> tuple[Path, ...]:
@@ -164,7 +165,7 @@ def resolve_prompts(conf: Config, option: argparse.Namespace, beside: Path, root
     if conf.benchmark.prompts:
         return beside / conf.benchmark.prompts
     local = root / "jarvis_prompts"
-    return local if local.is_dir() else packaged_prompts()
+    return local if os.path.lexists(local) else packaged_prompts()
 
 
 def find_engine_kind(option: argparse.Namespace) -> EngineKind:
@@ -299,7 +300,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 def origins(option: argparse.Namespace, root: Path) -> list[Origin]:
     """Return the source of every value, in the order of sections and keys."""
     conf, file = read_configuration(option.jarvis_config, root)
-    written = read_json(file, dict) if option.jarvis_config or file.is_file() else {}
+    written = read_json(file, dict) if os.path.lexists(file) else {}
     values = msgspec.to_builtins(override(conf, option))
     by_option: dict[tuple[str, str], str] = {}
     for one, value in options_in(option):

@@ -104,7 +104,7 @@ def test_a_missing_file_is_refused_with_the_reason(tmp_path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path) -> None:
-    with pytest.raises(InputError, match="cannot be read: "):
+    with pytest.raises(InputError, match="expected a file, found a folder"):
         read_text(tmp_path)
 
 

@@ -119,7 +119,7 @@ def run_checks(option: argparse.Namespace, root: Path) -> list[Finding]:
 
 def _read(option: argparse.Namespace, root: Path) -> _Setup:
     named, kind = option.jarvis_config, find_engine_kind(option)
-    if named and not Path(named).is_file():
+    if named and not Path(named).exists():
         raise InputError(f"--jarvis-config: {named}: no such file; name a configuration that is there")
     try:
         conf, file = read_configuration(named, root)

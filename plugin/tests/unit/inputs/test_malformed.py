@@ -1,11 +1,22 @@
 """Many ways to get a configuration or an option wrong: one sentence each, exit 4."""
 
+import json
+import os
 import shlex
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pytest_jarvis import cli
+from pytest_jarvis.files import InputError
+from pytest_jarvis.inputs.config import Config, load_config
+from pytest_jarvis.inputs.options import OPTIONS as DECLARED
+from pytest_jarvis.run.settings import resolve_prompts
 
 DOCUMENTS = {
     "nothing": b"",
@@ -97,3 +108,46 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(capsys) -> None:
 
 def test_an_option_is_refused_with_its_name(capsys, golden) -> None:
     assert golden == "".join(f"{line}\n    {said(capsys, *shlex.split(line))}\n" for line in each(OPTIONS))
+
+
+PLACES = [lambda path: path.symlink_to("gone"), lambda path: path.symlink_to(path.name), os.mkfifo, Path.mkdir]
+
+
+@pytest.mark.parametrize("put", PLACES, ids=["broken link", "loop", "pipe", "folder"])
+def test_what_is_no_file_in_the_place_of_the_configuration_is_not_taken_for_none(
+    capsys, put: Callable[[Path], None]
+) -> None:
+    put(Path("benchmark_config.json"))
+    assert said(capsys).startswith("pytest-jarvis: benchmark_config.json: ")
+
+
+def test_a_file_in_the_place_of_the_prompts_is_not_taken_for_none(tmp_path) -> None:
+    Path("jarvis_prompts").touch()
+    option = Namespace(jarvis_prompts=None)
+    assert tmp_path / "jarvis_prompts" == resolve_prompts(Config(), option, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("flag", [one.flag for one in DECLARED if one.metavar or one.choices])
+def test_an_option_without_a_value_is_refused_by_name(capsys, flag: str) -> None:
+    assert f"{flag}: " in said(capsys, f"{flag}=")
+
+
+KEYS = [(section, key) for section in VALUES for key in msgspec.to_builtins(getattr(Config(), section))]
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("a" * 300),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(), part, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(keys=st.dictionaries(st.sampled_from(KEYS), ANY, min_size=1, max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_configuration_is_read_or_refused_in_one_sentence(tmp_path, keys: dict[tuple[str, str], object]) -> None:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({section: {key: value} for (section, key), value in keys.items()}), encoding="utf-8")
+    try:
+        said_of = repr(load_config(file))
+    except InputError as error:
+        said_of = str(error)
+    assert said_of.startswith((f"{file}: ", "Config("))
+    assert 1 == len(said_of.splitlines())
