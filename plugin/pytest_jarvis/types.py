@@ -50,6 +50,8 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether a run that cannot be judged fails."""
     inconclusive: Literal["fail", "warn"] = "fail"
     """Whether an inconclusive gate fails the run."""
+    unjudged: Literal["fail", "warn"] = "fail"
+    """Whether a run of all prompts that cannot be judged fails."""
     max_failure_share: float = 0.05
     """Largest share of an arm's responses that may fail."""
     shared_noise: bool = True

@@ -98,10 +98,12 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Error rate of a proven verdict, over all looks and adapters."""
     inconclusive: Literal["fail", "warn"] = "fail"
     """Exit status of an inconclusive gate: 1 (`fail`) or 0 (`warn`)."""
+    unjudged: Literal["fail", "warn"] = "fail"
+    """Exit status when a run of all prompts cannot be judged, as with too many failures: 1 (`fail`) or 0 (`warn`)."""
     require: Literal["first", "any", "all"] = "first"
     """Which adapters must pass, where there are several."""
     strict: bool = False
-    """Exit status 1 when the gate cannot judge, for example with `-k` or failures."""
+    """Exit status 1 when the gate cannot judge, also with `-k` or `-m`."""
     min_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] = 5.0
     """Least gain of JARVIS relevance, in per cent of the base's."""
     primary: Primary = "relevance"

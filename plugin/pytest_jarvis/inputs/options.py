@@ -171,9 +171,11 @@ OPTIONS: Final = (
            help="least gain of relevance, in per cent (default: 5)"),
     Option("--jarvis-inconclusive", "benchmark.inconclusive", choices=("fail", "warn"),
            help="exit status of an inconclusive gate: 1 (fail) or 0 (warn) (default: fail)"),
+    Option("--jarvis-unjudged", "benchmark.unjudged", choices=("fail", "warn"),
+           help="exit status when a run of all prompts cannot be judged: 1 (fail) or 0 (warn) (default: fail)"),
     Option("--jarvis-require", "benchmark.require", choices=("any", "all", "first"),
            help="which adapters must pass, where there are several (default: first)"),
-    Option("--jarvis-strict", "benchmark.strict", help="exit 1 when the gate cannot judge, as with -k or failures"),
+    Option("--jarvis-strict", "benchmark.strict", help="exit 1 when the gate cannot judge, also with -k or -m"),
     Option("--jarvis-compare", metavar="REPORT.json|last",
            help="test the candidate for regressions against a saved run; last: the baseline, else the newest "
                 "comparable report"),

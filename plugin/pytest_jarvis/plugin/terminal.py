@@ -221,9 +221,8 @@ def write_summary(reporter: TerminalReporter, summary: SessionSummary) -> None:
                 word("session.not_asked_to_judge") if whole else word("session.not_asked_to_judge_part"),
                 yellow=True,
             )
-    if judged and summary.gate is not None:
-        lines = terminal.gate_lines(summary.gate, settings.gate, report.metrics if report else {})
-        _write(reporter, *lines, **{_COLOURS[summary.gate.verdict]: True, "bold": True})
+    if settings.gate.policy != "off":
+        _write_gate(reporter, summary)
     if judged and report is not None:
         _write(reporter, *terminal.warning_lines(report), yellow=True)
     if report is not None and report.regression is not None:
@@ -242,6 +241,15 @@ def _write_end(reporter: TerminalReporter, summary: SessionSummary) -> None:
             _write(reporter, f"ERROR: {error}", red=True, bold=True)
     if summary.folder is not None:
         _write(reporter, word("session.report_folder", folder=str(summary.folder)))
+    if summary.settings.gate.policy == "off":
+        _write_gate(reporter, summary)  # last, so that nobody takes the run for an accepted one
+
+
+def _write_gate(reporter: TerminalReporter, summary: SessionSummary) -> None:
+    gate, metrics = summary.gate, summary.report.metrics if summary.report else {}
+    if summary.is_judged and gate is not None:
+        lines = terminal.gate_lines(gate, summary.settings.gate, metrics)
+        _write(reporter, *lines, **{_COLOURS[gate.verdict]: True, "bold": True})
 
 
 def _write_problems(reporter: TerminalReporter, summary: SessionSummary) -> None:

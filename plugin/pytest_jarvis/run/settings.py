@@ -238,6 +238,7 @@ def _resolve_gate(
         require=asked.require,
         strict=asked.strict,
         inconclusive=asked.inconclusive,
+        unjudged=asked.unjudged,
         max_failure_share=asked.max_failure_share,
         shared_noise=replay.shared_noise if replay else not twin,
         deterministic=generation.is_greedy,

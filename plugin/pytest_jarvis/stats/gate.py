@@ -20,6 +20,7 @@ ReasonCode = Literal[
     "prompts_changed",
     "bar_not_measured",
     "strict",
+    "unjudged",
     "seen_under_bar",
     "measure_blind",
     "measures_disagree",
@@ -32,12 +33,13 @@ failures: `failed` of `planned` responses (of the run, or of its worst arm), a s
 missing_pairs: `missing` of `selected` prompts lack an arm, or `responses` planned responses were never generated.
 prompts_changed: the prompts are not those the verdict is about.
 bar_not_measured: a configured threshold has no value, so the others prove too little. Exits as inconclusive.
-strict: not judged counts as failed (--jarvis-strict).
+strict: not judged counts as failed, a selection too (--jarvis-strict).
+unjudged: not judged though all prompts were asked (--jarvis-unjudged=warn accepts it).
 seen_under_bar: not proven, but a value is below its threshold: never exits 0.
 measure_blind: the answers of an adapter that passes are not shown to score more than if each were given to another
 prompt: never green. measures_disagree: of relevance and deeds one is proven to rise and the other does not (`relevance`
 in per cent of the base's, `deeds` in points).
-tolerated: inconclusive, and accepted (--jarvis-inconclusive=warn).
+tolerated: inconclusive or not judged, and accepted (--jarvis-inconclusive=warn, --jarvis-unjudged=warn).
 """
 
 _SEVERITY: Final[Mapping[ThresholdVerdict, int]] = {"PASS": 0, "INCONCLUSIVE": 1, "NOT_JUDGED": 2, "FAIL": 3}
@@ -110,8 +112,9 @@ def judge_run(
     `decisions`: relevance, by adapter in the order named; None without a pair of responses. With another headline it
     stands beside. `extra_thresholds`: the other bars; an adapter passes when it meets its own and those of the run. An
     adapter with too many failures, or without a pair for some prompt, is not judged; when it is required, or the base
-    fails too often, the run is not. Nothing measured is never green, and a value below its threshold on the full
-    selection exits 1 whatever is proven, unless the gate is off. An adapter among the `blind` never passes.
+    fails too often, the run is not. A run of all prompts that is not judged exits 1, unless the plan tolerates it.
+    Nothing measured is never green, and a value below its threshold on the full selection exits 1 whatever is proven,
+    unless the gate is off. An adapter among the `blind` never passes.
     """
     obstacles = tuple(_obstacles(tuple(decisions), facts, plan))
     shares = _failure_shares(facts, plan)
@@ -243,7 +246,10 @@ def _conclude(
     why += [Reason(code="measure_blind")] if blind and verdict == "INCONCLUSIVE" else []
     why += [Reason(code="strict")] if plan.strict and verdict == "NOT_JUDGED" else []
     if obstacles:
-        return (verdict, bool(why), tuple(why))
+        # A selection was meant, and an interruption has an exit status of its own.
+        if not (why or {"partial_selection", "interrupted"} & {reason.code for reason in obstacles}):
+            why = [Reason(code="tolerated" if "warn" in {plan.inconclusive, plan.unjudged} else "unjudged")]
+        return (verdict, any(reason.code != "tolerated" for reason in why), tuple(why))
     missing = _what_is_missing(thresholds, [adapter.name for adapter in required], facts, plan)
     if plan.inconclusive == "warn" and not why:
         return (verdict, False, (*missing, Reason(code="tolerated")))

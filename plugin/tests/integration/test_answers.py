@@ -62,7 +62,7 @@ def test_a_prompt_without_an_answer_is_a_failure_and_the_run_is_not_judged(proje
     [failure] = report.failures
     assert ("c-2", "mien", "no_answer") == (failure.prompt_id, failure.arm, failure.reason.code)
     assert ("NOT_JUDGED", False) == (report.gate.verdict, report.complete)
-    assert (1.0, 0.0) == tuple(report.gate.reasons[-1].values[name] for name in ("missing", "responses"))
+    assert (1.0, 0.0) == tuple(report.gate.reasons[-2].values[name] for name in ("missing", "responses"))
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*mine.jsonl*n’a pas de réponse de ce bras*"])
 

@@ -85,6 +85,31 @@ def test_nothing_measured_is_never_green(project) -> None:
     result.stdout.fnmatch_lines(["*NON JUGÉ*", "*Rien n’a été mesuré*"])
 
 
+HALF = """
+def script(request):
+    if request.arm != "base" and request.replicate % 2:
+        name, arm, number = request.key
+        return Failure(prompt_id=name, arm=arm, replicate=number, stage="generate", reason=text_note("non"))
+    return "ouvre" if request.arm == "base" else "ouvre une application"
+"""
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 1), (("--jarvis-unjudged", "warn"), 0), (("-k", "c-1"), 0)])
+def test_a_run_of_all_prompts_that_is_not_judged_exits_one_unless_that_is_accepted(
+    project, scripted_by, options: tuple[str, ...], status: int
+) -> None:
+    project.pytester.makepyfile(
+        test_benchmark="def test_prompt(jarvis_case, jarvis_measure): jarvis_measure(jarvis_case)"
+    )
+    result = project.run("--jarvis-report-dir", "out", *options, engine=scripted_by(HALF))
+    assert (status, "NOT_JUDGED") == (result.ret, project.report().gate.verdict)
+
+
+def test_a_gate_that_is_off_says_at_the_end_that_nothing_is_judged(project, scripted_by) -> None:
+    result = project.run("--jarvis-report-dir", "out", "--jarvis-gate", "off", engine=scripted_by(BETTER))
+    assert "rien n’est jugé" in result.stdout.lines[-2]
+
+
 def test_stopping_at_the_first_failure_is_not_judged(project, scripted_by) -> None:
     engine = scripted_by(
         """

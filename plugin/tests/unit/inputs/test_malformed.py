@@ -16,6 +16,7 @@ from pytest_jarvis import cli
 from pytest_jarvis.files import InputError
 from pytest_jarvis.inputs.config import Config, load_config
 from pytest_jarvis.inputs.options import OPTIONS as DECLARED
+from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.run.settings import resolve_prompts
 
 DOCUMENTS = {
@@ -150,4 +151,4 @@ def test_any_configuration_is_read_or_refused_in_one_sentence(tmp_path, keys: di
     except InputError as error:
         said_of = str(error)
     assert said_of.startswith((f"{file}: ", "Config("))
-    assert 1 == len(said_of.splitlines())
+    assert 1 == len(printable(said_of).splitlines())

@@ -96,9 +96,22 @@ OBSTACLES = [
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
 def test_a_run_that_is_not_whole_is_not_judged_and_says_why(facts: Counts, code: str, values: dict[str, float]) -> None:
     outcome = judge_run({"jarvis": PASS}, facts, GatePlan())
-    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", False)
-    assert [(reason.code, reason.values) for reason in outcome.reasons] == [(code, values)]
+    meant = code in {"interrupted", "partial_selection"}
+    assert (outcome.verdict, outcome.exit_failed) == ("NOT_JUDGED", not meant)
+    assert (outcome.reasons[0].code, outcome.reasons[0].values) == (code, values)
+    assert codes(outcome.reasons[1:]) == ([] if meant else ["unjudged"])
     assert outcome.thresholds[1].why == "run_not_judged"
+
+
+@pytest.mark.parametrize("plan", [GatePlan(unjudged="warn"), GatePlan(inconclusive="warn")])
+def test_a_run_that_is_not_judged_is_tolerated_when_the_plan_says_so(plan: GatePlan) -> None:
+    for facts, code, _ in OBSTACLES[2:]:
+        outcome = judge_run({"jarvis": PASS}, facts, plan)
+        assert ("NOT_JUDGED", False, [code, "tolerated"]) == (
+            outcome.verdict,
+            outcome.exit_failed,
+            codes(outcome.reasons),
+        )
 
 
 @pytest.mark.parametrize(("facts", "code", "values"), OBSTACLES)
@@ -229,11 +242,11 @@ def with_failures(base: int, first: int, second: int) -> Counts:
         ((0, 0, 0), "all", "PASS", False, []),
         ((0, 0, 90), "first", "PASS", False, []),
         ((0, 0, 90), "any", "PASS", False, []),
-        ((0, 0, 90), "all", "NOT_JUDGED", False, ["failures"]),
-        ((0, 90, 90), "any", "NOT_JUDGED", False, ["failures"]),
-        ((0, 6, 0), "first", "NOT_JUDGED", False, ["failures"]),
-        ((6, 0, 0), "first", "NOT_JUDGED", False, ["failures"]),
-        ((6, 0, 0), "any", "NOT_JUDGED", False, ["failures"]),
+        ((0, 0, 90), "all", "NOT_JUDGED", True, ["failures", "unjudged"]),
+        ((0, 90, 90), "any", "NOT_JUDGED", True, ["failures", "unjudged"]),
+        ((0, 6, 0), "first", "NOT_JUDGED", True, ["failures", "unjudged"]),
+        ((6, 0, 0), "first", "NOT_JUDGED", True, ["failures", "unjudged"]),
+        ((6, 0, 0), "any", "NOT_JUDGED", True, ["failures", "unjudged"]),
         ((5, 5, 5), "all", "PASS", False, []),
     ],
 )
@@ -251,10 +264,10 @@ def test_an_arm_answers_for_its_own_failures_and_those_of_the_base(
         ((30, 0), "first", "PASS", []),
         ((30, 0), "any", "PASS", []),
         ((30, 0), "all", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
-        ((30, 29), "all", "NOT_JUDGED", ["missing_pairs"]),
+        ((30, 29), "all", "NOT_JUDGED", ["missing_pairs", "unjudged"]),
         ((30, 29), "any", "PASS", []),
-        ((29, 30), "first", "NOT_JUDGED", ["missing_pairs"]),
-        ((29, 29), "any", "NOT_JUDGED", ["missing_pairs"]),
+        ((29, 30), "first", "NOT_JUDGED", ["missing_pairs", "unjudged"]),
+        ((29, 29), "any", "NOT_JUDGED", ["missing_pairs", "unjudged"]),
         ((0, 30), "first", "NOT_JUDGED", ["nothing_measured", "missing_pairs"]),
     ],
 )
@@ -275,7 +288,7 @@ def test_an_adapter_without_all_its_pairs_is_not_judged_beside_one_that_is() -> 
 def test_failures_are_told_of_the_worst_arm() -> None:
     outcome = judge_run({"a": PASS, "b": PASS}, with_failures(10, 20, 90), GatePlan())
     assert [{"failed": 20, "planned": 100, "share": 0.2, "allowed": 0.05}] == [
-        dict(one.values) for one in outcome.reasons
+        dict(one.values) for one in outcome.reasons[:1]
     ]
 
 
