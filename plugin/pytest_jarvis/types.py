@@ -568,7 +568,8 @@ class EngineError(Exception):
     """An unusable model or adapter; the message is one sentence for the user."""
 
 
-ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other"]
+ProblemKind = Literal["full", "unwritable", "busy", "damaged", "other", "edited"]
+"""edited: some responses are not as they were written, and are generated anew; any other ends the use of the store."""
 
 
 class StoreProblem(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,9 @@ from pytest_jarvis.stats.regression import (
 )
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, Storage
 
-_NOT_JUDGED: Final = frozenset({"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs"})
+_NOT_JUDGED: Final = frozenset(
+    {"nothing_measured", "interrupted", "partial_selection", "failures", "missing_pairs", "altered"}
+)
 """Reasons of a gate that are about the run, not its scores."""
 _OWN_NOISE: Final = frozenset({"generation.seed", "generation.timeout_s"})
 """Settings that change texts but not their distribution."""

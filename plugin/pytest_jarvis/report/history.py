@@ -44,6 +44,8 @@ class HistoryEntry:
     is_replay: bool
     is_twin: bool
     is_baseline: bool
+    is_altered: bool
+    """Whether the report was changed after the run."""
     is_interrupted: bool
     """Whether it stopped early, so that its gain is partial; failures alone are no interruption."""
     is_selection: bool
@@ -52,7 +54,7 @@ class HistoryEntry:
     @property
     def in_trend(self) -> bool:
         """Whether it is a data point: no replay (it repeats one), no A/A run (it has no gain), no partial run."""
-        return self.gain is not None and not (self.is_replay or self.is_twin or self.is_partial)
+        return self.gain is not None and not (self.is_replay or self.is_twin or self.is_partial or self.is_altered)
 
     @property
     def is_partial(self) -> bool:
@@ -123,6 +125,7 @@ def history_entries(
                 is_replay=origin.replay is not None,
                 is_twin=TWIN_ARM in metadata.adapters,
                 is_baseline=sha256 == baseline_sha256,
+                is_altered=report.is_altered,
                 is_interrupted=_is_interrupted(report),
                 is_selection=any(reason.code == "partial_selection" for reason in report.gate.reasons),
             )

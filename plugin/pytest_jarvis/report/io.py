@@ -6,6 +6,7 @@ have one key for each; the registry defines them. What flattens and nests change
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,9 +26,13 @@ from pytest_jarvis.files import (
 )
 from pytest_jarvis.metrics.registry import BUILT_IN, KEYWORD_COUNT, RELEVANCE, TOOL_ROUTING, MetricSpec
 from pytest_jarvis.metrics.tool_choice import RIGHT
+from pytest_jarvis.report.analysis.thresholds import follows_from_rows
 from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report, ResultRow, relative_gain
+from pytest_jarvis.stats.gate import withdraw
 from pytest_jarvis.types import Response
 
+_DIGEST: Final = "digest"
+"""Key of the SHA-256 of the rest of the file; reports of earlier versions lack it."""
 _NOT_MEASURED: Final = "not measured (server)"
 _STORAGES: Final = {
     "NF4 (double quantisation)": "nf4",
@@ -45,10 +50,16 @@ def encode_report(report: Report) -> bytes:
     """Return the report as indented UTF-8 JSON; a number that is not finite becomes null."""
     document = flatten(msgspec.to_builtins(report))
     try:
-        data = msgspec.json.encode(document)
+        digest = _digest(document)
     except UnicodeEncodeError:
-        data = msgspec.json.encode(well_formed(document))
-    return msgspec.json.format(data, indent=1) + b"\n"
+        document = well_formed(document)
+        digest = _digest(document)
+    return msgspec.json.format(msgspec.json.encode(document | {_DIGEST: digest}), indent=1) + b"\n"
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """Return the SHA-256 of a report's JSON, whatever its layout and the order of its keys."""
+    return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -64,8 +75,8 @@ def write_report(report: Report, folder: Path) -> Path:
 def load_report(path: str | Path) -> Report:
     """Return the report in a file, or in the `report.json` of a folder.
 
-    Converts older schemas. Raises InputError, one sentence, when the file is missing, damaged, not a report of this
-    project, or of a newer version.
+    Converts older schemas. One that was changed after the run `is_altered`: its verdict is withdrawn. Raises
+    InputError, one sentence, when the file is missing, damaged, contradicts itself, or is of a newer version.
     """
     file = Path(path)
     if file.is_dir():
@@ -85,11 +96,32 @@ def load_report(path: str | Path) -> Report:
             f"{file}: schema_version {version}, this pytest-jarvis reads 1 to {SCHEMA_VERSION}; "
             "read it with the newer version that wrote it"
         )
+    digest = document.pop(_DIGEST, None)
+    altered = digest is not None and digest != _digest(document)
     if version == 1:
         document = _from_schema_1(document)
     if version < SCHEMA_VERSION:
         document = _from_schema_2(document)
-    return convert(nest(document), Report, str(file))
+    report = convert(nest(document), Report, str(file))
+    if fault := _find_contradiction(report):
+        raise InputError(f"{file}: not a whole report: {fault}; take the file that the run wrote")
+    if altered or (digest is None and not follows_from_rows(report)):
+        return msgspec.structs.replace(report, gate=withdraw(report.gate), regression=None)
+    return report
+
+
+def _find_contradiction(report: Report) -> str | None:
+    """Return what no run writes, and no reader can show."""
+    metadata, known = report.metadata, set(report.metadata.adapters)
+    if metadata.lora_adapter not in known or known != set(report.by_adapter):
+        return "metadata.adapters, lora_adapter and by_adapter name different adapters"
+    if not metadata.plan.looks or min(metadata.plan.looks) < 1:
+        return "metadata.plan.looks has no number of responses"
+    if not known.issuperset([*report.decisions, *(row.adapter for row in report.results)]):
+        return "decisions or results are of adapters that metadata.adapters lacks"
+    if any(set(one.by_category) != set(report.by_category) for one in report.by_adapter.values()):
+        return "by_category differs from that of by_adapter"
+    return None
 
 
 def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:

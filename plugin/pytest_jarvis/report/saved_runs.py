@@ -89,6 +89,8 @@ def set_baseline(source: Path, reports: Path) -> tuple[SavedRun, SavedRun | None
     Raises InputError for an A/A run, a report without relevance, or a file that cannot be written.
     """
     new = read_saved(source, "baseline")
+    if new.report.is_altered:
+        raise InputError(f"{new.path}: was changed after the run; it cannot be the baseline")
     if TWIN_ARM in new.report.metadata.adapters:
         raise InputError(f"{new.path}: an A/A run has no candidate; it cannot be the baseline")
     if all(row.figure(RELEVANCE).finetuned is None for row in new.report.results):

@@ -215,6 +215,8 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     report: str
     """The file, as given."""
     sha256: str
+    altered: bool = False
+    """Whether it was changed after the run."""
     timestamp: str
     commit: str | None
     machine: Machine
@@ -346,6 +348,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the label of a category; its name where the report does not know it."""
         known = self.by_category.get(category)
         return known.label if known else category
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether the file was changed after the run, as far as its digest or its rows show."""
+        return any(reason.code == "altered" for reason in self.gate.reasons)
 
     def of_adapter(self, adapter: str) -> tuple[ResultRow, ...]:
         """Return the rows of one adapter, in the plan's order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,8 +18,8 @@ from pytest_jarvis.inputs.prompts import dictionary_hash, prompt_hash
 from pytest_jarvis.metrics.custom import built_in_metrics
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, RELEVANCE, MetricSpec
 from pytest_jarvis.metrics.relevance import RELEVANCE_SHARE
-from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs, pair_values
-from pytest_jarvis.report.analysis.thresholds import judge_rows, measure_controls
+from pytest_jarvis.report.analysis.metrics import line_metrics, line_specs
+from pytest_jarvis.report.analysis.thresholds import decide_without, judge_rows, measure_controls
 from pytest_jarvis.report.comparison import judge_regression
 from pytest_jarvis.report.io import write_report
 from pytest_jarvis.report.schema import (
@@ -40,10 +40,10 @@ from pytest_jarvis.report.schema import (
     timestamp,
 )
 from pytest_jarvis.run.rows import Reader, make_scorer
-from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.gate import Counts, GateOutcome, judge_run
 from pytest_jarvis.stats.ranking import NoiseFloor, noise_floor
-from pytest_jarvis.types import BASE_ARM, TWIN_ARM, GatePlan, Note, PromptCase
+from pytest_jarvis.types import BASE_ARM, TWIN_ARM, Note, PromptCase
 
 if TYPE_CHECKING:
     from pytest_jarvis.inputs.contamination import Contamination
@@ -339,6 +339,7 @@ def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
     metadata, origin = replay.report.metadata, replay.report.provenance
     return ReplayOf(
         report=replay.source,
+        altered=replay.report.is_altered,
         sha256=replay.sha256,
         timestamp=metadata.timestamp,
         commit=origin.commit,
@@ -353,30 +354,6 @@ def _replay_of(benchmark: Benchmark, facts: RunFacts) -> ReplayOf | None:
         prompts_changed=match.changed,
         prompts_new=match.new,
     )
-
-
-def decide_without(
-    left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], plan: GatePlan
-) -> dict[str, Decision]:
-    """Return the decisions without the prompts `left_out`, on the same responses, at the same threshold and error rate.
-
-    An adapter without any other prompt has no decision.
-    """
-    found: dict[str, Decision] = {}
-    for name, decision in decisions.items():
-        most = decision.replicates[1]
-        kept = [row for row in rows if row.adapter == name and row.prompt_id not in left_out]
-        pairs = [pair for row in kept if all(pair := pair_values(row, RELEVANCE))]
-        if pairs:
-            found[name] = decide(
-                [base[:most] for base, _ in pairs],
-                [tuned[:most] for _, tuned in pairs],
-                min_gain=decision.min_gain,
-                alpha=decision.alpha,
-                shared_noise=plan.shared_noise,
-                deterministic=plan.deterministic,
-            )
-    return found
 
 
 _LIBRARIES: Final = ("pytest-jarvis", "pytest", "numpy", "scipy", "scikit-learn")

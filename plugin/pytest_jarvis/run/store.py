@@ -39,6 +39,7 @@ _REMEMBERED_BYTES: Final = 16_000_000
 """Digests of smaller files are not remembered: hashing them again is cheap, and never wrong."""
 _FRESH_NS: Final = 2_000_000_000
 """A file may change again within this time and keep its time stamp: FAT counts in steps of 2 s."""
+_SEAL_BYTES: Final = 64
 _KEYS_PER_QUERY: Final = 500
 """SQLite before 3.32 takes at most 999 variables."""
 
@@ -119,6 +120,7 @@ class ResponseStore:
         Raises InputError for a file that is not a store, OSError or sqlite3.Error when it cannot be opened.
         """
         self.path = path
+        self.edited = 0
         self._writable = writable
         _refuse_foreign(path)
         if writable and not path.parent.is_dir():
@@ -139,13 +141,19 @@ class ResponseStore:
             raise _damaged(path, str(error)) from None
 
     def find(self, requests: Mapping[str, Request]) -> dict[str, Response]:
-        """Return the stored responses by key, each labelled with the prompt, arm and replicate of its request."""
+        """Return the stored responses by key, each labelled with the prompt, arm and replicate of its request.
+
+        One that is not as it was written is left out, and counted in `edited`.
+        """
         found: dict[str, Response] = {}
-        for key, data in self._select("key, response", "responses", list(requests)):
-            request = requests[key]
+        for key, sealed in self._select("key, response", "responses", list(requests)):
+            if not isinstance(sealed, bytes) or sealed != _seal(key, sealed[_SEAL_BYTES:]):
+                self.edited += 1
+                continue
+            request, data = requests[key], sealed[_SEAL_BYTES:]
             try:
                 response = msgspec.json.decode(data, type=Response)
-            except (msgspec.DecodeError, TypeError) as error:
+            except msgspec.DecodeError as error:
                 raise sqlite3.DatabaseError(f"a response is not one: {error}") from None
             found[key] = replace(response, prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate)
         return found
@@ -160,7 +168,7 @@ class ResponseStore:
                 "arm": self._arm(_canonical(shared), identity, labels),
                 **own,
                 # Whole, as JSON: the fields of a response may grow.
-                "response": msgspec.json.encode(response),
+                "response": _seal(response_key(identity), msgspec.json.encode(response)),
                 "vector": vector_key(identity, response.text),
                 "written_at": time.time(),
             }
@@ -382,6 +390,8 @@ class ResponseCache:
                 identities = [(self._identity(request), request) for request in requests]
                 wanted = {response_key(identity): request for identity, request in identities if identity is not None}
                 stored = self._store.find(wanted)
+                if self._store.edited and self.problem is None:
+                    self._report(StoreProblem(kind="edited", path=str(self._path), reason=str(self._store.edited)))
                 limit = inf if self._timeout_s is None else self._timeout_s
                 found = [stored[key] for key in wanted if key in stored and (stored[key].duration_s or 0) <= limit]
         return found
@@ -419,6 +429,10 @@ class ResponseCache:
             with self._shut_off_on_error():
                 store.close()
 
+    def _report(self, problem: StoreProblem) -> None:
+        self.problem = problem
+        self._on_problem(problem)
+
     def _identity(self, request: Request) -> Identity | None:
         assert self._engine is not None  # noqa: S101  # set with the store
         assert self._store is not None  # noqa: S101  # seen by the callers
@@ -434,9 +448,8 @@ class ResponseCache:
         try:
             yield
         except (sqlite3.Error, OSError, InputError) as error:
-            if self.problem is None:
-                self.problem = StoreProblem(kind=_problem_kind(error), path=str(self._path), reason=str(error))
-                self._on_problem(self.problem)
+            if self.problem is None or self.problem.kind == "edited":
+                self._report(StoreProblem(kind=_problem_kind(error), path=str(self._path), reason=str(error)))
             self.close()
         except UnicodeEncodeError:
             # A lone surrogate cannot be encoded: skip this response only.
@@ -524,6 +537,11 @@ def _canonical(value: Mapping[str, object]) -> str:
 
 def _digest(value: Mapping[str, object]) -> str:
     return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def _seal(key: str, data: bytes) -> bytes:
+    """Return a stored response after the SHA-256 of its key and itself, by which one that was edited is known."""
+    return hashlib.sha256(key.encode() + data).hexdigest().encode() + data
 
 
 def _problem_kind(error: sqlite3.Error | OSError | InputError) -> ProblemKind:

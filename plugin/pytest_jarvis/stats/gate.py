@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from pytest_jarvis.stats.decision import Decision
@@ -25,6 +25,7 @@ ReasonCode = Literal[
     "measure_blind",
     "measures_disagree",
     "tolerated",
+    "altered",
 ]
 """nothing_measured: no pair of responses, or none of a required adapter (`others`: the prompts others have a pair of).
 interrupted: the session was stopped by hand before its end.
@@ -39,6 +40,7 @@ seen_under_bar: not proven, but a value is below its threshold: never exits 0.
 measure_blind: the answers of an adapter that passes are not shown to score more than if each were given to another
 prompt: never green. measures_disagree: of relevance and deeds one is proven to rise and the other does not (`relevance`
 in per cent of the base's, `deeds` in points).
+altered: the report was changed after the run, so that its verdict was not earned.
 tolerated: inconclusive or not judged, and accepted (--jarvis-inconclusive=warn, --jarvis-unjudged=warn).
 """
 
@@ -142,6 +144,34 @@ def judge_run(
     )
 
 
+def withdraw(gate: GateOutcome) -> GateOutcome:
+    """Return the outcome of a report that was changed after the run: nothing in it is judged."""
+    return replace(
+        gate,
+        verdict="NOT_JUDGED",
+        exit_failed=True,
+        reasons=(Reason(code="altered"), *gate.reasons),
+        adapters=tuple(replace(one, verdict="NOT_JUDGED") for one in gate.adapters),
+        thresholds=tuple(map(withhold, gate.thresholds)),
+    )
+
+
+def is_sound(gate: GateOutcome, decisions: Mapping[str, Decision], plan: GatePlan) -> bool:
+    """Return whether the verdicts of a gate that judged are those of its thresholds, and these of the decisions."""
+    if gate.verdict in {"NOT_JUDGED", "OFF"}:
+        return True
+    gains = [bar for bar in gate.thresholds if bar.name == "relevance_gain" and bar.verdict != "NOT_JUDGED"]
+    return (
+        gate.verdict in {one.verdict for one in gate.adapters}
+        and all(_judge_adapter(one.name, gate.thresholds, is_blind=one.is_blind) == one for one in gate.adapters)
+        and all(
+            judge_gain(bar.name, name, decisions.get(name), bar=bar.bar, policy=plan.policy).verdict == bar.verdict
+            for bar in gains
+            if (name := bar.adapter) is not None
+        )
+    )
+
+
 def _failure_shares(facts: Counts, plan: GatePlan) -> tuple[Threshold, ...]:
     """Return the threshold on failures: of each arm where they are counted by arm, else of the run."""
     counts: list[tuple[str | None, tuple[int, int]]] = [*facts.failures_by_arm.items()]
@@ -199,7 +229,8 @@ def _measured(name: str, facts: Counts) -> int:
 
 def _judge_adapter(name: str, thresholds: Sequence[Threshold], *, is_blind: bool) -> AdapterVerdict:
     own = [threshold for threshold in thresholds if threshold.adapter in {name, None}]
-    verdict = max((threshold.verdict for threshold in own), key=lambda verdict: _SEVERITY[verdict])
+    found: list[ThresholdVerdict] = [threshold.verdict for threshold in own] or ["NOT_JUDGED"]
+    verdict = max(found, key=lambda verdict: _SEVERITY[verdict])
     is_blind = is_blind and verdict == "PASS"
     return AdapterVerdict(
         name=name,

@@ -354,3 +354,10 @@ def test_half_a_surrogate_pair_loses_no_file_of_a_run_or_of_its_replay(project, 
     assert (
         len(list((project.folder / "again").iterdir())) == len(list((project.folder / "out").iterdir())) > len(formats)
     )
+
+
+def test_a_replay_of_a_report_that_was_changed_says_so(project, replay) -> None:
+    project.run("--jarvis-report-dir", "out")
+    with edited(project) as document:
+        document["results"][0]["samples"][0]["text"] = "ouvre une application, lance un logiciel"
+    replay().stdout.fnmatch_lines(["*a été modifié après coup*"])

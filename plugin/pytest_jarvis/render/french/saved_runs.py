@@ -34,6 +34,8 @@ def replay_notes(report: Report) -> list[str]:
     """Return the notes on a replayed report, and on answers made elsewhere; empty for any other."""
     replay, answers = report.provenance.replay, report.provenance.answers
     sentences = [] if replay is None else list(_replay_sentences(report, replay))
+    if replay is not None and replay.altered:
+        sentences.append(word("saved_runs.replay_altered"))
     if answers is not None:
         sentences.append(word("saved_runs.answers_note", file=answers.file, sha256=answers.sha256))
     return sentences
@@ -109,6 +111,7 @@ def run_line(path: str, report: Report) -> str:
         f"commit {commit[:12]}{' (modifié)' if dirty else ''}" if commit else "sans commit",
         f"{report.metadata.base_model} + {', '.join(report.metadata.adapters)}",
         f"{plural(report.metadata.samples_per_prompt, 'réponse')} par prompt",
+        *(["modifié après coup"] if report.is_altered else []),
     ]
     return " · ".join(map(printable, parts))
 
@@ -329,6 +332,8 @@ def series_title(place: int, series: Series) -> str:
 
 def verdict_of(entry: HistoryEntry) -> str:
     """Return the verdict of a run in a word, or why it has none."""
+    if entry.is_altered:
+        return "modifié"
     if entry.is_twin:
         return "A/A"
     if entry.is_replay:

@@ -96,6 +96,8 @@ YES: Final = frozenset({"o", "oui", "y", "yes"})
 
 
 def problem_sentence(problem: StoreProblem) -> str:
+    if problem.kind == "edited":
+        return word("store.edited", path=problem.path, count=int(problem.reason))
     return word("store.problem", path=problem.path, why=table("store.why")[problem.kind], reason=problem.reason)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import isclose
 from statistics import fmean
 
 from pytest_jarvis.inputs.config import BenchmarkSection
 from pytest_jarvis.metrics.registry import BUILT_IN, DEEDS, KEYWORDS, RELEVANCE, TOOL_ROUTING, MetricSpec
 from pytest_jarvis.report.analysis.metrics import Values, collect_pair_scores, line_specs, pair_values
-from pytest_jarvis.report.schema import Controls, ResultRow
+from pytest_jarvis.report.schema import Controls, Report, ResultRow
 from pytest_jarvis.stats.contrasts import contrast_new_prompts, contrast_these_prompts, judge_claim
+from pytest_jarvis.stats.decision import Decision, decide
+from pytest_jarvis.stats.gate import is_sound
 from pytest_jarvis.stats.sequential import Look, judge_look
 from pytest_jarvis.stats.thresholds import Bar
 from pytest_jarvis.types import BASE_ARM, GatePlan, PromptCase
@@ -201,3 +204,44 @@ def _shifts(cases: Sequence[PromptCase]) -> list[int]:
         for shift in range(1, count)
     }
     return [shift for shift in same if same[shift] == min(same.values())]
+
+
+def decide_without(
+    left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], plan: GatePlan
+) -> dict[str, Decision]:
+    """Return the decisions without the prompts `left_out`, on the same responses, at the same threshold and error rate.
+
+    An adapter without any other prompt has no decision.
+    """
+    found: dict[str, Decision] = {}
+    for name, decision in decisions.items():
+        most = decision.replicates[1]
+        kept = [row for row in rows if row.adapter == name and row.prompt_id not in left_out]
+        pairs = [pair for row in kept if all(pair := pair_values(row, RELEVANCE))]
+        if pairs:
+            found[name] = decide(
+                [base[:most] for base, _ in pairs],
+                [tuned[:most] for _, tuned in pairs],
+                min_gain=decision.min_gain,
+                alpha=decision.alpha,
+                shared_noise=plan.shared_noise,
+                deterministic=plan.deterministic,
+            )
+    return found
+
+
+def follows_from_rows(report: Report) -> bool:
+    """Return whether the decisions of a report are about its rows, and its verdict is that of its decisions."""
+    plan = report.metadata.plan
+    found = decide_without((), report.results, report.decisions, plan)
+    means = [
+        (getattr(found[name], mean), getattr(one, mean))
+        for name, one in report.decisions.items()
+        for mean in ("base_mean", "finetuned_mean", "absolute_gain")
+        if name in found
+    ]
+    return (
+        found.keys() == report.decisions.keys()
+        and all(isclose(*pair, abs_tol=1e-9) for pair in means)
+        and is_sound(report.gate, report.decisions, plan)
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_jarvis.files import InputError
 from pytest_jarvis.render.french.notes import french_note
+from pytest_jarvis.report.history import history_entries
 from pytest_jarvis.report.io import load_report, write_report
 from pytest_jarvis.types import Storage, text_note
 
@@ -72,4 +75,59 @@ def test_a_damaged_report_of_schema_1_is_refused_in_one_sentence(tmp_path, name:
     document = json.loads(SCHEMA_1.read_text(encoding="utf-8"))
     (tmp_path / "report.json").write_text(json.dumps({**document, name: 3}), encoding="utf-8")
     with pytest.raises(InputError, match=f"report.json: .*{name}"):
+        load_report(tmp_path)
+
+
+SAMPLE = Path(__file__).parents[4] / "reports" / "exemple"
+
+
+def no_rows(document: dict[str, Any]) -> None:
+    document["results"] = []
+
+
+def no_relevance(document: dict[str, Any]) -> None:
+    for sample in (sample for row in document["results"] for sample in row["samples"] if sample["arm"] != "base"):
+        sample["relevance"] = 0.0
+
+
+def no_gain(document: dict[str, Any]) -> None:
+    document["decisions"]["jarvis"]["finetuned_mean"] = 0.5
+
+
+def refused_threshold(document: dict[str, Any]) -> None:
+    next(one for one in document["gate"]["thresholds"] if one["name"] == "relevance_gain")["verdict"] = "FAIL"
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+@pytest.mark.parametrize("edit", [no_rows, no_relevance, no_gain, refused_threshold])
+def test_a_verdict_that_the_rows_do_not_give_is_withdrawn(
+    tmp_path, edit: Callable[[dict[str, Any]], None], *, with_digest: bool
+) -> None:
+    document = json.loads(write_report(load_report(SAMPLE), tmp_path).read_bytes())
+    edit(document)
+    if not with_digest:
+        del document["digest"]
+    (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    report = load_report(tmp_path)
+    assert (True, "NOT_JUDGED") == (report.is_altered, report.gate.verdict)
+    assert [(False, True)] == [(one.in_trend, one.is_altered) for one in history_entries(report, "", "")]
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_a_report_that_is_laid_out_anew_is_as_it_was_written(tmp_path, *, with_digest: bool) -> None:
+    document = json.loads(write_report(load_report(SAMPLE), tmp_path).read_bytes())
+    if not with_digest:
+        del document["digest"]
+    (tmp_path / "report.json").write_text(json.dumps(document, sort_keys=True), encoding="utf-8")
+    assert load_report(SAMPLE) == load_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("adapters", {}), ("lora_adapter", "autre"), ("plan", {"looks": []}), ("plan", {"looks": [0]})]
+)
+def test_a_report_that_contradicts_itself_is_refused(tmp_path, key: str, value: object) -> None:
+    document = json.loads(write_report(load_report(SAMPLE), tmp_path).read_bytes())
+    document["metadata"][key] = value
+    (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match="not a whole report: metadata"):
         load_report(tmp_path)

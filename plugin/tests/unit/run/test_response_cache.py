@@ -81,6 +81,14 @@ def test_what_a_run_kept_another_takes(filled) -> None:
     assert told == []
 
 
+def test_a_text_that_was_edited_is_drawn_anew_and_told(filled) -> None:
+    with closing(sqlite3.connect(filled)) as store, store:
+        store.execute("UPDATE responses SET response = response || ' ' WHERE rowid = 1")
+    cache, told = opened_cache(filled)
+    assert len(REQUESTS) - 1 == len(cache.get(REQUESTS))
+    assert [("edited", "1")] == [(problem.kind, problem.reason) for problem in told]
+
+
 def test_without_reuse_nothing_is_taken(filled) -> None:
     cache, _ = opened_cache(filled, read=False)
     assert cache.get(REQUESTS) == []

@@ -26,6 +26,7 @@ from pytest_jarvis.run import store as store_module
 from pytest_jarvis.run.store import (
     ArmLabels,
     ResponseStore,
+    _seal,
     check_store,
     response_key,
     retry_while_locked,
@@ -149,12 +150,20 @@ def test_a_vector_hangs_on_what_made_it(name: str) -> None:
     assert vector_key(IDENTITY, "d'accord") != vector_key(IDENTITY, "d'accord.")
 
 
-@pytest.mark.parametrize("said", [b"{}", b"[", 7, RESPONSE_OF_ANOTHER_KIND])
-def test_a_value_that_is_no_response_is_damage(opened, said: object) -> None:
+@pytest.mark.parametrize("said", [b"{}", b"[", RESPONSE_OF_ANOTHER_KIND])
+def test_a_value_that_is_no_response_is_damage(opened, said: bytes) -> None:
     opened.add(IDENTITY, RESPONSE, LABELS)
-    opened._connection.execute("UPDATE responses SET response = ?", (said,))
+    sealed = _seal(response_key(IDENTITY), said)
+    opened._connection.execute("UPDATE responses SET response = ?", (sealed,))
     with pytest.raises(sqlite3.DatabaseError, match="a response is not one"):
         held(opened, IDENTITY)
+
+
+@pytest.mark.parametrize("edit", ["replace(response, 'vague', 'exact')", "response || 'x'", "7", "x''", "'{}'"])
+def test_a_response_that_was_edited_is_left_out_and_counted(opened, edit: str) -> None:
+    opened.add(IDENTITY, replace(RESPONSE, text="vague"), LABELS)
+    opened._connection.execute(f"UPDATE responses SET response = {edit}")  # noqa: S608  # the four above
+    assert ([], 1) == (held(opened, IDENTITY), opened.edited)
 
 
 def test_the_statistics_count_by_base_and_adapter(opened) -> None:
