@@ -12,6 +12,10 @@ WORKSPACE_COPIES: Final = 2
 """Dequantized copies of a layer's experts that a step holds."""
 BATCH_SHARE: Final = 0.6
 """Share of the free memory planned for a batch: activations and fragmentation take the rest."""
+CACHED_SHARE: Final = 0.05
+"""Share of the free memory that a CPU's dequantised copies may take."""
+LIBRARIES_BYTES: Final = 560_000_000
+"""Of a process that has imported torch for the CPU, transformers, peft, scikit-learn, matplotlib: 553 MB measured."""
 STORED_BYTES: Final = 2
 """Bytes of a weight in a published checkpoint: 16 bits."""
 
@@ -75,14 +79,23 @@ class MemoryNeed:
     """Of a step, whatever its rows."""
     row: int
     """Of each row of a batch."""
+    copies: int = 0
+    """Of weights in 4 bits kept dequantised, on a CPU."""
+    libraries: int = 0
+    """Of torch, transformers, peft and the rest, once imported; on a CPU, where they share the memory."""
+
+    @property
+    def fixed(self) -> int:
+        """All but the rows."""
+        return self.weights + self.copies + self.adapters + self.workspace + self.libraries
 
     def total(self, rows: int) -> int:
         """Return the bytes for batches of `rows` rows, spare room included."""
-        return self.weights + self.adapters + self.workspace + int(rows * self.row / BATCH_SHARE)
+        return self.fixed + int(rows * self.row / BATCH_SHARE)
 
     def max_rows(self, free: int) -> int:
         """Return how many rows fit in `free` bytes; 0 when the model itself does not."""
-        return max(0, int((free - self.weights - self.adapters - self.workspace) * BATCH_SHARE) // self.row)
+        return max(0, int((free - self.fixed) * BATCH_SHARE) // self.row)
 
 
 def read_shapes(config: Mapping[str, Any]) -> Shapes | None:
@@ -151,14 +164,29 @@ def _largest(value: object) -> int:
 
 
 def estimate(
-    shapes: Shapes, *, nf4: bool, on_gpu: bool, prompt_tokens: int, new_tokens: int, adapter_weights: int
+    shapes: Shapes,
+    *,
+    nf4: bool,
+    on_gpu: bool,
+    prompt_tokens: int,
+    new_tokens: int,
+    adapter_weights: int,
+    element: int | None = None,
+    free: int = 0,
 ) -> MemoryNeed:
-    """Return the needs of a run: bfloat16 on a GPU, 32 bits on a CPU; peft holds adapters in 32 bits."""
-    element = 2 if on_gpu else 4
+    """Return the needs of a run: bfloat16 on a GPU, 32 bits on a CPU, unless `element` is the bytes of another type.
+
+    peft holds adapters in 32 bits. `free` memory decides whether a CPU keeps weights dequantised.
+    """
+    element = element or (2 if on_gpu else 4)
+    copies = sum(tensors.weights * tensors.count * element for tensors in shapes.tensors if tensors.kind in _IN_4_BITS)
+    kept = nf4 and not on_gpu and copies <= free * CACHED_SHARE
     return MemoryNeed(
+        copies=copies if kept else 0,
+        libraries=0 if on_gpu else LIBRARIES_BYTES,
         weights=sum(stored_bytes(shapes, nf4=nf4, element=element).values()),
         adapters=4 * adapter_weights,
-        workspace=WORKSPACE_COPIES * shapes.layer_experts * element if nf4 else 0,
+        workspace=WORKSPACE_COPIES * shapes.layer_experts * element if nf4 and not kept else 0,
         row=row_bytes(
             token_bytes(
                 layers=shapes.layers,

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from pytest_jarvis.cli.check import environment, french
 from pytest_jarvis.engines.base import OPEN_CALL, EngineKind
 from pytest_jarvis.engines.footprint import STORED_BYTES, MemoryNeed, Shapes, estimate, read_shapes, stored_bytes
+from pytest_jarvis.engines.transformers.generation.memory import MOST_ROWS, MOST_ROWS_CPU
 from pytest_jarvis.files import InputError, nearest_existing
 from pytest_jarvis.inputs.adapters import ADAPTER_CONFIG, find_adapters, inspect_adapter, matcher
 from pytest_jarvis.inputs.base_model import (
@@ -53,6 +54,8 @@ LEAST_ROWS: Final = 16
 """Rows of the smallest batch: an arm's rows are padded to this number."""
 _PROMPT_TOKENS: Final = 128
 """Assumed length of a prompt with its template, which only the model's tokenizer could count."""
+_TOOLS_TOKENS: Final = 1400
+"""Assumed length of the description of the tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,20 +370,22 @@ def _memory(
         text = french.rough_memory(files, free, on_gpu=on_gpu)
         yield _finding(6, "model.memory", status, text, **values, needed_bytes=files, exact=False)
     else:
-        need = _need(setup, shapes, on_gpu=on_gpu)
+        need = _need(setup, shapes, free or 0, on_gpu=on_gpu)
         rows = setup.conf.generation.batch_size or LEAST_ROWS
         fitting = None if free is None else need.max_rows(free)
+        most = setup.conf.generation.batch_size or min(fitting or 0, MOST_ROWS if on_gpu else MOST_ROWS_CPU)
         values |= {f"{part}_bytes": size for part, size in asdict(need).items()}
         values |= {"needed_bytes": need.total(rows), "rows": rows, "rows_that_fit": fitting, "exact": True}
+        values |= {"largest_bytes": need.fixed + most * need.row, "largest_rows": most}
         status = "error" if free is not None and need.total(rows) > free else "ok" if free else "warning"
-        yield _finding(6, "model.memory", status, french.memory(need, rows, free, on_gpu=on_gpu), **values)
+        yield _finding(6, "model.memory", status, french.memory(need, rows, most, free, on_gpu=on_gpu), **values)
     if not on_gpu and shapes is not None:
         dense, demo = sum(stored_bytes(shapes, nf4=False, element=4).values()), base.place == "demo"
         status = "warning" if dense > 4e9 else "ok"
         yield _finding(6, "model.time", status, french.time(dense, demo=demo), bytes_per_step=dense, demo=demo)
 
 
-def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> MemoryNeed:
+def _need(setup: _Setup, shapes: Shapes, free: int, *, on_gpu: bool) -> MemoryNeed:
     try:
         specs, _ = resolve_adapters(setup.conf, setup.option, setup.file.parent, setup.kind)
     except InputError:
@@ -390,7 +395,9 @@ def _need(setup: _Setup, shapes: Shapes, *, on_gpu: bool) -> MemoryNeed:
         shapes,
         nf4=setup.conf.model.quantization != "none",
         on_gpu=on_gpu,
-        prompt_tokens=_PROMPT_TOKENS,
+        element={None: None, "float32": 4}.get(setup.conf.model.compute_dtype, 2),
+        free=free,
+        prompt_tokens=_PROMPT_TOKENS + (_TOOLS_TOKENS if setup.conf.generation.tools else 0),
         new_tokens=setup.conf.generation.max_new_tokens,
         adapter_weights=sum(inspect_adapter(folder).parameters or 0 for folder in folders if folder.is_dir()),
     )

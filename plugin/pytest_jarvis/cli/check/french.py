@@ -197,8 +197,10 @@ def rough_memory(needed: int | None, free: int | None, *, on_gpu: bool) -> str:
     return f"{_memory(on_gpu=on_gpu)} : environ {size(needed)} pour les poids, {_free(free)}"
 
 
-def memory(need: MemoryNeed, rows: int, free: int | None, *, on_gpu: bool) -> str:
-    parts = [f"poids {size(need.weights)}"]
+def memory(need: MemoryNeed, rows: int, most: int, free: int | None, *, on_gpu: bool) -> str:
+    parts = [f"bibliothèques {size(need.libraries)}"] if need.libraries else []
+    parts.append(f"poids {size(need.weights)}")
+    parts += [f"copies déquantifiées {size(need.copies)}"] if need.copies else []
     parts += [f"adaptateurs {size(need.adapters)}"] if need.adapters else []
     parts += [f"experts lus {size(need.workspace)}"] if need.workspace else []
     parts.append(f"{size(need.row)} par réponse d’un lot")
@@ -206,7 +208,8 @@ def memory(need: MemoryNeed, rows: int, free: int | None, *, on_gpu: bool) -> st
     said = f"{_memory(on_gpu=on_gpu)} : {needed}, {_free(free)}"
     fitting = rows if free is None else need.max_rows(free)
     if fitting >= rows:
-        return said
+        longest = f"{said} ; jusqu’à {size(need.fixed + most * need.row)} pour des lots de {most} longues réponses"
+        return longest if most > rows else said
     less = "un autre modèle, une carte plus grande, plusieurs GPU, ou d’autres programmes à fermer"
     return f"{said} : {f'des lots de {fitting} tiendraient (generation.batch_size)' if fitting else less}"
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pytest_jarvis.engines.footprint import (
+    LIBRARIES_BYTES,
     MemoryNeed,
     activations_of,
     estimate,
@@ -122,3 +123,14 @@ def test_the_inner_weights_of_a_family_are_linear_or_experts(family: str, kind: 
     assert shapes is not None
     counted = sum(tensors.weights * tensors.count for tensors in shapes.tensors if tensors.kind == kind)
     assert counted == 2 * 3 * 8 * 6 * (4 if kind == "experts" else 1)
+
+
+@pytest.mark.parametrize(("free", "kept"), [(0, False), (10**13, True)])
+def test_a_cpu_needs_room_for_libraries_and_for_copies_where_they_fit(free: int, kept: bool) -> None:
+    shapes = read_shapes(KNOWN_CONFIGS["qwen3-30b-a3b"])
+    assert shapes is not None
+    given = {"nf4": True, "prompt_tokens": 80, "new_tokens": 20, "adapter_weights": 0, "free": free}
+    on_cpu, on_gpu = (estimate(shapes, on_gpu=gpu, **given) for gpu in (False, True))  # type: ignore[arg-type]
+    assert (kept, not kept) == (on_cpu.copies > 4 * 29e9, on_cpu.workspace > 0)
+    assert (LIBRARIES_BYTES, 0, 0) == (on_cpu.libraries, on_gpu.libraries, on_gpu.copies)
+    assert on_cpu.fixed == on_cpu.weights + on_cpu.copies + on_cpu.workspace + LIBRARIES_BYTES

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_jarvis.engines.footprint import CACHED_SHARE
 from pytest_jarvis.engines.transformers.nf4.experts import PACKED, add_lora
 from pytest_jarvis.types import Note, text_note
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-CACHED_SHARE: Final = 0.05
-"""Share of the free memory that dequantised copies of the weights may take, all together."""
 _TRIAL_TOKENS: Final = 24
 _TOLERANCE: Final = {"torch.float32": 1e-5, "torch.float16": 2e-3, "torch.bfloat16": 8e-3}
 """Allowed error of the kernel against the product with dequantised weights, relative to the largest: it sums the same
