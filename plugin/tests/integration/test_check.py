@@ -305,7 +305,7 @@ def test_a_configuration_that_cannot_be_read_is_the_sixth_step_s_error(check) ->
     ("arguments", "said"),
     [
         (["--config", "rien.json"], "rien.json: no such file"),
-        (["--jarvis-model", ""], "--jarvis-model: base_model_id"),
+        (["--jarvis-model", ""], "--jarvis-model: expected a value"),
         (["--jarvis-samples", "x"], "expected a whole number from 1"),
     ],
 )
