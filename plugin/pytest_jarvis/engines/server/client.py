@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from random import random
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from pytest_jarvis.engines.server.connection import BROKEN, CUT, DONE, AttemptError, Connection, time_limit
 from pytest_jarvis.types import FinishReason, GenerationSettings, Note
@@ -82,6 +82,13 @@ class ServerAnswer:
         return self.text + self.reasoning
 
 
+class LoraRequest(TypedDict):
+    """The fields of a request to a llama-server with adapters."""
+
+    model: str
+    lora: list[dict[str, float]]
+
+
 class ServerClient:
     """Send requests with the fields that this server accepts."""
 
@@ -91,6 +98,8 @@ class ServerClient:
         self._retries = retries
         self.accepted: frozenset[Field] = frozenset(FIELDS)
         """The fields beyond the common core that are sent."""
+        self.loras: Mapping[str, LoraRequest] = {}
+        """Model name -> how a llama-server is asked for it: its base's name, and the scale of each of its adapters."""
         self._gives_logprobs = True
 
     async def stream(
@@ -130,7 +139,7 @@ class ServerClient:
     async def try_fields(self, request: ServerRequest, fields: frozenset[Field]) -> ServerAnswer:
         """Return the answer to a request with these fields; a refusal raises AttemptError with its status."""
         client = ServerClient(self._connection, self._settings, retries=self._retries)
-        client.accepted = fields
+        client.accepted, client.loras = fields, self.loras
         return await client.rehearse(request)
 
     async def _retry(self, attempt: Callable[[], Awaitable[ServerAnswer]]) -> ServerAnswer:
@@ -165,7 +174,7 @@ class ServerClient:
     def _body(self, request: ServerRequest, *, raw: bool) -> dict[str, Any]:
         settings = self._settings
         body: dict[str, Any] = {
-            "model": request.model,
+            **self.loras.get(request.model, {"model": request.model}),
             "seed": request.seed,
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,

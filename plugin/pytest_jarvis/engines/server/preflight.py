@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
+from pathlib import PurePosixPath
 from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -85,15 +86,58 @@ async def _served(connection: Connection, client: ServerClient, arms: Arms) -> t
         if error.lost or error.status in {401, 403} or error.reason.code in {"server_web_page", "server_redirects"}:
             raise
         listed = {}
-    found = []
+    found, loras, numbers = [], None, {}
     for arm, name in arms.items():
         # Ollama lists a name without a tag under `:latest`.
         entry = listed.get(name, listed.get(f"{name}:latest"))
+        if entry is None and arm != BASE_ARM:
+            loras = await _lora_adapters(connection) if loras is None else loras
+            number = next((number for number, path in loras.items() if name in _names_of(path)), None)
+            if number is not None:
+                numbers[name], entry = number, {"root": loras[number]}
+            elif loras:
+                has = ", ".join(shorten(_file_of(path).name) for path in loras.values())
+                raise EngineError(
+                    f"{connection.base_url}: no adapter {name!r} is loaded there (--jarvis-adapter); it has: {has}"
+                )
         if entry is None:
             await _ask_unlisted(connection, client, listed, arm, name)
         facts = {key: connection.clean(str(value)) for key in _FACTS if (value := (entry or {}).get(key)) is not None}
         found.append(ServedModel(arm=arm, name=name, facts=facts))
+    if loras and numbers:
+        base = arms[BASE_ARM]
+        client.loras = {
+            name: {"model": base, "lora": [{"id": one, "scale": float(one == numbers.get(name))} for one in loras]}
+            for name in (base, *numbers)
+        }
     return tuple(found)
+
+
+async def _lora_adapters(connection: Connection) -> dict[int, str]:
+    """Return the files of the adapters that a llama-server applies by request, by number; empty for any other server.
+
+    https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md (GET /lora-adapters)
+    """
+    try:
+        async with time_limit(_SHORT_S):
+            listed = await connection.ask_whole(_beside(connection, "/lora-adapters"))
+    except AttemptError:
+        return {}
+    entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {
+        one["id"]: connection.clean(one["path"])
+        for one in entries
+        if type(one.get("id")) is int and isinstance(one.get("path"), str)
+    }
+
+
+def _file_of(path: str) -> PurePosixPath:
+    return PurePosixPath(path.replace("\\", "/"))
+
+
+def _names_of(path: str) -> set[str]:
+    """Return the names by which a file may be given: its path, its name, and that without its ending."""
+    return {path, _file_of(path).name, _file_of(path).stem}
 
 
 def _entries(document: object) -> dict[str, dict[str, object]]:
@@ -187,15 +231,19 @@ def _first_request(model: str) -> ServerRequest:
     return ServerRequest(model=model, text=PROBES[0], seed=1, max_tokens=1, temperature=0.0)
 
 
+def _beside(connection: Connection, path: str) -> str:
+    """Return the address of a path beside `/v1`."""
+    address = urlsplit(connection.base_url)
+    root = address.path.rstrip("/").removesuffix("/v1")
+    return urlunsplit((address.scheme, address.netloc, root + path, "", ""))
+
+
 async def _version(connection: Connection) -> str | None:
     """Return the version that a server states at one of the usual paths."""
-    address = urlsplit(connection.base_url)
     for path, key in _VERSION_PATHS:
-        root = address.path.rstrip("/").removesuffix("/v1")
-        url = urlunsplit((address.scheme, address.netloc, root + path, "", ""))
         try:
             async with time_limit(_SHORT_S):
-                answer = await connection.ask_whole(url)
+                answer = await connection.ask_whole(_beside(connection, path))
         except AttemptError:
             continue
         if isinstance(answer, dict) and isinstance(found := answer.get(key), str):

@@ -108,6 +108,10 @@ class Server:
     def words(self, body: dict[str, Any]) -> list[str]:
         """Return the answer's words: of the model, the text, and the seed where it draws at random."""
         model = "base" if body["model"] in self.inert else body["model"]
+        if "/lora-adapters" in self.paths:
+            # As a llama-server does: scales of a request, else those it was started with, which is all.
+            scales = body.get("lora", [{"id": 0, "scale": 1.0}, {"id": 1, "scale": 1.0}])
+            model = "+".join(f"lora{one['id']}" for one in scales if one["scale"]) or "base"
         if self.leaks and any(name != "base" for name in self.under_way):
             model = "lora"
         model += self.weights if model != "base" else ""

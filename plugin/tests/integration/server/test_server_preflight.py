@@ -260,3 +260,34 @@ def test_vectors_that_are_made_elsewhere_are_asked_there(server, load) -> None:
         load(embedding=("small", "http://127.0.0.1:9/v1"))
     elsewhere = server.url.replace("127.0.0.1", "localhost")
     assert load(embedding=("small", elsewhere)).embed(["oui"])[0].shape == (8,)
+
+
+LORAS = [{"id": 0, "path": "loras/jarvis.gguf", "scale": 1.0}, {"id": 1, "path": "C:\\loras\\autre.gguf", "scale": 1.0}]
+
+
+@pytest.fixture
+def llama(server) -> Any:
+    """A llama-server with two adapters, which lists its base alone."""
+    server.names = ("base",)
+    server.paths["/lora-adapters"] = LORAS
+    return server
+
+
+@pytest.mark.parametrize("name", ["jarvis", "jarvis.gguf", "loras/jarvis.gguf"])
+def test_a_llama_server_is_asked_for_each_arm_by_the_scales_of_its_adapters(
+    llama, load, requests_of, name: str
+) -> None:
+    engine = load(adapters=(name,))
+    answers = engine.generate(requests_of(arms=("base", name)))
+    found = {(answer.prompt_id, answer.arm): answer.text for answer in answers}
+    off, own = ([{"id": 0, "scale": scale}, {"id": 1, "scale": 0.0}] for scale in (0.0, 1.0))
+    assert {"base"} == {body["model"] for body in llama.asked}
+    assert all(body["lora"] in (off, own) for body in llama.asked)
+    assert found["p-0", "base"] != found["p-0", name]
+    (proof,) = engine.describe().adapters
+    assert proof.live
+
+
+def test_an_adapter_that_a_llama_server_lacks_is_named_with_those_it_has(llama, load) -> None:
+    with pytest.raises(EngineError, match=r"no adapter 'jarvi' is loaded there .*; it has: jarvis\.gguf, autre\.gguf"):
+        load(adapters=("jarvi",))
