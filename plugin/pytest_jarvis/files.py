@@ -156,10 +156,7 @@ def well_formed(value: T) -> T:
 
 
 def refuse_repeated_keys(text: str, where: str) -> None:
-    """Raise InputError, starting with `where`, for a key that occurs twice in one table of valid JSON.
-
-    Parsers silently keep the last of the two.
-    """
+    """Raise InputError, starting with `where`, for a key twice in one table of JSON: parsers keep the last."""
     tables: list[dict[str, int]] = []
     before = ""
     start = 0
@@ -206,10 +203,7 @@ def describe_syntax_error(error: Exception, text: str) -> str:
 
 
 def suggest(name: str, known: Sequence[str], *, prefix: str = "", otherwise: str | None = None) -> str:
-    """Return « ; did you mean ...? » to end a message about an unknown name, else `otherwise` or the known names.
-
-    `prefix` begins every name, but neither `name` nor `known` has it.
-    """
+    """Return « ; did you mean ...? » with `prefix` for an unknown name, else `otherwise` or the known names."""
     import difflib  # only for a message
 
     close = difflib.get_close_matches(name, known, n=1)
@@ -317,10 +311,7 @@ def _union_parts(kind: object) -> tuple[object, ...]:
 
 
 def make_run_folder(reports: Path, name: str = "{time}") -> Path:
-    """Make and return a new folder under `reports`, with a number after a name that is taken.
-
-    `{time}` in the name becomes the time in UTC. Raises InputError when no folder can be made.
-    """
+    """Make a new folder under `reports`, `{time}` being the UTC time; InputError when none can be made."""
     stem = name.replace("{time}", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     for number in range(1, 1000):
         folder = reports / (stem if number == 1 else f"{stem}-{number}")

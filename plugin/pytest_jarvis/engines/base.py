@@ -131,10 +131,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def split_answer(said: str, *, thinking_open: bool, max_chars: int, with_calls: bool = False) -> Answer:
-    """Return the parts of a generated text; `text` is None when thinking began and did not close.
-
-    `with_calls` reads the tool calls, before the text is cut.
-    """
+    """Return the parts of a text, its calls too `with_calls`; `text` is None when thinking did not close."""
     said = said.strip()
     thinking: str | None = None
     if thinking_open or said.startswith(OPEN):

@@ -110,10 +110,7 @@ class ScriptedEngine:
         ]
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:  # noqa: ARG002  # there are no files
-        """Return the identity of a scripted response; None for a script without source.
-
-        The source alone identifies a script: other inputs it reads are not seen.
-        """
+        """Return the identity of a scripted response, by the script's source alone; None for one without source."""
         if self._script_digest is None:
             return None
         sources = {adapter.name: adapter.source for adapter in self._spec.adapters}

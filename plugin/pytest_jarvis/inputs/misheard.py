@@ -115,10 +115,7 @@ class _Change:
 
 
 def mishear_all(cases: Iterable[PromptCase], taken: Iterable[str] = ()) -> dict[str, tuple[MisheardPrompt, ...]]:
-    """Return every variant of each case by its id, with one to three mistakes, those with the fewest first.
-
-    No variant equals a clean prompt, one of `taken` or another variant, up to case, accents and punctuation.
-    """
+    """Return each case's new variants by id, fewest mistakes first; spelling, accents and `taken` make none new."""
     cases = tuple(cases)
     seen = {words(text) for case in cases for text in (case.text, _meant(case))} | {words(text) for text in taken}
     found: dict[str, tuple[MisheardPrompt, ...]] = {}
@@ -133,10 +130,7 @@ def mishear_all(cases: Iterable[PromptCase], taken: Iterable[str] = ()) -> dict[
 
 
 def draw_misheard(variants: dict[str, tuple[MisheardPrompt, ...]], number: int, seed: int) -> list[MisheardPrompt]:
-    """Return `number` of the variants, drawn by the seed from each prompt in turn; ValueError if there are fewer.
-
-    Half of a prompt's have one mistake, while there are any.
-    """
+    """Return `number` variants drawn by the seed, half with one mistake if possible; ValueError if there are fewer."""
     if number > (total := sum(map(len, variants.values()))):
         raise ValueError(f"{number} asked for, the rules make {total}")
     queues = {prompt_id: _shuffle(own, f"{seed} {prompt_id}") for prompt_id, own in variants.items()}

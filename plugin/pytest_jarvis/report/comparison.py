@@ -48,10 +48,7 @@ def compare_prompts(stored: Report, new: Report) -> PromptOverlap:
 
 
 def pair_adapters(stored: Report, new: Report, named: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of adapters to compare, stored and new.
-
-    Those `named`; else those with the same name; else in order. ValueError for a name that a run does not have.
-    """
+    """Return the pairs of adapters: those `named` (ValueError for an unknown name), the same names, or in order."""
     before, after = list(stored.metadata.adapters), list(new.metadata.adapters)
     if named:
         for names, known in ((named.keys(), before), (named.values(), after)):
@@ -236,10 +233,7 @@ def compare_runs(
 def judge_regression(
     new: Report, stored: Report | None, run: StoredRun | None, *, asked: str, fail: bool, strict: bool
 ) -> RegressionOutcome:
-    """Return whether the candidate of `new` is proven worse than in `stored`, overall or in a category.
-
-    `run` describes the stored run; without one nothing is judged.
-    """
+    """Return whether the candidate is proven worse than in `stored`, described by `run`; unjudged without one."""
     candidate = new.metadata.lora_adapter
     outcome = RegressionOutcome(
         verdict="NOT_JUDGED",

@@ -246,10 +246,7 @@ def flatten(document: Document) -> Document:
 
 
 def nest(document: Document) -> Document:
-    """Replace the keys of a file by the structure of a `Report`'s document; return it.
-
-    Malformed parts stay as they are.
-    """
+    """Replace the keys of a file by the structure of a `Report`'s document; malformed parts stay as they are."""
     for row in _objects(document.get("results")):
         nest_row(row)
     for averages in _averages_of(document):

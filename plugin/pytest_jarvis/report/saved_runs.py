@@ -84,10 +84,7 @@ def newest_comparable(reports: Path, report: Report) -> SavedRun | None:
 
 
 def set_baseline(source: Path, reports: Path) -> tuple[SavedRun, SavedRun | None]:
-    """Make a copy of a report the baseline; return the new baseline and the previous one.
-
-    Raises InputError for an A/A run, a report without relevance, or a file that cannot be written.
-    """
+    """Make a report's copy the baseline; return it and the last one. InputError for an A/A or unmeasured run."""
     new = read_saved(source, "baseline")
     if new.report.is_altered:
         raise InputError(f"{new.path}: was changed after the run; it cannot be the baseline")

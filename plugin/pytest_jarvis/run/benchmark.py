@@ -49,10 +49,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(case for case in self.prompts.cases if wanted is None or case.category in wanted)
 
     def cases_for(self, markers: Iterable[Marker]) -> tuple[PromptCase, ...]:
-        """Return the cases of `jarvis_cases(*categories, exclude=())` markers; all without a marker.
-
-        Raises InputError for an unknown category, unless the packaged prompts have it: that one has no case here.
-        """
+        """Return the cases of `jarvis_cases` markers; InputError for a category unknown here and in the package."""
         most, seed = self.settings.config.benchmark.num_prompts, self.settings.config.generation.seed
         cases = self.cases if most is None else draw_part(self.cases, most, seed)
         chosen = tuple(case for case in cases if self.match is None or case.prompt_id in self.match.recorded)
@@ -128,10 +125,7 @@ def _fix_look(settings: Settings, workers: int) -> Settings:
 
 
 def read_benchmark(option: argparse.Namespace, root: Path, workers: int) -> Benchmark:
-    """Return settings and prompts; raise InputError for invalid ones.
-
-    `root` is pytest's root folder, `workers` the number of processes that share the prompts.
-    """
+    """Return settings and prompts for `workers` processes below pytest's `root`; InputError for invalid ones."""
     settings = _fix_look(resolve(option, root), workers)
     recorded = settings.replay is not None
     with_tools = bool(settings.generation.tools) if recorded else settings.config.generation.tools
@@ -163,10 +157,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def group_cases(cases: Sequence[PromptCase], workers: int) -> list[Group]:
-    """Return the cases by category, in order; split categories when there are fewer of them than workers.
-
-    The groups depend on the arguments alone: every process makes the same.
-    """
+    """Return the cases by category, each split when there are fewer than workers; the same in every process."""
     categories: dict[str, list[PromptCase]] = {}
     for case in cases:
         categories.setdefault(case.category, []).append(case)
@@ -196,9 +187,6 @@ def match_tests(nodeids: Sequence[str], cases: Sequence[PromptCase]) -> dict[str
 
 
 def choose_look(looks: Sequence[int], recorded: int | None = None) -> tuple[int, ...]:
-    """Return the middle look, the count for processes that do not know each other's scores.
-
-    A replay has `recorded` responses at most.
-    """
+    """Return the middle look, at most `recorded`: the count for processes that do not know each other's scores."""
     possible = [look for look in looks if recorded is None or look <= recorded]
     return (possible[len(possible) // 2],) if possible else tuple(looks[:1])

@@ -382,10 +382,7 @@ def this_machine() -> Machine:
 
 
 def find_commit(folder: Path, reports: Path | None = None) -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout at `folder` and whether files differ from it; None without git.
-
-    Changes below `reports` do not count: earlier runs wrote them.
-    """
+    """Return the commit at `folder` and whether files, but for those in `reports`, differ from it; None without git."""
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None, None

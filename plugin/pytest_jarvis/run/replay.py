@@ -223,10 +223,7 @@ class PromptMatch:
 
 
 def read_replay(option: argparse.Namespace) -> Replay:
-    """Return the run that `--jarvis-replay` names.
-
-    Raises InputError for an invalid report, and for options of generation.
-    """
+    """Return the run that `--jarvis-replay` names; InputError for an invalid report, and for options of generation."""
     _refuse_generation(option, "--jarvis-replay")
     file = Path(option.jarvis_replay)
     file = file / REPORT_FILE if file.is_dir() else file
@@ -249,10 +246,7 @@ def read_replay(option: argparse.Namespace) -> Replay:
 
 
 def replay_answers(option: argparse.Namespace, cases: Sequence[PromptCase]) -> Replay:
-    """Return the answers in the file that `--jarvis-answers` names, to `cases`; no answer at all is a failure.
-
-    Raises InputError for an invalid file, and for options of generation.
-    """
+    """Return the answers that `--jarvis-answers` names, none being a failure; InputError for a bad file or option."""
     _refuse_generation(option, "--jarvis-answers")
     file = Path(option.jarvis_answers)
     texts = {case.prompt_id: case.text for case in cases}

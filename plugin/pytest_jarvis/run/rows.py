@@ -89,10 +89,7 @@ def make_row(
     given: Mapping[str, Figure] | None = None,
     made_at: str | None = None,
 ) -> ResultRow:
-    """Return the row of one prompt and adapter.
-
-    `given` has figures of metrics that the samples lack; `made_at` is when its last response was made, by default now.
-    """
+    """Return the row of one prompt and adapter, with the figures `given` that samples lack."""
     return ResultRow(
         prompt_id=case.prompt_id,
         category=case.category,

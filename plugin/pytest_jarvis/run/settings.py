@@ -92,10 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve(option: argparse.Namespace, root: Path) -> Settings:
-    """Return the settings; raise InputError for invalid or contradictory ones.
-
-    `root` is the folder of the configuration, the prompts and the reports.
-    """
+    """Return the settings of `root`, the folder of configuration, prompts and reports; InputError for invalid ones."""
     conf, file = read_configuration(option.jarvis_config, root)
     conf = override(conf, option)
     prompts_folder = resolve_prompts(conf, option, file.parent, root)
@@ -430,10 +427,7 @@ def _make_adapter(name: str, source: str, where: str, found: str) -> AdapterSpec
 def _read_baseline(
     option: argparse.Namespace, reports: Path, *, twin: bool, written: bool
 ) -> RegressionBaseline | None:
-    """Return the run to test against, `last` being the baseline where one is set; None without `--jarvis-compare`.
-
-    Raises InputError for an unreadable report, and for contradictory options.
-    """
+    """Return the run to test against, `last` being the baseline where set; InputError for contradictory options."""
     if option.jarvis_compare is None:
         if option.jarvis_fail_on_regression:
             raise InputError(

@@ -100,10 +100,7 @@ def vector_key(identity: Identity, text: str, embedding_model: str | None = None
 
 
 def check_store(path: Path) -> None:
-    """Raise InputError for a foreign or damaged file; create none.
-
-    Accept a locked or unreadable store: the run continues without it.
-    """
+    """Raise InputError for a foreign or damaged file; a run continues without a locked or unreadable store."""
     if path.exists():
         try:
             ResponseStore(path, writable=False).close()

@@ -114,10 +114,7 @@ def estimate_mean(scores: Scores, *, alpha: float = 0.05, target: Target = "thes
 def compare(
     first: Scores, second: Scores, *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Difference:
-    """Return `second - first` of any metric, prompts and replicates as in `decide`, with interval and p-values.
-
-    The test is that of `decide` without `min_gain`. ValueError for scores that cannot be used.
-    """
+    """Return `second - first` of any metric, with the test of `decide` without `min_gain`; ValueError as `decide`."""
     one, other = _read_both(first, second, alpha)
     contrast, used = _contrast(other, one, target, shared_noise=shared_noise)
     means = contrast_same_draws(other, one)
@@ -147,10 +144,7 @@ def compare(
 def compare_as_ratio(
     first: Scores, second: Scores, *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Ratio:
-    """Return `second / first` of a positive metric (a duration, say): the ratio of the means.
-
-    Fieller's interval with the degrees of freedom at the observed ratio. ValueError for scores that cannot be used.
-    """
+    """Return `second / first` of a positive metric, by Fieller at the observed ratio; ValueError as `compare`."""
     one, other = _read_both(first, second, alpha)
     contrast, used = _contrast(other, one, target, shared_noise=shared_noise)
     means = contrast_same_draws(other, one)

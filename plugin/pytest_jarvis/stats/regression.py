@@ -177,10 +177,7 @@ def find_shifts(
 
 
 def settle(outcome: RegressionOutcome, *, fail: bool, strict: bool) -> RegressionOutcome:
-    """Return the outcome with its verdict and exit status.
-
-    A proven drop fails with `fail`; a run that cannot be judged fails only with `strict` as well.
-    """
+    """Return the outcome with its verdict: a proven drop exits 1 with `fail`, an unjudged run with `strict` as well."""
     if outcome.obstacles:
         return replace(outcome, verdict="NOT_JUDGED", exit_failed=fail and strict)
     return replace(outcome, verdict="DROP", exit_failed=fail) if outcome.drops else replace(outcome, verdict="NO_DROP")

@@ -176,10 +176,7 @@ def _warn_of_looks(pairs: Pairs, found: dict[Bar, JudgedBar], plan: GatePlan, in
 def compare_looks(
     base: Scores, finetuned: Scores, ratio: float, looks: Sequence[int], *, shared_noise: bool
 ) -> float | None:
-    """Return the p-value of "the looks' means of `finetuned - ratio * base` differ by decoding alone" (an F test).
-
-    None with one look, or where a prompt lacks 2 responses of each.
-    """
+    """Return the p-value of an F test that the looks' means differ by decoding alone; None where it needs more."""
     from scipy.special import fdtrc
 
     parts = []

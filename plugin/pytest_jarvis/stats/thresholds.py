@@ -133,10 +133,7 @@ class JudgedBar:
 
 
 def judge_bar(bar: Bar, adapter: str, pair: tuple[Scores, Scores] | None, *, alpha: float, plan: GatePlan) -> JudgedBar:
-    """Judge a bar by the scores of base and adapter, each side at `alpha`; None, or no prompt: not measured.
-
-    For a mean, those of the base do not count. The test is that of `judge_claim`.
-    """
+    """Judge a bar as `judge_claim`, each side at `alpha`, a mean by the adapter's scores alone; None: not measured."""
     metric = bar.metric if bar.name in _OF_METRIC else None
     missing = replace(
         _missing(bar.name, adapter, bar.bar, plan.policy, category=bar.category), metric=metric, direction=bar.direction

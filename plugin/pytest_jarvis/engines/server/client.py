@@ -34,10 +34,7 @@ OnToken = Callable[[], None]
 
 
 def request_seed(seed: int, prompt_id: str, replicate: int) -> int:
-    """Return the seed of one response, from 1 to 2**31 - 1 as every server takes it; the same for all arms.
-
-    0 and -1 are left out: some servers read them as "any".
-    """
+    """Return a response's seed, the same for all arms: from 1 (some servers read 0 and -1 as "any") to 2**31 - 1."""
     name = f"{seed}\x1f{prompt_id}\x1f{replicate}".encode()
     return int.from_bytes(blake2b(name, digest_size=8, person=b"jarvis-server").digest(), "little") % _SEEDS + 1
 
@@ -105,10 +102,7 @@ class ServerClient:
     async def stream(
         self, request: ServerRequest, *, timeout_s: float | None = None, on_token: OnToken | None = None
     ) -> ServerAnswer:
-        """Return the streamed answer. Raises AttemptError after the last try.
-
-        `timeout_s` bounds each try; `on_token` is called for each piece of text.
-        """
+        """Return the streamed answer, each try within `timeout_s`. Raises AttemptError after the last try."""
         return await self._retry(partial(self._ask, request, timeout_s, on_token))
 
     async def rehearse(self, request: ServerRequest) -> ServerAnswer:
@@ -121,10 +115,7 @@ class ServerClient:
         return await self._retry(attempt)
 
     async def probe(self, request: ServerRequest) -> ServerAnswer:
-        """Return the whole answer, with log-probabilities where the server gives them. Raises AttemptError.
-
-        Each try is bounded as in `rehearse`.
-        """
+        """Return the whole answer, as `rehearse`, with log-probabilities where the server gives them."""
         if not self._gives_logprobs:
             return await self.rehearse(request)
         try:
@@ -143,7 +134,6 @@ class ServerClient:
         return await client.rehearse(request)
 
     async def _retry(self, attempt: Callable[[], Awaitable[ServerAnswer]]) -> ServerAnswer:
-        """Retry after errors that may pass, with exponential backoff and jitter, or as the server asks."""
         tries = 1
         while True:
             try:
@@ -160,7 +150,6 @@ class ServerClient:
     async def _ask(
         self, request: ServerRequest, timeout_s: float | None = None, on_token: OnToken | None = None
     ) -> ServerAnswer:
-        """Return one try's answer; raise AttemptError for every error."""
         reader = _AnswerReader(request, self._connection.clean, on_token)
         raw = self._settings.template == "raw"
         try:
@@ -279,7 +268,6 @@ class _AnswerReader:
 
 
 def _timeout_error(pieces: int, timeout_s: float) -> AttemptError:
-    """Return the error of a try that took too long; one that had begun to answer would take as long again."""
     if pieces:
         return AttemptError(Note("cut_in_time", {"seconds": timeout_s, "tokens": pieces}), stage="timeout")
     return AttemptError(Note("no_token_in_time", {"seconds": timeout_s}), stage="timeout", passing=True, lost=True)

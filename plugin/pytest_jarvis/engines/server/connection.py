@@ -164,7 +164,6 @@ class Connection:
         self._loop.close()
 
     async def _end(self) -> None:
-        """Close the client and every stream; leave no task on the loop."""
         await _wait_for_other_tasks()
         await self.client.close()
         await self._loop.shutdown_asyncgens()
@@ -272,10 +271,7 @@ def _read_key(*variables: str) -> _Key:
 
 
 def _make_http_client(urls: list[str]) -> httpx2.AsyncClient:
-    """Return a client that asks servers on loopback or in NO_PROXY directly, others by the environment's proxies.
-
-    Raises EngineError for a proxy that cannot be used.
-    """
+    """Return a client that obeys NO_PROXY and asks loopback directly; EngineError for a proxy that cannot be used."""
     import httpx2
     from openai import DefaultAsyncHttpxClient
 
@@ -328,10 +324,7 @@ async def _refuse_other_host(response: HttpResponse) -> None:
 
 
 async def _drop_placeholder_key(request: Request) -> None:
-    """Send no `Authorization` header without a key: some servers refuse an unknown one.
-
-    The client takes `Omit` only from each request; a hook forgets none.
-    """
+    """Send no `Authorization` without a key, which some servers refuse; the client takes no default `Omit`."""
     if request.headers.get("Authorization") == f"Bearer {_NO_KEY}":
         del request.headers["Authorization"]
 

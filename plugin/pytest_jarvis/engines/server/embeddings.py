@@ -44,10 +44,7 @@ class Embedder(Protocol):
 
 
 def choose_embedder(spec: ModelSpec, connection: Connection) -> Embedder | None:
-    """Return the configured or default embedder; None when there is none.
-
-    Raises EngineError for a configured model that cannot be used: no other replaces it.
-    """
+    """Return the configured or default embedder, or None; EngineError for a configured one that cannot be used."""
     configured = spec.embedding_model
     if configured is None:
         known = find_spec("sentence_transformers") is not None and _is_here(DEFAULT_ENCODER)
@@ -89,10 +86,7 @@ class ServerEncoder:
         self.label = f"{model} (/v1/embeddings)"
 
     def embed(self, texts: Sequence[str], *, limit_s: float = SILENCE_S) -> list[npt.NDArray[np.float32]]:
-        """Return the server's vectors, in the order of `texts`. Raises AttemptError.
-
-        `limit_s` bounds each request for 64 texts, retries included.
-        """
+        """Return the vectors of `texts`, in order, within `limit_s` for each 64. Raises AttemptError."""
         vectors: list[npt.NDArray[np.float32]] = []
         for start in range(0, len(texts), _BATCH):
             vectors += self._connection.run(self._batch(list(texts[start : start + _BATCH]), limit_s))

@@ -69,10 +69,7 @@ class _Generation:
 
 
 class ServerEngine:
-    """Generate with a server that has the base and the adapters under names of their own.
-
-    Raises EngineError, one sentence, for a server, a name or an adapter that cannot be used.
-    """
+    """Generate with a server that has all arms under names of their own; EngineError for one that cannot be used."""
 
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
         """Raise ValueError without `spec.base_url`, the server's address."""
@@ -213,7 +210,6 @@ class ServerEngine:
         return not self._settings.is_greedy
 
     async def _generate_all(self, requests: Sequence[Request], generation: _Generation) -> None:
-        """Generate an outcome for each request: all arms together, or one after the other."""
         if self._preflight.probes.mixes:
             await self._generate_bounded(requests, generation)
             return
@@ -221,7 +217,6 @@ class ServerEngine:
             await self._generate_bounded([request for request in requests if request.arm == arm], generation)
 
     async def _generate_bounded(self, requests: Sequence[Request], generation: _Generation) -> None:
-        """Generate an outcome for each request, with a bounded number in flight."""
         waiting = iter(requests)
 
         async def work() -> None:

@@ -50,10 +50,7 @@ class Inspection:
 
 
 async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec, *, sampled: bool) -> Inspection:
-    """Return what the preflight finds; raise EngineError for a server that cannot be used.
-
-    `sampled`: the run samples, so that seeds matter. `client` learns which fields the server accepts.
-    """
+    """Return what the preflight finds; EngineError for an unusable server. `sampled`: seeds matter."""
     arms = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
     try:
         models = await _served(connection, client, arms)
@@ -75,10 +72,7 @@ async def inspect(connection: Connection, client: ServerClient, spec: ModelSpec,
 
 
 async def _served(connection: Connection, client: ServerClient, arms: Arms) -> tuple[ServedModel, ...]:
-    """Return each arm's model as the server lists it; one that is not listed is asked for an answer.
-
-    Raises EngineError for a name that is not served. A server may have no list, and may serve more than it lists.
-    """
+    """Return each arm's model, by the list or an answer (lists may be short); EngineError for a name not served."""
     try:
         async with time_limit(min(_LIST_S, connection.preflight_s)):
             listed = _entries(await connection.ask_whole("/models"))
@@ -200,10 +194,7 @@ def _advice(connection: Connection, error: AttemptError) -> str:
 
 
 async def _learn_fields(client: ServerClient, model: str) -> tuple[str | None, bool]:
-    """Set the fields that `client` sends; return the server's fingerprint and whether it counts tokens.
-
-    A refused request is retried with the common core alone, then with each further field alone.
-    """
+    """Set the fields that `client` sends, if refused each tried alone; return fingerprint and whether tokens count."""
     request = _first_request(model)
     try:
         answer = await client.try_fields(request, frozenset(FIELDS))
@@ -313,10 +304,7 @@ def refuse_inert(proofs: Sequence[AdapterProof]) -> None:
 
 
 async def check_seeds(client: ServerClient, names: Sequence[str]) -> Repeats | None:
-    """Return when the same request with the same seed gives the same text; None when no seed changes a text.
-
-    Tried alone, one after the other; then twice beside many others, in another order, as in a run.
-    """
+    """Return when a request repeats with its seed: alone, or beside others as in a run; None when no seed matters."""
 
     def ask(text: str, seed: int, name: str) -> ServerRequest:
         return ServerRequest(model=name, text=text, seed=seed, max_tokens=PROBE_TOKENS, temperature=_TEMPERATURE)
@@ -379,10 +367,7 @@ def _prove_one(
 def _mixing_fault(
     arm: str, mixed: Sequence[ServerAnswer], alone: Mapping[str, Sequence[ServerAnswer]], live: set[str]
 ) -> Note | None:
-    """Return how an arm's answers beside those of other arms differ from its own; None when they do not.
-
-    Half of the distance between two arms is too much: the arm is then no longer itself.
-    """
+    """Return how an arm's answers beside others are off by half of what tells two arms apart or more, or None."""
     for other in alone:
         if other == arm or not {arm, other} & live:
             continue

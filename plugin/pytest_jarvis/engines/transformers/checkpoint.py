@@ -31,10 +31,7 @@ def refuse_damaged(folder: Path) -> Shapes:
 
 
 def read_shapes(folder: Path) -> Shapes:
-    """Return the shape of each weight in the safetensors files of a model's folder, by name.
-
-    Raises EngineError for a file that is missing, empty, cut off, or in another format.
-    """
+    """Return the shape of each weight in a folder's safetensors files, by name; EngineError for an unreadable file."""
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _files(folder):
         _refuse_pointer(file)
@@ -46,10 +43,7 @@ def read_shapes(folder: Path) -> Shapes:
 
 
 def refuse_wrong_experts(names: Iterable[str], count: int | None = None) -> None:
-    """Raise EngineError unless the experts of each projection in a checkpoint's `names` are numbered from 0 on.
-
-    `count` is the model's number of experts, where known.
-    """
+    """Raise EngineError unless the experts in `names` are numbered from 0 on; `count` is their number, if known."""
     places: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
         if found := _EXPERT.match(name):

@@ -82,10 +82,7 @@ _NO_MEMORY: Final = Note("out_of_memory")
 
 
 class TransformersEngine:
-    """Loads the base once, attaches and proves the adapters, and answers for every arm.
-
-    Raises EngineError, one sentence, for a model or an adapter that cannot be used.
-    """
+    """Loads the base once, proves the adapters and answers for every arm; EngineError for what cannot be used."""
 
     def __init__(self, spec: ModelSpec, settings: GenerationSettings) -> None:
         self._spec = spec
@@ -256,10 +253,7 @@ class TransformersEngine:
                 yield self._make_response(output)
 
     def answer_alone(self, request: Request) -> Response | Failure:
-        """Return the response to one request at batch size 1, without padding rows, as latency is measured.
-
-        Where rounding depends on the shape of a batch, its text may differ from `generate`'s.
-        """
+        """Return the response at batch size 1, as latency is measured; rounding may change its text."""
         row = Row(index=0, request=request, tokens=self._chat.encode(request.text))
         outputs = self._attempt(make_batch([row]), None, fill=False)
         return self._make_response(outputs[0]) if outputs else request.failure("generate", _NO_MEMORY)
@@ -272,10 +266,7 @@ class TransformersEngine:
             return embed_tokens(self._model, tokens, pad=self._pad)
 
     def logits(self, texts: Sequence[str], arm: str = BASE_ARM) -> npt.NDArray[np.float32]:
-        """Return an arm's logits for the first token of each response, float32 of shape (texts, vocabulary).
-
-        Raises ValueError for an arm that is not loaded.
-        """
+        """Return an arm's logits for the first token, float32 (texts, vocabulary); ValueError for another arm."""
         if arm not in self._arms:
             raise ValueError(f"unknown arm {arm!r}; loaded: {', '.join(self._arms)}")
         prompts = [self._chat.encode(text) for text in texts]
@@ -286,11 +277,7 @@ class TransformersEngine:
         return found
 
     def identity(self, request: Request, digest: Digest) -> Identity | None:
-        """Return everything that determines the response to `request`, batch-dependent rounding excepted.
-
-        None for a base whose files have changed since it was loaded, or whose code comes from a repository that its
-        commit does not fix.
-        """
+        """Return what determines the response; None for a base whose files changed, or code without commit."""
         return self._identities.build(request, self._chat.render(request.text), digest)
 
     def close(self) -> None:

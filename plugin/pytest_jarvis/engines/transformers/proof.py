@@ -48,10 +48,7 @@ class BatchInvariance:
 
 
 def check_batch_invariance(model: Any, prompts: Sequence[Sequence[int]], *, pad: int) -> BatchInvariance:
-    """Compare the shortest probe's logits alone with those in a larger batch of longer ones.
-
-    In 16 bits, also count how often the most probable token differs in a batch five times as large.
-    """
+    """Compare a probe's logits alone with those in a batch; in 16 bits, also tokens in one five times as large."""
     shortest = min(prompts, key=len)
     alone = last_logits(model, [shortest], [BASE_ARM], pad=pad)[0]
     crowd = [*prompts, *prompts, *prompts, *prompts, *prompts, shortest]
@@ -99,10 +96,7 @@ def refuse_not_finite(name: str, logits: Mapping[str, torch.Tensor], *, dtype: t
 def try_mixed(
     model: Any, apart: Mapping[str, torch.Tensor], prompts: Sequence[Sequence[int]], *, pad: int, live: Collection[str]
 ) -> Note | None:
-    """Return why one batch of all arms does not give the logits `apart` of one pass per arm, or None when it does.
-
-    `live` names the adapters that change logits, which their rows must show.
-    """
+    """Return why one batch of all arms does not give the logits `apart`, showing the `live` adapters, or None."""
     import torch
 
     reason = find_mixing_obstacle([arm for arm in apart if arm != BASE_ARM], model)
@@ -152,10 +146,7 @@ def _find_lost_effect(
 def prove_adapters(
     model: Any, adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor
 ) -> tuple[AdapterProof, ...]:
-    """Return each adapter's proof, from the `logits` by arm and the base's `before` any was attached.
-
-    All are of shape (prompts, vocabulary).
-    """
+    """Return each adapter's proof, from `logits` by arm and the base's `before`: (prompts, vocabulary)."""
     off = logits[BASE_ARM]
     drift = float((off - before).abs().max())
     changes = {adapter.name: float((logits[adapter.name] - off).abs().max()) for adapter in adapters}
@@ -183,10 +174,7 @@ def prove_adapters(
 def refuse_moved_base(
     adapters: Sequence[AdapterFiles], logits: Mapping[str, torch.Tensor], before: torch.Tensor, *, rounding: float
 ) -> None:
-    """Raise EngineError when the base, all adapters off, no longer gives its logits `before` any was attached.
-
-    `rounding` is that of `allowed_rounding`.
-    """
+    """Raise EngineError when the base, all adapters off, is further than `rounding` from its logits `before`."""
     moved = _measure_drift(logits[BASE_ARM], before, rounding)
     if moved is not None:
         names = ", ".join(f"'{adapter.name}'" for adapter in adapters)
@@ -200,10 +188,7 @@ def refuse_moved_base(
 def refuse_moved_adapters(
     alone: Mapping[str, torch.Tensor], logits: Mapping[str, torch.Tensor], *, rounding: float
 ) -> None:
-    """Raise EngineError when an adapter no longer gives the logits it gave `alone`, before others were attached.
-
-    Within `rounding`: beside an adapter that cannot share a batch, another path through the layers is taken.
-    """
+    """Raise EngineError when an adapter is further than `rounding` from its logits `alone`."""
     for name, expected in alone.items():
         moved = _measure_drift(logits[name], expected, rounding)
         if moved is not None:

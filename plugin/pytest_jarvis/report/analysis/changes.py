@@ -125,19 +125,13 @@ def find_changes(report: Report, rows: Sequence[ResultRow], *, shared_noise: boo
 
 
 def pick_improvements(changes: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the highest rises, at most `TOP_CHANGES`; ties in order.
-
-    A prompt whose responses mostly do the wrong thing has not improved, whatever its words.
-    """
+    """Return the highest rises, at most `TOP_CHANGES`, without prompts whose responses mostly do the wrong thing."""
     risen = [one for one in changes if one.order > _NONE and (one.share_done is None or one.share_done > 0.5)]
     return tuple(sorted(risen, key=lambda one: tuple(-part for part in one.order))[:TOP_CHANGES])
 
 
 def pick_weaknesses(changes: Sequence[PromptChange], improvements: Sequence[PromptChange]) -> tuple[PromptChange, ...]:
-    """Return the lowest changes not among the improvements, at most `TOP_CHANGES`; ties by score.
-
-    A prompt that is always done, and was no better before, is no weakness.
-    """
+    """Return the lowest other changes, at most `TOP_CHANGES`, without prompts always done and never better."""
     named = {change.row.prompt_id for change in improvements}
     others = [
         one for one in changes if one.row.prompt_id not in named and not (one.share_done == 1 and one.change >= 0)

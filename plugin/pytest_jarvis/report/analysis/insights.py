@@ -258,10 +258,7 @@ def _compare(
 
 
 def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float, gain: float) -> WeakestCategory | None:
-    """Return the category to work on first, by deeds or, where they were not judged, by relevance.
-
-    Of an adapter without a gain, only one that is shown to be weak.
-    """
+    """Return the category to work on first, by deeds or relevance; without a gain, only one shown to be weak."""
     metric = DEEDS if any(pair_values(row, DEEDS)[1] for row in rows) else RELEVANCE
     scores = {
         name: [tuned for row in rows if row.category == name and (tuned := pair_values(row, metric)[1])]

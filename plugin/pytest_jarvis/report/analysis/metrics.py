@@ -29,10 +29,7 @@ class MetricComparison:
 
 
 def pair_values(row: ResultRow, metric: str | Callable[[Sample], float | None]) -> tuple[Values, Values]:
-    """Return one prompt's values, base and adapter, in step (`pair_replicates`); empty where not measured.
-
-    `metric` is a name, or a function of a sample.
-    """
+    """Return a prompt's values of a metric, or of a function of a sample, in step by arm; empty where not measured."""
     read = methodcaller("score", metric) if isinstance(metric, str) else metric
     arms: tuple[dict[int, float], dict[int, float]] = ({}, {})
     for sample in row.samples:
@@ -80,10 +77,7 @@ def metric_names(rows: Iterable[ResultRow]) -> set[str]:
 
 
 def line_specs(rows: Sequence[ResultRow], declared: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
-    """Return the further metrics: built-in ones that were measured, declared ones, and those of the hook.
-
-    Those of the hook are undeclared: their name is their label, and higher is better.
-    """
+    """Return the further metrics: measured built-in ones, declared ones, and the hook's, whose name is their label."""
     found = metric_names(rows)
     unknown = found - {spec.name for spec in declared} - BUILT_IN.keys()
     return (

@@ -22,10 +22,7 @@ Scorer = Callable[[PromptCase, str], Mapping[str, float]]
 
 
 def list_bars(section: BenchmarkSection, plan: GatePlan, specs: Mapping[str, MetricSpec]) -> tuple[Bar, ...]:
-    """Return the bars to judge; `specs` are the known metrics by name.
-
-    A bar on a metric that is not among them was not measured. The default ones are left out where theirs was not.
-    """
+    """Return the bars to judge; one on a metric not in `specs` was not measured, and is left out if it is a default."""
     return tuple(_gain_bars(section, plan, specs)) + tuple(_metric_bars(section, specs))
 
 
@@ -99,10 +96,7 @@ def judge_rows(
     index: int = 0,
     earlier: Look | None = None,
 ) -> Look:
-    """Return the look of an adapter's rows, by adapter in the order named; `index` and `earlier` as in `judge_look`.
-
-    `declared` are the custom metrics.
-    """
+    """Return the look of each adapter's rows, with the custom metrics `declared`; the rest as in `judge_look`."""
     known = {name: metric.spec for name, metric in BUILT_IN.items()}
     known |= {spec.name: spec for own in rows.values() for spec in line_specs(own, declared)}
     bars = list_bars(section, plan, known)

@@ -107,10 +107,7 @@ def pad_rows(batch: Batch) -> tuple[list[Row], list[int]]:
 
 
 def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
-    """Return the places of the rows to go on with, in order: those not done, and the done ones that pad their arm.
-
-    `arms` and `done` are those of the rows that run now; padding follows `pad_rows`. Empty when all rows are done.
-    """
+    """Return the places of the rows to go on with: those not done, and done ones that pad their arm as `pad_rows`."""
     going = [place for place, over in enumerate(done) if not over]
     live = {arms[place] for place in going}
     adapters = live - {BASE_ARM}

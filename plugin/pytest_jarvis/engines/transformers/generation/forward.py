@@ -42,10 +42,7 @@ def last_logits(model: Any, prompts: Sequence[Sequence[int]], arms: Sequence[str
 
 
 def greedy_tokens(model: Any, sequences: Sequence[Sequence[int]], *, pad: int, first: int) -> list[list[int]]:
-    """Return the base's most probable token after each token of the `first` sequences, all run in one batch.
-
-    Empty for a family that does not expose its head.
-    """
+    """Return the base's likeliest token after each token of the `first` sequences; empty without a known head."""
     import torch
 
     with torch.inference_mode(), select_arm(model, BASE_ARM):

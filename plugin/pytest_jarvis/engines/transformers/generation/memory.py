@@ -126,10 +126,7 @@ def _token_bytes(model: PreTrainedModel, dtype: torch.dtype) -> int:
 
 
 def _workspace_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes a step needs whatever its rows: a layer's dequantised experts, `WORKSPACE_COPIES` times.
-
-    0 where a kernel multiplies by the packed ones.
-    """
+    """Return the bytes a step needs whatever its rows: a layer's dequantised experts, `WORKSPACE_COPIES` times."""
     from pytest_jarvis.engines.transformers.nf4.compute import find_packed_experts
 
     sizes: dict[int, int] = {}

@@ -52,10 +52,7 @@ class BatchRunner:
         fixed: bool = False,
         record: Record | None = None,
     ) -> None:
-        """`shrinks` drops rows that are done, which needs batch-invariant arithmetic.
-
-        `fixed` runs a batch in `FixedSteps`, recorded by `record` when it is given.
-        """
+        """`shrinks` drops rows that are done (needs batch invariance); `fixed` runs `FixedSteps`, with `record`."""
         self._model = model
         self._settings = settings
         self._stops = tuple(stops)
@@ -68,10 +65,7 @@ class BatchRunner:
         self._record = record
 
     def run(self, batch: Batch, *, fill: bool = True, on_step: OnStep | None = None) -> list[RowOutput]:
-        """Return the output of each row of `batch`, in the order of its rows.
-
-        `fill` adds the padding rows that batch invariance needs; they cost memory.
-        """
+        """Return the output of each row of `batch`, in order; `fill` adds the rows that batch invariance needs."""
         if not self._two_passes:
             return self._draw(batch, fill=fill, on_step=on_step)
         drawn: list[RowOutput] = []
@@ -190,7 +184,6 @@ class BatchRunner:
         return new_tokens
 
     def _make_sampler(self, rows: Sequence[Row], length: int, device: torch.device) -> list[GumbelSampler]:
-        """Return the sampling logits processor, or none for greedy decoding."""
         import torch
 
         settings = self._settings
@@ -224,7 +217,6 @@ class BatchRunner:
 
 
 def _offset_progress(drawn: Sequence[RowOutput], on_step: OnStep | None) -> OnStep | None:
-    """Return `on_step`, offset by the outputs of earlier passes of the batch."""
     if on_step is None:
         return None
     rows, tokens = len(drawn), sum(len(one.tokens) for one in drawn)

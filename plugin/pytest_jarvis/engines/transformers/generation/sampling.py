@@ -79,10 +79,7 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 class GumbelSampler:
-    """Logits processor after which greedy search takes the token that sampling would.
-
-    `keys` holds one noise key per row; `prompt_length` is the padded length of the prompts.
-    """
+    """Logits processor after which greedy search samples, by one noise key per row and the padded `prompt_length`."""
 
     def __init__(self, keys: torch.Tensor, *, prompt_length: int, temperature: float, top_p: float) -> None:
         self._keys = keys
@@ -121,10 +118,7 @@ class GumbelSampler:
 
 
 class FiniteWatch:
-    """Logits processor that records where each row's logits first were not finite, and changes nothing.
-
-    Nothing is read back before the batch has ended, so no step waits for the device.
-    """
+    """Logits processor that records where each row's logits first were not finite, and reads nothing back before."""
 
     def __init__(self, *, prompt_length: int) -> None:
         self._prompt_length = prompt_length

@@ -220,11 +220,7 @@ def pad_left(
 
 
 def make_recorder(device: torch.device) -> Record:
-    """Return a recorder of steps that run on `device`, a GPU.
-
-    A replay launches a whole step at once, in the same memory:
-    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
-    """
+    """Return a recorder of steps on `device`, a GPU: docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs."""
     import torch
 
     def record(step: Step) -> Step:

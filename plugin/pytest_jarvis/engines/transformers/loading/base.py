@@ -303,10 +303,7 @@ def explain_load_error(error: Exception, source: Source, *, nf4: bool = False) -
 
 
 def refuse_files(source: Source, *, alike: bool = False) -> None:
-    """Raise EngineError for files of a folder that are damaged, or whose experts are not numbered from 0 on.
-
-    `alike`: also for experts of different shapes, which some models have.
-    """
+    """Raise EngineError for a folder's files that are damaged or lack experts; `alike`: for unequal experts too."""
     folder = Path(source.location)
     if not folder.is_dir():
         return

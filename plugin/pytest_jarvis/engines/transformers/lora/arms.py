@@ -70,10 +70,7 @@ def spans_of(arms: Sequence[str]) -> tuple[Span, ...] | None:
 
 
 def use_row_slices(model: PeftModel) -> None:
-    """Make the plain LoRA layers of `model` take an adapter's rows as a slice in a mixed batch.
-
-    Other layers (an embedding, a convolution, another quantisation, DoRA) stay as they are.
-    """
+    """Make the plain LoRA layers of `model` take an adapter's rows as a slice in a mixed batch; others stay."""
     from peft.tuners.lora.layer import LoraLayer
 
     restore_layers(model)
@@ -208,10 +205,7 @@ def find_mixing_obstacle(adapters: Sequence[str], model: Any) -> Note | None:
 
 
 def select_arms(model: Any, arms: Sequence[str]) -> AbstractContextManager[None]:
-    """Return a context in which row i of a batch runs as `arms[i]`.
-
-    Where possible an adapter alone runs as it does beside others: its rounding must not depend on them.
-    """
+    """Return a context in which row i runs as `arms[i]`, an adapter alone as beside others: its rounding is its own."""
     alone = len(set(arms)) == 1
     if alone and (arms[0] == BASE_ARM or not hasattr(model, "peft_config") or needs_row_lists(model)):
         return select_arm(model, arms[0])

@@ -79,10 +79,7 @@ def attach(model: PreTrainedModel, adapters: list[AdapterFiles], on_attached: On
 
 
 def rehearse(config: PreTrainedConfig, adapters: list[AdapterFiles]) -> None:
-    """Attach the adapters to a model without weights, to refuse wrong names and shapes in seconds.
-
-    Raises EngineError as `attach` does. Skips a model that cannot be built without its weights.
-    """
+    """Attach the adapters to a model without weights, if it can be built, and refuse wrong ones in seconds."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
 
@@ -158,10 +155,7 @@ def _cast_expert_matrices(model: PeftModel, name: str) -> None:
 
 @contextmanager
 def _hide_target_parameters(model: PeftModel) -> Iterator[None]:
-    """Hide the target parameters of attached adapters while another one is attached.
-
-    peft refuses adapters whose lists of parameters differ as texts; `_refuse_other_parameters` checks the modules.
-    """
+    """Hide attached adapters' target parameters, whose lists peft compares as texts, from another one."""
     configs: list[Any] = list(model.peft_config.values())
     hidden = [config.target_parameters for config in configs]
     try:
@@ -174,10 +168,7 @@ def _hide_target_parameters(model: PeftModel) -> Iterator[None]:
 
 
 def _refuse_other_parameters(model: PeftModel, adapter: AdapterFiles) -> None:
-    """Raise EngineError when two adapters are on different parameters of one module.
-
-    peft wraps a module once for each of its parameters, and a file names a parameter by its wrapper's place.
-    """
+    """Raise EngineError when two adapters are on different parameters, which peft wraps one by one, of a module."""
     from peft.tuners.lora.layer import ParamWrapper
 
     for name, module in model.named_modules():

@@ -69,10 +69,7 @@ def read_adapters(specs: Sequence[AdapterSpec], *, allow_inert: bool = False) ->
 
 
 def read_adapter(spec: AdapterSpec, *, allow_inert: bool = False) -> AdapterFiles:
-    """Return the files of an adapter.
-
-    Raises EngineError for a folder or a file that is missing, unreadable or shown to be wrong by names and shapes.
-    """
+    """Return the files of an adapter; EngineError for what is missing, unreadable, or wrong by names and shapes."""
     if spec.name in {BASE_ARM, PEFT_BASE} or "." in spec.name:
         raise EngineError(
             f"adapter {spec.name!r}: this name cannot be used; choose one without a dot, other than '{BASE_ARM}'"
@@ -101,10 +98,7 @@ def read_adapter(spec: AdapterSpec, *, allow_inert: bool = False) -> AdapterFile
 
 
 def refuse_changed(adapter: AdapterFiles) -> None:
-    """Raise EngineError when the files of an attached adapter changed since their digest was taken.
-
-    A running training would otherwise have its responses stored under the digest of an older state.
-    """
+    """Raise EngineError when an adapter's files changed since their digest: a training may still write them."""
     try:
         same = files_digest(adapter.folder / ADAPTER_CONFIG, adapter.weights) == adapter.sha256
     except OSError:
@@ -148,10 +142,7 @@ def refuse_other_base(adapter: AdapterFiles, source: Source) -> Note | None:
 
 
 def read_bin(name: str, file: Path, *, device: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file written by `torch.save`, by name, on a device ("meta" for their shapes alone).
-
-    Raises EngineError for a file that is damaged or holds anything else; no code in it runs.
-    """
+    """Return the tensors of a `torch.save` file by name; EngineError for any other content, of which no code runs."""
     import warnings
     from pickle import UnpicklingError
 

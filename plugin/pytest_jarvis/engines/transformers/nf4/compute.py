@@ -95,10 +95,7 @@ def use_dequantized_weights(model: PreTrainedModel) -> int:
 
 
 def use_packed_experts(model: PreTrainedModel) -> Note | None:
-    """Make `model` multiply by its packed experts; return why it cannot, or None when it does.
-
-    The kernel is tried on the first experts of each device, against the product with dequantised weights.
-    """
+    """Make `model` multiply by packed experts, tried on each device; return why it cannot, or None."""
     owners = [module for module in model.modules() if hasattr(module, "_apply_gate")]
     reason = _find_obstacle(owners)
     if reason is not None:

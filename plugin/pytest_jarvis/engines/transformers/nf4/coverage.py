@@ -200,10 +200,7 @@ def expert_counts(config: Any) -> frozenset[int]:
 
 
 def is_router(path: str, holder: str, outputs: int | None, counts: frozenset[int]) -> bool:
-    """Return whether the module at `path`, of class `holder`, with `outputs` rows of weights, routes to experts.
-
-    By its name, or as a gate with one output per expert; gates of dense layers and of attention have more.
-    """
+    """Return whether a module routes: by its path or class, or as a gate with one output per expert."""
     parts = path.lower().split(".")
     if "router" in holder.lower() or any("router" in part for part in parts):
         return True

@@ -129,10 +129,7 @@ class Groups:
 
 
 def group(top_k_index: torch.Tensor, experts: int) -> Groups:
-    """Return the (token, expert) pairs of `top_k_index`, (tokens, experts per token), sorted by expert.
-
-    Nothing is read back from the device.
-    """
+    """Return the pairs of `top_k_index`, (tokens, experts per token), by expert; nothing is read back."""
     import torch
 
     pairs = top_k_index.numel()

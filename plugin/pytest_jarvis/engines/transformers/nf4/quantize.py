@@ -176,10 +176,7 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
     def convert(
         self, layer_name: str, model: Any = None, config: Any = None, hf_quantizer: Any = None, loading_info: Any = None
     ) -> dict[str, Any]:
-        """Return the fused tensor in NF4 by its name, or what the base class returns for any other tensor.
-
-        Raises EngineError when number or shape of the experts are not the model's.
-        """
+        """Return the fused tensor in NF4 by its name, or the base class's; EngineError for unlike experts."""
         if layer_name not in getattr(hf_quantizer, "expert_shapes", ()):
             plain: dict[str, Any] = super().convert(layer_name, model, config, hf_quantizer, loading_info)
             return plain
@@ -217,7 +214,6 @@ class StreamedExperts(WeightConverter):  # type: ignore[misc]  # the base is unt
 
 
 def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int) -> None:
-    """Raise EngineError unless each projection of a layer has one tensor per expert."""
     for pattern, tensors in sources.items():
         if len(tensors) != count:
             raise EngineError(
@@ -229,10 +225,7 @@ def _refuse_other_counts(layer_name: str, sources: Mapping[str, Any], count: int
 def _read_expert(
     fuse: Callable[[int], torch.Tensor], expert: int, layer_name: str, shape: torch.Size, absent: Sequence[str]
 ) -> torch.Tensor:
-    """Return one expert's slice of a fused tensor; raise EngineError when it is not of the model's shape.
-
-    `absent` lists the projections that the checkpoint lacks in this layer.
-    """
+    """Return one expert's slice of a fused tensor; EngineError for another shape. `absent`: missing projections."""
     try:
         tensor = fuse(expert)
     except torch.OutOfMemoryError:
@@ -299,10 +292,7 @@ def _skip_routers(model: PreTrainedModel, quantizer: Any) -> None:
 def _refuse_other_shapes(
     model: PreTrainedModel, shapes: Mapping[str, torch.Size], states: Mapping[str, QuantState]
 ) -> None:
-    """Raise EngineError for the first 4-bit tensor packed from another shape than the model's.
-
-    transformers compares shapes too, but not those of quantised tensors.
-    """
+    """Raise EngineError for the first 4-bit tensor of another shape than the model's: transformers compares none."""
     packed = [(name, state, shapes[name]) for name, state in states.items()]
     packed += [
         (f"{path}.weight", module.weight.quant_state, (module.out_features, module.in_features))
@@ -407,10 +397,7 @@ def use_expert_quantizer(
 
 
 class UnpackExperts(ConversionOps):  # type: ignore[misc]  # the base is untyped
-    """Unpack expert weights to 32 bits; pass other weights through.
-
-    In 32 bits packing them again gives the same 4-bit codes: a block's largest weight is its scale.
-    """
+    """Unpack expert weights to 32 bits, where packing them again gives the same codes; pass others through."""
 
     def __init__(self, quantizer: Any) -> None:
         self.hf_quantizer = quantizer
