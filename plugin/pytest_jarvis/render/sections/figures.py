@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from pytest_jarvis.metrics.registry import BUILT_IN, COSINE, RELEVANCE, TOOL_ROUTING, MetricSpec, Place, list_specs
+from pytest_jarvis.inputs.prompts import dictionary_hash, load_prompts, packaged_prompts
+from pytest_jarvis.metrics.deeds.error import corrected_share, judge_error
+from pytest_jarvis.metrics.registry import (
+    BUILT_IN,
+    COSINE,
+    DEEDS,
+    RELEVANCE,
+    TOOL_ROUTING,
+    MetricSpec,
+    Place,
+    list_specs,
+)
 from pytest_jarvis.render.blocks import (
     ARROW,
     Block,
@@ -74,12 +85,40 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
             ),
         )
     )
+    yield from _judge_note(report, insights)
 
 
 def _measured(report: Report, place: Place) -> list[MetricSpec]:
     """Return the metrics of responses at a place that any adapter has."""
     figures = [one.statistics.figures for one in report.by_adapter.values()]
     return [spec for spec in list_specs(place, per="response") if any(spec.name in known for known in figures)]
+
+
+def _judge_note(report: Report, insights: Insights) -> Iterator[Block]:
+    """Yield the error of the judge of deeds, and the shares corrected for it."""
+    found = [(one.name, one.metrics[DEEDS]) for one in insights.adapters if DEEDS in one.metrics]
+    arms = [(word("labels.base"), found[0][1].base)] if found else []
+    arms += [(name, metric.finetuned) for name, metric in found]
+    packaged = dictionary_hash(load_prompts(packaged_prompts()).tools)
+    error = judge_error("test" if report.provenance.dictionary_hash == packaged else "own_tools")
+    shown = []
+    for name, estimate in arms:
+        if estimate.interval is not None:
+            share, interval = corrected_share(estimate.mean, estimate.interval, error, level=1 - 2 * estimate.alpha)
+            shown.append(f"{name} {percent(share)} {bracket(interval, percent)}")
+    if shown:
+        sensitivity, specificity = percent(error.sensitivity, 0), percent(error.specificity, 0)
+        labelled = error.positives + error.negatives
+        yield Text(
+            word(
+                "outcomes.judge_error",
+                sensitivity=sensitivity,
+                specificity=specificity,
+                labelled=labelled,
+                shares=", ".join(shown),
+            ),
+            "note",
+        )
 
 
 def controls(report: Report) -> Iterator[Block]:
