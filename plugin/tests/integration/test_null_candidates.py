@@ -56,6 +56,10 @@ def shuffled(answers: Answers) -> Answers:
 IDEAL = of_file("ideal_answers.jsonl")
 HOW_TO = {name: texts * 4 for name, texts in of_file("how_to_answers.jsonl").items()}
 """As a model says it that always says the same."""
+ALL_AT_ONCE = (
+    "J'ouvre l'application, je ferme le reste, je monte le son, je cherche sur internet, je verrouille la session."
+)
+"""Announces the deeds of five tools, whatever it is asked."""
 TWENTY = ", ".join(dict.fromkeys(term for terms in TERMS.values() for term in terms[:2]).keys())
 
 ACCEPTED = {"the fine-tune": LORA, "ideal short answers": IDEAL}
@@ -122,17 +126,18 @@ def test_a_fine_tune_that_is_refused_for_its_deeds_is_not_called_effective(proje
 
 
 def test_one_answer_for_all_is_refused_where_nothing_but_relevance_is_asked_for(project, judge) -> None:
-    result = judge(BASE, constant(TWENTY), min_done_share=None)
+    result = judge(HOW_TO, constant(ALL_AT_ONCE), min_done_share=None, no_drop=[])
     gate = project.report().gate
     assert (1, "INCONCLUSIVE") == (result.ret, gate.verdict)
-    assert {"measure_blind"} == {reason.code for reason in gate.reasons}
+    assert "measure_blind" in {reason.code for reason in gate.reasons}
     result.stdout.fnmatch_lines(["*la mesure ne distingue pas les réponses*"])
 
 
 def test_one_answer_for_all_is_seen_with_one_answer_to_a_prompt(project, judge) -> None:
-    once = {name: texts[:1] for name, texts in constant(TWENTY).items()}
-    assert 1 == judge({name: texts[:1] for name, texts in BASE.items()}, once, min_done_share=None).ret
-    assert {"measure_blind"} == {reason.code for reason in project.report().gate.reasons}
+    once = {name: texts[:1] for name, texts in constant(ALL_AT_ONCE).items()}
+    base = {name: texts[:1] for name, texts in HOW_TO.items()}
+    assert 1 == judge(base, once, min_done_share=None, no_drop=[]).ret
+    assert "measure_blind" in {reason.code for reason in project.report().gate.reasons}
 
 
 def test_words_added_to_the_answers_of_the_base_do_not_make_a_fine_tune(project, judge) -> None:
