@@ -355,3 +355,27 @@ def find_entry_points(group: str) -> dict[str, EntryPoint]:
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the nearest of its parents that exists."""
     return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+
+
+_OWN_CONFIGURATION: Final = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
+_SHARED_CONFIGURATION: Final = {"pyproject.toml": "[tool.pytest", "tox.ini": "[pytest]", "setup.cfg": "[tool:pytest]"}
+
+
+def configures_pytest(folder: Path) -> bool:
+    """Return whether a folder has a configuration of pytest."""
+    shared = ((folder / name, mark) for name, mark in _SHARED_CONFIGURATION.items())
+    return any((folder / name).is_file() for name in _OWN_CONFIGURATION) or any(
+        file.is_file() and mark in file.read_text(encoding="utf-8", errors="replace") for file, mark in shared
+    )
+
+
+def find_root(here: Path) -> Path:
+    """Return the root folder of a pytest that is started in `here`, without the dots of the way where it is above."""
+    folders = (here.absolute(), *here.absolute().parents)
+    rules: tuple[Callable[[Path], bool], ...] = (
+        configures_pytest,
+        lambda folder: (folder / "pyproject.toml").is_file(),
+        lambda folder: (folder / "setup.py").is_file(),
+    )
+    found = (folder for rule in rules for folder in folders if rule(folder))
+    return Path(os.path.relpath(next(found, folders[0]), folders[0]))

@@ -87,14 +87,21 @@ def print_json(value: object) -> None:
     print_line("".join(char if char in printable(char) + "\n" else json.dumps(char)[1:-1] for char in text))
 
 
+def pytest_root() -> Path:
+    """Return the root folder that pytest would have in this one, relative to it."""
+    from pytest_jarvis.files import find_root
+
+    return find_root(Path())
+
+
 def load_configuration(file: str | None) -> tuple[Config, Path]:
-    """Return the configuration in `file`, else in this folder, else the defaults; and its path.
+    """Return the configuration in `file`, else that of pytest here, else the defaults; and its path.
 
     Raises InputError with the place of the first fault.
     """
     from pytest_jarvis.run.settings import read_configuration
 
-    return read_configuration(file, Path())
+    return read_configuration(file, pytest_root())
 
 
 def prompts_folder(options: argparse.Namespace) -> Path:
@@ -102,4 +109,4 @@ def prompts_folder(options: argparse.Namespace) -> Path:
     from pytest_jarvis.run.settings import resolve_prompts
 
     conf, file = load_configuration(options.jarvis_config)
-    return resolve_prompts(conf, options, file.parent, Path())
+    return resolve_prompts(conf, options, file.parent, pytest_root())

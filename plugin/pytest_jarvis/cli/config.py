@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_line, print_lines
+from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_line, print_lines, pytest_root
 from pytest_jarvis.render.french.formats import fit, printable, typeset, width_of
 from pytest_jarvis.render.text import wrap
 
@@ -50,8 +50,8 @@ def add(commands: Commands) -> None:
 def _show(options: argparse.Namespace) -> int:
     from pytest_jarvis.run.settings import origins, resolve
 
-    result = _result(resolve(options, Path()))
-    found = origins(options, Path())
+    result = _result(resolve(options, pytest_root()))
+    found = origins(options, pytest_root())
     if options.json:
         values: dict[str, dict[str, Any]] = {}
         for origin in found:

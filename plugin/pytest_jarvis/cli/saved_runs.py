@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_jarvis.cli.common import Commands, load_configuration, print_json, print_line, print_lines
+from pytest_jarvis.cli.common import Commands, load_configuration, print_json, print_line, print_lines, pytest_root
 from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.render.french.words import word
 
@@ -146,7 +146,7 @@ def add_baseline(commands: Commands) -> None:
 
 
 def _reports_folder(options: argparse.Namespace) -> Path:
-    return options.reports or Path(load_configuration(None)[0].output.folder)
+    return options.reports or pytest_root() / load_configuration(None)[0].output.folder
 
 
 def set_baseline_to(options: argparse.Namespace) -> int:
@@ -208,7 +208,7 @@ def show_history(options: argparse.Namespace) -> int:
     """Print the runs under a folder, their trend, and the damaged reports; raise InputError if it does not exist."""
     from pytest_jarvis.render.saved_runs import history_lines
 
-    folder = options.folder or Path(load_configuration(None)[0].output.folder)
+    folder = options.folder or pytest_root() / load_configuration(None)[0].output.folder
     if not folder.is_dir():
         raise InputError(f"history: {folder}: no such folder; name the one that holds the reports")
     series, damaged = read_series(folder)

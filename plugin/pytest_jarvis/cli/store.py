@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_jarvis.cli.common import Commands, add_configuration_option, load_configuration, print_line, print_lines
+from pytest_jarvis.cli.common import (
+    Commands,
+    add_configuration_option,
+    load_configuration,
+    print_line,
+    print_lines,
+    pytest_root,
+)
 from pytest_jarvis.files import InputError
 from pytest_jarvis.render.french.words import word
 
@@ -96,9 +102,9 @@ def clear_store(options: argparse.Namespace) -> int:
 def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Iterator[ResponseStore | None]:
     """Open the store; yield None, after a message, when it does not exist yet. Raises InputError if it fails."""
     from pytest_jarvis.run.settings import store_path
-    from pytest_jarvis.run.store import ResponseStore
+    from pytest_jarvis.run.store import SQL_ERROR, ResponseStore
 
-    path: Path = options.store or store_path(load_configuration(options.jarvis_config)[0], Path())
+    path: Path = options.store or store_path(load_configuration(options.jarvis_config)[0], pytest_root())
     if not path.exists():
         if options.store is not None:
             raise InputError(f"--store {path}: no such file; leave the option out for that of the configuration")
@@ -110,7 +116,7 @@ def _open_store(options: argparse.Namespace, *, writable: bool = False) -> Itera
             yield store
     except BrokenPipeError:
         raise
-    except (sqlite3.Error, OSError) as error:
+    except (SQL_ERROR, OSError) as error:
         raise InputError(f"{path}: the store of responses cannot be used now: {error}") from None
 
 

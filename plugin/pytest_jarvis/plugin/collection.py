@@ -49,6 +49,12 @@ class Collector:
         """Raise pytest.UsageError for an error in the input."""
         if self.error is not None:
             self._refuse(str(self.error))
+        option = self.config.option
+        if getattr(option, "forked", False):
+            self._refuse("--forked: each test would draw all responses in a process of its own; leave it out")
+        asks_server = self.benchmark is not None and self.benchmark.settings.kind.asks_server
+        if asks_server and getattr(option, "disable_socket", False) and not getattr(option, "allow_hosts", None):
+            self._refuse("--disable-socket: the server cannot be asked; leave it out, or add --allow-hosts=HOST")
 
     def _refuse(self, sentence: str) -> NoReturn:
         """Raise pytest.UsageError, which the controller of pytest-xdist repeats for a worker."""

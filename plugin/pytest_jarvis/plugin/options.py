@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_jarvis.inputs.options import OPTIONS, PREFIX, declare, options_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -81,6 +79,7 @@ def refuse_other_root(config: pytest.Config) -> None:
     It looks for its configuration beside every argument that is a path, before it knows the options of plugins: without
     a path to tests, a model's folder then decides, and the project's own settings are not read.
     """
+    from pytest_jarvis.files import configures_pytest
     from pytest_jarvis.plugin.workers import refuse
 
     option, here = config.option, config.invocation_params.dir
@@ -93,14 +92,9 @@ def refuse_other_root(config: pytest.Config) -> None:
         if word.startswith("--jarvis-") and "=" not in word and not value.startswith("-") and (here / value).exists()
     ]
     found = config.inipath is not None and here.is_relative_to(config.inipath.parent)
-    if taken and not found and any(map(_configures_pytest, (here, *here.parents))):
+    if taken and not found and any(map(configures_pytest, (here, *here.parents))):
         word, value = taken[0]
         refuse(
             f"pytest takes the value of {word} for a path to tests, and does not read the configuration of "
             f"{here}; write {word}={value}, with an equals sign, or name the folder of the tests"
         )
-
-
-def _configures_pytest(folder: Path) -> bool:
-    project = folder / "pyproject.toml"
-    return (folder / "pytest.ini").is_file() or (project.is_file() and b"[tool.pytest" in project.read_bytes())

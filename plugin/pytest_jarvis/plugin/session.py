@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import pytest
@@ -65,6 +67,7 @@ def silence_exit_message(config: pytest.Config) -> None:
 T = TypeVar("T")
 
 _MAY_BECOME_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _SHOWN_PROPERTY = "jarvis_shown"
 _USAGE_ERROR = int(pytest.ExitCode.USAGE_ERROR)
 
@@ -192,6 +195,9 @@ class Recorder:
         self.records: dict[str, CaseRecord] = {}
         self._has_sent_notes = False
         self._category = ""
+        self._handlers: dict[int, Any] = {}  # as signal.signal gives them back
+        self._stops = 0
+        self._is_written = False
 
     @property
     def engine(self) -> Engine:
@@ -300,6 +306,28 @@ class Recorder:
             interrupt.__traceback__ = fill_line_numbers(interrupt.__traceback__)
             raise
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Have what CI runners send interrupt the session as Ctrl-C does; leave alone what is ignored, as by nohup."""
+        if is_worker(self.config) or threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._stop)
+
+    def pytest_unconfigure(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        """Interrupt the session; once the numbers are written, or the third time, end at once."""
+        self._stops += 1
+        if self._is_written or self._stops > 2:
+            os._exit(int(pytest.ExitCode.INTERRUPTED))
+        if self._stops == 1:
+            raise KeyboardInterrupt
+
     @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Mark the report as partial."""
@@ -315,7 +343,9 @@ class Recorder:
             self.runs.close()
             return
         try:
-            self._conclude(session)
+            # With --setup-only and --setup-plan no test runs: there is nothing to judge.
+            if not self.config.option.setuponly:
+                self._conclude(session)
         finally:
             # Last, so that a device that fails to free its memory does not cost the report.
             self.runs.close()
@@ -332,6 +362,9 @@ class Recorder:
                     self.summary.folder = save_report(self.summary.report, self.benchmark.settings)
                 except InputError as error:
                     self.summary.write_error = str(error)
+        self._is_written = True
+        if self._stops > 1:
+            os._exit(int(pytest.ExitCode.INTERRUPTED))
         if writes:
             self._write_junit(session)
             if has_failed(self.summary.gate, self.summary.report) and session.exitstatus in _MAY_BECOME_FAILED:

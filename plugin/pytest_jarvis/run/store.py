@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,13 @@ from pytest_jarvis.types import BASE_ARM, EngineDescription, Identity, ProblemKi
 if TYPE_CHECKING:
     from pytest_jarvis.metrics.similarity import Embedding
 
+
+try:
+    import sqlite3
+
+    SQL_ERROR: type[Exception] = sqlite3.Error
+except ModuleNotFoundError:  # a Python that was built without it: runs go on without a store
+    SQL_ERROR = OSError
 
 APPLICATION_ID: Final = 0x4A525653
 """`JRVS`: SQLite's header says which program a file belongs to."""
@@ -104,7 +110,7 @@ def check_store(path: Path) -> None:
     if path.exists():
         try:
             ResponseStore(path, writable=False).close()
-        except (OSError, sqlite3.Error):
+        except (OSError, SQL_ERROR):
             return
 
 
@@ -119,6 +125,8 @@ class ResponseStore:
         self.path = path
         self.edited = 0
         self._writable = writable
+        if SQL_ERROR is OSError:
+            raise OSError("this Python was built without sqlite3")
         _refuse_foreign(path)
         if writable and not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -444,7 +452,7 @@ class ResponseCache:
         """Shut off the store after an error in it, or in a file to hash."""
         try:
             yield
-        except (sqlite3.Error, OSError, InputError) as error:
+        except (SQL_ERROR, OSError, InputError) as error:
             if self.problem is None or self.problem.kind == "edited":
                 self._report(StoreProblem(kind=_problem_kind(error), path=str(self._path), reason=str(error)))
             self.close()
@@ -541,7 +549,7 @@ def _seal(key: str, data: bytes) -> bytes:
     return hashlib.sha256(key.encode() + data).hexdigest().encode() + data
 
 
-def _problem_kind(error: sqlite3.Error | OSError | InputError) -> ProblemKind:
+def _problem_kind(error: Exception) -> ProblemKind:
     if isinstance(error, InputError):
         return "damaged"
     if isinstance(error, OSError):

@@ -137,3 +137,38 @@ def script(request):
     assert ("NOT_JUDGED", ["interrupted"]) == (report.gate.verdict, [reason.code for reason in report.gate.reasons])
     assert 3 == len(report.results)
     assert all(4 == len(row.of_arm("jarvis")) for row in report.results)
+
+
+SENT = """
+import os
+import signal
+
+def script(request):
+    if request.prompt_id == "q-1":
+        os.kill(os.getpid(), signal.{name})
+    return "ouvre"
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_what_a_runner_sends_interrupts_a_session_as_ctrl_c_does(project, scripted_by, name: str) -> None:
+    options = ("--jarvis-report-dir", "out", "--jarvis-samples", "1")
+    result = project.run_apart(*options, "--jarvis-engine", scripted_by(SENT.replace("{name}", name)))
+    assert pytest.ExitCode.INTERRUPTED == result.ret
+    assert ("interrupted", False) == (project.report().gate.reasons[0].code, project.report().complete)
+    result.stdout.fnmatch_lines(["*interrompue*"])
+
+
+def test_a_signal_once_the_numbers_are_written_ends_the_session_at_once(project) -> None:
+    project.pytester.makeconftest(
+        "import os, signal\ndef pytest_jarvis_report(report): os.kill(os.getpid(), signal.SIGINT)"
+    )
+    result = project.run_apart("--jarvis-report-dir", "out", "--jarvis-engine", "scripted")
+    assert (pytest.ExitCode.INTERRUPTED, True) == (result.ret, project.report().complete)
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize("option", ["--setup-plan", "--setup-only"])
+def test_a_session_that_runs_no_test_judges_nothing(project, option: str) -> None:
+    assert pytest.ExitCode.OK == project.run("--jarvis-report-dir", "out", option).ret
+    assert not (project.folder / "out").exists()

@@ -1,6 +1,10 @@
 """`files`: files people write become typed values, or one sentence about what is wrong with them."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +20,13 @@ from pytest_jarvis.files import (
     _explain,
     convert,
     decode_json,
+    find_root,
     read_json,
     read_text,
     read_toml,
     refuse_repeated_keys,
     suggest,
+    time_limit,
     well_formed,
 )
 
@@ -225,3 +231,28 @@ def test_lone_surrogates_become_replacements_however_json_has_them(document: obj
 def test_a_lone_surrogate_excuses_no_other_fault(text: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_json(text)
+
+
+@pytest.mark.parametrize("file", ["pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py"])
+def test_the_root_is_that_of_pytest_from_any_folder_under_it(tmp_path, file: str) -> None:
+    sections = {"pyproject.toml": "[tool.pytest.ini_options]", "tox.ini": "[pytest]", "setup.cfg": "[tool:pytest]"}
+    below = tmp_path / "tests" / "deep"
+    below.mkdir(parents=True)
+    assert Path() == find_root(below)
+    (tmp_path / file).write_text(sections.get(file, ""), encoding="utf-8")
+    asked = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider"]
+    said = subprocess.run(asked, cwd=below, capture_output=True, encoding="utf-8", check=False).stdout
+    assert tmp_path == (below / find_root(below)).resolve()
+    assert f"rootdir: {tmp_path}\n" in said
+
+
+def test_a_block_that_takes_too_long_is_refused_and_the_timer_of_another_goes_on() -> None:
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        with pytest.raises(InputError, match="too long"), time_limit(0.05, "too long"):
+            re.fullmatch("(a+)+b", "a" * 60)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_lines
+from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_lines, pytest_root
 
 
 def add(commands: Commands) -> None:
@@ -24,7 +23,7 @@ def check(options: argparse.Namespace) -> int:
     from pytest_jarvis.cli.check.findings import run_checks
     from pytest_jarvis.cli.check.french import check_lines
 
-    findings = run_checks(options, Path())
+    findings = run_checks(options, pytest_root())
     if options.json:
         names = ("step", "name", "status", "text", "command", "values")
         print_json([{name: getattr(finding, name) for name in names} for finding in findings])
