@@ -71,7 +71,7 @@ it refuses, explains, asks back, repeats, or speaks of something else.
 FinishReason = Literal["stop", "length", "timeout"]
 Stage = Literal["load", "generate", "timeout", "score"]
 LogLevel = Literal["error", "warning", "info", "debug"]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 ResponseKey = tuple[str, str, int]
 """Prompt id, arm and replicate: identifies a response within a run."""
 
@@ -264,7 +264,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """Nucleus sampling: the likeliest tokens with this total probability."""
     do_sample: bool = True
     """false means greedy decoding: one response per prompt and arm then suffices."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = 30.0
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | None = 30.0
     """Longest generation of a response, in seconds; null for no limit. A response cut by it is a failure."""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Seed of all sampling."""

@@ -205,7 +205,7 @@ def _allowed_text(rule: Mapping[str, Any], definitions: Mapping[str, Any]) -> st
 
 def _bounds(rule: Mapping[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    found = [f"{sign} {rule[name]:g}" for name, sign in signs.items() if name in rule]
+    found = [f"{sign} {rule[name]:.10g}" for name, sign in signs.items() if name in rule]
     return f" {' and '.join(found)}" if found else ""
 
 

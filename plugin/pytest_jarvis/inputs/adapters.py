@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from pytest_jarvis.files import InputError, convert, shorten
+from pytest_jarvis.files import InputError, convert, read_bytes, shorten, time_limit
 from pytest_jarvis.inputs.base_model import fits_base, plain_shapes
 from pytest_jarvis.inputs.config import AUTO, arm_name
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, are_zero, is_pointer, read_header, shapes_of
@@ -270,7 +270,7 @@ def weights_in(folder: Path) -> Path | None:
 def read_config(file: Path) -> tuple[Mapping[str, Any] | None, tuple[int, int] | None]:
     """Return a configuration (None unless it is a JSON table), and the line and column of its JSON error."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(read_bytes(file).decode())
     except json.JSONDecodeError as error:
         return None, (error.lineno, error.colno)
     except (ValueError, OSError, RecursionError):
@@ -359,6 +359,15 @@ def count_weights(shapes: Shapes) -> int:
 
 def problem_of_keys(config: Mapping[str, Any], shapes: Shapes) -> tuple[Problem, Fault | None] | None:
     """Return what is wrong with the names and shapes of an adapter's weights, judging by its configuration, or None."""
+    try:
+        with time_limit(_MATCH_S, "the patterns of an adapter take too long"):
+            return _problem_of_keys(config, shapes)
+    except InputError:
+        expected = "names of modules, or a pattern that is quick to match"
+        return "bad_value", _fault("target_modules", config.get("target_modules"), expected)
+
+
+def _problem_of_keys(config: Mapping[str, Any], shapes: Shapes) -> tuple[Problem, Fault | None] | None:
     lora = {key: shape for key, shape in shapes.items() if ".lora_" in key}
     promised = config.get("target_modules") or config.get("target_parameters")
     if (promised and not lora) or any(prod(shape) == 0 for shape in lora.values()):
@@ -459,6 +468,7 @@ def _is_torch_file(file: Path) -> bool:
     return zipfile.is_zipfile(file) if first == b"PK" else first[:1] == b"\x80"
 
 
+_MATCH_S: Final = 5.0
 _PREFIX: Final = "base_model.model."
 _MATRIX: Final = re.compile(r"(?P<module>.+?)\.(?P<kind>lora_(embedding_)?)(?P<half>[AB])(?P<rest>.*)")
 _FOREIGN: Final = re.compile(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError
+from pytest_jarvis.files import InputError, read_bytes
 from pytest_jarvis.inputs.safetensors_header import Shapes, WeightsError, is_plain, read_header, read_layout, shapes_of
 
 Place = Literal["demo", "folder", "gguf", "cache", "absent", "impossible"]
@@ -224,7 +224,7 @@ def names_other_base(stated: str | None, base: str) -> bool:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_bytes(file).decode())
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -38,6 +38,7 @@ OUTPUTS: Final = "pytest_jarvis.outputs"
 FILES: Final = {"text": "report.txt", "markdown": "summary.md", "html": "report.html", "charts": "charts.png"}
 """Built-in formats and their files, in the order they are written, the slowest last."""
 
+Replicates = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -88,9 +89,9 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Expected `provenance.prompt_hash`: a run with other prompts is not judged."""
     guards: bool = False
     """Whether to ask the prompts of the folder `guards` too: right is to do several things or nothing, or to ask."""
-    samples: Positive | None = None
+    samples: Replicates | None = None
     """Fixed number of responses per prompt and arm; when absent, the gate takes looks."""
-    looks: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=8)] | None = None
+    looks: Annotated[tuple[Replicates, ...], msgspec.Meta(min_length=1, max_length=8)] | None = None
     """Responses per prompt and arm at which a `proven` gate may stop; 4, 8 and 16 when absent."""
     gate: Literal["proven", "point", "off"] = "proven"
     """`proven`: the gain must be proven; `point`: its estimate counts; `off`: nothing is judged."""
@@ -104,7 +105,7 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Which adapters must pass, where there are several."""
     strict: bool = False
     """Exit status 1 when the gate cannot judge, also with `-k` or `-m`."""
-    min_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] = 5.0
+    min_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1_000_000)] = 5.0
     """Least gain of JARVIS relevance, in per cent of the base's."""
     primary: Primary = "relevance"
     """The headline, whose gain must be shown: `relevance`, or `deeds`, the share of responses that do what is asked."""
@@ -118,11 +119,11 @@ class BenchmarkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Score each answer as one to another prompt too; a fine-tune that scores no less there is not accepted."""
     max_failure_share: Share = 0.05
     """Largest share of an arm's responses that may fail."""
-    min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100)] | None = None
+    min_keyword_gain_percent: Annotated[float, msgspec.Meta(ge=-100, le=1_000_000)] | None = None
     """The same as `min_gain_percent` for the keywords; no threshold when absent, as all that follow."""
     min_absolute_gain: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
     """Least difference in JARVIS relevance from the base, from -1 to 1."""
-    max_latency_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_latency_ratio: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] | None = None
     """Largest ratio of the fine-tuned arm's seconds per response to the base's.
 
     It includes the length of responses: in shared batches a token takes equally long in every arm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -105,15 +106,16 @@ def unfit_argument(given: Mapping[str, object], schema: Mapping[str, object]) ->
     """Return the first argument, in the order given, whose value the JSON schema does not allow.
 
     Empty when the arguments do not fit together, None when all fit. A `$ref` to elsewhere is not fetched, and nothing
-    fits it.
+    fits it, nor what is no schema.
     """
     from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import UnknownType
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     try:
         errors = list(Draft202012Validator(dict(schema), registry=Registry()).iter_errors(dict(given)))
-    except Unresolvable:
+    except (Unresolvable, UnknownType, re.error, RecursionError, TypeError):
         return ""
     names = {str(error.absolute_path[0]) if error.absolute_path else "" for error in errors}
     return next((name for name in (*given, "") if name in names), None)

@@ -217,7 +217,7 @@ class Recorder:
             )
         try:
             return action()
-        except EngineError as error:
+        except (EngineError, InputError) as error:
             self._exit_with(str(error))
 
     def _exit_with(self, sentence: str) -> NoReturn:

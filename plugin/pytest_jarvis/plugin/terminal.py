@@ -175,7 +175,7 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT_JUDGE
 
 def verbosity_of(config: pytest.Config, section: LoggingSection) -> int:
     """Return the verbosity: pytest's -q (below 0) or -v (above 0), else that of the configuration."""
-    given: int = config.option.verbose
+    given: int = getattr(config.option, "verbose", 0)  # absent with -p no:terminal
     return given or {"quiet": -1, "normal": 0, "verbose": 1}[section.verbosity]
 
 

@@ -509,9 +509,10 @@ def _connect_as(path: Path, mode: str) -> sqlite3.Connection:
 
 def _refuse_foreign(path: Path) -> None:
     """Raise InputError for a foreign file; read it without SQLite, which writes files beside it."""
-    if path.is_dir():
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "a pipe or a device"
         raise InputError(
-            f"{path}: expected the file of the store of responses, found a folder; name a file in output.store"
+            f"{path}: expected the file of the store of responses, found {found}; name a file in output.store"
         )
     try:
         with path.open("rb") as stream:

@@ -119,3 +119,8 @@ def test_what_was_refused_while_drawing_comes_without_advice_to_resume_nothing(p
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert 1 == shown.count("ERROR: le modèle")
     assert [] == [word for word in ("outcomes.Exit", "--jarvis-reuse") if word in shown]
+
+
+def test_without_a_terminal_the_report_is_written_all_the_same(project) -> None:
+    project.run("--jarvis-report-dir", "out", "-p", "no:terminal")
+    assert project.report().complete

@@ -105,13 +105,15 @@ KEYS = {
     "a part of a name": ({"target_modules": ["proj"]}, str, "not_targeted"),
     "a pattern": ({"target_modules": r"blocks\.\d+\.[qv]_proj"}, str, None),
     "a bad pattern": ({"target_modules": "("}, str, None),
+    "a pattern without an end": ({"target_modules": r"(([a-z._0-9]+)+)+!"}, str, "bad_value"),
     "every layer": ({"target_modules": "all-linear"}, str, None),
     "stacked ranks": ({"r": 4, "target_modules": None, "target_parameters": ["blocks.0.q_proj"]}, str, None),
 }
 
 
 @pytest.mark.parametrize("what", KEYS)
-def test_names_and_ranks_that_contradict_the_configuration_are_found(what: str) -> None:
+def test_names_and_ranks_that_contradict_the_configuration_are_found(what: str, monkeypatch) -> None:
+    monkeypatch.setattr("pytest_jarvis.inputs.adapters._MATCH_S", 0.2)
     changed, rename, problem = KEYS[what]
     shapes = {rename(f"{PROJECTION}.lora_{half}.weight"): shape for half, shape in (("A", (8, 4)), ("B", (4, 8)))}
     found = problem_of_keys({**CONFIG, **changed}, shapes)

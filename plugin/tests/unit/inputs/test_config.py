@@ -211,7 +211,7 @@ def test_what_a_key_takes_is_said_in_words() -> None:
     assert allowed["top_p"] == "a number > 0 and ≤ 1"
     assert allowed["gate"] == '`"off"` or `"point"` or `"proven"`'
     assert allowed["category_floors"] == "a table, name to a number ≥ 0 and ≤ 1"
-    assert allowed["batch_size"] == "a whole number ≥ 1 or null"
+    assert allowed["batch_size"] == "a whole number ≥ 1 and ≤ 1000000 or null"
 
 
 def test_an_unknown_key_is_refused_by_the_schema_too() -> None:

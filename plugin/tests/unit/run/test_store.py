@@ -353,6 +353,9 @@ def test_what_is_no_whole_store_is_refused_by_a_sentence_and_left_as_it_is(
 def test_a_folder_in_the_place_of_a_store_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="expected the file of the store of responses, found a folder"):
         check_store(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="found a pipe or a device"):
+        check_store(tmp_path / "pipe")
 
 
 def test_an_empty_file_becomes_a_store(path) -> None:

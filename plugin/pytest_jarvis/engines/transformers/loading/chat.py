@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_jarvis.engines.base import CLOSE, CLOSE_CALL, OPEN, OPEN_CALL, PROBES, Answer, split_answer
+from pytest_jarvis.files import time_limit
 from pytest_jarvis.inputs.base_model import read_template, read_vocabulary
 from pytest_jarvis.types import EngineError, GenerationSettings, Note, Tool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_RENDER_S: Final = 10.0
 
 
 class Chat:
@@ -62,13 +65,14 @@ class Chat:
         if self._settings.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._settings.system_prompt})
         try:
-            rendered: str = self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=self._settings.thinking,
-                **({"tools": self._functions} if self._functions else {}),
-            )
+            with time_limit(_RENDER_S, f"not done within {_RENDER_S:.0f} s"):
+                rendered: str = self._tokenizer.apply_chat_template(
+                    messages,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    enable_thinking=self._settings.thinking,
+                    **({"tools": self._functions} if self._functions else {}),
+                )
         except Exception as error:  # a template is another's program, and may refuse by any of them
             reason = " ".join(str(error).split()) or type(error).__name__
             raise EngineError(
