@@ -20,8 +20,7 @@ def add(commands: Commands) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Print the findings; return 1 when one is an error."""
-    from pytest_jarvis.cli.check.findings import run_checks
-    from pytest_jarvis.cli.check.french import check_lines
+    from pytest_jarvis.cli.check.findings import check_lines, run_checks
 
     findings = run_checks(options, pytest_root())
     if options.json:

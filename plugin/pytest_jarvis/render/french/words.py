@@ -10,7 +10,7 @@ from importlib import resources
 from string import Formatter
 from typing import Any, Final
 
-from pytest_jarvis.render.french.formats import count_of, number, percent, plural, printable, signed, typeset
+from pytest_jarvis.render.french.formats import count_of, number, percent, plural, printable, signed, size, typeset
 
 _NUMBER: Final = re.compile(r"(?P<sign>\+?)(?P<digits>\d?)(?P<percent>%?)")
 
@@ -18,7 +18,8 @@ _NUMBER: Final = re.compile(r"(?P<sign>\+?)(?P<digits>\d?)(?P<percent>%?)")
 class _Sentence(Formatter):
     """`str.format` in French: `{gain:+%}`, `{share:0%}`, `{mean:3}` (decimals), `{change:+3}`, `{weights:,}`.
 
-    `{count:réponse}` and `{count:paire|paires}` write a count with its noun, `{count:=est|sont}` the right form alone.
+    `{count:réponse}` and `{count:paire|paires}` write a count with its noun, `{count:=est|sont}` the right form alone,
+    `{free:octets}` a number of bytes in the unit that suits it.
     """
 
     def format_field(self, value: Any, format_spec: str) -> str:
@@ -27,6 +28,8 @@ class _Sentence(Formatter):
             return format(printable(value), format_spec if format_spec[:1] in {"<", ">"} else "")
         if format_spec in {"", ","}:
             return count_of(value) if format_spec else str(value)
+        if format_spec == "octets":
+            return size(value)
         if found := _NUMBER.fullmatch(format_spec):
             if found["percent"]:
                 return percent(value, int(found["digits"] or 1), signed=bool(found["sign"]))
