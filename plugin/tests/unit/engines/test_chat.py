@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import transformers
 
 from pytest_jarvis.engines.base import Answer, split_answer
+from pytest_jarvis.engines.transformers.loading.base import refuse_config
 from pytest_jarvis.engines.transformers.loading.chat import Chat
 from pytest_jarvis.types import EngineError, GenerationSettings, Tool, ToolCall
 
@@ -158,3 +160,22 @@ def test_a_call_in_the_thinking_is_none() -> None:
 
 def test_calls_are_not_read_where_no_tools_were_offered() -> None:
     assert split_answer(CALL, thinking_open=False, max_chars=99).tool_calls is None
+
+
+def test_a_configuration_of_countless_layers_is_refused_before_they_are_built() -> None:
+    config = transformers.Qwen3Config(num_hidden_layers=200_000)
+    with pytest.raises(EngineError, match="has 200000 layers"):
+        refuse_config("m", config)
+
+
+def test_a_template_that_does_not_end_is_given_up(monkeypatch) -> None:
+    def loop(*_: object, **__: object) -> str:
+        while True:
+            pass
+
+    monkeypatch.setattr("pytest_jarvis.engines.transformers.loading.chat._RENDER_S", 0.1)
+    tokenizer = Letters()
+    chat = Chat(tokenizer, GenerationSettings(), "m")
+    monkeypatch.setattr(tokenizer, "apply_chat_template", loop)
+    with pytest.raises(EngineError, match=r"its chat template cannot be used .*not done within"):
+        chat.render("bonjour")

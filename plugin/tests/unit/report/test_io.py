@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pytest_jarvis.files import InputError
+from pytest_jarvis.render.french.formats import printable
 from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.report.history import history_entries
 from pytest_jarvis.report.io import load_report, write_report
@@ -131,3 +134,29 @@ def test_a_report_that_contradicts_itself_is_refused(tmp_path, key: str, value: 
     (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError, match="not a whole report: metadata"):
         load_report(tmp_path)
+
+
+ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([]) | st.just({}) | st.just([{}])
+
+
+@given(data=st.data(), value=ANY)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_any_change_of_a_report_is_read_or_refused_in_one_sentence(
+    tmp_path, data: st.DataObject, value: object
+) -> None:
+    document = json.loads((SAMPLE / "report.json").read_bytes())
+    document["results"] = document["results"][:2]
+    place: Any = document
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not (isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = value
+    (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    try:
+        said = repr(load_report(tmp_path))
+    except InputError as error:
+        said = str(error)
+    assert said.startswith((f"{tmp_path}", "Report("))
+    assert 1 == len(printable(said).splitlines())

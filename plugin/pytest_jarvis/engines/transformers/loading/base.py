@@ -366,9 +366,18 @@ def refuse_device(name: str, device_map: str) -> None:
     )
 
 
+_MOST_LAYERS: Final = 1000
+
+
 def refuse_config(name: str, config: PreTrainedConfig) -> None:
-    """Raise EngineError for a model without attention, or that routes tokens to more experts than it has."""
+    """Raise EngineError for a model without attention, of too many layers, or of fewer experts than a token chooses."""
     text = config.get_text_config(decoder=True)
+    if (getattr(text, "num_hidden_layers", None) or 0) > _MOST_LAYERS:
+        # Building them, even without weights, would take hours and all memory.
+        raise EngineError(
+            f"{name}: its config.json has {text.num_hidden_layers} layers (num_hidden_layers), at most {_MOST_LAYERS} "
+            "are built; correct it"
+        )
     if not getattr(text, "num_attention_heads", None):
         raise EngineError(
             f"{name}: models without attention ({config.model_type}) are not supported, as they keep no keys and "
