@@ -28,6 +28,7 @@ TYPED = {
     "--jarvis-gate": ("point", "point"),
     "--jarvis-min-gain": ("7,5 %", 7.5),
     "--jarvis-inconclusive": ("warn", "warn"),
+    "--jarvis-unjudged": ("warn", "warn"),
     "--jarvis-require": ("all", "all"),
 }
 """Option -> what is typed, and what the configuration then holds; the others of the table are flags."""
