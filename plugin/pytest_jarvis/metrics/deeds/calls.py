@@ -108,12 +108,7 @@ def _is_called(mark: re.Match[str], text: str, known: Mapping[str, str]) -> bool
     if mark["tag"]:
         return True
     if _bare(name) in known and "_" in name:
-        return before[-1:] in {"", "\n", ":", "=", ">", "<", '"', "'", "`", "[", "("} or after[:1] in {
-            "(",
-            "{",
-            ":",
-            "<",
-        }
+        return not before or before.endswith(tuple("\n:=><\"'`[(")) or after.startswith(("(", "{", ":", "<"))
     cut = _CUT_NAME.search(text)
     if cut is not None and cut.start(1) == mark.start():
         return _is_name(name, known)

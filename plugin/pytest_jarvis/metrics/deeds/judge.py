@@ -133,7 +133,7 @@ class Judge:
         matches = match_answer(sentences, wish, namer, self._lexicon)
         model = self._model or load_model()
         decision = model.decide(answer_features(sentences, matches, wish, namer, self._lexicon))
-        deciding = _deciding(matches, decision.kind)
+        deciding = next((match for match in matches if _shows(match, decision.kind)), None)
         return Outcome(
             kind=decision.kind,
             reason=decision.reason,
@@ -182,11 +182,6 @@ def _arguments(match: CallMatch) -> str | None:
     return ", ".join(str(value) for value in match.call.arguments.values()) or None
 
 
-def _deciding(matches: Sequence[Match], kind: OutcomeKind) -> Match | None:
-    """Return the claim that shows an outcome best; None where none does."""
-    return next((match for match in matches if _shows(match, kind)), None)
-
-
 def _announces(match: Match) -> bool:
     return match.live and match.action in {"right", "light", "near"}
 
@@ -196,6 +191,7 @@ def _said(match: Match) -> str:
 
 
 def _shows(match: Match, kind: OutcomeKind) -> bool:
+    """Whether a claim shows an outcome: the first that does decides."""
     if kind in {"done", "several"}:
         return match.live and is_good(match)
     if kind == "wrong_target":

@@ -218,15 +218,15 @@ def _forms(file: _File) -> tuple[dict[str, tuple[VerbForm, ...]], dict[str, tupl
             irregular[verb] = _derived(verb, model, file.verbs[model])
     verbs = {verb for action in file.actions.values() for verb in action.verbs.split()}
     verbs |= {verb for group in (*file.light.values(), *file.others.values()) for verb in group.split()}
-    accented: dict[str, list[VerbForm]] = {}
-    plain: dict[str, list[VerbForm]] = {}
+    accented: dict[str, tuple[VerbForm, ...]] = {}
+    plain: dict[str, tuple[VerbForm, ...]] = {}
     for verb in sorted(verbs | set(irregular)):
         for form, tense in conjugate(verb, irregular):
+            entry = (canonical(verb), tense)
             for table, key in ((accented, form), (plain, canonical(form))):
-                entry = (canonical(verb), tense)
-                if entry not in table.setdefault(key, []):
-                    table[key].append(entry)
-    return _frozen(accented), _frozen(plain)
+                if entry not in table.get(key, ()):
+                    table[key] = (*table.get(key, ()), entry)
+    return accented, plain
 
 
 def _derived(verb: str, model: str, parts: str) -> str:
@@ -234,10 +234,6 @@ def _derived(verb: str, model: str, parts: str) -> str:
     shared = next(n for n in range(len(model)) if verb.endswith(model[n:]))
     prefix = verb.removesuffix(model[shared:])
     return re.sub(r"(?<![^ |])" + re.escape(model[:shared]), prefix, parts)
-
-
-def _frozen(table: Mapping[str, list[VerbForm]]) -> dict[str, tuple[VerbForm, ...]]:
-    return {key: tuple(entries) for key, entries in table.items()}
 
 
 def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -6,29 +6,13 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
 from pytest_jarvis.text import canonical
 
-_STRAIGHT: Final = str.maketrans(
-    {
-        "’": "'",
-        "‘": "'",
-        "ʼ": "'",
-        "´": "'",
-        "`": " ",
-        "“": "«",
-        "”": "»",
-        "\u2010": "-",
-        "\u2011": "-",
-        "–": ",",
-        "—": ",",
-        "[": "(",
-        "]": ")",
-    }
-)
+_STRAIGHT: Final = str.maketrans("’‘ʼ´`“”\u2010\u2011–—[]", "'''' «»--,,()")
 _USER: Final = re.compile(r"^\W*(utilisateur|user|humain|human|client|moi|question|q|utilisatrice)\s*:", re.IGNORECASE)
 _ASSISTANT: Final = re.compile(r"^\W*(assistant|jarvis|ia|ai|bot|réponse|reponse|r|answer)\s*:\s*", re.IGNORECASE)
 _ROLEPLAY: Final = re.compile(r"(?<!\*)\*([a-zà-ÿ][^*\n]*)\*(?!\*)")
@@ -48,29 +32,10 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 
 Unit = Literal["seconds", "percent", "clock", "none"]
 
-_ONES: Final = {
-    "zero": 0,
-    "un": 1,
-    "une": 1,
-    "deux": 2,
-    "trois": 3,
-    "quatre": 4,
-    "cinq": 5,
-    "six": 6,
-    "sept": 7,
-    "huit": 8,
-    "neuf": 9,
-    "dix": 10,
-    "onze": 11,
-    "douze": 12,
-    "treize": 13,
-    "quatorze": 14,
-    "quinze": 15,
-    "seize": 16,
-}
+_ONES: Final = "zero un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"
 _TENS: Final = {"vingt": 20, "vingts": 20, "trente": 30, "quarante": 40, "cinquante": 50, "soixante": 60}
 _LARGE: Final = {"cent": 100, "cents": 100, "mille": 1000}
-_WORDS: Final = _ONES | _TENS | _LARGE
+_WORDS: Final = {word: number for number, word in enumerate(_ONES.split())} | {"une": 1} | _TENS | _LARGE
 _SECONDS: Final = {
     **dict.fromkeys(("seconde", "secondes", "sec", "s", "second", "seconds"), 1.0),
     **dict.fromkeys(("minute", "minutes", "min", "mins", "minuttes", "mn", "minuts"), 60.0),
@@ -136,16 +101,7 @@ def read_sentences(text: str) -> list[Sentence]:
         if part.strip() and (sentence := _sentence(part.strip(), item=item))
     ]
     if found and found[-1].cut is False and not re.search(r"[.!?…:)»\"*`\ue001\W]\s*$", text.strip()):
-        last = found[-1]
-        found[-1] = Sentence(
-            words=last.words,
-            asked=last.asked,
-            exclaimed=last.exclaimed,
-            item=last.item,
-            cut=True,
-            said=last.said,
-            starts=last.starts,
-        )
+        found[-1] = replace(found[-1], cut=True)
     return found
 
 
