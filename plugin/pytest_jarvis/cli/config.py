@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_line, print_lines, pytest_root
-from pytest_jarvis.render.french.formats import fit, printable, typeset, width_of
+from pytest_jarvis.render.french.formats import fit, printable, width_of
+from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.settings import Origin, Settings
 
-
-_ORIGINS: Final[Mapping[str, str]] = {"option": "option {by}", "file": "fichier", "default": "défaut"}
-_RESULTS: Final[Mapping[str, str]] = {
-    "engine": "moteur",
-    "adapters": "adaptateurs",
-    "prompts": "prompts",
-    "looks": "réponses par prompt et bras",
-    "reports": "rapport",
-}
 _KEY_WIDTH: Final = 28
 _VALUE_WIDTH: Final = 34
 _LEAST_VALUE: Final = 24
@@ -82,16 +74,16 @@ def settings_lines(origins: Sequence[Origin], result: Mapping[str, Any], *, widt
     No value is cut: in a terminal of `width` columns a long one continues on the next lines.
     """
     files = sorted({str(origin.by) for origin in origins if origin.kind == "file"})
-    lines = [typeset(f"Fichier : {printable(', '.join(files)) or 'aucun'}")]
+    lines = [word("config.file", files=", ".join(files) or word("labels.none"))]
     section = ""
     for origin in origins:
         if origin.section != section:
             section = origin.section
             lines += ["", section]
-        lines += _lines(origin.key, origin.value, _ORIGINS[origin.kind].format(by=origin.by), width)
-    lines += ["", "Ce qui en résulte"]
+        lines += _lines(origin.key, origin.value, table("config.origins")[origin.kind].format(by=origin.by), width)
+    lines += ["", word("config.result")]
     for name, value in result.items():
-        lines += _lines(_RESULTS.get(name, name), value, "", width)
+        lines += _lines(table("config.results").get(name, name), value, "", width)
     return lines
 
 
@@ -187,7 +179,7 @@ def keys_table() -> str:
 def _allowed(rule: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
     """Return the values that a rule of the schema allows, in words."""
     if "anyOf" in rule:
-        return [word for one in rule["anyOf"] for word in _allowed(one, definitions)]
+        return [said for one in rule["anyOf"] for said in _allowed(one, definitions)]
     if "enum" in rule:
         return [f"`{json.dumps(value)}`" for value in rule["enum"]]
     if "$ref" in rule:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, print_lines, prompts_folder
 from pytest_jarvis.files import InputError, write_atomically
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from pytest_jarvis.inputs.answers import Answer
@@ -36,7 +37,6 @@ def judge_answers(options: argparse.Namespace) -> int:
     from pytest_jarvis.inputs.answers import read_answers
     from pytest_jarvis.inputs.prompts import load_prompts
     from pytest_jarvis.metrics.deeds import Judge
-    from pytest_jarvis.render.french.labels import file_written
     from pytest_jarvis.render.french.outcomes import agreement_lines
 
     prompts = load_prompts(prompts_folder(options), add=("with_tools", "guards", "retired"))
@@ -53,7 +53,7 @@ def judge_answers(options: argparse.Namespace) -> int:
             write_atomically(out, "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             raise InputError(f"--out: {out}: cannot be written: {error.strerror or error}") from None
-        print_line(file_written(str(out)))
+        print_line(word("labels.written", file=str(out)))
     print_lines(agreement_lines(answers, outcomes))
     return 0
 

@@ -15,6 +15,7 @@ import msgspec
 from pytest_jarvis.cli.common import Commands, add_prompts_option, print_line, print_lines, prompts_folder
 from pytest_jarvis.files import InputError, suggest, write_atomically
 from pytest_jarvis.inputs.options import natural, positive
+from pytest_jarvis.render.french.words import word
 
 if TYPE_CHECKING:
     from pytest_jarvis.inputs.misheard import MisheardPrompt
@@ -39,7 +40,6 @@ def generate_prompts(options: argparse.Namespace) -> int:
     """Write or print a category of misheard prompts; raise InputError when the rules give fewer than `--n`."""
     from pytest_jarvis.inputs.misheard import draw_misheard, mishear_all
     from pytest_jarvis.inputs.prompts import load_prompts
-    from pytest_jarvis.render.french.labels import file_written
 
     folder = prompts_folder(options)
     category: str = options.category
@@ -67,14 +67,12 @@ def generate_prompts(options: argparse.Namespace) -> int:
         write_atomically(out, text.encode())
     except OSError as error:
         raise InputError(f"--out: {out}: cannot be written: {error.strerror or error}") from None
-    print_line(file_written(str(out)))
+    print_line(word("labels.written", file=str(out)))
     return 0
 
 
 def _document(category: str, seed: int, drawn: Sequence[MisheardPrompt]) -> str:
     """Return the category's TOML; its strings are JSON, which TOML reads alike."""
-    from pytest_jarvis.render.french.words import word
-
     label = word("session.misheard_label", category=category.replace("_", " ").capitalize())
     description = word("session.misheard_description", category=category, seed=seed)
     lines = [f"label = {_inline(label)}", f"description = {_inline(description)}"]

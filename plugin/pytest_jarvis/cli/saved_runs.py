@@ -36,7 +36,6 @@ def analyze(options: argparse.Namespace) -> int:
     """Write the files of a saved report beside it or in `--out`, and print their paths; return 1 if one failed."""
     from pytest_jarvis.inputs.config import FILES
     from pytest_jarvis.render.files import write_outputs
-    from pytest_jarvis.render.french import labels
     from pytest_jarvis.render.markdown import STEP_SUMMARY_VARIABLE
     from pytest_jarvis.report.io import load_report
 
@@ -53,7 +52,7 @@ def analyze(options: argparse.Namespace) -> int:
         folder,
         options.format or list(FILES),
         step_summary=Path(summary) if summary else None,
-        on_written=lambda path: print_line(labels.file_written(str(path))),
+        on_written=lambda path: print_line(word("labels.written", file=str(path))),
     )
     for problem in problems:
         print_line(problem.sentence, sys.stderr)

@@ -122,7 +122,6 @@ MAY_BE_FRENCH = {
     "engines/base.py": "the probe prompts, which models read",
     "inputs/misheard.py": "the letters and words that French is misheard by",
     "metrics/deeds": "the words by which French answers are read",
-    "cli/config.py": "the words of one command alone",
 }
 FRENCH = re.compile(
     r"[à-öø-ÿœÀ-ÖØ-ÞŒ«»]|\b(?:aucun|avec|dans|des|est|les|par|pas|pour|rapport|sur|une)\b", re.IGNORECASE

@@ -78,20 +78,6 @@ def noise_cells(name: str, floor: NoiseFloor) -> tuple[str, str, str, str]:
     )
 
 
-def adapter_proof_sentence(change: float | None, *, base_unchanged: bool | None) -> str:
-    """Return the measured effect of an adapter; empty where its logits were not compared."""
-    if change is None:
-        return ""
-    base = "la base reste la même, bit pour bit" if base_unchanged else "la base en est changée"
-    return typeset(f"change les logits de {number(change, 3)} au plus ; sans lui, {base}")
-
-
-def mismatched_sentence(cosine: float, adapter: str = "") -> str:
-    """Return the mismatched cosine; with several adapters, that of `adapter`."""
-    whose = f", de la base et de {adapter}" if adapter else ""
-    return typeset(f"{number(cosine)} entre réponses de prompts différents{whose} : une similarité se lit au-dessus")
-
-
 def quotation(text: str) -> str:
     return f"«{NBSP}{text}{NBSP}»"
 
@@ -121,10 +107,6 @@ def short_digest(digest: str | None, length: int = 16) -> str:
     return digest if len(digest) <= length else f"{digest[:length]}…"
 
 
-def file_written(file: str) -> str:
-    return typeset(f"Écrit : {file}")
-
-
 def server_sentence(server: ServerFacts) -> str:
     parts = [server.base_url]
     if server.version is not None:
@@ -142,17 +124,16 @@ def served_sentence(server: ServerFacts) -> str:
     )
 
 
-def served_proof_sentence(adapter: AdapterProof) -> str:
-    """Return the measured effect of an adapter on a server; empty without probes."""
+def adapter_effect(adapter: AdapterProof) -> str:
+    """Return the measured effect of an adapter; empty where neither logits nor texts were compared."""
+    change, drift = adapter.max_logprob_change, adapter.max_logprob_drift
+    if adapter.max_logit_change is not None:
+        code = "labels.logits_changed" if adapter.base_unchanged else "labels.base_changed"
+        return word(code, change=adapter.max_logit_change)
     if adapter.probes is None:
         return ""
-    seen = f"change {adapter.texts_changed} des {adapter.probes} textes témoins"
-    if adapter.max_logprob_change is not None and adapter.max_logprob_drift is not None:
-        seen += (
-            f" et les log-probabilités de {number(adapter.max_logprob_change, 3)} au plus "
-            f"(la base, redemandée, de {number(adapter.max_logprob_drift, 3)})"
-        )
-    return typeset(seen)
+    seen = word("labels.texts_changed", changed=adapter.texts_changed, probes=adapter.probes)
+    return seen if change is None or drift is None else seen + word("labels.logprobs", change=change, drift=drift)
 
 
 def span(lowest: int, highest: int) -> str:

@@ -161,11 +161,6 @@ def drop_notes(report: Report) -> list[str]:
     return [] if outcome is None or outcome.verdict != "DROP" else [regression_sentence(outcome)]
 
 
-def regression_details(outcome: RegressionOutcome, report: Report) -> list[str]:
-    """Return the sentences after `regression_sentence`: the stored run, drops, differences, exit status."""
-    return list(_details(outcome, report))
-
-
 def regression_cells(test: ScopeTest, report: Report) -> Sequence[str]:
     """Return the cells of one test, under `REGRESSION_HEADS`."""
     difference, unit = test.difference, BUILT_IN[test.metric].spec.unit
@@ -184,7 +179,8 @@ def _scope_label(test: ScopeTest, report: Report) -> str:
     return f"{scope}, {LABELS[test.metric][1]}" if test.metric != RELEVANCE else scope
 
 
-def _details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
+def regression_details(outcome: RegressionOutcome, report: Report) -> Iterator[str]:
+    """Yield the sentences after `regression_sentence`: the stored run, drops, differences, exit status."""
     if outcome.stored is not None:
         yield _stored_sentence(outcome.stored, outcome.adapter)
     for test in outcome.drops:

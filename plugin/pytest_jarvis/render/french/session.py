@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from pytest_jarvis.render.french.formats import DASH, NBSP, count_of, number, printable, seconds, size, typeset
 from pytest_jarvis.render.french.labels import device, model_label, storage
 from pytest_jarvis.render.french.metrics import digits_of_noise, find_spec, short_label
@@ -13,7 +15,7 @@ from pytest_jarvis.render.french.notes import french_note
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.report.schema import FailureRow
 from pytest_jarvis.stats.ranking import NoiseFloor
-from pytest_jarvis.types import ANSWERS, DeviceMemory, EngineDescription, StoreProblem
+from pytest_jarvis.types import ANSWERS, EngineDescription, StoreProblem
 
 if TYPE_CHECKING:
     from pytest_jarvis.run.store import StoreStats
@@ -73,23 +75,15 @@ def memory_of_a_run(engine: EngineDescription) -> str:
     loaded = {reading.device: reading for reading in engine.loaded_memory}
     parts = []
     for now in engine.memory:
-        before = loaded.get(now.device)
-        if before is None:
-            parts.append(f"{_state(now)}, au plus {_gigabytes(now.peak_bytes)}")
-            continue
-        peaks = f"au plus {_gigabytes(before.peak_bytes)} au chargement et {_gigabytes(now.peak_bytes)} ensuite"
-        parts.append(f"{_state(before)} une fois chargé, {peaks}")
+        shown = loaded.get(now.device, now)
+        sizes = {name: value / 1e9 for name, value in structs.asdict(shown).items() if isinstance(value, int)}
+        aside = "" if shown.reserved_bytes is None else word("session.memory_reserved", **sizes)
+        state = word("session.memory", device=now.device, aside=aside, **sizes)
+        peak = word(
+            "session.memory_peaks" if shown is not now else "session.memory_peak", **sizes, now=now.peak_bytes / 1e9
+        )
+        parts.append(f"{state}{peak}")
     return typeset(" ; ".join(parts))
-
-
-def _state(reading: DeviceMemory) -> str:
-    reserved = reading.reserved_bytes
-    aside = "" if reserved is None else f" ({_gigabytes(reserved)} réservés)"
-    return f"{reading.device}{NBSP}: {_gigabytes(reading.allocated_bytes)}{aside} sur {_gigabytes(reading.total_bytes)}"
-
-
-def _gigabytes(value: int) -> str:
-    return f"{number(value / 1e9, 1)}{NBSP}Go"
 
 
 YES: Final = frozenset({"o", "oui", "y", "yes"})

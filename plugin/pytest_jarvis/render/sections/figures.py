@@ -73,18 +73,12 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
         Column(table("labels.fields")["change"], 18),
     )
     yield adapter_table(insights, table("labels.fields")["measure"], arms, lambda one: _measures(report, one), width=27)
-    several = len(insights.adapters) > 1
-    reference = report.provenance.mismatched_cosine
-    whose = insights.candidate.name if several else ""
-    yield Facts(
-        (
-            *((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in list_specs("column", per="pair")),
-            (
-                table("labels.fields")["mismatched"],
-                "" if reference is None else labels.mismatched_sentence(reference, whose),
-            ),
-        )
-    )
+    cosine, mismatched = report.provenance.mismatched_cosine, ""
+    if cosine is not None:
+        code = "labels.mismatched" if len(insights.adapters) == 1 else "labels.mismatched_of"
+        mismatched = word(code, cosine=cosine, adapter=insights.candidate.name)
+    pairs = ((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in list_specs("column", per="pair"))
+    yield Facts((*pairs, (table("labels.fields")["mismatched"], mismatched)))
     yield from _judge_note(report, insights)
 
 

@@ -150,14 +150,13 @@ def _weights(kind: KindCoverage) -> str:
 
 
 def _adapter_facts(adapter: AdapterProof) -> Facts:
-    effect = labels.adapter_proof_sentence(adapter.max_logit_change, base_unchanged=adapter.base_unchanged)
     return _facts(
         adapter=f"{adapter.name} ({adapter.source})",
         digest=Digest(adapter.sha256 or ""),
         rank="" if adapter.rank is None else str(adapter.rank),
         targets=", ".join(adapter.targets),
         weights="" if adapter.weights is None else count_of(adapter.weights),
-        proof=effect or labels.served_proof_sentence(adapter),
+        proof=labels.adapter_effect(adapter),
     )
 
 
