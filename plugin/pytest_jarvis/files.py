@@ -345,6 +345,13 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.close(descriptor)
 
 
+def text_digest(data: str | bytes) -> str:
+    """Return the SHA-256 of bytes, or of a text as UTF-8, hexadecimal."""
+    from hashlib import sha256  # which collecting tests does not need
+
+    return sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
 def find_entry_points(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name, from the metadata of the installed distributions."""
     from importlib.metadata import entry_points

@@ -404,16 +404,16 @@ class Response(_OneResponse, frozen=True, kw_only=True):
 
     text: str
     """Without prompt and thinking, stripped, cut to `max_response_chars`."""
-    thinking: str | None
+    thinking: str | None = None
     """Content of the closed `<think>` block; None without one, or when it is empty."""
     finish_reason: FinishReason
-    prompt_tokens: int | None
+    prompt_tokens: int | None = None
     """None where a server does not count them."""
-    new_tokens: int | None
+    new_tokens: int | None = None
     """None for an answer made elsewhere; so for `duration_s`."""
-    duration_s: float | None
+    duration_s: float | None = None
     """From the start of its batch, or the sending of its request, to its last token."""
-    first_token_s: float | None
+    first_token_s: float | None = None
     cut_chars: int = 0
     """Number of characters that `max_response_chars` removed."""
     tool_calls: tuple[ToolCall, ...] | None = None
@@ -496,16 +496,16 @@ class AdapterProof(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     source: str
-    sha256: str | None
-    rank: int | None
-    targets: tuple[str, ...]
-    weights: int | None
+    sha256: str | None = None
+    rank: int | None = None
+    targets: tuple[str, ...] = ()
+    weights: int | None = None
     """Number of its weights."""
-    max_logit_change: float | None
+    max_logit_change: float | None = None
     """Largest difference of a logit between adapter on and off, over the probes."""
-    base_unchanged: bool | None
+    base_unchanged: bool | None = None
     """Whether the logits with the adapter off equal the base's before it was attached, bit for bit."""
-    max_base_drift: float | None
+    max_base_drift: float | None = None
     """Largest difference of a logit between those two; 0.0 when unchanged."""
     live: bool
     max_logprob_change: float | None = None
@@ -553,7 +553,7 @@ class EngineDescription(msgspec.Struct, frozen=True, kw_only=True):
     coverage: QuantizationCoverage
     adapters: tuple[AdapterProof, ...]
     batching: Literal["mixed", "two passes", "none", "server"]
-    memory: tuple[DeviceMemory, ...]
+    memory: tuple[DeviceMemory, ...] = ()
     """Current memory; the peak is since the load."""
     loaded_memory: tuple[DeviceMemory, ...] = ()
     """Memory after loading and proof; the peak is of the load."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 from msgspec.structs import asdict
 
+from pytest_jarvis.files import text_digest
 from pytest_jarvis.types import (
     EngineDescription,
     Failure,
@@ -113,7 +113,7 @@ def key_settings(settings: GenerationSettings) -> dict[str, str | int | float | 
     """Return the generation settings that determine a text, by name, for `Identity.settings`; tools by a digest."""
     found = {name: value for name, value in asdict(settings).items() if name not in _NOT_IN_SETTINGS}
     shown = json.dumps([asdict(tool) for tool in settings.tools], sort_keys=True, ensure_ascii=False)
-    return {**found, "tools": hashlib.sha256(shown.encode()).hexdigest() if settings.tools else None}
+    return {**found, "tools": text_digest(shown) if settings.tools else None}
 
 
 OPEN: Final = "<think>"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, key_settings, read_calls
+from pytest_jarvis.files import text_digest
 from pytest_jarvis.types import (
     BASE_ARM,
     AdapterProof,
@@ -65,9 +65,7 @@ class ScriptedEngine:
                 AdapterProof(
                     name=adapter.name,
                     source=adapter.source,
-                    sha256=_sha256(adapter.source),
-                    rank=None,
-                    targets=(),
+                    sha256=text_digest(adapter.source),
                     weights=0,
                     max_logit_change=0.0,
                     base_unchanged=True,
@@ -77,7 +75,6 @@ class ScriptedEngine:
                 for adapter in self._spec.adapters
             ),
             batching="none",
-            memory=(),
             notes=(Note("scripted"),),
         )
 
@@ -103,7 +100,7 @@ class ScriptedEngine:
         import numpy as np
 
         return [
-            np.frombuffer(hashlib.sha256(text.encode()).digest()[:_VECTOR], dtype=np.uint8).astype(np.float32) + 1
+            np.frombuffer(bytes.fromhex(text_digest(text))[:_VECTOR], dtype=np.uint8).astype(np.float32) + 1
             if text.strip()
             else None
             for text in texts
@@ -117,7 +114,7 @@ class ScriptedEngine:
         return Identity(
             engine=f"scripted {self._script_digest}",
             base=self._spec.base_model_id,
-            adapter=None if request.arm == BASE_ARM else _sha256(sources[request.arm]),
+            adapter=None if request.arm == BASE_ARM else text_digest(sources[request.arm]),
             storage="none",
             arithmetic="none",
             template=self._settings.template,
@@ -142,12 +139,10 @@ class ScriptedEngine:
             arm=request.arm,
             replicate=request.replicate,
             text=kept,
-            thinking=None,
             finish_reason="stop",
             prompt_tokens=len(request.text.split()),
             new_tokens=len(said.split()),
             duration_s=0.0,
-            first_token_s=None,
             cut_chars=len(said.strip()) - len(kept),
             tool_calls=read_calls(said) if self._settings.tools else None,
         )
@@ -156,13 +151,9 @@ class ScriptedEngine:
 def _source_digest(script: Script) -> str | None:
     """Return the digest of a script's source; None where Python does not know it."""
     try:
-        return _sha256(inspect.getsource(script))
+        return text_digest(inspect.getsource(script))
     except (OSError, TypeError):
         return None
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 ENGINE = EngineKind(build=ScriptedEngine)

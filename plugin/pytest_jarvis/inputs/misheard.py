@@ -22,72 +22,29 @@ written as one; a small word lost."""
 
 MOST_MISTAKES: Final = 3
 
-_HOMOPHONES: Final[tuple[tuple[str, ...], ...]] = (
-    ("mets", "mais", "mes", "met"),
-    ("son", "sont", "sons"),
-    ("dix", "dis", "dit"),
-    ("sept", "cette", "set"),
-    ("vingt", "vin", "vain"),
-    ("cent", "sans", "sang"),
-    ("cinq", "sein", "saint"),
-    ("six", "scie"),
-    ("deux", "de"),
-    ("trois", "troie"),
-    ("session", "cession", "sessions"),
-    ("dossier", "dossiers", "dossiez"),
-    ("chrome", "crome", "crom", "krome"),
-    ("lyon", "lion", "lions"),
-    ("réduis", "réduit", "réduits"),
-    ("sur", "sûre", "sure"),
-    ("pour", "pours"),
-    ("moi", "mois"),
-    ("ton", "thon", "tont"),
-    ("temps", "tant", "tend"),
-    ("quart", "car", "cars"),
-    ("heure", "heur", "eur"),
-    ("note", "notes", "notte"),
-    ("dans", "dent", "d en"),
-    ("est", "hait", "haie"),
-    ("page", "pages"),
-    ("vois", "voix", "voie"),
-    ("image", "images"),
-    ("recette", "recettes"),
-    ("crêpes", "crêpe", "crèpe"),
-    ("pièce", "pièces"),
-    ("fin", "faim"),
-    ("jazz", "jase", "jaz"),
-    ("hôtel", "autel", "hautel"),
-    ("lance", "lances", "l'anse"),
-    ("ferme", "fermes", "fers me"),
-)
-_CUTS: Final[dict[str, tuple[str, ...]]] = {
-    "minuteur": ("minute heure", "minute or"),
-    "dossier": ("dos scié", "dos si et"),
-    "téléchargements": ("télé chargements", "télécharge ment"),
-    "verrouille": ("vers rouille", "ver rouille"),
-    "calculatrice": ("calcul à trice", "calcule atrice"),
-    "internet": ("inter nette", "un terre net"),
-    "météo": ("mes théo", "mets tes o"),
-    "musique": ("mus hic", "mue zique"),
-    "classique": ("classe hic", "clac sic"),
-    "fenêtres": ("feu nêtre", "fait naître"),
-    "fenêtre": ("feu nêtre", "fait naître"),
-    "volume": ("vol hume", "vole hume"),
-    "capture": ("cap ture", "cape tu re"),
-    "ouvre": ("ou vre", "où vre"),
-    "cherche": ("cher che", "chère che"),
-    "spotify": ("spot if aille", "spoti fi"),
-    "documents": ("docu ment", "dock eux ment"),
-    "application": ("appli cation", "à plis cassions"),
-    "écran": ("et crans", "est cran"),
-    "préviens": ("prés viens", "près vient"),
-    "recette": ("re cette", "re sept"),
-    "augmente": ("aug mente", "ogre mente"),
-    "baisse": ("bai ce", "bas esse"),
-    "monte": ("mon te", "mont eux"),
-    "session": ("ses scions", "c'est scions"),
-    "firefox": ("faire fox", "fire faux que"),
-}
+_HOMOPHONE_TABLE: Final = """
+    mets, mais, mes, met; son, sont, sons; dix, dis, dit; sept, cette, set; vingt, vin, vain; cent, sans, sang;
+    cinq, sein, saint; six, scie; deux, de; trois, troie; session, cession, sessions;
+    dossier, dossiers, dossiez; chrome, crome, crom, krome; lyon, lion, lions; réduis, réduit, réduits;
+    sur, sûre, sure; pour, pours; moi, mois; ton, thon, tont; temps, tant, tend; quart, car, cars;
+    heure, heur, eur; note, notes, notte; dans, dent, d en; est, hait, haie; page, pages; vois, voix, voie;
+    image, images; recette, recettes; crêpes, crêpe, crèpe; pièce, pièces; fin, faim; jazz, jase, jaz;
+    hôtel, autel, hautel; lance, lances, l'anse; ferme, fermes, fers me
+"""
+_CUT_TABLE: Final = """
+    minuteur: minute heure, minute or; dossier: dos scié, dos si et;
+    téléchargements: télé chargements, télécharge ment; verrouille: vers rouille, ver rouille;
+    calculatrice: calcul à trice, calcule atrice; internet: inter nette, un terre net;
+    météo: mes théo, mets tes o; musique: mus hic, mue zique; classique: classe hic, clac sic;
+    fenêtres: feu nêtre, fait naître; fenêtre: feu nêtre, fait naître; volume: vol hume, vole hume;
+    capture: cap ture, cape tu re; ouvre: ou vre, où vre; cherche: cher che, chère che;
+    spotify: spot if aille, spoti fi; documents: docu ment, dock eux ment;
+    application: appli cation, à plis cassions; écran: et crans, est cran; préviens: prés viens, près vient;
+    recette: re cette, re sept; augmente: aug mente, ogre mente; baisse: bai ce, bas esse;
+    monte: mon te, mont eux; session: ses scions, c'est scions; firefox: faire fox, fire faux que
+"""
+_HOMOPHONES: Final = [tuple(group.strip().split(", ")) for group in _HOMOPHONE_TABLE.split(";")]
+_CUTS: Final = dict(entry.strip().split(": ") for entry in _CUT_TABLE.split(";"))
 _SMALL: Final = frozenset({"le", "la", "les", "un", "une", "de", "des", "du", "à", "mon", "ma"})
 _VOWELS: Final = "aeiouyàâéèêëîïôûù"
 _TOKEN: Final = re.compile(r"[^\W_]+(?:'(?=\w))?")
@@ -190,7 +147,7 @@ def _changes(tokens: Sequence[str]) -> Iterator[_Change]:
         homophones = [other for group in _HOMOPHONES if token in group for other in group if other != token]
         found: list[tuple[Mistake, Iterable[str]]] = [
             ("homophone", homophones),
-            ("coupure", _CUTS.get(token, ())),
+            ("coupure", _CUTS[token].split(", ") if token in _CUTS else ()),
             ("finale", _endings(token, first=place == 0)),
         ]
         for mistake, variants in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pytest_jarvis.files import InputError, read_toml, suggest
+from pytest_jarvis.files import InputError, read_toml, suggest, text_digest
 from pytest_jarvis.text import words
 from pytest_jarvis.types import Category, PromptCase, RightDeed, Tool
 
@@ -137,7 +136,7 @@ def dictionary_hash(tools: Sequence[Tool]) -> str:
 
 
 def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
+    return text_digest(json.dumps(value, ensure_ascii=False))
 
 
 def _load_tools(path: Path) -> tuple[Tool, ...]:

@@ -132,12 +132,9 @@ def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
         return _changed(found, compute_dtype=lambda name: "server" if name == _NOT_MEASURED else name)
 
     def metadata(found: object) -> object:
-        kept = (
-            {name: one for name, one in found.items() if name != "base_model_label"}
-            if isinstance(found, dict)
-            else found
-        )
-        return _changed(kept, quantization=_storage)
+        if isinstance(found, dict):
+            found.pop("base_model_label", None)
+        return _changed(found, quantization=_storage)
 
     def setting(found: object) -> object:
         is_storage = isinstance(found, dict) and found.get("name") == "quantization"

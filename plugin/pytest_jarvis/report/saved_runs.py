@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pytest_jarvis.files import InputError, write_atomically
+from pytest_jarvis.files import InputError, text_digest, write_atomically
 from pytest_jarvis.metrics.registry import RELEVANCE
 from pytest_jarvis.report.comparison import is_comparable
 from pytest_jarvis.report.io import load_report
@@ -61,7 +60,7 @@ def read_saved(path: Path, chosen: Choice) -> SavedRun:
     """Return the run of a report file or of its folder; InputError when it cannot be read."""
     file = path / REPORT_FILE if path.is_dir() else path
     report = load_report(file)
-    return SavedRun(path=file, sha256=hashlib.sha256(file.read_bytes()).hexdigest(), report=report, chosen=chosen)
+    return SavedRun(path=file, sha256=text_digest(file.read_bytes()), report=report, chosen=chosen)
 
 
 def saved_runs(reports: Path) -> Iterator[SavedRun | InputError]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from msgspec.structs import replace
 
 from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
-from pytest_jarvis.files import InputError
+from pytest_jarvis.files import InputError, text_digest
 from pytest_jarvis.inputs.answers import number_replicates, read_answers
 from pytest_jarvis.inputs.options import options_in
 from pytest_jarvis.metrics.registry import COSINE
 from pytest_jarvis.report.io import load_report
-from pytest_jarvis.report.schema import REPORT_FILE, AnswersFile, FailureRow, Report, Sample
+from pytest_jarvis.report.schema import REPORT_FILE, AnswersFile, Report
 from pytest_jarvis.types import (
     ANSWERS,
     BASE_ARM,
@@ -65,13 +64,7 @@ class ReplayEngine:
         del on_progress
         for request in requests:
             if self._recording.texts.get(request.prompt_id) != request.text:
-                yield Failure(
-                    prompt_id=request.prompt_id,
-                    arm=request.arm,
-                    replicate=request.replicate,
-                    stage="generate",
-                    reason=Note("not_recorded"),
-                )
+                yield request.failure("generate", Note("not_recorded"))
             elif (outcome := self._recording.outcomes.get(request.key)) is not None:
                 yield outcome
 
@@ -103,21 +96,21 @@ class Recording:
     """The engine that generated the responses."""
     texts: Mapping[str, str]
     """Prompt id -> prompt."""
-    made_at: Mapping[str, str]
+    made_at: Mapping[str, str] = field(default_factory=dict)
     """Prompt id -> when its responses were made."""
     outcomes: Mapping[ResponseKey, Response | Failure]
     """By the key of their request: the twin's are requests to the base."""
-    reused: frozenset[ResponseKey]
+    reused: frozenset[ResponseKey] = frozenset()
     """Keys of the responses that came from the store, with the twin's own name."""
     replicates: int
     """Complete replicates: responses per prompt and arm."""
-    cosine_detail: CosineDetail
-    cosines: Mapping[PairKey, float]
+    cosine_detail: CosineDetail = "none"
+    cosines: Mapping[PairKey, float] = field(default_factory=dict)
     """Cosine of each pair of responses, where the report has them."""
-    prompt_cosines: Mapping[tuple[str, str], float]
+    prompt_cosines: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(Prompt id, adapter) -> mean cosine."""
-    mismatched_cosine: float | None
-    timings_s: Mapping[str, float]
+    mismatched_cosine: float | None = None
+    timings_s: Mapping[str, float] = field(default_factory=dict)
 
     def cosines_of(self, prompt_id: str, adapter: str, replicates: Sequence[int]) -> dict[int, float]:
         """Return replicate -> cosine, for the measured ones among `replicates`."""
@@ -130,14 +123,17 @@ def read_recording(report: Report) -> Recording:
     outcomes: dict[ResponseKey, Response | Failure] = {}
     for row in report.failures:
         if row.stage != "score":
-            failure = _failure(row)
-            outcomes[failure.key] = failure
+            arm, number = request_key(row.arm, row.replicate)
+            stage: Stage = next((known for known in get_args(Stage) if known == row.stage), "generate")
+            outcomes[row.prompt_id, arm, number] = Failure(
+                prompt_id=row.prompt_id, arm=arm, replicate=number, stage=stage, reason=row.reason
+            )
     cosines: dict[PairKey, float] = {}
     reused: set[ResponseKey] = set()
     for result in report.results:
         for sample in result.samples:
-            response = _response(sample)
-            outcomes[response.key] = response
+            arm, number = request_key(sample.arm, sample.replicate)
+            outcomes[result.prompt_id, arm, number] = replace(sample.response, arm=arm, replicate=number)
             if sample.reused:
                 reused.add(sample.response.key)
         for sample in result.samples:
@@ -165,19 +161,9 @@ def read_recording(report: Report) -> Recording:
     )
 
 
-def _key_of_request(arm: str, replicate: int) -> tuple[str, int]:
+def request_key(arm: str, replicate: int) -> tuple[str, int]:
+    """Return the arm and number asked for a replicate: the twin's goes to the base, with noise of its own."""
     return (BASE_ARM, replicate + TWIN_REPLICATES) if arm == TWIN_ARM else (arm, replicate)
-
-
-def _response(sample: Sample) -> Response:
-    arm, replicate = _key_of_request(sample.arm, sample.replicate)
-    return replace(sample.response, arm=arm, replicate=replicate)
-
-
-def _failure(row: FailureRow) -> Failure:
-    arm, replicate = _key_of_request(row.arm, row.replicate)
-    stage: Stage = next((known for known in get_args(Stage) if known == row.stage), "generate")
-    return Failure(prompt_id=row.prompt_id, arm=arm, replicate=replicate, stage=stage, reason=row.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +219,7 @@ def read_replay(option: argparse.Namespace) -> Replay:
     plan, origin = report.metadata.plan, report.provenance
     return Replay(
         source=file.as_posix(),
-        sha256=_digest(file),
+        sha256=text_digest(file.read_bytes()),
         recording=_checked(read_recording(report), file, option),
         adapters=_specs(report.metadata.adapters),
         model=origin.model,
@@ -258,21 +244,11 @@ def replay_answers(option: argparse.Namespace, cases: Sequence[PromptCase]) -> R
         if not found:
             reason = Note("no_answer", {"file": file.as_posix()})
             outcomes.append(Failure(prompt_id=name, arm=arm, replicate=0, stage="generate", reason=reason))
-    source, sha256 = file.as_posix(), _digest(file)
+    source, sha256 = file.as_posix(), text_digest(file.read_bytes())
     adapters = _specs({name: source for name in arms if name != BASE_ARM})
     most = max(len(found) for own in arms.values() for found in own.values())
     recording = Recording(
-        engine=_UNKNOWN_ENGINE,
-        texts=texts,
-        outcomes={outcome.key: outcome for outcome in outcomes},
-        reused=frozenset(),
-        replicates=most,
-        cosine_detail="none",
-        cosines={},
-        prompt_cosines={},
-        mismatched_cosine=None,
-        made_at={},
-        timings_s={},
+        engine=_UNKNOWN_ENGINE, texts=texts, outcomes={outcome.key: outcome for outcome in outcomes}, replicates=most
     )
     return Replay(
         source=source,
@@ -299,31 +275,15 @@ _UNKNOWN_ENGINE: Final = EngineDescription(
     coverage=QuantizationCoverage(storage=Storage(format="none"), share_4bit=None),
     adapters=(),
     batching="none",
-    memory=(),
 )
 
 
 def _answer(prompt_id: str, arm: str, replicate: int, text: str) -> Response:
-    return Response(
-        prompt_id=prompt_id,
-        arm=arm,
-        replicate=replicate,
-        text=text.strip(),
-        thinking=None,
-        finish_reason="stop",
-        prompt_tokens=None,
-        new_tokens=None,
-        duration_s=None,
-        first_token_s=None,
-    )
+    return Response(prompt_id=prompt_id, arm=arm, replicate=replicate, text=text.strip(), finish_reason="stop")
 
 
 def _specs(adapters: Mapping[str, str]) -> tuple[AdapterSpec, ...]:
     return tuple(AdapterSpec(name=name, source=source) for name, source in adapters.items())
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _refuse_generation(option: argparse.Namespace, named: str) -> None:

@@ -49,16 +49,7 @@ def make_scorer(reader: Reader, metrics: MetricSet) -> Callable[[PromptCase, str
 
     def score(case: PromptCase, text: str) -> dict[str, float]:
         response = Response(
-            prompt_id=case.prompt_id,
-            arm="",
-            replicate=0,
-            text=text,
-            thinking=None,
-            finish_reason="stop",
-            prompt_tokens=None,
-            new_tokens=0,
-            duration_s=0.0,
-            first_token_s=None,
+            prompt_id=case.prompt_id, arm="", replicate=0, text=text, finish_reason="stop", new_tokens=0, duration_s=0.0
         )
         return metrics.of_response(case, response, reader.read(case, response))
 

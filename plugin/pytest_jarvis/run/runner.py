@@ -18,7 +18,7 @@ from pytest_jarvis.metrics.registry import COSINE, Reading
 from pytest_jarvis.metrics.similarity import mismatched_cosine, paired_cosines
 from pytest_jarvis.report.analysis.thresholds import judge_rows
 from pytest_jarvis.report.schema import Figure, ResultRow, Sample, timestamp
-from pytest_jarvis.run.replay import Recording
+from pytest_jarvis.run.replay import Recording, request_key
 from pytest_jarvis.run.rows import Reader, make_row, make_sample
 from pytest_jarvis.run.store import ResponseCache
 from pytest_jarvis.stats.decision import Decision
@@ -120,9 +120,8 @@ class ResponseSource:
 
 
 def make_request(case: PromptCase, arm: str, number: int) -> Request:
-    """Return the request for a replicate; the twin's goes to the base, with noise of its own."""
-    if arm == TWIN_ARM:
-        arm, number = BASE_ARM, number + TWIN_REPLICATES
+    """Return the request for a replicate, as `request_key`."""
+    arm, number = request_key(arm, number)
     return Request(prompt_id=case.prompt_id, text=case.text, arm=arm, replicate=number)
 
 

@@ -333,15 +333,11 @@ class ResponseStore:
                 self._connection.execute("ROLLBACK")
 
 
-_PROBLEM_KINDS: Final[dict[str, ProblemKind]] = {
-    "SQLITE_FULL": "full",
-    "SQLITE_READONLY": "unwritable",
-    "SQLITE_CANTOPEN": "unwritable",
-    "SQLITE_PERM": "unwritable",
-    "SQLITE_BUSY": "busy",
-    "SQLITE_LOCKED": "busy",
-    "SQLITE_CORRUPT": "damaged",
-    "SQLITE_NOTADB": "damaged",
+_PROBLEM_KINDS: Final[dict[ProblemKind, tuple[str, ...]]] = {
+    "full": ("SQLITE_FULL",),
+    "unwritable": ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+    "busy": ("SQLITE_BUSY", "SQLITE_LOCKED"),
+    "damaged": ("SQLITE_CORRUPT", "SQLITE_NOTADB"),
 }
 _UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT})
 _FLOAT32: Final = "<f4"
@@ -557,7 +553,7 @@ def _problem_kind(error: Exception) -> ProblemKind:
         return "full" if error.errno == errno.ENOSPC else "unwritable" if error.errno in _UNWRITABLE else "other"
     # An extended code begins with the name of its plain one: SQLITE_READONLY_DIRECTORY.
     name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
-    return next((kind for prefix, kind in _PROBLEM_KINDS.items() if name.startswith(prefix)), "other")
+    return next((kind for kind, prefixes in _PROBLEM_KINDS.items() if name.startswith(prefixes)), "other")
 
 
 def _pack(vector: Embedding) -> bytes | None:

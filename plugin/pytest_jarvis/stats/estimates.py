@@ -36,14 +36,6 @@ class MeanEstimate:
     alpha: float
     prompts: int
 
-    def p_at_least(self, bar: float) -> float | None:
-        """Return the one-sided p-value: probability of this mean or a higher one if the true mean were `bar`."""
-        if self.standard_error is None:
-            return None
-        if self.df is None:
-            return 0.0 if self.mean >= bar else 1.0
-        return upper_tail((self.mean - bar) / self.standard_error, self.df)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:

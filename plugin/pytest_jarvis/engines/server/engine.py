@@ -27,13 +27,13 @@ from pytest_jarvis.types import (
     Identity,
     ModelSpec,
     Note,
+    NoteCode,
     Progress,
     QuantizationCoverage,
     Request,
     Response,
     ServedModel,
     ServerFacts,
-    Stage,
     Storage,
 )
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _NOT_MEASURED: Final = "not measured (server)"
 _UNDER_REASONING: Final = Note("answer_under_reasoning")
 _PROGRESS_EVERY_S: Final = 0.1
+_SEED: Final[dict[str | None, NoteCode]] = {"never": "seeds_ignored", "alone": "seeds_hold_alone", None: "seeds_unseen"}
 _LEAST_LOST: Final = 8
 """Consecutive requests lost, retries included, after which a server counts as gone."""
 
@@ -77,6 +78,7 @@ class ServerEngine:
             raise ValueError("the server engine needs spec.base_url")
         self._spec = spec
         self._settings = settings
+        self._is_sampled = not settings.is_greedy
         self._names = {BASE_ARM: spec.base_model_id, **{adapter.name: adapter.source for adapter in spec.adapters}}
         self._connection = Connection(spec.base_url, spec.embedding_url)
         self._client = ServerClient(self._connection, settings, retries=spec.retries)
@@ -114,7 +116,6 @@ class ServerEngine:
             coverage=QuantizationCoverage(storage=Storage(format="server"), share_4bit=None),
             adapters=found.probes.proofs,
             batching="server" if found.probes.mixes else "two passes",
-            memory=(),
             versions={"openai": version("openai")},
             notes=(*self._list_notes(), *self._notes),
             server=ServerFacts(
@@ -205,10 +206,6 @@ class ServerEngine:
         """Close the connections. The engine must not be used afterwards."""
         self._connection.close()
 
-    @property
-    def _is_sampled(self) -> bool:
-        return not self._settings.is_greedy
-
     async def _generate_all(self, requests: Sequence[Request], generation: _Generation) -> None:
         if self._preflight.probes.mixes:
             await self._generate_bounded(requests, generation)
@@ -229,7 +226,7 @@ class ServerEngine:
 
     async def _outcome(self, request: Request, generation: _Generation) -> Response | Failure:
         if generation.is_gone:
-            return _failure(request, "generate", Note("server_gone"))
+            return request.failure("generate", Note("server_gone"))
         settings = self._settings
         query = ServerRequest(
             model=self._names[request.arm],
@@ -243,7 +240,7 @@ class ServerEngine:
             answer = await self._client.stream(query, timeout_s=settings.timeout_s, on_token=generation.count_token)
         except AttemptError as error:
             generation.lost_in_a_row = generation.lost_in_a_row + 1 if error.lost else 0
-            return _failure(request, error.stage, error.reason)
+            return request.failure(error.stage, error.reason)
         generation.lost_in_a_row = 0
         return self._read(request, answer)
 
@@ -259,7 +256,7 @@ class ServerEngine:
         thinking_open = not reasoning and CLOSE in text
         parts = split_answer(text, thinking_open=thinking_open, max_chars=self._settings.max_response_chars)
         if parts.text is None or (reasoning and not text.strip()):
-            return _failure(request, "generate", Note("thinking_not_closed", {"tokens": answer.new_tokens}))
+            return request.failure("generate", Note("thinking_not_closed", {"tokens": answer.new_tokens}))
         return Response(
             prompt_id=request.prompt_id,
             arm=request.arm,
@@ -278,7 +275,8 @@ class ServerEngine:
         yield Note("server_unmeasured")
         if self._preflight.probes.mixing_fault is not None:
             yield Note("separate_passes", cause=self._preflight.probes.mixing_fault)
-        yield from self._seed_notes()
+        if self._is_sampled and (seeds := _SEED.get(self._preflight.repeats)):
+            yield Note(seeds)
         if "samplers" not in self._client.accepted:
             yield Note("no_samplers")
         if "thinking" not in self._client.accepted and self._settings.template == "chat":
@@ -290,14 +288,6 @@ class ServerEngine:
         for seen in self._preflight.probes.proofs:
             if not seen.live:
                 yield Note("adapter_inert", {"name": seen.name})
-
-    def _seed_notes(self) -> Iterator[Note]:
-        if self._preflight.repeats == "never":
-            yield Note("seeds_ignored")
-        if self._preflight.repeats == "alone":
-            yield Note("seeds_hold_alone")
-        if self._is_sampled and self._preflight.repeats is None:
-            yield Note("seeds_unseen")
 
 
 def _wait_for(generation: _Generation, work: Future[None], report: Callable[[], None]) -> Response | Failure:
@@ -313,9 +303,3 @@ def _wait_for(generation: _Generation, work: Future[None], report: Callable[[], 
 
 def _describe_model(model: ServedModel) -> str:
     return " ".join([model.name, *(f"{name}={value}" for name, value in sorted(model.facts.items()))])
-
-
-def _failure(request: Request, stage: Stage, reason: Note) -> Failure:
-    return Failure(
-        prompt_id=request.prompt_id, arm=request.arm, replicate=request.replicate, stage=stage, reason=reason
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pytest_jarvis.engines.server.connection import (
     proxy_variable,
     time_limit,
 )
-from pytest_jarvis.files import shorten, well_formed
+from pytest_jarvis.files import shorten, text_digest, well_formed
 from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, Note, ServedModel
 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
@@ -276,7 +275,7 @@ async def prove(client: ServerClient, spec: ModelSpec, arms: Arms) -> ProbeResul
     may ignore an adapter's name (vLLM #49354) or let an adapter into the base's rows of a batch (vLLM #48421).
     """
     alone = {arm: await _ask_all(client, [name]) for arm, name in arms.items()}
-    answers = {arm: _digest(found) for arm, found in alone.items()}
+    answers = {arm: text_digest("\x1f".join(one.said for one in found)) for arm, found in alone.items()}
     if not spec.adapters:
         return ProbeResults(proofs=(), mixing_fault=None, answers=answers)
     again = await _ask_all(client, [arms[BASE_ARM]])
@@ -333,10 +332,6 @@ async def _ask_all(client: ServerClient, names: Sequence[str]) -> list[ServerAns
     return await asyncio.gather(*map(client.probe, requests))
 
 
-def _digest(found: Sequence[ServerAnswer]) -> str:
-    return hashlib.sha256("\x1f".join(one.said for one in found).encode()).hexdigest()
-
-
 def _prove_one(
     name: str, source: str, found: Sequence[ServerAnswer], base: Sequence[ServerAnswer], again: Sequence[ServerAnswer]
 ) -> AdapterProof:
@@ -349,13 +344,6 @@ def _prove_one(
     return AdapterProof(
         name=name,
         source=source,
-        sha256=None,
-        rank=None,
-        targets=(),
-        weights=None,
-        max_logit_change=None,
-        base_unchanged=None,
-        max_base_drift=None,
         live=live,
         max_logprob_change=change,
         max_logprob_drift=drift,

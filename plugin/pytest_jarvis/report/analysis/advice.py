@@ -77,13 +77,12 @@ def warn_about(base: ArmDiagnostics, finetuned: ArmDiagnostics, absolute_gain: f
 
 def find_warnings(report: Report) -> list[tuple[str, DiagnosticWarning]]:
     """Return the warnings of each adapter, by its name."""
-    return [(name, warning) for name in report.metadata.adapters for warning in _warnings_of(report, name)]
-
-
-def _warnings_of(report: Report, name: str) -> tuple[DiagnosticWarning, ...]:
-    base, tuned = describe_arms(report.of_adapter(name))
-    decision = report.decisions.get(name)
-    return warn_about(base, tuned, decision.absolute_gain if decision else 0.0)
+    found = []
+    for name in report.metadata.adapters:
+        decision = report.decisions.get(name)
+        gain = decision.absolute_gain if decision else 0.0
+        found += [(name, warning) for warning in warn_about(*describe_arms(report.of_adapter(name)), gain)]
+    return found
 
 
 def describe_arms(rows: Sequence[ResultRow]) -> tuple[ArmDiagnostics, ArmDiagnostics]:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from pytest_jarvis.engines.base import Digest, key_settings
-from pytest_jarvis.files import InputError
+from pytest_jarvis.files import InputError, text_digest
 from pytest_jarvis.inputs.base_model import find_gguf, gguf_cache
 from pytest_jarvis.types import BASE_ARM, EngineError, GenerationSettings, Identity, ModelSpec, Request
 
@@ -187,7 +187,7 @@ class BaseFiles:
         if not self.files or self.files != list_files(Path(self.location)):
             return None
         lines = (f"{path.relative_to(self.location).as_posix()} {digest(path)}" for path, *_ in self.files)
-        return f"sha256:{_sha256(chr(10).join(lines))}"
+        return f"sha256:{text_digest(chr(10).join(lines))}"
 
 
 @dataclass(kw_only=True)
@@ -262,7 +262,7 @@ def find_commit(source: Source, revision: str | None, auto_map: Mapping[str, Any
 
 def template_digest(template: Any) -> str:
     """Return the digest of a chat template, or of several by name."""
-    return _sha256(json.dumps(template, sort_keys=True))
+    return text_digest(json.dumps(template, sort_keys=True))
 
 
 def device_kinds(names: str) -> str:
@@ -285,7 +285,3 @@ def engine_version() -> str:
         # As text: line ends may differ between checkouts.
         digest.update(f"{file.relative_to(folder).as_posix()}\0{file.read_text(encoding='utf-8')}\0".encode())
     return f"transformers engine {__version__} {digest.hexdigest()[:16]}"
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
