@@ -151,11 +151,7 @@ _BLOCK: Final = re.compile(r"<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)",
 
 
 def read_calls(text: str) -> tuple[ToolCall, ...]:
-    """Return the calls of a text in order: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
-
-    Each opening tag is a call; one that cannot be read has a `problem`. Arguments default to none. JSON outside of the
-    tags is text.
-    """
+    """Return the calls of a text in order: each `<tool_call>` is one, with a `problem` if unreadable."""
     calls = [_read_call(block, closed=bool(end)) for block, end in _BLOCK.findall(text)]
     if not calls and CLOSE_CALL in text:
         calls = [ToolCall(name=None, problem="not_opened")]

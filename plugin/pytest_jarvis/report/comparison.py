@@ -214,11 +214,7 @@ class RunComparison:
 def compare_runs(
     stored: Report, new: Report, named: Mapping[str, str] | None = None, *, alpha: float = REGRESSION_ALPHA
 ) -> RunComparison:
-    """Return the differences between a stored and a new run over their shared prompts.
-
-    Each interval misses with probability `alpha` on each side; the runs count as independent. ValueError as
-    `pair_adapters`.
-    """
+    """Return what differs on shared prompts, at `alpha` a side, the runs independent; ValueError as `pair_adapters`."""
     overlap = compare_prompts(stored, new)
     pairs = pair_adapters(stored, new, named)
     return RunComparison(

@@ -73,11 +73,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def load_report(path: str | Path) -> Report:
-    """Return the report in a file, or in the `report.json` of a folder.
-
-    Converts older schemas. One that was changed after the run `is_altered`: its verdict is withdrawn. Raises
-    InputError, one sentence, when the file is missing, damaged, contradicts itself, or is of a newer version.
-    """
+    """Return the report in a file or a folder, of any schema so far; InputError when there is none to read."""
     file = Path(path)
     if file.is_dir():
         file = file / REPORT_FILE

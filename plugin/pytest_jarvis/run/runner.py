@@ -228,11 +228,7 @@ class BenchmarkRun:
         return self._samples
 
     def generate(self, more: MetricSet = NO_METRICS) -> None:
-        """Generate looks until the verdict is settled, all cases and arms in the same batches; at the first call only.
-
-        `more` are the custom metrics, on which there may be bars.
-        Raises GenerationAbortedError after an earlier call failed, so that not every prompt tries again.
-        """
+        """Generate looks, once, until bars (`more`: custom) are settled; GenerationAbortedError after a failed call."""
         if self._done:
             return
         if self._begun:

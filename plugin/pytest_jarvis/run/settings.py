@@ -141,10 +141,7 @@ def resolve(option: argparse.Namespace, root: Path) -> Settings:
 
 
 def read_configuration(named: str | None, root: Path) -> tuple[Config, Path]:
-    """Return the configuration of the named file, else of the one in `root`, else the defaults, and the file's path.
-
-    Raises InputError for an invalid file, and for a named file that does not exist.
-    """
+    """Return the named configuration, else that in `root` or defaults, and its path; InputError for a bad file."""
     file = Path(named) if named else root / CONFIG_FILE
     # A broken link or a folder in its place is no default: it is refused when it is read.
     return load_config(file) if named or os.path.lexists(file) else Config(), file
@@ -182,10 +179,7 @@ def resolve_model(conf: Config, kind: EngineKind, adapters: tuple[AdapterSpec, .
 def resolve_adapters(
     conf: Config, option: argparse.Namespace, beside: Path, kind: EngineKind
 ) -> tuple[tuple[AdapterSpec, ...], tuple[Detection, ...]]:
-    """Return the adapters to compare with the base, and those that `auto` found.
-
-    Relative folders of the configuration start from its folder `beside`. With a server, sources are names it serves.
-    """
+    """Return the adapters, relative to `beside`, and those that `auto` found; with a server, names it serves."""
     if option.jarvis_aa:
         if option.jarvis_adapter:
             raise InputError("--jarvis-aa runs the base against itself; leave --jarvis-adapter out")

@@ -23,11 +23,7 @@ _ROUNDING = 1e-12
 
 
 def read_scores(scores: Scores, name: str, *, highest: float = math.inf, lowest: float = -math.inf) -> Table:
-    """Return the scores as tuples of floats.
-
-    ValueError, about `name`, without a prompt, for a prompt without a score, or for a score that is not a finite number
-    in [lowest, highest].
-    """
+    """Return the scores as tuples; ValueError, about `name`, for none or one not finite in [lowest, highest]."""
     table = tuple(tuple(float(score) for score in prompt) for prompt in scores)
     if not table:
         raise ValueError(f"{name}: no prompt; at least one is needed")
@@ -205,10 +201,7 @@ class Contrast:
         return (estimate - reach, estimate + reach)
 
     def ratio_interval(self, critical: float) -> Interval | None:
-        """Return the ratios r with `|first - r * second| <= critical * standard_error(r)` (Fieller 1954).
-
-        None when the second mean is too close to 0 for them to be bounded.
-        """
+        """Return the r with `|first - r * second| <= critical * standard_error(r)` (Fieller 1954); None: unbounded."""
         square = critical * critical
         lead = self.second**2 - square * math.fsum(part.second for part in self.components)
         if self.second <= 0 or lead <= 1e-9 * self.second**2:

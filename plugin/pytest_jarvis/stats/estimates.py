@@ -84,11 +84,7 @@ def _read_both(first: Scores, second: Scores, alpha: float) -> tuple[Table, Tabl
 
 
 def estimate_mean(scores: Scores, *, alpha: float = 0.05, target: Target = "these") -> MeanEstimate:
-    """Return the mean over prompts with its interval: Student's t, Satterthwaite's degrees of freedom.
-
-    `scores`: one sequence per prompt of one finite number per replicate. With fewer than 2 replicates somewhere the
-    interval is that for new prompts. ValueError for scores that cannot be used.
-    """
+    """Return the mean by Student's t, on new prompts where one has one response; ValueError as `read_scores`."""
     check_alpha(alpha)
     table = read_scores(scores, "scores")
     contrast, used = _contrast(table, table, target, shared_noise=True)

@@ -128,9 +128,7 @@ class RegressionOutcome:
 def find_drops(
     scopes: Mapping[tuple[str, str], tuple[Scores, Scores]], *, alpha: float = REGRESSION_ALPHA, paired: bool = False
 ) -> tuple[ScopeTest, ...]:
-    """Return a test of each scope, a metric and `OVERALL` or a category, from its scores stored and new.
-
-    The prompts are the same in both.
+    """Return a test of each scope, a metric and `OVERALL` or a category, on the same prompts stored and new.
 
     Holm's procedure over all scopes, so that a drop is claimed wrongly in at most `alpha` of runs. `paired`: both runs
     were drawn with the same noise, replicate by replicate; else they count as independent. ValueError as `compare`.

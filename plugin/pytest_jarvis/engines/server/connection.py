@@ -389,10 +389,7 @@ def _said_in(value: object, depth: int = _DEPTH) -> str | None:
 
 
 async def _documents(answer: HttpResponse) -> AsyncIterator[object]:
-    """Yield the JSON documents of an answer; raise AttemptError for one that is no JSON, cut or too long.
-
-    An event of a stream may be empty, stand on several lines, or follow another without an empty line.
-    """
+    """Yield an answer's JSON documents, events on any number of lines; AttemptError for one cut, too long, or none."""
     is_stream: bool | None = None
     pending: list[str] = []
     lines = _lines(answer)

@@ -131,11 +131,7 @@ class ServerEngine:
     def generate(
         self, requests: Sequence[Request], on_progress: OnProgress | None = None
     ) -> Iterator[Response | Failure]:
-        """Yield one Response or Failure for each request, in completion order.
-
-        At most `concurrency` are in flight, started in the order given, so that a server can batch rows of all arms.
-        Raises ValueError for an arm that is not served.
-        """
+        """Yield an outcome per request, as completed, `concurrency` at a time; ValueError for an arm not served."""
         unknown = {request.arm for request in requests} - set(self._names)
         if unknown:
             raise ValueError(f"unknown arm {min(unknown)!r}; served: {', '.join(self._names)}")

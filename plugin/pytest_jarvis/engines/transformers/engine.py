@@ -218,11 +218,7 @@ class TransformersEngine:
     def generate(
         self, requests: Sequence[Request], on_progress: OnProgress | None = None
     ) -> Iterator[Response | Failure]:
-        """Yield one Response or Failure for each request, a batch at a time, each batch as soon as it is done.
-
-        A text depends on the seed, the prompt, the replicate and the arm's weights alone, as far as `batch_invariance`
-        holds. Raises ValueError for an arm that is not loaded.
-        """
+        """Yield one Response or Failure per request, a batch at a time; ValueError for an arm not loaded."""
         unknown = {request.arm for request in requests} - set(self._arms)
         if unknown:
             raise ValueError(f"unknown arm {min(unknown)!r}; loaded: {', '.join(self._arms)}")

@@ -130,11 +130,7 @@ def try_mixed(
 def _find_lost_effect(
     arm: str, found: torch.Tensor, *, own: torch.Tensor, base: torch.Tensor, rerouted: bool
 ) -> Note | None:
-    """Return how the rows `found` of an adapter in a mixed batch lack its effect, or None when they have it.
-
-    `own` and `base` are the logits of the adapter and of the base alone. `tolerance` cannot tell: it is wider than what
-    an adapter may change.
-    """
+    """Return how an adapter's rows in a mixed batch lack its effect, for which `tolerance` is too wide, or None."""
     change, error = (distance(one, own, rerouted=rerouted) for one in (base, found))
     if error >= change / 2:
         return Note("mixed_adapter_off", {"name": arm, "size": error, "change": change})
@@ -237,11 +233,7 @@ class Probes:
 def attach_and_prove(
     base: Base, files: list[AdapterFiles], probes: Probes, *, allow_inert: bool
 ) -> tuple[Any, tuple[AdapterProof, ...], Note | None]:
-    """Return (model with the adapters of `files`, their proofs, why rows of all arms cannot share a batch, or None).
-
-    Raises EngineError for an adapter that cannot be attached, whose logits are not finite, that changes the base or
-    another adapter, or, unless `allow_inert`, that changes nothing.
-    """
+    """Return (model, proofs, why arms share no batch or None); EngineError for an adapter that cannot be used."""
     prompts, pad, dtype = probes.prompts, probes.pad, base.compute_dtype
     alone: dict[str, torch.Tensor] = {}
 

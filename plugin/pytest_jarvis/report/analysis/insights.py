@@ -148,11 +148,7 @@ class Insights:
 
 
 def insights(report: Report) -> Insights:
-    """Return the insights of a report; pure, and never fails for little or nothing measured.
-
-    Intervals are at the level of the adapter's decision (without one, at the plan's), so that the overall ones agree
-    with the verdict. Those of categories are not corrected for multiplicity: read, not judged.
-    """
+    """Return the insights, pure and for any report, at the decision's level; those of categories are uncorrected."""
     arms = (BASE_ARM, *report.metadata.adapters)
     return Insights(
         adapters=tuple(_of_adapter(report, name) for name in report.metadata.adapters),
@@ -274,13 +270,10 @@ def ranked_metric(report: Report) -> str:
 
 
 def rank_adapters(report: Report) -> Ranking | None:
-    """Rank the base and the adapters with responses, on the prompts and replicates that all of them have.
+    """Rank base and adapters by `ranked_metric`, on the prompts that all have; None with fewer than two adapters.
 
-    By deeds done or, where they were not judged, by relevance.
-
-    None with fewer than two adapters, or without such a prompt. With interim looks the sample size depends on the data,
-    so each pair is tested at the Pocock-adjusted level (`look_alpha`) of Holm's smallest share, the strictest, for all
-    shares.
+    With interim looks the sample size depends on the data, so each pair is tested at the Pocock-adjusted level
+    (`look_alpha`) of Holm's smallest share, the strictest, for all shares.
     """
     metric = ranked_metric(report)
     found: dict[str, dict[str, dict[int, float]]] = {}

@@ -260,11 +260,7 @@ def find_recording_obstacle(
 def try_fixed_steps(
     model: Any, arms: Sequence[str], prompts: Sequence[Sequence[int]], *, pad: int, record: Record | None
 ) -> Note | None:
-    """Return why fixed steps cannot replace growing ones, or None when they give the same logits for the same tokens.
-
-    `arms` run in one batch, each on all `prompts`. An arm's rows are compared over all steps together: see `distance`
-    for what rounding may do to some of them.
-    """
+    """Return why fixed steps cannot replace growing ones, or None: one batch of `arms`, each on all `prompts`."""
     import torch
 
     rows = [prompt for _ in arms for prompt in prompts]
@@ -339,11 +335,7 @@ def may_reroute(model: Any) -> bool:
 
 
 def distance(found: torch.Tensor, expected: torch.Tensor, *, rerouted: bool) -> float:
-    """Return the largest difference of a logit between two tensors of shape (rows, vocabulary); NaN if any is NaN.
-
-    Where rows may be `rerouted`, the worst quarter of them is ignored: a token that rounding routes to another expert
-    now and then moves all logits of its row.
-    """
+    """Return the largest logit difference of (rows, vocabulary), or NaN; if `rerouted`, but for the worst quarter."""
     import torch
 
     rows = (found - expected).abs().amax(dim=-1)

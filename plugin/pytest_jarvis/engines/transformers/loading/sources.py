@@ -209,10 +209,7 @@ class IdentityBuilder:
         return key_settings(self.settings)
 
     def build(self, request: Request, prompt: str, digest: Digest) -> Identity | None:
-        """Return the identity of the response to `request`, rendered as `prompt`; None if unknown.
-
-        The first call reads the files: a run that neither stores nor reuses does not pay for it.
-        """
+        """Return the identity of `request`, rendered as `prompt`, or None; the first call reads the files."""
         self._fingerprint = self._fingerprint or self.base.fingerprint(digest)
         if self._fingerprint is None:
             return None
@@ -233,10 +230,7 @@ class IdentityBuilder:
 
 
 def list_files(folder: Path) -> tuple[FileState, ...]:
-    """Return the files of a model's folder that loading may read, by name; empty without such a folder.
-
-    Rather one too many than one too few: a file that does not matter costs responses generated anew.
-    """
+    """Return the files of a model's folder that loading may read, rather one too many; empty without a folder."""
     found = []
     for path in sorted((*folder.glob("*"), *folder.glob("*/**/*.py"), *folder.glob("*/*.jinja"))):
         is_read = path.suffix not in _NOT_READ and path.name not in _NOT_THE_MODEL and not path.name.startswith(".")
@@ -247,10 +241,7 @@ def list_files(folder: Path) -> tuple[FileState, ...]:
 
 
 def find_commit(source: Source, revision: str | None, auto_map: Mapping[str, Any] | None) -> str | None:
-    """Return the hub's commit of `revision` in the cache; None for a folder, or when unknown.
-
-    Also None when the model's code comes from another repository, whose commit this one does not fix.
-    """
+    """Return the hub's commit of `revision` in the cache; None for a folder, or with code of another repository."""
     if Path(source.location).is_dir() or "--" in str(auto_map or ""):
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -274,10 +265,7 @@ def device_kinds(names: str) -> str:
 
 @functools.cache
 def engine_version() -> str:
-    """Return the engine's name, the package's version, and a digest of the engine's source.
-
-    The digest because a checkout changes without its version.
-    """
+    """Return the engine's name, the package's version, and a digest of its source, which checkouts change."""
     from pytest_jarvis import __version__
 
     folder, digest = Path(__file__).parents[1], hashlib.sha256()

@@ -188,11 +188,7 @@ class SeparatePasses(_PeftLayer):  # type: ignore[misc]  # peft's is untyped
 
 
 def find_mixing_obstacle(adapters: Sequence[str], model: Any) -> Note | None:
-    """Return why rows of some adapters surely cannot share a batch, or None: then a trial decides.
-
-    peft asks the active adapter whether a module is replaced: where only some adapters replace it, a row's output would
-    depend on what ran before.
-    """
+    """Return why rows cannot share a batch, or None: some adapters replace a module, and peft asks one for all."""
     from peft.utils import AuxiliaryTrainingWrapper
 
     for module in model.modules() if len(adapters) > 1 else ():
@@ -236,10 +232,7 @@ def select_arm(model: Any, arm: str) -> Iterator[None]:
 
 @contextmanager
 def _select_rows(model: Any, arms: Sequence[str]) -> Iterator[None]:
-    """Run `model` with row i of the batch as `arms[i]`: by slices where a layer takes them, else as peft does.
-
-    With our own hooks: peft's context leaves its hooks behind when the forward pass raises (out of memory, Ctrl-C).
-    """
+    """Run row i as `arms[i]`, with hooks of our own: peft's stay behind when the forward pass raises."""
     from peft.tuners.lora.layer import LoraLayer
     from peft.utils import AuxiliaryTrainingWrapper
 

@@ -141,10 +141,7 @@ def _replace_class(model: PeftModel, kind: type[Any], other: type[Any]) -> None:
 
 
 def _cast_expert_matrices(model: PeftModel, name: str) -> None:
-    """Cast an adapter's matrices for experts to the dtype of the product.
-
-    peft keeps them in 32 bits and casts those of all experts at every step: gigabytes on a GPU, and twice the memory.
-    """
+    """Cast an adapter's matrices for experts once; peft would at every step, from twice the memory."""
     from peft.tuners.lora.layer import ParamWrapper
 
     for module in model.modules():
@@ -218,11 +215,7 @@ def _refuse_replaced_in_4_bits(peft_model: PeftModel, adapter: AdapterFiles) -> 
 
 
 def _refuse_base_weights(peft_model: PeftModel, adapter: AdapterFiles) -> None:
-    """Raise EngineError when an adapter's file holds weights of the base that differ from this base's.
-
-    peft would replace the base's with them, for all arms. It saves copies of the embeddings by default, which do no
-    harm when equal.
-    """
+    """Raise EngineError for other weights of the base in an adapter's file: peft would give them to all arms."""
     import torch
 
     found = list(_read_base_tensors(adapter, _replaced_keys(peft_model, peft_name(adapter.name))))
@@ -372,10 +365,7 @@ def _describe_size(
 
 
 class WeightChecksums:
-    """Checksums of a model's weights, by the modules that hold them, whatever wraps these later.
-
-    A CPU's cached dequantised copies hide a change of the packed weights from every logit, but not from the sums.
-    """
+    """Checksums of a model's weights by module: cached copies on a CPU hide a change from logits, not from sums."""
 
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self._model = model

@@ -29,11 +29,7 @@ weights in another order, and rounds once more."""
 
 @contextmanager
 def substitute_placeholders(model: PreTrainedModel) -> Iterator[None]:
-    """Replace the packed experts of `model` by plain parameters of their real shape while an adapter is attached.
-
-    peft finds a plain parameter by the end of its name, but a parametrized one, such as packed experts, only by its
-    full name, which an adapter's configuration does not hold. The placeholders take no memory.
-    """
+    """Replace packed experts by plain parameters, by whose last name peft finds them, while it attaches."""
     import torch
     from torch.nn.utils import parametrize
 
@@ -67,11 +63,7 @@ def find_packed_experts(model: PreTrainedModel | PeftModel) -> list[tuple[torch.
 
 
 def use_dequantized_weights(model: PreTrainedModel) -> int:
-    """Make the 4-bit layers of a model on the CPU multiply by their dequantised weights; return the bytes cached.
-
-    Dequantised copies are cached only when all of them fit in `CACHED_SHARE` of the free memory: a large model is
-    dequantised layer by layer at every step instead.
-    """
+    """Make 4-bit layers on a CPU dequantise, once if all fit `CACHED_SHARE`; return the bytes cached."""
     import psutil
     import torch
     from bitsandbytes.nn import Linear4bit
@@ -117,11 +109,7 @@ def use_packed_experts(model: PreTrainedModel) -> Note | None:
 def packed_experts(
     self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
 ) -> torch.Tensor:
-    """Return the experts' output, (tokens, hidden), for `hidden_states` of that shape.
-
-    `top_k_index` and `top_k_weights` are (tokens, experts per token). `self` is the family's experts module. Where peft
-    itself adds an adapter to the experts' weights, they are dequantised.
-    """
+    """Return what `batch_invariant_experts` does; where peft adds to the weights itself, these are dequantised."""
     import torch
 
     from pytest_jarvis.engines.transformers.nf4 import kernel

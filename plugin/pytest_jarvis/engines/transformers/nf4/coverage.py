@@ -110,11 +110,7 @@ def _storage(share: float | None, storages: set[str], *, prequantized: str | Non
 
 
 def _is_packed(model: PreTrainedModel) -> bool:
-    """Return whether a layer of `model` keeps weights in less than 16 bits, by any method.
-
-    Methods store codes in integers or 8-bit floats, as parameters or buffers, or in tensors of their own class; 64-bit
-    integers are positions and counts.
-    """
+    """Return whether a layer keeps codes: integers below 64 bits, 8-bit floats, or tensors of another class."""
     import torch
 
     for module in model.modules():

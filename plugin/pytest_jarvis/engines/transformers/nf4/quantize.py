@@ -84,11 +84,7 @@ class DequantizedLinear4bit(Linear4bit):  # type: ignore[misc]  # the base is un
 
 
 def fused_experts(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
-    """Yield (full name, owner, parameter name) of each fused expert tensor of `model`.
-
-    In any family: a 3-D floating parameter whose first dimension is the number of experts that its owner states, or
-    whose owner's name says that it holds experts.
-    """
+    """Yield (full name, owner, name) of each fused expert tensor: 3-D, with a slice per expert its owner states."""
     for path, owner in model.named_modules():
         if type(owner).__module__.startswith("torch.nn."):
             continue
@@ -242,10 +238,7 @@ def _read_expert(
 
 
 def _make_streamed(conversion: Any) -> Any:
-    """Return a conversion of transformers made to run expert by expert, if its operations allow it.
-
-    Stacking along the first dimension, and joining or transposing the others, treat each expert apart from the rest.
-    """
+    """Return a conversion that runs expert by expert, if its operations treat each expert apart."""
     if not isinstance(conversion, WeightConverter) or len(conversion.target_patterns) != 1:
         return conversion
     first, *others = [each for each in conversion.operations if not isinstance(each, UnpackExperts)]
@@ -277,11 +270,7 @@ def _register_dequantizers(model: PreTrainedModel, names: Iterable[str], states:
 
 
 def _skip_routers(model: PreTrainedModel, quantizer: Any) -> None:
-    """Keep the routers in 16 bits, beside what is skipped by default.
-
-    They are small, and some families multiply by their router's weights themselves. A prequantised checkpoint is read
-    as it is.
-    """
+    """Keep routers in 16 bits: some families multiply by their weights. A prequantised checkpoint stays."""
     config = quantizer.quantization_config
     if quantizer.pre_quantized:
         return
@@ -374,11 +363,7 @@ _ASYNC_LOAD_OFF: Final = "HF_DEACTIVATE_ASYNC_LOAD"
 def use_expert_quantizer(
     quantizer: type[Any], config: PreTrainedConfig, *, compute_dtype: torch.dtype
 ) -> Iterator[bool]:
-    """Read a checkpoint that bitsandbytes packed in 4 bits by `quantizer` inside the context.
-
-    Tensors are read one at a time, as transformers does where it quantises: reading ahead would unpack all experts of a
-    layer together.
-    """
+    """Read a checkpoint packed in 4 bits by `quantizer` inside the context, one tensor at a time."""
     stated = getattr(config, "quantization_config", None)
     if not isinstance(stated, dict) or not stated.get("load_in_4bit"):
         yield False
