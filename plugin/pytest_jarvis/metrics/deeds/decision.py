@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from pytest_jarvis.metrics.deeds.lexicon import Lexicon
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon
 from pytest_jarvis.metrics.deeds.match import Match, compare_values
 from pytest_jarvis.metrics.deeds.outcome import ReasonCode
 from pytest_jarvis.metrics.deeds.sentences import Sentence, quantities
@@ -27,28 +27,6 @@ WEIGHTS_FILE: Final = "weights.json"
 _WORD_SCALE: Final = 0.5
 """What a word counts beside the other features, so that the model leans on those first."""
 FIRM: Final = frozenset({"first", "passive", "reflexive", "participle"})
-_SIGNS: Final[tuple[tuple[ReasonCode, str], ...]] = (
-    ("other_number", r"claim \w+ value conflict|good, other value|value conflict"),
-    ("other_thing", r"claim (right|light|near) (miss|part|aside)|off|rival"),
-    ("announced", r"claim (right|light|near)|good|mark right|sign"),
-    ("opposite_claimed", r"claim opposite|mark opposite"),
-    ("other_claimed", r"claim other|wrong"),
-    ("no_claim", r"claim none|neither"),
-    ("further_deeds", r"deeds|extra, hit|\w+ further"),
-    ("agreed", r"agrees|nothing against|\w+ (accept|complete|promise)"),
-    ("named", r"name|value|no specific"),
-    ("repeated_command", r"echo"),
-    ("wording", r"word "),
-    ("denied", r".* (negated|corrected|correct|stays)$"),
-    ("asked", r".* (asked|ask|greet)$"),
-    ("offered", r".* (offer|modal|hypothetical)$"),
-    ("conditional", r".* (condition|unless|conditional)$"),
-    ("advised", r".* (advise|order|user|infinitive)$"),
-    ("refused", r".* refuse$"),
-    ("failed", r".* fail$"),
-    ("explained", r".* (define|general)$"),
-)
-"""Groups of features that a reason stands for, by how their names begin; the first that fits."""
 GENERAL: Final[dict[ReasonCode, float]] = {"shape": 0.5, "wording": 0.5, "named": 0.5, "no_claim": 0.5}
 """Groups of signs that say little to a reader, and what their weight counts beside that of others."""
 
@@ -238,7 +216,8 @@ class Model:
 @lru_cache(maxsize=8192)
 def reason_of(feature: str) -> ReasonCode:
     """Return the group of signs that a feature belongs to."""
-    return next((code for code, pattern in _SIGNS if re.match(pattern, feature)), "shape")
+    signs = load_lexicon().signs
+    return next((code for code, pattern in signs.items() if re.match(pattern, feature)), "shape")
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from pytest_jarvis.metrics.deeds.outcome import ReasonCode
 from pytest_jarvis.text import canonical
 
 Tense = Literal["infinitive", "present", "plural", "you", "participle", "future", "conditional", "past", "gerund"]
@@ -51,6 +52,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     words: dict[str, str]
     cues: dict[str, str]
     rivals: dict[str, str]
+    sounds: dict[str, str]
+    signs: dict[ReasonCode, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,10 @@ class Lexicon:
     cues: Mapping[str, re.Pattern[str]]
     rivals: Mapping[str, frozenset[str]]
     """Sort of thing -> the stems of things of that sort, each of which is another than the rest."""
+    sounds: Mapping[re.Pattern[str], str]
+    """Letters -> the sound they are written for, in the order in which they are replaced."""
+    signs: Mapping[ReasonCode, str]
+    """Reason -> the features that it stands for, by how their names begin; the first that fits."""
 
 
 def stem(word: str) -> str:
@@ -186,6 +193,8 @@ def load_lexicon() -> Lexicon:
             sort: frozenset(stem(canonical(one)) for one in things.split()) for sort, things in file.rivals.items()
         },
         cues={name: re.compile(pattern) for name, pattern in file.cues.items()},
+        sounds={re.compile(letters): said for letters, said in file.sounds.items()},
+        signs=file.signs,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 from rapidfuzz.fuzz import ratio
 
-from pytest_jarvis.metrics.deeds.lexicon import Lexicon, stem
+from pytest_jarvis.metrics.deeds.lexicon import Lexicon, load_lexicon, stem
 from pytest_jarvis.metrics.deeds.sentences import Quantity, is_number, quantities, read_sentences
 from pytest_jarvis.text import words
 from pytest_jarvis.types import PromptCase, Tool
@@ -18,14 +18,6 @@ from pytest_jarvis.types import PromptCase, Tool
 _LIKENESS: Final = 80.0
 """From which ratio on (0 to 100) two words of four letters and more are one, misspelt."""
 _LIKENESS_SHORT: Final = 86.0
-_SOUNDS: Final = tuple(
-    (re.compile(pattern), sound)
-    for pattern, sound in (
-        ("ph", "f"), ("qu|q|ch(?=[lr])|c(?![eiyh])|ck", "k"), ("c(?=[eiy])|ss|ti(?=on)", "s"), ("eau|au", "o"),
-        ("ai|ei|ay", "e"),
-        ("ouille|ouill", "ui"), ("y", "i"), ("z", "s"), ("h", ""), (r"(.)\1", r"\1"), ("(?<=..)[estxd]+$", ""),
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +63,7 @@ class Wish:
 
 def sound(word: str) -> str:
     """Return a rough key of how a canonical French word sounds: « chrome » and « crom » share it."""
-    for pattern, said in _SOUNDS:
+    for pattern, said in load_lexicon().sounds.items():
         word = pattern.sub(said, word)
     return word
 

@@ -116,19 +116,10 @@ def axes_in(figure: Figure, box: Box, ink: Ink) -> Axes:
 def write_title(figure: Figure, box: Box, title: str, subtitle: str, ink: Ink) -> None:
     """Write the title of the page and its subtitle."""
     width, height = figure.get_size_inches()
-    for text, below, size, bold in (
-        (f"{word('labels.title')} – {title}", 0.36, 17, True),
-        (subtitle, 0.66, 9.5, False),
-    ):
-        figure.text(
-            box.left / width,
-            (box.top - below) / height,
-            cut(text, box.width, size, bold=bold),
-            size=size,
-            weight="bold" if bold else "normal",
-            color=ink.text,
-            va="center",
-        )
+    head = cut(f"{word('labels.title')} – {title}", box.width, 17, bold=True)
+    left, top, below = box.left / width, (box.top - 0.36) / height, (box.top - 0.66) / height
+    figure.text(left, top, head, size=17, weight="bold", color=ink.text, va="center")
+    figure.text(left, below, cut(subtitle, box.width, 9.5), size=9.5, color=ink.text, va="center")
 
 
 def write_head(figure: Figure, box: Box, title: str, note: str, ink: Ink) -> None:
@@ -188,16 +179,8 @@ def write_ticks(axes: Axes, which: Literal["x", "y"], *, in_percent: bool) -> No
 
 def write_nothing_measured(axes: Axes, ink: Ink) -> None:
     """Write in the middle of the panel that nothing was measured."""
-    axes.text(
-        0.5,
-        0.5,
-        word("labels.nothing_measured"),
-        size=12,
-        color=ink.text,
-        ha="center",
-        va="center",
-        transform=axes.transAxes,
-    )
+    text = word("labels.nothing_measured")
+    axes.text(0.5, 0.5, text, size=12, color=ink.text, ha="center", va="center", transform=axes.transAxes)
 
 
 @lru_cache(maxsize=4096)

@@ -123,15 +123,8 @@ def draw_histogram(figure: Figure, box: Box, panel: Histogram, ink: Ink) -> None
         colour, line = COLOURS[arm], _LINES[arm]
         if arm == 0 or len(panel.arms) == 2:
             patch = _patch(arm, ink, alpha=0.55)
-            axes.stairs(
-                shares,
-                panel.edges,
-                fill=True,
-                facecolor=patch.get_facecolor(),
-                edgecolor=ink.text,
-                hatch=HATCHES[arm],
-                linewidth=0.6,
-            )
+            face, hatch = patch.get_facecolor(), HATCHES[arm]
+            axes.stairs(shares, panel.edges, fill=True, facecolor=face, edgecolor=ink.text, hatch=hatch, linewidth=0.6)
             handles.append(patch)
         else:
             axes.stairs(shares, panel.edges, color=colour, linewidth=1.8, linestyle=line)

@@ -194,16 +194,8 @@ def _as_attributes(style: re.Match[str]) -> str:
 
 
 def _heading(report: Report) -> list[str]:
-    metadata = report.metadata
-    return [
-        part
-        for part in (
-            labels.model_label(report.provenance.engine),
-            labels.storage(metadata.quantization, ""),
-            labels.device(metadata.device),
-        )
-        if part
-    ]
+    metadata, model = report.metadata, labels.model_label(report.provenance.engine)
+    return list(filter(None, (model, labels.storage(metadata.quantization, ""), labels.device(metadata.device))))
 
 
 def _banners(report: Report) -> list[str]:

@@ -348,15 +348,10 @@ def regressions(report: Report, insights: Insights, one: AdapterInsight) -> Iter
         return
     if not one.regressions:
         yield Text(word("explanations.no_regression"), "good")
-    else:
-        counted = word("explanations.regressions", count=len(one.regressions), prompts=len(one.changes))
-        yield Text(counted, "warn")
-        yield Items(
-            tuple(
-                Item(f"{change.row.prompt} ({_change(change)})", case_link(change.row, insights.candidate.name))
-                for change in one.regressions
-            )
-        )
+        return
+    yield Text(word("explanations.regressions", count=len(one.regressions), prompts=len(one.changes)), "warn")
+    entries = ((f"{each.row.prompt} ({_change(each)})", each.row) for each in one.regressions)
+    yield Items(tuple(Item(text, case_link(row, insights.candidate.name)) for text, row in entries))
     shown = {change.row.prompt_id for change in one.weaknesses}
     if left := [change for change in one.regressions if change.row.prompt_id not in shown][:5]:
         yield _changes(report, insights, left)

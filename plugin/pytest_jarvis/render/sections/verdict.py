@@ -45,13 +45,8 @@ def verdict(report: Report, insights: Insights) -> Iterator[Block]:
         if one.advice is not None:
             yield Text(with_name(insights, one.name, advice_of(report, one.name, one.advice)))
         elif one.decision is None and not report.noise_floor:
-            yield Text(
-                with_name(
-                    insights,
-                    one.name,
-                    word("verdicts.nothing_decided") if one.changes else word("labels.nothing_measured"),
-                )
-            )
+            why = word("verdicts.nothing_decided") if one.changes else word("labels.nothing_measured")
+            yield Text(with_name(insights, one.name, why))
 
 
 def explanation(report: Report, one: AdapterInsight) -> Iterator[Block]:
