@@ -164,6 +164,11 @@ def columns(heads: Iterable[str], widths: Iterable[int]) -> tuple[Column, ...]:
     return (Column(*first, "text"), *(Column(head, width) for head, width in others))
 
 
+def field(name: str, width: int = 0, kind: Literal["figure", "text"] = "figure") -> Column:
+    """Return a column under a head that several tables have: a key of `labels.fields`."""
+    return Column(table("labels.fields")[name], width, kind)
+
+
 ARROW: Final = " → "
 
 Row = tuple[str, str, tuple[Cell, ...]]
@@ -196,7 +201,7 @@ def adapter_table(
     nothing: tuple[Cell, ...] = (DASH,) * len(figures)
     first = Column(head, width, "text")
     return Table(
-        columns=(first, *((Column(table("labels.fields")["adapter"], width, "text"),) if several else ()), *figures),
+        columns=(first, *((field("adapter", width, "text"),) if several else ()), *figures),
         rows=tuple(
             (names[key], *((name,) if several else ()), *rows.get(key, ("", nothing))[1])
             for key in keys
@@ -214,13 +219,8 @@ def tuned_head(insights: Insights) -> str:
 
 def comparison_columns(insights: Insights, change: str) -> tuple[Column, ...]:
     """Return the columns of prompts, both means, their difference and its interval."""
-    return (
-        Column(table("labels.fields")["counted"], 7),
-        Column(word("labels.base"), 8),
-        Column(tuned_head(insights), 9),
-        Column(table("labels.fields")[change], 9),
-        Column(table("labels.fields")["interval"], 18),
-    )
+    arms = Column(word("labels.base"), 8), Column(tuned_head(insights), 9)
+    return (field("counted", 7), *arms, field(change, 9), field("interval", 18))
 
 
 def with_name(insights: Insights, name: str, sentence: str) -> str:

@@ -33,9 +33,9 @@ from pytest_jarvis.render.blocks import (
     Text,
     adapter_table,
     case_link,
-    columns,
     comparison_columns,
     each_adapter,
+    field,
     prompt_count,
     tuned_head,
     with_name,
@@ -67,11 +67,7 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
     if not any(one.metrics for one in insights.adapters):
         yield Text(word("labels.nothing_measured"))
         return
-    arms = (
-        Column(word("labels.base"), 15),
-        Column(tuned_head(insights), 15),
-        Column(table("labels.fields")["change"], 18),
-    )
+    arms = (Column(word("labels.base"), 15), Column(tuned_head(insights), 15), field("change", 18))
     yield adapter_table(insights, table("labels.fields")["measure"], arms, lambda one: _measures(report, one), width=27)
     cosine, mismatched = report.provenance.mismatched_cosine, ""
     if cosine is not None:
@@ -411,12 +407,9 @@ def responses(insights: Insights) -> Iterator[Block]:
     if not any(arm.responses for _, arm in arms):
         yield Text(word("labels.nothing_measured"))
         return
-    heads = (
-        table("labels.fields")[key]
-        for key in ("arm", "responses", "characters", "tokens", "tools", "stuffed", "empty", "cut")
-    )
+    heads = {"responses": 8, "characters": 10, "tokens": 6, "tools": 7, "stuffed": 12, "empty": 8, "cut": 8}
     yield Table(
-        columns=columns(heads, (12, 8, 10, 6, 7, 12, 8, 8)),
+        columns=(field("arm", 12, "text"), *(field(name, width) for name, width in heads.items())),
         rows=tuple(
             (
                 name,

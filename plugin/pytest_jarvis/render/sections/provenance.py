@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pytest_jarvis.render.blocks import Block, Column, Digest, Facts, Part, Table, Text, case_link, prompt_count
+from pytest_jarvis.render.blocks import Block, Digest, Facts, Part, Table, Text, case_link, field, prompt_count
 from pytest_jarvis.render.french import labels
 from pytest_jarvis.render.french.formats import NBSP, bar_percent, count_of, number, percent, seconds, size, typeset
 from pytest_jarvis.render.french.notes import french_note
@@ -62,12 +62,7 @@ def failures(report: Report, insights: Insights) -> Iterator[Block]:
         )
         return
     yield Table(
-        columns=(
-            Column(table("labels.fields")["arm"], 14, "text"),
-            Column(table("labels.fields")["stage"], 14, "text"),
-            Column(table("labels.fields")["failed"], 9),
-            Column(table("labels.fields")["reason"], 38, "text"),
-        ),
+        columns=(field("arm", 14, "text"), field("stage", 14, "text"), field("failed", 9), field("reason", 38, "text")),
         rows=tuple(
             (one.arm, table("labels.stages").get(one.stage, one.stage), str(one.responses), french_note(one.reason))
             for one in insights.failures
@@ -80,7 +75,7 @@ def failures(report: Report, insights: Insights) -> Iterator[Block]:
         name=word("labels.failed_responses", count=len(report.failures)),
         blocks=(
             Table(
-                columns=tuple(Column(table("labels.fields")[key], kind="text") for key in heads),
+                columns=tuple(field(key, kind="text") for key in heads),
                 rows=tuple(
                     (
                         links.get(one.prompt_id, one.prompt_id),

@@ -6,7 +6,19 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pytest_jarvis.metrics.registry import BUILT_IN, RELEVANCE, MetricSpec, list_specs
-from pytest_jarvis.render.blocks import Block, Cell, Column, Table, Text, Tone, columns, items, prompt_count, with_name
+from pytest_jarvis.render.blocks import (
+    Block,
+    Cell,
+    Column,
+    Table,
+    Text,
+    Tone,
+    columns,
+    field,
+    items,
+    prompt_count,
+    with_name,
+)
 from pytest_jarvis.render.french import labels, metrics, saved_runs
 from pytest_jarvis.render.french.explanations import (
     advice_of,
@@ -68,9 +80,8 @@ def recommendations(report: Report, one: AdapterInsight) -> Iterator[Block]:
 def thresholds(report: Report) -> Iterator[Block]:
     """Yield the thresholds and how to read them."""
     if rows := metrics.threshold_rows(report):
-        heads = [table("labels.fields")[key] for key in ("threshold", "value", "bar", "judged", "why")]
-        texts = (Column(heads[0], 23, "text"), Column(heads[3], 13, "text"), Column(heads[4], 20, "text"))
-        yield Table(columns=(texts[0], Column(heads[1], 9), Column(heads[2], 9), *texts[1:]), rows=tuple(rows))
+        figures, texts = (field("value", 9), field("bar", 9)), (field("judged", 13, "text"), field("why", 20, "text"))
+        yield Table(columns=(field("threshold", 23, "text"), *figures, *texts), rows=tuple(rows))
         for rule in threshold_rules(shown_thresholds(report), report.provenance.engine.batching):
             yield Text(rule, "note")
 
@@ -83,16 +94,16 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     measured = {name for one in insights.adapters for name in one.averages.figures}
     more = [spec for spec in shown if spec.name in measured - {RELEVANCE}]
     heads = (
-        Column(table("labels.fields")["adapter"], 15, "text"),
-        Column(table("labels.fields")["relevance"], 13),
-        Column(table("labels.fields")["gain"], 9),
+        field("adapter", 15, "text"),
+        field("relevance", 13),
+        field("gain", 9),
         # A verdict may come at an early look; its figures are those of that look.
-        Column(table("labels.fields")["gain_then"], 9),
-        Column(table("labels.fields")["interval"], 17),
-        Column(table("labels.fields")["responses_then"], 10),
-        Column(table("labels.fields")["judged"], kind="text"),
+        field("gain_then", 9),
+        field("interval", 17),
+        field("responses_then", 10),
+        field("judged", kind="text"),
         *(Column(metrics.label_of(spec)) for spec in more),
-        Column(table("labels.fields")["prompts"]),
+        field("prompts"),
     )
     yield Table(columns=heads, rows=tuple(_adapter_cells(one, more) for one in insights.adapters))
     ranking = insights.ranking
@@ -103,9 +114,9 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
     yield Table(
         columns=(
             Column(word("labels.rank"), 6),
-            Column(table("labels.fields")["arm"], 34, "text"),
+            field("arm", 34, "text"),
             Column(metrics.label_of(spec), 18),
-            Column(table("labels.fields")["interval"], 17),
+            field("interval", 17),
         ),
         rows=tuple(
             (str(place), arm.name, write(arm.estimate.mean), bracket(arm.estimate.interval, write))
@@ -113,13 +124,9 @@ def adapters(report: Report, insights: Insights) -> Iterator[Block]:
         ),
     )
     if is_judged(report):
+        pair_heads = (field("change", 8), field("interval", 17), field("judged", 16, "text"))
         yield Table(
-            columns=(
-                Column(word("labels.ranking"), 34, "text"),
-                Column(table("labels.fields")["change"], 8),
-                Column(table("labels.fields")["interval"], 17),
-                Column(table("labels.fields")["judged"], 16, "text"),
-            ),
+            columns=(Column(word("labels.ranking"), 34, "text"), *pair_heads),
             rows=tuple(
                 (
                     word("labels.ahead", better=pair.better, worse=pair.worse),
