@@ -45,10 +45,7 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine:
-    """Yields the recorded outcome of each request.
-
-    A response that an interrupted run never generated has none: it stays missing, and is no failure of the model.
-    """
+    """Yields recorded outcomes; a response that an interrupted run never made stays missing, and is no failure."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

@@ -79,11 +79,7 @@ class WorsePrompt:
 def rank_arms(
     arms: Mapping[str, Scores], *, alpha: float = 0.05, target: Target = "these", shared_noise: bool = True
 ) -> Ranking:
-    """Return the arms by descending mean, with the difference of every pair.
-
-    Differences are shown by Holm's procedure over the pairs' two-sided p-values, at `alpha` for all of them.
-    Scores as for `estimate_mean` and `compare`.
-    """
+    """Return the arms by descending mean; differences are shown by Holm over two-sided p-values, as `compare`."""
     estimates = {name: estimate_mean(scores, alpha=alpha, target=target) for name, scores in arms.items()}
     order = sorted(arms, key=lambda name: -estimates[name].mean)
     pairs = list(combinations(order, 2))

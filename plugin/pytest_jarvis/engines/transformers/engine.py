@@ -109,7 +109,6 @@ class TransformersEngine:
         )
 
     def _load(self, files: list[AdapterFiles]) -> None:
-        """Load the base, attach the adapters, and prove both."""
         spec, name = self._spec, self._source.display_name
         few = 1 if is_small(self._source) else None
         # Before the load, which may take minutes.
@@ -161,7 +160,6 @@ class TransformersEngine:
         reset_peak_memory(self._model)
 
     def _prove(self, files: list[AdapterFiles], probes: list[tuple[int, ...]]) -> None:
-        """Attach the adapters, and check base, adapters and arithmetic on the probes."""
         base, pad, name = self._base, self._pad, self._source.display_name
         before = last_logits(base.model, probes, [BASE_ARM] * len(probes), pad=pad)
         proof.refuse_not_finite(name, {BASE_ARM: before}, dtype=base.compute_dtype)

@@ -203,10 +203,7 @@ def _shifts(cases: Sequence[PromptCase]) -> list[int]:
 def decide_without(
     left_out: Collection[str], rows: Sequence[ResultRow], decisions: Mapping[str, Decision], plan: GatePlan
 ) -> dict[str, Decision]:
-    """Return the decisions without the prompts `left_out`, on the same responses, at the same threshold and error rate.
-
-    An adapter without any other prompt has no decision.
-    """
+    """Return the decisions on the same responses without the prompts `left_out`; none for an adapter without others."""
     found: dict[str, Decision] = {}
     for name, decision in decisions.items():
         most = decision.replicates[1]

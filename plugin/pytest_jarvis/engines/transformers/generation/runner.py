@@ -200,7 +200,6 @@ class BatchRunner:
         ]
 
     def _read(self, row: Row, tokens: list[int], watch: BatchMonitor, *, broken_at: int | None) -> RowOutput:
-        """Return the output of a row, cut after its end mark."""
         end = next((place for place, token in enumerate(tokens, 1) if token in self._stops), None)
         count = len(tokens) if end is None else end
         reason: FinishReason = "stop" if end is not None else "timeout" if watch.timed_out else "length"

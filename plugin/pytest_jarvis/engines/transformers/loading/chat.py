@@ -98,11 +98,7 @@ class Chat:
             )
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a prompt.
-
-        Raises EngineError for a prompt without tokens, which a model cannot continue, or with tokens outside the
-        model's vocabulary.
-        """
+        """Return the tokens of a prompt; EngineError for none, or for one outside the model's vocabulary."""
         rendered = self.render(text)
         # A chat template writes its own special tokens.
         tokens = tuple(
