@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -146,7 +147,9 @@ def _metric_cells(runs: ComparedRuns, one: MetricDifference) -> Sequence[str]:
     label = saved_runs.metric_label(spec, of_base=one.of_base)
     change: Callable[[float], str] = points if spec.unit == "share" else signed
     difference = one.difference
-    mark = saved_runs.MARKS[one.proven] if not saved_runs.is_of_other_scale(runs.comparison, one.metric) else ""
+    # Relevances of different dictionaries have no difference.
+    other_scale = one.metric == RELEVANCE and "other_dictionary" in runs.comparison.obstacles
+    mark = "" if other_scale else saved_runs.MARKS[one.proven]
     return (
         label if not one.category else f"· {runs.new.category_label(one.category)}",
         str(one.prompts),
@@ -166,14 +169,10 @@ def _prompt_cells(one: PromptDifference) -> Sequence[str]:
         *(
             " → ".join(write(value) for value in values) + (mark if name == RELEVANCE else "")
             for name, values in one.figures.items()
-            for write in (_share if BUILT_IN[name].spec.unit == "share" else number,)
+            for write in (partial(percent, digits=0) if BUILT_IN[name].spec.unit == "share" else number,)
         ),
         f"{one.texts_changed}/{one.texts}",
     )
-
-
-def _share(value: float | None) -> str:
-    return percent(value, 0)
 
 
 _WIDTH: Final = 79

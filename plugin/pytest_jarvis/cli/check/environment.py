@@ -70,7 +70,7 @@ def find_requirements(extra: str) -> list[Requirement]:
         always = line.marker is None or line.marker.evaluate({"extra": ""})
         if line.name == DISTRIBUTION or not (always or (line.marker and line.marker.evaluate({"extra": extra}))):
             continue
-        installed = _version(line.name)
+        installed = installed_version(line.name)
         good = installed is not None and line.specifier.contains(installed, prereleases=True)
         specifier, brought_by = str(line.specifier), None if always else extra
         found.append(Requirement(name=line.name, asked=specifier, extra=brought_by, installed=installed, good=good))
@@ -79,7 +79,7 @@ def find_requirements(extra: str) -> list[Requirement]:
 
 def find_torch() -> TorchBuild | None:
     """Return the installed torch, or None. Its `version.py` is read, not run."""
-    installed = _version("torch")
+    installed = installed_version("torch")
     if installed is None:
         return None
     try:
@@ -150,12 +150,8 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(nearest_existing(folder)).free
 
 
-def is_installed(package: str) -> bool:
-    """Return whether a package is installed."""
-    return _version(package) is not None
-
-
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the installed version of a package; None without one."""
     try:
         return version(name)
     except PackageNotFoundError:

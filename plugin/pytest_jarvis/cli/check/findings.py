@@ -355,7 +355,7 @@ def _files(setup: _Setup, base: BaseFiles, shapes: Shapes | None, cache: Path) -
     values: dict[str, object] = {"model": name, "place": base.place, "size_bytes": base.size_bytes}
     values["folder"] = None if base.folder is None else str(base.folder)
     if base.gguf is not None:
-        command = None if environment.is_installed("gguf") else INSTALL.format(extra="gguf")
+        command = None if environment.installed_version("gguf") else INSTALL.format(extra="gguf")
         text = word("check.gguf_lacking" if command else "check.gguf_read" if base.folder else "check.gguf", **values)
         return _finding(6, "model.files", "error" if command else "ok", text, command, **values)
     whole = base.whole and base.config is not None

@@ -124,11 +124,9 @@ class ClaimReader:
         if before in self.sets["etre"] | self.sets["degrees"]:
             return True
         earlier = [one for one in found if one.at < claim.at]
-        return (
-            before == ","
-            and bool(earlier)
-            and not (earlier[-1].kind in {"first", "participle"} and earlier[-1].time == "past")
-        )
+        if before != "," or not earlier:
+            return False
+        return earlier[-1].kind not in {"first", "participle"} or earlier[-1].time != "past"
 
     def _said_of(self, claim: Claim) -> Claim:
         """Mark what « que » goes before as no claim of its own: « ce que dit Julie »."""
@@ -197,8 +195,7 @@ class ClaimReader:
     def _denied(self, at: int) -> bool:
         """Whether « pas », « rien », « plus » follows the verb, or « ne » stands before it."""
         before = {word.plain for word in self.words[max(0, at - 3) : at] if word.plain not in _STOPS}
-        after = self.words[at + 1].plain if at + 1 < len(self.words) else ""
-        return bool(before & {"ne", "n"}) or after in {"pas", "rien"}
+        return bool(before & {"ne", "n"}) or self._plain(at + 1) in {"pas", "rien"}
 
     def _auxiliary(self, at: int, kind: Kind) -> Claim | None:
         """Read « est fermé », « ai fermé », « vais fermer », « viens de fermer », « suis en train de fermer »."""
@@ -267,8 +264,7 @@ class ClaimReader:
             return None
         if self.words[place].plain == "etre":
             participle = self._skip(place + 1)
-            form = self._form(participle, "participle") if participle < len(self.words) else None
-            if form is not None:
+            if form := self._form(participle, "participle"):
                 return self._made(form[0], "passive", at, participle + 1, time=time, negated=self._denied(at))
         pronoun = any(word.plain in {"le", "la", "l", "les"} for word in self.words[at + 1 : place])
         verb = self._infinitive(place)
@@ -293,8 +289,6 @@ class ClaimReader:
 
     def _lexical(self, at: int, start: int, kind: Kind) -> Claim | None:
         """Read a verb that means what it says, or a modal with its infinitive."""
-        if at >= len(self.words):
-            return None
         form = self._form(at, "present", "future", "conditional", "plural", "you", "past")
         if form is None:
             return None
@@ -317,9 +311,7 @@ class ClaimReader:
             return None
         if self.words[at + 1].plain not in {"de", "d", "a", "pour"} and verb != "laisser":
             return None
-        return next(
-            (place for place in range(at + 2, min(at + 5, len(self.words))) if self._form(place, "infinitive")), None
-        )
+        return next((place for place in range(at + 2, at + 5) if self._form(place, "infinitive")), None)
 
     # ------------------------------------------------------------------ without a subject
 

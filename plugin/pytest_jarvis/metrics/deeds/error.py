@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -28,15 +28,11 @@ class JudgeError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     negatives: int
 
 
-@lru_cache(maxsize=1)
-def _errors() -> dict[Measured, JudgeError]:
-    raw = Path(__file__).with_name(ERROR_FILE).read_bytes()
-    return msgspec.json.decode(raw, type=dict[Measured, JudgeError])
-
-
+@cache
 def judge_error(measured: Measured = "test") -> JudgeError:
     """Return the judge's error as `benchmarks/judge/train.py` measured it."""
-    return _errors()[measured]
+    raw = Path(__file__).with_name(ERROR_FILE).read_bytes()
+    return msgspec.json.decode(raw, type=dict[Measured, JudgeError])[measured]
 
 
 def corrected_share(

@@ -132,6 +132,7 @@ class Judge:
     def _judge_text(self, sentences: Sequence[Sentence], wish: Wish, namer: Namer) -> Outcome:
         matches = match_answer(sentences, wish, namer, self._lexicon)
         model = self._model or load_model()
+        announced = [match for match in matches if match.live and match.action in {"right", "light", "near"}]
         decision = model.decide(answer_features(sentences, matches, wish, namer, self._lexicon))
         deciding = next((match for match in matches if _shows(match, decision.kind)), None)
         return Outcome(
@@ -141,7 +142,7 @@ class Judge:
             target=_target(deciding),
             evidence=_evidence(decision.reason, decision.signs, deciding),
             probability=decision.probability,
-            announced=() if decision.kind == "not_done" else tuple(map(_said, filter(_announces, matches))),
+            announced=() if decision.kind == "not_done" else tuple(map(_said, announced)),
         )
 
     def _tool_of(self, deciding: Match | None, kind: OutcomeKind, wish: Wish) -> str | None:
@@ -180,10 +181,6 @@ def _repeats(text: str, case: PromptCase) -> bool:
 
 def _arguments(match: CallMatch) -> str | None:
     return ", ".join(str(value) for value in match.call.arguments.values()) or None
-
-
-def _announces(match: Match) -> bool:
-    return match.live and match.action in {"right", "light", "near"}
 
 
 def _said(match: Match) -> str:

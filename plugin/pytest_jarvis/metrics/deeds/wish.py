@@ -285,13 +285,10 @@ def _expected_names(case: PromptCase, one: str, lexicon: Lexicon, command: _Comm
 
 
 def _argument_quantities(case: PromptCase) -> tuple[Quantity, ...]:
-    units = {"minutes": ("seconds", 60.0), "seconds": ("seconds", 1.0), "hours": ("seconds", 3600.0)}
-    found = []
-    for name, value in (case.expected_arguments or {}).items():
-        if name in units and isinstance(value, (int, float)):
-            unit, factor = units[name]
-            found.append(Quantity(value * factor, "seconds" if unit == "seconds" else "none"))
-    return tuple(found)
+    seconds = {"minutes": 60.0, "seconds": 1.0, "hours": 3600.0}
+    given = (case.expected_arguments or {}).items()
+    counts = ((name, value) for name, value in given if name in seconds and isinstance(value, (int, float)))
+    return tuple(Quantity(value * seconds[name], "seconds") for name, value in counts)
 
 
 def _rivals(slots: Sequence[Slot], lexicon: Lexicon) -> frozenset[str]:

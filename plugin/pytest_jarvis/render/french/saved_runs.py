@@ -229,11 +229,6 @@ _EXPECTED: Final = ("adapter.", "generation.seed", "responses")
 """What is compared, or differs between two draws of one experiment: names of settings that begin so."""
 
 
-def is_of_other_scale(found: RunComparison, metric: str) -> bool:
-    """Whether the runs score this metric by different rules, so that its difference means nothing."""
-    return metric == RELEVANCE and "other_dictionary" in found.obstacles
-
-
 def conclusion(found: RunComparison, arm: ArmComparison, report: Report) -> list[str]:
     """Return the sentences on the relevance of two compared adapters; `report` has the labels of categories."""
     first, *others = _sentences(found, arm, report)

@@ -147,7 +147,7 @@ def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
     if len(gate.adapters) < 2 or gate.verdict in {"NOT_JUDGED", "OFF"}:
         return ""
     verdicts = [
-        f"{one.name} {table('verdicts.adapter_verdicts')[one.verdict]}{_demand(place, require)}"
+        f"{one.name} {table('verdicts.adapter_verdicts')[one.verdict]}{_demand(place) if require == 'first' else ''}"
         for place, one in enumerate(gate.adapters[:_MOST_ADAPTERS])
     ]
     if left := len(gate.adapters) - len(verdicts):
@@ -156,9 +156,7 @@ def adapters_sentence(gate: GateOutcome, require: Require | None = None) -> str:
     return typeset(f"{printable(' ; '.join(verdicts))}{rule}.")
 
 
-def _demand(place: int, require: Require | None) -> str:
-    if require != "first":
-        return ""
+def _demand(place: int) -> str:
     return word("verdicts.not_demanded") if place else word("verdicts.demanded")
 
 

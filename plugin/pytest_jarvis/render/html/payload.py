@@ -141,11 +141,8 @@ def _response(sample: Sample, strings: _Table, extras: Iterable[str]) -> Row:
 def _failures_of(failures: Iterable[FailureRow]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for failure in failures:
-        shown = [
-            failure.replicate,
-            table("labels.stages").get(failure.stage, failure.stage),
-            french_note(failure.reason),
-        ]
+        stage = table("labels.stages").get(failure.stage, failure.stage)
+        shown = [failure.replicate, stage, french_note(failure.reason)]
         found.setdefault((failure.prompt_id, failure.arm), []).append(shown)
     return found
 
