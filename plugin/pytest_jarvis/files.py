@@ -41,14 +41,11 @@ _PLAIN = {
     "str": "a string",
 }
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
-"""The tokens that tell keys from values in valid JSON."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')  # The tokens that tell keys from values in valid JSON.
 
 
-MOST_BYTES: Final = 16_000_000
-"""Largest file that is read of those that people write."""
-MOST_DATA_BYTES: Final = 2_000_000_000
-"""Largest report, file of answers or of training data."""
+MOST_BYTES: Final = 16_000_000  # Largest file that is read of those that people write.
+MOST_DATA_BYTES: Final = 2_000_000_000  # Largest report, file of answers or of training data.
 _MOST_PATH, _MOST_NAME = 4095, 255
 """Longest path, and longest name in one, in bytes: the limits of Linux."""
 _PARSE_S: Final = 5.0

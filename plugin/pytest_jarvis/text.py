@@ -1,7 +1,5 @@
 """Normalise French text for comparison: a canonical form, and words that survive elisions."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

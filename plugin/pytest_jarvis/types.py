@@ -18,8 +18,7 @@ TWIN_ARM = "base_bis"
 ANSWERS = "answers"
 """Name of the engine, and of the base, in reports on answers made elsewhere: who made them is not known."""
 
-TWIN_REPLICATES = 1_000_000
-"""Number of the twin's first replicate: far from the base's, so that they share no noise."""
+TWIN_REPLICATES = 1_000_000  # Number of the twin's first replicate: far from the base's, so that they share no noise.
 
 LOOKS = (4, 8, 16)
 """Responses per prompt and arm at each look."""

@@ -1,7 +1,5 @@
 """`pytest-jarvis`, the door from the shell: its commands by what they work on, without pytest and without torch."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

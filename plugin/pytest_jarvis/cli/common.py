@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 Run = Callable[[argparse.Namespace], int]
 """A command's function, the default `run` of its parser: it returns the exit status."""
 
-USAGE_ERROR: Final = 4
-"""Exit status for unusable input, the same as pytest's."""
+USAGE_ERROR: Final = 4  # Exit status for unusable input, the same as pytest's.
 
 
 class Parser(argparse.ArgumentParser):

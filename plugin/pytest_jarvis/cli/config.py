@@ -1,7 +1,5 @@
 """`pytest-jarvis config`: show the resolved configuration, its JSON Schema, or every key."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil
@@ -9,20 +7,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_line, print_lines, pytest_root
 from pytest_jarvis.render.french.formats import fit, printable, width_of
 from pytest_jarvis.render.french.words import table, word
 from pytest_jarvis.render.text import wrap
-
-if TYPE_CHECKING:
-    from pytest_jarvis.run.settings import Origin, Settings
+from pytest_jarvis.run.settings import Origin, Settings
 
 _KEY_WIDTH: Final = 28
 _VALUE_WIDTH: Final = 34
-_LEAST_VALUE: Final = 24
-"""In a terminal with fewer columns left for values, they stand under their keys."""
+_LEAST_VALUE: Final = 24  # In a terminal with fewer columns left for values, they stand under their keys.
 
 
 def add(commands: Commands) -> None:

@@ -1,21 +1,16 @@
 """Commands on saved reports: `analyze` writes their files again; `compare`, `baseline` and `history` compare runs."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_jarvis.cli.common import Commands, load_configuration, print_json, print_line, print_lines, pytest_root
 from pytest_jarvis.files import InputError, write_atomically
 from pytest_jarvis.render.french.words import word
-
-if TYPE_CHECKING:
-    from pytest_jarvis.report.history import Series
+from pytest_jarvis.report.history import Series
 
 
 def add_analyze(commands: Commands) -> None:

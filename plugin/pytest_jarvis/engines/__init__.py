@@ -7,8 +7,6 @@ server/           responses of an OpenAI-compatible server
 transformers/     the base and its adapters in this process
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Final
 

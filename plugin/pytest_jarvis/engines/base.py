@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import asdict
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+Vector: TypeAlias = "npt.NDArray[np.float32]"
 
 PROBES: Final = (
     "Quel temps fera-t-il demain ?",
@@ -63,7 +64,7 @@ class Engine(Protocol):
         """
         ...
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+    def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return a vector of shape (hidden,) for each text, by the base with adapters off; None for an empty text."""
         ...
 

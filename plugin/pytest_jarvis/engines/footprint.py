@@ -1,23 +1,17 @@
 """Memory and disk footprint of a base model, computed from its `config.json` before anything is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Kind = Literal["experts", "attention", "linear", "router", "embeddings", "head", "norms", "other"]
 
-WORKSPACE_COPIES: Final = 2
-"""Dequantized copies of a layer's experts that a step holds."""
-BATCH_SHARE: Final = 0.6
-"""Share of the free memory planned for a batch: activations and fragmentation take the rest."""
-CACHED_SHARE: Final = 0.05
-"""Share of the free memory that a CPU's dequantised copies may take."""
+WORKSPACE_COPIES: Final = 2  # Dequantized copies of a layer's experts that a step holds.
+BATCH_SHARE: Final = 0.6  # Share of the free memory planned for a batch: activations and fragmentation take the rest.
+CACHED_SHARE: Final = 0.05  # Share of the free memory that a CPU's dequantised copies may take.
 LIBRARIES_BYTES: Final = 560_000_000
 """Of a process that has imported torch for the CPU, transformers, peft, scikit-learn, matplotlib: 553 MB measured."""
-STORED_BYTES: Final = 2
-"""Bytes of a weight in a published checkpoint: 16 bits."""
+STORED_BYTES: Final = 2  # Bytes of a weight in a published checkpoint: 16 bits.
 
 _IN_4_BITS: Final[frozenset[Kind]] = frozenset({"experts", "attention", "linear"})
 _BLOCK: Final = 64

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, key_settings, read_calls
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, Vector, key_settings, read_calls
 from pytest_jarvis.files import text_digest
 from pytest_jarvis.types import (
     BASE_ARM,
@@ -24,11 +23,6 @@ from pytest_jarvis.types import (
     Response,
     Storage,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
 
 Script = Callable[[Request], str | Failure]
 _VECTOR = 16
@@ -95,7 +89,7 @@ class ScriptedEngine:
                 )
             yield outcome
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+    def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return a vector of shape (16,) made of the text's digest; None for an empty text."""
         import numpy as np
 

@@ -34,8 +34,7 @@ Problem = Literal[
 ]
 # fmt: on
 
-_DEPTH: Final = 4
-"""Levels of folders searched below a configured one: run/date/checkpoint/adapter."""
+_DEPTH: Final = 4  # Levels of folders searched below a configured one: run/date/checkpoint/adapter.
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "site-packages"})
 GIVE: Final = "give the folder that peft's save_pretrained wrote"
 _SAVE: Final = "save it again with peft's save_pretrained"

@@ -1,7 +1,5 @@
 """Answers that were made elsewhere: JSON Lines or CSV, one answer a line."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -28,8 +26,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says it did."""
 
 
-_LABEL: Final = "label"
-"""Another name of `expected_outcome`, as in files of labelled answers."""
+_LABEL: Final = "label"  # Another name of `expected_outcome`, as in files of labelled answers.
 
 
 def read_answers(path: Path, known: Collection[str]) -> dict[int, Answer]:

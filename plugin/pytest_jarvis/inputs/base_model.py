@@ -1,7 +1,5 @@
 """Find a base model's files in the package, a folder or the hub's cache, and compare models, without network access."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

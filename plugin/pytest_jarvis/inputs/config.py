@@ -1,7 +1,5 @@
 """`benchmark_config.json`: its six sections, validated; every key has a default."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -337,10 +335,7 @@ def normalize_addresses(section: ModelSection) -> ModelSection:
 
 
 def _check_address(text: str, where: str) -> str:
-    """Return a server's address without a trailing slash, and with `/v1` if it has no path.
-
-    The message of an InputError does not repeat the address, which may hold a key.
-    """
+    """Return a server's address without a trailing slash, with `/v1` if it has no path; no message repeats its key."""
     try:
         parts = urlsplit(text)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -1,7 +1,5 @@
 """Find the benchmark's prompts in training data: copies, copies within longer texts, and near copies."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -23,8 +21,7 @@ _USER_ROLES: Final = frozenset({"user", "human", "prompter"})
 _TURNS: Final = ("messages", "conversations", "conversation")
 _TURN: Final = re.compile(r"<\|[^<>|]*\|>|</?s>|\[/?INST\]|^#{2,}[^\n]*$|\n", re.MULTILINE)
 """Separators of the turns of a chat in one text."""
-_RECORD: Final = re.compile(r"[^\s,]")
-"""First character of a record in a list."""
+_RECORD: Final = re.compile(r"[^\s,]")  # First character of a record in a list.
 _KNOWN: Final = "messages, conversations, prompt, instruction, text"
 
 
@@ -147,20 +144,15 @@ the prompt with misspelt words; for a prompt of 8 words or more also a part of t
 """
 
 MOST_LEAKS: Final = 20
-NEAR: Final = 0.87
-"""Least similarity of a near copy."""
+NEAR: Final = 0.87  # Least similarity of a near copy.
 _TYPO: Final = 0.25
 _MISSING: Final = 1.0
 _OTHER: Final = 1.5
 """Costs of a misspelt word, of a missing or additional one, and of another one; relative to 1 per word."""
-_SAME_WORD: Final = 0.75
-"""Least similarity (1 - Levenshtein distance / longer length) of a misspelt word."""
-_SHORTEST_TYPO: Final = 4
-"""Shorter words match only exactly: « dix » is not « six »."""
-_LONG_PROMPT: Final = 8
-"""Length in words from which a near copy may be part of a longer text."""
-_LONGEST_TEXT: Final = 96
-"""In words; longer texts are searched in overlapping pieces."""
+_SAME_WORD: Final = 0.75  # Least similarity (1 - Levenshtein distance / longer length) of a misspelt word.
+_SHORTEST_TYPO: Final = 4  # Shorter words match only exactly: « dix » is not « six ».
+_LONG_PROMPT: Final = 8  # Length in words from which a near copy may be part of a longer text.
+_LONGEST_TEXT: Final = 96  # In words; longer texts are searched in overlapping pieces.
 
 _LETTERS: Final = str.maketrans({"’": "'", "œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "ß": "ss"})
 _MARKS: Final = re.compile("[\u0300-\u036f\u00ad\u200b-\u200d]+")
@@ -292,11 +284,8 @@ def _pieces(words: list[str]) -> Iterator[list[str]]:
 
 
 def _similarity(prompt: Sequence[str], text: Sequence[str]) -> float:
-    """Return the similarity of a text to a prompt: 1 - edit cost over words / words of the prompt.
-
-    A long prompt is matched with the nearest part of the text (Sellers 1980), a short one with the whole text, since
-    its few words occur in many sentences.
-    """
+    """Return the similarity of a text to a prompt: 1 - edit cost over words / words of the prompt."""
+    # A long prompt is matched with the nearest part of the text (Sellers 1980), a short one with the whole text.
     anywhere = len(prompt) >= _LONG_PROMPT
     costs = [0.0 if anywhere else column * _MISSING for column in range(len(text) + 1)]
     for place, word in enumerate(prompt, start=1):

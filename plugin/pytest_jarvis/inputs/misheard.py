@@ -4,8 +4,6 @@ The rules differ on purpose from those of the embedded pair's training corpus (`
 adapter must not be measured by the very mistakes it was trained on. Both follow French, so some mistakes are common.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Command-line options: one table, from which pytest's options and those of `pytest-jarvis` are declared."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Callable

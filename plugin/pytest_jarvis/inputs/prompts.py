@@ -1,7 +1,5 @@
 """Read prompts and tools from TOML files, validate them, and hash them for the report."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Read the header of a safetensors file without torch: its weights, and whether it is complete."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -11,8 +9,7 @@ from typing import Any, Final
 Shapes = Mapping[str, tuple[int, ...]]
 """Weight name -> shape."""
 
-_LONGEST_HEADER: Final = 100_000_000
-"""The limit of safetensors itself, in bytes."""
+_LONGEST_HEADER: Final = 100_000_000  # The limit of safetensors itself, in bytes.
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _BLOCK: Final = 1 << 20
 _BITS: Final[Mapping[str, int]] = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}

@@ -5,8 +5,6 @@ of `report.json`, tables, charts, thresholds, noise floors and comparisons follo
 (`metrics.custom`) have the same type and are measured in the same way.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

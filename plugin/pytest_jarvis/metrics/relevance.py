@@ -14,8 +14,7 @@ from pytest_jarvis.metrics.deeds.sentences import quantities
 from pytest_jarvis.text import find_phrases, phrase, words
 from pytest_jarvis.types import PromptCase, Tool
 
-RELEVANCE_SHARE: Final = 0.3
-"""The share of the terms at which a response's relevance reaches 1."""
+RELEVANCE_SHARE: Final = 0.3  # The share of the terms at which a response's relevance reaches 1.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

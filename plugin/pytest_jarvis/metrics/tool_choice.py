@@ -1,7 +1,5 @@
 """Tool choice: whether a response called or named the right tool, with a typed reason."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -27,8 +27,7 @@ _CONTROLLER_NAME = "jarvis-controller"
 _NO_CASE = "none"
 NO_MODEL = "--jarvis-replay and --jarvis-answers load no model"
 """Reason to skip a test that needs a model."""
-_OF_A_MODEL = ("quick", "latence")
-"""Markers of the tests of a loaded model."""
+_OF_A_MODEL = ("quick", "latence")  # Markers of the tests of a loaded model.
 
 
 class Collector:

@@ -205,10 +205,7 @@ class Recorder:
         return self._run_or_exit(lambda: self.runs.engine)
 
     def _run_or_exit(self, action: Callable[[], T]) -> T:
-        """Return the result of `action`; end the session with exit status 4 for a model that cannot be used.
-
-        A worker of pytest-xdist cannot end the session: it fails its test and informs the controller.
-        """
+        """Return the result of `action`; exit with status 4 for an unusable model, a worker by its controller."""
         workers, has_device = self.summary.workers, DEVICE_KEY in getattr(self.config, "workerinput", {})
         if workers > 1 and self.benchmark.settings.kind.holds_model and not has_device:
             self._exit_with(

@@ -1,7 +1,5 @@
 """The processes of pytest-xdist: who is a worker, how many there are, and the device of each."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,17 +1,16 @@
 """Runs of a session, and how the controller of pytest-xdist divides them among workers and merges their results."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
 
+from pytest_jarvis.engines.base import Engine
 from pytest_jarvis.metrics.registry import MetricSpec
 from pytest_jarvis.plugin.workers import (
     DEVICE_KEY,
@@ -27,9 +26,6 @@ from pytest_jarvis.plugin.workers import (
 from pytest_jarvis.run.benchmark import Benchmark, Group, group_cases, match_tests
 from pytest_jarvis.run.runner import BenchmarkRun, Listener, RunFacts
 from pytest_jarvis.types import BASE_ARM, Failure, Note, PromptCase
-
-if TYPE_CHECKING:
-    from pytest_jarvis.engines.base import Engine
 
 
 class WorkerNotes(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,11 +212,8 @@ class Controller:
 
 
 def _remove_node(scheduling: Any, remove: Callable[[Any], str | None], node: Any) -> str | None:
-    """Remove a worker from a scheduler by scope, in place of its `remove`; return the test that killed it, or None.
-
-    Its other tests go to other workers. The scheduler alone would give them the deadly test too, to one new worker
-    after another, each of which loads the model.
-    """
+    """Remove a worker from a scheduler by scope, in place of its `remove`; return the test that killed it, or None."""
+    # The scheduler alone would give the deadly test to one new worker after another, each of which loads the model.
     begun = scheduling.assigned_work.get(node, {}).values()
     deadly = next(((unit, nodeid) for unit in begun for nodeid, is_done in unit.items() if not is_done), None)
     if deadly is None:

@@ -1,7 +1,5 @@
 """Output files of a report: each written atomically and on its own, none of them fatal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

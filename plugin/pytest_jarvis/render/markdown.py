@@ -1,7 +1,5 @@
 """`summary.md`: the report for a reviewer in GitHub's Markdown, where nothing a model wrote becomes markup."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,11 +19,9 @@ MOST_CHARACTERS: Final = 60_000
 STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
 _MOST_ROWS = 40
-_MOST_UNFOLDED = 20
-"""Rows of a table that is not folded."""
+_MOST_UNFOLDED = 20  # Rows of a table that is not folded.
 _MOST_ITEMS = 20
-_MOST_CASES_EACH = 2
-"""With several adapters."""
+_MOST_CASES_EACH = 2  # With several adapters.
 _MOST_LABEL = 80
 _MOST_TEXT = 400
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$#&@]|:(?=/)|(?<=www)\.)", re.IGNORECASE)

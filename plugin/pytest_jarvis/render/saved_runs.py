@@ -1,7 +1,5 @@
 """Saved runs as shown by `compare` and `history`: text, Markdown, JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -178,8 +176,7 @@ def _prompt_cells(one: PromptDifference) -> Sequence[str]:
 _WIDTH: Final = 79
 _COLUMNS: Final = (16, 8, 9, 5, 8, 16, 11)
 _BAR: Final = 48
-_HIGHEST: Final = 10.0
-"""Larger gains are drawn at the edge."""
+_HIGHEST: Final = 10.0  # Larger gains are drawn at the edge.
 
 
 def history_lines(series: Sequence[Series], folder: str) -> list[str]:

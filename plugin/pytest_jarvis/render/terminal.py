@@ -1,7 +1,5 @@
 """Terminal lines of a session, its table of categories included: pure functions of values, in French."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -229,12 +227,10 @@ def _sign(scores: Figure) -> str:
 
 
 _NAME_WIDTH: Final = 19
-_WIDTHS: Final = (7, 13, 13, 13, 9)
-"""Of the columns of figures; 79 with `_NAME_WIDTH` and the spaces between."""
+_WIDTHS: Final = (7, 13, 13, 13, 9)  # Of the columns of figures; 79 with `_NAME_WIDTH` and the spaces between.
 MOST_ADAPTERS: Final = 12
 """With more adapters the table has totals only, and none are ranked: that takes quadratic time."""
-_MOST_RANKED: Final = 3
-"""Adapters of which every pair is listed; of more, only neighbours in rank."""
+_MOST_RANKED: Final = 3  # Adapters of which every pair is listed; of more, only neighbours in rank.
 
 
 def summary_table(report: Report) -> list[str]:

@@ -1,7 +1,5 @@
 """`report.txt`: plain text of 80 columns, whatever the width of accents and wide characters."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -22,8 +20,7 @@ WIDTH: Final = 80
 INDENT: Final = "  "
 
 _MOST_CELL_LINES: Final = 4
-_MOST_LINES: Final = 12
-"""Lines of a response."""
+_MOST_LINES: Final = 12  # Lines of a response.
 _MOST_ITEMS: Final = 10
 _ARM_WIDTH: Final = 12
 

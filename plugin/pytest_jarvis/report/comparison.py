@@ -1,7 +1,5 @@
 """Comparison of two saved runs: whether they may be compared, what differs between them, the regression test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final

@@ -1,7 +1,5 @@
 """History: saved runs over time, an entry for each adapter, grouped in series of comparable runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ In memory a sample has its `Response` and its scores by metric, and rows and ave
 have one key for each; the registry defines them. What flattens and nests changes documents (decoded JSON) in place.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -31,8 +29,7 @@ from pytest_jarvis.report.schema import REPORT_FILE, SCHEMA_VERSION, Report, Res
 from pytest_jarvis.stats.gate import withdraw
 from pytest_jarvis.types import Response
 
-_DIGEST: Final = "digest"
-"""Key of the SHA-256 of the rest of the file; reports of earlier versions lack it."""
+_DIGEST: Final = "digest"  # Key of the SHA-256 of the rest of the file; reports of earlier versions lack it.
 _NOT_MEASURED: Final = "not measured (server)"
 _STORAGES: Final = {
     "NF4 (double quantisation)": "nf4",
@@ -209,8 +206,7 @@ _RESPONSE_KEYS: Final = {
 _SERVER_KEYS: Final = ("base_url", "concurrency", "retries", "embedding_model", "embedding_url")
 """Keys of a model that stand in a group of their own, null where no server is asked."""
 
-_ARMS: Final = ("base", "finetuned")
-"""Fields of a `Figure`; a metric of pairs has only the last."""
+_ARMS: Final = ("base", "finetuned")  # Fields of a `Figure`; a metric of pairs has only the last.
 
 Document = dict[str, Any]
 Keys = tuple[str, ...]

@@ -1,7 +1,5 @@
 """Saved runs in the folder of reports: the baseline, and the newest comparable run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from msgspec.structs import replace
 
-from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress
+from pytest_jarvis.engines.base import Digest, EngineKind, OnProgress, Vector
 from pytest_jarvis.files import InputError, text_digest
 from pytest_jarvis.inputs.answers import number_replicates, read_answers
 from pytest_jarvis.inputs.options import options_in
@@ -39,10 +39,6 @@ from pytest_jarvis.types import (
     Storage,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
 
 class ReplayEngine:
     """Yields recorded outcomes; a response that an interrupted run never made stays missing, and is no failure."""
@@ -65,7 +61,7 @@ class ReplayEngine:
             elif (outcome := self._recording.outcomes.get(request.key)) is not None:
                 yield outcome
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+    def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return None for each text: a report holds cosines, not embeddings."""
         return [None] * len(texts)
 

@@ -1,7 +1,5 @@
 """Samples and rows of a report: one sample per response, one row per prompt and adapter. Pure functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 

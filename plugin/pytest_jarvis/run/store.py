@@ -30,24 +30,20 @@ try:
 except ModuleNotFoundError:  # a Python that was built without it: runs go on without a store
     SQL_ERROR = OSError
 
-APPLICATION_ID: Final = 0x4A525653
-"""`JRVS`: SQLite's header says which program a file belongs to."""
+APPLICATION_ID: Final = 0x4A525653  # `JRVS`: SQLite's header says which program a file belongs to.
 STORE_VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
-_TIMEOUT_S: Final = 30.0
-"""How long an operation waits for another process."""
+_TIMEOUT_S: Final = 30.0  # How long an operation waits for another process.
 _CHECKED_BYTES: Final = 64_000_000
 """Up to this size every page is checked when a store is opened; a larger one only where it is read."""
-_KEY_VERSION: Final = 1
-"""Part of every key: raise it when the meaning of a key changes."""
+_KEY_VERSION: Final = 1  # Part of every key: raise it when the meaning of a key changes.
 _REMEMBERED_BYTES: Final = 16_000_000
 """Digests of smaller files are not remembered: hashing them again is cheap, and never wrong."""
 _FRESH_NS: Final = 2_000_000_000
 """A file may change again within this time and keep its time stamp: FAT counts in steps of 2 s."""
 _SEAL_BYTES: Final = 64
-_KEYS_PER_QUERY: Final = 500
-"""SQLite before 3.32 takes at most 999 variables."""
+_KEYS_PER_QUERY: Final = 500  # SQLite before 3.32 takes at most 999 variables.
 
 SCHEMA: Final = (
     """CREATE TABLE arms (

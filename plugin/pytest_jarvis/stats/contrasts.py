@@ -1,7 +1,5 @@
 """Contrasts of two arms' means, `first - ratio * second`, with their standard errors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,7 @@ Interval = tuple[float, float]
 """Lower and upper end."""
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
-_ROUNDING = 1e-12
-"""Relative size under which a difference, or a variance, is a rounding error."""
+_ROUNDING = 1e-12  # Relative size under which a difference, or a variance, is a rounding error.
 
 
 def read_scores(scores: Scores, name: str, *, highest: float = math.inf, lowest: float = -math.inf) -> Table:

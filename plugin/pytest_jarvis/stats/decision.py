@@ -1,7 +1,5 @@
 """`decide`: test whether the adapter's gain is at least `min_gain`, with a stated error rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,10 +55,8 @@ targets_differ: the claim is proven for one target and not for the other.
 looks_differ: responses of one look have something in common (`p_value`), so that the stated error is not kept.
 """
 
-LOW_BASE_MEAN = 0.05
-"""Below it, unequal replicates do not keep the stated error rate (simulated)."""
-_SPAN = (0.0, 1.0)
-"""The possible scores."""
+LOW_BASE_MEAN = 0.05  # Below it, unequal replicates do not keep the stated error rate (simulated).
+_SPAN = (0.0, 1.0)  # The possible scores.
 _POWER = 0.8
 _MOST_NEEDED = 1_000_000
 
@@ -143,8 +139,7 @@ class _Claim:
     test: Claim
     gain: Interval | None
     absolute: Interval
-    reach: float
-    """Standard errors for `alpha` and a power of 80 %: the contrast detected."""
+    reach: float  # Standard errors for `alpha` and a power of 80 %: the contrast detected.
 
 
 def decide(

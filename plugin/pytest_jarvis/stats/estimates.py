@@ -1,7 +1,5 @@
 """Mean, difference and ratio of any metric, each with its interval; not judged by the gate alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pytest_jarvis.stats.contrasts import (

@@ -1,7 +1,5 @@
 """The gate: the thresholds and failures of all adapters become one verdict and an exit status."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """Statistics that the gate does not judge: ranking of arms, noise floor, prompts that got worse."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

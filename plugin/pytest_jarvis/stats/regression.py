@@ -1,7 +1,5 @@
 """Regression tests: the candidate's scores against those of its baseline, overall and by category."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -11,8 +9,7 @@ from pytest_jarvis.stats.estimates import Difference, compare
 from pytest_jarvis.stats.sequential import holm
 from pytest_jarvis.types import Storage
 
-REGRESSION_ALPHA: Final = 0.01
-"""Error rate of a false alarm against a baseline."""
+REGRESSION_ALPHA: Final = 0.01  # Error rate of a false alarm against a baseline.
 OVERALL: Final = ""
 """Name of the test over all prompts; no category has it."""
 

@@ -1,7 +1,5 @@
 """Sequential looks (Pocock) and several adapters (Holm): stop a run early at the stated error rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +12,7 @@ from pytest_jarvis.types import LOOKS, GatePlan
 
 _NODES = 201
 _LOWEST = 9.0
-LOOKS_ALPHA = 0.01
-"""Error rate of the warning that looks differ."""
+LOOKS_ALPHA = 0.01  # Error rate of the warning that looks differ.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,5 @@
 """Thresholds, judged one by one: value, verdict and why. The content of `thresholds.json`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

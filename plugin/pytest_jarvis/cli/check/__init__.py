@@ -1,7 +1,5 @@
 """`pytest-jarvis check`: find out whether this machine can run the configured benchmark, and how to fix it if not."""
 
-from __future__ import annotations
-
 import argparse
 
 from pytest_jarvis.cli.common import Commands, add_pytest_options, print_json, print_lines, pytest_root

@@ -1,7 +1,5 @@
 """Inspect this machine without importing torch: packages, the build of torch, GPUs, memory, disk."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

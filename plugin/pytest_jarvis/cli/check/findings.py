@@ -1,7 +1,5 @@
 """Check in six steps whether this machine can run the configured benchmark, without torch and without the hub."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform
@@ -53,12 +51,10 @@ INSTALL_CORE: Final = "pip install pytest-jarvis"
 INSTALL_CUDA: Final = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
 LIST_ADAPTERS: Final = "pytest-jarvis adapters"
 SHOW_CONFIG: Final = "pytest-jarvis config show"
-LEAST_ROWS: Final = 16
-"""Rows of the smallest batch: an arm's rows are padded to this number."""
+LEAST_ROWS: Final = 16  # Rows of the smallest batch: an arm's rows are padded to this number.
 _PROMPT_TOKENS: Final = 128
 """Assumed length of a prompt with its template, which only the model's tokenizer could count."""
-_TOOLS_TOKENS: Final = 1400
-"""Assumed length of the description of the tools."""
+_TOOLS_TOKENS: Final = 1400  # Assumed length of the description of the tools.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

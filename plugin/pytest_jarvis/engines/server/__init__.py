@@ -7,8 +7,6 @@ embeddings        vectors for the cosine
 engine            the engine
 """
 
-from __future__ import annotations
-
 from pytest_jarvis.engines.base import EngineKind
 
 ENGINE = EngineKind(

@@ -1,7 +1,5 @@
 """Requests in the dialect of the server, and its answers as values: fields, parts, retries."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time
@@ -15,11 +13,9 @@ from typing import Any, Final, Literal, TypedDict
 from pytest_jarvis.engines.server.connection import BROKEN, CUT, DONE, AttemptError, Connection, time_limit
 from pytest_jarvis.types import FinishReason, GenerationSettings, Note
 
-FIRST_WAIT_S = 0.5
-"""Before the first retry; doubled each time, with jitter, unless the server states a delay."""
+FIRST_WAIT_S = 0.5  # Before the first retry; doubled each time, with jitter, unless the server states a delay.
 LONGEST_WAIT_S: Final = 30.0
-TOP: Final = 5
-"""Log-probabilities at each place; the most that all servers give."""
+TOP: Final = 5  # Log-probabilities at each place; the most that all servers give.
 _SEEDS: Final = 2**31 - 1
 _MOST_TOKENS: Final = 2**31
 _FINISH: Final[Mapping[str, FinishReason]] = {

@@ -36,31 +36,25 @@ KEY_VARIABLES: Final = ("JARVIS_API_KEY", "OPENAI_API_KEY")
 EMBEDDING_KEY_VARIABLE: Final = "JARVIS_EMBEDDING_API_KEY"
 """The key for an embeddings server of another origin, which never gets the other key."""
 CONNECT_S: Final = 10.0
-SILENCE_S: Final = 600.0
-"""Longest wait for the next byte of a scored answer, unless `--jarvis-timeout` is shorter."""
+SILENCE_S: Final = 600.0  # Longest wait for the next byte of a scored answer, unless `--jarvis-timeout` is shorter.
 PREFLIGHT_S = 120.0
 """Longest time for one try of a preflight request: short answers, but a model may have to load first."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
-_NO_KEY: Final = "no-key"
-"""Placeholder for the client, which requires a key; no server ever sees it."""
-_CLOSING_S: Final = 5.0
-"""Longest wait for cancelled tasks when a connection is closed."""
+_NO_KEY: Final = "no-key"  # Placeholder for the client, which requires a key; no server ever sees it.
+_CLOSING_S: Final = 5.0  # Longest wait for cancelled tasks when a connection is closed.
 ADVICE_ON_SILENCE: Final = "see in its log whether it still loads a model or is busy, and start again when it answers"
 CUT: Final = Note("connection_cut")
 BROKEN: Final = Note("server_broke_api")
-LARGEST_ANSWER: Final = 2**24
-"""Bytes of an answer; vectors for 64 texts have half of them at most."""
+LARGEST_ANSWER: Final = 2**24  # Bytes of an answer; vectors for 64 texts have half of them at most.
 DONE: Final = "[DONE]"
 """The mark at the end of a stream."""
 _SHORTEST_SECRET: Final = 6
 """Characters; a shorter key is a placeholder (`none`), and striking it out would change responses."""
-_SAYING: Final = ("message", "msg", "detail", "error", "errors")
-"""Keys under which servers say what went wrong."""
+_SAYING: Final = ("message", "msg", "detail", "error", "errors")  # Keys under which servers say what went wrong.
 _FIELD: Final = re.compile(r"(data|event|id|retry|)(?:: ?(.*))?")
 """A line of an event stream; one without a name is a comment, an empty one ends an event."""
 _DRAIN_S: Final = 0.2
-_DEPTH: Final = 8
-"""Levels of an object that are looked into."""
+_DEPTH: Final = 8  # Levels of an object that are looked into.
 _LONGEST_DETAIL: Final = 200
 _PASSING_STATUS: Final = frozenset({408, 409, 425, 429})
 

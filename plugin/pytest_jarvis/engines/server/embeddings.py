@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
+from pytest_jarvis.engines.base import Vector
 from pytest_jarvis.engines.server.connection import (
     ADVICE_ON_SILENCE,
     BROKEN,
@@ -18,11 +19,6 @@ from pytest_jarvis.engines.server.connection import (
     time_limit,
 )
 from pytest_jarvis.types import EngineError, ModelSpec, Note
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
 
 LOCAL: Final = "local:"
 """Prefix for an encoder of sentence-transformers: a folder, or a hub id that is in the cache."""
@@ -38,7 +34,7 @@ class Embedder(Protocol):
     label: str
     """Name of the model, for the report."""
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Return a vector of shape (hidden,) for each text. Raises AttemptError."""
         ...
 
@@ -85,14 +81,14 @@ class ServerEncoder:
         self._client = connection.client_for(url, retries=3)
         self.label = f"{model} (/v1/embeddings)"
 
-    def embed(self, texts: Sequence[str], *, limit_s: float = SILENCE_S) -> list[npt.NDArray[np.float32]]:
+    def embed(self, texts: Sequence[str], *, limit_s: float = SILENCE_S) -> list[Vector]:
         """Return the vectors of `texts`, in order, within `limit_s` for each 64. Raises AttemptError."""
-        vectors: list[npt.NDArray[np.float32]] = []
+        vectors: list[Vector] = []
         for start in range(0, len(texts), _BATCH):
             vectors += self._connection.run(self._batch(list(texts[start : start + _BATCH]), limit_s))
         return vectors
 
-    async def _batch(self, texts: list[str], limit_s: float) -> list[npt.NDArray[np.float32]]:
+    async def _batch(self, texts: list[str], limit_s: float) -> list[Vector]:
         import numpy as np
 
         async with time_limit(limit_s):
@@ -121,7 +117,7 @@ class LocalEncoder:
         self._model: Any = None
         self.label = f"{name} (sentence-transformers {version('sentence-transformers')})"
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Return the encoder's vectors, in the order of `texts`. Raises AttemptError when it cannot be loaded."""
         from sentence_transformers import SentenceTransformer
 

@@ -11,9 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from pytest_jarvis.engines.base import CLOSE, Digest, OnProgress, key_settings, split_answer
+from pytest_jarvis.engines.base import CLOSE, Digest, OnProgress, Vector, key_settings, split_answer
 from pytest_jarvis.engines.server.client import ServerAnswer, ServerClient, ServerRequest, request_seed
 from pytest_jarvis.engines.server.connection import AttemptError, Connection
 from pytest_jarvis.engines.server.embeddings import choose_embedder
@@ -37,17 +37,11 @@ from pytest_jarvis.types import (
     Storage,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-
 _NOT_MEASURED: Final = "not measured (server)"
 _UNDER_REASONING: Final = Note("answer_under_reasoning")
 _PROGRESS_EVERY_S: Final = 0.1
 _SEED: Final[dict[str | None, NoteCode]] = {"never": "seeds_ignored", "alone": "seeds_hold_alone", None: "seeds_unseen"}
-_LEAST_LOST: Final = 8
-"""Consecutive requests lost, retries included, after which a server counts as gone."""
+_LEAST_LOST: Final = 8  # Consecutive requests lost, retries included, after which a server counts as gone.
 
 
 @dataclass(slots=True)
@@ -155,7 +149,7 @@ class ServerEngine:
         finally:
             work.cancel()
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+    def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return a vector of shape (hidden,) for each text; None for an empty text, and for all without an embedder."""
         answer = [text for text in texts if text.strip()]
         if self._embedder is None or not answer:

@@ -26,11 +26,9 @@ from pytest_jarvis.types import BASE_ARM, AdapterProof, EngineError, ModelSpec, 
 _FACTS: Final = ("owned_by", "root", "parent", "max_model_len")
 _VERSION_PATHS: Final = (("/version", "version"), ("/api/version", "version"), ("/props", "build_info"))
 """Paths beside `/v1` where vLLM, Ollama and llama.cpp state their version."""
-_LIST_S: Final = 30.0
-"""Longest time for the list of models, which needs no model loaded."""
+_LIST_S: Final = 30.0  # Longest time for the list of models, which needs no model loaded.
 _SHORT_S: Final = 5.0
-_MOST_NAMES: Final = 10
-"""Names shown of a long list."""
+_MOST_NAMES: Final = 10  # Names shown of a long list.
 _VERSION: Final = re.compile(r"/v\d\w*/?$")
 _STATUS_OF_PROXY: Final = frozenset({407, 502, 503, 504})
 

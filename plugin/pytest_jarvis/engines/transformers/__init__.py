@@ -4,8 +4,6 @@ A ladder, each rung on those after it: `engine`, `proof` (adapters active, base 
 `lora` (adapters attached), `loading` (files to a model), `nf4` (4-bit weights), `checkpoint` (tensors in files).
 """
 
-from __future__ import annotations
-
 from pytest_jarvis.engines.base import EngineKind
 
 ENGINE = EngineKind(

@@ -4,8 +4,6 @@ transformers stacks experts by their order, not by their numbers: with expert 0 
 before it, and nothing measured on the loaded model would show it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

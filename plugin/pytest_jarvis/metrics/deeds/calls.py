@@ -1,7 +1,5 @@
 """Tool calls in the text of an answer, read leniently in any syntax, and what each does to the wish."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What an answer says was done: each verb, participle or name of a deed, with who does it, when, and to what."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace

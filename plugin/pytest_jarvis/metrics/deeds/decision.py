@@ -3,8 +3,6 @@
 The weights are data made by `benchmarks/judge`; no feature is of a domain.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -24,8 +22,7 @@ from pytest_jarvis.metrics.deeds.wish import Namer, Wish
 from pytest_jarvis.types import OutcomeKind
 
 WEIGHTS_FILE: Final = "weights.json"
-_WORD_SCALE: Final = 0.5
-"""What a word counts beside the other features, so that the model leans on those first."""
+_WORD_SCALE: Final = 0.5  # What a word counts beside the other features, so that the model leans on those first.
 FIRM: Final = frozenset({"first", "passive", "reflexive", "participle"})
 GENERAL: Final[dict[ReasonCode, float]] = {"shape": 0.5, "wording": 0.5, "named": 0.5, "no_claim": 0.5}
 """Groups of signs that say little to a reader, and what their weight counts beside that of others."""

@@ -1,7 +1,5 @@
 """The judge's own error: how often it sees what was done, and what was not; and a share of deeds corrected for it."""
 
-from __future__ import annotations
-
 from functools import cache
 from math import sqrt
 from pathlib import Path

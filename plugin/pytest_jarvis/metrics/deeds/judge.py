@@ -1,7 +1,5 @@
 """The judge of deeds: was what the person wanted done? From the tool calls where there are any, else from the text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,8 +24,7 @@ _SAID: Final = frozenset(
     {"read", "tell", "send", "show", "search", "remind", "play", "call", "guide", "keep", "calculate"}
 )
 """Actions whose verbs are also said of talk: « je vous écoute », « je vous rappelle que »."""
-_REPEATED: Final = 92.0
-"""From which likeness on (0 to 100) an answer is the command said again."""
+_REPEATED: Final = 92.0  # From which likeness on (0 to 100) an answer is the command said again.
 
 
 class Judge:

@@ -1,7 +1,5 @@
 """What the judge knows of French, read once from `lexicon.toml` and made ready for look-ups."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Each claim of an answer against the wish: the action that was meant, on the thing that was meant."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a response did, as a typed value with the reason that decided."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 

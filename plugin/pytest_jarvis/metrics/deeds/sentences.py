@@ -1,7 +1,5 @@
 """An answer cut into sentences of words, with what is quoted, asked or listed marked; and the quantities in words."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from bisect import bisect_left
@@ -48,8 +46,7 @@ _LONG_CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})")
 _DIGITS: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 _AT_THE_HOUR: Final = frozenset({"a", "vers", "des", "est", "avant", "sera"})
 """What goes before an hour of the day, not before a duration."""
-_LATE: Final = 7
-"""From which number on hours with minutes and nothing before them are an hour of the day."""
+_LATE: Final = 7  # From which number on hours with minutes and nothing before them are an hour of the day.
 
 
 @dataclass(frozen=True, slots=True)

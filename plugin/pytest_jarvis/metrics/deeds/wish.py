@@ -15,8 +15,7 @@ from pytest_jarvis.metrics.deeds.sentences import Quantity, is_number, quantitie
 from pytest_jarvis.text import words
 from pytest_jarvis.types import PromptCase, Tool
 
-_LIKENESS: Final = 80.0
-"""From which ratio on (0 to 100) two words of four letters and more are one, misspelt."""
+_LIKENESS: Final = 80.0  # From which ratio on (0 to 100) two words of four letters and more are one, misspelt.
 _LIKENESS_SHORT: Final = 86.0
 
 
@@ -120,8 +119,7 @@ class _Command:
     """A command's words, and which of them are verbs."""
 
     words: tuple[str, ...]
-    verbs: tuple[tuple[int, str], ...]
-    """Place and infinitive of each verb that may be the deed."""
+    verbs: tuple[tuple[int, str], ...]  # Place and infinitive of each verb that may be the deed.
 
     @classmethod
     def read(cls, text: str, lexicon: Lexicon) -> _Command:

@@ -1,7 +1,5 @@
 """The data of the charts, apart from their drawing."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -22,13 +20,10 @@ from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.estimates import MeanEstimate
 from pytest_jarvis.stats.gate import GateVerdict
 
-MOST_GROUPS: Final = 12
-"""Categories on a panel; of more, those with the most prompts."""
-MOST_ADAPTERS: Final = 4
-"""Adapters on a panel, in the order of the options."""
+MOST_GROUPS: Final = 12  # Categories on a panel; of more, those with the most prompts.
+MOST_ADAPTERS: Final = 4  # Adapters on a panel, in the order of the options.
 _MOST_BINS = 24
-_MOST_ROWS = 8
-"""Key numbers of several adapters."""
+_MOST_ROWS = 8  # Key numbers of several adapters.
 _MOST_NAME = 20
 _ROUNDING = 1e-9
 
@@ -184,10 +179,7 @@ def _scores(rows: Sequence[ResultRow], *, of_base: bool) -> list[float]:
 
 
 def _edges(report: Report, scores: Sequence[float]) -> tuple[float, ...]:
-    """Return bins around the possible scores: multiples of the worth of one term, joined if they are many.
-
-    The first begins at 0 and the last ends at 1 at most, the range of scores.
-    """
+    """Return bins in [0, 1] around the possible scores: multiples of the worth of one term, joined if they are many."""
     if not scores:
         return (0.0, 1.0)
     step = min((worth for row in report.results for one in row.samples if (worth := _worth(one))), default=0.05)

@@ -36,10 +36,8 @@ _HEIGHT_IN: Final = 5.2
 _LEAST_WIDTH_IN: Final = 8.0
 _MOST_WIDTH_IN: Final = 40.0
 _MOST_TICKS: Final = 60
-_MARKERS: Final = "osD^v"
-"""One more than the colours, so that colour and marker together tell twenty trends apart."""
-_APART: Final = 0.14
-"""Between the adapters of one run; runs are 1 apart."""
+_MARKERS: Final = "osD^v"  # One more than the colours, so that colour and marker together tell twenty trends apart.
+_APART: Final = 0.14  # Between the adapters of one run; runs are 1 apart.
 _MOST_NAMES: Final = 4
 
 
@@ -47,8 +45,7 @@ _MOST_NAMES: Final = 4
 class _Line:
     series: int
     name: str
-    points: Sequence[tuple[float, HistoryEntry]]
-    """Each with its place on the axis."""
+    points: Sequence[tuple[float, HistoryEntry]]  # Each with its place on the axis.
 
 
 def history_png(series: Sequence[Series]) -> bytes:

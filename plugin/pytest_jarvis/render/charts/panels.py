@@ -47,12 +47,9 @@ _BADGES: Final[Mapping[GateVerdict, tuple[str, str]]] = {
 }
 """Fill and text colour; the badge has a sign and a word too, for readers who cannot tell colours apart."""
 _LABEL_IN: Final = 1.65
-_LINE: Final = 1.4
-"""Line height of the name of a category, in font sizes."""
-_ROW_IN: Final = 0.19
-"""The lowest row of key numbers that is still legible."""
-_GAP: Final = 0.8
-"""Between two categories, in bars."""
+_LINE: Final = 1.4  # Line height of the name of a category, in font sizes.
+_ROW_IN: Final = 0.19  # The lowest row of key numbers that is still legible.
+_GAP: Final = 0.8  # Between two categories, in bars.
 
 
 def bars_height(panel: BarPanel) -> float:

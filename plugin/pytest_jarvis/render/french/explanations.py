@@ -1,7 +1,5 @@
 """What a verdict rests on, cautions (contamination among them) and advice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Numbers, counts and texts in French, on paper and on a terminal."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable
 from typing import Final

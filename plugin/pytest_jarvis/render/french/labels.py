@@ -1,7 +1,5 @@
 """Titles, heads and short labels of reports, and the words of the page's script."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Metrics and thresholds: labels, figures in their units, what was not measured."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Final

@@ -1,7 +1,5 @@
 """Notes of engines and runs, causes of failures, and the adapters found in folders."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime

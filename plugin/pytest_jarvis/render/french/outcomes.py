@@ -1,7 +1,5 @@
 """What responses did, in French, and how far a person's labels agree."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

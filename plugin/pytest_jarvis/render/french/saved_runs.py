@@ -1,7 +1,5 @@
 """Saved runs: replays, baselines, regression tests, comparisons, the list of runs and its trend."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final

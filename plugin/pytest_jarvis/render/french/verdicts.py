@@ -1,7 +1,5 @@
 """Verdicts, their reasons and their thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The catalogue of French words: words, and sentences with values to fill in, by the codes of `words.toml`."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

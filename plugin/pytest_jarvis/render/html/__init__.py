@@ -1,7 +1,5 @@
 """`report.html`: its figures, data, templates, style and script."""
 
-from __future__ import annotations
-
 from pytest_jarvis.inputs.config import FILES
 from pytest_jarvis.render import OutputFormat
 

@@ -1,7 +1,5 @@
 """The figures of the page as places and shades: gain intervals, confusion matrices."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +15,7 @@ from pytest_jarvis.stats.contrasts import Interval
 from pytest_jarvis.stats.decision import Decision
 
 _TICKS = 5
-_EDGE = 4.0
-"""Margin on both sides, in per cent of the width."""
+_EDGE = 4.0  # Margin on both sides, in per cent of the width.
 _SHADES = 4
 
 

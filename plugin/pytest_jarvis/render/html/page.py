@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 _STYLES: Final = ("page.css", "matrix.css", "cases.css", "paper.css")
 _SCRIPTS: Final = ("data.js", "text.js", "case.js", "list.js", "controls.js")
 _STYLE: Final = re.compile(r'\sstyle="([^"]*)"')
-_MOST_PROOFS: Final = 12
-"""Adapters whose advice stands in the banner."""
+_MOST_PROOFS: Final = 12  # Adapters whose advice stands in the banner.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories of invisible characters: controls, directions, lone surrogates, line separators."""
 _JOINER: Final = "\u200d"

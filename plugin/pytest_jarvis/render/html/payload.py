@@ -1,7 +1,5 @@
 """The cases of `report.html` as data: compact arrays for `cases.js`, each response once."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -5,8 +5,6 @@ figures      metrics in all and by category, tool choice, changed prompts, lengt
 provenance   what was compared, how, and what failed
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pytest_jarvis.render.blocks import Block, Section, each_adapter

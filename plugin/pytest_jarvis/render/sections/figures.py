@@ -1,7 +1,5 @@
 """Sections of figures: metrics in all and by category, tool choice, changed prompts, lengths."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -56,8 +54,7 @@ from pytest_jarvis.report.analysis.metrics import MetricComparison
 from pytest_jarvis.report.schema import Averages, MetricResult, Report
 from pytest_jarvis.stats.contrasts import Interval
 
-_MOST_CONFUSED: Final = 4
-"""Adapters in the table of confusions; the page has a matrix of each."""
+_MOST_CONFUSED: Final = 4  # Adapters in the table of confusions; the page has a matrix of each.
 
 Writer = Callable[[float], str]
 

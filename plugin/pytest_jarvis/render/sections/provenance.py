@@ -1,7 +1,5 @@
 """Sections on what was compared, how, and what failed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Sections on the verdict: gate, advice, thresholds, adapters side by side, regression, noise floor."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from functools import partial
 

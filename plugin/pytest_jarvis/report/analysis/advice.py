@@ -1,7 +1,5 @@
 """Advice: effect level of the adapter and its certainty, suspicious responses, the weakest category."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +10,11 @@ from pytest_jarvis.stats.contrasts import Scores, Target, upper_tail
 from pytest_jarvis.stats.decision import Decision
 from pytest_jarvis.stats.estimates import MeanEstimate, estimate_mean
 
-STUFFED_TOOLS: Final = 5
-"""Distinct tools from which on a response is a recital rather than an answer."""
+STUFFED_TOOLS: Final = 5  # Distinct tools from which on a response is a recital rather than an answer.
 STUFFED_SHARE: Final = 0.05
-MORE_TOOLS: Final = 1.0
-"""Additional tools per response, against the base, that make a gain suspect."""
+MORE_TOOLS: Final = 1.0  # Additional tools per response, against the base, that make a gain suspect.
 LENGTH_RATIO: Final = 1.5
-BAD_SHARE: Final = 0.05
-"""Share of empty, or of cut, responses that deserves a warning."""
+BAD_SHARE: Final = 0.05  # Share of empty, or of cut, responses that deserves a warning.
 
 WarningCode = Literal["stuffing", "length", "empty", "cut"]
 """stuffing: the gain comes with more tools per response (`base`, `finetuned`), or with responses that name five or more

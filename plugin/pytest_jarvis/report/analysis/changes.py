@@ -1,7 +1,5 @@
 """Changes from the base to one adapter, prompt by prompt: rises and drops, proven ones, flips. Pure functions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -12,8 +10,7 @@ from pytest_jarvis.report.analysis.metrics import MetricComparison, compare_pair
 from pytest_jarvis.report.schema import Report, ResultRow, Sample
 from pytest_jarvis.stats.ranking import find_worse_prompts
 
-TOP_CHANGES: Final = 5
-"""How many prompts a list of improvements or weaknesses holds at most."""
+TOP_CHANGES: Final = 5  # How many prompts a list of improvements or weaknesses holds at most.
 
 Criterion = Literal["deeds", "expected_tool", "all_keywords"]
 """When a response is right. deeds: it did what was asked. expected_tool, in reports without deeds: it chose the tool

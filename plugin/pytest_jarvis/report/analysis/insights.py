@@ -3,8 +3,6 @@
 Values without words. Nothing here is judged; the gate has done that.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

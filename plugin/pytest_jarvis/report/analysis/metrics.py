@@ -1,7 +1,5 @@
 """Metrics of rows: values of both arms in step, comparisons, results of metrics without a column. Pure functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller

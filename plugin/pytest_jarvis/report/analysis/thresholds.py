@@ -1,7 +1,5 @@
 """The bars of a configuration, judged on the rows of a run, and what answers that read no prompt would have scored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import isclose
 from statistics import fmean

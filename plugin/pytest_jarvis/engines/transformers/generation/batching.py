@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 
-LENGTH_STEP = 16
-"""Prompts are padded to a multiple of this many tokens, so that attention is batch-invariant."""
-INVARIANT_ROWS = 16
-"""Matrix products of at least this many rows are batch-invariant."""
+LENGTH_STEP = 16  # Prompts are padded to a multiple of this many tokens, so that attention is batch-invariant.
+INVARIANT_ROWS = 16  # Matrix products of at least this many rows are batch-invariant.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +117,7 @@ def rows_to_keep(arms: Sequence[str], done: Sequence[bool]) -> list[int]:
     return sorted(kept)
 
 
-READ_EVERY_S: Final = 1.0
-"""How often memory is read: a reading asks the driver or the system."""
+READ_EVERY_S: Final = 1.0  # How often memory is read: a reading asks the driver or the system.
 
 
 class Meter:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-MOST_ROWS: Final = 256
-"""Rows of a batch that nothing else limits."""
+MOST_ROWS: Final = 256  # Rows of a batch that nothing else limits.
 MOST_ROWS_CPU: Final = 128
 """The same on a CPU, where a step's time grows with its rows, and a batch runs until its longest response ends."""
 _CACHE_BYTES_PER_S_CPU: Final = 1.2e9
@@ -167,8 +166,7 @@ def _free_bytes(model: PreTrainedModel) -> int:
 
 
 _MODERATE: Final = 4
-_WORTH: Final = 0.7
-"""More threads must take at most this share of the time of fewer."""
+_WORTH: Final = 0.7  # More threads must take at most this share of the time of fewer.
 
 
 def fastest_threads(run: Callable[[], object]) -> int:

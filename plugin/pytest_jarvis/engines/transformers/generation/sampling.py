@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MIX_1: Final = 0xBF58476D1CE4E5B9
 _MIX_2: Final = 0x94D049BB133111EB
-CANDIDATES: Final = 64
-"""How many of a row's most probable tokens are tried before its whole vocabulary is sorted."""
+CANDIDATES: Final = 64  # How many of a row's most probable tokens are tried before its whole vocabulary is sorted.
 _SORTED_AT_ONCE: Final = 16
 """Rows whose whole vocabulary is sorted together: the noise of 150,000 tokens takes some 10 MB a row."""
-_NEVER: Final = 2**62
-"""Position that no token has."""
+_NEVER: Final = 2**62  # Position that no token has.
 
 
 def noise_key(seed: int, prompt_id: str, replicate: int) -> int:

@@ -27,10 +27,8 @@ Record = Callable[[Step], Step]
 """Captures a warmed-up step as a CUDA graph and returns a callable that replays it."""
 _UNRECORDED: Final = 2
 """Warm-up steps before the recording: the first compile kernels and allocate the libraries' memory."""
-_LENGTH_STEP: Final = 16
-"""Cache lengths are rounded up to a multiple of this, as attention kernels want their masks."""
-_TRIAL_STEPS: Final = 6
-"""Enough for the warm-up, the recording, and several replays."""
+_LENGTH_STEP: Final = 16  # Cache lengths are rounded up to a multiple of this, as attention kernels want their masks.
+_TRIAL_STEPS: Final = 6  # Enough for the warm-up, the recording, and several replays.
 _TOLERANCE: Final = {"torch.float32": 1e-4, "torch.float16": 2e-2, "torch.bfloat16": 1e-1}
 """Allowed rounding relative to the largest logit, by dtype: of a mixed batch against separate passes, of fixed steps
 against growing ones, and of an arm against itself before others were attached."""
@@ -310,9 +308,8 @@ def _find_difference(
 ) -> Note | None:
     """Return how far the logits found are from those expected, or None when near enough.
 
-    Each of `seen` is a step's (expected, found), both of shape (rows, vocabulary), as many rows of each arm, arm by
-    arm. Where rows may be `rerouted`, a prompt that is never near is still refused: a mask or a position may be wrong
-    for one length alone.
+    Each of `seen` is a step's (expected, found), both of shape (rows, vocabulary), arm by arm. Where rows may be
+    `rerouted`, a prompt that is never near is still refused: a mask may be wrong for one length alone.
     """
     import torch
 

@@ -92,12 +92,9 @@ def quiet_libraries(level: str = "error") -> Iterator[None]:
 def _import_libraries() -> None:
     """Import the libraries without the cyclic garbage collector, and without torch's compiler.
 
-    They make some 600,000 objects that live as long as the process. Scanning them takes a quarter of their import, and
-    as much again in every full collection: when the engine closes, twice when pytest ends, and when the interpreter
-    exits. They are frozen once per process, before there are weights that would be frozen too.
-
-    On import bitsandbytes compiles four fallbacks for devices without kernels, which work uncompiled; to import the
-    compiler takes longer than all the rest (3 s).
+    They make some 600,000 objects that live as long as the process: scanning them takes a quarter of their import, and
+    as much in every full collection. They are frozen once per process, before there are weights. On import bitsandbytes
+    compiles four fallbacks, which work uncompiled; to import the compiler takes longer than all the rest (3 s).
     """
     first, enabled = _HEAVIEST not in sys.modules, gc.isenabled()
     if first:

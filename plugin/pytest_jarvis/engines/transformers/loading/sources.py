@@ -1,7 +1,5 @@
 """Find the base model, and identify everything that determines a response."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

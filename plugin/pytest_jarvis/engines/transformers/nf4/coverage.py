@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-LEAST_SHARE: Final = 0.95
-"""Share of the expert and linear weights that must be in 4 bits in a 4-bit model."""
+LEAST_SHARE: Final = 0.95  # Share of the expert and linear weights that must be in 4 bits in a 4-bit model.
 _KINDS: Final = ("experts", "attention", "linear", "router", "embeddings", "head", "norms", "other")
 _SHOULD_BE_4BIT: Final = frozenset({"experts", "attention", "linear"})
 

@@ -24,8 +24,7 @@ PACKED: Final = "jarvis_packed"
 TILE: Final = 16
 LORA_WRAPPERS: Final = "jarvis_wrappers"
 """Attribute of an experts' module that holds peft's wrappers of its parameters, by parameter name."""
-PAIRS_AT_ONCE: Final = 2048
-"""Pairs whose matrices are gathered at once."""
+PAIRS_AT_ONCE: Final = 2048  # Pairs whose matrices are gathered at once.
 
 
 def use_batch_invariant_experts(model: PreTrainedModel) -> bool:

@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from bitsandbytes.functional import QuantState
 
 
-CHUNK: Final = 128
-"""Weights of a column that a program reads at once: 16 words of 8 weights, and 2 scales."""
+CHUNK: Final = 128  # Weights of a column that a program reads at once: 16 words of 8 weights, and 2 scales.
 WORDS: Final = CHUNK // 8
-COLUMNS: Final = 128
-"""Outputs of a program."""
+COLUMNS: Final = 128  # Outputs of a program.
 MOST_ROWS: Final = 64
-LEAST_ROWS: Final = 16
-"""Rows of a program: as few as a matrix instruction takes, or more where experts get many."""
+LEAST_ROWS: Final = 16  # Rows of a program: as few as a matrix instruction takes, or more where experts get many.
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
 METHOD: Final = "jarvis_nf4"
 """Our quantiser's name in transformers' table, beside those that exist."""
-BLOCK: Final = 64
-"""Weights that share one scale in NF4."""
+BLOCK: Final = 64  # Weights that share one scale in NF4.
 
 
 class ExpertDequantizer(Bnb4bitParametrization):  # type: ignore[misc]  # the base is untyped
@@ -257,11 +256,8 @@ def _make_streamed(conversion: Any) -> Any:
 
 
 def _register_dequantizers(model: PreTrainedModel, names: Iterable[str], states: Mapping[str, QuantState]) -> None:
-    """Make the packed expert tensors of `model` read as dequantised weights.
-
-    In the order in which the model declares them: peft nests its wrappers in the order it meets the parameters. A
-    tensor without a state was left in 16 bits by a prequantised checkpoint, which the coverage shows.
-    """
+    """Make the packed expert tensors of `model` read as dequantised weights, in the order in which it declares them."""
+    # Peft nests its wrappers in that order. A tensor without a state was left in 16 bits by a prequantised checkpoint.
     for full_name in names:
         if full_name in states:
             path, _, name = full_name.rpartition(".")
