@@ -72,6 +72,7 @@ def statistics(report: Report, insights: Insights) -> Iterator[Block]:
         mismatched = word(code, cosine=cosine, adapter=insights.candidate.name)
     pairs = ((metrics.label_of(spec), _means_of_pairs(insights, spec)) for spec in list_specs("column", per="pair"))
     yield Facts((*pairs, (table("labels.fields")["mismatched"], mismatched)))
+    yield Text(table("labels.scopes")[report.provenance.relevance_scope], "note")
     yield from _judge_note(report, insights)
 
 
