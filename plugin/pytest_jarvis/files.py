@@ -324,6 +324,9 @@ def make_run_folder(reports: Path, name: str = "{time}") -> Path:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it, even after a power cut."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # A device or a pipe is written to, not replaced.
+        path.write_bytes(data)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

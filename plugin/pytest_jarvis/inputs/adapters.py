@@ -433,10 +433,8 @@ def matcher(base: str, revision: str | None = None) -> Callable[[FoundAdapter], 
 
 
 def _problem_with(modules: Shapes, config: Mapping[str, Any], shapes: Shapes) -> tuple[Problem, Fault] | None:
-    """Return how an adapter does not fit the modules of a base, by their weights' names and shapes, or None.
-
-    None too where no name is common to both: some models rename their weights as they load. Experts are left to peft.
-    """
+    """Return how an adapter does not fit the modules of a base, or None; experts are left to peft."""
+    # None too where no name is common to both: some models rename their weights as they load.
     halves: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes.items():
         match = _MATRIX.fullmatch(key)

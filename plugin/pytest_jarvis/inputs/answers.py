@@ -9,7 +9,15 @@ from typing import Annotated, Final
 
 import msgspec
 
-from pytest_jarvis.files import MOST_DATA_BYTES, InputError, convert, read_text, suggest
+from pytest_jarvis.files import (
+    MOST_DATA_BYTES,
+    InputError,
+    convert,
+    read_text,
+    refuse_repeated_keys,
+    suggest,
+    well_formed,
+)
 from pytest_jarvis.types import BASE_ARM, TWIN_ARM, OutcomeKind
 
 
@@ -57,7 +65,7 @@ def number_replicates(path: Path, answers: Mapping[int, Answer]) -> dict[str, di
     """
     arms: dict[str, dict[str, dict[int, str]]] = {}
     for line, answer in answers.items():
-        if answer.arm is None:
+        if answer.arm is None or (answer.arm != BASE_ARM and answer.arm.casefold() == BASE_ARM):
             raise InputError(f"{path}: line {line}: no arm: expected '{BASE_ARM}' or the name of an adapter")
         own = arms.setdefault(answer.arm, {}).setdefault(answer.prompt_id, {})
         number = len(own) if answer.replicate is None else answer.replicate
@@ -78,23 +86,24 @@ def number_replicates(path: Path, answers: Mapping[int, Answer]) -> dict[str, di
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(well_formed(line))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number}: expected a JSON object ({error})") from None
         if not isinstance(value, dict):
             raise InputError(f"{path}: line {number}: expected a JSON object with prompt_id and text")
-        yield number, _with_label(value)
+        refuse_repeated_keys(line, f"{path}: line {number}")
+        yield number, _with_label(well_formed(value))
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="text", strict=True)  # More fields are no text.
     try:
         for row in reader:
-            found: dict[str, object] = {key: value for key, value in row.items() if key and value not in {None, ""}}
+            found: dict[str, object] = {key: value for key, value in row.items() if key and value not in (None, "")}
             found.setdefault("text", row.get("text", "")) if "text" in row else None
             if isinstance(number := found.get("replicate"), str) and number.isdecimal():
                 found["replicate"] = int(number)

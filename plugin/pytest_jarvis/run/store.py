@@ -351,10 +351,7 @@ class ResponseCache:
         timeout_s: float | None = None,
         on_problem: Callable[[StoreProblem], None] = lambda _: None,
     ) -> None:
-        """Open nothing yet; without `write`, never create a file.
-
-        `timeout_s` is the run's: a stored response that took longer is not reused, because it would fail now.
-        """
+        """Open nothing yet; a stored response that took longer than `timeout_s` is not reused, as it would fail now."""
         self._path = path
         self._read = read
         self._write = write

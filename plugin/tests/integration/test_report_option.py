@@ -153,6 +153,8 @@ def script(request):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_what_a_runner_sends_interrupts_a_session_as_ctrl_c_does(project, scripted_by, name: str) -> None:
     options = ("--jarvis-report-dir", "out", "--jarvis-samples", "1")
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    project.pytester.makeconftest("import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)")
     result = project.run_apart(*options, "--jarvis-engine", scripted_by(SENT.replace("{name}", name)))
     assert pytest.ExitCode.INTERRUPTED == result.ret
     assert ("interrupted", False) == (project.report().gate.reasons[0].code, project.report().complete)
@@ -161,7 +163,8 @@ def test_what_a_runner_sends_interrupts_a_session_as_ctrl_c_does(project, script
 
 def test_a_signal_once_the_numbers_are_written_ends_the_session_at_once(project) -> None:
     project.pytester.makeconftest(
-        "import os, signal\ndef pytest_jarvis_report(report): os.kill(os.getpid(), signal.SIGINT)"
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def pytest_jarvis_report(report): os.kill(os.getpid(), signal.SIGINT)"
     )
     result = project.run_apart("--jarvis-report-dir", "out", "--jarvis-engine", "scripted")
     assert (pytest.ExitCode.INTERRUPTED, True) == (result.ret, project.report().complete)

@@ -19,6 +19,7 @@ from pytest_jarvis.types import OutcomeKind, PromptCase, RightDeed, Tool, ToolCa
 
 _ERROR: Final = re.compile(r"\s*\{\s*\"(error|erreur|status\"\s*:\s*\"(error|failed|ko))", re.IGNORECASE)
 """What a tool that failed would answer, not a call."""
+_LONGEST: Final = 8_000  # Characters that are read.
 _THOUGHT: Final = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL)
 _SAID: Final = frozenset(
     {"read", "tell", "send", "show", "search", "remind", "play", "call", "guide", "keep", "calculate"}
@@ -42,7 +43,7 @@ class Judge:
         Calls that stand in the text, in whatever syntax, are judged as calls, too. Where the right deed is to ask, to
         refuse or nothing, `done` says that the answer did that, and a deed that is claimed or called is a wrong action.
         """
-        text = _THOUGHT.sub("", text)
+        text = _THOUGHT.sub("", text[:_LONGEST])
         if case.also:
             return self._judge_all(case, text, calls)
         wish, namer = self._wish(case)

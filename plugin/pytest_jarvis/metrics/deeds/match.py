@@ -143,10 +143,8 @@ def _match(
 
 
 def _meaning(claim: Claim, lexicon: Lexicon) -> tuple[frozenset[str], bool]:
-    """Return what a claim can mean, and whether its verb says no more than that it is done.
-
-    A light verb takes its meaning from the deed it names, or from « plus fort »; a number that grows says « up ».
-    """
+    """Return what a claim can mean, and whether its verb says no more than that it is done."""
+    # A light verb takes its meaning from the deed it names, or from « plus fort »; a number that grows says « up ».
     text = claim.spoken + " " + " ".join(word.plain for word in claim.words if not word.quoted)
     marked = _union(lexicon.mark_actions[mark] for mark in lexicon.marks.findall(text)) | _slope(claim.words)
     if not claim.actions and not claim.light and claim.kind != "state":

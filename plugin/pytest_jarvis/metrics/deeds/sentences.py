@@ -254,10 +254,7 @@ def _count(words: Sequence[str], at: int) -> Quantity | None:
 
 
 def _rest(words: Sequence[str], at: int, unit_s: float) -> tuple[float, int, bool]:
-    """Return the seconds that follow a count of a unit, where they end, and whether they have a unit of their own.
-
-    « et demie », « et quart », « moins le quart », « trente », « et cinquante-neuf secondes ».
-    """
+    """Return the seconds after a count (« et quart »), where they end, and whether they have a unit of their own."""
     following = [*words[at : at + 3]]
     for said, part in ((["et", "demie"], 0.5), (["et", "demi"], 0.5), (["et", "quart"], 0.25)):
         if following[:2] == said:

@@ -241,18 +241,15 @@ def _tiles(report: Report, insights: Insights) -> list[tuple[str, str, str]]:
     if report.noise_floor and (relevance := candidate.metrics.get(RELEVANCE)) is not None:
         notes[RELEVANCE] = f"{word('page.change').lower()} {signed(relevance.change.difference)}"
     duration = averages.figure("seconds")
+    each = word("page.responses_each", each=labels.span(low or high, high), count=high)
+    failed = word("page.failed_of", failed=len(report.failures), responses=insights.responses_planned)
     return [
         *(
             (label_of(spec), short_means(spec, averages.figure(spec.name)), notes.get(spec.name, ""))
             for spec in list_specs("column")
         ),
         (word("page.duration"), f"{seconds(duration.base)}{ARROW}{seconds(duration.finetuned)}", ""),
-        (
-            word("page.measured"),
-            prompt_count(averages),
-            word("page.responses_each", each=labels.span(low or high, high), count=high),
-        ),
-        (word("page.failed"), str(len(report.failures)), word("page.of_planned", responses=insights.responses_planned)),
+        (word("page.measured"), prompt_count(averages), f"{each} ; {failed}"),
     ]
 
 

@@ -259,7 +259,8 @@ def _weakest(rows: Sequence[ResultRow], categories: Sequence[str], alpha: float,
         for name in categories
     }
     found = find_weakest_category({name: own for name, own in scores.items() if own}, metric, alpha=alpha)
-    return found if found is not None and (found.shown or gain > 0) else None
+    is_lower = found is not None and found.estimate.mean < found.others_mean
+    return found if found and is_lower and (found.shown or gain > 0) else None
 
 
 def ranked_metric(report: Report) -> str:

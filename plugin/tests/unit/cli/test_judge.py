@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,22 @@ def test_labels_give_an_agreement_and_the_disagreements(
         ('["cv-01"]', "line 1: expected a JSON object"),
         ('{"prompt_id": "cv-01", "text": "a", "expected_outcome": "fine"}', "line 1: expected_outcome"),
         ("", "no answers"),
+        ('{"prompt_id": "cv-01", "text": "a", "text": "b"}', "line 1: "),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, found: str) -> None:
     assert main(["judge", _file(tmp_path, line)]) == 4
     assert found in capsys.readouterr().err
+
+
+def test_a_field_too_many_is_no_part_of_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ("prompt_id,text", "cv-01,J'ouvre Chrome, puis Word")
+    assert main(["judge", _file(tmp_path, *lines, name="answers.csv")]) == 4
+    assert "line 2: text: expected a string" in capsys.readouterr().err
+
+
+def test_a_device_is_written_to_and_a_surrogate_is_replaced(tmp_path: Path) -> None:
+    answers = _file(tmp_path, '{"prompt_id": "cv-01", "text": "J\'ouvre Chrome. \\ud800"}')
+    assert main(["judge", answers, "--out", os.devnull]) == 0
+    assert not Path(os.devnull).is_file()
+    assert main(["judge", answers, "--out", str(tmp_path / "judged.jsonl")]) == 0

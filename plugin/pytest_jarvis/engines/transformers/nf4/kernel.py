@@ -199,10 +199,8 @@ def multiply(x: torch.Tensor, packed: torch.Tensor, state: QuantState, groups: G
 
 
 def _in_words(x: torch.Tensor) -> torch.Tensor:
-    """Return (rows, depth) padded to whole chunks, each `CHUNK` of inputs in the order in which the kernel reads them.
-
-    First those of the first weight of each word, then those of the second, ..., so that a program reads contiguously.
-    """
+    """Return (rows, depth) padded to whole chunks, each `CHUNK` of inputs in the order of the kernel."""
+    # First those of the first weight of each word, then those of the second, ..., so that a program reads contiguously.
     import torch
 
     rows, depth = x.shape
