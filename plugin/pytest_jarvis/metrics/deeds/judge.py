@@ -162,6 +162,8 @@ def _rule(case: PromptCase, text: str, sentences: Sequence[Sentence]) -> Outcome
     """Return the outcome of an answer that needs no reading: it is empty, an error of a tool, or the command again."""
     if not any(sentence.words for sentence in sentences):
         return Outcome(kind="not_done", reason="empty")
+    if any(sentence.cue(load_lexicon(), "taken_back") is not None for sentence in sentences):
+        return Outcome(kind="not_done", reason="denied", evidence=(text.strip(),))
     if _ERROR.match(text) or _repeats(text, case):
         reason: ReasonCode = "failed" if _ERROR.match(text) else "repeated_command"
         return Outcome(kind="not_done", reason=reason, evidence=(text.strip(),))

@@ -208,6 +208,19 @@ def test_a_tool_of_a_user_is_judged_without_training_or_declarations() -> None:
     ] == ["done", "wrong_action", "wrong_target", "not_done"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "J'ouvre Chrome. Non, finalement, je ne le fais pas.",
+        "J'ouvre Chrome (simulation, rien n'est exécuté).",
+        "Dans mes rêves, j'ouvre Chrome.",
+        "Chrome est ouvert. Je plaisante.",
+    ],
+)
+def test_what_is_taken_back_is_not_done(text: str) -> None:
+    assert (judged("cv-01", text).kind, judged("cv-01", text).reason) == ("not_done", "denied")
+
+
 def test_the_same_answer_gets_the_same_outcome_twice() -> None:
     assert judged("cv-09", "Je vous mets un peu de Mozart.") == judged("cv-09", "Je vous mets un peu de Mozart.")
 
