@@ -35,6 +35,7 @@ APART = {
     "seconds",
     "first_token_s",
     "timestamp",
+    "digest",
     "timings_s",
     "memory",
     "loaded_memory",

@@ -192,7 +192,8 @@ class Model:
         compared with what the sign adds on average. Signs in general (`GENERAL`) are the reason only where they weigh
         more than twice as much as any others.
         """
-        active = [(name, value, self.weights[name]) for name, value in features.items() if name in self.weights]
+        known = sorted(name for name in features if name in self.weights)  # In an order of its own, whatever the run.
+        active = [(name, features[name], self.weights[name]) for name in known]
         scores = list(self.intercepts)
         for _, value, row in active:
             for place, weight in enumerate(row):
