@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from pytest_jarvis.inputs.prompts import load_prompts, packaged_prompts
 from pytest_jarvis.metrics.deeds import Judge, Outcome
@@ -219,6 +220,12 @@ def test_a_tool_of_a_user_is_judged_without_training_or_declarations() -> None:
 )
 def test_what_is_taken_back_is_not_done(text: str) -> None:
     assert (judged("cv-01", text).kind, judged("cv-01", text).reason) == ("not_done", "denied")
+
+
+def test_a_word_that_may_take_back_is_none_where_it_is_what_was_asked_for() -> None:
+    case = CASES["cv-05"]
+    asked = structs.replace(case, prompt_id="own", text="cherche une simulation de prêt", target=("simulation",))
+    assert JUDGE.judge(asked, "Je cherche une simulation de prêt.").kind == "done"
 
 
 def test_the_same_answer_gets_the_same_outcome_twice() -> None:
